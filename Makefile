@@ -1,0 +1,30 @@
+# Each target does all its own set-up. scripts/setup.sh tells what that is.
+SHELL := /bin/bash
+.PHONY: help setup demo test lint bench clean
+
+help:
+	@echo "make demo    play a recorded room into the nodes, ask questions, draw demo_out/index.html"
+	@echo "make test    run the tests, over real DDS where they need it"
+	@echo "make lint    check the style"
+	@echo "make bench   measure speed, memory and accuracy"
+	@echo "make setup   only what the others need: .venv/, build/, install/"
+	@echo "make clean   remove what was built; .venv/ stays"
+
+setup:
+	@scripts/setup.sh
+
+demo: setup
+	.venv/bin/spatial3d demo
+
+test: setup
+	. scripts/ros_env.sh && python -m pytest
+
+lint: setup
+	.venv/bin/ruff check .
+
+bench: setup
+	.venv/bin/spatial3d bench
+
+clean:
+	rm -rf build install log demo_out .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find spatial3d_ros test -name __pycache__ -prune -exec rm -rf {} +

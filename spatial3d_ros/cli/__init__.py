@@ -1,0 +1,51 @@
+"""The command line. `spatial3d --help` is the place to start; every command's help has examples.
+
+Commands import what they need when they run, so that help comes at once and a missing part only
+stops the command that needs it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from spatial3d_ros.cli import ask, bench, demo, evaluate, recordings, train
+from spatial3d_ros.cli.output import complain
+from spatial3d_ros.errors import Spatial3DError
+
+app = typer.Typer(
+    name="spatial3d",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Ask a robot with an RGB-D camera where things are and how far apart they are.
+
+    See it work: `spatial3d demo`
+
+    Try your own recording: `spatial3d convert FOLDER my.mcap`, then
+    `spatial3d ask my.mcap "where is the red chair?"`
+
+    Measure it: `spatial3d evaluate rooms`, `spatial3d bench`
+    """,
+)
+app.command("demo")(demo.demo)
+app.command("ask")(ask.ask)
+app.command("convert")(recordings.convert)
+app.add_typer(recordings.synth, name="synth")
+app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(bench.app, name="bench")
+app.command("train")(train.train)
+
+
+def main() -> None:
+    """Entry point of the program: errors raised on purpose become one line and exit code 1."""
+    try:
+        app()
+    except Spatial3DError as error:
+        complain(str(error))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

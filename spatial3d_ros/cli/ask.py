@@ -1,0 +1,66 @@
+"""`spatial3d ask`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spatial3d_ros.cli.output import complain, out, print_json, say
+
+
+def ask(
+    bag: Annotated[Path, typer.Argument(help="Recording: a bag folder, .mcap or .db3.")],
+    questions: Annotated[list[str], typer.Argument(help="What to ask, each in quotes.")],
+    model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Ask questions about a recording, without ROS: the engine of the node in this process.
+
+    spatial3d ask room.mcap "where is the red chair next to the desk?"
+
+    spatial3d ask room.mcap "how far is the lamp from the bed?" --json
+    """
+    from spatial3d_ros.data.bags import read_bag
+    from spatial3d_ros.engine import EngineConfig, Spatial3D
+    from spatial3d_ros.errors import Spatial3DError
+    from spatial3d_ros.evaluation.asking import Reply
+
+    engine = Spatial3D(EngineConfig(model=model, device=device))
+    engine.load()
+    frames = views = 0
+    for frame in read_bag(bag):
+        frames += 1
+        views += engine.add_frame(frame).keyframe
+    engine.refresh()
+    scene = engine.scene()
+    say(f"{frames} frames, {scene.views} views in memory, {len(scene.objects)} objects")
+    answers, failed = [], False
+    for question in questions:
+        begin = time.perf_counter()
+        try:
+            reply = Reply.from_result(engine.answer(question), 1e3 * (time.perf_counter() - begin))
+        except Spatial3DError as error:
+            reply, failed = Reply(str(error), success=False), True
+        answers.append(
+            {
+                "question": question,
+                "answer": reply.text,
+                "success": reply.success,
+                "no_target": reply.no_target,
+                "metres": reply.metres,
+                "boxes": [{"center": b.center, "size": b.size, "yaw": b.yaw} for b in reply.boxes],
+                "latency_ms": reply.latency_ms,
+            }
+        )
+        if not json and reply.success:
+            out.print(f"[bold]{question}[/]\n  {reply.text}  [dim]{reply.latency_ms:.0f} ms[/]")
+        elif not json:
+            complain(f"{question!r}: {reply.text}")
+    if json:
+        print_json(answers)
+    if failed:
+        raise typer.Exit(1)

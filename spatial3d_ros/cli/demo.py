@@ -1,0 +1,54 @@
+"""`spatial3d demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spatial3d_ros.cli.output import out as stdout
+from spatial3d_ros.cli.output import progress_bar, say
+
+
+def demo(
+    bag: Annotated[
+        Path | None,
+        typer.Option(help="A recording of your own; without it a generated room is filmed."),
+    ] = None,
+    question: Annotated[
+        list[str] | None, typer.Option("--question", "-q", help="Ask this; repeat for more.")
+    ] = None,
+    questions: Annotated[
+        Path | None, typer.Option(help="File of questions: a line each, or YAML with `queries`.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("demo_out"),
+    seed: Annotated[int, typer.Option(help="Which generated room.")] = 900_004,
+) -> None:
+    """Play a recorded room into the running nodes, ask questions, and draw what they answer.
+
+    Starts the grounding node, the visualizer node and a bag player as processes of their own,
+    asks through the services and the action while frames keep arriving, and writes
+    `index.html` with pictures, and `answers.json`. Exit code 0 only if every question was answered
+    and, where the truth is known, three quarters are right.
+
+        spatial3d demo
+
+        spatial3d demo --bag kitchen.mcap -q "where is the sofa?" --out kitchen_out
+    """
+    from spatial3d_ros.evaluation.asking import read_questions
+    from spatial3d_ros.evaluation.demo import run_demo
+    from spatial3d_ros.evaluation.report import answers_table, right_count
+
+    asked = [*(question or []), *(read_questions(questions) if questions else [])]
+    with progress_bar("frames") as progress:
+        result = run_demo(
+            out, bag=bag, questions=asked, seed=seed, say=say, progress=progress
+        )
+    stdout.print(answers_table(result.rows))
+    judged = [row for row in result.rows if row.right is not None]
+    if judged:
+        stdout.print(f"[bold]{right_count(judged)} of {len(judged)} right[/]")
+    stdout.print(f"[bold]look at[/] {result.page}", soft_wrap=True)
+    if not result.worked:
+        raise typer.Exit(1)

@@ -1,0 +1,190 @@
+"""Questions about a recorded room, the replies to them, and whether they are right.
+
+A reply comes from the engine in this process or, as plain data, from a node; both are judged alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+
+from spatial3d_ros.data.bags import SUFFIXES
+from spatial3d_ros.data.catalog import Room, RoomObject
+from spatial3d_ros.data.language import Question, make_questions
+from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.evaluation.metrics import Verdict, judge_distance, judge_grounding
+from spatial3d_ros.evaluation.report import Row
+from spatial3d_ros.geometry.box import Box3D
+
+if TYPE_CHECKING:
+    from spatial3d_ros.tasks.results import Distance, Grounding
+
+DEMO_KINDS = (
+    "attribute",
+    "attribute",
+    "relation",
+    "relation",
+    "relation",
+    "size",
+    "distance",
+    "none",
+)
+MIN_IOU = 0.25  # for a single answer to be called right
+TOLERANCE_M = 0.25
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back for one question. `boxes` best first, or the two ends of a distance."""
+
+    text: str
+    boxes: tuple[Box3D, ...] = ()
+    no_target: bool = False
+    metres: float | None = None
+    success: bool = True
+    latency_ms: float = 0.0
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> Reply:
+        """From an entry of the file that the demo client writes."""
+        boxes = tuple(
+            Box3D(tuple(o["center"]), tuple(o["size"]), o["yaw"]) for o in data["objects"]
+        )
+        return cls(
+            data["answer"] if data["success"] else data["message"],
+            boxes,
+            data["no_target"],
+            data.get("metres") if data["success"] else None,
+            data["success"],
+            data["latency_ms"],
+        )
+
+    @classmethod
+    def from_result(cls, result: Grounding | Distance, latency_ms: float) -> Reply:
+        """From an answer of the engine."""
+        if hasattr(result, "metres"):
+            ends = (result.a.object.box, result.b.object.box)
+            return cls(result.text, ends, metres=result.metres, latency_ms=latency_ms)
+        boxes = tuple(scored.object.box for scored in result.objects)
+        return cls(result.text, boxes, result.no_target, latency_ms=latency_ms)
+
+
+def ask_about(
+    objects: Sequence[RoomObject], seed: int, kinds: Sequence[str], split: str = "test"
+) -> list[Question]:
+    """One question of each kind in `kinds`, in that order, none twice; wordings never trained on.
+
+    A kind that the room has no more questions of is left out.
+    """
+    rng = np.random.default_rng((seed, 29))
+    drawn = {
+        kind: make_questions(objects, rng, kinds.count(kind), split=split, kinds=[kind])
+        for kind in dict.fromkeys(kinds)
+    }
+    return [drawn[kind].pop(0) for kind in kinds if drawn[kind]]
+
+
+def judge(question: Question, room: Room, reply: Reply) -> Verdict:
+    """Right or wrong, by overlap with all true boxes of the room or by metres."""
+    if question.kind == "distance":
+        return judge_distance(
+            reply.metres,
+            question.metres or 0.0,
+            tolerance_m=TOLERANCE_M,
+            subkind=question.subkind,
+            latency_ms=reply.latency_ms,
+        )
+    answer = None if reply.no_target or not reply.boxes else reply.boxes[0]
+    return judge_grounding(
+        question.kind,
+        answer,
+        np.array([o.box.array() for o in room.objects]),
+        question.targets,
+        subkind=question.subkind,
+        answered=reply.success,
+        latency_ms=reply.latency_ms,
+    )
+
+
+def row_of(question: Question, room: Room, reply: Reply, via: str = "") -> Row:
+    """The row of a report; a box must also overlap its target by MIN_IOU to be called right."""
+    verdict = judge(question, room, reply)
+    right = verdict.right and (verdict.iou is None or verdict.iou >= MIN_IOU)
+    ends = (*question.targets, *question.second)
+    if question.kind == "distance":
+        truth = f"{question.metres:.2f} m"
+        boxes = reply.boxes[:2]
+    else:
+        truth = question.answer if ends else "nothing in the room fits"
+        boxes = () if reply.no_target else reply.boxes[:1]
+    return Row(
+        question=question.text,
+        kind=question.kind,
+        answer=reply.text,
+        truth=truth,
+        right=right,
+        iou=verdict.iou,
+        error_m=verdict.error_m,
+        latency_ms=reply.latency_ms,
+        via=via,
+        boxes=boxes,
+        truth_boxes=tuple(room.objects[k].box for k in ends),
+    )
+
+
+def queries_file(bag: Path) -> Path:
+    """Where the questions about a bag stand: room.mcap -> room.queries.yaml."""
+    return bag.with_name(f"{bag.stem if bag.suffix in SUFFIXES else bag.name}.queries.yaml")
+
+
+def write_queries(path: Path, questions: Sequence[Question], room: Room) -> None:
+    """Questions with their answers, as YAML that `spatial3d evaluate BAG --queries` reads."""
+    queries = [
+        {
+            "id": f"q{k}",
+            "kind": "distance" if question.kind == "distance" else "ground",
+            "at": "end",
+            "text": question.text,
+            "expect": _expected(question, room),
+        }
+        for k, question in enumerate(questions, 1)
+    ]
+    data = {"frame_id": "map", "queries": queries}
+    path.write_text(yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=1000))
+
+
+def _expected(question: Question, room: Room) -> dict[str, Any]:
+    if question.kind == "distance":
+        return {"distance": round(question.metres or 0.0, 4), "measure": "center"}
+    if not question.targets:
+        return {"no_target": True}
+    box = room.objects[question.targets[0]].box
+    return {"center": [round(v, 4) for v in box.center], "size": [round(v, 4) for v in box.size]}
+
+
+def read_questions(path: Path) -> list[str]:
+    """The texts of a file of questions: YAML with `queries`, or a question a line.
+
+    Raises ConfigError that names the file when it is missing, holds none, or is not understood.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file")
+    text = path.read_text()
+    if path.suffix in (".yaml", ".yml"):
+        try:
+            found = [str(query["text"]) for query in yaml.safe_load(text)["queries"]]
+        except (yaml.YAMLError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"{path}: expected `queries:` with a `text` each ({error})"
+            ) from error
+    else:
+        lines = (line.strip() for line in text.splitlines())
+        found = [line for line in lines if line and not line.startswith("#")]
+    if not found:
+        raise ConfigError(f"{path}: no questions")
+    return found

@@ -1,0 +1,273 @@
+"""What every picture is made of: a floor plan from above, boxes in it, boxes in a camera view."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.patches import Polygon
+from matplotlib.patheffects import withStroke
+from matplotlib.transforms import Bbox
+from scipy.ndimage import median_filter
+
+from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.geometry.camera import project
+from spatial3d_ros.geometry.pose import invert, transform
+from spatial3d_ros.scene.frame import Frame
+
+ANSWER = "#0a9d58"
+SECOND = "#0b7dda"
+TRUTH = "#1f2430"
+WRONG = "#d93025"
+OTHER = "#5b6472"
+PATH = "#e08a00"
+HALO = [withStroke(linewidth=3.0, foreground="white", alpha=0.85)]
+EDGES = [(a, b) for a in range(8) for b in range(a) if bin(a ^ b).count("1") == 1]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A box as it is drawn: outline, dashed for truth, a label, a fill colour (RGB 0-255)."""
+
+    box: Box3D
+    color: str = OTHER
+    label: str = ""
+    dashed: bool = False
+    width: float = 1.2
+    fill: tuple[float, float, float] | None = None
+
+
+@dataclass(frozen=True)
+class FloorPlan:
+    """The room from above: image (H, W, 4) 0-1, its extent (left, right, bottom, top) in metres,
+    and the camera's path (n, 2)."""
+
+    image: np.ndarray
+    extent: tuple[float, float, float, float]
+    path: np.ndarray
+
+
+def floor_plan(frames: Sequence[Frame], cell_m: float = 0.02, height_m: float = 1.9) -> FloorPlan:
+    """What was seen, from above: in each cell the colour of the highest point under `height_m`.
+
+    Colours are paled, so that boxes drawn on top stand out.
+    """
+    stride = max(1, round((frames[0].depth.size / 40_000) ** 0.5))
+    points = np.concatenate([f.points_world(stride).reshape(-1, 3) for f in frames])
+    colors = np.concatenate([f.rgb[::stride, ::stride].reshape(-1, 3) for f in frames])
+    seen = np.isfinite(points[:, 2])
+    points, colors = points[seen], colors[seen]
+    path = np.array([f.world_T_camera[:2, 3] for f in frames])
+    if not len(points):
+        left, bottom = path.min(0) - 1
+        right, top = path.max(0) + 1
+        return FloorPlan(np.zeros((1, 1, 4)), (left, right, bottom, top), path)
+    floor = np.percentile(points[:, 2], 1)
+    low = points[:, 2] < floor + height_m
+    points, colors = points[low], colors[low]
+    lo, hi = np.percentile(points[:, :2], 0.2, axis=0), np.percentile(points[:, :2], 99.8, axis=0)
+    lo, hi = np.minimum(lo, path.min(0)) - 0.2, np.maximum(hi, path.max(0)) + 0.2
+    width, height = np.ceil((hi - lo) / cell_m).astype(int)
+    column, row = ((points[:, :2] - lo) / cell_m).astype(int).T
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    order = np.flatnonzero(inside)[np.argsort(points[inside, 2], kind="stable")]
+    image = np.zeros((height, width, 4))
+    image[row[order], column[order], :3] = 0.42 * colors[order] / 255 + 0.58
+    image[row[order], column[order], 3] = 1
+    extent = (lo[0], lo[0] + width * cell_m, lo[1], lo[1] + height * cell_m)
+    return FloorPlan(image, tuple(map(float, extent)), path)
+
+
+def footprint(box: Box3D) -> np.ndarray:
+    """The four corners (4, 2) of a box from above, in order around it."""
+    cos, sin = np.cos(box.yaw), np.sin(box.yaw)
+    half = np.array(box.size[:2]) / 2
+    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half
+    return corners @ np.array([[cos, sin], [-sin, cos]]) + box.center[:2]
+
+
+def draw_floor(axes: Axes, plan: FloorPlan) -> None:
+    """Backdrop, camera path and metric axes."""
+    axes.imshow(plan.image, extent=plan.extent, origin="lower", interpolation="bilinear", zorder=0)
+    x, y = plan.path.T
+    axes.plot(x, y, color=PATH, linewidth=1.3, alpha=0.8, zorder=1, solid_capstyle="round")
+    axes.plot(x[:1], y[:1], "o", color=PATH, markersize=4, zorder=1)
+    axes.plot(x[-1:], y[-1:], marker=(3, 0, 0), color=PATH, markersize=7, zorder=1)
+    left, right, bottom, top = plan.extent
+    axes.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
+    axes.set_xlabel("x, metres", color=OTHER, fontsize=9)
+    axes.set_ylabel("y, metres", color=OTHER, fontsize=9)
+    axes.tick_params(colors=OTHER, labelsize=8, length=3)
+    axes.grid(color="#000000", alpha=0.06, linewidth=0.6)
+    for spine in axes.spines.values():
+        spine.set_color("#c9ced6")
+
+
+def draw_footprints(axes: Axes, items: Sequence[Drawn]) -> None:
+    """Boxes from above, small ones over large ones."""
+    for item in sorted(items, key=lambda d: (d.color != OTHER, -d.box.volume)):
+        emphasis = item.color != OTHER
+        fill = (0, 0, 0, 0)
+        if item.fill is not None:
+            fill = (*(np.clip(item.fill, 0, 255) / 255), 0.65)
+        axes.add_patch(
+            Polygon(
+                footprint(item.box),
+                closed=True,
+                facecolor=fill,
+                edgecolor=item.color,
+                linewidth=item.width,
+                linestyle=(0, (4, 2.5)) if item.dashed else "-",
+                joinstyle="round",
+                zorder=4 if emphasis else 3,
+                path_effects=HALO if emphasis else None,
+            )
+        )
+
+
+def place_labels(axes: Axes, items: Sequence[Drawn], fontsize: float = 7.5) -> None:
+    """Names beside their boxes such that no two overlap; one that had to move gets a thin line.
+
+    Emphasised boxes choose first, then large ones.
+    """
+    axes.apply_aspect()  # otherwise only drawing settles where the axes are
+    renderer = axes.figure.canvas.get_renderer()
+    taken: list[Bbox] = []
+    frame = axes.get_window_extent(renderer)
+    for item in sorted(items, key=lambda d: (d.color == OTHER, -d.box.volume)):
+        if not item.label:
+            continue
+        corners = axes.transData.transform(footprint(item.box))
+        center, reach = corners.mean(0), (corners.max(0) - corners.min(0)) / 2
+        text = axes.annotate(
+            item.label,
+            xy=item.box.center[:2],
+            xytext=(0, 0),
+            textcoords="offset pixels",
+            ha="center",
+            va="center",
+            fontsize=fontsize + (1 if item.color != OTHER else 0),
+            fontweight="bold" if item.color != OTHER else "normal",
+            color=TRUTH if item.color == OTHER else item.color,
+            path_effects=HALO,
+            zorder=6,
+        )
+        extent = text.get_window_extent(renderer)
+        half = np.array([extent.width, extent.height]) / 2 + 1.5
+        for offset in _label_offsets(reach, half):
+            at = center + offset
+            place = Bbox([at - half, at + half])
+            inside = frame.x0 < place.x0 and place.x1 < frame.x1
+            inside = inside and frame.y0 < place.y0 and place.y1 < frame.y1
+            if inside and not any(place.overlaps(other) for other in taken):
+                break
+        else:
+            text.remove()
+            continue
+        taken.append(place)
+        text.xyann = tuple(offset)
+        if np.abs(offset).max() > reach.max() + 2.5 * half[1]:
+            tip = axes.transData.inverted().transform(at)
+            line = np.array([item.box.center[:2], tip])
+            axes.plot(*line.T, color=item.color, linewidth=0.6, alpha=0.7, zorder=2)
+
+
+def _label_offsets(reach: np.ndarray, half: np.ndarray) -> list[np.ndarray]:
+    """Where a label may go, best first, in pixels from the middle of its box."""
+    around = np.array([(0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1)])
+    rings = [around * (reach + half + gap) for gap in (0, 12, 36)]
+    return [np.zeros(2), *np.concatenate(rings)]
+
+
+def best_view(frames: Sequence[Frame], boxes: Sequence[Box3D]) -> int:
+    """Index of the frame that shows the boxes best: much measured inside them, little cut off."""
+    return int(np.argmax([np.prod([visibility(f, box) + 1e-3 for box in boxes]) for f in frames]))
+
+
+def visibility(frame: Frame, box: Box3D) -> float:
+    """How well a frame shows a box: share of the image inside it, less where it is cut off."""
+    points = coarse_points(frame)
+    uv, _ = project(transform(invert(frame.world_T_camera), box.corners()), frame.camera)
+    with np.errstate(invalid="ignore"):
+        shown = ((uv >= 0) & (uv < (frame.camera.width, frame.camera.height))).all(1).mean()
+    return float(np.count_nonzero(box.contains(points, 0.03)) / 4800 * (shown + 0.02))
+
+
+def coarse_points(frame: Frame) -> np.ndarray:
+    """About 80 x 60 of the measured points, (n, 3) world metres."""
+    points = frame.points_world(max(1, frame.depth.shape[1] // 80)).reshape(-1, 3)
+    return points[np.isfinite(points[:, 2])]
+
+
+def draw_view(axes: Axes, frame: Frame, items: Sequence[Drawn]) -> None:
+    """A camera image with boxes in it; edges behind what was measured are faint."""
+    height, width = frame.depth.shape
+    axes.imshow(frame.rgb, interpolation="bilinear")
+    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    axes.set_axis_off()
+    for item in items:
+        shown, hidden = _edges(frame, item.box)
+        style = "--" if item.dashed else "-"
+        for segments, alpha, share in ((hidden, 0.4, 0.5), (shown, 1.0, 1.0)):
+            lines = LineCollection(
+                segments,
+                colors=item.color,
+                linewidths=share * item.width,
+                alpha=alpha,
+                linestyles=style,
+                capstyle="round",
+                path_effects=HALO if alpha == 1.0 else None,
+            )
+            axes.add_collection(lines)
+        points = np.concatenate([*shown, np.empty((0, 2))])
+        points = points[((points >= 0) & (points < (width, height))).all(1)]
+        if item.label and len(points):
+            top = points[points[:, 1].argmin()]
+            axes.annotate(
+                item.label,
+                (float(np.clip(top[0], 0.12 * width, 0.88 * width)), max(top[1], 0.04 * height)),
+                xytext=(0, 5),
+                textcoords="offset points",
+                ha="center",
+                fontsize=9.5,
+                fontweight="bold",
+                color="white",
+                bbox={"boxstyle": "round,pad=0.25", "color": item.color, "linewidth": 0},
+            )
+
+
+def _edges(frame: Frame, box: Box3D) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Edges of a box in the image as runs of pixels: in sight, and behind something."""
+    corners = transform(invert(frame.world_T_camera), _ordered_corners(box))
+    shown: list[np.ndarray] = []
+    hidden: list[np.ndarray] = []
+    height, width = frame.depth.shape
+    steps = np.linspace(0, 1, 49)[:, None]
+    for a, b in EDGES:
+        points = corners[a] * (1 - steps) + corners[b] * steps
+        points = points[points[:, 2] > 0.1]
+        if len(points) < 2:
+            continue
+        uv, z = project(points, frame.camera)
+        column = np.clip(uv[:, 0].round().astype(int), 0, width - 1)
+        row = np.clip(uv[:, 1].round().astype(int), 0, height - 1)
+        depth = frame.depth[row, column]
+        # Where nothing was measured the edge goes on as before; single flips are noise.
+        behind = np.where(depth > 0, np.where(z > depth + 0.06, 1.0, 0.0), 0.5)
+        behind = median_filter(behind, 9, mode="nearest") > 0.5
+        cuts = np.flatnonzero(np.diff(behind)) + 1
+        for start, stop in zip([0, *cuts], [*cuts, len(uv)], strict=True):
+            run = uv[start : stop + 1]
+            if len(run) > 1:
+                (hidden if behind[start] else shown).append(run)
+    return shown, hidden
+
+
+def _ordered_corners(box: Box3D) -> np.ndarray:
+    """Corners (8, 3) whose number tells the side in x, y, z by its bits, as EDGES expects."""
+    plan = footprint(box)[[0, 1, 3, 2]]
+    z = box.center[2] + np.array([-0.5, 0.5]) * box.size[2]
+    return np.concatenate([np.column_stack([plan, np.full(4, level)]) for level in z])

@@ -1,0 +1,168 @@
+"""The pictures of a run: the object map, and for each question where the answer is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
+
+from spatial3d_ros.evaluation.drawing import (
+    ANSWER,
+    OTHER,
+    PATH,
+    SECOND,
+    TRUTH,
+    WRONG,
+    Drawn,
+    FloorPlan,
+    best_view,
+    draw_floor,
+    draw_footprints,
+    draw_view,
+    floor_plan,
+    place_labels,
+    visibility,
+)
+from spatial3d_ros.evaluation.report import Row
+from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.scene.frame import Frame
+
+DPI = 120
+MAX_FRAMES = 48
+IN_SIGHT = 0.002
+
+
+class Album:
+    """Draws the pictures of one recording.
+
+    `objects` are the boxes of the object map with their names and mean colours (0-255);
+    `truth` the true boxes, where they are known.
+    """
+
+    def __init__(
+        self,
+        frames: Sequence[Frame],
+        objects: Sequence[tuple[Box3D, str, tuple[float, float, float]]],
+        truth: Sequence[Box3D] = (),
+    ) -> None:
+        step = max(1, len(frames) // MAX_FRAMES)
+        self.frames = list(frames[::step])
+        self.plan: FloorPlan = floor_plan(self.frames)
+        self.objects = [Drawn(box, OTHER, name, fill=rgb) for box, name, rgb in objects]
+        self.truth = [Drawn(box, TRUTH, dashed=True, width=0.9) for box in truth]
+
+    def overview(self, path: Path, title: str = "Object map") -> Path:
+        """The map from above with every object named, beside camera views with all boxes."""
+        height, width = self.frames[0].depth.shape
+        beside = 2 * width / height * 6.4 / 3  # three rows of two views
+        figure = _figure(13.0, 6.4)
+        left, views = figure.subfigures(1, 2, width_ratios=(13.0 - beside, beside))
+        axes = left.add_axes((0.08, 0.09, 0.9, 0.8))
+        draw_floor(axes, self.plan)
+        draw_footprints(axes, [*self.truth, *self.objects])
+        place_labels(axes, self.objects)
+        _title(axes, title, f"{len(self.objects)} objects, numbered as in the scene")
+        _legend(axes, truth=bool(self.truth))
+        for axes, frame in self._grid(views, 3, 2):
+            draw_view(axes, frame, [Drawn(o.box, ANSWER, width=1.4) for o in self._in_sight(frame)])
+        return _save(figure, path)
+
+    def question(self, path: Path, row: Row) -> Path:
+        """Map with answer and truth, beside the camera view that shows them best."""
+        color = WRONG if row.right is False else ANSWER
+        names = ("answer",) if len(row.boxes) < 2 else ("from", "to")
+        answers = [
+            Drawn(box, color if k == 0 or row.right is False else SECOND, names[k], width=2.6)
+            for k, box in enumerate(row.boxes[:2])
+        ]
+        truths = [Drawn(box, TRUTH, dashed=True, width=1.8) for box in row.truth_boxes]
+        figure = _figure(13.0, 5.3)
+        left, right = figure.subfigures(1, 2, width_ratios=(1, 1.22))
+        axes = left.add_axes((0.1, 0.1, 0.87, 0.84))
+        draw_floor(axes, self.plan)
+        quiet = [Drawn(o.box, OTHER, width=0.7, fill=o.fill) for o in self.objects]
+        draw_footprints(axes, [*quiet, *truths, *answers])
+        self._connect(axes, row)
+        place_labels(axes, answers or truths)
+        _legend(axes, truth=bool(truths), answer=color if answers else None)
+        shown = [item.box for item in answers] or list(row.truth_boxes)
+        if not shown:  # nothing fits: show where the camera looked
+            for axes, frame in self._grid(right, 2, 2):
+                draw_view(axes, frame, [])
+            return _save(figure, path)
+        frames = self._views_of(shown)
+        grid = right.subplots(1, len(frames), gridspec_kw=_TIGHT, squeeze=False).flat
+        for axes, frame in zip(grid, frames, strict=True):
+            draw_view(axes, frame, [*truths, *answers])
+        return _save(figure, path)
+
+    def _views_of(self, boxes: Sequence[Box3D]) -> list[Frame]:
+        """One frame that shows all boxes, or the best frame of each when none does."""
+        together = self.frames[best_view(self.frames, boxes)]
+        if all(visibility(together, box) > IN_SIGHT for box in boxes):
+            return [together]
+        return [self.frames[best_view(self.frames, [box])] for box in boxes]
+
+    def _grid(self, figure: SubFigure, rows: int, columns: int) -> Iterator[tuple[Axes, Frame]]:
+        """Axes in rows, each with a frame: far apart in time, showing many objects."""
+        parts = np.array_split(np.arange(len(self.frames)), rows * columns)
+        for axes, part in zip(
+            figure.subplots(rows, columns, gridspec_kw=_TIGHT).flat, parts, strict=True
+        ):
+            choices = [self.frames[k] for k in part] or self.frames[:1]
+            yield axes, max(choices, key=lambda f: len(self._in_sight(f)))
+
+    def _connect(self, axes: Axes, row: Row) -> None:
+        if row.kind != "distance" or len(row.boxes) < 2:
+            return
+        ends = np.array([box.center[:2] for box in row.boxes[:2]])
+        axes.annotate(
+            "", ends[1], ends[0], zorder=5,
+            arrowprops={"arrowstyle": "<->", "color": TRUTH, "linewidth": 1.4},
+        )  # fmt: skip
+
+    def _in_sight(self, frame: Frame) -> list[Drawn]:
+        return [o for o in self.objects if visibility(frame, o.box) > IN_SIGHT]
+
+
+_TIGHT = {"wspace": 0.03, "hspace": 0.04, "left": 0.01, "right": 0.99, "bottom": 0.03, "top": 0.97}
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    figure.savefig(path)
+    return path
+
+
+def _title(axes: Axes, title: str, subtitle: str) -> None:
+    axes.set_title(title, loc="left", fontsize=14, fontweight="bold", color=TRUTH, pad=20)
+    axes.text(0, 1.015, subtitle, transform=axes.transAxes, fontsize=9.5, color=OTHER)
+
+
+def _legend(axes: Axes, *, truth: bool, answer: str | None = None) -> None:
+    entries = []
+    if answer:
+        entries.append(Line2D([], [], color=answer, linewidth=2.6, label="answer"))
+    if truth:
+        entries.append(Line2D([], [], color=TRUTH, linewidth=1.5, linestyle="--", label="truth"))
+    entries.append(Line2D([], [], color=OTHER, linewidth=1.2, label="object map"))
+    entries.append(Line2D([], [], color=PATH, linewidth=1.4, marker=">", label="camera path"))
+    axes.legend(
+        handles=entries, loc="upper right", fontsize=8, frameon=True, framealpha=0.9,
+        edgecolor="#e3e6eb", labelcolor=TRUTH, ncols=len(entries), columnspacing=1.2,
+        handlelength=1.8, borderaxespad=0.4,
+    ).set_zorder(9)  # fmt: skip

@@ -1,0 +1,192 @@
+"""What was asked and answered, as rows: a table on the terminal, JSON, and a page to look at."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from rich.table import Table
+
+from spatial3d_ros.geometry.box import Box3D
+
+
+@dataclass(frozen=True)
+class Row:
+    """One question with its answer and, where it is known, the truth.
+
+    `boxes` are the answered boxes (two for a distance), `truth_boxes` the true ones; `right` is
+    None when the truth is not known.
+    """
+
+    question: str
+    kind: str
+    answer: str
+    truth: str = ""
+    right: bool | None = None
+    iou: float | None = None
+    error_m: float | None = None
+    latency_ms: float = 0.0
+    via: str = ""
+    boxes: tuple[Box3D, ...] = field(default=(), repr=False)
+    truth_boxes: tuple[Box3D, ...] = field(default=(), repr=False)
+
+    @property
+    def score(self) -> str:
+        """Overlap or error in words."""
+        if self.error_m is not None:
+            return f"{self.error_m:+.2f} m"
+        return "" if self.iou is None else f"IoU {self.iou:.2f}"
+
+    def json(self) -> dict[str, object]:
+        """As it stands in answers.json."""
+        row: dict[str, object] = {
+            "question": self.question,
+            "kind": self.kind,
+            "answer": self.answer,
+            "truth": self.truth,
+        }
+        if self.kind == "distance":
+            row["error"] = None if self.error_m is None else round(self.error_m, 4)
+        else:
+            row["iou"] = None if self.iou is None else round(self.iou, 4)
+        row |= {"latency_ms": round(self.latency_ms, 1), "right": self.right, "via": self.via}
+        row["boxes"] = [
+            {"center": [round(v, 4) for v in b.center], "size": [round(v, 4) for v in b.size]}
+            for b in self.boxes
+        ]
+        return row
+
+
+def right_count(rows: Sequence[Row]) -> int:
+    """How many answers are right."""
+    return sum(bool(row.right) for row in rows)
+
+
+def answers_table(rows: Sequence[Row], title: str = "") -> Table:
+    """The rows as a table for the terminal."""
+    judged = any(row.right is not None for row in rows)
+    table = Table(title=title, title_justify="left", show_lines=False, pad_edge=False)
+    table.add_column("question", overflow="fold", ratio=4)
+    table.add_column("answer", overflow="fold", ratio=3)
+    if judged:
+        table.add_column("truth", overflow="fold", ratio=3)
+        table.add_column("IoU / error", justify="right", no_wrap=True)
+    table.add_column("ms", justify="right", no_wrap=True)
+    if judged:
+        table.add_column("", no_wrap=True)
+    for row in rows:
+        cells = [row.question, row.answer, row.truth, row.score, f"{row.latency_ms:.0f}"]
+        if judged:
+            cells.append("[green]right[/]" if row.right else "[red]wrong[/]")
+        else:
+            cells[2:4] = []
+        table.add_row(*cells)
+    return table
+
+
+def write_answers(path: Path, rows: Sequence[Row]) -> None:
+    """answers.json: a list, one entry a question."""
+    path.write_text(json.dumps([row.json() for row in rows], indent=2) + "\n")
+
+
+def write_page(
+    path: Path,
+    rows: Sequence[Row],
+    pictures: Sequence[Path],
+    overview: Path,
+    *,
+    title: str,
+    facts: dict[str, str],
+) -> None:
+    """One HTML file with every picture inside it, so that it can be moved and works offline.
+
+    `pictures` belong to the rows, in order; `facts` stand in a line under the title.
+    """
+    judged = [row for row in rows if row.right is not None]
+    latency = median(row.latency_ms for row in rows) if rows else 0.0
+    tiles = {"questions": str(len(rows))}
+    if judged:
+        tiles["right"] = f"{right_count(judged)} of {len(judged)}"
+    tiles |= {"median latency": f"{latency:.0f} ms", **facts}
+    cards = "\n".join(
+        _card(number, row, picture)
+        for number, (row, picture) in enumerate(zip(rows, pictures, strict=True), 1)
+    )
+    path.write_text(
+        _PAGE.format(
+            title=html.escape(title),
+            tiles="".join(
+                f"<div class=tile><b>{html.escape(v)}</b><span>{html.escape(k)}</span></div>"
+                for k, v in tiles.items()
+            ),
+            overview=_embedded(overview),
+            cards=cards,
+        )
+    )
+
+
+def _embedded(picture: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()
+
+
+def _card(number: int, row: Row, picture: Path) -> str:
+    mark = {True: "<i class=right>right</i>", False: "<i class=wrong>wrong</i>", None: ""}[
+        row.right
+    ]
+    lines = [f"<dt>answer</dt><dd>{html.escape(row.answer)}</dd>"]
+    if row.truth:
+        lines.append(f"<dt>truth</dt><dd>{html.escape(row.truth)}</dd>")
+    if row.score:
+        name = "error" if row.error_m is not None else "overlap"
+        lines.append(f"<dt>{name}</dt><dd>{row.score}</dd>")
+    via = f" through the {row.via}" if row.via else ""
+    lines.append(f"<dt>latency</dt><dd>{row.latency_ms:.0f} ms{html.escape(via)}</dd>")
+    kind = f"{number} · {html.escape(row.kind)}"
+    return (
+        f"<section><header><span class=kind>{kind}</span>{mark}</header>"
+        f"<h2>{html.escape(row.question)}</h2><dl>{''.join(lines)}</dl>"
+        f'<img alt="{html.escape(row.question)}" src="{_embedded(picture)}"></section>'
+    )
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+  :root {{ --ink: #1f2430; --soft: #5b6472; --line: #e3e6eb; --green: #0a9d58; --red: #d93025; }}
+  * {{ box-sizing: border-box; }}
+  body {{ margin: 0 auto; max-width: 1180px; padding: 40px 24px 64px; color: var(--ink);
+         background: #f6f7f9; font: 16px/1.5 system-ui, "Segoe UI", Helvetica, Arial, sans-serif; }}
+  h1 {{ font-size: 30px; line-height: 1.2; margin: 0 0 20px; letter-spacing: -.02em; }}
+  h2 {{ font-size: 21px; line-height: 1.3; margin: 6px 0 10px; letter-spacing: -.01em; }}
+  img {{ width: 100%; display: block; }}
+  section {{ background: #fff; border: 1px solid var(--line); border-radius: 14px;
+            padding: 20px 24px 14px; margin-top: 22px; }}
+  header {{ display: flex; justify-content: space-between; align-items: center; }}
+  .tiles {{ display: flex; flex-wrap: wrap; gap: 12px; }}
+  .tile {{ background: #fff; border: 1px solid var(--line); border-radius: 12px;
+          padding: 10px 18px; }}
+  .tile b {{ display: block; font-size: 21px; font-variant-numeric: tabular-nums; }}
+  .tile span, .kind, dt {{ color: var(--soft); font-size: 13px; }}
+  i {{ font-style: normal; font-weight: 600; font-size: 13px; color: #fff; border-radius: 999px;
+      padding: 3px 12px; }}
+  .right {{ background: var(--green); }}
+  .wrong {{ background: var(--red); }}
+  dl {{ display: flex; flex-wrap: wrap; gap: 4px 32px; margin: 0 0 12px; }}
+  dt, dd {{ margin: 0; }}
+  dl dt {{ margin-right: -24px; padding-top: 2px; }}
+  dd {{ font-weight: 500; font-variant-numeric: tabular-nums; }}
+</style>
+<h1>{title}</h1>
+<div class="tiles">{tiles}</div>
+<section><img alt="map of the scene" src="{overview}"></section>
+{cards}
+</html>
+"""

@@ -1,0 +1,196 @@
+"""Accuracy on rooms that no training has seen, with everything that a robot has in the way.
+
+Each room is filmed along a robot's or a hand's path with sensor and pose noise, goes frame by frame
+into the engine (or, through ROS, into the node), and is asked about in wordings kept for tests.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from spatial3d_ros.data.bags import read_bag
+from spatial3d_ros.data.language import KINDS, Question
+from spatial3d_ros.data.recorded_rooms import RecordedRoom, load_recorded_room, record_room
+from spatial3d_ros.engine import EngineConfig, Spatial3D
+from spatial3d_ros.errors import BagError, Spatial3DError
+from spatial3d_ros.evaluation.asking import Reply, ask_about, judge
+from spatial3d_ros.evaluation.metrics import Verdict, latency_scores, recall, summarise
+from spatial3d_ros.evaluation.through_ros import ask_nodes
+from spatial3d_ros.scene.proposals import Proposal
+
+SECONDS, RATE_HZ = 12.0, 5.0
+SEEN_VIEWS = 2
+# Questions of one room, by kind; a room that runs out of one kind has fewer.
+ROOM_KINDS = tuple(kind for kind, n in zip(KINDS, (4, 3, 5, 2, 2), strict=True) for _ in range(n))
+
+
+@dataclass
+class RoomsReport:
+    """Verdicts over all rooms, and how many of the seen objects the object map holds."""
+
+    verdicts: list[Verdict] = field(default_factory=list)
+    found_25: list[float] = field(default_factory=list)
+    found_50: list[float] = field(default_factory=list)
+    objects_seen: int = 0
+    objects_mapped: int = 0
+    rooms: int = 0
+    settings: dict[str, object] = field(default_factory=dict)
+
+    def json(self) -> dict[str, object]:
+        """Everything as plain data."""
+        return {
+            "settings": self.settings,
+            "rooms": self.rooms,
+            "questions": len(self.verdicts),
+            "scores": summarise(self.verdicts),
+            "proposals": {
+                "objects_seen": self.objects_seen,
+                "objects_mapped": self.objects_mapped,
+                "recall@0.25": _weighted(self.found_25, self.objects_seen),
+                "recall@0.5": _weighted(self.found_50, self.objects_seen),
+            },
+            "latency": latency_scores(v.latency_ms for v in self.verdicts if v.latency_ms),
+        }
+
+    def table(self) -> Table:
+        """For the terminal, by type of question."""
+        report = self.json()
+        table = Table(title=f"{self.rooms} held-out rooms, {len(self.verdicts)} questions")
+        for name in ("questions", "n", "right", "Acc@0.25", "Acc@0.5", "median m", "mean m"):
+            table.add_column(name, justify="left" if name == "questions" else "right")
+        for name, scores in report["scores"].items():
+            right = scores.get("right", scores.get("within_0.25m"))
+            shares = [right, scores.get("acc@0.25"), scores.get("acc@0.5")]
+            metres = [scores.get("median_m"), scores.get("mean_m")]
+            table.add_row(
+                f"  {name}" if "/" in name else f"[bold]{name}",
+                str(scores["n"]),
+                *("" if s is None else f"{s:.1%}" for s in shares),
+                *("" if m is None else f"{m:.3f}" for m in metres),
+            )
+        proposals = report["proposals"]
+        table.caption = (
+            f"a distance is right within 0.25 m; object map: {self.objects_mapped} boxes for "
+            f"{self.objects_seen} objects seen, recall@0.25 {proposals['recall@0.25']:.1%}, "
+            f"recall@0.5 {proposals['recall@0.5']:.1%}"
+        )
+        return table
+
+
+def evaluate_rooms(
+    *,
+    rooms: int = 15,
+    seed: int = 900_000,
+    true_boxes: bool = False,
+    through_ros: bool = False,
+    folder: Path = Path("runs/rooms"),
+    model: str = "tiny",
+    say: Callable[[str], None] = lambda text: None,
+) -> RoomsReport:
+    """Ask about `rooms` rooms from `seed` on; recordings are kept in `folder` for the next time.
+
+    `true_boxes` replaces the built-in proposals by the true boxes of the objects that were seen;
+    `through_ros` plays every recording into the nodes instead of calling the engine here.
+    """
+    report = RoomsReport(
+        settings={
+            "seed": seed,
+            "model": model,
+            "true_boxes": true_boxes,
+            "through_ros": through_ros,
+        }
+    )
+    engine = None
+    if not through_ros:
+        engine = Spatial3D(EngineConfig(model=model))
+        engine.load()
+    for k in range(rooms):
+        recorded = film(folder, seed + k)
+        questions = ask_about(recorded.seen(), seed + k, ROOM_KINDS)
+        begin = time.monotonic()
+        if engine is None:
+            replies, boxes, seen = _ask_nodes(recorded, questions, folder, say)
+        else:
+            replies, boxes, seen = _ask_engine(engine, recorded, questions, true_boxes)
+        verdicts = [judge(q, recorded.room, r) for q, r in zip(questions, replies, strict=True)]
+        report.verdicts += verdicts
+        report.rooms += 1
+        truth = np.array([recorded.room.objects[i].box.array() for i in seen]).reshape(-1, 6)
+        report.objects_seen += len(seen)
+        report.objects_mapped += len(boxes)
+        report.found_25.append(len(seen) and recall(boxes, truth, 0.25) * len(seen))
+        report.found_50.append(len(seen) and recall(boxes, truth, 0.5) * len(seen))
+        say(
+            f"room {seed + k}: {sum(v.right for v in verdicts)} of {len(verdicts)} right, "
+            f"{len(recorded.room.objects)} objects, {time.monotonic() - begin:.1f} s"
+        )
+    return report
+
+
+def film(folder: Path, seed: int) -> RecordedRoom:
+    """The recording of a room, kept or made now: even seeds as by a robot, odd ones by hand."""
+    bag = folder / f"room_{seed}.mcap"
+    try:
+        return load_recorded_room(bag)
+    except BagError:
+        path = ("robot", "hand")[seed % 2]
+        return record_room(
+            bag, seed, seconds=SECONDS, rate_hz=RATE_HZ, path=path, compressed=True, overwrite=True
+        )
+
+
+Asked = tuple[list[Reply], np.ndarray, list[int]]
+
+
+def _ask_engine(
+    engine: Spatial3D, recorded: RecordedRoom, questions: list[Question], true_boxes: bool
+) -> Asked:
+    """Replies, boxes of the object map (M, 6), and the ids of the objects seen by its views."""
+    engine.clear()
+    kept = [k for k, frame in enumerate(read_bag(recorded.bag)) if engine.add_frame(frame).keyframe]
+    seen = recorded.seen_in(kept, SEEN_VIEWS)
+    objects = recorded.room.objects
+    proposals = None
+    if true_boxes:
+        proposals = [
+            Proposal(o.box, np.empty((0, 3), np.float32), o.rgb, len(kept), 1.0)
+            for o in (objects[i] for i in recorded.seen_in(kept, 1))
+        ]
+    engine.refresh(proposals=proposals)
+    replies = []
+    for question in questions:
+        begin = time.perf_counter()
+        try:
+            result = engine.answer(question.text)
+            replies.append(Reply.from_result(result, 1000 * (time.perf_counter() - begin)))
+        except Spatial3DError as error:
+            replies.append(Reply(str(error), success=False))
+    boxes = [o.box.array() for o in engine.scene().objects]
+    return replies, np.array(boxes).reshape(-1, 6), seen
+
+
+def _ask_nodes(
+    recorded: RecordedRoom,
+    questions: list[Question],
+    folder: Path,
+    say: Callable[[str], None],
+) -> Asked:
+    asked = [
+        {"text": q.text, "kind": q.kind, "via": ("service", "action")[k % 2]}
+        for k, q in enumerate(questions)
+    ]
+    data, scene = ask_nodes(recorded.bag, asked, folder / recorded.bag.stem, say)
+    boxes = [[*o["center"], *o["size"]] for o in scene["objects"]]
+    everything = list(range(len(recorded.stamps_ns)))
+    seen = recorded.seen_in(everything, SEEN_VIEWS)
+    return [Reply.from_data(d) for d in data], np.array(boxes).reshape(-1, 6), seen
+
+
+def _weighted(found: list[float], seen: int) -> float:
+    return float(sum(found) / seen) if seen else float("nan")

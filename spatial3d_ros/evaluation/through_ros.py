@@ -1,0 +1,66 @@
+"""A recording played into running nodes, and questions asked of them, as on a robot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from spatial3d_ros.data.bags import Bag, Topics, bag_topics, find_topics
+from spatial3d_ros.evaluation.processes import NodeGroup
+
+START_S = 90.0  # for the nodes to come up on a busy machine
+
+Say = Callable[[str], None]
+
+
+def ask_nodes(
+    bag: Path, asked: list[dict[str, str]], out: Path, say: Say
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Start the nodes, loop the bag into them, ask; the replies and the object map as plain data.
+
+    Questions begin when the whole bag was played once, and frames keep arriving meanwhile.
+    """
+    topics = find_topics(bag)
+    with Bag(bag) as opened:
+        seconds = opened.duration_s
+    questions, answers = out / "questions.json", out / "replies.json"
+    questions.write_text(json.dumps(asked, indent=2))
+    answers.unlink(missing_ok=True)
+    with NodeGroup(out / "logs") as nodes:
+        domain = nodes.environment["ROS_DOMAIN_ID"]
+        say(f"starting the nodes (ROS domain {domain}, logs in {nodes.logs})")
+        nodes.start("grounding_node", *node_arguments(bag, topics))
+        nodes.start("visualizer_node")
+        nodes.start("bag_player", str(bag), "--loop", "--wait", str(START_S))
+        say(f"playing {bag.name} in real time ({seconds:.0f} s), then {len(asked)} questions")
+        nodes.start("demo_client", str(questions), str(answers), "--settle", f"{seconds + 1:.1f}")
+        nodes.wait("demo_client", START_S + seconds + 10.0 * len(asked))
+        nodes.check()
+    result = json.loads(answers.read_text())
+    return result["answers"], result["scene"]
+
+
+def node_arguments(bag: Path, topics: Topics) -> list[str]:
+    """Command line of the grounding node for the topics of a bag."""
+    kinds = {name: kind for name, (kind, _) in bag_topics(bag).items()}
+    arguments = ["--ros-args"]
+
+    def give(flag: str, name: str, value: str) -> None:
+        arguments.extend([flag, f"{name}:={value}"])
+
+    for name, topic, parameter, transport in (
+        ("rgb/image", topics.rgb, "color_transport", "compressed"),
+        ("depth/image", topics.depth, "depth_transport", "compressedDepth"),
+    ):
+        if kinds[topic].endswith("CompressedImage"):
+            give("-p", parameter, transport)
+            name = f"{name}/{transport}"
+        give("-r", name, topic)
+    give("-r", "rgb/camera_info", topics.camera_info)
+    odometry = kinds[topics.pose].endswith("Odometry")
+    give("-r", "odom" if odometry else "pose", topics.pose)
+    if odometry:
+        give("-p", "pose_source", "odom")
+    return arguments

@@ -1,0 +1,1 @@
+"""Cameras, poses, boxes and voxels: pure functions, in metres and radians."""

@@ -1,0 +1,1 @@
+"""The network: SigLIP views, structure, position, objects, 3D-SLIM decoder, grounding head."""

@@ -1,0 +1,122 @@
+"""What the network reads: a batch of scenes as tensors, and one view prepared from a camera frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from spatial3d_ros.geometry.camera import Camera
+from spatial3d_ros.model.config import VisionConfig
+
+
+@dataclass(frozen=True)
+class ViewInput:
+    """One view at the network's resolution S; world frame, metres, float32.
+
+    pixels (3, S, S) in [-1, 1]; points (S, S, 3), zero where depth is missing; valid (S, S) bool; rays (T, 3) unit
+    viewing directions of the pooled tokens, zero where depth is missing.
+    """
+
+    pixels: Tensor
+    points: Tensor
+    valid: Tensor
+    rays: Tensor
+
+
+def prepare_view(
+    rgb: np.ndarray,
+    depth: np.ndarray,
+    camera: Camera,
+    world_T_camera: np.ndarray,
+    config: VisionConfig,
+    pooled: int,
+) -> ViewInput:
+    """Resize colour smoothly and depth by nearest neighbour, then back-project (methods 1.1).
+
+    rgb (H, W, 3) uint8, depth (H, W) float32 metres with 0 = missing. `crop` scales the height to S and cuts the
+    centre square, `stretch` scales both sides; intrinsics follow exactly.
+    """
+    size = config.image_size
+    if config.resize == "crop":
+        width = max(size, int(camera.width * size / camera.height))
+        left = (width - size) // 2
+        camera = camera.scaled(width, size).cropped(left, 0, size, size)
+    else:
+        width, left = size, 0
+        camera = camera.scaled(size, size)
+    if rgb.shape[:2] != (size, width):
+        shrinking = rgb.shape[0] > size
+        rgb = cv2.resize(rgb, (width, size), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC)
+        depth = cv2.resize(depth, (width, size), interpolation=cv2.INTER_NEAREST)
+    rgb, depth = rgb[:, left : left + size], depth[:, left : left + size]
+
+    rotation = torch.from_numpy(world_T_camera[:3, :3]).float()
+    origin = torch.from_numpy(world_T_camera[:3, 3]).float()
+    z = torch.from_numpy(np.ascontiguousarray(depth)).float()
+    valid = z > 0
+    column = (torch.arange(size) - camera.cx) / camera.fx
+    row = (torch.arange(size) - camera.cy) / camera.fy
+    direction = torch.stack(
+        [column.expand(size, size), row[:, None].expand(size, size), torch.ones(size, size)], dim=-1
+    )
+    points = (direction * z[..., None]) @ rotation.T + origin
+    points = torch.where(valid[..., None], points, 0.0)
+
+    covered = config.grid * config.patch_size
+    cell = covered / pooled
+    centre = (torch.arange(pooled) * cell + cell // 2).long()
+    rays = direction[centre[:, None], centre[None]] @ rotation.T
+    rays = rays / rays.norm(dim=-1, keepdim=True)
+    rays = torch.where(valid[centre[:, None], centre[None]][..., None], rays, 0.0).flatten(0, 1)
+    pixels = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1).float() / 127.5 - 1.0
+    return ViewInput(pixels, points, valid, rays)
+
+
+@dataclass(frozen=True)
+class SceneBatch:
+    """B scenes of up to V views and N objects, padded; scene frame (methods 3.3), metres.
+
+    boxes (B, N, 6) centre + size; object_valid (B, N). Views may be absent (boxes-only rooms): then pixels, points,
+    valid, rays and view_valid are None. What an object brings besides pixels is optional too: labels (B, N, T) token
+    ids, -1 padded; colors (B, N, 3) in [0, 1], NaN where unknown. patches (B, V, P, C): vision features computed
+    earlier, instead of pixels.
+    """
+
+    boxes: Tensor
+    object_valid: Tensor
+    pixels: Tensor | None = None
+    points: Tensor | None = None
+    valid: Tensor | None = None
+    rays: Tensor | None = None
+    view_valid: Tensor | None = None
+    patches: Tensor | None = None
+    labels: Tensor | None = None
+    colors: Tensor | None = None
+
+    @property
+    def has_views(self) -> bool:
+        """Whether any pixels come with the boxes."""
+        return self.points is not None
+
+    def to(self, device: torch.device | str) -> SceneBatch:
+        """The same batch on another device."""
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{k: v.to(device) for k, v in moved.items() if v is not None})
+
+
+def stack_views(views: list[ViewInput], origin: np.ndarray) -> dict[str, Tensor]:
+    """Views of one scene as the (1, V, ...) fields of SceneBatch, shifted into the scene frame at `origin`."""
+    shift = torch.as_tensor(origin, dtype=torch.float32)
+    valid = torch.stack([v.valid for v in views])
+    points = torch.stack([v.points for v in views]) - shift
+    return {
+        "pixels": torch.stack([v.pixels for v in views])[None],
+        "points": torch.where(valid[..., None], points, 0.0)[None],
+        "valid": valid[None],
+        "rays": torch.stack([v.rays for v in views])[None],
+        "view_valid": torch.ones(1, len(views), dtype=torch.bool),
+    }

@@ -1,0 +1,77 @@
+"""A model on disk: `config.yaml`, `tokenizer.json`, `model.safetensors`. Nothing is ever unpickled or downloaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import yaml
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+
+from spatial3d_ros.errors import CheckpointError
+from spatial3d_ros.model.config import ModelConfig, load_config
+from spatial3d_ros.model.network import SpatialModel
+from spatial3d_ros.model.tokens import load_tokenizer
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.yaml"
+TOKENIZER = "tokenizer.json"
+
+
+def save_model(folder: str | Path, model: SpatialModel, tokenizer: Tokenizer, dtype: torch.dtype) -> None:
+    """Write a model folder. Tensors are stored as `dtype`; a failed write leaves the old weights in place."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.to(dtype).contiguous() for name, value in model.state_dict().items()}
+    part = folder / f"{WEIGHTS}.part"
+    save_file(tensors, part, metadata={"format": "pt", "model": model.config.name})
+    part.replace(folder / WEIGHTS)
+    (folder / CONFIG).write_text(yaml.safe_dump(model.config.model_dump(mode="json"), sort_keys=False))
+    tokenizer.save(str(folder / TOKENIZER))
+
+
+def load_model(folder: str | Path) -> tuple[SpatialModel, Tokenizer]:
+    """Read a model folder in float32 on the CPU.
+
+    Raises CheckpointError naming the file, and for foreign weights the tensors that are missing, unexpected or of
+    another shape; ConfigError for an invalid configuration.
+    """
+    folder = Path(folder)
+    for name in (CONFIG, TOKENIZER, WEIGHTS):
+        if not (folder / name).is_file():
+            raise CheckpointError(
+                f"{folder / name}: missing; give a model folder with {CONFIG}, {TOKENIZER} and {WEIGHTS}"
+            )
+    config: ModelConfig = load_config(folder / CONFIG)
+    tokenizer = load_tokenizer(folder / TOKENIZER)
+    tensors = read_tensors(folder / WEIGHTS)
+    with torch.device("meta"):
+        model = SpatialModel(config)
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    problems = [f"{name} is missing" for name in expected.keys() - found.keys()]
+    problems += [f"{name} is unexpected" for name in found.keys() - expected.keys()]
+    problems += [
+        f"{name} has shape {found[name]}, expected {expected[name]}"
+        for name in expected.keys() & found.keys()
+        if expected[name] != found[name]
+    ]
+    if problems:
+        shown = "; ".join(sorted(problems)[:5])
+        raise CheckpointError(
+            f"{folder / WEIGHTS}: not the weights of '{config.name}': {len(problems)} tensors differ ({shown})"
+        )
+    model = SpatialModel(config)
+    model.load_state_dict({name: value.float() for name, value in tensors.items()})
+    return model.eval(), tokenizer
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a safetensors file. Raises CheckpointError when it is truncated or of another format."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error

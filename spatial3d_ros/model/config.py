@@ -1,0 +1,172 @@
+"""One configuration for every size of the network; `config/models/*.yaml` holds the values.
+
+Keys under `s2`, `slim` and `objects` carry the names of the three papers' switches. An unknown key or an
+impossible value raises `ConfigError` with the file, the key and what is allowed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from spatial3d_ros.errors import ConfigError
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class VisionConfig(_Strict):
+    """SigLIP-style tower. `layers` are the ones that run: the last layer of the public tower is left out (1.2)."""
+
+    image_size: int = Field(384, ge=16)
+    patch_size: int = Field(14, ge=4)
+    width: int = 1152
+    mlp: int = 4304
+    layers: int = 26
+    heads: int = 16
+    resize: Literal["crop", "stretch"] = "crop"
+    """`crop` as in the release (centre square); `stretch` keeps the whole field of view."""
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side."""
+        return self.image_size // self.patch_size
+
+
+class TextConfig(_Strict):
+    """Qwen2-style decoder."""
+
+    width: int = 3584
+    mlp: int = 18944
+    layers: int = 28
+    heads: int = 28
+    kv_heads: int = 4
+    vocab: int = 152064
+    rope_theta: float = 1_000_000.0
+    max_positions: int = 32768
+    tie_embeddings: bool = False
+
+
+class StructureConfig(_Strict):
+    """Structure-enhanced module, S2-MLLM (methods 1.3)."""
+
+    enabled: bool = True
+    order: Literal["inter_intra", "intra_inter"] = "inter_intra"
+    init: Literal["zero", "default"] = "zero"
+    heads: int = 12
+    drop_path: float = Field(0.1, ge=0.0, lt=1.0)
+
+
+class PositionConfig(_Strict):
+    """Multi-level position encoding, S2-MLLM (methods 1.5)."""
+
+    coord: bool = True
+    ray: bool = True
+    ray_scale: float = 5.0
+    ray_scale_learnt: bool = False
+    ray_hidden: int = 512
+    pool: Literal["bilinear", "avg"] = "bilinear"
+
+
+class LanguageConfig(_Strict):
+    weight: float = Field(1.0, ge=0.0)
+
+
+class S2Config(_Strict):
+    se: StructureConfig = StructureConfig()
+    mpe: PositionConfig = PositionConfig()
+    lang: LanguageConfig = LanguageConfig()
+
+
+class SlimConfig(_Strict):
+    """Attention masks of 3D-SLIM (methods 2)."""
+
+    objects: Literal["causal", "full", "diagonal", "fixed_n", "geo"] = "geo"
+    inst: bool = True
+    k_min: int = Field(2, ge=0)
+    k_max: int = Field(10, ge=0)
+    fixed_n: int = Field(5, ge=0)
+    space: Literal["normalized", "metric"] = "normalized"
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SlimConfig:
+        if self.k_min > self.k_max:
+            raise ValueError(f"k_min ({self.k_min}) must not exceed k_max ({self.k_max})")
+        return self
+
+
+class ObjectConfig(_Strict):
+    """Object tokens (methods 1.7, 4) and what they carry besides pixels."""
+
+    max_objects: int = Field(100, ge=1, le=1000)
+    member_fraction: float = Field(0.5, gt=0.0, le=1.0)
+    """Share of a patch's pixels inside the box from which the patch belongs to the object."""
+    identifier: Literal["token", "added"] = "token"
+    """Whether the slot's identifier is a token of its own, or is added to the object's only token."""
+    relation_layers: int = Field(2, ge=0)
+    """All-pairs layers over objects with a learnt bias from offset, distance and size ratio."""
+    relation_hidden: int = 64
+    decoder_bias: bool = True
+    """Add the same kind of bias to the decoder's object-to-object attention."""
+
+
+class HeadConfig(_Strict):
+    object_source: Literal["input", "hidden"] = "hidden"
+    relation_layers: int = Field(0, ge=0)
+    """All-pairs layers over the objects' final states, after they have heard the question (`hidden` only)."""
+    width: int | None = None
+    temperature: float = Field(0.07, gt=0.0)
+
+
+class ModelConfig(_Strict):
+    """Everything that decides the shapes of the weights and the computation."""
+
+    name: str
+    vision: VisionConfig = VisionConfig()
+    text: TextConfig = TextConfig()
+    s2: S2Config = S2Config()
+    slim: SlimConfig = SlimConfig()
+    objects: ObjectConfig = ObjectConfig()
+    head: HeadConfig = HeadConfig()
+
+    @property
+    def tokens_per_object(self) -> int:
+        """Places that one object takes in the sequence (c in methods 4)."""
+        return 2 if self.objects.identifier == "token" else 1
+
+    @property
+    def pooled_grid(self) -> int:
+        """Tokens along one side of a view after pooling (27 -> 14, 14 -> 7)."""
+        return -(-self.vision.grid // 2)
+
+
+def parse_config(values: dict, source: str) -> ModelConfig:
+    """Validate a plain dictionary. `source` names the file in the error."""
+    try:
+        return ModelConfig(**values)
+    except (ValidationError, TypeError) as error:
+        raise ConfigError(f"{source}: {_readable(error)}") from error
+
+
+def load_config(path: str | Path) -> ModelConfig:
+    """Read a model configuration from YAML. Raises ConfigError when missing, unreadable or invalid."""
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML ({error})") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a mapping of configuration keys")
+    return parse_config(values, str(path))
+
+
+def _readable(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    return "; ".join(
+        f"{'.'.join(map(str, e['loc'])) or 'configuration'}: {e['msg']}" for e in error.errors()
+    )

@@ -1,0 +1,78 @@
+"""Multi-level position encoding of S2-MLLM (methods 1.5): where each token lies and along which ray it was seen.
+
+All geometry is float32 and metric. Patches with too little valid depth get a zero code (1.1).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from spatial3d_ros.model.config import PositionConfig
+
+LOWEST = (-15.0, -15.0, -5.0)
+HIGHEST = (15.0, 15.0, 5.0)
+VOXEL_M = 0.1
+MIN_VALID_FRACTION = 0.1
+
+
+def coordinate_code(points: Tensor, width: int) -> Tensor:
+    """Sinusoid of the 0.1 m voxel index: scene-frame points (..., 3) in metres -> (..., width) float32.
+
+    Each axis takes floor(width / 3) channels (x, y, z in turn); what is left over is zero. Even channels are sines,
+    odd ones cosines; the index is discrete, so no gradient flows to the points.
+    """
+    lowest, highest = points.new_tensor(LOWEST), points.new_tensor(HIGHEST)
+    index = torch.round((points.float().clamp(lowest, highest) - lowest) / VOXEL_M)
+    channels = width // 3
+    i = torch.arange(channels + channels % 2, device=points.device)
+    angle = index[..., None] * 10000.0 ** (-2.0 * (i // 2) / len(i))
+    code = torch.where(i % 2 == 0, angle.sin(), angle.cos())[..., :channels].flatten(-2)
+    return F.pad(code, (0, width - code.shape[-1]))
+
+
+def patch_centroids(points: Tensor, valid: Tensor, patch: int, grid: int) -> tuple[Tensor, Tensor]:
+    """Mean world point of each patch over its valid pixels.
+
+    points (..., S, S, 3) metres, valid (..., S, S) -> centroids (..., P, 3), usable (..., P). The grid covers the
+    top-left `grid * patch` pixels. A patch is usable when at least 10 % of its pixels are valid.
+    """
+    size = grid * patch
+    weight = valid[..., :size, :size].unflatten(-1, (grid, patch)).unflatten(-3, (grid, patch))
+    place = points[..., :size, :size, :].unflatten(-2, (grid, patch)).unflatten(-4, (grid, patch))
+    count = weight.float().sum((-1, -3))
+    total = (place * weight[..., None]).sum((-2, -4))
+    usable = count >= MIN_VALID_FRACTION * patch * patch
+    centroid = total / count.clamp(min=1.0)[..., None]
+    return centroid.flatten(-3, -2), usable.flatten(-2)
+
+
+class RayCode(nn.Module):
+    """Viewing direction of each pooled token: unit rays (..., 3), zero where unknown -> (..., width)."""
+
+    def __init__(self, width: int, config: PositionConfig) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(
+            nn.Linear(3, config.ray_hidden),
+            nn.LayerNorm(config.ray_hidden),
+            nn.ReLU(),
+            nn.Linear(config.ray_hidden, width),
+        )
+        scale = torch.tensor(config.ray_scale)
+        self.scale = nn.Parameter(scale) if config.ray_scale_learnt else config.ray_scale
+
+    def forward(self, rays: Tensor) -> Tensor:
+        known = rays.abs().sum(-1, keepdim=True) > 0
+        return self.scale * self.mlp(rays) * known
+
+
+def pool_views(features: Tensor, grid: int, pooled: int, mode: str) -> Tensor:
+    """Shrink each view's token grid: (..., grid * grid, D) -> (..., pooled * pooled, D)."""
+    lead, width = features.shape[:-2], features.shape[-1]
+    image = features.reshape(-1, grid, grid, width).permute(0, 3, 1, 2)
+    if mode == "avg":
+        image = F.adaptive_avg_pool2d(image, pooled)
+    else:
+        image = F.interpolate(image, size=(pooled, pooled), mode="bilinear", align_corners=False)
+    return image.permute(0, 2, 3, 1).reshape(*lead, pooled * pooled, width)

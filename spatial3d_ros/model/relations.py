@@ -1,0 +1,88 @@
+"""How objects lie to one another, given to attention as numbers instead of left to be guessed from coordinates.
+
+The geometry of each ordered pair (offset, distance, gaps, size ratio: the edge of Spatial 3D-LLM's edge-aware
+message passing, methods 3.2) enters in two ways: as a bias on attention scores, and as what is passed along.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+EDGE_FEATURES = 19
+
+
+def pair_geometry(boxes: Tensor) -> Tensor:
+    """Geometry of j as seen from i: boxes (B, N, 6) centre + size in metres -> (B, N, N, EDGE_FEATURES) float32.
+
+    Offset, its unit horizontal direction, horizontal and spatial distance (plain and log), signed gaps per axis,
+    heights between faces, log size ratios, whether the two are the same.
+    """
+    center, size = boxes[..., :3].float(), boxes[..., 3:].float().clamp(min=0.01)
+    offset = center[:, None] - center[:, :, None]
+    flat = offset[..., :2].norm(dim=-1, keepdim=True)
+    far = offset.norm(dim=-1, keepdim=True)
+    half = size / 2
+    gap = offset.abs() - half[:, None] - half[:, :, None]
+    top, bottom = center[..., 2] + half[..., 2], center[..., 2] - half[..., 2]
+    on_me = (bottom[:, None] - top[:, :, None])[..., None]
+    on_it = (bottom[:, :, None] - top[:, None])[..., None]
+    ratio = size.log()[:, None] - size.log()[:, :, None]
+    same = torch.eye(boxes.shape[1], device=boxes.device).expand(len(boxes), -1, -1)[..., None]
+    direction = offset[..., :2] / flat.clamp(min=0.05)
+    overlap = (gap[..., :2].amax(-1, keepdim=True) < 0).float()
+    closeness = torch.exp(-far)
+    parts = (offset / 2, direction, flat / 2, far / 2, far.add(0.1).log(), closeness, gap.clamp(-2, 2),
+             on_me.clamp(-1, 1) * 2, on_it.clamp(-1, 1) * 2, ratio / 2, overlap, same)  # fmt: skip
+    return torch.cat(parts, dim=-1)
+
+
+class EdgeEncoder(nn.Sequential):
+    """Pair geometry (B, N, N, EDGE_FEATURES) -> edge features (B, N, N, hidden)."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__(
+            nn.Linear(EDGE_FEATURES, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU()
+        )
+
+
+class RelationLayer(nn.Module):
+    """Pre-norm attention among all objects; edges bias the scores and are summed along with the values.
+
+    x (B, N, D), edges (B, N, N, E), valid (B, N) -> (B, N, D). Objects may be permuted freely.
+    """
+
+    def __init__(self, width: int, heads: int, edge: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.bias = nn.Linear(edge, heads)
+        self.out = nn.Linear(width, width)
+        self.edge_out = nn.Linear(heads * edge, width)
+        self.norm_mlp = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, x: Tensor, edges: Tensor, valid: Tensor) -> Tensor:
+        query, key, value = self.qkv(self.norm(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        score = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+        score = score + self.bias(edges).permute(0, 3, 1, 2)
+        score = score.masked_fill(~valid[:, None, None], torch.finfo(score.dtype).min)
+        weight = score.softmax(-1)
+        passed = (weight @ value).transpose(1, 2).flatten(-2)
+        geometry = torch.matmul(weight.transpose(1, 2), edges).flatten(-2)
+        x = x + self.out(passed) + self.edge_out(geometry)
+        return x + self.mlp(self.norm_mlp(x))
+
+
+class AttentionBias(nn.Module):
+    """Edge features -> additive attention bias (B, heads, N, N); zero at the start of training."""
+
+    def __init__(self, edge: int, heads: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(edge, heads)
+        nn.init.zeros_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+
+    def forward(self, edges: Tensor) -> Tensor:
+        return self.project(edges).permute(0, 3, 1, 2)

@@ -1,0 +1,121 @@
+"""Typed results to messages. Metres and quaternions x, y, z, w on both sides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion, Vector3
+from std_msgs.msg import Header
+
+from spatial3d_ros import msg
+from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.scene.objects import SceneObject
+from spatial3d_ros.tasks.results import Answer, Distance, Grounding, ScoredObject
+
+if TYPE_CHECKING:
+    from spatial3d_ros.engine import Scene
+
+SECOND = 1_000_000_000
+DISTANCE_KINDS = {
+    "center": msg.DistanceAnswer.CENTER,
+    "surface": msg.DistanceAnswer.SURFACE,
+}
+
+
+def header(frame_id: str, stamp_ns: int) -> Header:
+    """A header of that frame and time."""
+    seconds, nanoseconds = divmod(int(stamp_ns), SECOND)
+    return Header(frame_id=frame_id, stamp=Time(sec=seconds, nanosec=nanoseconds))
+
+
+def pose(box: Box3D) -> Pose:
+    """Centre of the box and its turn about z."""
+    turn = Quaternion(x=0.0, y=0.0, z=math.sin(box.yaw / 2), w=math.cos(box.yaw / 2))
+    return Pose(position=point(box.center), orientation=turn)
+
+
+def point(xyz: Sequence[float]) -> Point:
+    """A point in metres."""
+    x, y, z = map(float, xyz)
+    return Point(x=x, y=y, z=z)
+
+
+def grounded_object(thing: SceneObject, score: float, frame_id: str) -> msg.GroundedObject:
+    """An object of the scene, with the score that its use here gives it."""
+    x, y, z = map(float, thing.box.size)
+    return msg.GroundedObject(
+        header=header(frame_id, thing.stamp_ns),
+        id=int(thing.id),
+        label=thing.label,
+        color=thing.color,
+        score=float(score),
+        pose=pose(thing.box),
+        size=Vector3(x=x, y=y, z=z),
+        views=int(thing.views),
+    )
+
+
+def scored(things: Sequence[ScoredObject], frame_id: str) -> list[msg.GroundedObject]:
+    """Objects in the order of an answer."""
+    return [grounded_object(thing.object, thing.score, frame_id) for thing in things]
+
+
+def grounding(result: Grounding, frame_id: str, latency_ms: float) -> msg.Grounding:
+    """The message of a grounding."""
+    return msg.Grounding(
+        objects=scored(result.objects, frame_id),
+        no_target=bool(result.no_target),
+        **_common(result, frame_id, latency_ms),
+    )
+
+
+def distance(result: Distance, frame_id: str, latency_ms: float) -> msg.DistanceAnswer:
+    """The message of a distance."""
+    object_a, object_b = scored((result.a, result.b), frame_id)
+    return msg.DistanceAnswer(
+        distance=float(result.metres),
+        kind=DISTANCE_KINDS[result.kind],
+        object_a=object_a,
+        object_b=object_b,
+        point_a=point(result.point_a),
+        point_b=point(result.point_b),
+        **_common(result, frame_id, latency_ms),
+    )
+
+
+def answer(result: Answer, frame_id: str, latency_ms: float) -> msg.Answer:
+    """The message of an answer in words."""
+    return msg.Answer(
+        objects=scored(result.objects, frame_id), **_common(result, frame_id, latency_ms)
+    )
+
+
+def scene_objects(scene: Scene) -> msg.SceneObjects:
+    """The message of everything in memory."""
+    return msg.SceneObjects(
+        header=header(scene.frame_id, scene.stamp_ns),
+        scene_version=int(scene.version),
+        views=int(scene.views),
+        objects=[grounded_object(thing, thing.score, scene.frame_id) for thing in scene.objects],
+    )
+
+
+def target(message: msg.GroundedObject) -> PoseStamped:
+    """Where the best object stands, for navigation."""
+    return PoseStamped(header=message.header, pose=message.pose)
+
+
+def _common(
+    result: Grounding | Distance | Answer, frame_id: str, latency_ms: float
+) -> dict[str, Any]:
+    return {
+        "header": header(frame_id, result.stamp_ns),
+        "query": result.query,
+        "text": result.text,
+        "views_used": int(result.views_used),
+        "scene_version": int(result.scene_version),
+        "latency_ms": float(latency_ms),
+    }

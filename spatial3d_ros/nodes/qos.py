@@ -1,0 +1,51 @@
+"""Quality of service of every topic, in one place."""
+
+from __future__ import annotations
+
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSPolicyKind,
+    QoSProfile,
+    ReliabilityPolicy,
+)
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+
+def sensor(depth: int = 5) -> QoSProfile:
+    """Best effort matches every publisher, reliable or not; old images are worth nothing."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT
+    )
+
+
+def result() -> QoSProfile:
+    """Answers arrive."""
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=10)
+
+
+def latched() -> QoSProfile:
+    """Late subscribers get the last message."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST, depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL
+    )
+
+
+def overridable() -> QoSOverridingOptions:
+    """What a user may override with the parameters qos_overrides.TOPIC.subscription.POLICY.
+
+    Durability is among it for drivers that publish camera_info once, as transient local.
+    """
+    kinds = (
+        QoSPolicyKind.HISTORY,
+        QoSPolicyKind.DEPTH,
+        QoSPolicyKind.RELIABILITY,
+        QoSPolicyKind.DURABILITY,
+    )
+    return QoSOverridingOptions(kinds)
+
+
+def describe(profile: QoSProfile) -> str:
+    """The two policies that decide whether two ends talk, in words."""
+    reliability = profile.reliability.name.lower().replace("_", " ")
+    return f"{reliability}, {profile.durability.name.lower().replace('_', ' ')}"

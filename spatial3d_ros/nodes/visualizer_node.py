@@ -1,0 +1,123 @@
+"""Shows the objects, the last answer and the last distance as markers in RViz or Foxglove."""
+
+from __future__ import annotations
+
+import contextlib
+
+import rclpy
+from geometry_msgs.msg import Point, Pose, Vector3
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from std_msgs.msg import ColorRGBA, Header
+from visualization_msgs.msg import Marker, MarkerArray
+
+from spatial3d_ros.msg import DistanceAnswer, GroundedObject, Grounding, SceneObjects
+from spatial3d_ros.nodes import qos
+
+GREY = ColorRGBA(r=0.7, g=0.7, b=0.75, a=0.25)
+GREEN = ColorRGBA(r=0.1, g=0.9, b=0.3, a=0.5)
+ORANGE = ColorRGBA(r=1.0, g=0.6, b=0.1, a=0.5)
+WHITE = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
+TEXT_M = 0.12  # height of letters
+LINE_M = 0.03  # width of the distance line
+MIN_SIZE_M = 0.01  # RViz refuses boxes without thickness
+
+
+class VisualizerNode(Node):
+    """Subscribes to the results of a grounding node and publishes `~/markers`.
+
+    The parameter source names the node to show. Every message is the whole picture, beginning with
+    DELETEALL, so nothing stale stays on the screen; it is latched for a viewer that comes late.
+    """
+
+    def __init__(self, **options: object) -> None:
+        super().__init__("visualizer_node", **options)
+        source = self.declare_parameter("source", "grounding_node").value
+        self._scene = SceneObjects()
+        self._answer: list[Marker] = []
+        self._publisher = self.create_publisher(MarkerArray, "~/markers", qos.latched())
+        for kind, name, receive, profile in (
+            (SceneObjects, "objects", self._show_objects, qos.latched()),
+            (Grounding, "groundings", self._show_grounding, qos.result()),
+            (DistanceAnswer, "distances", self._show_distance, qos.result()),
+        ):
+            self.create_subscription(kind, f"{source}/{name}", receive, profile)
+
+    def _show_objects(self, message: SceneObjects) -> None:
+        self._scene = message
+        self._publish()
+
+    def _show_grounding(self, message: Grounding) -> None:
+        self._answer = []
+        for rank, thing in enumerate(message.objects):
+            color = GREEN if rank == 0 else ORANGE
+            self._answer += [
+                _box(thing, "answer", rank, color),
+                _label(thing, "answer text", rank, f"{_name(thing)} {thing.score:.2f}"),
+            ]
+        self._publish()
+
+    def _show_distance(self, message: DistanceAnswer) -> None:
+        ends = [message.point_a, message.point_b]
+        line = _marker("distance", 0, Marker.LINE_STRIP, message.header)
+        line.points, line.scale.x, line.color = ends, LINE_M, GREEN
+        middle = Point(**{axis: sum(getattr(end, axis) for end in ends) / 2 for axis in "xyz"})
+        text = _text("distance text", 0, message.header, middle, f"{message.distance:.2f} m")
+        self._answer = [
+            _box(message.object_a, "answer", 0, GREEN),
+            _box(message.object_b, "answer", 1, GREEN),
+            line,
+            text,
+        ]
+        self._publish()
+
+    def _publish(self) -> None:
+        markers = [Marker(action=Marker.DELETEALL)]
+        for thing in self._scene.objects:
+            markers += [
+                _box(thing, "objects", thing.id, GREY),
+                _label(thing, "names", thing.id, _name(thing)),
+            ]
+        self._publisher.publish(MarkerArray(markers=markers + self._answer))
+
+
+def _name(thing: GroundedObject) -> str:
+    return " ".join(filter(None, (thing.color, thing.label))) or f"#{thing.id}"
+
+
+def _marker(namespace: str, number: int, kind: int, header: Header) -> Marker:
+    # Without a stamp a viewer draws it with the newest transform, and it stays when bags loop.
+    marker = Marker(header=Header(frame_id=header.frame_id), ns=namespace, id=number, type=kind)
+    marker.pose.orientation.w = 1.0
+    return marker
+
+
+def _box(thing: GroundedObject, namespace: str, number: int, color: ColorRGBA) -> Marker:
+    marker = _marker(namespace, number, Marker.CUBE, thing.header)
+    marker.pose, marker.color = thing.pose, color
+    sides = {axis: max(getattr(thing.size, axis), MIN_SIZE_M) for axis in "xyz"}
+    marker.scale = Vector3(**sides)
+    return marker
+
+
+def _label(thing: GroundedObject, namespace: str, number: int, text: str) -> Marker:
+    center = thing.pose.position
+    above = Point(x=center.x, y=center.y, z=center.z + thing.size.z / 2 + TEXT_M)
+    return _text(namespace, number, thing.header, above, text)
+
+
+def _text(namespace: str, number: int, header: Header, at: Point, text: str) -> Marker:
+    marker = _marker(namespace, number, Marker.TEXT_VIEW_FACING, header)
+    marker.pose = Pose(position=at, orientation=marker.pose.orientation)
+    marker.text, marker.scale.z, marker.color = text, TEXT_M, WHITE
+    return marker
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the node until SIGINT or SIGTERM."""
+    rclpy.init(args=args)
+    node = VisualizerNode()
+    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
+        rclpy.spin(node)
+    node.destroy_node()
+    rclpy.try_shutdown()

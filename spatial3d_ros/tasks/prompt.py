@@ -1,0 +1,109 @@
+"""The conversation around a question (methods 1.6, 2.1), the same in training and on the robot.
+
+    [ system | scene | P0 | O | P1 | I | A ]
+
+The sentence that steers attention to places stands in the system part, so that it is computed once for a scene.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from tokenizers import Tokenizer
+
+from spatial3d_ros.errors import QueryError
+from spatial3d_ros.model.network import Opening, Words
+from spatial3d_ros.model.tokens import END, GROUND, MAX_IDENTIFIERS, START, identifier
+
+SYSTEM = "You are a robot that answers about the room it sees. Mind where things are."
+OBJECTS = "The objects:"
+GROUND_TASK = "Find:"
+MAX_CHARACTERS = 500
+
+
+def clean_query(text: str) -> str:
+    """The question as the network reads it. Raises QueryError when it is empty, too long, or has no letters."""
+    words = " ".join(text.split())
+    if not words:
+        raise QueryError("query: empty; ask for an object in plain words, e.g. 'the red mug on the table'")
+    if len(words) > MAX_CHARACTERS:
+        raise QueryError(f"query: {len(words)} characters; at most {MAX_CHARACTERS}, ask a shorter question")
+    if not any("a" <= letter <= "z" for letter in words.lower()):
+        raise QueryError("query: no Latin letters; this model understands English questions only")
+    return words
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One tokenised `[P1 | I | A]`: ids, first place of I, first place of A, place of `<ground>`."""
+
+    ids: tuple[int, ...]
+    instruction: int
+    answer: int
+    ground: int
+
+
+class Prompt:
+    """Builds token ids for one tokenizer."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.opening = Opening(
+            before=torch.tensor(self.ids(f"{START}system\n{SYSTEM}{END}\n{START}user\n")),
+            after=torch.tensor(self.ids(f"\n{OBJECTS}")),
+            identifiers=torch.tensor([tokenizer.token_to_id(identifier(i)) for i in range(MAX_IDENTIFIERS)]),
+        )
+        self._close = self.ids("\n")
+
+    def ids(self, text: str) -> list[int]:
+        """Token ids of a piece of text."""
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+    def name_ids(self, names: Sequence[str]) -> torch.Tensor:
+        """Token ids of names or labels as they stand inside a sentence, (W, T) padded with -1."""
+        ids = [self.ids(f" {name}") for name in names]
+        longest = max(map(len, ids))
+        return torch.tensor([row + [-1] * (longest - len(row)) for row in ids])
+
+    def grounding(self, query: str, answer: str = "") -> Sentence:
+        """`<ground>` first, then (in training) the sentence that names the object.
+
+        This order lets the `<ground>` state be read after one forward pass, and keeps it from ever seeing the name.
+        """
+        instruction = self.ids(f"{GROUND_TASK} {query}{END}\n{START}assistant\n")
+        reply = [self.tokenizer.token_to_id(GROUND)]
+        if answer:
+            reply += self.ids(f" {answer}{END}")
+        start = len(self._close)
+        place = start + len(instruction)
+        return Sentence((*self._close, *instruction, *reply), start, place, place)
+
+    def batch(self, sentences: Sequence[Sentence], scene: Sequence[int]) -> Words:
+        """Right-pad sentences into one batch; `scene` tells which scene each one asks about."""
+        longest = max(len(s.ids) for s in sentences)
+        ids = torch.zeros(len(sentences), longest, dtype=torch.long)
+        place = torch.arange(longest)
+        lengths = torch.tensor([len(s.ids) for s in sentences])[:, None]
+        for row, sentence in enumerate(sentences):
+            ids[row, : len(sentence.ids)] = torch.tensor(sentence.ids)
+        begin = torch.tensor([s.instruction for s in sentences])[:, None]
+        end = torch.tensor([s.answer for s in sentences])[:, None]
+        return Words(
+            ids=ids,
+            real=place < lengths,
+            instruction=(place >= begin) & (place < end),
+            ground=torch.tensor([s.ground for s in sentences]),
+            scene=torch.tensor(list(scene)),
+        )
+
+    def labels(self, words: Words, sentences: Sequence[Sentence]) -> torch.Tensor:
+        """Next-token targets (Q, L): the assistant's turn only, -100 elsewhere (methods 1.10)."""
+        place = torch.arange(words.ids.shape[1])
+        answer = torch.tensor([s.answer for s in sentences])[:, None]
+        target = torch.full_like(words.ids, -100)
+        target[:, :-1] = words.ids[:, 1:]
+        keep = words.real[:, 1:] & (place[1:] > answer)
+        keep = torch.nn.functional.pad(keep, (0, 1), value=False)
+        return target.masked_fill(~keep, -100)

@@ -1,0 +1,84 @@
+"""Things shaped like ROS messages, for tests that run without ROS."""
+
+from __future__ import annotations
+
+import struct
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+
+SECOND = 1_000_000_000
+CAMERA = "camera_optical_frame"
+
+
+def stamp(nanoseconds):
+    return SimpleNamespace(sec=nanoseconds // SECOND, nanosec=nanoseconds % SECOND)
+
+
+def header(nanoseconds=SECOND, frame_id=CAMERA):
+    return SimpleNamespace(stamp=stamp(nanoseconds), frame_id=frame_id)
+
+
+def image(array, encoding, *, at=SECOND, padding=0, big_endian=False, frame_id=CAMERA):
+    """An Image message; rows end with `padding` bytes of rubbish."""
+    wire = array.astype(array.dtype.newbyteorder(">" if big_endian else "<"))
+    rows = np.ascontiguousarray(wire).view(np.uint8).reshape(array.shape[0], -1)
+    rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=0xAB)
+    return SimpleNamespace(
+        header=header(at, frame_id),
+        height=array.shape[0],
+        width=array.shape[1],
+        encoding=encoding,
+        is_bigendian=int(big_endian),
+        step=rows.shape[1],
+        data=rows.tobytes(),
+    )
+
+
+def compressed(data, name, *, at=SECOND):
+    return SimpleNamespace(header=header(at), format=name, data=data)
+
+
+def png(array):
+    return cv2.imencode(".png", array)[1].tobytes()
+
+
+def compressed_depth(values, *, quant=(0.0, 0.0), name="16UC1; compressedDepth png", at=SECOND):
+    return compressed(struct.pack("<iff", 0, *quant) + png(values), name, at=at)
+
+
+def camera_info(width=8, height=6, focal=10.0, *, d=(), model="", p=None, at=SECOND):
+    center = ((width - 1) / 2, (height - 1) / 2)
+    k = [focal, 0.0, center[0], 0.0, focal, center[1], 0.0, 0.0, 1.0]
+    return SimpleNamespace(
+        header=header(at),
+        width=width,
+        height=height,
+        k=k,
+        d=list(d),
+        p=p or [0.0] * 12,
+        distortion_model=model,
+        binning_x=0,
+        binning_y=0,
+        roi=SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0),
+    )
+
+
+def pose(position=(0.0, 0.0, 0.0), quaternion=(0.0, 0.0, 0.0, 1.0)):
+    return SimpleNamespace(
+        position=SimpleNamespace(**dict(zip("xyz", position, strict=True))),
+        orientation=SimpleNamespace(**dict(zip("xyzw", quaternion, strict=True))),
+    )
+
+
+def pose_stamped(at, position=(0.0, 0.0, 0.0), quaternion=(0.0, 0.0, 0.0, 1.0), frame_id="map"):
+    return SimpleNamespace(header=header(at, frame_id), pose=pose(position, quaternion))
+
+
+def odometry(at, position=(0.0, 0.0, 0.0), quaternion=(0.0, 0.0, 0.0, 1.0), child=CAMERA):
+    return SimpleNamespace(
+        header=header(at, "odom"),
+        child_frame_id=child,
+        pose=SimpleNamespace(pose=pose(position, quaternion)),
+    )

@@ -1,0 +1,354 @@
+"""Generated questions: their truth read again box by box, their words, the reader of distances."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from functools import cache
+
+import numpy as np
+import pytest
+
+from spatial3d_ros.data.catalog import CATEGORIES, COLORS
+from spatial3d_ros.data.descriptions import Description
+from spatial3d_ros.data.language import KINDS, MAX_WORDS, make_questions, vocabulary_corpus
+from spatial3d_ros.data.phrases import DISTANCE_FRAMES, FRAMES, nouns, plural
+from spatial3d_ros.data.rooms import generate_room
+from spatial3d_ros.tasks.distance_words import DistanceQuery, parse_distance
+
+ROOMS = range(200)
+
+
+@cache
+def questions_of(seed, n=12, split="train", kinds=None):
+    room = generate_room(seed)
+    rng = np.random.default_rng(seed)
+    return room, make_questions(room.objects, rng, n, split=split, kinds=kinds)
+
+
+def plain(text):
+    return re.findall(r"[a-z]+", text.lower())
+
+
+# An independent reading: one object at a time, straight from the boxes
+
+
+class Reader:
+    """Says whether an object fits a description; strict for the target, generous for the others."""
+
+    def __init__(self, objects):
+        self.objects = list(objects)
+
+    def find(self, description, generous=False):
+        found = [o for o in self.objects if self.noun_fits(description, o, generous)]
+        for link in description.links:
+            found = self.keep(link, found, generous)
+        if description.superlative:
+            found = self.most(description.superlative, found, generous)
+        return found
+
+    def noun_fits(self, description, o, generous):
+        names = {o.category}
+        if generous:
+            names |= {"armchair": {"chair"}, "desk": {"table"}}.get(o.category, set())
+        return description.category in (None, *names) and description.color in (None, o.color)
+
+    def most(self, superlative, found, generous):
+        measure = {
+            "largest": lambda o: o.box.size[0] * o.box.size[1] * o.box.size[2],
+            "tallest": lambda o: o.box.size[2],
+            "longest": lambda o: max(o.box.size[:2]),
+            "smallest": lambda o: -o.box.size[0] * o.box.size[1] * o.box.size[2],
+            "shortest": lambda o: -o.box.size[2],
+        }[superlative]
+        found = sorted(found, key=measure, reverse=True)
+        if generous or len(found) > 1:
+            first, second = abs(measure(found[0])), abs(measure(found[1]))
+            assert max(first, second) / min(first, second) >= 1.15
+        return found[:1]
+
+    def one(self, description):
+        found = self.find(description)
+        assert len(found) == 1
+        return found[0]
+
+    def keep(self, link, found, generous):
+        if link.relation in ("closest", "farthest"):
+            anchor = self.one(link.anchors[0])
+            found = [o for o in found if o.id != anchor.id]
+            found.sort(key=lambda o: dist(o, anchor), reverse=link.relation == "farthest")
+            if generous or len(found) > 1:
+                near, far = sorted(dist(o, anchor) for o in found[:2])
+                assert far >= 1.2 * near - 1e-9 and far - near >= 0.25 - 1e-9
+            return found[:1]
+        if link.relation == "between":
+            ends = [o for anchor in link.anchors for o in self.find(anchor)]
+            assert len(ends) == 2
+            return [o for o in found if o not in ends and between(o, *ends)]
+        anchors = self.find(link.anchors[0], generous)
+        if not link.some:
+            assert len(anchors) == 1
+        holds = {"on": on, "under": under, "above": above, "below": below, "next_to": next_to}
+        return [o for o in found if any(o is not a and holds[link.relation](o, a) for a in anchors)]
+
+
+def dist(a, b):
+    return sum((p - q) ** 2 for p, q in zip(a.box.center, b.box.center, strict=True)) ** 0.5
+
+
+def low(o, axis):
+    return o.box.center[axis] - o.box.size[axis] / 2
+
+
+def high(o, axis):
+    return o.box.center[axis] + o.box.size[axis] / 2
+
+
+def share(a, b, axis):
+    """Negative: how far apart they are along the axis."""
+    return min(high(a, axis), high(b, axis)) - max(low(a, axis), low(b, axis))
+
+
+def on(o, a):
+    return o.support == a.id
+
+
+def under(o, a):
+    tucked = share(o, a, 0) > 0 and share(o, a, 1) > 0 and high(o, 2) < high(a, 2)
+    return a.support == o.id or (o.support == a.support == -1 and tucked)
+
+
+def above(o, a):
+    outside = max(abs(o.box.center[k] - a.box.center[k]) - a.box.size[k] / 2 for k in (0, 1))
+    return low(o, 2) > high(a, 2) and outside < 0.15 and o.support != a.id
+
+
+def below(o, a):
+    return above(a, o)
+
+
+def next_to(o, a):
+    apart = sum(min(share(o, a, axis), 0) ** 2 for axis in range(3)) ** 0.5
+    inside = share(o, a, 0) > 0 and share(o, a, 1) > 0
+    reach = {-1: 0.4, -2: 0.6}.get(o.support, 0.2)
+    return apart < reach and not inside and o.support == a.support and share(o, a, 2) > 0
+
+
+def between(o, a, b):
+    along = [b.box.center[k] - a.box.center[k] for k in (0, 1)]
+    off = [o.box.center[k] - a.box.center[k] for k in (0, 1)]
+    length = (along[0] ** 2 + along[1] ** 2) ** 0.5
+    place = (off[0] * along[0] + off[1] * along[1]) / length
+    aside = abs(off[0] * along[1] - off[1] * along[0]) / length
+    return 0.25 < place / length < 0.75 and aside < 0.2 * length
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_truth_by_an_independent_reading(split):
+    read = 0
+    for seed in ROOMS:
+        room, questions = questions_of(seed, split=split)
+        reader = Reader(room.objects)
+        for q in questions:
+            ids = [*q.targets, *q.second]
+            if q.kind == "none":
+                assert not ids and reader.find(q.meaning[0], generous=True) == [], q
+                continue
+            for description, target in zip(q.meaning, ids, strict=True):
+                for generous in (False, True):
+                    assert [o.id for o in reader.find(description, generous)] == [target], q
+                read += 1
+            if q.kind == "distance":
+                a, b = (room.objects[i] for i in ids)
+                assert a is not b and q.metres == pytest.approx(dist(a, b))
+                assert q.answer == f"{q.metres:.2f} m"
+            else:
+                target = room.objects[ids[0]]
+                assert q.answer == f"the {target.color} {nouns(target.category)[0]}"
+    assert read > 2000
+
+
+def described(description):
+    """Every description in it, the anchors' too."""
+    yield description
+    for link in description.links:
+        for anchor in link.anchors:
+            yield from described(anchor)
+
+
+def test_text_names_what_it_means():
+    for seed in ROOMS:
+        for q in questions_of(seed)[1]:
+            assert len(q.text.split()) <= MAX_WORDS
+            text = " ".join(plain(q.text)).replace("grey", "gray")
+            for part in (d for meaning in q.meaning for d in described(meaning)):
+                assert part.color is None or part.color in text, q
+                if part.category is not None:
+                    words = nouns(part.category)
+                    assert any(word in text or plural(word) in text for word in words), q
+            said = {color for color in COLORS if color in text.split()}
+            assert said == {d.color for m in q.meaning for d in described(m)} - {None}, q
+
+
+def test_relations_need_their_relation():
+    ambiguous, total = 0, 0
+    for seed in ROOMS:
+        room, questions = questions_of(seed)
+        for q in (q for q in questions if q.kind == "relation"):
+            base = Description(q.meaning[0].category, q.meaning[0].color)
+            ambiguous += len(Reader(room.objects).find(base, generous=True)) > 1
+            total += 1
+    assert ambiguous / total >= 0.75
+
+
+def test_mix_and_number():
+    made = [q for seed in ROOMS for q in questions_of(seed)[1]]
+    assert len(made) == 12 * len(ROOMS)
+    share = {kind: sum(q.kind == kind for q in made) / len(made) for kind in KINDS}
+    for kind, wanted in KINDS.items():
+        assert share[kind] == pytest.approx(wanted, abs=0.05)
+    relations = {q.subkind for q in made if q.kind == "relation"}
+    assert relations == {
+        "on", "under", "above", "below", "next_to", "closest", "farthest", "between", "both", "hop",
+    }  # fmt: skip
+
+
+def test_no_duplicates_and_the_same_again_for_the_same_seed():
+    for seed in range(60):
+        questions = questions_of(seed, 20)[1]
+        assert len({q.text.lower() for q in questions}) == len(questions)
+        assert questions == questions_of.__wrapped__(seed, 20)[1]
+
+
+def test_kinds_can_be_chosen():
+    questions = [q for seed in range(20) for q in questions_of(seed, 8, kinds=("size", "none"))[1]]
+    assert {q.kind for q in questions} == {"size", "none"}
+
+
+def test_empty_and_tiny_rooms():
+    rng = np.random.default_rng(0)
+    assert {q.kind for q in make_questions((), rng, 5)} == {"none"}
+    assert make_questions((), rng, 5, kinds=("relation", "distance")) == []
+    one = generate_room(0).objects[:1]
+    for q in make_questions(one, rng, 8):
+        assert q.kind in ("attribute", "none") and set(q.targets) <= {one[0].id}
+
+
+def test_some_objects_of_a_room_keep_their_ids():
+    room = generate_room(5)
+    seen = room.objects[2:][::-1]
+    reader = Reader(seen)
+    for q in make_questions(seen, np.random.default_rng(1), 30):
+        for description, target in zip(q.meaning, (*q.targets, *q.second), strict=False):
+            assert [o.id for o in reader.find(description)] == [target]
+
+
+def test_splits_share_words_but_no_sentence():
+    for kind, frames in FRAMES["train"].items():
+        assert not set(frames) & set(FRAMES["test"][kind])
+    assert not set(DISTANCE_FRAMES["train"]) & set(DISTANCE_FRAMES["test"])
+    train, test = ([" ".join(plain(t)) for t in vocabulary_corpus(6000, 3, s)] for s in FRAMES)
+    assert not set(train) & set(test)
+    assert {word for t in test for word in t.split()} <= {word for t in train for word in t.split()}
+
+
+def test_every_category_and_colour_is_said_and_no_noun_has_two_meanings():
+    words = {word for text in vocabulary_corpus(6000, 4) for word in plain(text)}
+    for color in COLORS:
+        assert color in words
+    for category in CATEGORIES:
+        assert any(set(noun.split()) <= words for noun in nouns(category))
+    said = list(itertools.chain.from_iterable(nouns(category) for category in CATEGORIES))
+    assert len(said) == len(set(said))
+
+
+# Distances
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_generated_distances_are_read_back(split):
+    count = 0
+    for seed in ROOMS:
+        for q in questions_of(seed, split=split)[1]:
+            query = parse_distance(q.text)
+            if q.kind == "distance":
+                assert query == DistanceQuery(*q.phrases, "center"), q.text
+                count += 1
+            else:
+                assert query is None, q.text
+    assert count > 200
+
+
+@pytest.mark.parametrize(
+    ("text", "a", "b"),
+    [
+        ("How far is the red mug from the sofa?", "the red mug", "the sofa"),
+        ("HOW FAR IS CHAIR FROM TABLE", "chair", "table"),
+        ("how far is the chair farthest from the door from the table",
+         "the chair farthest from the door", "the table"),
+        ("how far is the table from the chair that is farthest away from the door?",
+         "the table", "the chair that is farthest away from the door"),
+        ("Distance between the lamp between the sofa and the bed and the chair",
+         "the lamp between the sofa and the bed", "the chair"),
+        ("What\u2019s the distance between the sofa and the lamp between the bed and the door",
+         "the sofa", "the lamp between the bed and the door"),
+        ("distance between the mug on the table and next to the lamp and the sofa",
+         "the mug on the table and next to the lamp", "the sofa"),
+        ("how far is it from the closest chair to the door to the table?",
+         "the closest chair to the door", "the table"),
+        ("distance from the closest chair to the door", "the closest chair", "the door"),
+        ("how far is it from the chair next to the desk to the bin close to the bed",
+         "the chair next to the desk", "the bin close to the bed"),
+        ("how far is the chair to the left of the desk from the door",
+         "the chair to the left of the desk", "the door"),
+        ("How far apart are the table and the chair?", "the table", "the chair"),
+        ("how far are the table and the chair from each other?", "the table", "the chair"),
+        ("How close is the mug next to the lamp to the laptop?", "the mug next to the lamp",
+         "the laptop"),
+        ("how close together are the sofa and the table", "the sofa", "the table"),
+        ("how many meters is it from the chair closest to the door to the table",
+         "the chair closest to the door", "the table"),
+        ("How many metres separate the sofa from the table?", "the sofa", "the table"),
+        ("How far is the biggest mug away from the smallest box?", "the biggest mug",
+         "the smallest box"),
+        ("how far from the sofa that is next to the door is the lamp?",
+         "the sofa that is next to the door", "the lamp"),
+        ("Could you please tell me how far the red chair is from the blue one?", "the red chair",
+         "the blue one"),
+        ("measure from the chair to the table, please", "the chair", "the table"),
+        ("I want to know the distance between the mug and the lamp in metres.", "the mug",
+         "the lamp"),
+        ("the sofa and the table, how far apart are they?", "the sofa", "the table"),
+        ("distance between the black and white chair and my bed", "the black and white chair",
+         "my bed"),
+    ],
+)  # fmt: skip
+def test_distances_as_people_ask(text, a, b):
+    assert parse_distance(text) == DistanceQuery(a, b, "center")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What's the gap between the bed and the desk?",
+        "how much space is there between the bed and the desk",
+        "How wide is the gap between the bed and the desk?",
+        "measure the clearance between the bed and the desk",
+        "what is the shortest distance from the bed to the desk",
+    ],
+)
+def test_gaps_are_between_surfaces(text):
+    assert parse_distance(text) == DistanceQuery("the bed", "the desk", "surface")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "?", "where is the mug", "the chair farthest from the table", "how far is the table?",
+        "how far is the chair next to the sofa?", "how big is the sofa", "measure the table",
+        "find the chair between the sofa and the bed", "how many chairs are there",
+        "how far is the chair between the sofa and the bed", "the mug closest to the lamp",
+    ],
+)  # fmt: skip
+def test_other_questions_are_not_distances(text):
+    assert parse_distance(text) is None

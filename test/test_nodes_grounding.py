@@ -1,0 +1,439 @@
+"""The grounding node over real DDS with an engine that needs no network."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import ros_bench as bench
+from action_msgs.msg import GoalStatus
+from diagnostic_msgs.msg import DiagnosticArray
+from fake_engine import STAGES, FakeEngine
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import SetParameters
+from rclpy.action import ActionClient
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from spatial3d_ros.action import Query
+from spatial3d_ros.msg import Grounding, SceneObjects
+from spatial3d_ros.srv import Ask, EditLayout, GetScene, Ground, MeasureDistance
+from std_srvs.srv import Trigger
+
+from spatial3d_ros.errors import CheckpointError
+from spatial3d_ros.nodes.grounding_node import GroundingNode
+
+MS = 1_000_000
+
+
+class World:
+    """A node under test with its engine, and a person who talks to it."""
+
+    def __init__(self, *arguments, engine=None, build=None):
+        self.bench = bench.Bench(*arguments)
+        self.engine = engine or FakeEngine()
+        self.node = GroundingNode(build or (lambda _: self.engine), context=self.bench.context)
+        self.person = bench.Person(self.bench.context)
+        self.bench.add(self.node)
+        self.bench.add(self.person)
+        self.now = bench.EPOCH
+
+    def ready(self):
+        assert bench.eventually(lambda: self.person.listeners() == 1)
+        return self
+
+    def frame(self, **parts):
+        """A frame a second later and a metre further, so that it is always worth decoding."""
+        self.now += 1000 * MS
+        self.person.frame(self.now, x=(self.now - bench.EPOCH) / bench.SECOND, **parts)
+
+    def seen(self):
+        """A node that has seen something."""
+        self.ready()
+        self.frame()
+        assert bench.eventually(lambda: self.engine.frames)
+        return self
+
+    def problem(self):
+        return self.node._sensors.last_problem
+
+    def state(self):
+        return self.person.call(GetState, "get_state").current_state.label
+
+    def change(self, transition):
+        request = Transition(id=transition)
+        return self.person.call(ChangeState, "change_state", transition=request).success
+
+
+@pytest.fixture
+def make_world():
+    worlds = []
+
+    def make(*arguments, **options):
+        worlds.append(World(*arguments, **options))
+        return worlds[-1]
+
+    yield make
+    for world in worlds:
+        assert world.bench.spinning, "an exception ended the executor"
+        world.bench.close()
+
+
+def test_frames_in_typed_answers_out(make_world):
+    world = make_world().seen()
+    listened = []
+    world.person.create_subscription(
+        Grounding, "grounding_node/groundings", listened.append, QoSProfile(depth=10)
+    )
+    reply = world.person.call(Ground, "ground", query="the red chair", max_objects=1)
+    assert reply.success, reply.message
+    (chair,) = reply.grounding.objects
+    assert (chair.label, chair.color, chair.id) == ("chair", "red", 1)
+    assert (chair.pose.position.x, chair.size.z) == (1.0, 1.0)
+    assert chair.pose.orientation.z == pytest.approx(np.sin(0.05))
+    assert reply.grounding.header.frame_id == "map"
+    assert reply.grounding.header.stamp.sec == world.now // bench.SECOND
+    assert (reply.grounding.query, reply.grounding.views_used) == ("the red chair", 1)
+    assert reply.grounding.latency_ms > 0
+
+    reply = world.person.call(
+        MeasureDistance, "measure_distance", object_a="chair", object_b="table"
+    )
+    assert reply.success, reply.message
+    assert reply.distance.distance == 5.0
+    assert (reply.distance.object_a.label, reply.distance.object_b.label) == ("chair", "table")
+    assert reply.distance.point_b.y == 6.0
+    kind = MeasureDistance.Request.KIND_SURFACE
+    reply = world.person.call(MeasureDistance, "measure_distance", query="how far", kind=kind)
+    assert reply.distance.kind == reply.distance.SURFACE
+
+    assert bench.eventually(lambda: listened)
+    assert listened[0].text == "the red chair"
+
+
+def test_what_the_model_cannot_do_is_said(make_world):
+    world = make_world().seen()
+    for kind, name, fields in (
+        (Ask, "ask", {"question": "what is this"}),
+        (EditLayout, "edit_layout", {"instruction": "move the chair"}),
+    ):
+        reply = world.person.call(kind, name, **fields)
+        assert not reply.success
+        assert "has no part for" in reply.message
+
+
+def test_scene_is_latched_listed_and_cleared(make_world):
+    world = make_world().seen()
+    assert bench.eventually(lambda: world.engine.refreshes >= 2)
+    late = []
+    world.person.create_subscription(
+        SceneObjects,
+        "grounding_node/objects",
+        late.append,
+        QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+    )
+    assert bench.eventually(lambda: late)
+    assert [thing.label for thing in late[0].objects] == ["chair", "table"]
+    scene = world.person.call(GetScene, "get_scene").scene
+    assert (scene.views, scene.scene_version, scene.header.frame_id) == (1, 1, "map")
+    assert world.person.call(Trigger, "clear").success
+    assert world.person.call(GetScene, "get_scene").scene.objects == []
+    assert bench.eventually(lambda: late[-1].objects == [])
+
+
+def test_questions_before_any_frame_name_the_silent_topics(make_world):
+    world = make_world().ready()
+    reply = world.person.call(Ground, "ground", query="the chair")
+    assert not reply.success
+    assert "/rgb/image" in reply.message
+    assert "/pose" in reply.message
+    world.frame()
+    assert bench.eventually(lambda: world.engine.frames)
+    assert world.person.call(Ground, "ground", query="the chair").success
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [("", "empty"), ("  ", "empty"), ("x" * 2000, "2000 characters")],
+)
+def test_impossible_questions_are_answered_with_the_reason(make_world, query, says):
+    world = make_world().seen()
+    reply = world.person.call(Ground, "ground", query=query)
+    assert not reply.success
+    assert says in reply.message
+    assert world.person.call(Ground, "ground", query="der grüne Stuhl 椅子 🪑").success
+
+
+def test_an_error_nobody_thought_of_is_a_reply_too(make_world):
+    world = make_world().seen()
+    world.engine.failure = ZeroDivisionError("division by zero")
+    reply = world.person.call(Ground, "ground", query="the chair")
+    assert not reply.success
+    assert "ZeroDivisionError" in reply.message
+    world.engine.failure = None
+    assert world.person.call(Ground, "ground", query="the chair").success
+
+
+def small_depth(at):
+    return {"depth": bench.image(np.full((24, 32), 2000, np.uint16), "16UC1", at)}
+
+
+def float_depth(value):
+    array = np.full((bench.HEIGHT, bench.WIDTH), value, np.float32)
+    return lambda at: {"depth": bench.image(array, "32FC1", at)}
+
+
+def unknown_encoding(at):
+    plain = np.zeros((bench.HEIGHT, bench.WIDTH, 2), np.uint8)
+    return {"color": bench.image(plain, "yuv422_yuy2", at)}
+
+
+BAD = {
+    "depth of another size": (small_depth, r"/depth/image: .*32x24, but /rgb/image is 64x48"),
+    "unknown encoding": (unknown_encoding, r"/rgb/image: field encoding is 'yuv422_yuy2'.*rgb8"),
+    "NaN depth": (float_depth(np.nan), r"/depth/image: field data .*NaN"),
+    "infinite depth": (float_depth(np.inf), r"/depth/image: field data .*infinite"),
+    "zero focal length": ("info", r"/rgb/camera_info: field fx is 0\.0.*K"),
+    "zero quaternion": ("zero", r"/pose: field pose\.orientation .*unit quaternion"),
+    "non-unit quaternion": ("two", r"/pose: field pose\.orientation .*length 2"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_named_and_what_is_known_stays(make_world, case):
+    world = make_world().seen()
+    make, says = BAD[case]
+    at = world.now + 1000 * MS
+    if make == "info":
+        parts = {"info": world.person.info(at, focal=0.0)}
+    elif make in ("zero", "two"):
+        parts = {"pose": world.person.pose(at, w={"zero": 0.0, "two": 2.0}[make])}
+    else:
+        parts = make(at)
+    world.frame(**parts)
+    assert bench.eventually(world.problem), "no problem was reported"
+    assert re.search(says, world.problem())
+    assert len(world.engine.frames) == 1
+    assert world.person.call(Ground, "ground", query="the chair").success
+    world.frame()
+    assert bench.eventually(lambda: len(world.engine.frames) == 2)
+
+
+def test_missing_camera_info_is_named(make_world):
+    world = make_world().ready()
+    world.person.send("pose", world.person.pose(world.now))
+    for name, kind, dtype, shape in (
+        ("rgb/image", "rgb8", np.uint8, (bench.HEIGHT, bench.WIDTH, 3)),
+        ("depth/image", "16UC1", np.uint16, (bench.HEIGHT, bench.WIDTH)),
+    ):
+        world.person.send(name, bench.image(np.full(shape, 99, dtype), kind, world.now))
+    assert bench.eventually(world.problem)
+    assert world.problem().startswith("/rgb/camera_info: no CameraInfo")
+    reply = world.person.call(Ground, "ground", query="the chair")
+    assert "/rgb/camera_info" in reply.message
+
+
+def test_a_bag_that_starts_over_keeps_the_objects(make_world):
+    world = make_world().seen()
+    world.frame()
+    assert bench.eventually(lambda: len(world.engine.frames) == 2)
+    world.now = bench.EPOCH - 10_000 * MS
+    world.frame()
+    assert bench.eventually(lambda: len(world.engine.frames) == 3)
+    assert world.engine.rewinds == 1
+    assert world.person.call(Ground, "ground", query="the chair").success
+
+
+def test_a_pose_gap_is_named(make_world):
+    world = make_world().seen()
+    at = world.now + 500 * MS
+    world.person.frame(at, pose=world.person.pose(at + 400 * MS, 5.0))
+    assert bench.eventually(world.problem)
+    assert "max_pose_gap_s" in world.problem()
+    assert world.problem().startswith("/pose: ")
+
+
+def test_one_question_at_a_time_and_busy_beyond_the_queue(make_world):
+    world = make_world("-p", "max_pending_questions:=1", engine=FakeEngine(stage_s=0.2)).seen()
+    pending = [world.person.call_async(Ground, "ground", query=f"chair {n}") for n in range(5)]
+    replies = [reply.wait() for reply in pending]
+    busy = [reply for reply in replies if not reply.success]
+    assert len(busy) == 3
+    assert all("busy" in reply.message for reply in busy)
+    assert all("max_pending_questions" in reply.message for reply in busy)
+
+
+def test_a_question_that_takes_too_long_is_given_up(make_world):
+    world = make_world("-p", "question_timeout_s:=0.3", engine=FakeEngine(stage_s=0.5)).seen()
+    reply = world.person.call(Ground, "ground", query="the chair")
+    assert not reply.success
+    assert "question_timeout_s" in reply.message
+    world.engine.stage_s = 0.0
+    assert bench.eventually(lambda: world.person.call(Ground, "ground", query="chair").success)
+
+
+def test_questions_never_stop_the_frames(make_world):
+    world = make_world(engine=FakeEngine(stage_s=0.4)).seen()
+    pending = world.person.call_async(Ground, "ground", query="the chair")
+    for _ in range(5):
+        world.frame()
+    assert bench.eventually(lambda: len(world.engine.frames) == 6, 1.0)
+    assert not pending.future.done()
+    assert pending.wait().success
+
+
+class Asker:
+    """An action client with feedback."""
+
+    def __init__(self, world):
+        self.client = ActionClient(world.person, Query, "grounding_node/query")
+        assert self.client.wait_for_server(10.0)
+        self.stages = []
+
+    def send(self, query, timeout_s=0.0):
+        goal = Query.Goal(query=query, timeout_s=timeout_s)
+        sent = self.client.send_goal_async(goal, feedback_callback=self.hear)
+        return bench.Pending(sent).wait()
+
+    def hear(self, message):
+        self.stages.append(message.feedback.stage)
+
+    @staticmethod
+    def result(handle):
+        return bench.Pending(handle.get_result_async()).wait()
+
+
+def test_the_action_tells_its_stages_and_routes_by_words(make_world):
+    world = make_world(engine=FakeEngine(stage_s=0.05)).seen()
+    asker = Asker(world)
+    reply = asker.result(asker.send("the red chair"))
+    assert reply.status == GoalStatus.STATUS_SUCCEEDED
+    assert (reply.result.success, reply.result.kind) == (True, Query.Result.GROUNDING)
+    assert reply.result.grounding.objects[0].label == "chair"
+    assert asker.stages[-len(STAGES) :] == list(STAGES)
+    reply = asker.result(asker.send("how far is the chair from the table"))
+    assert (reply.result.kind, reply.result.distance.distance) == (Query.Result.DISTANCE, 5.0)
+
+
+def test_the_action_is_cancelled_running_and_waiting(make_world):
+    world = make_world(engine=FakeEngine(stage_s=0.4)).seen()
+    asker = Asker(world)
+    running, waiting = asker.send("the chair"), asker.send("the table")
+    for handle in (waiting, running):
+        bench.Pending(handle.cancel_goal_async()).wait()
+    for handle in (waiting, running):
+        reply = asker.result(handle)
+        assert reply.status == GoalStatus.STATUS_CANCELED
+        assert "cancelled" in reply.result.message
+    world.engine.stage_s = 0.0
+    reply = asker.result(asker.send("the chair"))
+    assert reply.status == GoalStatus.STATUS_SUCCEEDED
+
+
+def test_the_action_has_its_own_time_limit_and_aborts_on_errors(make_world):
+    world = make_world(engine=FakeEngine(stage_s=0.3)).seen()
+    asker = Asker(world)
+    reply = asker.result(asker.send("the chair", timeout_s=0.1))
+    assert reply.status == GoalStatus.STATUS_ABORTED
+    assert "no answer within 0.1 s" in reply.result.message
+    reply = asker.result(asker.send(""))
+    assert reply.status == GoalStatus.STATUS_ABORTED
+    assert "empty" in reply.result.message
+
+
+def test_lifecycle_by_hand_and_impossible_transitions_do_not_end_the_node(make_world):
+    world = make_world("-p", "autostart:=false")
+    assert world.state() == "unconfigured"
+    reply = world.person.call(Ground, "ground", query="the chair")
+    assert "ros2 lifecycle set /grounding_node configure" in reply.message
+    assert not world.change(Transition.TRANSITION_ACTIVATE)
+    assert not world.change(Transition.TRANSITION_CLEANUP)
+    assert not world.change(99)
+    assert world.state() == "unconfigured"
+    assert world.change(Transition.TRANSITION_CONFIGURE)
+    assert not world.change(Transition.TRANSITION_CONFIGURE)
+    reply = world.person.call(Ground, "ground", query="the chair")
+    assert "ros2 lifecycle set /grounding_node activate" in reply.message
+    assert world.change(Transition.TRANSITION_ACTIVATE)
+    world.seen()
+    assert world.change(Transition.TRANSITION_DEACTIVATE)
+    assert world.person.listeners() == 0 or bench.eventually(lambda: world.person.listeners() == 0)
+    assert world.change(Transition.TRANSITION_ACTIVATE)
+    assert world.ready().person.call(Ground, "ground", query="the chair").success
+    assert world.change(Transition.TRANSITION_DEACTIVATE)
+    assert world.change(Transition.TRANSITION_CLEANUP)
+    assert world.state() == "unconfigured"
+
+
+def test_deactivating_answers_the_questions_that_wait(make_world):
+    world = make_world(engine=FakeEngine(stage_s=0.5)).seen()
+    pending = [world.person.call_async(Ground, "ground", query="chair") for _ in range(3)]
+    assert bench.eventually(lambda: world.node._questions.runner.open == 3)
+    assert world.change(Transition.TRANSITION_DEACTIVATE)
+    for reply in pending:
+        assert "deactivated" in reply.wait().message
+
+
+def test_weights_that_cannot_be_loaded_leave_a_node_that_says_so(make_world):
+    ways = [CheckpointError("weights/tiny/model.safetensors is truncated: download it again")]
+
+    def build(_):
+        if ways:
+            raise ways.pop()
+        return FakeEngine()
+
+    world = make_world(build=build)
+    assert bench.eventually(lambda: not ways)
+    reply = world.person.call(Ground, "ground", query="the chair")
+    assert "model.safetensors is truncated" in reply.message
+    assert world.state() == "unconfigured"
+    assert world.change(Transition.TRANSITION_CONFIGURE)
+
+
+def test_bad_parameters_are_refused_by_name_and_range(make_world):
+    world = make_world("-p", "max_views:=1000", "-p", "sync_slop_s:=0.03")
+
+    def put(name, value):
+        parameter = Parameter(name, value=value).to_parameter_msg()
+        reply = world.person.call(SetParameters, "set_parameters", parameters=[parameter])
+        return reply.results[0]
+
+    assert bench.eventually(lambda: world.node._failure)
+    reply = world.person.call(Ground, "ground", query="the chair")
+    assert "parameter max_views is 1000; it must be between 1 and 256" in reply.message
+    refused = put("pose_source", "gps")
+    assert not refused.successful
+    assert "parameter pose_source is 'gps'; it must be one of pose, odom" in refused.reason
+    assert not put("max_pending_questions", -1).successful
+    assert put("max_views", 8).successful
+    assert world.change(Transition.TRANSITION_CONFIGURE)
+    assert world.change(Transition.TRANSITION_ACTIVATE)
+    locked = put("max_views", 9)
+    assert not locked.successful
+    assert "clean up" in locked.reason
+    assert put("question_timeout_s", 3).successful
+
+
+def test_diagnostics_tell_rates_and_the_silent_topic(make_world):
+    world = make_world("-p", "silence_s:=0.5")
+    heard = []
+    world.person.create_subscription(DiagnosticArray, "/diagnostics", heard.append, 10)
+    world.seen()
+
+    def sensors():
+        parts = [part for message in heard for part in message.status]
+        return [
+            part for part in parts if part.name.endswith("sensors") and "silent" in part.message
+        ]
+
+    assert bench.eventually(sensors)
+    status = sensors()[-1]
+    assert "/rgb/image: silent for" in status.message
+    assert "1 publisher(s) (reliable, volatile)" in status.message
+    facts = {value.key: value.value for value in status.values}
+    assert facts["received./rgb/image"] == "1"
+    assert facts["frames.keyframes"] == "1"
+    assert "p99" in facts["callback"]
+    names = {part.name for message in heard for part in message.status}
+    assert {"grounding_node: memory", "grounding_node: questions"} <= names

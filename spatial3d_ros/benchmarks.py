@@ -29,13 +29,18 @@ Say = Callable[[str], None]
 
 
 def bench_ingest(
-    folder: Path, *, seconds: float = 60.0, rate_hz: float = 30.0, say: Say = lambda text: None
+    folder: Path,
+    *,
+    seconds: float = 60.0,
+    rate_hz: float = 30.0,
+    model: str = "tiny",
+    say: Say = lambda text: None,
 ) -> dict[str, Any]:
     """640x480 colour, depth, calibration and poses into the node; what arrived, matched, was lost.
 
     Callback times are those that the node measured around each sensor callback.
     """
-    run = _Run(folder, rate_hz, say)
+    run = _Run(folder, rate_hz, model, say)
     result = run.play(seconds, [], 0, "--linger", f"{seconds + DRAIN_S:.1f}")
     sensors = result["diagnostics"]["grounding_node: sensors"]
     topics = find_topics(run.room.bag)
@@ -59,10 +64,15 @@ def bench_ingest(
 
 
 def bench_query(
-    folder: Path, *, questions: int = 48, rate_hz: float = 30.0, say: Say = lambda text: None
+    folder: Path,
+    *,
+    questions: int = 48,
+    rate_hz: float = 30.0,
+    model: str = "tiny",
+    say: Say = lambda text: None,
 ) -> dict[str, Any]:
     """Service call to reply on a warm scene, while frames keep arriving at `rate_hz`."""
-    run = _Run(folder, rate_hz, say)
+    run = _Run(folder, rate_hz, model, say)
     made = ask_about(run.room.seen(), SEED, KINDS)
     asked = [{"text": q.text, "kind": q.kind, "via": "service"} for q in made]
     repeat = -(-questions // len(asked))
@@ -90,10 +100,10 @@ def bench_query(
 class _Run:
     """One recorded room, played at a camera's rate into a node of its own."""
 
-    def __init__(self, folder: Path, rate_hz: float, say: Say) -> None:
+    def __init__(self, folder: Path, rate_hz: float, model: str, say: Say) -> None:
         require_ros()
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.say = folder, say
+        self.folder, self.model, self.say = folder, model, say
         self.speed = rate_hz / FILMED_HZ
         self.room = self._filmed(folder / f"room_{SEED}.mcap")
 
@@ -111,7 +121,7 @@ class _Run:
         questions.write_text(json.dumps(asked))
         bag = self.room.bag
         with NodeGroup(self.folder / "logs") as nodes:
-            node = nodes.start("grounding_node", *node_arguments(bag, find_topics(bag)))
+            node = nodes.start("grounding_node", *node_arguments(bag, find_topics(bag), self.model))
             self.say(f"playing for {seconds:.0f} s at {self.speed * FILMED_HZ:.0f} Hz")
             nodes.start(
                 "bag_player", str(bag), "--loop", "--wait", str(START_S),

@@ -15,6 +15,10 @@ class QueryError(Spatial3DError):
     """A question that cannot be asked: empty, too long, or not in words."""
 
 
+class NotFoundError(QueryError):
+    """A question about a thing that is not in the room as far as it was seen."""
+
+
 class NoSceneError(Spatial3DError):
     """A question before anything was seen."""
 

@@ -1,17 +1,16 @@
-"""An engine without a network: two objects, made-up answers, stages that can be slowed down."""
+"""An engine without a network: two objects, made-up answers, and a gate that holds questions."""
 
 from __future__ import annotations
 
 import threading
-import time
 from types import SimpleNamespace
 
 import numpy as np
-from spatial3d_ros.tasks.results import Distance, Grounding, ScoredObject
 
 from spatial3d_ros.errors import NoSceneError, NotAvailableError, QueryError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.scene.objects import SceneObject
+from spatial3d_ros.tasks.results import Distance, Grounding, ScoredObject
 
 STAGES = ("preprocess", "objects", "decode", "answer")
 
@@ -31,10 +30,12 @@ def scene_object(number, center, label, stamp_ns):
 
 
 class FakeEngine:
-    """Remembers frames and answers every question with its first object."""
+    """Remembers frames and answers every question with its first object, while `gate` is set."""
 
-    def __init__(self, stage_s=0.0):
-        self.stage_s = stage_s
+    def __init__(self, gate=True):
+        self.gate = threading.Event()
+        if gate:
+            self.gate.set()
         self.frames = []
         self.rewinds = 0
         self.refreshes = 0
@@ -60,7 +61,9 @@ class FakeEngine:
 
     def scene(self):
         frames = list(self.frames)
-        stamp = frames[-1].stamp_ns if frames else 0
+        if not frames:
+            raise NoSceneError("nothing was seen yet: start the camera")
+        stamp = frames[-1].stamp_ns
         things = (
             scene_object(1, (1.0, 2.0, 0.5), "chair", stamp),
             scene_object(2, (4.0, 6.0, 0.5), "table", stamp),
@@ -68,9 +71,9 @@ class FakeEngine:
         return SimpleNamespace(
             version=len(frames),
             stamp_ns=stamp,
-            frame_id=frames[-1].frame_id if frames else "map",
+            frame_id=frames[-1].frame_id,
             views=len(frames),
-            objects=things if frames else (),
+            objects=things,
         )
 
     def ground(self, query, *, max_objects=5, monitor=None):
@@ -106,11 +109,9 @@ class FakeEngine:
         with self._lock:
             for number, stage in enumerate(STAGES):
                 monitor.stage(stage, number / len(STAGES))
-                time.sleep(self.stage_s)
-        scene = self.scene()
-        if not scene.objects:
-            raise NoSceneError("nothing has been seen yet: start the camera")
-        return scene
+            while not self.gate.wait(0.01):
+                monitor.stage("decode", 0.5)
+        return self.scene()
 
     @staticmethod
     def _tail(scene):

@@ -319,13 +319,13 @@ def test_a_node_that_dies_is_reported_with_its_log(tmp_path: Path, monkeypatch) 
 def test_nodes_are_interrupted_when_the_group_ends(tmp_path: Path, monkeypatch) -> None:
     code = (
         "import time, sys\n"
-        "try:\n    print('up', flush=True); time.sleep(60)\n"
+        "try:\n    print('I am ready', flush=True); time.sleep(60)\n"
         "except KeyboardInterrupt:\n    print('interrupted', flush=True)"
     )
     monkeypatch.setattr(processes, "RUN", code)
     with processes.NodeGroup(tmp_path) as nodes:
         process = nodes.start("sleeper")
-        while "up" not in nodes.tail("sleeper"):
+        while "I am ready" not in nodes.tail("sleeper"):
             nodes.check()
     assert process.returncode == 0
     assert "interrupted" in (tmp_path / "sleeper.log").read_text()

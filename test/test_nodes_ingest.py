@@ -119,7 +119,7 @@ def test_images_give_up_on_a_pose_that_never_comes():
     assert robot.ingest.pending <= 32
     assert "/pose: the newest pose is" in robot.problems[0]
     silent = Robot()
-    for milliseconds in range(10, 2000, 33):
+    for milliseconds in range(10, 3000, 33):
         silent.images(milliseconds)
     assert "no pose has come yet" in silent.problems[0]
 
@@ -223,3 +223,17 @@ def test_a_pose_gap_costs_its_images_only():
     robot.drive(1200, 2000)
     assert any("max_pose_gap_s" in problem for problem in robot.problems)
     assert len(robot.frames) > before
+
+
+def test_images_just_before_the_first_pose_are_no_problem_but_much_older_ones_are():
+    robot = Robot()
+    robot.images(0)
+    robot.pose(100)
+    robot.images(120)
+    robot.pose(140)
+    assert (len(robot.frames), robot.problems) == (1, [])
+    assert robot.ingest.counts["before the first pose"] == 1
+    late = Robot()
+    late.images(0)
+    late.pose(1500)
+    assert "older than the first pose" in late.problems[0]

@@ -15,6 +15,7 @@ app = typer.Typer(help="Measure speed and memory.")
 Folder = Annotated[Path, typer.Option(help="Where recordings and logs are kept.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Rate = Annotated[float, typer.Option(help="Images a second.")]
+Model = Annotated[str, typer.Option(help="Shipped model, or folder with weights.")]
 FOLDER = Path("runs/bench")
 
 
@@ -37,6 +38,7 @@ def bench(context: typer.Context) -> None:
 def ingest(
     seconds: Annotated[float, typer.Option(help="How long.")] = 60.0,
     rate: Rate = 30.0,
+    model: Model = "tiny",
     folder: Folder = FOLDER,
     json: Json = False,
 ) -> None:
@@ -44,7 +46,7 @@ def ingest(
     take, how much memory views need."""
     from spatial3d_ros.benchmarks import bench_ingest
 
-    result = bench_ingest(folder, seconds=seconds, rate_hz=rate, say=say)
+    result = bench_ingest(folder, seconds=seconds, rate_hz=rate, model=model, say=say)
     _show(f"ingest, {seconds:.0f} s at {rate:.0f} Hz", result, json)
 
 
@@ -52,13 +54,14 @@ def ingest(
 def query(
     questions: Annotated[int, typer.Option(help="How many, after a warm-up.")] = 48,
     rate: Rate = 30.0,
+    model: Model = "tiny",
     folder: Folder = FOLDER,
     json: Json = False,
 ) -> None:
     """Time questions on a warm scene, from service call to reply, while frames keep arriving."""
     from spatial3d_ros.benchmarks import bench_query
 
-    result = bench_query(folder, questions=questions, rate_hz=rate, say=say)
+    result = bench_query(folder, questions=questions, rate_hz=rate, model=model, say=say)
     _show(f"questions, frames at {rate:.0f} Hz meanwhile", result, json)
 
 

@@ -23,7 +23,8 @@ def demo(
         Path | None, typer.Option(help="File of questions: a line each, or YAML with `queries`.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("demo_out"),
-    seed: Annotated[int, typer.Option(help="Which generated room.")] = 900_004,
+    model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
+    seed: Annotated[int, typer.Option(help="Which generated room.")] = 900_015,
 ) -> None:
     """Play a recorded room into the running nodes, ask questions, and draw what they answer.
 
@@ -43,7 +44,7 @@ def demo(
     asked = [*(question or []), *(read_questions(questions) if questions else [])]
     with progress_bar("frames") as progress:
         result = run_demo(
-            out, bag=bag, questions=asked, seed=seed, say=say, progress=progress
+            out, bag=bag, questions=asked, seed=seed, model=model, say=say, progress=progress
         )
     stdout.print(answers_table(result.rows))
     judged = [row for row in result.rows if row.right is not None]

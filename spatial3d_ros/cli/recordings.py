@@ -81,8 +81,12 @@ def room(
         spatial3d synth room room.mcap --seed 900001 --path hand
     """
     from spatial3d_ros.data.recorded_rooms import record_room, truth_file
-    from spatial3d_ros.evaluation.asking import ask_about, queries_file, write_queries
-    from spatial3d_ros.evaluation.rooms import ROOM_KINDS
+    from spatial3d_ros.evaluation.asking import (
+        ROOM_KINDS,
+        ask_about,
+        queries_file,
+        write_queries,
+    )
 
     with progress_bar("frames") as progress:
         made = record_room(

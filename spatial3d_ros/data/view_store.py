@@ -1,4 +1,6 @@
-"""Rendered rooms kept on disk for training: each room is rendered once and memory-mapped ever after."""
+"""Rendered rooms kept on disk for training: each room is rendered once and memory-mapped ever
+after.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,9 @@ _ARRAYS = ("rgb", "depth", "pose", "camera", "seen")
 
 @dataclass(frozen=True, eq=False)
 class RoomViews:
-    """One rendered room: rgb (V, S, S, 3) uint8, depth (V, S, S) float32 metres, pose (V, 4, 4), camera, and
-    seen (V, n) the number of pixels of each object in each view."""
+    """One rendered room: rgb (V, S, S, 3) uint8, depth (V, S, S) float32 metres, pose (V, 4, 4),
+    camera, and seen (V, n) the number of pixels of each object in each view.
+    """
 
     room: Room
     rgb: np.ndarray
@@ -38,7 +41,9 @@ class ViewStore:
         self.folder = Path(folder)
         index = self.folder / "index.json"
         if not index.is_file():
-            raise ConfigError(f"{index}: missing; render the rooms first with `spatial3d synth views`")
+            raise ConfigError(
+                f"{index}: missing; render the rooms first with `spatial3d synth views`"
+            )
         self.index: dict[str, int] = json.loads(index.read_text())
         self._arrays = {n: np.load(self.folder / f"{n}.npy", mmap_mode="r") for n in _ARRAYS}
 
@@ -96,13 +101,17 @@ def render_store(
 
 
 def _render_room(seed: int, *, views: int, size: int) -> dict[str, np.ndarray]:
-    from spatial3d_ros.data.recordings import training_views  # only who renders needs the ray caster
+    from spatial3d_ros.data.recordings import (
+        training_views,
+    )  # only who renders needs the ray caster
 
     room = generate_room(seed)
     rendered = training_views(room, np.random.default_rng((seed, 17)), views, size=(size, size))
     seen = np.zeros((views, MAX_OBJECTS), np.int32)
     for view, instance in enumerate(rendered["instance"]):
-        seen[view] = np.bincount(instance[instance >= 0].ravel(), minlength=MAX_OBJECTS)[:MAX_OBJECTS]
+        seen[view] = np.bincount(instance[instance >= 0].ravel(), minlength=MAX_OBJECTS)[
+            :MAX_OBJECTS
+        ]
     return {
         "rgb": rendered["rgb"],
         "depth": np.clip(rendered["depth"] * 1000.0 + 0.5, 0, 65535).astype(np.uint16),

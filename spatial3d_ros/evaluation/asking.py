@@ -5,6 +5,7 @@ A reply comes from the engine in this process or, as plain data, from a node; bo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from spatial3d_ros.data.bags import SUFFIXES
 from spatial3d_ros.data.catalog import Room, RoomObject
 from spatial3d_ros.data.language import Question, make_questions
 from spatial3d_ros.errors import ConfigError
-from spatial3d_ros.evaluation.metrics import Verdict, judge_distance, judge_grounding
+from spatial3d_ros.evaluation.metrics import Verdict, judge_distance, judge_grounding, match_box
 from spatial3d_ros.evaluation.report import Row
 from spatial3d_ros.geometry.box import Box3D
 
@@ -34,6 +35,10 @@ DEMO_KINDS = (
     "distance",
     "none",
 )
+# Of a whole room; one that runs out of a kind has fewer.
+ROOM_KINDS = (
+    *("attribute",) * 4, *("size",) * 3, *("relation",) * 5, *("distance",) * 2, *("none",) * 2,
+)  # fmt: skip
 MIN_IOU = 0.25  # for a single answer to be called right
 TOLERANCE_M = 0.25
 
@@ -75,27 +80,39 @@ class Reply:
 
 
 def ask_about(
-    objects: Sequence[RoomObject], seed: int, kinds: Sequence[str], split: str = "test"
+    objects: Sequence[RoomObject], seed: int, kinds: Sequence[str], *, varied: bool = False
 ) -> list[Question]:
-    """One question of each kind in `kinds`, in that order, none twice; wordings never trained on.
+    """One question of each kind in `kinds`, in that order, none twice, in wordings kept for tests.
 
-    A kind that the room has no more questions of is left out.
+    A kind that the room has no more questions of is left out. `varied` prefers other subkinds over
+    the proportions in which they are drawn.
     """
     rng = np.random.default_rng((seed, 29))
-    drawn = {
-        kind: make_questions(objects, rng, kinds.count(kind), split=split, kinds=[kind])
-        for kind in dict.fromkeys(kinds)
-    }
+    drawn: dict[str, list[Question]] = {}
+    for kind in dict.fromkeys(kinds):
+        count = kinds.count(kind)
+        made = make_questions(
+            objects, rng, 4 * count if varied else count, split="test", kinds=[kind]
+        )
+        met: Counter[str] = Counter()
+        rank = {}
+        for question in made:
+            rank[question] = met[question.subkind]
+            met[question.subkind] += 1
+        drawn[kind] = sorted(made, key=rank.__getitem__) if varied else made
     return [drawn[kind].pop(0) for kind in kinds if drawn[kind]]
 
 
 def judge(question: Question, room: Room, reply: Reply) -> Verdict:
-    """Right or wrong, by overlap with all true boxes of the room or by metres."""
+    """Right or wrong, by overlap with all true boxes of the room and, for a distance, by metres."""
+    truth = np.array([o.box.array() for o in room.objects])
     if question.kind == "distance":
+        found = [match_box(box, truth, ()).object_id for box in reply.boxes[:2]]
         return judge_distance(
             reply.metres,
             question.metres or 0.0,
             tolerance_m=TOLERANCE_M,
+            ends_right=set(found) == {*question.targets, *question.second},
             subkind=question.subkind,
             latency_ms=reply.latency_ms,
         )
@@ -103,7 +120,7 @@ def judge(question: Question, room: Room, reply: Reply) -> Verdict:
     return judge_grounding(
         question.kind,
         answer,
-        np.array([o.box.array() for o in room.objects]),
+        truth,
         question.targets,
         subkind=question.subkind,
         answered=reply.success,
@@ -130,6 +147,7 @@ def row_of(question: Question, room: Room, reply: Reply, via: str = "") -> Row:
         right=right,
         iou=verdict.iou,
         error_m=verdict.error_m,
+        metres=reply.metres,
         latency_ms=reply.latency_ms,
         via=via,
         boxes=boxes,

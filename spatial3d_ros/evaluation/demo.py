@@ -48,7 +48,8 @@ def run_demo(
     *,
     bag: Path | None = None,
     questions: list[str] | None = None,
-    seed: int = 900_004,
+    seed: int = 900_015,
+    model: str = "tiny",
     say: Say = print,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> DemoResult:
@@ -61,7 +62,7 @@ def run_demo(
     out.mkdir(parents=True, exist_ok=True)
     room = _room(out, bag, seed, say, progress)
     bag = room.bag if room else Path(bag or "")
-    made = ask_about(room.seen(), seed, DEMO_KINDS) if room and not questions else []
+    made = ask_about(room.seen(), seed, DEMO_KINDS, varied=True) if room and not questions else []
     texts = [q.text for q in made] or questions or []
     kinds = [q.kind for q in made] or ["unknown"] * len(texts)
     asked = [
@@ -72,7 +73,7 @@ def run_demo(
         }
         for k, (text, kind) in enumerate(zip(texts, kinds, strict=True))
     ]
-    replies, scene = ask_nodes(bag, asked, out, say)
+    replies, scene = ask_nodes(bag, asked, out, say, model)
     if made and room:
         rows = [
             row_of(q, room.room, Reply.from_data(data), data["via"])
@@ -117,6 +118,7 @@ def _unjudged(data: dict[str, Any]) -> Row:
         question=data["text"],
         kind=kind,
         answer=reply.text,
+        metres=reply.metres,
         latency_ms=reply.latency_ms,
         via=data["via"],
         boxes=() if reply.no_target else reply.boxes[:count],

@@ -79,14 +79,18 @@ def judge_distance(
     truth_m: float,
     *,
     tolerance_m: float = 0.25,
+    ends_right: bool = True,
     subkind: str = "",
     latency_ms: float | None = None,
 ) -> Verdict:
-    """Judge a distance; right means within `tolerance_m`. None is a question without an answer."""
+    """Judge a distance; right means within `tolerance_m`, and between the right objects.
+
+    None is a question without an answer.
+    """
     if metres is None:
         return Verdict("distance", subkind, False, truth_m=truth_m, latency_ms=latency_ms)
     error = metres - truth_m
-    right = abs(error) <= tolerance_m
+    right = ends_right and abs(error) <= tolerance_m
     return Verdict("distance", subkind, True, right, None, error, truth_m, latency_ms)
 
 
@@ -115,6 +119,7 @@ def distance_scores(verdicts: Iterable[Verdict]) -> dict[str, float | int]:
     pairs = [(abs(v.error_m), v.truth_m) for v in chosen if v.error_m is not None]
     scores: dict[str, float | int] = {
         "n": len(chosen),
+        "right": _mean([v.right for v in chosen]),
         "answered": _mean([v.answered for v in chosen]),
     }
     if pairs:

@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 
 from spatial3d_ros.evaluation.drawing import (
     ANSWER,
+    HALO,
     OTHER,
     PATH,
     SECOND,
@@ -122,12 +123,16 @@ class Album:
             yield axes, max(choices, key=lambda f: len(self._in_sight(f)))
 
     def _connect(self, axes: Axes, row: Row) -> None:
-        if row.kind != "distance" or len(row.boxes) < 2:
+        if row.metres is None or len(row.boxes) < 2:
             return
         ends = np.array([box.center[:2] for box in row.boxes[:2]])
         axes.annotate(
             "", ends[1], ends[0], zorder=5,
             arrowprops={"arrowstyle": "<->", "color": TRUTH, "linewidth": 1.4},
+        )  # fmt: skip
+        axes.text(
+            *ends.mean(0), f"{row.metres:.2f} m", fontsize=9, fontweight="bold", color=TRUTH,
+            ha="center", va="center", zorder=7, path_effects=HALO,
         )  # fmt: skip
 
     def _in_sight(self, frame: Frame) -> list[Drawn]:

@@ -20,7 +20,7 @@ class Row:
     """One question with its answer and, where it is known, the truth.
 
     `boxes` are the answered boxes (two for a distance), `truth_boxes` the true ones; `right` is
-    None when the truth is not known.
+    None when the truth is not known; `metres` is an answered distance.
     """
 
     question: str
@@ -30,6 +30,7 @@ class Row:
     right: bool | None = None
     iou: float | None = None
     error_m: float | None = None
+    metres: float | None = None
     latency_ms: float = 0.0
     via: str = ""
     boxes: tuple[Box3D, ...] = field(default=(), repr=False)

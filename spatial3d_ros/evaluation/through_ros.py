@@ -16,7 +16,7 @@ Say = Callable[[str], None]
 
 
 def ask_nodes(
-    bag: Path, asked: list[dict[str, str]], out: Path, say: Say
+    bag: Path, asked: list[dict[str, str]], out: Path, say: Say, model: str = "tiny"
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Start the nodes, loop the bag into them, ask; the replies and the object map as plain data.
 
@@ -31,7 +31,7 @@ def ask_nodes(
     with NodeGroup(out / "logs") as nodes:
         domain = nodes.environment["ROS_DOMAIN_ID"]
         say(f"starting the nodes (ROS domain {domain}, logs in {nodes.logs})")
-        nodes.start("grounding_node", *node_arguments(bag, topics))
+        nodes.start("grounding_node", *node_arguments(bag, topics, model))
         nodes.start("visualizer_node")
         nodes.start("bag_player", str(bag), "--loop", "--wait", str(START_S))
         say(f"playing {bag.name} in real time ({seconds:.0f} s), then {len(asked)} questions")
@@ -42,10 +42,10 @@ def ask_nodes(
     return result["answers"], result["scene"]
 
 
-def node_arguments(bag: Path, topics: Topics) -> list[str]:
+def node_arguments(bag: Path, topics: Topics, model: str) -> list[str]:
     """Command line of the grounding node for the topics of a bag."""
     kinds = {name: kind for name, (kind, _) in bag_topics(bag).items()}
-    arguments = ["--ros-args"]
+    arguments = ["--ros-args", "-p", f"model:={model}"]
 
     def give(flag: str, name: str, value: str) -> None:
         arguments.extend([flag, f"{name}:={value}"])

@@ -1,4 +1,6 @@
-"""What the network reads: a batch of scenes as tensors, and one view prepared from a camera frame."""
+"""What the network reads: a batch of scenes as tensors, and one view prepared from a camera
+frame.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,8 @@ from spatial3d_ros.model.config import VisionConfig
 class ViewInput:
     """One view at the network's resolution S; world frame, metres, float32.
 
-    pixels (3, S, S) in [-1, 1]; points (S, S, 3), zero where depth is missing; valid (S, S) bool; rays (T, 3) unit
-    viewing directions of the pooled tokens, zero where depth is missing.
+    pixels (3, S, S) in [-1, 1]; points (S, S, 3), zero where depth is missing; valid (S, S) bool;
+    rays (T, 3) unit viewing directions of the pooled tokens, zero where depth is missing.
     """
 
     pixels: Tensor
@@ -37,8 +39,8 @@ def prepare_view(
 ) -> ViewInput:
     """Resize colour smoothly and depth by nearest neighbour, then back-project (methods 1.1).
 
-    rgb (H, W, 3) uint8, depth (H, W) float32 metres with 0 = missing. `crop` scales the height to S and cuts the
-    centre square, `stretch` scales both sides; intrinsics follow exactly.
+    rgb (H, W, 3) uint8, depth (H, W) float32 metres with 0 = missing. `crop` scales the height to S
+    and cuts the centre square, `stretch` scales both sides; intrinsics follow exactly.
     """
     size = config.image_size
     if config.resize == "crop":
@@ -50,13 +52,15 @@ def prepare_view(
         camera = camera.scaled(size, size)
     if rgb.shape[:2] != (size, width):
         shrinking = rgb.shape[0] > size
-        rgb = cv2.resize(rgb, (width, size), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC)
+        rgb = cv2.resize(
+            rgb, (width, size), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC
+        )
         depth = cv2.resize(depth, (width, size), interpolation=cv2.INTER_NEAREST)
     rgb, depth = rgb[:, left : left + size], depth[:, left : left + size]
 
-    rotation = torch.from_numpy(world_T_camera[:3, :3]).float()
-    origin = torch.from_numpy(world_T_camera[:3, 3]).float()
-    z = torch.from_numpy(np.ascontiguousarray(depth)).float()
+    rotation = torch.tensor(world_T_camera[:3, :3], dtype=torch.float32)
+    origin = torch.tensor(world_T_camera[:3, 3], dtype=torch.float32)
+    z = torch.tensor(depth, dtype=torch.float32)
     valid = z > 0
     column = (torch.arange(size) - camera.cx) / camera.fx
     row = (torch.arange(size) - camera.cy) / camera.fy
@@ -72,7 +76,7 @@ def prepare_view(
     rays = direction[centre[:, None], centre[None]] @ rotation.T
     rays = rays / rays.norm(dim=-1, keepdim=True)
     rays = torch.where(valid[centre[:, None], centre[None]][..., None], rays, 0.0).flatten(0, 1)
-    pixels = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1).float() / 127.5 - 1.0
+    pixels = torch.tensor(rgb).permute(2, 0, 1).float() / 127.5 - 1.0
     return ViewInput(pixels, points, valid, rays)
 
 
@@ -80,10 +84,10 @@ def prepare_view(
 class SceneBatch:
     """B scenes of up to V views and N objects, padded; scene frame (methods 3.3), metres.
 
-    boxes (B, N, 6) centre + size; object_valid (B, N). Views may be absent (boxes-only rooms): then pixels, points,
-    valid, rays and view_valid are None. What an object brings besides pixels is optional too: labels (B, N, T) token
-    ids, -1 padded; colors (B, N, 3) in [0, 1], NaN where unknown. patches (B, V, P, C): vision features computed
-    earlier, instead of pixels.
+    boxes (B, N, 6) centre + size; object_valid (B, N). Views may be absent (boxes-only rooms): then
+    pixels, points, valid, rays and view_valid are None. What an object brings besides pixels is
+    optional too: labels (B, N, T) token ids, -1 padded; colors (B, N, 3) in [0, 1], NaN where
+    unknown. patches (B, V, P, C): vision features computed earlier, instead of pixels.
     """
 
     boxes: Tensor
@@ -109,7 +113,9 @@ class SceneBatch:
 
 
 def stack_views(views: list[ViewInput], origin: np.ndarray) -> dict[str, Tensor]:
-    """Views of one scene as the (1, V, ...) fields of SceneBatch, shifted into the scene frame at `origin`."""
+    """Views of one scene as the (1, V, ...) fields of SceneBatch, shifted into the scene frame at
+    `origin`.
+    """
     shift = torch.as_tensor(origin, dtype=torch.float32)
     valid = torch.stack([v.valid for v in views])
     points = torch.stack([v.points for v in views]) - shift

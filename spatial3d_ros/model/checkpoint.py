@@ -1,4 +1,6 @@
-"""A model on disk: `config.yaml`, `tokenizer.json`, `model.safetensors`. Nothing is ever unpickled or downloaded."""
+"""A model on disk: `config.yaml`, `tokenizer.json`, `model.safetensors`. Nothing is ever unpickled
+or downloaded.
+"""
 
 from __future__ import annotations
 
@@ -20,29 +22,35 @@ CONFIG = "config.yaml"
 TOKENIZER = "tokenizer.json"
 
 
-def save_model(folder: str | Path, model: SpatialModel, tokenizer: Tokenizer, dtype: torch.dtype) -> None:
-    """Write a model folder. Tensors are stored as `dtype`; a failed write leaves the old weights in place."""
+def save_model(
+    folder: str | Path, model: SpatialModel, tokenizer: Tokenizer, dtype: torch.dtype
+) -> None:
+    """Write a model folder. Tensors are stored as `dtype`; a failed write leaves the old weights in
+    place.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.to(dtype).contiguous() for name, value in model.state_dict().items()}
     part = folder / f"{WEIGHTS}.part"
     save_file(tensors, part, metadata={"format": "pt", "model": model.config.name})
     part.replace(folder / WEIGHTS)
-    (folder / CONFIG).write_text(yaml.safe_dump(model.config.model_dump(mode="json"), sort_keys=False))
+    (folder / CONFIG).write_text(
+        yaml.safe_dump(model.config.model_dump(mode="json"), sort_keys=False)
+    )
     tokenizer.save(str(folder / TOKENIZER))
 
 
 def load_model(folder: str | Path) -> tuple[SpatialModel, Tokenizer]:
     """Read a model folder in float32 on the CPU.
 
-    Raises CheckpointError naming the file, and for foreign weights the tensors that are missing, unexpected or of
-    another shape; ConfigError for an invalid configuration.
+    Raises CheckpointError naming the file, and for foreign weights the tensors that are missing,
+    unexpected or of another shape; ConfigError for an invalid configuration.
     """
     folder = Path(folder)
     for name in (CONFIG, TOKENIZER, WEIGHTS):
         if not (folder / name).is_file():
             raise CheckpointError(
-                f"{folder / name}: missing; give a model folder with {CONFIG}, {TOKENIZER} and {WEIGHTS}"
+                f"{folder / name}: missing; a model has {CONFIG}, {TOKENIZER} and {WEIGHTS}"
             )
     config: ModelConfig = load_config(folder / CONFIG)
     tokenizer = load_tokenizer(folder / TOKENIZER)
@@ -61,7 +69,8 @@ def load_model(folder: str | Path) -> tuple[SpatialModel, Tokenizer]:
     if problems:
         shown = "; ".join(sorted(problems)[:5])
         raise CheckpointError(
-            f"{folder / WEIGHTS}: not the weights of '{config.name}': {len(problems)} tensors differ ({shown})"
+            f"{folder / WEIGHTS}: not the weights of '{config.name}': {len(problems)} tensors "
+            f"differ ({shown}); take weights and {CONFIG} from the same training run"
         )
     model = SpatialModel(config)
     model.load_state_dict({name: value.float() for name, value in tensors.items()})
@@ -69,9 +78,11 @@ def load_model(folder: str | Path) -> tuple[SpatialModel, Tokenizer]:
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """All tensors of a safetensors file. Raises CheckpointError when it is truncated or of another format."""
+    """All tensors of a safetensors file. Raises CheckpointError when it is truncated or of another
+    format.
+    """
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error

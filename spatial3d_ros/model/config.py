@@ -1,7 +1,7 @@
 """One configuration for every size of the network; `config/models/*.yaml` holds the values.
 
-Keys under `s2`, `slim` and `objects` carry the names of the three papers' switches. An unknown key or an
-impossible value raises `ConfigError` with the file, the key and what is allowed.
+Keys under `s2`, `slim` and `objects` carry the names of the three papers' switches. An unknown key
+or an impossible value raises `ConfigError` with the file, the key and what is allowed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ class _Strict(BaseModel):
 
 
 class VisionConfig(_Strict):
-    """SigLIP-style tower. `layers` are the ones that run: the last layer of the public tower is left out (1.2)."""
+    """SigLIP-style tower. `layers` are the ones that run: the last layer of the public tower is
+    left out (1.2).
+    """
 
     image_size: int = Field(384, ge=16)
     patch_size: int = Field(14, ge=4)
@@ -72,14 +74,11 @@ class PositionConfig(_Strict):
     pool: Literal["bilinear", "avg"] = "bilinear"
 
 
-class LanguageConfig(_Strict):
-    weight: float = Field(1.0, ge=0.0)
-
-
 class S2Config(_Strict):
+    """S2-MLLM (methods 1)."""
+
     se: StructureConfig = StructureConfig()
     mpe: PositionConfig = PositionConfig()
-    lang: LanguageConfig = LanguageConfig()
 
 
 class SlimConfig(_Strict):
@@ -106,7 +105,9 @@ class ObjectConfig(_Strict):
     member_fraction: float = Field(0.5, gt=0.0, le=1.0)
     """Share of a patch's pixels inside the box from which the patch belongs to the object."""
     identifier: Literal["token", "added"] = "token"
-    """Whether the slot's identifier is a token of its own, or is added to the object's only token."""
+    """Whether the slot's identifier is a token of its own, or is added to the object's only
+    token.
+    """
     relation_layers: int = Field(2, ge=0)
     """All-pairs layers over objects with a learnt bias from offset, distance and size ratio."""
     relation_hidden: int = 64
@@ -115,11 +116,24 @@ class ObjectConfig(_Strict):
 
 
 class HeadConfig(_Strict):
+    """Grounding head (methods 1.8); candidates are the features before or after the decoder."""
+
     object_source: Literal["input", "hidden"] = "hidden"
     relation_layers: int = Field(0, ge=0)
-    """All-pairs layers over the objects' final states, after they have heard the question (`hidden` only)."""
+    """All-pairs layers over the objects' final states, after they have heard the question (`hidden`
+    only).
+    """
     width: int | None = None
     temperature: float = Field(0.07, gt=0.0)
+
+
+class NamesConfig(_Strict):
+    """The words in which objects are named before any question; questions are not limited to
+    them.
+    """
+
+    classes: tuple[str, ...] = ()
+    colors: tuple[str, ...] = ()
 
 
 class ModelConfig(_Strict):
@@ -132,6 +146,7 @@ class ModelConfig(_Strict):
     slim: SlimConfig = SlimConfig()
     objects: ObjectConfig = ObjectConfig()
     head: HeadConfig = HeadConfig()
+    names: NamesConfig = NamesConfig()
 
     @property
     def tokens_per_object(self) -> int:
@@ -153,7 +168,9 @@ def parse_config(values: dict, source: str) -> ModelConfig:
 
 
 def load_config(path: str | Path) -> ModelConfig:
-    """Read a model configuration from YAML. Raises ConfigError when missing, unreadable or invalid."""
+    """Read a model configuration from YAML. Raises ConfigError when missing, unreadable or
+    invalid.
+    """
     path = Path(path)
     try:
         values = yaml.safe_load(path.read_text())

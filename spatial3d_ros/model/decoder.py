@@ -1,7 +1,9 @@
-"""The language decoder: Qwen2 of transformers, driven with our own masks and a reusable scene prefix.
+"""The language decoder: Qwen2 of transformers, driven with our own masks and a reusable scene
+prefix.
 
-Sequence (methods 4): `[system | scene | objects-opening | O | P1 | I | A]`. What stands before O does not depend on the
-question; its keys and values are computed once for each scene version and shared by all questions.
+Sequence (methods 4): `[system | scene | objects-opening | O | P1 | I | A]`. What stands before O
+does not depend on the question; its keys and values are computed once for each scene version and
+shared by all questions.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ class Decoder(nn.Module):
                 attn_implementation="sdpa",
             )
         )
-        self.lm_head = None if config.tie_embeddings else nn.Linear(config.width, config.vocab, bias=False)
+        self.lm_head = (
+            None if config.tie_embeddings else nn.Linear(config.width, config.vocab, bias=False)
+        )
 
     @property
     def embed(self) -> nn.Embedding:
@@ -53,7 +57,9 @@ class Decoder(nn.Module):
         """Run (B, S, D) causally and return its keys and values. valid (B, S) hides padding."""
         length = embeddings.shape[1]
         causal = torch.ones(length, length, dtype=torch.bool, device=embeddings.device).tril()
-        mask = causal & (valid[:, None, :] | torch.eye(length, dtype=torch.bool, device=valid.device))
+        mask = causal & (
+            valid[:, None, :] | torch.eye(length, dtype=torch.bool, device=valid.device)
+        )
         out = self.qwen(
             inputs_embeds=embeddings,
             attention_mask=mask[:, None],
@@ -73,8 +79,9 @@ class Decoder(nn.Module):
     ) -> tuple[Tensor, DynamicCache]:
         """Run the question's part behind a prefix.
 
-        embeddings (B, L, D); keep (B, L, S + L) bool; position_ids (B, L); bias (B, heads, n, n) is added to the scores
-        of the first n places among themselves. Returns the states (B, L, D) and the cache to go on from.
+        embeddings (B, L, D); keep (B, L, S + L) bool; position_ids (B, L); bias (B, heads, n, n) is
+        added to the scores of the first n places among themselves. Returns the states (B, L, D) and
+        the cache to go on from.
         """
         lowest = torch.finfo(embeddings.dtype).min
         mask = torch.zeros(keep.shape, dtype=embeddings.dtype, device=keep.device)[:, None]
@@ -99,7 +106,9 @@ def positions(valid: Tensor, start: Tensor | int = 0) -> Tensor:
 
 
 def as_cache(prefix: Prefix) -> DynamicCache:
-    """A fresh transformers cache that starts with the prefix; the prefix itself is never written to."""
+    """A fresh transformers cache that starts with the prefix; the prefix itself is never written
+    to.
+    """
     return DynamicCache([(key, value) for key, value in prefix])
 
 

@@ -10,9 +10,11 @@ from spatial3d_ros.model.config import HeadConfig
 
 
 class GroundingHead(nn.Module):
-    """Cosine between the `<ground>` state and every candidate, the learned "nothing" candidate last.
+    """Cosine between the `<ground>` state and every candidate, the learned "nothing" candidate
+    last.
 
-    query (B, D), objects (B, N, D), valid (B, N) -> scores (B, N + 1) divided by the temperature, -inf where padded.
+    query (B, D), objects (B, N, D), valid (B, N) -> scores (B, N + 1) divided by the temperature,
+    -inf where padded.
     """
 
     def __init__(self, width: int, config: HeadConfig) -> None:
@@ -38,9 +40,11 @@ def _mlp(width: int, inner: int) -> nn.Sequential:
 
 
 class Namer(nn.Module):
-    """Puts an object into words before any question: similarity of its vector to a word's embedding.
+    """Puts an object into words before any question: similarity of its vector to a word's
+    embedding.
 
-    objects (B, N, D), words (W, D) -> logits (B, N, W). One projection for each aspect (class, colour).
+    objects (B, N, D), words (W, D) -> logits (B, N, W). One projection for each aspect (class,
+    colour).
     """
 
     def __init__(self, width: int) -> None:

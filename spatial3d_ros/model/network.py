@@ -1,12 +1,13 @@
 """The joint network (methods 4): views and boxes of a scene in, grounded objects and words out.
 
-S2-MLLM gives appearance, metric position and cross-view consistency; 3D-SLIM decides how objects exchange information in the
-decoder and how the question reaches them; the pairwise geometry of Spatial 3D-LLM's message passing joins both.
+S2-MLLM gives appearance, metric position and cross-view consistency; 3D-SLIM decides how objects
+exchange information in the decoder and how the question reaches them; the pairwise geometry of
+Spatial 3D-LLM's message passing joins both.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -23,18 +24,27 @@ from spatial3d_ros.model.slim_mask import object_mask, sequence_mask
 from spatial3d_ros.model.structure import StructureEnhanced
 from spatial3d_ros.model.vision import Projector, VisionTower
 
+
 @dataclass(frozen=True)
 class Opening:
-    """Token ids of the fixed text around the scene: `before` the views, `after` them (P0); `identifiers` of the slots."""
+    """Token ids of the fixed text around the scene: `before` the views, `after` them (P0);
+    `identifiers` of the slots.
+    """
 
     before: Tensor
     after: Tensor
     identifiers: Tensor
 
+    def to(self, device: torch.device) -> Opening:
+        """The same ids on another device."""
+        return Opening(*(getattr(self, f.name).to(device) for f in fields(self)))
+
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything about B scenes that no question changes; kept by the engine for each memory version."""
+    """Everything about B scenes that no question changes; kept by the engine for each memory
+    version.
+    """
 
     prefix: Prefix
     prefix_valid: Tensor
@@ -48,14 +58,19 @@ class Scene:
 
 @dataclass(frozen=True)
 class Words:
-    """Q tokenised questions `[P1 | I | A]`, right-padded: ids, real, instruction (B, L); ground (B,) place of `<ground>`;
-    scene (B,) index of the scene that each one asks about."""
+    """Q tokenised questions `[P1 | I | A]`, right-padded: ids, real, instruction (B, L); ground
+    (B,) place of `<ground>`; scene (B,) index of the scene that each one asks about.
+    """
 
     ids: Tensor
     real: Tensor
     instruction: Tensor
     ground: Tensor
     scene: Tensor
+
+    def to(self, device: torch.device) -> Words:
+        """The same questions on another device."""
+        return Words(*(getattr(self, f.name).to(device) for f in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -67,14 +82,18 @@ class Reading:
 
 
 class SpatialModel(nn.Module):
-    """`encode_views` once for each view, `encode_scene` once for each memory version, `forward` for each question."""
+    """`encode_views` once for each view, `encode_scene` once for each memory version, `forward` for
+    each question.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         width, edge = config.text.width, config.objects.relation_hidden
         self.vision = VisionTower(config.vision)
-        self.structure = StructureEnhanced(config.vision.width, config.s2.se) if config.s2.se.enabled else None
+        self.structure = (
+            StructureEnhanced(config.vision.width, config.s2.se) if config.s2.se.enabled else None
+        )
         self.projector = Projector(config.vision.width, width)
         self.ray = RayCode(width, config.s2.mpe) if config.s2.mpe.ray else None
         self.newline = nn.Parameter(torch.randn(width) * 0.02)
@@ -89,11 +108,15 @@ class SpatialModel(nn.Module):
         self.name_color = Namer(width)
 
     def encode_views(self, pixels: Tensor) -> Tensor:
-        """Vision features of single views, which nothing later changes: (..., 3, S, S) -> (..., P, C)."""
+        """Vision features of single views, which nothing later changes: (..., 3, S, S) -> (..., P,
+        C).
+        """
         return self.vision(pixels)
 
     def encode_scene(self, batch: SceneBatch, opening: Opening) -> Scene:
-        """All that does not depend on the question (design: computed in the background, cached per version)."""
+        """All that does not depend on the question (design: computed in the background, cached per
+        version).
+        """
         features = tokens = None
         if batch.has_views:
             features, tokens = self._scene_tokens(batch)
@@ -112,14 +135,18 @@ class SpatialModel(nn.Module):
         )
 
     def _scene_tokens(self, batch: SceneBatch) -> tuple[Tensor, Tensor]:
-        """Patch features with their place (B, V * P, D) and the pooled scene tokens (B, V * T, D)."""
+        """Patch features with their place (B, V * P, D) and the pooled scene tokens (B, V * T,
+        D).
+        """
         vision, mpe = self.config.vision, self.config.s2.mpe
         patches = self.encode_views(batch.pixels) if batch.patches is None else batch.patches
         if self.structure is not None:
             patches = self.structure(patches, batch.view_valid)
         features = self.projector(patches)
         if mpe.coord:
-            centroid, usable = patch_centroids(batch.points, batch.valid, vision.patch_size, vision.grid)
+            centroid, usable = patch_centroids(
+                batch.points, batch.valid, vision.patch_size, vision.grid
+            )
             code = coordinate_code(centroid, features.shape[-1]) * usable[..., None]
             features = features + code.to(features.dtype)
         side = self.config.pooled_grid
@@ -130,20 +157,28 @@ class SpatialModel(nn.Module):
         newline = self.newline.expand(*rows.shape[:-2], 1, -1)
         return features.flatten(1, 2), torch.cat([rows, newline], dim=-2).flatten(1, 3)
 
-    def _prefix(self, batch: SceneBatch, tokens: Tensor | None, opening: Opening) -> tuple[Tensor, Tensor]:
+    def _prefix(
+        self, batch: SceneBatch, tokens: Tensor | None, opening: Opening
+    ) -> tuple[Tensor, Tensor]:
         count = len(batch.boxes)
         before = self.decoder.embed(opening.before).expand(count, -1, -1)
         after = self.decoder.embed(opening.after).expand(count, -1, -1)
         parts, valid = [before, after], []
         if tokens is not None:
             parts.insert(1, tokens)
-            valid = [batch.view_valid.repeat_interleave(tokens.shape[1] // batch.view_valid.shape[1], dim=1)]
+            valid = [
+                batch.view_valid.repeat_interleave(
+                    tokens.shape[1] // batch.view_valid.shape[1], dim=1
+                )
+            ]
         real = torch.ones(count, 1, dtype=torch.bool, device=before.device)
         valid = [real.expand(-1, before.shape[1]), *valid, real.expand(-1, after.shape[1])]
         return torch.cat(valid, dim=1), torch.cat(parts, dim=1)
 
     def forward(self, scene: Scene, words: Words, opening: Opening) -> Reading:
-        """Answer Q questions about their scenes in one pass of objects and words behind the shared prefix."""
+        """Answer Q questions about their scenes in one pass of objects and words behind the shared
+        prefix.
+        """
         which = words.scene
         valid, edges, places = scene.valid[which], scene.edges[which], self.config.tokens_per_object
         slots = self._object_places(scene.objects[which], opening)
@@ -174,7 +209,9 @@ class SpatialModel(nn.Module):
         return Reading(self.head(query, candidates, valid), heard)
 
     def _object_places(self, objects: Tensor, opening: Opening) -> Tensor:
-        """Object vectors (Q, N, D) with the identifiers of their slots -> places in the sequence (Q, N * c, D)."""
+        """Object vectors (Q, N, D) with the identifiers of their slots -> places in the sequence
+        (Q, N * c, D).
+        """
         names = self.decoder.embed(opening.identifiers[: objects.shape[1]]).expand_as(objects)
         if self.config.objects.identifier == "added":
             return objects + names

@@ -1,8 +1,9 @@
 """Object tokens (methods 1.7 and 4): what a box brings into the sequence.
 
-The visual part is S2-MLLM's: the mean over views of the patches that lie in the box, plus the code of its centre. To it
-come the box's size, its mean colour and, where a detector gave one, its label in words, each of which may be
-missing. Labels go through the same embedding table as the words of a question, so that any noun can be matched.
+The visual part is S2-MLLM's: the mean over views of the patches that lie in the box, plus the code
+of its centre. To it come the box's size, its mean colour and, where a detector gave one, its label
+in words, each of which may be missing. Labels go through the same embedding table as the words of a
+question, so that any noun can be matched.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from spatial3d_ros.model.relations import RelationLayer
 
 
 def pixels_in_boxes(points: Tensor, valid: Tensor, boxes: Tensor) -> Tensor:
-    """Which pixels lie in which closed box: points (B, V, S, S, 3), valid (B, V, S, S), boxes (B, N, 6)
-    -> bool (B, N, V, S, S). Pixels without depth are never inside."""
+    """Which pixels lie in which closed box: points (B, V, S, S, 3), valid (B, V, S, S), boxes (B,
+    N, 6) -> bool (B, N, V, S, S). Pixels without depth are never inside.
+    """
     low = boxes[..., :3] - boxes[..., 3:] / 2
     high = boxes[..., :3] + boxes[..., 3:] / 2
     inside = valid[:, None].expand(-1, boxes.shape[1], -1, -1, -1)
@@ -30,7 +32,9 @@ def pixels_in_boxes(points: Tensor, valid: Tensor, boxes: Tensor) -> Tensor:
 
 
 def patch_membership(inside: Tensor, patch: int, grid: int, fraction: float) -> Tensor:
-    """Patches of an object: pixels inside (B, N, V, S, S) -> bool (B, N, V * P), at least `fraction` of a patch."""
+    """Patches of an object: pixels inside (B, N, V, S, S) -> bool (B, N, V * P), at least
+    `fraction` of a patch.
+    """
     size = grid * patch
     cells = inside[..., :size, :size].unflatten(-1, (grid, patch)).unflatten(-3, (grid, patch))
     count = cells.sum((-1, -3), dtype=torch.float32)
@@ -38,7 +42,9 @@ def patch_membership(inside: Tensor, patch: int, grid: int, fraction: float) -> 
 
 
 def mean_color(inside: Tensor, pixels: Tensor) -> Tensor:
-    """Mean colour in [0, 1] of the pixels inside: (B, N, V, S, S), (B, V, 3, S, S) -> (B, N, 3), NaN when none."""
+    """Mean colour in [0, 1] of the pixels inside: (B, N, V, S, S), (B, V, 3, S, S) -> (B, N, 3),
+    NaN when none.
+    """
     weight = inside.flatten(2).float()
     color = (pixels.permute(0, 1, 3, 4, 2).flatten(1, 3) + 1) / 2
     return weight @ color / weight.sum(-1, keepdim=True)
@@ -47,8 +53,8 @@ def mean_color(inside: Tensor, pixels: Tensor) -> Tensor:
 class ObjectTokens(nn.Module):
     """Boxes and what was seen in them -> one vector of decoder width per object.
 
-    forward(batch, features (B, V * P, D) or None, embed) -> visual features (B, N, D) of 1.7 and the object
-    vectors (B, N, D) that the relation layers and the decoder read.
+    forward(batch, features (B, V * P, D) or None, embed) -> visual features (B, N, D) of 1.7 and
+    the object vectors (B, N, D) that the relation layers and the decoder read.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -57,7 +63,9 @@ class ObjectTokens(nn.Module):
         self.vision = config.vision
         self.fraction = config.objects.member_fraction
         self.coord = config.s2.mpe.coord
-        self.visual = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
+        self.visual = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)
+        )
         self.extent = nn.Sequential(nn.Linear(8, width), nn.GELU(), nn.Linear(width, width))
         self.color = nn.Sequential(nn.Linear(9, width), nn.GELU(), nn.Linear(width, width))
         self.label = nn.Linear(width, width, bias=False)
@@ -77,7 +85,9 @@ class ObjectTokens(nn.Module):
             visual = place + torch.zeros(*boxes.shape[:2], embed.embedding_dim, device=boxes.device)
         else:
             inside = pixels_in_boxes(batch.points, batch.valid, boxes)
-            member = patch_membership(inside, self.vision.patch_size, self.vision.grid, self.fraction)
+            member = patch_membership(
+                inside, self.vision.patch_size, self.vision.grid, self.fraction
+            )
             count = member.sum(-1, keepdim=True)
             mean = member.to(features.dtype) @ features / count.clamp(min=1)
             seen = count[..., 0] > 0
@@ -90,7 +100,9 @@ class ObjectTokens(nn.Module):
         if colors is None:
             colors = torch.full_like(boxes[..., :3], torch.nan)
         known = ~colors.isnan().any(-1, keepdim=True)
-        tokens = tokens + torch.where(known, self.color(color_features(colors.nan_to_num(0.5))), uncolored)
+        tokens = tokens + torch.where(
+            known, self.color(color_features(colors.nan_to_num(0.5))), uncolored
+        )
         if batch.labels is None:
             tokens = tokens + unlabelled
         else:
@@ -100,7 +112,9 @@ class ObjectTokens(nn.Module):
 
 
 def mean_words(ids: Tensor, embed: nn.Embedding) -> tuple[Tensor, Tensor]:
-    """Mean embedding of the words of each label: ids (..., T), -1 padded -> present (...), vectors (..., D)."""
+    """Mean embedding of the words of each label: ids (..., T), -1 padded -> present (...), vectors
+    (..., D).
+    """
     real = ids >= 0
     vectors = embed(ids.clamp(min=0)) * real[..., None]
     count = real.sum(-1)
@@ -114,7 +128,9 @@ def extent_features(boxes: Tensor) -> Tensor:
     top = boxes[..., 2:3] + boxes[..., 5:6] / 2
     longest = size[..., :2].amax(-1, keepdim=True).log()
     shortest = size[..., :2].amin(-1, keepdim=True).log()
-    return torch.cat([size.log(), longest, shortest, size.log().sum(-1, keepdim=True) / 3, bottom, top], dim=-1)
+    return torch.cat(
+        [size.log(), longest, shortest, size.log().sum(-1, keepdim=True) / 3, bottom, top], dim=-1
+    )
 
 
 def color_features(rgb: Tensor) -> Tensor:
@@ -127,7 +143,9 @@ def color_features(rgb: Tensor) -> Tensor:
 
 
 class ObjectRelations(nn.ModuleList):
-    """The all-pairs layers that the question does not change: computed once for each scene version."""
+    """The all-pairs layers that the question does not change: computed once for each scene
+    version.
+    """
 
     def __init__(self, config: ModelConfig, layers: int) -> None:
         super().__init__(

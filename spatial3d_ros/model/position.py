@@ -1,4 +1,5 @@
-"""Multi-level position encoding of S2-MLLM (methods 1.5): where each token lies and along which ray it was seen.
+"""Multi-level position encoding of S2-MLLM (methods 1.5): where each token lies and along which ray
+it was seen.
 
 All geometry is float32 and metric. Patches with too little valid depth get a zero code (1.1).
 """
@@ -18,10 +19,11 @@ MIN_VALID_FRACTION = 0.1
 
 
 def coordinate_code(points: Tensor, width: int) -> Tensor:
-    """Sinusoid of the 0.1 m voxel index: scene-frame points (..., 3) in metres -> (..., width) float32.
+    """Sinusoid of the 0.1 m voxel index: scene-frame points (..., 3) in metres -> (..., width)
+    float32.
 
-    Each axis takes floor(width / 3) channels (x, y, z in turn); what is left over is zero. Even channels are sines,
-    odd ones cosines; the index is discrete, so no gradient flows to the points.
+    Each axis takes floor(width / 3) channels (x, y, z in turn); what is left over is zero. Even
+    channels are sines, odd ones cosines; the index is discrete, so no gradient flows to the points.
     """
     lowest, highest = points.new_tensor(LOWEST), points.new_tensor(HIGHEST)
     index = torch.round((points.float().clamp(lowest, highest) - lowest) / VOXEL_M)
@@ -35,8 +37,9 @@ def coordinate_code(points: Tensor, width: int) -> Tensor:
 def patch_centroids(points: Tensor, valid: Tensor, patch: int, grid: int) -> tuple[Tensor, Tensor]:
     """Mean world point of each patch over its valid pixels.
 
-    points (..., S, S, 3) metres, valid (..., S, S) -> centroids (..., P, 3), usable (..., P). The grid covers the
-    top-left `grid * patch` pixels. A patch is usable when at least 10 % of its pixels are valid.
+    points (..., S, S, 3) metres, valid (..., S, S) -> centroids (..., P, 3), usable (..., P). The
+    grid covers the top-left `grid * patch` pixels. A patch is usable when at least 10 % of its
+    pixels are valid.
     """
     size = grid * patch
     weight = valid[..., :size, :size].unflatten(-1, (grid, patch)).unflatten(-3, (grid, patch))
@@ -49,7 +52,9 @@ def patch_centroids(points: Tensor, valid: Tensor, patch: int, grid: int) -> tup
 
 
 class RayCode(nn.Module):
-    """Viewing direction of each pooled token: unit rays (..., 3), zero where unknown -> (..., width)."""
+    """Viewing direction of each pooled token: unit rays (..., 3), zero where unknown -> (...,
+    width).
+    """
 
     def __init__(self, width: int, config: PositionConfig) -> None:
         super().__init__()

@@ -1,7 +1,9 @@
-"""How objects lie to one another, given to attention as numbers instead of left to be guessed from coordinates.
+"""How objects lie to one another, given to attention as numbers instead of left to be guessed from
+coordinates.
 
-The geometry of each ordered pair (offset, distance, gaps, size ratio: the edge of Spatial 3D-LLM's edge-aware
-message passing, methods 3.2) enters in two ways: as a bias on attention scores, and as what is passed along.
+The geometry of each ordered pair (offset, distance, gaps, size ratio: the edge of Spatial 3D-LLM's
+edge-aware message passing, methods 3.2) enters in two ways: as a bias on attention scores, and as
+what is passed along.
 """
 
 from __future__ import annotations
@@ -13,10 +15,11 @@ EDGE_FEATURES = 19
 
 
 def pair_geometry(boxes: Tensor) -> Tensor:
-    """Geometry of j as seen from i: boxes (B, N, 6) centre + size in metres -> (B, N, N, EDGE_FEATURES) float32.
+    """Geometry of j as seen from i: boxes (B, N, 6) centre + size in metres -> (B, N, N,
+    EDGE_FEATURES) float32.
 
-    Offset, its unit horizontal direction, horizontal and spatial distance (plain and log), signed gaps per axis,
-    heights between faces, log size ratios, whether the two are the same.
+    Offset, its unit horizontal direction, horizontal and spatial distance (plain and log), signed
+    gaps per axis, heights between faces, log size ratios, whether the two are the same.
     """
     center, size = boxes[..., :3].float(), boxes[..., 3:].float().clamp(min=0.01)
     offset = center[:, None] - center[:, :, None]
@@ -32,8 +35,9 @@ def pair_geometry(boxes: Tensor) -> Tensor:
     direction = offset[..., :2] / flat.clamp(min=0.05)
     overlap = (gap[..., :2].amax(-1, keepdim=True) < 0).float()
     closeness = torch.exp(-far)
-    parts = (offset / 2, direction, flat / 2, far / 2, far.add(0.1).log(), closeness, gap.clamp(-2, 2),
-             on_me.clamp(-1, 1) * 2, on_it.clamp(-1, 1) * 2, ratio / 2, overlap, same)  # fmt: skip
+    parts = [offset / 2, direction, flat / 2, far / 2, far.add(0.1).log(), closeness]
+    parts += [gap.clamp(-2, 2), on_me.clamp(-1, 1) * 2, on_it.clamp(-1, 1) * 2]
+    parts += [ratio / 2, overlap, same]
     return torch.cat(parts, dim=-1)
 
 
@@ -47,7 +51,8 @@ class EdgeEncoder(nn.Sequential):
 
 
 class RelationLayer(nn.Module):
-    """Pre-norm attention among all objects; edges bias the scores and are summed along with the values.
+    """Pre-norm attention among all objects; edges bias the scores and are summed along with the
+    values.
 
     x (B, N, D), edges (B, N, N, E), valid (B, N) -> (B, N, D). Objects may be permuted freely.
     """
@@ -61,10 +66,14 @@ class RelationLayer(nn.Module):
         self.out = nn.Linear(width, width)
         self.edge_out = nn.Linear(heads * edge, width)
         self.norm_mlp = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
 
     def forward(self, x: Tensor, edges: Tensor, valid: Tensor) -> Tensor:
-        query, key, value = self.qkv(self.norm(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        query, key, value = (
+            self.qkv(self.norm(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        )
         score = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
         score = score + self.bias(edges).permute(0, 3, 1, 2)
         score = score.masked_fill(~valid[:, None, None], torch.finfo(score.dtype).min)

@@ -1,7 +1,8 @@
 """Attention masks of 3D-SLIM ("Masking Matters", methods section 2).
 
-The decoder's causal mask is replaced in two places: objects see their spatial neighbours, more of them where
-the scene is dense (geometry-adaptive, 2.3), and objects see the words of the instruction (2.4).
+The decoder's causal mask is replaced in two places: objects see their spatial neighbours, more of
+them where the scene is dense (geometry-adaptive, 2.3), and objects see the words of the instruction
+(2.4).
 """
 
 from __future__ import annotations
@@ -23,15 +24,18 @@ def geometry_adaptive_mask(
 ) -> Tensor:
     """Who sees whom among objects: (B, N, 3) centres in metres, (B, N) bool -> bool (B, N, N).
 
-    Row attends to column, itself included. With m_i the mean distance to the other objects, the density is
-    rho_i = (m_max - m_i) / (m_max - m_min) and object i sees its k_i = round(k_min + rho_i (k_max - k_min)) nearest
-    (the constant sqrt(3) of the paper cancels, 2.3). `space`: per-axis min-max cube as published, or raw metres.
-    Rows and columns of invalid or non-finite objects are all False. Raises ConfigError when k_min > k_max.
+    Row attends to column, itself included. With m_i the mean distance to the other objects, the
+    density is rho_i = (m_max - m_i) / (m_max - m_min) and object i sees its k_i = round(k_min +
+    rho_i (k_max - k_min)) nearest (the constant sqrt(3) of the paper cancels, 2.3). `space`:
+    per-axis min-max cube as published, or raw metres. Rows and columns of invalid or non-finite
+    objects are all False. Raises ConfigError when k_min > k_max.
     """
     if not 0 <= k_min <= k_max:
         raise ConfigError(f"slim: need 0 <= k_min <= k_max, got k_min={k_min}, k_max={k_max}")
     valid = valid & torch.isfinite(centers).all(-1)
     distance, pair = _distances(centers, valid, space)
+    if not valid.shape[-1]:
+        return pair
     others = (valid.sum(-1, keepdim=True) - 1).clamp(min=0)
     mean = distance.masked_fill(~pair, 0.0).sum(-1) / others.clamp(min=1)
     lowest = mean.masked_fill(~valid, torch.inf).amin(-1, keepdim=True)
@@ -42,12 +46,11 @@ def geometry_adaptive_mask(
 
 
 def nearest_mask(distance: Tensor, pair: Tensor, valid: Tensor, k: Tensor) -> Tensor:
-    """Each object and its k nearest: distances, usable pairs (B, N, N), valid and k (B, N) -> bool (B, N, N)."""
-    objects = distance.shape[-1]
-    if objects == 0:
-        return pair
+    """Each object and its k nearest: distances, usable pairs (B, N, N), valid and k (B, N) -> bool
+    (B, N, N).
+    """
     order = torch.argsort(distance.masked_fill(~pair, torch.inf), dim=-1, stable=True)
-    near = torch.arange(objects, device=distance.device) < k[..., None]
+    near = torch.arange(valid.shape[-1], device=distance.device) < k[..., None]
     mask = torch.zeros_like(pair).scatter(-1, order, near) & pair
     return mask | torch.diag_embed(valid)
 
@@ -83,10 +86,10 @@ def sequence_mask(
 ) -> Tensor:
     """Keep-mask of the part of the sequence that depends on the question (2.2).
 
-    among: bool (B, N, N) from `object_mask`, causal order already replaced; keys_valid: bool (B, L) real tokens of
-    `[O | P1 | I | A]`; instruction: bool (B, L) tokens of I that objects may see (all False: Inst off);
-    prefix_valid: bool (B, S); tokens: places per object; causal: keep token order inside O (ablation mode `causal`).
-    Returns bool (B, L, S + L).
+    among: bool (B, N, N) from `object_mask`, causal order already replaced; keys_valid: bool (B, L)
+    real tokens of `[O | P1 | I | A]`; instruction: bool (B, L) tokens of I that objects may see
+    (all False: Inst off); prefix_valid: bool (B, S); tokens: places per object; causal: keep token
+    order inside O (ablation mode `causal`). Returns bool (B, L, S + L).
     """
     batch, length = keys_valid.shape
     mask = torch.ones(length, length, dtype=torch.bool, device=among.device).tril()
@@ -101,7 +104,9 @@ def sequence_mask(
 
 
 def _distances(centers: Tensor, valid: Tensor, space: str) -> tuple[Tensor, Tensor]:
-    """Pairwise distances (B, N, N) in the chosen space and the pairs of two different valid objects."""
+    """Pairwise distances (B, N, N) in the chosen space and the pairs of two different valid
+    objects.
+    """
     if space not in ("normalized", "metric"):
         raise ConfigError(f"slim.space: '{space}' is unknown; use normalized or metric")
     points = torch.where(valid[..., None], centers, 0.0).float()

@@ -1,7 +1,8 @@
-"""Structure-enhanced module of S2-MLLM (methods 1.3): the same patch across views, then all patches of a view.
+"""Structure-enhanced module of S2-MLLM (methods 1.3): the same patch across views, then all patches
+of a view.
 
-The public release regroups view-major tokens as if they were patch-major, so that its "inter-view" groups are
-neighbouring patches of one frame. Here the grouping is the one the paper describes.
+The public release regroups view-major tokens as if they were patch-major, so that its "inter-view"
+groups are neighbouring patches of one frame. Here the grouping is the one the paper describes.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from spatial3d_ros.model.config import StructureConfig
 class StructureEnhanced(nn.Module):
     """x (B, V, P, C) -> (B, V, P, C). With `init: zero` it starts as an exact identity.
 
-    inter: attention over the V views at each patch place; intra: attention over the P patches of each view; then an
-    MLP, all residual and pre-norm. `view_valid` (B, V) hides padded views from the inter-view keys.
+    inter: attention over the V views at each patch place; intra: attention over the P patches of
+    each view; then an MLP, all residual and pre-norm. `view_valid` (B, V) hides padded views from
+    the inter-view keys.
     """
 
     def __init__(self, width: int, config: StructureConfig) -> None:
@@ -30,7 +32,9 @@ class StructureEnhanced(nn.Module):
         self.inter = GroupAttention(width, config.heads)
         self.intra = GroupAttention(width, config.heads)
         self.inter_out = nn.Linear(width, width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
         if config.init == "zero":
             for layer in (self.inter_out, self.intra.out, self.mlp[-1]):
                 nn.init.zeros_(layer.weight)
@@ -62,7 +66,9 @@ class StructureEnhanced(nn.Module):
 
 
 class GroupAttention(nn.Module):
-    """Multi-head self-attention inside each group: (G, T, C), keys (G, T) bool or None -> (G, T, C)."""
+    """Multi-head self-attention inside each group: (G, T, C), keys (G, T) bool or None -> (G, T,
+    C).
+    """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()

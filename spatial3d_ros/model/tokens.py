@@ -23,14 +23,18 @@ SPECIAL_TOKENS = (START, END, GROUND, COORD, *(identifier(i) for i in range(MAX_
 
 
 def train_tokenizer(corpus: Iterable[str], vocab: int) -> Tokenizer:
-    """A byte-level BPE for a small model: any text has an encoding, common words are one token, digits stand alone.
+    """A byte-level BPE for a small model: any text has an encoding, common words are one token,
+    digits stand alone.
 
     Case is folded: it carries no meaning in a spoken question.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -45,7 +49,9 @@ def train_tokenizer(corpus: Iterable[str], vocab: int) -> Tokenizer:
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:
-    """Read `tokenizer.json`. Raises CheckpointError when missing, unreadable or without our special tokens."""
+    """Read `tokenizer.json`. Raises CheckpointError when missing, unreadable or without our special
+    tokens.
+    """
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: missing; a model folder needs tokenizer.json")

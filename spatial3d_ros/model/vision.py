@@ -9,7 +9,9 @@ from spatial3d_ros.model.config import VisionConfig
 
 
 class VisionTower(nn.Module):
-    """SigLIP without its last layer, final norm and pooling head (1.2): the features LLaVA-Video reads."""
+    """SigLIP without its last layer, final norm and pooling head (1.2): the features LLaVA-Video
+    reads.
+    """
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()

@@ -63,10 +63,15 @@ def scored(things: Sequence[ScoredObject], frame_id: str) -> list[msg.GroundedOb
     return [grounded_object(thing.object, thing.score, frame_id) for thing in things]
 
 
+def known(things: Sequence[SceneObject], frame_id: str) -> list[msg.GroundedObject]:
+    """Objects of the map with the score of the map."""
+    return [grounded_object(thing, thing.score, frame_id) for thing in things]
+
+
 def grounding(result: Grounding, frame_id: str, latency_ms: float) -> msg.Grounding:
-    """The message of a grounding."""
+    """The message of a grounding; near misses of a phrase that fits nothing stay out of it."""
     return msg.Grounding(
-        objects=scored(result.objects, frame_id),
+        objects=[] if result.no_target else scored(result.objects, frame_id),
         no_target=bool(result.no_target),
         **_common(result, frame_id, latency_ms),
     )
@@ -99,7 +104,7 @@ def scene_objects(scene: Scene) -> msg.SceneObjects:
         header=header(scene.frame_id, scene.stamp_ns),
         scene_version=int(scene.version),
         views=int(scene.views),
-        objects=[grounded_object(thing, thing.score, scene.frame_id) for thing in scene.objects],
+        objects=known(scene.objects, scene.frame_id),
     )
 
 

@@ -68,6 +68,18 @@ class Asker(Node):
             time.sleep(0.3)
         raise NotAvailableError(f"no scene after {timeout_s:.0f} s: {message}")
 
+    def wait_for_map(self, timeout_s: float) -> None:
+        """Return when the object map covers what has been seen until now (or after `timeout_s`)."""
+        deadline = time.monotonic() + timeout_s
+        wanted: int | None = None
+        while time.monotonic() < deadline:
+            memory = self.diagnostics.get(f"{self.server}: memory", {})
+            if wanted is None and "memory_version" in memory:
+                wanted = int(memory["memory_version"])
+            if wanted is not None and int(memory["answered_version"]) >= wanted:
+                return
+            time.sleep(0.2)
+
     def scene(self) -> dict[str, Any]:
         """The object map as plain data."""
         reply = self._call(self._get_scene, GetScene.Request())
@@ -182,6 +194,7 @@ def main() -> None:
         asker.wait_for_server(options.timeout)
         asker.wait_for_scene(1, options.timeout)
         time.sleep(options.settle)
+        asker.wait_for_map(options.timeout)
         answers = []
         for question in json.loads(options.questions.read_text()) * options.repeat:
             answers.append(asker.ask(question))

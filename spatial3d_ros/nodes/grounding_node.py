@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +16,7 @@ from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from spatial3d_ros import msg
-from spatial3d_ros.errors import ConfigError, NotAvailableError, Spatial3DError
+from spatial3d_ros.errors import ConfigError, NoSceneError, NotAvailableError, Spatial3DError
 from spatial3d_ros.nodes import conversions, diagnostics, qos
 from spatial3d_ros.nodes.parameters import Parameters, ParameterTable
 from spatial3d_ros.nodes.question_server import QuestionServer
@@ -65,7 +66,8 @@ class GroundingNode(LifecycleNode):
         self._engine: Spatial3D | None = None
         self._sensors: SensorInput | None = None
         self._refresher: RefreshWorker | None = None
-        self._failure = ""
+        self._failure = self._under_way = ""
+        self._publishing = threading.Lock()
         self._guard_transitions()
         self._objects = self.create_lifecycle_publisher(
             msg.SceneObjects, "~/objects", qos.latched()
@@ -150,6 +152,7 @@ class GroundingNode(LifecycleNode):
 
     def _attempt(self, name: str, step: Callable[[], None]) -> TransitionCallbackReturn:
         """Run a transition; rclpy would swallow what it raises without a word."""
+        self._under_way, self._failure = name, ""
         try:
             step()
         except Exception as error:
@@ -157,7 +160,8 @@ class GroundingNode(LifecycleNode):
             known = isinstance(error, Spatial3DError)
             self.get_logger().error(self._failure if known else traceback.format_exc())
             return FAILURE
-        self._failure = ""
+        finally:
+            self._under_way = ""
         return SUCCESS
 
     def _start(self) -> None:
@@ -181,13 +185,17 @@ class GroundingNode(LifecycleNode):
         service.callback = guarded
 
     def _active_engine(self) -> Spatial3D:
-        if self._sensors is None or self._engine is None:
-            step = "configure, then activate" if self._engine is None else "activate"
+        if self._engine is not None and self._sensors is not None:
+            return self._engine
+        if self._under_way:
             raise NotAvailableError(
-                f"the node is not active{': ' * bool(self._failure)}{self._failure}. When that is "
-                f"settled: ros2 lifecycle set {self.get_fully_qualified_name()} {step}"
+                f"the node is not active: {self._under_way} is under way. Ask again in a moment."
             )
-        return self._engine
+        step = "configure, then activate" if self._engine is None else "activate"
+        raise NotAvailableError(
+            f"the node is not active{': ' * bool(self._failure)}{self._failure}. When that is "
+            f"settled: ros2 lifecycle set {self.get_fully_qualified_name()} {step}"
+        )
 
     def _sensor_hint(self) -> str:
         sensors = self._sensors
@@ -204,7 +212,12 @@ class GroundingNode(LifecycleNode):
         self._publish_objects()
 
     def _publish_objects(self) -> None:
-        self._objects.publish(conversions.scene_objects(self._active_engine().scene()))
+        with self._publishing:  # what is read first is published first
+            try:
+                message = conversions.scene_objects(self._active_engine().scene())
+            except NoSceneError:
+                message = msg.SceneObjects()
+            self._objects.publish(message)
 
     def _publish_diagnostics(self) -> None:
         """Never raises: an exception out of a timer ends the node."""
@@ -239,10 +252,12 @@ class GroundingNode(LifecycleNode):
         ]
 
 
-def main(args: list[str] | None = None) -> None:
+def main(
+    args: list[str] | None = None, build: Callable[[Parameters], Spatial3D] = build_engine
+) -> None:
     """Run the node until SIGINT or SIGTERM."""
     rclpy.init(args=args)
-    node = GroundingNode()
+    node = GroundingNode(build)
     executor = MultiThreadedExecutor(THREADS)
     executor.add_node(node)
     with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):

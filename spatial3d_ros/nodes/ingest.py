@@ -31,7 +31,7 @@ DEPTH_DECODERS: dict[str, Decoder] = {
     "raw": image_decoding.decode_depth,
     "compressedDepth": image_decoding.decode_compressed_depth,
 }
-MAX_PENDING = 32  # matched pairs that wait for a pose; a second of a 30 Hz camera
+MAX_PENDING = 32  # matched pairs that wait for a pose: a second of a 30 Hz camera
 MIN_VALID = 0.01  # a depth image with less is a covered or broken sensor
 
 
@@ -170,17 +170,26 @@ class Ingest:
         """Deal with every waiting pair whose pose is known by now, oldest first."""
         while self._pending:
             pair = self._pending[0]
+            if self._precedes_poses(pair.stamp_ns):
+                self.counts["before the first pose"] += 1
+                self._pending.popleft()
+                continue
             try:
                 pose = self.poses.at(pair.stamp_ns)
                 if pose is None:
                     waited = self._pending[-1].stamp_ns - pair.stamp_ns
-                    if waited < self._max_wait and len(self._pending) <= MAX_PENDING:
+                    if waited <= self._max_wait and len(self._pending) <= MAX_PENDING:
                         return
                     raise FrameError(self._too_late(pair.stamp_ns))
                 self._consider(pair, pose)
             except FrameError as error:
                 self._refuse(error)
             self._pending.popleft()
+
+    def _precedes_poses(self, stamp_ns: int) -> bool:
+        """Whether the image is of the moment in which everything starts: nothing to complain of."""
+        oldest = self.poses.oldest
+        return oldest is not None and 0 < oldest - stamp_ns <= self._max_wait
 
     def _consider(self, pair: Pair, world_T_camera: np.ndarray) -> None:
         if self._keyframe_pose is not None:

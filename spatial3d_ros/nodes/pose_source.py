@@ -39,6 +39,11 @@ class PoseTrack:
         """Stamp of the newest pose in nanoseconds; None before the first."""
         return self._stamps[-1] if self._stamps else None
 
+    @property
+    def oldest(self) -> int | None:
+        """Stamp of the oldest pose in nanoseconds; None before the first."""
+        return self._stamps[0] if self._stamps else None
+
     def forget_after(self, stamp_ns: int) -> None:
         """Forget every pose if they reach more than `jump_s` beyond: they are of another time."""
         if self._stamps and stamp_ns < self._stamps[-1] - self.jump:

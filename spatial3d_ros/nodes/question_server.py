@@ -149,9 +149,11 @@ class QuestionServer:
                 ),
                 self._new_question(),
             )
-            response.before = conversions.scored(edit.before, frame_id)
-            response.after = conversions.scored(edit.after, frame_id)
+            response.before = conversions.known(edit.before, frame_id)
+            response.after = conversions.known(edit.after, frame_id)
             response.text = edit.text
+            if not edit.possible:
+                raise QueryError(edit.text)
         return response
 
     def _get_scene(self, _: Any, response: Any) -> Any:

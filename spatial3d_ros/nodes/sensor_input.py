@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -154,6 +155,9 @@ class SensorInput:
                 receive,
                 qos.sensor(depth),
                 callback_group=self._group,
+                # Event handlers that are destroyed while it waits can end rclpy's executor; what
+                # they would tell (incompatible QoS) is in our own complaint about silence.
+                event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
                 qos_overriding_options=qos.overridable(),
             )
         )

@@ -47,7 +47,8 @@ class ProposalConfig:
     image_width: int = 320  # pixels read across each image
     max_depth_m: float = 6.0
     min_size_m: float = 0.04  # smallest extent of a thing on its two longer sides
-    min_voxels: int = 8
+    min_area_m2: float = 0.005  # least surface seen
+    min_score: float = 0.15
     max_proposals: int = 60
     max_iou: float = 0.7  # of two proposals more alike than this the better stays
 
@@ -69,6 +70,7 @@ class Segmented:
     walls: list[Plane]
     label: np.ndarray
     regions: merging.Regions | None
+    frames: int
 
 
 def segment(frames: Sequence[Frame], config: ProposalConfig) -> Segmented:
@@ -78,14 +80,14 @@ def segment(frames: Sequence[Frame], config: ProposalConfig) -> Segmented:
     cloud, floor, walls = _without_structure(cloud)
     cloud = _sharpened(cloud)
     if not len(cloud):
-        return Segmented(cloud, floor, walls, np.empty(0, int), None)
+        return Segmented(cloud, floor, walls, np.empty(0, int), None, len(frames))
     pairs = cloud.neighbours()
     color, normal = smooth(cloud, pairs)
     bend = fold(cloud, normal, pairs)
     label = patches(pairs, color, bend)
     regions = merging.Regions(cloud, label, color, normal)
     regions.connect(cloud, label, color, normal, bend, pairs, _near(cloud, label, pairs))
-    return Segmented(cloud, floor, walls, label, regions)
+    return Segmented(cloud, floor, walls, label, regions, len(frames))
 
 
 def _voxel_size(frames: Sequence[Frame], config: ProposalConfig) -> float:
@@ -152,36 +154,130 @@ def _near(cloud: VoxelCloud, label: np.ndarray, pairs: merging.Pairs, reach: int
 def _hypotheses(
     scene: Segmented, nodes: list[merging.Node], config: ProposalConfig
 ) -> list[Proposal]:
-    cloud, label = scene.cloud, scene.label
-    order = np.argsort(label, kind="stable")
-    bounds = np.append(0, np.cumsum(np.bincount(label)))
-    size = np.bincount(label)
-    found: list[tuple[float, Box3D, np.ndarray]] = []
+    """The best nodes of the tree, no two of them nearly alike, with finished boxes."""
+    order = np.argsort(scene.label, kind="stable")
+    starts = np.append(0, np.cumsum(np.bincount(scene.label)))
+    found = []
     for node in nodes:
-        if sum(size[m] for m in node.members) < config.min_voxels:
+        index = np.concatenate([order[starts[m] : starts[m + 1]] for m in node.members])
+        if len(index) * scene.cloud.size**2 < config.min_area_m2:
             continue
-        index = np.concatenate([order[bounds[m] : bounds[m + 1]] for m in node.members])
-        box = _box(cloud.point[index], cloud.size)
+        box = tight_box(scene.cloud.point[index], scene.cloud.size)
         if sorted(box.size)[1] < config.min_size_m:
             continue
-        found.append((node.inner * (1 - node.outer), box, index))
+        score = rank(node, box, scene, index)
+        if score >= config.min_score:
+            found.append((score, box, index))
     found.sort(key=lambda f: -f[0])
-    if not found:
-        return []
-    boxes = np.array([box.array() for _, box, _ in found])
-    overlap = iou_matrix(boxes, boxes)
+    found = _distinct(found, config.max_iou, 3 * config.max_proposals)
+    found = [(score, settle(box, index, scene), index) for score, box, index in found]
+    found = _distinct(found, config.max_iou, config.max_proposals)
+    return [_proposal(scene.cloud, *f) for f in found]
+
+
+def _distinct(found: list, max_iou: float, most: int) -> list:
+    """Greedy suppression, best first."""
+    boxes = np.array([box.array() for _, box, _ in found]).reshape(-1, 6)
     kept: list[int] = []
     for k in range(len(found)):
-        if len(kept) < config.max_proposals and (overlap[k, kept] <= config.max_iou).all():
+        if len(kept) == most:
+            break
+        if not kept or iou_matrix(boxes[k], boxes[kept]).max() <= max_iou:
             kept.append(k)
-    return [_proposal(cloud, *found[k]) for k in kept]
+    return [found[k] for k in kept]
 
 
-def _box(point: np.ndarray, voxel: float) -> Box3D:
-    """Tight box: a thin tail of stray voxels on each side is left out."""
+def node_measures(node: merging.Node, box: Box3D, scene: Segmented, index: np.ndarray) -> np.ndarray:
+    """Measures of a node for `rank`."""
+    area = len(index) * scene.cloud.size**2
+    small, middle, large = np.sort(box.size)
+    low = box.bounds()[0][2] - (scene.floor.offset if scene.floor else 0)
+    views = min(scene.cloud.views[index].mean() / min(scene.frames, 8), 1)
+    shell = 2 * (small * middle + middle * large + small * large)
+    wall = min((abs(w.height(scene.cloud.point[index]).mean()) for w in scene.walls), default=1.0)
+    return np.array(
+        [
+            1,
+            node.inner,
+            node.outer,
+            node.inner * node.outer,
+            np.log(area / 0.05),
+            np.log(area / 0.05) ** 2 / 4,
+            np.log(small / 0.1),
+            np.log(middle / 0.2),
+            np.log(large / 0.4),
+            np.minimum(area / shell, 1),
+            min(low, 1.5),
+            low < 0.12,
+            wall < 0.08,
+            views,
+            min(scene.frames, 8) / 8,
+            len(node.members) == 1,
+        ],
+        float,
+    )
+
+
+RANK = np.array(
+    [
+        -4.49, 1.67, 0.73, -2.26, 2.06, -0.16, 0.74, 0.32, -2.31, -1.40, 0.34, 0.11,
+        -0.08, 2.46, -0.54,
+    ]
+)
+
+
+def rank(node: merging.Node, box: Box3D, scene: Segmented, index: np.ndarray) -> float:
+    """Probability that the node is one whole object."""
+    return float(1 / (1 + np.exp(-node_measures(node, box, scene, index) @ RANK)))
+
+
+def tight_box(point: np.ndarray, voxel: float) -> Box3D:
+    """Box of voxel means; a thin tail of stray voxels on each side is left out."""
     share = 0.01 if len(point) > 100 else 0.0
     low, high = np.quantile(point, (share, 1 - share), axis=0)
     return Box3D.from_bounds(low - voxel / 4, high + voxel / 4)
+
+
+def settle(box: Box3D, index: np.ndarray, scene: Segmented) -> Box3D:
+    """Puts a box on what carries it: a flat one on its wall, any other on what is below or the floor."""
+    low, high = box.bounds()
+    point = scene.cloud.point[index]
+    floor = scene.floor.offset if scene.floor else -np.inf
+    on_wall = False
+    for wall in scene.walls:
+        axis = int(np.abs(wall.normal).argmax())
+        height = wall.height(point)
+        front = float(np.quantile(height, 0.7))
+        if abs(wall.normal[axis]) > 0.98 and np.quantile(height, 0.95) < 0.14:
+            on_wall = True
+            middle = (low + high) / 2
+            middle[axis] = 0
+            back = (wall.offset - middle @ wall.normal) / wall.normal[axis]
+            edges = sorted((back, back + np.sign(wall.normal[axis]) * max(front, 0.02)))
+            low[axis], high[axis] = edges
+    gap = low[2] - floor
+    if gap < 0.12:
+        low[2] = floor
+    elif not on_wall:
+        low[2] = _support(low, high, index, scene, floor)
+    return Box3D.from_bounds(low, high) if high[2] > low[2] else box
+
+
+def _support(
+    low: np.ndarray, high: np.ndarray, index: np.ndarray, scene: Segmented, floor: float
+) -> float:
+    """Height of what carries a box: a surface around its foot, else one further below, else the floor."""
+    point, voxel = scene.cloud.point, scene.cloud.size
+    level = (scene.cloud.normal[:, 2] > 0.7) & (point[:, 2] < low[2] + 1.5 * voxel)
+    level[index] = False
+    level = np.flatnonzero(level)
+    for reach, drop in ((2 * voxel, 2.5 * voxel), (0.0, np.inf)):
+        near = (point[level, :2] > low[:2] - reach).all(1) & (point[level, :2] < high[:2] + reach).all(1)
+        carrier = point[level[near], 2]
+        carrier = carrier[carrier > low[2] - drop]
+        if len(carrier) >= 3:
+            return float(np.quantile(carrier, 0.7))
+    return floor if low[2] - floor < 1.5 else low[2]
 
 
 def _proposal(cloud: VoxelCloud, score: float, box: Box3D, index: np.ndarray) -> Proposal:

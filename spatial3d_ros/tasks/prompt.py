@@ -2,7 +2,8 @@
 
     [ system | scene | P0 | O | P1 | I | A ]
 
-The sentence that steers attention to places stands in the system part, so that it is computed once for a scene.
+The sentence that steers attention to places stands in the system part, so that it is computed once
+for a scene.
 """
 
 from __future__ import annotations
@@ -24,12 +25,18 @@ MAX_CHARACTERS = 500
 
 
 def clean_query(text: str) -> str:
-    """The question as the network reads it. Raises QueryError when it is empty, too long, or has no letters."""
+    """The question as the network reads it. Raises QueryError when it is empty, too long, or has no
+    letters.
+    """
     words = " ".join(text.split())
     if not words:
-        raise QueryError("query: empty; ask for an object in plain words, e.g. 'the red mug on the table'")
+        raise QueryError(
+            "query: empty; ask for an object in plain words, e.g. 'the red mug on the table'"
+        )
     if len(words) > MAX_CHARACTERS:
-        raise QueryError(f"query: {len(words)} characters; at most {MAX_CHARACTERS}, ask a shorter question")
+        raise QueryError(
+            f"query: {len(words)} characters; at most {MAX_CHARACTERS}, ask a shorter question"
+        )
     if not any("a" <= letter <= "z" for letter in words.lower()):
         raise QueryError("query: no Latin letters; this model understands English questions only")
     return words
@@ -37,7 +44,9 @@ def clean_query(text: str) -> str:
 
 @dataclass(frozen=True)
 class Sentence:
-    """One tokenised `[P1 | I | A]`: ids, first place of I, first place of A, place of `<ground>`."""
+    """One tokenised `[P1 | I | A]`: ids, first place of I, first place of A, place of
+    `<ground>`.
+    """
 
     ids: tuple[int, ...]
     instruction: int
@@ -53,7 +62,9 @@ class Prompt:
         self.opening = Opening(
             before=torch.tensor(self.ids(f"{START}system\n{SYSTEM}{END}\n{START}user\n")),
             after=torch.tensor(self.ids(f"\n{OBJECTS}")),
-            identifiers=torch.tensor([tokenizer.token_to_id(identifier(i)) for i in range(MAX_IDENTIFIERS)]),
+            identifiers=torch.tensor(
+                [tokenizer.token_to_id(identifier(i)) for i in range(MAX_IDENTIFIERS)]
+            ),
         )
         self._close = self.ids("\n")
 
@@ -70,7 +81,8 @@ class Prompt:
     def grounding(self, query: str, answer: str = "") -> Sentence:
         """`<ground>` first, then (in training) the sentence that names the object.
 
-        This order lets the `<ground>` state be read after one forward pass, and keeps it from ever seeing the name.
+        This order lets the `<ground>` state be read after one forward pass, and keeps it from ever
+        seeing the name.
         """
         instruction = self.ids(f"{GROUND_TASK} {query}{END}\n{START}assistant\n")
         reply = [self.tokenizer.token_to_id(GROUND)]

@@ -34,6 +34,8 @@ class BoxesConfig(_Strict):
 
 
 class LossWeights(_Strict):
+    """Factors of the losses (methods 1.11): grounding, next words, names of objects."""
+
     ground: float = 1.0
     lang: float = 1.0
     name: float = 1.0
@@ -69,4 +71,6 @@ def load_train_config(path: str | Path) -> TrainConfig:
         lines = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"{path}: {lines}") from error
     except (OSError, TypeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as a training configuration ({error})") from error
+        raise ConfigError(
+            f"{path}: cannot be read as a training configuration ({error})"
+        ) from error

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 def grounding_loss(scores: Tensor, target: Tensor) -> Tensor:
     """InfoNCE with several positives: scores (Q, N + 1) logits, target (Q, N + 1) bool -> scalar.
 
-    Positives are summed inside the logarithm; a question that nothing fits has the last column as its target.
+    Positives are summed inside the logarithm; a question that nothing fits has the last column as
+    its target.
     """
     positive = scores.masked_fill(~target, float("-inf")).logsumexp(-1)
     return (scores.logsumexp(-1) - positive).mean()
@@ -21,5 +22,7 @@ def language_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def naming_loss(logits: Tensor, names: Tensor) -> Tensor:
-    """Every object says its class (or colour): (B, N, W) logits, (B, N) index, -100 where there is none."""
+    """Every object says its class (or colour): (B, N, W) logits, (B, N) index, -100 where there is
+    none.
+    """
     return F.cross_entropy(logits.flatten(0, 1).float(), names.flatten(), ignore_index=-100)

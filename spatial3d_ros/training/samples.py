@@ -1,7 +1,8 @@
-"""Training samples: rooms with pixels and rooms without, many questions for each (shared scene, methods 4).
+"""Training samples: rooms with pixels and rooms without, many questions for each (shared scene,
+methods 4).
 
-Boxes are disturbed the way proposals are: shifted, cut, split, merged, missed. The sample of a step depends on the seed
-and the step alone, so that a resumed run sees what it would have seen.
+Boxes are disturbed the way proposals are: shifted, cut, split, merged, missed. The sample of a step
+depends on the seed and the step alone, so that a resumed run sees what it would have seen.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from spatial3d_ros.data.language import Question, make_questions
-from spatial3d_ros.data.rooms import CATEGORIES, COLORS, RoomObject, generate_room
+from spatial3d_ros.data.rooms import RoomObject, generate_room
 from spatial3d_ros.data.view_store import RoomViews, ViewStore
 from spatial3d_ros.model.batch import SceneBatch, prepare_view, stack_views
 from spatial3d_ros.model.config import ModelConfig
@@ -23,16 +24,19 @@ from spatial3d_ros.model.network import Words
 from spatial3d_ros.tasks.prompt import Prompt
 from spatial3d_ros.training.config import TrainConfig
 
-CLASS_NAMES = tuple(CATEGORIES)
-COLOR_NAMES = tuple(COLORS)
 MIN_PIXELS = 6
 _MAX_FALSE_BOXES = 4
+_LABELLED = (
+    0.1  # objects with pixels that come with a label and a colour as well, as remembered ones do
+)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One batch: scenes, tokenised questions, targets (Q, N + 1) bool, next-token labels (Q, L), and the class and
-    colour of each object (B, N), -100 where a box is no object. kinds names the type of each question."""
+    """One batch: scenes, tokenised questions, targets (Q, N + 1) bool, next-token labels (Q, L),
+    and the class and colour of each object (B, N), -100 where a box is no object. kinds names the
+    type of each question.
+    """
 
     scenes: SceneBatch
     words: Words
@@ -45,7 +49,9 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class _Room:
-    """Boxes (n, 6) in slot order, the room object in each slot (None: a false box), questions about them."""
+    """Boxes (n, 6) in slot order, the room object in each slot (None: a false box), questions about
+    them.
+    """
 
     boxes: np.ndarray
     owners: list[RoomObject | None]
@@ -81,8 +87,16 @@ class Samples(Dataset[list[Sample]]):
         samples = []
         if self.store is not None and self.config.rendered.batch:
             chosen = rng.integers(len(self.store), size=self.config.rendered.batch)
-            count = int(rng.integers(max(1, self.config.rendered.views // 2), self.config.rendered.views + 1))
-            samples.append(self.collate([self.rendered_room(self.store[int(i)], rng, count) for i in chosen], rng))
+            count = int(
+                rng.integers(
+                    max(1, self.config.rendered.views // 2), self.config.rendered.views + 1
+                )
+            )
+            samples.append(
+                self.collate(
+                    [self.rendered_room(self.store[int(i)], rng, count) for i in chosen], rng
+                )
+            )
         if self.config.boxes.batch:
             first = self.config.boxes.first + step * self.config.boxes.batch
             rooms = [self.boxes_room(first + i, rng) for i in range(self.config.boxes.batch)]
@@ -95,11 +109,17 @@ class Samples(Dataset[list[Sample]]):
         return self._questioned(objects, rng, self.config.boxes.questions, None)
 
     def rendered_room(self, stored: RoomViews, rng: np.random.Generator, views: int) -> _Room:
-        """A room seen in `views` of its stored views; objects that none of them shows do not exist."""
-        chosen = np.sort(rng.choice(len(stored.rgb), size=min(views, len(stored.rgb)), replace=False))
+        """A room seen in `views` of its stored views; objects that none of them shows do not
+        exist.
+        """
+        chosen = np.sort(
+            rng.choice(len(stored.rgb), size=min(views, len(stored.rgb)), replace=False)
+        )
         pixels = stored.seen[chosen].sum(0)
         objects = [o for o in stored.room.objects if pixels[o.id] >= MIN_PIXELS]
-        gain = rng.uniform(0.85, 1.15, size=3) * rng.uniform(0.85, 1.15) if self.noisy else np.ones(3)
+        gain = (
+            rng.uniform(0.85, 1.15, size=3) * rng.uniform(0.85, 1.15) if self.noisy else np.ones(3)
+        )
         inputs = [
             prepare_view(
                 np.clip(stored.rgb[v] * gain, 0, 255).astype(np.uint8),
@@ -112,12 +132,20 @@ class Samples(Dataset[list[Sample]]):
             for v in chosen
         ]
         origin = np.zeros(3)
-        return self._questioned(objects, rng, self.config.rendered.questions, stack_views(inputs, origin))
+        return self._questioned(
+            objects, rng, self.config.rendered.questions, stack_views(inputs, origin)
+        )
 
     def _questioned(
-        self, objects: list[RoomObject], rng: np.random.Generator, count: int, views: dict[str, Tensor] | None
+        self,
+        objects: list[RoomObject],
+        rng: np.random.Generator,
+        count: int,
+        views: dict[str, Tensor] | None,
     ) -> _Room:
-        questions = make_questions(objects, rng, count, split=self.split) if len(objects) > 1 else []
+        questions = (
+            make_questions(objects, rng, count, split=self.split) if len(objects) > 1 else []
+        )
         owners: list[RoomObject | None] = list(objects)
         boxes = np.array([o.box.array() for o in objects]).reshape(-1, 6)
         if self.noisy:
@@ -128,7 +156,9 @@ class Samples(Dataset[list[Sample]]):
         boxes, owners = boxes[order], [owners[i] for i in order]
         turn = int(rng.integers(4)) if self.noisy else 0
         shift = np.append(rng.uniform(-1.5, 1.5, 2), 0.0) if self.noisy else np.zeros(3)
-        return _Room(_turn_boxes(boxes, turn, shift), owners, questions, _turn_views(views, turn, shift))
+        return _Room(
+            _turn_boxes(boxes, turn, shift), owners, questions, _turn_views(views, turn, shift)
+        )
 
     def collate(self, rooms: Sequence[_Room], rng: np.random.Generator) -> Sample:
         """Pad rooms into one batch and tokenise their questions."""
@@ -146,12 +176,14 @@ class Samples(Dataset[list[Sample]]):
             slot = {owner.id: i for i, owner in enumerate(room.owners) if owner is not None}
             for i, owner in enumerate(room.owners):
                 if owner is not None:
-                    classes[b, i] = CLASS_NAMES.index(owner.category)
-                    colors[b, i] = COLOR_NAMES.index(owner.color)
-                    if room.views is None:
+                    classes[b, i] = self.model.names.classes.index(owner.category)
+                    colors[b, i] = self.model.names.colors.index(owner.color)
+                    if room.views is None or (self.noisy and rng.random() < _LABELLED):
                         ids = self.prompt.name_ids([owner.category])[0, :4]
                         labels[b, i, : len(ids)] = ids
-                        shade = np.array(owner.rgb) / 255 * rng.uniform(0.6, 1.1) + rng.normal(0, 0.04, 3)
+                        shade = np.array(owner.rgb) / 255 * rng.uniform(0.6, 1.1) + rng.normal(
+                            0, 0.04, 3
+                        )
                         rgb[b, i] = torch.from_numpy(shade).clamp(0, 1)
             for question in room.questions:
                 for text, wanted in _phrases(question):
@@ -167,9 +199,15 @@ class Samples(Dataset[list[Sample]]):
             batch = SceneBatch(boxes, valid, labels=labels, colors=rgb)
         else:
             stacked = {k: torch.cat([r.views[k] for r in rooms]) for k in rooms[0].views}
-            batch = SceneBatch(boxes, valid, **stacked)
+            batch = SceneBatch(boxes, valid, labels=labels, colors=rgb, **stacked)
         return Sample(
-            batch, words, torch.stack(targets), self.prompt.labels(words, sentences), classes, colors, tuple(kinds)
+            batch,
+            words,
+            torch.stack(targets),
+            self.prompt.labels(words, sentences),
+            classes,
+            colors,
+            tuple(kinds),
         )
 
 
@@ -193,8 +231,13 @@ def disturb(boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     low, high = boxes[:, :3] - boxes[:, 3:] / 2, boxes[:, :3] + boxes[:, 3:] / 2
     strength = rng.choice([0.0, 0.5, 1.0, 2.0])
     sigma = strength * (0.01 + 0.03 * boxes[:, 3:])
-    low, high = low + rng.normal(0, 1, low.shape) * sigma, high + rng.normal(0, 1, low.shape) * sigma
-    cut = (rng.random(len(boxes)) < 0.16 * (strength > 0))[:, None] & (np.arange(3) == rng.integers(3, size=(len(boxes), 1)))
+    low, high = (
+        low + rng.normal(0, 1, low.shape) * sigma,
+        high + rng.normal(0, 1, low.shape) * sigma,
+    )
+    cut = (rng.random(len(boxes)) < 0.16 * (strength > 0))[:, None] & (
+        np.arange(3) == rng.integers(3, size=(len(boxes), 1))
+    )
     share = rng.uniform(0.1, 0.45, low.shape) * (high - low)
     upper = rng.random(low.shape) < 0.5
     low, high = np.where(cut & ~upper, low + share, low), np.where(cut & upper, high - share, high)
@@ -203,7 +246,9 @@ def disturb(boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def false_boxes(boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Up to four boxes that are no object: a part of one, two in one, or a piece of empty room (k, 6)."""
+    """Up to four boxes that are no object: a part of one, two in one, or a piece of empty room (k,
+    6).
+    """
     made = []
     for _ in range(int(rng.integers(0, _MAX_FALSE_BOXES + 1)) if len(boxes) > 1 else 0):
         i, j = rng.choice(len(boxes), 2, replace=False)
@@ -218,7 +263,9 @@ def false_boxes(boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
             high = np.maximum(boxes[i, :3] + boxes[i, 3:] / 2, boxes[j, :3] + boxes[j, 3:] / 2)
             box = np.concatenate([(low + high) / 2, high - low])
         else:
-            box = np.concatenate([boxes[:, :3].mean(0) + rng.normal(0, 1, 3), rng.uniform(0.1, 0.8, 3)])
+            box = np.concatenate(
+                [boxes[:, :3].mean(0) + rng.normal(0, 1, 3), rng.uniform(0.1, 0.8, 3)]
+            )
         made.append(box)
     return np.array(made).reshape(-1, 6)
 
@@ -231,7 +278,9 @@ def _turn_boxes(boxes: np.ndarray, quarter: int, shift: np.ndarray) -> np.ndarra
     return turned
 
 
-def _turn_views(views: dict[str, Tensor] | None, quarter: int, shift: np.ndarray) -> dict[str, Tensor] | None:
+def _turn_views(
+    views: dict[str, Tensor] | None, quarter: int, shift: np.ndarray
+) -> dict[str, Tensor] | None:
     if views is None:
         return None
     rotation = torch.from_numpy(_quarter_turn(quarter)).float().T

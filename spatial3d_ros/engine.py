@@ -1,0 +1,307 @@
+"""The whole algorithm on one screen: frames in, a memory of views and objects, answers to plain
+questions.
+
+    add_frame   sensor rate, cheap: is the frame worth keeping? refresh     when the memory changed:
+    objects from depth, features of new views, scene prefix ground ...  per question: objects and
+    words behind the cached prefix
+
+The node, the command line and the evaluation drive this same object, so they cannot disagree.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from spatial3d_ros.errors import FrameError, NoSceneError, NotAvailableError, NotFoundError
+from spatial3d_ros.model.network import Scene as EncodedScene
+from spatial3d_ros.scene.buffer import Snapshot, ViewBuffer
+from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.scene.keyframes import KeyframeSelector
+from spatial3d_ros.scene.objects import ObjectMap, SceneObject
+from spatial3d_ros.scene.proposals import Proposal, propose
+from spatial3d_ros.tasks.distance import measure, read_distance
+from spatial3d_ros.tasks.distance_words import parse_distance
+from spatial3d_ros.tasks.grounding import best_pair, describe, rank
+from spatial3d_ros.tasks.prompt import clean_query
+from spatial3d_ros.tasks.reader import SceneReader
+from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit, ScoredObject
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """`model` is a shipped name or a folder; `max_*` bound the memory (views, seconds, bytes)."""
+
+    model: str = "tiny"
+    device: str = "auto"
+    dtype: str = "auto"
+    max_views: int = 16
+    max_seconds: float = 60.0
+    max_bytes: int = 512 * 2**20
+
+
+class Monitor(Protocol):
+    """Watches a question; `stage` may raise Cancelled to stop it. progress 0 .. 1."""
+
+    def stage(self, name: str, progress: float) -> None: ...
+
+
+@dataclass(frozen=True)
+class AddedFrame:
+    """Whether a frame was kept, the memory's version after it, and why."""
+
+    keyframe: bool
+    version: int
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What questions are answered from: objects of the map in frame `frame_id`, metres."""
+
+    version: int
+    stamp_ns: int
+    frame_id: str
+    views: int
+    objects: tuple[SceneObject, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Known(Scene):
+    encoded: EncodedScene | None = None
+    stages_ms: dict[str, float] = field(default_factory=dict)
+
+
+class Spatial3D:
+    """Spatial memory and its answers. Every method may be called from any thread."""
+
+    def __init__(self, config: EngineConfig = EngineConfig()) -> None:
+        self.config = config
+        self._reader: SceneReader | None = None
+        self._buffer = ViewBuffer(config.max_views, config.max_seconds, config.max_bytes)
+        self._keyframes = KeyframeSelector()
+        self._map = ObjectMap()
+        self._known: _Known | None = None
+        self._sensor, self._refreshing, self._asking = (threading.Lock() for _ in range(3))
+
+    def load(self) -> None:
+        """Load the weights and warm up. Raises CheckpointError or ConfigError."""
+        self._reader = SceneReader.load(self.config.model, self.config.device, self.config.dtype)
+
+    def add_frame(self, frame: Frame) -> AddedFrame:
+        """Keep the frame if it shows something new. Raises FrameError for one that does not fit the
+        memory.
+        """
+        with self._sensor:
+            if not self._keyframes.accepts(frame):
+                return AddedFrame(False, self._buffer.snapshot().version, self._keyframes.reason)
+            try:
+                return AddedFrame(True, self._buffer.add(frame), self._keyframes.reason)
+            except FrameError:
+                self._keyframes.reset()
+                raise
+
+    def refresh(self, proposals: Sequence[Proposal] | None = None) -> int:
+        """Bring objects and scene prefix up to the newest memory; returns the version now answered
+        from.
+
+        `proposals` replaces the built-in ones (a detector's, or true boxes in an evaluation).
+        """
+        with self._refreshing:
+            snapshot = self._buffer.snapshot()
+            known = self._known
+            if not snapshot.views or (
+                known and known.version == snapshot.version and proposals is None
+            ):
+                return known.version if known else snapshot.version
+            self._known = self._look(snapshot, proposals)
+            return snapshot.version
+
+    def _look(self, snapshot: Snapshot, proposals: Sequence[Proposal] | None) -> _Known:
+        stages: dict[str, float] = {}
+        newest = snapshot.views[-1].frame
+        with _timed(stages, "proposals"):
+            if proposals is None:
+                proposals = propose([view.frame for view in snapshot.views])
+            objects = self._map.update(proposals, snapshot)
+        with _timed(stages, "encode"):
+            objects, encoded = self._network().read_scene(snapshot, objects)
+        return _Known(
+            snapshot.version,
+            newest.stamp_ns,
+            newest.frame_id,
+            len(snapshot.views),
+            objects,
+            encoded,
+            stages,
+        )
+
+    def ground(
+        self, query: str, *, max_objects: int = 5, monitor: Monitor | None = None
+    ) -> Grounding:
+        """Which object a description means. Raises QueryError, NoSceneError, Cancelled."""
+        with self._question(monitor) as (known, stages):
+            scores = self._scores(known, [clean_query(query)], stages, monitor)[0]
+            with _timed(stages, "answer", monitor, 0.9):
+                objects, nothing = rank(scores, known.objects, max_objects)
+                text = describe(objects, nothing, query)
+            return Grounding(query, objects, nothing, text, **_provenance(known, stages))
+
+    def measure_distance(
+        self,
+        query: str = "",
+        *,
+        a: str = "",
+        b: str = "",
+        kind: str = "auto",
+        monitor: Monitor | None = None,
+    ) -> Distance:
+        """Metres between two things, named in one question or as two phrases.
+
+        Raises NotFoundError naming the phrase that fits nothing, QueryError, NoSceneError,
+        Cancelled.
+        """
+        with self._question(monitor) as (known, stages):
+            wanted = read_distance(query, a, b, kind)
+            scores = self._scores(known, [wanted.a, wanted.b], stages, monitor)
+            with _timed(stages, "answer", monitor, 0.9):
+                for phrase, row in zip((wanted.a, wanted.b), scores, strict=True):
+                    objects, nothing = rank(row, known.objects, 1)
+                    if nothing or len(known.objects) < 2:
+                        raise NotFoundError(describe(objects, True, phrase))
+                ends = [
+                    ScoredObject(known.objects[i], float(row.softmax(-1)[i]))
+                    for i, row in zip(best_pair(*scores), scores, strict=True)
+                ]
+                metres, start, end, text = measure(ends[0].object, ends[1].object, wanted.kind)
+            return Distance(
+                query or f"{a}, {b}",
+                metres,
+                wanted.kind,
+                *ends,
+                start,
+                end,
+                text,
+                **_provenance(known, stages),
+            )
+
+    def ask(self, question: str, *, monitor: Monitor | None = None) -> Answer:
+        """Free questions about the room: not in this model."""
+        clean_query(question)
+        raise NotAvailableError(
+            f"the model '{self.config.model}' cannot answer free questions; it finds and measures"
+        )
+
+    def edit_layout(
+        self, instruction: str, *, apply: bool = False, monitor: Monitor | None = None
+    ) -> LayoutEdit:
+        """Changes of the room: not in this model."""
+        clean_query(instruction)
+        raise NotAvailableError(
+            f"the model '{self.config.model}' cannot edit layouts; it finds and measures"
+        )
+
+    def answer(
+        self, query: str, *, monitor: Monitor | None = None
+    ) -> Grounding | Distance | Answer:
+        """Any question: the words decide whether it is a distance or a place."""
+        if parse_distance(query) is not None:
+            return self.measure_distance(query, monitor=monitor)
+        return self.ground(query, monitor=monitor)
+
+    def scene(self) -> Scene:
+        """The objects that questions are answered from now. Raises NoSceneError before the first
+        refresh.
+        """
+        if self._known is None:
+            raise NoSceneError(
+                "nothing was seen yet: start the camera or play a bag, and check that colour, "
+                "depth, camera_info and pose arrive"
+            )
+        return self._known
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._refreshing:
+            self.forget_views()
+            self._map.clear()
+            self._known = None
+
+    def forget_views(self) -> None:
+        """Forget the views but not the objects: the clock jumped, or a bag started again."""
+        with self._sensor:
+            self._buffer.clear()
+            self._keyframes.reset()
+
+    def stats(self) -> dict[str, object]:
+        """Figures for diagnostics."""
+        snapshot, known = self._buffer.snapshot(), self._known
+        figures: dict[str, object] = {
+            "model": self.config.model,
+            "device": self._reader.where if self._reader else "not loaded",
+            "views": len(snapshot.views),
+            "bytes": self._buffer.nbytes,
+            "memory_version": snapshot.version,
+            "answered_version": known.version if known else 0,
+            "objects": len(known.objects) if known else 0,
+        }
+        return figures | {
+            f"refresh_{k}_ms": round(v, 1) for k, v in (known.stages_ms if known else {}).items()
+        }
+
+    @contextmanager
+    def _question(self, monitor: Monitor | None) -> Iterator[tuple[_Known, dict[str, float]]]:
+        """One question at a time, on the newest complete version of the scene."""
+        stages: dict[str, float] = {}
+        with self._asking:
+            if monitor:
+                monitor.stage("preprocess", 0.1)
+            self._network()
+            yield self.scene(), stages  # type: ignore[misc]
+
+    def _scores(
+        self,
+        known: _Known,
+        phrases: Sequence[str],
+        stages: dict[str, float],
+        monitor: Monitor | None,
+    ) -> Tensor:
+        """Scores (Q, N + 1) of the objects for each phrase; "nothing" is last."""
+        if known.encoded is None:
+            return torch.zeros(len(phrases), 1)
+        with _timed(stages, "objects and words", monitor, 0.3):
+            return self._network().read_phrases(known.encoded, phrases)
+
+    def _network(self) -> SceneReader:
+        if self._reader is None:
+            raise NotAvailableError(
+                "no weights are loaded: call load() first, or configure the node"
+            )
+        return self._reader
+
+
+def _provenance(known: _Known, stages: dict[str, float]) -> dict[str, object]:
+    return {
+        "views_used": known.views,
+        "scene_version": known.version,
+        "stamp_ns": known.stamp_ns,
+        "stages_ms": stages,
+    }
+
+
+@contextmanager
+def _timed(
+    stages: dict[str, float], name: str, monitor: Monitor | None = None, progress: float = 0.0
+) -> Iterator[None]:
+    if monitor:
+        monitor.stage(name, progress)
+    began = time.perf_counter()
+    yield
+    stages[name] = (time.perf_counter() - began) * 1000

@@ -1,0 +1,207 @@
+"""The network at work on one memory: views and boxes in, encoded scene and names out; phrases in,
+scores out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.model.batch import SceneBatch, ViewInput, prepare_view, stack_views
+from spatial3d_ros.model.checkpoint import load_model
+from spatial3d_ros.model.network import Scene, SpatialModel
+from spatial3d_ros.model.objects import mean_words
+from spatial3d_ros.resources import resource_path
+from spatial3d_ros.scene.buffer import Snapshot, View
+from spatial3d_ros.scene.objects import SceneObject
+from spatial3d_ros.tasks.prompt import Prompt
+
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+class SceneReader:
+    """Holds the weights and, for each view in memory, the features that later views do not
+    change.
+    """
+
+    def __init__(self, model: SpatialModel, tokenizer: Tokenizer, device: str, dtype: str) -> None:
+        self.device, self.dtype = _resolve(device, dtype)
+        self.model = model.to(self.device).eval()
+        self.prompt = Prompt(tokenizer)
+        self.opening = self.prompt.opening.to(self.device)
+        self._views: dict[int, tuple[ViewInput, Tensor]] = {}
+        self.warm_up()
+
+    @classmethod
+    def load(cls, model: str, device: str = "auto", dtype: str = "auto") -> SceneReader:
+        """From a folder, or from a shipped model by its name. Raises CheckpointError or
+        ConfigError.
+        """
+        folder = (
+            Path(model)
+            if "/" in model or Path(model).is_dir()
+            else resource_path(f"weights/{model}")
+        )
+        return cls(*load_model(folder), device, dtype)
+
+    @property
+    def where(self) -> str:
+        """Device and number format in words."""
+        return f"{self.device}, {str(self.dtype).removeprefix('torch.')}"
+
+    @torch.inference_mode()
+    def warm_up(self) -> None:
+        """Run everything once, so that the first question is as fast as the second."""
+        side, grid = self.model.config.vision.image_size, self.model.config.pooled_grid
+        with self._autocast():
+            self.model.encode_views(torch.zeros(1, 3, side, side, device=self.device))
+            boxes = torch.tensor([[[0.0, 0, 0, 1, 1, 1], [2, 0, 0, 1, 1, 1]]])
+            batch = SceneBatch(
+                boxes,
+                torch.ones(1, 2, dtype=torch.bool),
+                pixels=torch.zeros(1, 1, 3, side, side),
+                points=torch.zeros(1, 1, side, side, 3),
+                valid=torch.ones(1, 1, side, side, dtype=torch.bool),
+                rays=torch.zeros(1, 1, grid * grid, 3),
+                view_valid=torch.ones(1, 1, dtype=torch.bool),
+            ).to(self.device)
+            scene = self.model.encode_scene(batch, self.opening)
+        self.read_phrases(scene, ["the red chair"])
+
+    @torch.inference_mode()
+    def read_scene(
+        self, snapshot: Snapshot, objects: Sequence[SceneObject]
+    ) -> tuple[tuple[SceneObject, ...], Scene | None]:
+        """Objects with their names, and the scene as the network keeps it (None without objects).
+
+        Only views that are new since the last call pass the vision tower.
+        """
+        self._views = {
+            view.id: self._views.get(view.id) or self._see(view) for view in snapshot.views
+        }
+        objects = sorted(objects, key=lambda o: (-o.stamp_ns, -o.score))[
+            : self.model.config.objects.max_objects
+        ]
+        objects = tuple(sorted(objects, key=lambda o: o.id))
+        if not objects:
+            return objects, None
+        inputs = [view for view, _ in self._views.values()]
+        origin = _scene_origin(inputs)
+        boxes = np.array([o.box.array() for o in objects])
+        boxes[:, :3] -= origin
+        newest = snapshot.views[-1].frame.stamp_ns
+        labels, colors = self._remembered(objects, newest)
+        batch = SceneBatch(
+            boxes=torch.from_numpy(boxes).float()[None],
+            object_valid=torch.ones(1, len(objects), dtype=torch.bool),
+            patches=torch.stack([patches for _, patches in self._views.values()])[None],
+            labels=labels[None],
+            colors=colors[None],
+            **stack_views(inputs, origin),
+        ).to(self.device)
+        with self._autocast():
+            scene = self.model.encode_scene(batch, self.opening)
+            return self._named(objects, scene, newest), scene
+
+    @torch.inference_mode()
+    def read_phrases(self, scene: Scene, phrases: Sequence[str]) -> Tensor:
+        """Scores (Q, N + 1) of the objects for each phrase, "nothing" last; one pass for all of
+        them.
+        """
+        sentences = [self.prompt.grounding(phrase) for phrase in phrases]
+        words = self.prompt.batch(sentences, [0] * len(phrases)).to(self.device)
+        with self._autocast():
+            return self.model(scene, words, self.opening).scores.float().cpu()
+
+    def _see(self, view: View) -> tuple[ViewInput, Tensor]:
+        frame, config = view.frame, self.model.config
+        prepared = prepare_view(
+            frame.rgb,
+            frame.depth,
+            frame.camera,
+            frame.world_T_camera,
+            config.vision,
+            config.pooled_grid,
+        )
+        with self._autocast():
+            patches = self.model.encode_views(prepared.pixels[None].to(self.device))[0]
+        return prepared, patches.float()
+
+    def _remembered(self, objects: Sequence[SceneObject], newest_ns: int) -> tuple[Tensor, Tensor]:
+        """What is known of objects that the newest look did not find again: their words (N, T) and
+        colour (N, 3).
+        """
+        old = [thing.stamp_ns < newest_ns and bool(thing.label) for thing in objects]
+        labels = self.prompt.name_ids(
+            [thing.label if known else "" for thing, known in zip(objects, old, strict=True)]
+        )
+        colors = torch.tensor([thing.rgb for thing in objects], dtype=torch.float32) / 255
+        fresh = ~torch.tensor(old)
+        return labels.masked_fill(fresh[:, None], -1), colors.masked_fill(fresh[:, None], torch.nan)
+
+    def _named(
+        self, objects: Sequence[SceneObject], scene: Scene, newest_ns: int
+    ) -> tuple[SceneObject, ...]:
+        names, model = self.model.config.names, self.model
+        if not names.classes:
+            return tuple(objects)
+        kinds, colors = (
+            namer(
+                scene.named,
+                mean_words(self.prompt.name_ids(words).to(self.device), model.decoder.embed)[1],
+            )[0].argmax(-1)
+            for namer, words in (
+                (model.name_class, names.classes),
+                (model.name_color, names.colors),
+            )
+        )
+        return tuple(
+            thing
+            if thing.label and thing.stamp_ns < newest_ns
+            else replace(thing, label=names.classes[kind], color=names.colors[color])
+            for thing, kind, color in zip(objects, kinds.tolist(), colors.tolist(), strict=True)
+        )
+
+    def _autocast(self) -> AbstractContextManager:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+
+def _scene_origin(views: Sequence[ViewInput]) -> np.ndarray:
+    """Centre of the floor of what is seen (methods 3.3), on a coarse grid so that it seldom
+    moves.
+    """
+    points = torch.cat([view.points[::4, ::4][view.valid[::4, ::4]] for view in views])
+    if not len(points):
+        return np.zeros(3)
+    low, high = points.quantile(0.02, dim=0), points.quantile(0.98, dim=0)
+    floor = points[:, 2].quantile(0.01)
+    middle = ((low + high) / 2)[:2].round()
+    return np.array([*middle.tolist(), round(float(floor), 1)])
+
+
+def _resolve(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"device: '{device}' is unknown; use auto, cpu, cuda or cuda:1"
+        ) from error
+    if place.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            f"device: '{device}' was asked for, but torch sees no CUDA device; use cpu or auto"
+        )
+    if dtype == "auto":
+        dtype = "bfloat16" if place.type == "cuda" else "float32"
+    if dtype not in _DTYPES:
+        raise ConfigError(f"dtype: '{dtype}' is unknown; use auto, {', '.join(_DTYPES)}")
+    return place, _DTYPES[dtype]

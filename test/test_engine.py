@@ -1,0 +1,234 @@
+"""The engine with a real, small, untrained network: memory, versions, errors, threads."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from small_model import small_model
+
+from spatial3d_ros.engine import EngineConfig, Spatial3D
+from spatial3d_ros.errors import (
+    Cancelled,
+    CheckpointError,
+    ConfigError,
+    FrameError,
+    NoSceneError,
+    NotAvailableError,
+    NotFoundError,
+    QueryError,
+)
+from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.geometry.camera import Camera
+from spatial3d_ros.geometry.pose import look_at
+from spatial3d_ros.model.checkpoint import save_model
+from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.scene.proposals import Proposal
+from spatial3d_ros.tasks.grounding import best_pair, rank
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model")
+    model, prompt = small_model()
+    save_model(path, model, prompt.tokenizer, torch.float32)
+    return path
+
+
+@pytest.fixture
+def engine(folder):
+    made = Spatial3D(EngineConfig(model=str(folder), device="cpu", max_views=4))
+    made.load()
+    return made
+
+
+def frame(number):
+    """A flat wall two metres ahead, seen from a place that moves with the number."""
+    rng = np.random.default_rng(number)
+    return Frame(
+        stamp_ns=number * 10**9,
+        rgb=rng.integers(0, 255, (48, 64, 3), dtype=np.uint8),
+        depth=np.full((48, 64), 2.0, np.float32),
+        camera=Camera(64, 48, 60.0, 60.0, 31.5, 23.5),
+        world_T_camera=look_at((0.3 * number, 0.0, 1.0), (0.3 * number, 3.0, 1.0)),
+    )
+
+
+def boxes(count=3):
+    return [
+        Proposal(Box3D((0.5 * i, 2.0, 1.0), (0.4, 0.4, 0.4)), np.zeros((1, 3), np.float32), (200.0, 30, 30), 2, 0.9)
+        for i in range(count)
+    ]  # fmt: skip
+
+
+def seen(engine, views=3, objects=3):
+    for number in range(1, views + 1):
+        assert engine.add_frame(frame(number)).keyframe
+    engine.refresh(boxes(objects))
+    return engine
+
+
+def test_nothing_seen_yet(engine):
+    for question in (engine.ground, engine.answer):
+        with pytest.raises(NoSceneError, match="start the camera"):
+            question("the red chair")
+    with pytest.raises(NoSceneError):
+        engine.scene()
+    assert engine.refresh() == 0
+
+
+def test_answers_say_what_they_rest_on(engine):
+    answer = seen(engine).ground("the red chair", max_objects=2)
+    assert answer.views_used == 3 and answer.scene_version == engine.scene().version
+    assert answer.stamp_ns == 3 * 10**9
+    assert len(answer.objects) == 2
+    assert 1 >= answer.objects[0].score >= answer.objects[1].score >= 0
+    assert set(answer.stages_ms) == {"objects and words", "answer"}
+
+
+def test_the_same_question_has_the_same_answer(engine):
+    seen(engine)
+    first, second = (engine.ground("the red chair") for _ in range(2))
+    assert [o.object.id for o in first.objects] == [o.object.id for o in second.objects]
+    assert first.objects[0].score == pytest.approx(second.objects[0].score, abs=1e-6)
+
+
+def test_a_question_uses_the_newest_complete_version(engine):
+    seen(engine)
+    before = engine.ground("the red chair").scene_version
+    engine.add_frame(frame(9))
+    assert engine.ground("the red chair").scene_version == before
+    engine.refresh(boxes())
+    assert engine.ground("the red chair").scene_version > before
+
+
+def test_memory_is_bounded_and_old_features_are_dropped(engine):
+    for number in range(1, 10):
+        engine.add_frame(frame(number))
+        engine.refresh(boxes())
+    assert engine.scene().views == 4
+    assert len(engine._reader._views) == 4
+
+
+def test_views_can_be_forgotten_without_the_objects(engine):
+    seen(engine)
+    engine.forget_views()
+    assert len(engine.ground("the red chair").objects) == 3
+    assert engine.add_frame(frame(1)).keyframe
+    engine.clear()
+    with pytest.raises(NoSceneError):
+        engine.ground("the red chair")
+
+
+def test_time_going_backwards_is_refused_and_nothing_is_lost(engine):
+    seen(engine)
+    with pytest.raises(FrameError):
+        engine.add_frame(frame(0))
+    assert len(engine.ground("the red chair").objects) == 3
+
+
+def test_no_objects_is_an_answer(engine):
+    seen(engine, objects=0)
+    answer = engine.ground("the red chair")
+    assert answer.no_target and answer.objects == ()
+    with pytest.raises(NotFoundError):
+        engine.measure_distance("how far is the chair from the table?")
+
+
+def test_distances_are_geometry(engine):
+    seen(engine)
+    try:
+        centers = engine.measure_distance(a="the chair", b="the table")
+        gap = engine.measure_distance(a="the chair", b="the table", kind="surface")
+    except NotFoundError:
+        pytest.skip("these random weights find nothing")
+    a, b = centers.a.object.box, centers.b.object.box
+    assert centers.a.object.id != centers.b.object.id
+    assert centers.metres == pytest.approx(np.linalg.norm(np.subtract(a.center, b.center)))
+    assert gap.metres < centers.metres
+    assert np.linalg.norm(np.subtract(gap.point_a, gap.point_b)) == pytest.approx(
+        gap.metres, abs=1e-6
+    )
+
+
+def test_bad_questions(engine):
+    seen(engine)
+    for text in ("", " ", "x" * 2000, "12345 ???"):
+        with pytest.raises(QueryError):
+            engine.ground(text)
+    with pytest.raises(QueryError, match="two things"):
+        engine.measure_distance("the chair")
+    with pytest.raises(NotAvailableError, match="no object"):
+        engine.measure_distance("how far is the chair from me?")
+    for unavailable in (engine.ask, engine.edit_layout):
+        with pytest.raises(NotAvailableError, match="finds and measures"):
+            unavailable("what is on the table?")
+
+
+def test_a_cancel_takes_effect_between_stages_and_frees_the_engine(engine):
+    seen(engine)
+
+    class Stop:
+        stages = []
+
+        def stage(self, name, progress):
+            self.stages.append(name)
+            if len(self.stages) == 2:
+                raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        engine.ground("the red chair", monitor=Stop())
+    assert Stop.stages == ["preprocess", "objects and words"]
+    assert engine.ground("the red chair").objects
+
+
+def test_frames_questions_and_refreshes_from_many_threads(engine):
+    seen(engine)
+    failures = []
+
+    def guard(work):
+        try:
+            work()
+        except Exception as error:
+            failures.append(error)
+
+    def film():
+        for number in range(4, 24):
+            engine.add_frame(frame(number))
+
+    def look():
+        for _ in range(5):
+            engine.refresh(boxes())
+
+    def ask():
+        for _ in range(8):
+            engine.ground("the red chair")
+
+    threads = [threading.Thread(target=guard, args=(work,)) for work in (film, look, ask, ask)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not failures
+
+
+def test_unusable_settings(folder, tmp_path):
+    with pytest.raises(CheckpointError, match="missing"):
+        Spatial3D(EngineConfig(model=str(tmp_path))).load()
+    with pytest.raises(ConfigError, match="not part of this installation"):
+        Spatial3D(EngineConfig(model="no_such_model")).load()
+    with pytest.raises(ConfigError, match="device"):
+        Spatial3D(EngineConfig(model=str(folder), device="abacus")).load()
+    with pytest.raises(ConfigError, match="dtype"):
+        Spatial3D(EngineConfig(model=str(folder), device="cpu", dtype="float8")).load()
+    with pytest.raises(NotAvailableError, match="load"):
+        Spatial3D().ground("the chair")
+
+
+def test_ranking_and_pairs():
+    things = list("abc")
+    ranked, nothing = rank(torch.tensor([0.0, 3.0, 1.0, 2.0]), things, 2)
+    assert [r.object for r in ranked] == ["b", "c"] and not nothing
+    assert rank(torch.tensor([0.0, 1.0, 0.0, 9.0]), things, 1)[1]
+    one, other = torch.tensor([5.0, 4.0, 0.0, 0.0]), torch.tensor([5.0, 1.0, 0.0, 0.0])
+    assert best_pair(one, other) == (1, 0)

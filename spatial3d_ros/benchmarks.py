@@ -75,7 +75,7 @@ def bench_query(
     run = _Run(folder, rate_hz, model, say)
     made = ask_about(run.room.seen(), SEED, KINDS)
     asked = [{"text": q.text, "kind": q.kind, "via": "service"} for q in made]
-    repeat = -(-questions // len(asked))
+    repeat = 1 + -(-questions // len(asked))
     warm_up = 2 * FILMED_S
     seconds = warm_up + 3.0 * len(asked) * repeat
     result = run.play(seconds, asked, repeat, "--settle", f"{warm_up:.1f}", "--pause", "0.1")

@@ -40,6 +40,7 @@ class FakeEngine:
         self.rewinds = 0
         self.refreshes = 0
         self.failure = None
+        self.refresh_failure = None
         self._lock = threading.Lock()
 
     def add_frame(self, frame):
@@ -51,6 +52,8 @@ class FakeEngine:
 
     def refresh(self):
         self.refreshes += 1
+        if self.refresh_failure:
+            raise self.refresh_failure
         return len(self.frames)
 
     def clear(self):

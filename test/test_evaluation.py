@@ -24,7 +24,7 @@ from spatial3d_ros.evaluation.asking import (
     write_queries,
 )
 from spatial3d_ros.evaluation.drawing import Drawn, draw_floor, floor_plan, place_labels
-from spatial3d_ros.evaluation.pictures import Album, _figure
+from spatial3d_ros.evaluation.pictures import Album, _figure, distinct
 from spatial3d_ros.evaluation.report import Row, answers_table, write_answers, write_page
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.camera import Camera
@@ -268,6 +268,12 @@ def test_labels_do_not_overlap() -> None:
     assert len(extents) >= 4
     for k, one in enumerate(extents):
         assert not any(one.overlaps(other) for other in extents[k + 1 :])
+
+
+def test_pictures_leave_out_rival_boxes() -> None:
+    rival = Box3D((3.0, 0.1, 0.5), (1.5, 1.0, 1.0))
+    kept = distinct([Drawn(box) for box in (TABLE, rival, CHAIR, MUG)])
+    assert [item.box for item in kept] == [TABLE, CHAIR, MUG]
 
 
 def test_pictures_and_page(tmp_path: Path) -> None:

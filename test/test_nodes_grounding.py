@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -44,16 +46,27 @@ class World:
         assert bench.eventually(lambda: self.person.listeners() == 1 and self.node._sensors)
         return self
 
-    def frame(self, **parts):
-        """A frame a little later and a metre further, so that it is always worth decoding."""
-        self.now += STEP
-        self.person.frame(self.now, x=(self.now - bench.EPOCH) / STEP, **parts)
+    def play(self, until, parts=lambda at: {}):
+        """Frames, each a little later and a metre further, until something shows."""
+
+        def shown():
+            if not until():
+                self.now += STEP
+                x = (self.now - bench.EPOCH) / STEP
+                self.person.frame(self.now, x=x, **parts(self.now))
+                time.sleep(0.02)
+            return until()
+
+        assert bench.eventually(shown)
+
+    def see(self, more=1):
+        """So many more frames reach the engine."""
+        enough = len(self.engine.frames) + more
+        self.play(lambda: len(self.engine.frames) >= enough)
 
     def seen(self):
         """A node that has seen something."""
-        self.ready()
-        self.frame()
-        assert bench.eventually(lambda: self.engine.frames)
+        self.ready().see()
         return self
 
     def problem(self):
@@ -94,8 +107,10 @@ def test_frames_in_typed_answers_out(make_world):
     assert (chair.pose.position.x, chair.size.z) == (1.0, 1.0)
     assert chair.pose.orientation.z == pytest.approx(np.sin(0.05))
     assert reply.grounding.header.frame_id == "map"
-    assert reply.grounding.header.stamp.nanosec == world.now % bench.SECOND
-    assert (reply.grounding.query, reply.grounding.views_used) == ("the red chair", 1)
+    stamp = reply.grounding.header.stamp
+    seen = [frame.stamp_ns for frame in world.engine.frames]
+    assert stamp.sec * bench.SECOND + stamp.nanosec in seen
+    assert (reply.grounding.query, reply.grounding.views_used > 0) == ("the red chair", True)
     assert reply.grounding.latency_ms > 0
 
     reply = world.person.call(
@@ -137,7 +152,8 @@ def test_scene_is_latched_listed_and_cleared(make_world):
     assert bench.eventually(lambda: late)
     assert [thing.label for thing in late[0].objects] == ["chair", "table"]
     scene = world.person.call(GetScene, "get_scene").scene
-    assert (scene.views, scene.scene_version, scene.header.frame_id) == (1, 1, "map")
+    assert scene.views == scene.scene_version > 0
+    assert scene.header.frame_id == "map"
     assert world.person.call(Trigger, "clear").success
     assert bench.eventually(lambda: late[-1].objects == [])
     reply = world.person.call(GetScene, "get_scene")
@@ -151,8 +167,7 @@ def test_questions_before_any_frame_name_the_silent_topics(make_world):
     assert not reply.success
     assert "/rgb/image" in reply.message
     assert "/pose" in reply.message
-    world.frame()
-    assert bench.eventually(lambda: world.engine.frames)
+    world.see()
     assert world.person.call(Ground, "ground", query="the chair").success
 
 
@@ -178,49 +193,63 @@ def test_an_error_nobody_thought_of_is_a_reply_too(make_world):
     assert world.person.call(Ground, "ground", query="the chair").success
 
 
-def small_depth(at):
+def test_an_object_map_that_cannot_be_updated_is_named_to_whoever_asks(make_world):
+    world = make_world()
+    world.engine.refresh_failure = MemoryError("out of memory")
+    world.ready()
+    assert bench.eventually(lambda: world.node._refresh_problem)
+    reply = world.person.call(Ground, "ground", query="the chair")
+    assert "object map could not be updated: MemoryError: out of memory" in reply.message
+    world.engine.refresh_failure = None
+    world.see()
+    assert bench.eventually(lambda: world.person.call(Ground, "ground", query="chair").success)
+
+
+def small_depth(_, at):
     return {"depth": bench.image(np.full((24, 32), 2000, np.uint16), "16UC1", at)}
 
 
-def float_depth(value):
+def all_depth(value, _, at):
     array = np.full((bench.HEIGHT, bench.WIDTH), value, np.float32)
-    return lambda at: {"depth": bench.image(array, "32FC1", at)}
+    return {"depth": bench.image(array, "32FC1", at)}
 
 
-def unknown_encoding(at):
+def unknown_encoding(_, at):
     plain = np.zeros((bench.HEIGHT, bench.WIDTH, 2), np.uint8)
     return {"color": bench.image(plain, "yuv422_yuy2", at)}
+
+
+def no_focal_length(person, at):
+    return {"info": person.info(at, focal=0.0)}
+
+
+def quaternion(w, person, at):
+    return {"pose": person.pose(at, w=w)}
 
 
 BAD = {
     "depth of another size": (small_depth, r"/depth/image: .*32x24, but /rgb/image is 64x48"),
     "unknown encoding": (unknown_encoding, r"/rgb/image: field encoding is 'yuv422_yuy2'.*rgb8"),
-    "NaN depth": (float_depth(np.nan), r"/depth/image: field data .*NaN"),
-    "infinite depth": (float_depth(np.inf), r"/depth/image: field data .*infinite"),
-    "zero focal length": ("info", r"/rgb/camera_info: field fx is 0\.0.*K"),
-    "zero quaternion": ("zero", r"/pose: field pose\.orientation .*unit quaternion"),
-    "non-unit quaternion": ("two", r"/pose: field pose\.orientation .*length 2"),
+    "NaN depth": (partial(all_depth, np.nan), r"/depth/image: field data .*NaN"),
+    "infinite depth": (partial(all_depth, np.inf), r"/depth/image: field data .*infinite"),
+    "zero focal length": (no_focal_length, r"/rgb/camera_info: field fx is 0\.0.*K"),
+    "zero quaternion": (
+        partial(quaternion, 0.0),
+        r"/pose: field pose\.orientation .*unit quaternion",
+    ),
+    "non-unit quaternion": (partial(quaternion, 2.0), r"/pose: field pose\.orientation .*length 2"),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_named_and_what_is_known_stays(make_world, case):
     world = make_world().seen()
+    known = len(world.engine.frames)
     make, says = BAD[case]
-    at = world.now + STEP
-    if make == "info":
-        parts = {"info": world.person.info(at, focal=0.0)}
-    elif make in ("zero", "two"):
-        parts = {"pose": world.person.pose(at, w={"zero": 0.0, "two": 2.0}[make])}
-    else:
-        parts = make(at)
-    world.frame(**parts)
-    assert bench.eventually(world.problem), "no problem was reported"
-    assert re.search(says, world.problem())
-    assert len(world.engine.frames) == 1
+    world.play(lambda: re.search(says, world.problem()), partial(make, world.person))
+    assert len(world.engine.frames) <= known + 1, "only a good frame still on its way may follow"
     assert world.person.call(Ground, "ground", query="the chair").success
-    world.frame()
-    assert bench.eventually(lambda: len(world.engine.frames) == 2)
+    world.see()
 
 
 def test_missing_camera_info_is_named(make_world):
@@ -239,22 +268,23 @@ def test_missing_camera_info_is_named(make_world):
 
 def test_a_bag_that_starts_over_keeps_the_objects(make_world):
     world = make_world().seen()
-    world.frame()
-    assert bench.eventually(lambda: len(world.engine.frames) == 2)
+    world.see(2)
     world.now = bench.EPOCH - 10_000 * MS
-    world.frame()
-    assert bench.eventually(lambda: len(world.engine.frames) == 3)
+    world.see(2)
     assert world.engine.rewinds == 1
     assert world.person.call(Ground, "ground", query="the chair").success
 
 
 def test_a_pose_gap_is_named(make_world):
     world = make_world().seen()
+    known = len(world.engine.frames)
     at = world.now + 500 * MS
     world.person.frame(at, pose=world.person.pose(at + 400 * MS, 5.0))
-    assert bench.eventually(world.problem)
-    assert "max_pose_gap_s" in world.problem()
+    assert bench.eventually(lambda: "max_pose_gap_s" in world.problem())
     assert world.problem().startswith("/pose: ")
+    assert len(world.engine.frames) == known
+    world.now = at + 400 * MS
+    world.see()
 
 
 def test_one_question_at_a_time_and_busy_beyond_the_queue(make_world):
@@ -282,9 +312,7 @@ def test_questions_never_stop_the_frames(make_world):
     world = make_world(engine=FakeEngine(gate=False)).seen()
     pending = world.person.call_async(Ground, "ground", query="the chair")
     assert bench.eventually(lambda: world.node._questions.runner.open)
-    for _ in range(5):
-        world.frame()
-    assert bench.eventually(lambda: len(world.engine.frames) == 6)
+    world.see(5)
     assert not pending.future.done()
     world.engine.gate.set()
     assert pending.wait().success
@@ -394,7 +422,7 @@ def test_weights_that_cannot_be_loaded_leave_a_node_that_says_so(make_world):
         return FakeEngine()
 
     world = make_world(build=build)
-    assert bench.eventually(lambda: not ways)
+    assert bench.eventually(lambda: world.node._failure)
     reply = world.person.call(Ground, "ground", query="the chair")
     assert "model.safetensors is truncated" in reply.message
     assert world.state() == "unconfigured"

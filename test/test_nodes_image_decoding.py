@@ -16,6 +16,7 @@ from spatial3d_ros.errors import FrameError
 from spatial3d_ros.nodes import image_decoding as decoding
 
 TOPIC = "/camera/image"
+unhurried = settings(deadline=None)  # a busy machine is no failure
 SIZES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
 
@@ -25,6 +26,7 @@ def colors(channels):
 
 
 @given(colors(3), st.integers(0, 5))
+@unhurried
 def test_rgb8_is_the_image_and_shares_its_memory(array, padding):
     message = messages.image(array, "rgb8", padding=padding)
     decoded = decoding.decode_color(message, TOPIC)
@@ -33,6 +35,7 @@ def test_rgb8_is_the_image_and_shares_its_memory(array, padding):
 
 
 @given(colors(4), st.integers(0, 5), st.sampled_from(["bgr8", "rgba8", "bgra8"]))
+@unhurried
 def test_other_channel_orders_come_out_as_rgb(rgba, padding, encoding):
     order = ["rgba".index(letter) for letter in encoding.removesuffix("8")]
     decoded = decoding.decode_color(
@@ -43,6 +46,7 @@ def test_other_channel_orders_come_out_as_rgb(rgba, padding, encoding):
 
 
 @given(colors(1), st.integers(0, 5))
+@unhurried
 def test_mono8_becomes_grey(array, padding):
     decoded = decoding.decode_color(messages.image(array, "mono8", padding=padding), TOPIC)
     np.testing.assert_array_equal(decoded, np.repeat(array[..., None], 3, axis=2))
@@ -54,6 +58,7 @@ def test_mono8_becomes_grey(array, padding):
     st.booleans(),
     st.sampled_from(["16UC1", "mono16"]),
 )
+@unhurried
 def test_integer_depth_is_millimetres(array, padding, big_endian, encoding):
     message = messages.image(array, encoding, padding=padding, big_endian=big_endian)
     decoded = decoding.decode_depth(message, TOPIC)
@@ -62,6 +67,7 @@ def test_integer_depth_is_millimetres(array, padding, big_endian, encoding):
 
 
 @given(npst.arrays(np.float32, SIZES), st.integers(0, 5), st.booleans())
+@unhurried
 def test_float_depth_is_metres_bit_by_bit(array, padding, big_endian):
     message = messages.image(array, "32FC1", padding=padding, big_endian=big_endian)
     decoded = decoding.decode_depth(message, TOPIC)
@@ -80,7 +86,7 @@ def test_png_color_is_exact_and_jpeg_is_close():
 
 
 @given(npst.arrays(np.uint16, SIZES), st.booleans())
-@settings(deadline=None)
+@unhurried
 def test_compressed_depth_of_millimetres_with_and_without_header(array, with_header):
     if with_header:
         message = messages.compressed_depth(array)
@@ -172,7 +178,7 @@ PNG = messages.compressed_depth(np.arange(48 * 64, dtype=np.uint16).reshape(48, 
 
 
 @given(st.binary(max_size=64), st.integers(0, 700), st.integers(0, 700))
-@settings(deadline=None)
+@unhurried
 def test_damaged_files_give_an_image_or_a_named_error(noise, at, length):
     for data, decode, name in (
         (JPEG, decoding.decode_compressed_color, "jpeg"),
@@ -194,6 +200,7 @@ def test_damaged_files_give_an_image_or_a_named_error(noise, at, length):
     st.integers(0, 2**32 - 1),
     st.binary(max_size=200),
 )
+@unhurried
 def test_random_headers_give_an_image_or_a_named_error(encoding, width, height, step, data):
     message = messages.image(np.zeros((1, 1), np.uint8), encoding)
     vars(message).update(width=width, height=height, step=step, data=data)

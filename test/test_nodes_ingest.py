@@ -8,7 +8,8 @@ import messages
 import numpy as np
 import pytest
 
-from spatial3d_ros.nodes.ingest import CandidateGate, Ingest, Topics
+from spatial3d_ros.nodes.frame_builder import FrameBuilder, Topics
+from spatial3d_ros.nodes.ingest import CandidateGate, Ingest
 from spatial3d_ros.nodes.pose_source import PoseReader, PoseTrack
 from spatial3d_ros.nodes.synchronizer import SECOND, Synchronizer
 
@@ -22,11 +23,11 @@ DEPTH = np.full((6, 8), 1500, dtype=np.uint16)
 class Robot:
     """An ingest, and a robot that drives along x at 0.3 m/s past it."""
 
-    def __init__(self, *, source="pose", keyframe=True, info=None, **options):
+    def __init__(self, *, source="pose", keyframe=True, info=None, run=None, **images):
         self.frames, self.problems, self.rewinds = [], [], 0
         self.keyframe = keyframe
         self.ingest = Ingest(
-            TOPICS,
+            FrameBuilder(TOPICS, **images),
             Synchronizer(),
             PoseTrack(TOPICS.pose),
             PoseReader(TOPICS.pose, source),
@@ -34,7 +35,7 @@ class Robot:
             self.add_frame,
             on_problem=lambda topic, text: self.problems.append(f"{topic}: {text}"),
             on_rewind=self.rewound,
-            **options,
+            run=run or (lambda work: work()),
         )
         if info is not False:
             self.ingest.take_camera_info(info or messages.camera_info())
@@ -80,7 +81,7 @@ def test_only_pairs_that_moved_are_decoded_and_the_rest_counts_as_skipped():
     robot = Robot()
     robot.drive(0, 3300)
     assert 6 <= len(robot.frames) <= 7  # 1 m at one keyframe per 0.15 m
-    assert robot.ingest.counts["skipped"] + robot.ingest.counts["decoded"] == 100
+    assert robot.ingest.counts["skipped"] + robot.ingest.counts["looked at"] == 100
     assert not robot.problems
 
 
@@ -191,7 +192,7 @@ def test_bad_input_is_named_and_the_next_good_one_is_taken(images, info, problem
     (told,) = robot.problems
     assert re.search(problem, told)
     robot.ingest.take_camera_info(messages.camera_info())
-    robot.drive(33, 60)
+    robot.drive(133, 160)
     assert len(robot.frames) == 1
 
 
@@ -237,3 +238,28 @@ def test_images_just_before_the_first_pose_are_no_problem_but_much_older_ones_ar
     late.images(0)
     late.pose(1500)
     assert "older than the first pose" in late.problems[0]
+
+
+def test_while_one_pair_is_looked_at_the_others_are_skipped_and_a_rewind_waits_its_turn():
+    queue = []
+    robot = Robot(run=queue.append)
+    robot.drive(0, 3000)
+    assert (len(queue), robot.frames) == (1, [])
+    robot.drive(0, 30)
+    assert (len(queue), robot.rewinds) == (2, 0)
+    for work in queue:
+        work()
+    assert (len(robot.frames), robot.rewinds) == (1, 1)
+    robot.drive(66, 100)
+    queue[-1]()
+    assert len(robot.frames) == 2, "the view of the old loop must not hold the new one back"
+
+
+def test_an_unexpected_error_does_not_stop_the_stream():
+    robot = Robot()
+    robot.ingest._add_frame = lambda frame: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        robot.drive(0, 30)
+    robot.ingest._add_frame = robot.add_frame
+    robot.drive(133, 160)
+    assert len(robot.frames) == 1

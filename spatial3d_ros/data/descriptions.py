@@ -121,6 +121,17 @@ class Meanings:
         pair = bits(yes)
         return (pair[0], pair[1]) if yes == maybe and len(pair) == 2 else (-1, -1)
 
+    def roles(self, description: Description) -> tuple[int, int]:
+        """Masks of the objects that the noun alone could mean, and of those that the rest leans on.
+
+        In "the red chair next to the table": the red chairs, and the table.
+        """
+        anchors = 0
+        for link in description.links:
+            for anchor in link.anchors:
+                anchors |= self.masks(anchor)[0] | self.roles(anchor)[1]
+        return self.base(description.category, description.color)[1], anchors
+
     def read_otherwise(self, description: Description) -> int:
         """The objects meant if the second of two nested relations belonged to the target.
 

@@ -134,7 +134,7 @@ def _write(
             " ".join(filter(None, (f"{o['id']}", o["color"], o["label"]))),
             COLORS.get(o["color"], UNKNOWN),
         )
-        for o in scene["objects"]
+        for o in sorted(scene["objects"], key=lambda o: -o["score"])
     ]
     truth = [item.box for item in room.seen()] if room else []
     album = Album(_some_frames(bag), objects, truth)

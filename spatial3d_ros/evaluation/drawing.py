@@ -30,13 +30,17 @@ EDGES = [(a, b) for a in range(8) for b in range(a) if bin(a ^ b).count("1") == 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A box as it is drawn: outline, dashed for truth, a label, a fill colour (RGB 0-255)."""
+    """A box as it is drawn: outline, dashed for truth, a label, a fill colour (RGB 0-255).
+
+    Strong ones lie on top and are labelled first.
+    """
 
     box: Box3D
     color: str = OTHER
     label: str = ""
     dashed: bool = False
     width: float = 1.2
+    strong: bool = False
     fill: tuple[float, float, float] | None = None
 
 
@@ -108,8 +112,7 @@ def draw_floor(axes: Axes, plan: FloorPlan) -> None:
 
 def draw_footprints(axes: Axes, items: Sequence[Drawn]) -> None:
     """Boxes from above, small ones over large ones."""
-    for item in sorted(items, key=lambda d: (d.color != OTHER, -d.box.volume)):
-        emphasis = item.color != OTHER
+    for item in sorted(items, key=lambda d: (d.strong, -d.box.volume)):
         fill = (0, 0, 0, 0)
         if item.fill is not None:
             fill = (*(np.clip(item.fill, 0, 255) / 255), 0.65)
@@ -122,8 +125,8 @@ def draw_footprints(axes: Axes, items: Sequence[Drawn]) -> None:
                 linewidth=item.width,
                 linestyle=(0, (4, 2.5)) if item.dashed else "-",
                 joinstyle="round",
-                zorder=4 if emphasis else 3,
-                path_effects=HALO if emphasis else None,
+                zorder=4 if item.strong else 3,
+                path_effects=HALO if item.strong else None,
             )
         )
 
@@ -131,13 +134,13 @@ def draw_footprints(axes: Axes, items: Sequence[Drawn]) -> None:
 def place_labels(axes: Axes, items: Sequence[Drawn], fontsize: float = 7.5) -> None:
     """Names beside their boxes such that no two overlap; one that had to move gets a thin line.
 
-    Emphasised boxes choose first, then large ones.
+    Strong boxes choose first, then large ones.
     """
     axes.apply_aspect()  # otherwise only drawing settles where the axes are
     renderer = axes.figure.canvas.get_renderer()
     taken: list[Bbox] = []
     frame = axes.get_window_extent(renderer)
-    for item in sorted(items, key=lambda d: (d.color == OTHER, -d.box.volume)):
+    for item in sorted(items, key=lambda d: (not d.strong, -d.box.volume)):
         if not item.label:
             continue
         corners = axes.transData.transform(footprint(item.box))
@@ -149,9 +152,9 @@ def place_labels(axes: Axes, items: Sequence[Drawn], fontsize: float = 7.5) -> N
             textcoords="offset pixels",
             ha="center",
             va="center",
-            fontsize=fontsize + (1 if item.color != OTHER else 0),
-            fontweight="bold" if item.color != OTHER else "normal",
-            color=TRUTH if item.color == OTHER else item.color,
+            fontsize=fontsize + item.strong,
+            fontweight="bold" if item.strong else "normal",
+            color=item.color if item.strong else TRUTH,
             path_effects=HALO,
             zorder=6,
         )
@@ -182,61 +185,78 @@ def _label_offsets(reach: np.ndarray, half: np.ndarray) -> list[np.ndarray]:
     return [np.zeros(2), *np.concatenate(rings)]
 
 
-def best_view(frames: Sequence[Frame], boxes: Sequence[Box3D]) -> int:
-    """Index of the frame that shows the boxes best: much measured inside them, little cut off."""
-    return int(np.argmax([np.prod([visibility(f, box) + 1e-3 for box in boxes]) for f in frames]))
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """A frame with about 80 x 60 of its measured points, (n, 3) world metres."""
+
+    frame: Frame
+    points: np.ndarray
+
+    @classmethod
+    def of(cls, frame: Frame) -> Shot:
+        """Take the points from a frame."""
+        points = frame.points_world(max(1, frame.depth.shape[1] // 80)).reshape(-1, 3)
+        return cls(frame, points[np.isfinite(points[:, 2])])
+
+    def shows(self, box: Box3D) -> float:
+        """Share of the image that is inside a box; less where the box is cut off."""
+        frame, camera = self.frame, self.frame.camera
+        uv, _ = project(transform(invert(frame.world_T_camera), box.corners()), camera)
+        with np.errstate(invalid="ignore"):
+            inside = ((uv >= 0) & (uv < (camera.width, camera.height))).all(1).mean()
+        return float(np.count_nonzero(box.contains(self.points, 0.03)) / 4800 * (inside + 0.02))
 
 
-def visibility(frame: Frame, box: Box3D) -> float:
-    """How well a frame shows a box: share of the image inside it, less where it is cut off."""
-    points = coarse_points(frame)
-    uv, _ = project(transform(invert(frame.world_T_camera), box.corners()), frame.camera)
-    with np.errstate(invalid="ignore"):
-        shown = ((uv >= 0) & (uv < (frame.camera.width, frame.camera.height))).all(1).mean()
-    return float(np.count_nonzero(box.contains(points, 0.03)) / 4800 * (shown + 0.02))
+def best_shot(shots: Sequence[Shot], boxes: Sequence[Box3D]) -> Shot:
+    """The one that shows all of the boxes best."""
+    return max(shots, key=lambda shot: np.prod([shot.shows(box) + 1e-3 for box in boxes]))
 
 
-def coarse_points(frame: Frame) -> np.ndarray:
-    """About 80 x 60 of the measured points, (n, 3) world metres."""
-    points = frame.points_world(max(1, frame.depth.shape[1] // 80)).reshape(-1, 3)
-    return points[np.isfinite(points[:, 2])]
-
-
-def draw_view(axes: Axes, frame: Frame, items: Sequence[Drawn]) -> None:
+def draw_view(axes: Axes, frame: Frame, items: Sequence[Drawn], *, fontsize: float = 9.5) -> None:
     """A camera image with boxes in it; edges behind what was measured are faint."""
     height, width = frame.depth.shape
     axes.imshow(frame.rgb, interpolation="bilinear")
     axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     axes.set_axis_off()
+    axes.apply_aspect()
+    renderer = axes.figure.canvas.get_renderer()
+    taken: list[Bbox] = []
     for item in items:
         shown, hidden = _edges(frame, item.box)
-        style = "--" if item.dashed else "-"
         for segments, alpha, share in ((hidden, 0.4, 0.5), (shown, 1.0, 1.0)):
             lines = LineCollection(
                 segments,
                 colors=item.color,
                 linewidths=share * item.width,
                 alpha=alpha,
-                linestyles=style,
+                linestyles="--" if item.dashed else "-",
                 capstyle="round",
                 path_effects=HALO if alpha == 1.0 else None,
             )
             axes.add_collection(lines)
         points = np.concatenate([*shown, np.empty((0, 2))])
         points = points[((points >= 0) & (points < (width, height))).all(1)]
-        if item.label and len(points):
-            top = points[points[:, 1].argmin()]
-            axes.annotate(
-                item.label,
-                (float(np.clip(top[0], 0.12 * width, 0.88 * width)), max(top[1], 0.04 * height)),
-                xytext=(0, 5),
-                textcoords="offset points",
-                ha="center",
-                fontsize=9.5,
-                fontweight="bold",
-                color="white",
-                bbox={"boxstyle": "round,pad=0.25", "color": item.color, "linewidth": 0},
-            )
+        if not item.label or not len(points):
+            continue
+        left, top = points[points[:, 1].argmin()]
+        text = axes.text(
+            np.clip(left, 0.1 * width, 0.9 * width),
+            top,
+            item.label,
+            ha="center",
+            va="bottom",
+            fontsize=fontsize,
+            fontweight="bold",
+            color="white",
+            bbox={"boxstyle": "round,pad=0.25", "color": item.color, "linewidth": 0},
+        )
+        # From the top edge of the box down to the first place in the image that is free.
+        for y in np.arange(max(top - 4, 0.075 * height), height, 0.02 * height):
+            text.set_y(y)
+            place = text.get_window_extent(renderer).padded(3)
+            if not any(place.overlaps(other) for other in taken):
+                break
+        taken.append(place)
 
 
 def _edges(frame: Frame, box: Box3D) -> tuple[list[np.ndarray], list[np.ndarray]]:

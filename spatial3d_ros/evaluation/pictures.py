@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -25,13 +26,13 @@ from spatial3d_ros.evaluation.drawing import (
     WRONG,
     Drawn,
     FloorPlan,
-    best_view,
+    Shot,
+    best_shot,
     draw_floor,
     draw_footprints,
     draw_view,
     floor_plan,
     place_labels,
-    visibility,
 )
 from spatial3d_ros.evaluation.report import Row
 from spatial3d_ros.geometry.box import Box3D
@@ -39,14 +40,19 @@ from spatial3d_ros.scene.frame import Frame
 
 DPI = 120
 MAX_FRAMES = 48
+PALETTE = (
+    "#0072b2", "#d55e00", "#009e73", "#cc3d8f", "#7a4fbf", "#b8860b", "#00a0c6", "#c62828",
+    "#5d7a00", "#3949ab", "#ad6a3b", "#00796b",
+)  # fmt: skip
 IN_SIGHT = 0.002
+RIVAL_RATIO = 8.0  # a box with more times the volume may well hold the smaller thing
 
 
 class Album:
     """Draws the pictures of one recording.
 
-    `objects` are the boxes of the object map with their names and mean colours (0-255);
-    `truth` the true boxes, where they are known.
+    `objects` are the boxes of the object map, surest first, with their names and mean colours
+    (0-255); `truth` the true boxes, where they are known.
     """
 
     def __init__(
@@ -56,14 +62,19 @@ class Album:
         truth: Sequence[Box3D] = (),
     ) -> None:
         step = max(1, len(frames) // MAX_FRAMES)
-        self.frames = list(frames[::step])
-        self.plan: FloorPlan = floor_plan(self.frames)
-        self.objects = [Drawn(box, OTHER, name, fill=rgb) for box, name, rgb in objects]
+        chosen = list(frames[::step])
+        self.shots = [Shot.of(frame) for frame in chosen]
+        self.plan: FloorPlan = floor_plan(chosen)
+        named = distinct([Drawn(box, OTHER, name, fill=rgb) for box, name, rgb in objects])
+        self.objects = [
+            replace(item, color=PALETTE[k % len(PALETTE)], width=1.8)
+            for k, item in enumerate(named)
+        ]
         self.truth = [Drawn(box, TRUTH, dashed=True, width=0.9) for box in truth]
 
     def overview(self, path: Path, title: str = "Object map") -> Path:
         """The map from above with every object named, beside camera views with all boxes."""
-        height, width = self.frames[0].depth.shape
+        height, width = self.shots[0].frame.depth.shape
         beside = 2 * width / height * 6.4 / 3  # three rows of two views
         figure = _figure(13.0, 6.4)
         left, views = figure.subfigures(1, 2, width_ratios=(13.0 - beside, beside))
@@ -71,10 +82,10 @@ class Album:
         draw_floor(axes, self.plan)
         draw_footprints(axes, [*self.truth, *self.objects])
         place_labels(axes, self.objects)
-        _title(axes, title, f"{len(self.objects)} objects, numbered as in the scene")
+        _title(axes, title, f"{len(self.objects)} objects, in the colours of the views beside")
         _legend(axes, truth=bool(self.truth))
-        for axes, frame in self._grid(views, 3, 2):
-            draw_view(axes, frame, [Drawn(o.box, ANSWER, width=1.4) for o in self._in_sight(frame)])
+        for axes, shot in self._grid(views, 3, 2):
+            draw_view(axes, shot.frame, self._in_sight(shot), fontsize=6.5)
         return _save(figure, path)
 
     def question(self, path: Path, row: Row) -> Path:
@@ -82,10 +93,12 @@ class Album:
         color = WRONG if row.right is False else ANSWER
         names = ("answer",) if len(row.boxes) < 2 else ("from", "to")
         answers = [
-            Drawn(box, color if k == 0 or row.right is False else SECOND, names[k], width=2.6)
+            Drawn(
+                box, color if k == 0 or row.right is False else SECOND, names[k], False, 2.6, True
+            )
             for k, box in enumerate(row.boxes[:2])
         ]
-        truths = [Drawn(box, TRUTH, dashed=True, width=1.8) for box in row.truth_boxes]
+        truths = [Drawn(box, TRUTH, "", True, 1.8, True) for box in row.truth_boxes]
         figure = _figure(13.0, 5.3)
         left, right = figure.subfigures(1, 2, width_ratios=(1, 1.22))
         axes = left.add_axes((0.1, 0.1, 0.87, 0.84))
@@ -97,30 +110,29 @@ class Album:
         _legend(axes, truth=bool(truths), answer=color if answers else None)
         shown = [item.box for item in answers] or list(row.truth_boxes)
         if not shown:  # nothing fits: show where the camera looked
-            for axes, frame in self._grid(right, 2, 2):
-                draw_view(axes, frame, [])
+            for axes, shot in self._grid(right, 2, 2):
+                draw_view(axes, shot.frame, [])
             return _save(figure, path)
-        frames = self._views_of(shown)
-        grid = right.subplots(1, len(frames), gridspec_kw=_TIGHT, squeeze=False).flat
-        for axes, frame in zip(grid, frames, strict=True):
-            draw_view(axes, frame, [*truths, *answers])
+        shots = self._shots_of(shown)
+        grid = right.subplots(1, len(shots), gridspec_kw=_TIGHT, squeeze=False).flat
+        for axes, shot in zip(grid, shots, strict=True):
+            draw_view(axes, shot.frame, [*truths, *answers])
         return _save(figure, path)
 
-    def _views_of(self, boxes: Sequence[Box3D]) -> list[Frame]:
-        """One frame that shows all boxes, or the best frame of each when none does."""
-        together = self.frames[best_view(self.frames, boxes)]
-        if all(visibility(together, box) > IN_SIGHT for box in boxes):
+    def _shots_of(self, boxes: Sequence[Box3D]) -> list[Shot]:
+        """One that shows all boxes, or the best of each when none does."""
+        together = best_shot(self.shots, boxes)
+        if all(together.shows(box) > IN_SIGHT for box in boxes):
             return [together]
-        return [self.frames[best_view(self.frames, [box])] for box in boxes]
+        return [best_shot(self.shots, [box]) for box in boxes]
 
-    def _grid(self, figure: SubFigure, rows: int, columns: int) -> Iterator[tuple[Axes, Frame]]:
-        """Axes in rows, each with a frame: far apart in time, showing many objects."""
-        parts = np.array_split(np.arange(len(self.frames)), rows * columns)
-        for axes, part in zip(
-            figure.subplots(rows, columns, gridspec_kw=_TIGHT).flat, parts, strict=True
-        ):
-            choices = [self.frames[k] for k in part] or self.frames[:1]
-            yield axes, max(choices, key=lambda f: len(self._in_sight(f)))
+    def _grid(self, figure: SubFigure, rows: int, columns: int) -> Iterator[tuple[Axes, Shot]]:
+        """Axes in rows, each with a shot: far apart in time, showing many objects."""
+        parts = np.array_split(np.arange(len(self.shots)), rows * columns)
+        grid = figure.subplots(rows, columns, gridspec_kw=_TIGHT).flat
+        for axes, part in zip(grid, parts, strict=True):
+            choices = [self.shots[k] for k in part] or self.shots[:1]
+            yield axes, max(choices, key=lambda shot: len(self._in_sight(shot)))
 
     def _connect(self, axes: Axes, row: Row) -> None:
         if row.metres is None or len(row.boxes) < 2:
@@ -135,8 +147,34 @@ class Album:
             ha="center", va="center", zorder=7, path_effects=HALO,
         )  # fmt: skip
 
-    def _in_sight(self, frame: Frame) -> list[Drawn]:
-        return [o for o in self.objects if visibility(frame, o.box) > IN_SIGHT]
+    def _in_sight(self, shot: Shot) -> list[Drawn]:
+        eye = shot.frame.world_T_camera[:3, 3]
+        return [
+            item
+            for item in self.objects
+            if shot.shows(item.box) > IN_SIGHT and not item.box.contains(eye[None], 0.1)[0]
+        ]
+
+
+def distinct(items: Sequence[Drawn]) -> list[Drawn]:
+    """The items, surest first, without those that are a part of one before them or much like it.
+
+    The object map keeps rival boxes for one thing and lets the question decide; a picture of all of
+    them shows nothing. Small things in or on large ones stay.
+    """
+    kept: list[Drawn] = []
+    for item in items:
+        low, high = item.box.bounds()
+        for other in kept:
+            other_low, other_high = other.box.bounds()
+            shared = np.clip(np.minimum(high, other_high) - np.maximum(low, other_low), 0, None)
+            volumes = sorted((item.box.volume, other.box.volume))
+            rivals = shared.prod() > 0.5 * volumes[0] and volumes[1] < RIVAL_RATIO * volumes[0]
+            if rivals:
+                break
+        else:
+            kept.append(item)
+    return kept
 
 
 _TIGHT = {"wspace": 0.03, "hspace": 0.04, "left": 0.01, "right": 0.99, "bottom": 0.03, "top": 0.97}

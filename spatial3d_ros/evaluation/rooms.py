@@ -26,6 +26,7 @@ from spatial3d_ros.scene.proposals import Proposal
 
 SECONDS, RATE_HZ = 12.0, 5.0
 SEEN_VIEWS = 2
+REFRESH_EVERY = 8  # keyframes
 
 
 @dataclass
@@ -150,7 +151,13 @@ def _ask_engine(
 ) -> Asked:
     """Replies, boxes of the object map (M, 6), and the ids of the objects seen by its views."""
     engine.clear()
-    kept = [k for k, frame in enumerate(read_bag(recorded.bag)) if engine.add_frame(frame).keyframe]
+    kept = []
+    for k, frame in enumerate(read_bag(recorded.bag)):
+        if engine.add_frame(frame).keyframe:
+            kept.append(k)
+            # The node does so all the time: the object map holds more than the views of the end.
+            if not true_boxes and len(kept) % REFRESH_EVERY == 0:
+                engine.refresh()
     seen = recorded.seen_in(kept, SEEN_VIEWS)
     objects = recorded.room.objects
     proposals = None

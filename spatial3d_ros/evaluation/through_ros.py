@@ -10,7 +10,7 @@ from typing import Any
 from spatial3d_ros.data.bags import Bag, Topics, bag_topics, find_topics
 from spatial3d_ros.evaluation.processes import NodeGroup
 
-START_S = 90.0  # for the nodes to come up on a busy machine
+START_S = 120.0  # for the nodes to come up on a busy machine
 
 Say = Callable[[str], None]
 

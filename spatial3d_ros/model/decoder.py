@@ -36,6 +36,7 @@ class Decoder(nn.Module):
                 num_key_value_heads=config.kv_heads,
                 max_position_embeddings=config.max_positions,
                 rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
+                initializer_range=config.width**-0.5,
                 attn_implementation="sdpa",
             )
         )

@@ -75,10 +75,14 @@ class Words:
 
 @dataclass(frozen=True)
 class Reading:
-    """scores (Q, N + 1) of the objects and of "nothing" last; states (Q, L, D) of the words."""
+    """scores (Q, N + 1) of the objects and of "nothing" last; states (Q, L, D) of the words; roles
+    (Q, N, 2) logits of what each object is in the question: meant by its noun, leant on by the
+    rest.
+    """
 
     scores: Tensor
     states: Tensor
+    roles: Tensor
 
 
 class SpatialModel(nn.Module):
@@ -103,6 +107,7 @@ class SpatialModel(nn.Module):
         self.decoder = Decoder(config.text)
         self.bias = AttentionBias(edge, config.text.heads) if config.objects.decoder_bias else None
         self.readout = ObjectRelations(config, config.head.relation_layers)
+        self.roles = nn.Linear(width, 2)
         self.head = GroundingHead(width, config.head)
         self.name_class = Namer(width)
         self.name_color = Namer(width)
@@ -202,11 +207,12 @@ class SpatialModel(nn.Module):
         states, _ = self.decoder(embeddings, keep, position_ids, prefix, bias)
         heard = states[:, span:]
         query = heard[torch.arange(len(heard), device=heard.device), words.ground]
+        objects = states[:, places - 1 : span : places]
         if self.config.head.object_source == "hidden":
-            candidates = self.readout(states[:, places - 1 : span : places], edges, valid)
+            candidates = self.readout(objects, edges, valid)
         else:
             candidates = scene.visual[which]
-        return Reading(self.head(query, candidates, valid), heard)
+        return Reading(self.head(query, candidates, valid), heard, self.roles(objects))
 
     def _object_places(self, objects: Tensor, opening: Opening) -> Tensor:
         """Object vectors (Q, N, D) with the identifiers of their slots -> places in the sequence

@@ -72,6 +72,7 @@ class ObjectTokens(nn.Module):
         nn.init.eye_(self.label.weight)
         self.missing = nn.Parameter(torch.randn(3, width) * 0.02)
         self.norm = nn.LayerNorm(width)
+        nn.init.constant_(self.norm.weight, 0.2)  # objects start as long as words, or hear nothing
 
     def forward(
         self, batch: SceneBatch, features: Tensor | None, embed: nn.Embedding

@@ -182,7 +182,7 @@ def main() -> None:
     parser.add_argument("--pause", type=float, default=0.2, help="seconds between questions")
     parser.add_argument("--linger", type=float, default=0.0, help="seconds after the questions")
     parser.add_argument("--repeat", type=int, default=1, help="ask the whole list this often")
-    parser.add_argument("--timeout", type=float, default=60.0, help="seconds to wait for the node")
+    parser.add_argument("--timeout", type=float, default=120.0, help="seconds to wait for the node")
     options = parser.parse_args(rclpy.utilities.remove_ros_args(sys.argv)[1:])
     rclpy.init(args=sys.argv)
     asker = Asker(options.node)

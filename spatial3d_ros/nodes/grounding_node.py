@@ -66,7 +66,7 @@ class GroundingNode(LifecycleNode):
         self._engine: Spatial3D | None = None
         self._sensors: SensorInput | None = None
         self._refresher: RefreshWorker | None = None
-        self._failure = self._under_way = ""
+        self._failure = self._under_way = self._refresh_problem = ""
         self._publishing = threading.Lock()
         self._guard_transitions()
         self._objects = self.create_lifecycle_publisher(
@@ -122,6 +122,7 @@ class GroundingNode(LifecycleNode):
     def _load(self) -> None:
         if self._table.problems:
             raise ConfigError("; ".join(self._table.problems.values()))
+        self.get_logger().info(f"configuring with {self._table.values}")
         self._engine = self._build(self._table.values)
         self._table.locked = True
 
@@ -133,7 +134,7 @@ class GroundingNode(LifecycleNode):
         self._refresher = RefreshWorker(
             partial(self._refresh, engine),
             lambda: self._table.values.refresh_period_s,
-            lambda error: self.get_logger().error(f"object map: {error}"),
+            self._report_refresh,
         )
         self._refresher.notify()
 
@@ -199,7 +200,7 @@ class GroundingNode(LifecycleNode):
 
     def _sensor_hint(self) -> str:
         sensors = self._sensors
-        return sensors.why_nothing_seen() if sensors is not None else ""
+        return self._refresh_problem or (sensors.why_nothing_seen() if sensors else "")
 
     def _add_frame(self, engine: Spatial3D, frame: Frame) -> bool:
         added = engine.add_frame(frame)
@@ -209,12 +210,22 @@ class GroundingNode(LifecycleNode):
 
     def _refresh(self, engine: Spatial3D) -> None:
         engine.refresh()
-        self._publish_objects()
+        self._refresh_problem = ""
+        self._publish_objects(engine)
 
-    def _publish_objects(self) -> None:
+    def _report_refresh(self, error: Exception) -> None:
+        """The object map stays as it was; say so once, and to whoever asks."""
+        problem = f"the object map could not be updated: {type(error).__name__}: {error}"
+        if problem != self._refresh_problem:
+            trace = "".join(traceback.format_exception(error))
+            known = isinstance(error, Spatial3DError)
+            self.get_logger().error(problem if known else f"{problem}\n{trace}")
+        self._refresh_problem = problem
+
+    def _publish_objects(self, engine: Spatial3D) -> None:
         with self._publishing:  # what is read first is published first
             try:
-                message = conversions.scene_objects(self._active_engine().scene())
+                message = conversions.scene_objects(engine.scene())
             except NoSceneError:
                 message = msg.SceneObjects()
             self._objects.publish(message)
@@ -242,7 +253,12 @@ class GroundingNode(LifecycleNode):
                 " ".join(complaints) or "all topics arrive and match",
                 sensors.facts(),
             ),
-            diagnostics.status(f"{name}: memory", diagnostics.OK, "", engine.stats()),
+            diagnostics.status(
+                f"{name}: memory",
+                diagnostics.ERROR if self._refresh_problem else diagnostics.OK,
+                self._refresh_problem,
+                engine.stats(),
+            ),
             diagnostics.status(
                 f"{name}: questions",
                 diagnostics.OK,

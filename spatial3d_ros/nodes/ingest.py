@@ -6,43 +6,24 @@ tells so. ROS is not needed here: the node passes messages in, tests pass anythi
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from spatial3d_ros.errors import FrameError
-from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.geometry.pose import motion
-from spatial3d_ros.nodes import image_decoding
+from spatial3d_ros.nodes.frame_builder import FrameBuilder
 from spatial3d_ros.nodes.pose_source import PoseReader, PoseTrack
 from spatial3d_ros.nodes.synchronizer import SECOND, Pair, Synchronizer
 from spatial3d_ros.scene.frame import Frame
 
-Decoder = Callable[[Any, str], np.ndarray]
-COLOR_DECODERS: dict[str, Decoder] = {
-    "raw": image_decoding.decode_color,
-    "compressed": image_decoding.decode_compressed_color,
-}
-DEPTH_DECODERS: dict[str, Decoder] = {
-    "raw": image_decoding.decode_depth,
-    "compressedDepth": image_decoding.decode_compressed_depth,
-}
 MAX_PENDING = 32  # matched pairs that wait for a pose: a second of a 30 Hz camera
-MIN_VALID = 0.01  # a depth image with less is a covered or broken sensor
-
-
-@dataclass(frozen=True)
-class Topics:
-    """Resolved names, for messages to people."""
-
-    color: str
-    depth: str
-    camera_info: str
-    pose: str
 
 
 @dataclass(frozen=True)
@@ -69,15 +50,18 @@ class CandidateGate:
 class Ingest:
     """Takes messages of the four topics in any order and hands frames to `add_frame`.
 
-    Thread-safe; a call takes microseconds unless a pair is chosen, and then as long as decoding and
-    `add_frame` take. Nothing is raised for bad data: `on_problem(topic, text)` is called instead,
-    and the message is counted in `counts` by reason. `on_rewind()` is called when the clock of the
-    images goes back, before the first frame of the new time.
+    A call takes microseconds: decoding and `add_frame` go to `run`, which calls what it is given
+    one after the other (on a thread, or at once). At most one pair is under way there; while it is,
+    others are skipped, and the next to come is newer and as good.
+
+    Thread-safe. Nothing is raised for bad data: `on_problem(topic, text)` is called instead, and
+    the message is counted in `counts` by reason. `on_rewind()` is called through `run` when the
+    clock of the images goes back, before the first frame of the new time.
     """
 
     def __init__(
         self,
-        topics: Topics,
+        builder: FrameBuilder,
         sync: Synchronizer,
         poses: PoseTrack,
         reader: PoseReader,
@@ -86,27 +70,25 @@ class Ingest:
         *,
         on_problem: Callable[[str, str], None],
         on_rewind: Callable[[], None],
-        color_transport: str = "raw",
-        depth_transport: str = "raw",
-        rectified: bool = False,
+        run: Callable[[Callable[[], None]], object] = lambda work: work(),
         max_pose_wait_s: float = 1.0,
     ) -> None:
-        self.topics = topics
+        self.topics = builder.topics
         self.sync = sync
         self.poses = poses
         self.counts: Counter[str] = Counter()
+        self._builder = builder
         self._reader = reader
         self._gate = gate
         self._add_frame = add_frame
         self._on_problem = on_problem
         self._on_rewind = on_rewind
-        self._decode_color = COLOR_DECODERS[color_transport]
-        self._decode_depth = DEPTH_DECODERS[depth_transport]
-        self._rectified = rectified
+        self._run = run
         self._max_wait = round(max_pose_wait_s * SECOND)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._pending: deque[Pair] = deque()
         self._info: Any = None
+        self._looking = False
         self._restart()
 
     def take_color(self, message: Any) -> None:
@@ -156,7 +138,7 @@ class Ingest:
         if self.sync.rewinds != rewinds:
             self._restart()
             self.poses.forget_after(stamp)
-            self._on_rewind()
+            self._run(self._on_rewind)
         self._pending.extend(pairs)
         self._flush()
 
@@ -164,7 +146,7 @@ class Ingest:
         """Forget what belongs to a clock that is no more; the calibration stays."""
         self._pending.clear()
         self._keyframe_pose: np.ndarray | None = None
-        self._decoded_at = 0
+        self._looked_at = 0
 
     def _flush(self) -> None:
         """Deal with every waiting pair whose pose is known by now, oldest first."""
@@ -192,78 +174,34 @@ class Ingest:
         return oldest is not None and 0 < oldest - stamp_ns <= self._max_wait
 
     def _consider(self, pair: Pair, world_T_camera: np.ndarray) -> None:
+        moved = (math.inf, math.inf)
         if self._keyframe_pose is not None:
             moved = motion(self._keyframe_pose, world_T_camera)
-            if not self._gate.opens((pair.stamp_ns - self._decoded_at) / SECOND, *moved):
-                self.counts["skipped"] += 1
-                return
-        frame = self._decode(pair, world_T_camera)
-        self._decoded_at = pair.stamp_ns
-        self.counts["decoded"] += 1
-        if self._add_frame(frame):
-            self._keyframe_pose = world_T_camera
-            self.counts["keyframes"] += 1
-
-    def _decode(self, pair: Pair, world_T_camera: np.ndarray) -> Frame:
-        topics = self.topics
+        waited = (pair.stamp_ns - self._looked_at) / SECOND
+        if self._looking or not self._gate.opens(waited, *moved):
+            self.counts["skipped"] += 1
+            return
         self._reader.check_camera_frame(pair.color.header.frame_id)
-        camera = self._camera()
-        color = self._decode_color(pair.color, topics.color)
-        depth = self._decode_depth(pair.depth, topics.depth)
-        if depth.shape != color.shape[:2]:
-            raise FrameError(
-                f"{topics.depth}: fields width and height say {_size(depth)}, but {topics.color} "
-                f"is {_size(color)}. Register depth to colour in the camera driver."
-            )
-        if color.shape[:2] != (camera.height, camera.width):
-            raise FrameError(
-                f"{topics.camera_info}: fields width and height make an image of "
-                f"{camera.width}x{camera.height}, but {topics.color} is {_size(color)}. "
-                "Remap to the calibration of this image."
-            )
-        frame = Frame(
-            pair.stamp_ns,
-            camera.rectify(color),
-            camera.rectify(depth),
-            camera.rectified(),
-            world_T_camera,
-            self._reader.frame_id,
-        )
-        if frame.valid_fraction < MIN_VALID:
-            raise FrameError(
-                f"{topics.depth}: field data holds a depth for only {frame.valid_fraction:.1%} of "
-                "the pixels, the rest is 0, NaN or infinite. Is the lens covered, or the scene out "
-                "of range?"
-            )
-        return frame
+        self._looking, self._looked_at = True, pair.stamp_ns
+        self._run(partial(self._look, pair, self._info, world_T_camera, self.sync.rewinds))
 
-    def _camera(self) -> Camera:
-        topic, info = self.topics.camera_info, self._info
-        if info is None:
-            raise FrameError(
-                f"{topic}: no CameraInfo has come yet, so images cannot be placed in space. "
-                "Publish it, or remap rgb/camera_info to its topic."
-            )
-        matrix, coefficients = info.k, info.d
-        if self._rectified:
-            projection = np.reshape(info.p, (3, 4))
-            matrix = projection[:, :3] if projection[0, 0] > 0 else matrix
-            coefficients = ()
-        roi = info.roi
+    def _look(self, pair: Pair, info: Any, world_T_camera: np.ndarray, epoch: int) -> None:
+        """Decode a pair and hand it over; without the lock, because it takes milliseconds."""
+        keyframe = False
         try:
-            return Camera.from_calibration(
-                info.width,
-                info.height,
-                np.ravel(matrix),
-                coefficients,
-                info.distortion_model,
-                info.binning_x,
-                info.binning_y,
-                (roi.x_offset, roi.y_offset, roi.width, roi.height),
+            frame = self._builder.build(
+                pair.color, pair.depth, info, pair.stamp_ns, world_T_camera, self._reader.frame_id
             )
+            keyframe = self._add_frame(frame)
         except FrameError as error:
-            reason = str(error).removeprefix("camera_info: ")
-            raise FrameError(f"{topic}: field {reason}") from error
+            self._refuse(error)
+        finally:
+            with self._lock:
+                self._looking = False
+                self.counts["looked at"] += 1
+                self.counts["keyframes"] += keyframe
+                if keyframe and epoch == self.sync.rewinds:
+                    self._keyframe_pose = world_T_camera
 
     def _stamp(self, message: Any, topic: str) -> int:
         stamp = message.header.stamp
@@ -288,9 +226,6 @@ class Ingest:
 
     def _refuse(self, error: FrameError) -> None:
         topic, _, problem = str(error).partition(": ")
-        self.counts["refused"] += 1
+        with self._lock:
+            self.counts["refused"] += 1
         self._on_problem(topic, problem)
-
-
-def _size(image: np.ndarray) -> str:
-    return f"{image.shape[1]}x{image.shape[0]}"

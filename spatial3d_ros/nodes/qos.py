@@ -12,8 +12,8 @@ from rclpy.qos import (
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 
-def sensor(depth: int = 5) -> QoSProfile:
-    """Best effort matches every publisher, reliable or not; old images are worth nothing."""
+def sensor(depth: int) -> QoSProfile:
+    """Best effort matches every publisher, reliable or not."""
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT
     )

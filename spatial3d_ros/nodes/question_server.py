@@ -53,7 +53,7 @@ class QuestionServer:
 
     `engine()` returns the engine, or raises Spatial3DError saying why the node cannot answer now;
     `hint()` tells what is wrong with the sensors, for a question that comes before any frame;
-    `on_clear()` is called when the memory was emptied.
+    `on_clear(engine)` is called when its memory was emptied.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class QuestionServer:
         engine: Callable[[], Spatial3D],
         parameters: Callable[[], Parameters],
         hint: Callable[[], str],
-        on_clear: Callable[[], None],
+        on_clear: Callable[[Spatial3D], None],
     ) -> None:
         self.runner = QuestionRunner()
         self.latency_ms = Durations(200)
@@ -163,8 +163,9 @@ class QuestionServer:
 
     def _clear(self, _: Any, response: Any) -> Any:
         with self._replying(response):
-            self._engine().clear()
-            self._on_clear()
+            engine = self._engine()
+            engine.clear()
+            self._on_clear(engine)
             response.message = "the memory is empty"
         return response
 

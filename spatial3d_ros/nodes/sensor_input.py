@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -15,7 +18,8 @@ from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from spatial3d_ros.nodes import qos
-from spatial3d_ros.nodes.ingest import CandidateGate, Ingest, Topics
+from spatial3d_ros.nodes.frame_builder import FrameBuilder, Topics
+from spatial3d_ros.nodes.ingest import CandidateGate, Ingest
 from spatial3d_ros.nodes.measures import Durations, Rate, Throttle
 from spatial3d_ros.nodes.parameters import Parameters
 from spatial3d_ros.nodes.pose_source import PoseReader, PoseTrack
@@ -27,7 +31,14 @@ if TYPE_CHECKING:
 
     from spatial3d_ros.scene.frame import Frame
 
-REPEAT_S = 5.0  # the same complaint is logged once in this time
+IMAGES = {"raw": Image, "compressed": CompressedImage, "compressedDepth": CompressedImage}
+POSES = {"pose": PoseStamped, "odom": Odometry}
+# Long enough for half a second in which the machine does something else. What piles up costs
+# nothing: a pair is passed over in microseconds unless its view is worth keeping.
+IMAGE_QUEUE = 20
+POSE_QUEUE = 100
+REPEAT_PROBLEM_S = 5.0  # bad data of one topic is logged once in this time
+REPEAT_COMPLAINT_S = 30.0  # and what is wrong with a stream as a whole in this
 LOST_SHARE = 0.7  # fewer images than this share of their camera_infos: the transport loses them
 
 
@@ -53,54 +64,60 @@ class SensorInput:
         on_rewind: Callable[[], None],
     ) -> None:
         self.callback_ms = Durations()
+        self.look_ms = Durations(500)
         self.last_problem = ""
         self._node = node
         self._logger = node.get_logger()
         self._pairs = Rate()
-        self._say = Throttle(REPEAT_S)
+        self._say_problem = Throttle(REPEAT_PROBLEM_S)
+        self._say_complaint = Throttle(REPEAT_COMPLAINT_S)
+        self._greeted = self._closed = False
+        self._looker = ThreadPoolExecutor(1, thread_name_prefix="look")
+        self._add_frame = add_frame
         self._group = MutuallyExclusiveCallbackGroup()
         color = _transported("rgb/image", parameters.color_transport)
         depth = _transported("depth/image", parameters.depth_transport)
         pose = parameters.pose_source
-        self._topics = Topics(
-            *map(node.resolve_topic_name, (color, depth, "rgb/camera_info", pose))
-        )
+        topics = Topics(*map(node.resolve_topic_name, (color, depth, "rgb/camera_info", pose)))
         self.ingest = Ingest(
-            self._topics,
+            FrameBuilder(
+                topics,
+                parameters.color_transport,
+                parameters.depth_transport,
+                parameters.images_rectified,
+            ),
             Synchronizer(parameters.sync_slop_s, parameters.sync_queue_size),
-            PoseTrack(self._topics.pose, parameters.max_pose_gap_s),
-            PoseReader(self._topics.pose, pose, parameters.base_T_camera),
+            PoseTrack(topics.pose, parameters.max_pose_gap_s),
+            PoseReader(topics.pose, pose, parameters.base_T_camera),
             CandidateGate(
                 parameters.keyframe_translation_m,
                 parameters.keyframe_rotation_rad,
                 parameters.keyframe_max_hz,
                 parameters.keyframe_still_s,
             ),
-            add_frame,
+            self._take_frame,
             on_problem=self._report,
             on_rewind=on_rewind,
-            color_transport=parameters.color_transport,
-            depth_transport=parameters.depth_transport,
-            rectified=parameters.images_rectified,
+            run=self._run,
             max_pose_wait_s=parameters.max_pose_wait_s,
         )
-        image = {"raw": Image}
         take = self.ingest
         self.watched = {
-            topic: self._subscribe(topic, kind, handle, depth)
-            for topic, kind, handle, depth in (
-                (color, image.get(parameters.color_transport, CompressedImage), take.take_color, 5),
-                (depth, image.get(parameters.depth_transport, CompressedImage), take.take_depth, 5),
-                ("rgb/camera_info", CameraInfo, take.take_camera_info, 5),
-                # Poses are small and come faster than images: keep those of a slow moment.
-                (pose, {"pose": PoseStamped, "odom": Odometry}[pose], take.take_pose, 100),
+            name: self._subscribe(name, kind, handle, length)
+            for name, kind, handle, length in (
+                (color, IMAGES[parameters.color_transport], take.take_color, IMAGE_QUEUE),
+                (depth, IMAGES[parameters.depth_transport], take.take_depth, IMAGE_QUEUE),
+                ("rgb/camera_info", CameraInfo, take.take_camera_info, IMAGE_QUEUE),
+                (pose, POSES[pose], take.take_pose, POSE_QUEUE),
             )
         }
 
     def close(self) -> None:
-        """End the subscriptions."""
+        """End the subscriptions, and let the frame at hand finish."""
+        self._closed = True
         for watched in self.watched.values():
             self._node.destroy_subscription(watched.subscription)
+        self._looker.shutdown(wait=True, cancel_futures=True)
 
     def complaints(self, silence_s: float) -> list[str]:
         """What is wrong with the streams as a whole; logged now and then. Call it once a second."""
@@ -115,7 +132,7 @@ class SensorInput:
         if not complaints:
             complaints = [text for text in general if text]
         for text in complaints:
-            if self._say(text.split(":")[0]):
+            if self._say_complaint(text.split(":")[0]):
                 self._logger.warning(text)
         return complaints
 
@@ -128,11 +145,14 @@ class SensorInput:
             "frames": self.ingest.counts,
             "waiting for a pose": self.ingest.pending,
             "callback": self.callback_ms.summary(),
+            "look": self.look_ms.summary(),
             "last problem": self.last_problem,
         }
 
     def why_nothing_seen(self) -> str:
-        """The likely reason, for somebody who asks before any frame was taken."""
+        """The likely reason, for somebody who asks before there are objects."""
+        if self.ingest.counts["keyframes"]:
+            return "The first views have arrived and are being looked at: ask again in a moment."
         missing = [w.subscription.topic_name for w in self.watched.values() if not w.rate.count]
         if missing:
             return f"Nothing has arrived on {', '.join(missing)}."
@@ -140,13 +160,9 @@ class SensorInput:
 
     def _subscribe(self, name: str, kind: type, take: Callable[[Any], None], depth: int) -> Watched:
         def receive(message: Any) -> None:
-            started = time.perf_counter()
-            watched.rate.add()
-            try:
-                take(message)
-            except Exception as error:  # an exception out of a callback ends the node
-                self._report(watched.subscription.topic_name, f"{type(error).__name__}: {error}")
-            self.callback_ms.add((time.perf_counter() - started) * 1e3)
+            if not self._closed:
+                watched.rate.add()
+                self._timed(self.callback_ms, name, partial(take, message))
 
         watched = Watched(
             self._node.create_subscription(
@@ -163,9 +179,32 @@ class SensorInput:
         )
         return watched
 
+    def _run(self, work: Callable[[], None]) -> None:
+        """Decode and hand over on a thread of its own, so that callbacks stay short."""
+        self._looker.submit(self._timed, self.look_ms, "look", work)
+
+    def _timed(self, durations: Durations, name: str, work: Callable[[], None]) -> None:
+        """Never raises: an exception out of a callback ends the node."""
+        started = time.perf_counter()
+        try:
+            work()
+        except Exception as error:
+            self._report(name, f"{type(error).__name__}: {error}")
+        durations.add((time.perf_counter() - started) * 1e3)
+
+    def _take_frame(self, frame: Frame) -> bool:
+        if not self._greeted:
+            self._greeted = True
+            self._logger.info(
+                f"first view: {frame.camera.width}x{frame.camera.height}, median depth "
+                f"{np.median(frame.depth[frame.depth > 0]):.2f} m, {frame.valid_fraction:.0%} "
+                f"valid, poses in frame '{frame.frame_id}'"
+            )
+        return self._add_frame(frame)
+
     def _report(self, topic: str, problem: str) -> None:
         self.last_problem = f"{topic}: {problem}"
-        if self._say(topic):
+        if self._say_problem(topic):
             self._logger.error(self.last_problem)
 
     def _explain_silence(self, name: str, watched: Watched) -> str:
@@ -195,15 +234,15 @@ class SensorInput:
         return ""
 
     def _explain_offset(self) -> str:
-        offset = self.ingest.sync.offset_s
-        self._pairs.count = self.ingest.sync.counts["matched"]
+        sync, topics = self.ingest.sync, self.ingest.topics
+        self._pairs.count = sync.counts["matched"]
         self._pairs.tick()
-        if offset is None or self._pairs.hz > 0:
+        if sync.offset_s is None or self._pairs.hz > 0:
             return ""
         return (
-            f"{self._topics.depth}: no stamp matches {self._topics.color}; the newest differ by "
-            f"{offset:.3f} s and sync_slop_s is {self.ingest.sync.slop / 1e9:g}. Synchronise the "
-            "clocks of the two, or raise sync_slop_s."
+            f"{topics.depth}: no stamp matches {topics.color}; the newest differ by "
+            f"{sync.offset_s:.3f} s and sync_slop_s is {sync.slop / 1e9:g}. Synchronise the clocks "
+            "of the two, or raise sync_slop_s."
         )
 
 

@@ -161,5 +161,6 @@ class RefreshWorker:
             try:
                 self._refresh()
             except Exception as error:
-                self._on_error(error)
+                if not self._stopped.is_set():
+                    self._on_error(error)
             self._stopped.wait(max(0.0, self._period_s() - (time.monotonic() - started)))

@@ -39,11 +39,14 @@ MEASURES = (
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """A set of patches: `members` of the patch labels, sure to `inner`, and to go on growing with `outer`."""
+    """A set of patches. `inner` is the least likeness of the merges in it, `outer` that of the merge it
+    ended in (0: none); `border` (6,) sums up its contacts with others; `parent` is what it became, -1: none.
+    """
 
     members: tuple[int, ...]
     inner: float
     outer: float
+    border: np.ndarray
     parent: int
 
 
@@ -115,6 +118,10 @@ class Regions:
         self.link[new] = joined
         return list(joined)
 
+    def outline(self, region: int) -> np.ndarray:
+        """The borders (6,) of a region with all others, summed up."""
+        return sum(self.link[region].values(), np.zeros(6))
+
     def measures(self, a: np.ndarray, b: np.ndarray, border: np.ndarray) -> np.ndarray:
         """Measures (M, len(MEASURES)) of pairs of regions with borders (M, 6)."""
         swap = self.n[a] > self.n[b]
@@ -162,7 +169,10 @@ class Regions:
 
 # Fitted on generated rooms; a name of MEASURES each.
 WEIGHTS = np.array(
-    [4.73, -2.34, -2.43, -1.66, -1.41, -0.69, 0.46, -0.62, 0.44, -1.28, 0.95, 1.07, 0.39, -0.94, -0.10, -0.25, -0.44]
+    [
+        5.01, -2.14, -2.87, -2.04, -0.88, -0.82, 0.93, -0.38, 0.35, -1.16, 1.11, 0.78,
+        0.60, -1.37, -0.49, -0.06, -0.61,
+    ]
 )
 
 
@@ -177,6 +187,7 @@ def grow(regions: Regions, least: float = 0.02, judge=likeness) -> list[Node]:
     members: list[tuple[int, ...]] = [(k,) for k in range(count)]
     inner = [1.0] * count
     outer = [0.0] * count
+    border = [regions.outline(k) for k in range(count)]
     parent = [-1] * count
     alive = [True] * count
     heap: list[tuple[float, int, int]] = []
@@ -184,8 +195,8 @@ def grow(regions: Regions, least: float = 0.02, judge=likeness) -> list[Node]:
     def judge_pairs(a: list[int], b: list[int]) -> None:
         if not a:
             return
-        border = np.array([regions.link[x][y] for x, y in zip(a, b, strict=True)])
-        p = judge(regions.measures(np.array(a), np.array(b), border))
+        borders = np.array([regions.link[x][y] for x, y in zip(a, b, strict=True)])
+        p = judge(regions.measures(np.array(a), np.array(b), borders))
         for x, y, q in zip(a, b, p.tolist(), strict=True):
             if q >= least:
                 heapq.heappush(heap, (-q, x, y))
@@ -201,10 +212,11 @@ def grow(regions: Regions, least: float = 0.02, judge=likeness) -> list[Node]:
         members.append(members[a] + members[b])
         inner.append(min(-q, inner[a], inner[b]))
         outer.append(0.0)
+        border.append(regions.outline(new))
         parent.append(-1)
         alive[a] = alive[b] = False
         alive.append(True)
         for old in (a, b):
             outer[old], parent[old] = -q, new
         judge_pairs(near, [new] * len(near))
-    return [Node(*n) for n in zip(members, inner, outer, parent, strict=True)]
+    return [Node(*n) for n in zip(members, inner, outer, border, parent, strict=True)]

@@ -82,7 +82,8 @@ def _bounds_the_scene(cloud: VoxelCloud, plane: Plane, base: float, walls: list[
     along = points @ side
     lo, hi = np.quantile(along, (0.02, 0.98))
     top = np.quantile(points[:, 2], 0.98) - base
-    if hi - lo < 0.4 or top < 1.5:
+    seen = np.quantile(cloud.point[:, 2], 0.99) - base  # a low camera sees no high walls
+    if hi - lo < 0.4 or top < (1.5 if hi - lo < 1.2 else min(1.5, 0.75 * seen)):
         return False
     at = cloud.point @ side
     depth = plane.height(cloud.point)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -21,6 +22,8 @@ from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.fusion import VoxelCloud, fuse, sample
 from spatial3d_ros.scene.planes import Plane, find_ceiling, find_floor, find_walls
 from spatial3d_ros.scene.segmentation import fold, patches, smooth
+
+_FALLBACK = 5  # hypotheses given when none is good
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +51,8 @@ class ProposalConfig:
     max_depth_m: float = 6.0
     min_size_m: float = 0.04  # smallest extent of a thing on its two longer sides
     min_area_m2: float = 0.005  # least surface seen
-    min_score: float = 0.15
+    min_score: float = 0.1
+    nested: float = 0.7  # what the score of a part is worth beside the whole, and the other way round
     max_proposals: int = 60
     max_iou: float = 0.7  # of two proposals more alike than this the better stays
 
@@ -154,10 +158,10 @@ def _near(cloud: VoxelCloud, label: np.ndarray, pairs: merging.Pairs, reach: int
 def _hypotheses(
     scene: Segmented, nodes: list[merging.Node], config: ProposalConfig
 ) -> list[Proposal]:
-    """The best nodes of the tree, no two of them nearly alike, with finished boxes."""
+    """The best nodes of the tree, no two of them nearly alike, with boxes that stand on something."""
     order = np.argsort(scene.label, kind="stable")
     starts = np.append(0, np.cumsum(np.bincount(scene.label)))
-    found = []
+    found: list[_Candidate] = []
     for node in nodes:
         index = np.concatenate([order[starts[m] : starts[m + 1]] for m in node.members])
         if len(index) * scene.cloud.size**2 < config.min_area_m2:
@@ -166,25 +170,37 @@ def _hypotheses(
         if sorted(box.size)[1] < config.min_size_m:
             continue
         score = rank(node, box, scene, index)
-        if score >= config.min_score:
-            found.append((score, box, index))
-    found.sort(key=lambda f: -f[0])
-    found = _distinct(found, config.max_iou, 3 * config.max_proposals)
-    found = [(score, settle(box, index, scene), index) for score, box, index in found]
-    found = _distinct(found, config.max_iou, config.max_proposals)
-    return [_proposal(scene.cloud, *f) for f in found]
+        found.append(_Candidate(score, box, index, sum(1 << m for m in node.members)))
+    found.sort(key=lambda c: -c.score)
+    surplus = 3 * config.max_proposals
+    found = [c for c in found[:surplus] if c.score >= config.min_score] or found[:_FALLBACK]
+    found = [c._replace(box=settle(c.box, c.index, scene)) for c in found]
+    return [_proposal(scene.cloud, c) for c in _distinct(found, config)]
 
 
-def _distinct(found: list, max_iou: float, most: int) -> list:
-    """Greedy suppression, best first."""
-    boxes = np.array([box.array() for _, box, _ in found]).reshape(-1, 6)
-    kept: list[int] = []
-    for k in range(len(found)):
-        if len(kept) == most:
+class _Candidate(NamedTuple):
+    score: float
+    box: Box3D
+    index: np.ndarray
+    patches: int  # bit set; two nodes of a tree share a patch only when one is part of the other
+
+
+def _distinct(found: list[_Candidate], config: ProposalConfig) -> list[_Candidate]:
+    """Best first, without near duplicates; a part or a whole of something taken counts less."""
+    score = np.array([c.score for c in found])
+    boxes = np.array([c.box.array() for c in found]).reshape(-1, 6)
+    alike = iou_matrix(boxes, boxes) > config.max_iou
+    kept: list[_Candidate] = []
+    while len(kept) < config.max_proposals and len(found):
+        best = int(score.argmax())
+        if score[best] < min(config.min_score, found[0].score):
             break
-        if not kept or iou_matrix(boxes[k], boxes[kept]).max() <= max_iou:
-            kept.append(k)
-    return [found[k] for k in kept]
+        kept.append(found[best]._replace(score=float(score[best])))
+        nested = [bool(c.patches & found[best].patches) for c in found]
+        score[nested] *= config.nested
+        score[alike[best]] = -1
+        score[best] = -1
+    return kept
 
 
 def node_measures(node: merging.Node, box: Box3D, scene: Segmented, index: np.ndarray) -> np.ndarray:
@@ -192,6 +208,9 @@ def node_measures(node: merging.Node, box: Box3D, scene: Segmented, index: np.nd
     area = len(index) * scene.cloud.size**2
     small, middle, large = np.sort(box.size)
     low = box.bounds()[0][2] - (scene.floor.offset if scene.floor else 0)
+    contacts = node.border[0]
+    step, concave, on = (node.border[[1, 3, 4]] / max(contacts, 1)).tolist()
+    paint = np.minimum(scene.cloud.lab[index, 1:].std(0).sum() / 20, 1.5)
     views = min(scene.cloud.views[index].mean() / min(scene.frames, 8), 1)
     shell = 2 * (small * middle + middle * large + small * large)
     wall = min((abs(w.height(scene.cloud.point[index]).mean()) for w in scene.walls), default=1.0)
@@ -213,6 +232,14 @@ def node_measures(node: merging.Node, box: Box3D, scene: Segmented, index: np.nd
             views,
             min(scene.frames, 8) / 8,
             len(node.members) == 1,
+            min(contacts / len(index), 3),
+            min(contacts / np.sqrt(len(index)) / 10, 3),
+            step / (step + 8),
+            concave,
+            on,
+            on * np.log(area / 0.05),
+            node.inner * (step / (step + 8)),
+            paint,
         ],
         float,
     )
@@ -220,8 +247,8 @@ def node_measures(node: merging.Node, box: Box3D, scene: Segmented, index: np.nd
 
 RANK = np.array(
     [
-        -4.49, 1.67, 0.73, -2.26, 2.06, -0.16, 0.74, 0.32, -2.31, -1.40, 0.34, 0.11,
-        -0.08, 2.46, -0.54,
+        -4.96, 2.36, -0.11, -1.43, 1.92, -0.25, 0.71, 0.24, -1.86, -0.65, 0.31, 0.28,
+        -0.25, 1.15, -0.22, -0.64, 0.63, -0.34, 0.77,
     ]
 )
 
@@ -266,22 +293,33 @@ def settle(box: Box3D, index: np.ndarray, scene: Segmented) -> Box3D:
 def _support(
     low: np.ndarray, high: np.ndarray, index: np.ndarray, scene: Segmented, floor: float
 ) -> float:
-    """Height of what carries a box: a surface around its foot, else one further below, else the floor."""
+    """Height of what carries a box: a surface around its foot, else one further below, else the floor.
+
+    Nothing is drawn down by more than its own extent: a mug whose table was not recognised stays a mug.
+    """
     point, voxel = scene.cloud.point, scene.cloud.size
-    level = (scene.cloud.normal[:, 2] > 0.7) & (point[:, 2] < low[2] + 1.5 * voxel)
+    size = high - low
+    level = (scene.cloud.normal[:, 2] > 0.5) & (point[:, 2] < low[2] + 1.5 * voxel)
     level[index] = False
     level = np.flatnonzero(level)
-    for reach, drop in ((2 * voxel, 2.5 * voxel), (0.0, np.inf)):
+    around = max(3, 0.1 * (size[0] + size[1]) / voxel)
+    for reach, drop, least in ((3 * voxel, 3 * voxel, around), (0.0, np.inf, 3)):
         near = (point[level, :2] > low[:2] - reach).all(1) & (point[level, :2] < high[:2] + reach).all(1)
         carrier = point[level[near], 2]
         carrier = carrier[carrier > low[2] - drop]
-        if len(carrier) >= 3:
-            return float(np.quantile(carrier, 0.7))
-    return floor if low[2] - floor < 1.5 else low[2]
+        if len(carrier) >= least:
+            base = float(np.quantile(carrier, 0.7))
+            break
+    else:
+        base = floor
+    return min(base, low[2]) if low[2] - base < max(1.2 * size[2], size[:2].max()) else low[2]
 
 
-def _proposal(cloud: VoxelCloud, score: float, box: Box3D, index: np.ndarray) -> Proposal:
+def _proposal(cloud: VoxelCloud, candidate: _Candidate) -> Proposal:
+    index = candidate.index
     lab = cloud.lab[index].mean(0, keepdims=True)[None]
     rgb = cv2.cvtColor(lab.astype(np.float32), cv2.COLOR_LAB2RGB)[0, 0] * 255
     views = int(np.quantile(cloud.views[index], 0.9))
-    return Proposal(box, cloud.point[index], tuple(map(float, rgb)), views, float(score))
+    return Proposal(
+        candidate.box, cloud.point[index], tuple(map(float, rgb)), views, candidate.score
+    )

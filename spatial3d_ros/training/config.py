@@ -15,7 +15,9 @@ class _Strict(BaseModel):
 
 
 class RenderedConfig(_Strict):
-    """Rooms with pixels: rendered once, kept in `folder`."""
+    """Rooms with pixels: rendered once, kept in `folder`. `batch` rooms a step over all
+    processes.
+    """
 
     folder: str = "runs/rooms"
     rooms: int = 3000
@@ -34,11 +36,13 @@ class BoxesConfig(_Strict):
 
 
 class LossWeights(_Strict):
-    """Factors of the losses (methods 1.11): grounding, next words, names of objects."""
+    """Factors of the losses (methods 1.11): grounding, next words, names of
+    objects, their roles in the question."""
 
     ground: float = 1.0
-    lang: float = 1.0
-    name: float = 1.0
+    lang: float = 0.3
+    name: float = 0.2
+    role: float = 2.0
 
 
 class TrainConfig(_Strict):

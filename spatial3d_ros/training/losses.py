@@ -26,3 +26,12 @@ def naming_loss(logits: Tensor, names: Tensor) -> Tensor:
     none.
     """
     return F.cross_entropy(logits.flatten(0, 1).float(), names.flatten(), ignore_index=-100)
+
+
+def role_loss(logits: Tensor, roles: Tensor, valid: Tensor) -> Tensor:
+    """Every object says what it is in the question: (Q, N, 2) logits and 0 or 1, valid (Q, N).
+
+    A relation is reasoned about in steps: which objects the noun could mean, which ones the rest
+    leans on. Supervising the steps teaches chains that the final choice alone teaches slowly.
+    """
+    return F.binary_cross_entropy_with_logits(logits[valid].float(), roles[valid])

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from spatial3d_ros.data.descriptions import Description, Meanings
 from spatial3d_ros.data.language import Question, make_questions
+from spatial3d_ros.data.relations import bits
 from spatial3d_ros.data.rooms import RoomObject, generate_room
 from spatial3d_ros.data.view_store import RoomViews, ViewStore
 from spatial3d_ros.model.batch import SceneBatch, prepare_view, stack_views
@@ -33,18 +35,24 @@ _LABELLED = (
 
 @dataclass(frozen=True)
 class Sample:
-    """One batch: scenes, tokenised questions, targets (Q, N + 1) bool, next-token labels (Q, L),
-    and the class and colour of each object (B, N), -100 where a box is no object. kinds names the
-    type of each question.
+    """One batch: scenes, tokenised questions, targets (Q, N + 1) bool, roles (Q, N, 2), next-token
+    labels (Q, L), and the class and colour of each object (B, N), -100 where a box is no object.
+    kinds names the type of each question.
     """
 
     scenes: SceneBatch
     words: Words
     targets: Tensor
+    roles: Tensor
     labels: Tensor
     classes: Tensor
     colors: Tensor
     kinds: tuple[str, ...]
+
+    @property
+    def origin(self) -> str:
+        """Where its rooms come from: "rendered" or "boxes"."""
+        return "rendered" if self.scenes.has_views else "boxes"
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +68,10 @@ class _Room:
 
 
 class Samples(Dataset[list[Sample]]):
-    """Item i = the samples of step i: rendered rooms, then boxes-only rooms."""
+    """Item i = the samples of step i: rendered rooms, then boxes-only rooms.
+
+    `share` is (process, processes): each takes its part of every batch.
+    """
 
     def __init__(
         self,
@@ -71,10 +82,12 @@ class Samples(Dataset[list[Sample]]):
         *,
         start: int = 0,
         split: str = "train",
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         self.config, self.model, self.prompt, self.store = config, model, prompt, store
         self.start, self.split = start, split
         self.noisy = split == "train"
+        self.rank, self.world = share
 
     def __len__(self) -> int:
         return self.config.steps - self.start
@@ -83,23 +96,19 @@ class Samples(Dataset[list[Sample]]):
         step = index + self.start
         if index >= len(self):
             raise IndexError(index)
-        rng = np.random.default_rng((self.config.seed, step, 31))
+        rng = np.random.default_rng((self.config.seed, step, self.rank, 31))
         samples = []
-        if self.store is not None and self.config.rendered.batch:
-            chosen = rng.integers(len(self.store), size=self.config.rendered.batch)
-            count = int(
-                rng.integers(
-                    max(1, self.config.rendered.views // 2), self.config.rendered.views + 1
-                )
-            )
-            samples.append(
-                self.collate(
-                    [self.rendered_room(self.store[int(i)], rng, count) for i in chosen], rng
-                )
-            )
-        if self.config.boxes.batch:
-            first = self.config.boxes.first + step * self.config.boxes.batch
-            rooms = [self.boxes_room(first + i, rng) for i in range(self.config.boxes.batch)]
+        pictures = self.config.rendered.batch // self.world
+        if self.store is not None and pictures:
+            chosen = rng.integers(len(self.store), size=pictures)
+            most = self.config.rendered.views
+            views = int(rng.integers(max(1, most // 2), most + 1))
+            rooms = [self.rendered_room(self.store[int(i)], rng, views) for i in chosen]
+            samples.append(self.collate(rooms, rng))
+        plain = self.config.boxes.batch // self.world
+        if plain:
+            first = self.config.boxes.first + (step * self.world + self.rank) * plain
+            rooms = [self.boxes_room(first + i, rng) for i in range(plain)]
             samples.append(self.collate(rooms, rng))
         return samples
 
@@ -169,7 +178,7 @@ class Samples(Dataset[list[Sample]]):
         colors = torch.full((len(rooms), count), -100)
         labels = torch.full((len(rooms), count, 4), -1)
         rgb = torch.full((len(rooms), count, 3), torch.nan)
-        sentences, scene, targets, kinds = [], [], [], []
+        sentences, scene, targets, roles, kinds = [], [], [], [], []
         for b, room in enumerate(rooms):
             boxes[b, : len(room.boxes)] = torch.from_numpy(room.boxes).float()
             valid[b, : len(room.boxes)] = True
@@ -185,14 +194,20 @@ class Samples(Dataset[list[Sample]]):
                             0, 0.04, 3
                         )
                         rgb[b, i] = torch.from_numpy(shade).clamp(0, 1)
+            objects = [owner for owner in room.owners if owner is not None]
+            meanings = Meanings(objects) if room.questions else None
             for question in room.questions:
-                for text, wanted in _phrases(question):
+                for text, wanted, meaning in _phrases(question):
                     answer = _answer(room.owners, slot, wanted)
                     target = torch.zeros(count + 1, dtype=torch.bool)
                     target[[slot[i] for i in wanted] or [count]] = True
+                    role = torch.zeros(count, 2)
+                    for column, mask in enumerate(meanings.roles(meaning)):
+                        role[[slot[objects[i].id] for i in bits(mask)], column] = 1.0
                     sentences.append(self.prompt.grounding(text, answer))
                     scene.append(b)
                     targets.append(target)
+                    roles.append(role)
                     kinds.append(f"{question.kind}/{question.subkind}")
         words = self.prompt.batch(sentences, scene)
         if rooms[0].views is None:
@@ -204,6 +219,7 @@ class Samples(Dataset[list[Sample]]):
             batch,
             words,
             torch.stack(targets),
+            torch.stack(roles),
             self.prompt.labels(words, sentences),
             classes,
             colors,
@@ -211,12 +227,12 @@ class Samples(Dataset[list[Sample]]):
         )
 
 
-def _phrases(question: Question) -> list[tuple[str, tuple[int, ...]]]:
+def _phrases(question: Question) -> list[tuple[str, tuple[int, ...], Description]]:
     """What to ground: the question itself, or each of the two phrases of a distance question."""
     if question.kind != "distance":
-        return [(question.text, question.targets)]
-    first, second = question.phrases
-    return [(first, question.targets), (second, question.second)]
+        return [(question.text, question.targets, question.meaning[0])]
+    ends = (question.targets, question.second)
+    return list(zip(question.phrases, ends, question.meaning, strict=True))
 
 
 def _answer(owners: list[RoomObject | None], slot: dict[int, int], wanted: tuple[int, ...]) -> str:

@@ -17,7 +17,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from tokenizers import Tokenizer
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from spatial3d_ros.data.language import vocabulary_corpus
@@ -25,11 +24,10 @@ from spatial3d_ros.data.view_store import ViewStore, render_store
 from spatial3d_ros.model.checkpoint import TOKENIZER, save_model
 from spatial3d_ros.model.config import ModelConfig, load_config
 from spatial3d_ros.model.network import SpatialModel
-from spatial3d_ros.model.objects import mean_words
 from spatial3d_ros.model.tokens import load_tokenizer, train_tokenizer
 from spatial3d_ros.tasks.prompt import END, GROUND_TASK, OBJECTS, START, SYSTEM, Prompt
 from spatial3d_ros.training.config import TrainConfig, load_train_config
-from spatial3d_ros.training.losses import grounding_loss, language_loss, naming_loss
+from spatial3d_ros.training.objective import Objective, chosen_right
 from spatial3d_ros.training.samples import Sample, Samples
 
 log = logging.getLogger(__name__)
@@ -57,10 +55,11 @@ def train(config: TrainConfig) -> Path:
         betas=(0.9, 0.98),
         fused=torch.cuda.is_available(),
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, config))
-    model, optimizer, schedule = accelerator.prepare(model, optimizer, schedule)
+    objective = Objective(model, prompt, config.weights)
+    objective, optimizer = accelerator.prepare(objective, optimizer)
     start = _resume(accelerator, out)
-    samples = Samples(config, model_config, prompt, store, start=start)
+    share = (accelerator.process_index, accelerator.num_processes)
+    samples = Samples(config, model_config, prompt, store, start=start, share=share)
     loader = DataLoader(
         samples,
         batch_size=None,
@@ -70,21 +69,21 @@ def train(config: TrainConfig) -> Path:
     validation = _validation(config, model_config, prompt, held_out)
 
     began, totals = time.monotonic(), defaultdict(list)
-    model.train()
+    objective.train()
     for step, parts in enumerate(loader, start=start + 1):
-        for part in parts:
-            with accelerator.autocast():
-                losses, scores = sample_losses(model, part, prompt)
-                total = sum(getattr(config.weights, name) * value for name, value in losses.items())
-            accelerator.backward(total)
-            origin = "rendered" if part.scenes.has_views else "boxes"
-            for name, value in losses.items():
-                totals[f"{origin}/{name}"].append(value.item())
-            totals[f"{origin}/accuracy"].append(_right(scores, part.targets).float().mean().item())
-        accelerator.clip_grad_norm_(model.parameters(), config.clip)
+        with accelerator.autocast():
+            loss, figures = objective(parts)
+        accelerator.backward(loss)
+        for name, value in figures.items():
+            totals[name].append(value)
+        accelerator.clip_grad_norm_(objective.parameters(), config.clip)
+        for group in optimizer.param_groups:
+            group["lr"] = config.lr * _rate(step, config)
         optimizer.step()
-        schedule.step()
         optimizer.zero_grad(set_to_none=True)
+        if not accelerator.is_main_process:
+            continue
+        last = step == config.steps
         if step % 20 == 0:
             pace = (time.monotonic() - began) / (step - start)
             row = {"step": step, "seconds": round(time.monotonic() - began, 1)}
@@ -100,75 +99,39 @@ def train(config: TrainConfig) -> Path:
                 row,
             )
             totals.clear()
-        if step % config.evaluate_every == 0 or step == config.steps:
-            report = evaluate(accelerator.unwrap_model(model), validation, prompt)
+        if step % config.evaluate_every == 0 or last:
+            report = evaluate(accelerator.unwrap_model(objective), validation)
             (out / f"validation_{step:06d}.json").write_text(json.dumps(report, indent=2))
             log.info("validation at step %d: %s", step, report)
-            model.train()
-        if step % config.save_every == 0 or step == config.steps:
+            objective.train()
+        if step % config.save_every == 0 or last:
             accelerator.save_state(str(out / "last"), safe_serialization=True)
             (out / "last" / "step").write_text(str(step))
-            save_model(
-                out / "model", accelerator.unwrap_model(model), prompt.tokenizer, torch.bfloat16
-            )
+            save_model(out / "model", model, prompt.tokenizer, torch.bfloat16)
     return out / "model"
 
 
-def sample_losses(
-    model: SpatialModel, sample: Sample, prompt: Prompt
-) -> tuple[dict[str, Tensor], Tensor]:
-    """The losses of one batch by name, and the grounding scores (Q, N + 1)."""
-    scene = model.encode_scene(sample.scenes, prompt.opening)
-    reading = model(scene, sample.words, prompt.opening)
-    labelled = sample.labels >= 0
-    logits = model.decoder.logits(reading.states[labelled])
-    named_class, named_color = name_objects(model, scene.named, prompt)
-    losses = {
-        "ground": grounding_loss(reading.scores, sample.targets),
-        "lang": language_loss(logits, sample.labels[labelled]),
-        "name": naming_loss(named_class, sample.classes) + naming_loss(named_color, sample.colors),
-    }
-    return losses, reading.scores
-
-
-def name_objects(model: SpatialModel, objects: Tensor, prompt: Prompt) -> tuple[Tensor, Tensor]:
-    """Class and colour logits of object vectors (B, N, D) over the training vocabulary of names."""
-    return tuple(
-        namer(objects, mean_words(prompt.name_ids(names), model.decoder.embed)[1])
-        for namer, names in (
-            (model.name_class, model.config.names.classes),
-            (model.name_color, model.config.names.colors),
-        )
-    )
-
-
 @torch.no_grad()
-def evaluate(
-    model: SpatialModel, samples: list[Sample], prompt: Prompt
-) -> dict[str, dict[str, float]]:
+def evaluate(objective: Objective, samples: list[Sample]) -> dict[str, dict[str, float]]:
     """Top-1 accuracy by source and kind of question on held-out rooms and wordings."""
-    model.eval()
+    objective.eval()
     right: dict[str, list[bool]] = defaultdict(list)
     for sample in samples:
-        _, scores = sample_losses(model, sample, prompt)
-        origin = "rendered" if sample.scenes.has_views else "boxes"
-        for kind, hit in zip(sample.kinds, _right(scores, sample.targets).tolist(), strict=True):
-            for name in (origin, f"{origin}/{kind.split('/')[0]}", f"{origin}/{kind}"):
-                right[name].append(hit)
+        reading = objective.read(sample)[1]
+        hits = chosen_right(reading.scores, sample.targets).tolist()
+        for kind, hit in zip(sample.kinds, hits, strict=True):
+            for name in ("", f"/{kind.split('/')[0]}", f"/{kind}"):
+                right[sample.origin + name].append(hit)
     return {
         name: {"accuracy": round(sum(v) / len(v), 4), "n": len(v)}
         for name, v in sorted(right.items())
     }
 
 
-def _right(scores: Tensor, targets: Tensor) -> Tensor:
-    return targets.gather(1, scores.argmax(-1, keepdim=True))[:, 0]
-
-
 def _rate(step: int, config: TrainConfig) -> float:
     """Linear warm-up, then cosine to 2 %."""
     if step < config.warmup:
-        return (step + 1) / config.warmup
+        return step / config.warmup
     progress = (step - config.warmup) / max(1, config.steps - config.warmup)
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 

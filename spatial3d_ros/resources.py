@@ -36,5 +36,6 @@ def _shipped(folder: str, name: str) -> Path:
             return root / folder / name
     raise ConfigError(
         f"{folder}/{name} is not part of this installation of spatial3d_ros (looked beside "
-        f"{_PACKAGE}); check the name, or install again: `make setup`, `pip install .` or `colcon build`"
+        f"{_PACKAGE}); check the name, or install again: `make setup`, `pip install .` or "
+        "`colcon build`"
     )

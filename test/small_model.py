@@ -16,11 +16,12 @@ def small_config(**parts):
     values = {
         "name": "small",
         "vision": {
-            "image_size": 32, "patch_size": 8, "width": 16, "mlp": 32, "layers": 1, "heads": 2, "resize": "stretch",
+            "image_size": 32, "patch_size": 8, "width": 16, "mlp": 32,
+            "layers": 1, "heads": 2, "resize": "stretch",
         },
         "text": {
-            "width": 24, "mlp": 48, "layers": 2, "heads": 4, "kv_heads": 2, "vocab": 600, "rope_theta": 1e4,
-            "max_positions": 2048, "tie_embeddings": True,
+            "width": 24, "mlp": 48, "layers": 2, "heads": 4, "kv_heads": 2, "vocab": 600,
+            "rope_theta": 1e4, "max_positions": 2048, "tie_embeddings": True,
         },
         "s2": {"se": {"heads": 2, "init": "default"}, "mpe": {"ray_hidden": 8}},
         "objects": {"relation_layers": 1, "relation_hidden": 8, "member_fraction": 0.25},

@@ -55,10 +55,11 @@ def frame(number):
 
 
 def boxes(count=3):
+    point = np.zeros((1, 3), np.float32)
     return [
-        Proposal(Box3D((0.5 * i, 2.0, 1.0), (0.4, 0.4, 0.4)), np.zeros((1, 3), np.float32), (200.0, 30, 30), 2, 0.9)
+        Proposal(Box3D((0.5 * i, 2.0, 1.0), (0.4, 0.4, 0.4)), point, (200.0, 30, 30), 2, 0.9)
         for i in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def seen(engine, views=3, objects=3):
@@ -168,17 +169,17 @@ def test_bad_questions(engine):
 def test_a_cancel_takes_effect_between_stages_and_frees_the_engine(engine):
     seen(engine)
 
-    class Stop:
-        stages = []
+    stages = []
 
+    class Stop:
         def stage(self, name, progress):
-            self.stages.append(name)
-            if len(self.stages) == 2:
+            stages.append(name)
+            if len(stages) == 2:
                 raise Cancelled("enough")
 
     with pytest.raises(Cancelled):
         engine.ground("the red chair", monitor=Stop())
-    assert Stop.stages == ["preprocess", "objects and words"]
+    assert stages == ["preprocess", "objects and words"]
     assert engine.ground("the red chair").objects
 
 

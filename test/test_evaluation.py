@@ -298,7 +298,7 @@ def test_pictures_and_page(tmp_path: Path) -> None:
     page = tmp_path / "index.html"
     write_page(page, rows, pictures, overview, title="a room", facts={"views": "2"})
     text = page.read_text()
-    assert text.count("data:image/png;base64,") == 4
+    assert text.count("data:image/jpeg;base64,") == 4
     assert "http" not in text.replace("http-equiv", "")
     assert "where is &lt;it&gt;?" in text
     assert "3 of 3" in text
@@ -319,7 +319,7 @@ def test_a_node_that_dies_is_reported_with_its_log(tmp_path: Path, monkeypatch) 
         with pytest.raises(
             NotAvailableError, match=r"some_node (failed|ended)[\s\S]*about some_node"
         ):
-            nodes.wait("some_node", 20)
+            nodes.wait("some_node", 90)
 
 
 def test_nodes_are_interrupted_when_the_group_ends(tmp_path: Path, monkeypatch) -> None:

@@ -27,7 +27,9 @@ class TestStructure:
         assert torch.equal(module(x, torch.ones(2, 3, dtype=torch.bool)), x)
 
     def reach(self, changed, order="inter_intra", step=None):
-        """Which (view, patch) outputs move when one input does, through one step or the whole module."""
+        """Which (view, patch) outputs move when one input does, through one step or the whole
+        module.
+        """
         torch.manual_seed(0)
         module = StructureEnhanced(16, StructureConfig(heads=2, init="default", order=order)).eval()
         valid = torch.ones(1, 3, dtype=torch.bool)
@@ -205,7 +207,9 @@ def read(
 
 @pytest.mark.parametrize("identifier", ["token", "added"])
 def test_object_order_does_not_matter_when_masks_and_places_allow(identifier):
-    """With full attention among objects, equal identifiers and equal places, a permutation permutes scores."""
+    """With full attention among objects, equal identifiers and equal places, a permutation permutes
+    scores.
+    """
     model, prompt = small_model(
         slim={"objects": "diagonal"},
         objects={"identifier": identifier, "relation_layers": 1, "relation_hidden": 8},

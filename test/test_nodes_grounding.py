@@ -24,7 +24,7 @@ from spatial3d_ros.srv import Ask, EditLayout, GetScene, Ground, MeasureDistance
 from std_srvs.srv import Trigger
 
 from spatial3d_ros.errors import CheckpointError
-from spatial3d_ros.nodes.grounding_node import GroundingNode
+from spatial3d_ros.nodes.grounding_node import GroundingNode, build_engine
 
 MS = 1_000_000
 STEP = 200 * MS
@@ -141,7 +141,6 @@ def test_what_the_model_cannot_do_is_said(make_world):
 
 def test_scene_is_latched_listed_and_cleared(make_world):
     world = make_world().seen()
-    assert bench.eventually(lambda: world.engine.refreshes >= 2)
     late = []
     world.person.create_subscription(
         SceneObjects,
@@ -149,8 +148,8 @@ def test_scene_is_latched_listed_and_cleared(make_world):
         late.append,
         QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
     )
-    assert bench.eventually(lambda: late)
-    assert [thing.label for thing in late[0].objects] == ["chair", "table"]
+    assert bench.eventually(lambda: late and late[-1].objects)
+    assert [thing.label for thing in late[-1].objects] == ["chair", "table"]
     scene = world.person.call(GetScene, "get_scene").scene
     assert scene.views == scene.scene_version > 0
     assert scene.header.frame_id == "map"
@@ -277,12 +276,11 @@ def test_a_bag_that_starts_over_keeps_the_objects(make_world):
 
 def test_a_pose_gap_is_named(make_world):
     world = make_world().seen()
-    known = len(world.engine.frames)
     at = world.now + 500 * MS
     world.person.frame(at, pose=world.person.pose(at + 400 * MS, 5.0))
     assert bench.eventually(lambda: "max_pose_gap_s" in world.problem())
     assert world.problem().startswith("/pose: ")
-    assert len(world.engine.frames) == known
+    assert at not in [frame.stamp_ns for frame in world.engine.frames]
     world.now = at + 400 * MS
     world.see()
 
@@ -429,6 +427,14 @@ def test_weights_that_cannot_be_loaded_leave_a_node_that_says_so(make_world):
     assert world.change(Transition.TRANSITION_CONFIGURE)
 
 
+def test_a_folder_without_weights_is_named(make_world, tmp_path):
+    world = make_world("-p", f"model:={tmp_path}", build=build_engine)
+    assert bench.eventually(lambda: world.node._failure, 60.0)
+    reply = world.person.call(Ground, "ground", query="the chair")
+    assert f"configure failed: {tmp_path}" in reply.message
+    assert world.state() == "unconfigured"
+
+
 def test_bad_parameters_are_refused_by_name_and_range(make_world):
     world = make_world("-p", "max_views:=1000", "-p", "sync_slop_s:=0.03")
 
@@ -470,8 +476,7 @@ def test_diagnostics_tell_rates_and_the_silent_topic(make_world):
     assert "/rgb/image: silent for" in status.message
     assert "1 publisher(s) (reliable, volatile)" in status.message
     facts = {value.key: value.value for value in status.values}
-    assert facts["received./rgb/image"] == "1"
-    assert facts["frames.keyframes"] == "1"
+    assert int(facts["received./rgb/image"]) >= int(facts["frames.keyframes"]) >= 1
     assert "p99" in facts["callback"]
     names = {part.name for message in heard for part in message.status}
     assert {"grounding_node: memory", "grounding_node: questions"} <= names

@@ -1,4 +1,6 @@
-"""3D-SLIM masks against plain loops written as the paper reads, and every edge case of methods 2.5."""
+"""3D-SLIM masks against plain loops written as the paper reads, and every edge case of methods
+2.5.
+"""
 
 import numpy as np
 import pytest
@@ -102,7 +104,9 @@ def test_modes():
 
 
 def test_sequence_mask_truth_table():
-    """Two objects of two places, P1 (1), I (2), A (1), behind a prefix of 3 with one padded place."""
+    """Two objects of two places, P1 (1), I (2), A (1), behind a prefix of 3 with one padded
+    place.
+    """
     among = torch.tensor([[[True, True], [False, True]]])
     real = torch.ones(1, 8, dtype=torch.bool)
     instruction = torch.zeros(1, 8, dtype=torch.bool)

@@ -45,6 +45,7 @@ PALETTE = (
     "#5d7a00", "#3949ab", "#ad6a3b", "#00796b",
 )  # fmt: skip
 IN_SIGHT = 0.002
+MAX_IN_VIEW = 10
 RIVAL_RATIO = 8.0  # a box with more times the volume may well hold the smaller thing
 
 
@@ -83,7 +84,7 @@ class Album:
         draw_footprints(axes, [*self.truth, *self.objects])
         place_labels(axes, self.objects)
         _title(axes, title, f"{len(self.objects)} objects, in the colours of the views beside")
-        _legend(axes, truth=bool(self.truth))
+        _legend(axes, truth=bool(self.truth), height=1.04)
         for axes, shot in self._grid(views, 3, 2):
             draw_view(axes, shot.frame, self._in_sight(shot), fontsize=6.5)
         return _save(figure, path)
@@ -101,7 +102,7 @@ class Album:
         truths = [Drawn(box, TRUTH, "", True, 1.8, True) for box in row.truth_boxes]
         figure = _figure(13.0, 5.3)
         left, right = figure.subfigures(1, 2, width_ratios=(1, 1.22))
-        axes = left.add_axes((0.1, 0.1, 0.87, 0.84))
+        axes = left.add_axes((0.1, 0.1, 0.87, 0.82))
         draw_floor(axes, self.plan)
         quiet = [Drawn(o.box, OTHER, width=0.7, fill=o.fill) for o in self.objects]
         draw_footprints(axes, [*quiet, *truths, *answers])
@@ -148,12 +149,15 @@ class Album:
         )  # fmt: skip
 
     def _in_sight(self, shot: Shot) -> list[Drawn]:
-        eye = shot.frame.world_T_camera[:3, 3]
-        return [
-            item
-            for item in self.objects
-            if shot.shows(item.box) > IN_SIGHT and not item.box.contains(eye[None], 0.1)[0]
+        """The objects that a shot shows best, few enough to tell them apart."""
+        eye = shot.frame.world_T_camera[None, :3, 3]
+        shown = [
+            (shot.shows(item.box), k, item)
+            for k, item in enumerate(self.objects)
+            if not item.box.contains(eye, 0.1)[0]
         ]
+        best = sorted(part for part in shown if part[0] > IN_SIGHT)[-MAX_IN_VIEW:]
+        return [item for _, _, item in reversed(best)]
 
 
 def distinct(items: Sequence[Drawn]) -> list[Drawn]:
@@ -196,7 +200,7 @@ def _title(axes: Axes, title: str, subtitle: str) -> None:
     axes.text(0, 1.015, subtitle, transform=axes.transAxes, fontsize=9.5, color=OTHER)
 
 
-def _legend(axes: Axes, *, truth: bool, answer: str | None = None) -> None:
+def _legend(axes: Axes, *, truth: bool, answer: str | None = None, height: float = 1.0) -> None:
     entries = []
     if answer:
         entries.append(Line2D([], [], color=answer, linewidth=2.6, label="answer"))
@@ -205,7 +209,7 @@ def _legend(axes: Axes, *, truth: bool, answer: str | None = None) -> None:
     entries.append(Line2D([], [], color=OTHER, linewidth=1.2, label="object map"))
     entries.append(Line2D([], [], color=PATH, linewidth=1.4, marker=">", label="camera path"))
     axes.legend(
-        handles=entries, loc="upper right", fontsize=8, frameon=True, framealpha=0.9,
-        edgecolor="#e3e6eb", labelcolor=TRUTH, ncols=len(entries), columnspacing=1.2,
-        handlelength=1.8, borderaxespad=0.4,
-    ).set_zorder(9)  # fmt: skip
+        handles=entries, loc="lower right", bbox_to_anchor=(1, height), fontsize=8, frameon=False,
+        labelcolor=TRUTH, ncols=len(entries), columnspacing=1.2, handlelength=1.8,
+        borderaxespad=0.2,
+    )  # fmt: skip

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+import cv2
 from rich.table import Table
 
 from spatial3d_ros.geometry.box import Box3D
@@ -132,7 +133,8 @@ def write_page(
 
 
 def _embedded(picture: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()
+    jpeg = cv2.imencode(".jpg", cv2.imread(str(picture)), [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()
 
 
 def _card(number: int, row: Row, picture: Path) -> str:

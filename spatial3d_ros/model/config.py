@@ -67,6 +67,8 @@ class PositionConfig(_Strict):
     """Multi-level position encoding, S2-MLLM (methods 1.5)."""
 
     coord: bool = True
+    coord_scale: float = Field(1.0, gt=0.0)
+    """Factor of the code; 1 as published, where features are much longer than the code."""
     ray: bool = True
     ray_scale: float = 5.0
     ray_scale_learnt: bool = False

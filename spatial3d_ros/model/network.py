@@ -153,7 +153,7 @@ class SpatialModel(nn.Module):
                 batch.points, batch.valid, vision.patch_size, vision.grid
             )
             code = coordinate_code(centroid, features.shape[-1]) * usable[..., None]
-            features = features + code.to(features.dtype)
+            features = features + mpe.coord_scale * code.to(features.dtype)
         side = self.config.pooled_grid
         pooled = pool_views(features, vision.grid, side, mpe.pool)
         if self.ray is not None:

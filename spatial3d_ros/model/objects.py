@@ -62,7 +62,7 @@ class ObjectTokens(nn.Module):
         width = config.text.width
         self.vision = config.vision
         self.fraction = config.objects.member_fraction
-        self.coord = config.s2.mpe.coord
+        self.place = config.s2.mpe.coord_scale if config.s2.mpe.coord else 0.0
         self.visual = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)
         )
@@ -80,7 +80,7 @@ class ObjectTokens(nn.Module):
         boxes = batch.boxes
         colors = batch.colors
         unseen, uncolored, unlabelled = self.missing
-        place = coordinate_code(boxes[..., :3], embed.embedding_dim) if self.coord else 0.0
+        place = self.place * coordinate_code(boxes[..., :3], embed.embedding_dim)
         if features is None:
             seen = torch.zeros_like(batch.object_valid)
             visual = place + torch.zeros(*boxes.shape[:2], embed.embedding_dim, device=boxes.device)

@@ -129,7 +129,10 @@ class GroundingNode(LifecycleNode):
     def _listen(self) -> None:
         engine = self._engine
         self._sensors = SensorInput(
-            self, self._table.values, partial(self._add_frame, engine), engine.forget_views
+            self,
+            self._table.values,
+            partial(self._add_frame, engine),
+            partial(self._rewind, engine),
         )
         self._refresher = RefreshWorker(
             partial(self._refresh, engine),
@@ -207,6 +210,10 @@ class GroundingNode(LifecycleNode):
         if added.keyframe and self._refresher is not None:
             self._refresher.notify()
         return added.keyframe
+
+    def _rewind(self, engine: Spatial3D) -> None:
+        self.get_logger().warning("time went back: views are forgotten, known objects stay")
+        engine.forget_views()
 
     def _refresh(self, engine: Spatial3D) -> None:
         engine.refresh()

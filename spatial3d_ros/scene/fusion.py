@@ -1,8 +1,8 @@
-"""Several posed RGB-D frames become one voxel cloud: mean position, colour, normal and views per voxel."""
+"""Several posed RGB-D frames become one voxel cloud: mean position, colour, normal, views per voxel."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import cv2
@@ -12,7 +12,29 @@ from spatial3d_ros.geometry.voxels import voxel_keys
 from spatial3d_ros.scene.frame import Frame
 
 DEPTH_NOISE = 0.0012  # metres at one metre; grows with the square of the distance
-WINDOW = 5  # pixels; side of the square a normal is fitted to
+_WINDOW = 5  # pixels; side of the square a normal is fitted to
+_FULL_WEIGHT_M = 1.5  # up to here measurements weigh 1, beyond the inverse of their variance
+_MIN_FACING = 0.12  # cosine to the line of sight; below it a surface is only grazed
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Usable pixels of one view: `point`, `lab`, `normal` (n, 3) float32, world; `weight` (n,) 0 .. 1."""
+
+    point: np.ndarray
+    lab: np.ndarray
+    normal: np.ndarray
+    weight: np.ndarray
+
+    def take(self, keep: np.ndarray | slice) -> Samples:
+        """Some of the samples."""
+        return Samples(*(getattr(self, f.name)[keep] for f in fields(self)))
+
+    def moved(self, pose: np.ndarray) -> Samples:
+        """After a rigid motion (4, 4)."""
+        pose = pose.astype(np.float32)
+        point = self.point @ pose[:3, :3].T + pose[:3, 3]
+        return Samples(point, self.lab, self.normal @ pose[:3, :3].T, self.weight)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +43,7 @@ class VoxelCloud:
 
     `point` (N, 3) float32 world metres, mean of what fell in; `lab` (N, 3) float32 CIE Lab; `normal`
     (N, 3) float32 towards the cameras, 0 where unknown; `views` (N,) int64 frames that saw it; `mass`
-    (N,) float64 summed weights of what fell in; `size` edge of a voxel in metres.
+    (N,) float32 summed weights of what fell in; `size` edge of a voxel in metres.
     """
 
     key: np.ndarray
@@ -45,59 +67,46 @@ class VoxelCloud:
         steps = np.arange(-reach, reach + 1)
         cells = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(-1, 3)
         offsets = np.sort(voxel_keys(cells, 1) - voxel_keys(np.zeros((1, 3)), 1))
-        first, second = [], []
-        for offset in offsets[len(offsets) // 2 + 1 :]:
-            place = np.searchsorted(self.key, self.key + offset)
-            place[place == len(self)] = 0
-            hit = np.flatnonzero(self.key[place] == self.key + offset)
-            first.append(hit)
-            second.append(place[hit])
+        first, second = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        if len(self):
+            for offset in offsets[len(offsets) // 2 + 1 :]:
+                place = np.searchsorted(self.key, self.key + offset)
+                place[place == len(self)] = 0
+                hit = np.flatnonzero(self.key[place] == self.key + offset)
+                first.append(hit)
+                second.append(place[hit])
         return np.concatenate(first), np.concatenate(second)
-
-
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """Usable pixels of one view: `point`, `lab`, `normal` (n, 3) float32, world; `weight` (n,) 0 .. 1."""
-
-    point: np.ndarray
-    lab: np.ndarray
-    normal: np.ndarray
-    weight: np.ndarray
-
-    def take(self, keep: np.ndarray | slice) -> Samples:
-        return Samples(*(getattr(self, f.name)[keep] for f in fields(self)))
-
-    def moved(self, pose: np.ndarray) -> Samples:
-        """After a rigid motion (4, 4)."""
-        pose = pose.astype(np.float32)
-        point = self.point @ pose[:3, :3].T + pose[:3, 3]
-        return Samples(point, self.lab, self.normal @ pose[:3, :3].T, self.weight)
 
 
 def fuse(views: Sequence[Samples], voxel_m: float) -> VoxelCloud:
     """Fuses views into voxels of `voxel_m`; near measurements weigh more. No samples: empty cloud."""
-    keys, sums = [np.empty(0, np.int64)], [np.empty((0, 11))]
-    for view in views:
-        known = view.normal.any(1)
-        values = np.column_stack([view.point, view.lab, view.normal, np.ones(len(known)), known])
-        key, total = _sum_by_key(voxel_keys(view.point, voxel_m), values * view.weight[:, None])
-        keys.append(key)
-        sums.append(total)
-    key = np.concatenate(keys)
-    _, seen = np.unique(key, return_counts=True)
-    key, total = _sum_by_key(key, np.concatenate(sums))
-    mean = total[:, :6] / total[:, 9:10]
+    point = np.concatenate([np.empty((0, 3), np.float32), *(v.point for v in views)])
+    if not len(point):
+        none = np.empty((0, 3), np.float32)
+        return VoxelCloud(
+            np.empty(0, np.int64), none, none, none, np.empty(0, np.int64), none[:, 0], voxel_m
+        )
+    view = np.repeat(np.arange(len(views)), [len(v.point) for v in views])
+    lab, normal = (np.concatenate([getattr(v, n) for v in views]) for n in ("lab", "normal"))
+    weight = np.concatenate([v.weight for v in views])
+    key = voxel_keys(point, voxel_m)
+    order = np.argsort(key, kind="stable")  # stable: within a voxel the views stay together
+    key, view = key[order], view[order]
+    fresh = np.append(True, key[1:] != key[:-1])
+    start = np.flatnonzero(fresh)
+    fresh[1:] |= view[1:] != view[:-1]
+    center = point.mean(0)  # keeps float32 sums exact far from the origin
+    known = normal.any(1)
+    values = np.column_stack([point - center, lab, normal, np.ones_like(weight), known])
+    values *= weight[:, None]
+    total = np.add.reduceat(values[order], start, axis=0)
+    mass = total[:, 9]
+    mean = total[:, :6] / mass[:, None]
     length = np.linalg.norm(total[:, 6:9], axis=1)
     sure = length > 0.5 * np.maximum(total[:, 10], 1e-9)  # shorter: the views disagree
     normal = np.where(sure[:, None], total[:, 6:9] / np.maximum(length, 1e-9)[:, None], 0)
-    mean, normal = mean.astype(np.float32), normal.astype(np.float32)
-    return VoxelCloud(key, mean[:, :3], mean[:, 3:], normal, seen, total[:, 9], voxel_m)
-
-
-def _sum_by_key(key: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    unique, inverse = np.unique(key, return_inverse=True)
-    total = [np.bincount(inverse, column, len(unique)) for column in values.T]
-    return unique, np.stack(total, -1)
+    seen = np.add.reduceat(fresh.astype(np.int64), start)
+    return VoxelCloud(key[start], mean[:, :3] + center, mean[:, 3:], normal, seen, mass, voxel_m)
 
 
 def sample(frame: Frame, width: int = 320, max_depth_m: float = 6.0) -> Samples:
@@ -109,34 +118,30 @@ def sample(frame: Frame, width: int = 320, max_depth_m: float = 6.0) -> Samples:
     camera = frame.camera
     x = ((np.arange(depth.shape[1]) * step - camera.cx) / camera.fx).astype(np.float32)
     y = ((np.arange(depth.shape[0]) * step - camera.cy) / camera.fy).astype(np.float32)
-    normal, facing = _normals(inverse, valid, x, y, step)
-    keep = valid & ~_flying(depth, inverse) & (facing > 0.12)
-    v, u = np.nonzero(keep)
+    normal, facing = _normals(inverse, valid, x, y)
+    v, u = np.nonzero(valid & ~_flying(inverse) & (facing > _MIN_FACING))
     z = depth[v, u]
-    rotation = frame.world_T_camera[:3, :3].astype(np.float32)
+    pose = frame.world_T_camera.astype(np.float32)
     ray = np.stack([x[u], y[v], np.ones_like(z)], -1)
-    point = (ray * z[:, None]) @ rotation.T + frame.world_T_camera[:3, 3].astype(np.float32)
-    rgb = cv2.blur(frame.rgb, (step, step))[::step, ::step] if step > 1 else frame.rgb
+    point = (ray * z[:, None]) @ pose[:3, :3].T + pose[:3, 3]
+    rgb = cv2.blur(frame.rgb, (step, step))[::step, ::step]
     lab = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-    return Samples(point, lab[v, u], normal[v, u] @ rotation.T, np.minimum(1, (1.5 / z) ** 2))
+    weight = np.minimum(1, (_FULL_WEIGHT_M / z) ** 2)
+    return Samples(point, lab[v, u], normal[v, u] @ pose[:3, :3].T, weight)
 
 
-def _flying(depth: np.ndarray, inverse: np.ndarray) -> np.ndarray:
-    """Pixels that hang between a near and a far surface: jumps of the same sign on both sides."""
-    flying = np.zeros(depth.shape, bool)
-    for axis in (0, 1):
-        step = np.diff(inverse, axis=axis)
-        both = np.minimum(np.abs(step[1:] if axis == 0 else step[:, 1:]),
-                          np.abs(step[:-1] if axis == 0 else step[:, :-1]))  # fmt: skip
-        same = (step[1:] * step[:-1] if axis == 0 else step[:, 1:] * step[:, :-1]) > 0
-        inner = (slice(1, -1), slice(None)) if axis == 0 else (slice(None), slice(1, -1))
-        jump = np.maximum(6 * DEPTH_NOISE, 0.03 * inverse[inner] ** 2)
-        flying[inner] |= same & (both > jump)
+def _flying(inverse: np.ndarray) -> np.ndarray:
+    """Pixels that hang between a near and a far surface: jumps of one sign on both sides."""
+    flying = np.zeros(inverse.shape, bool)
+    for image, out in ((inverse, flying), (inverse.T, flying.T)):
+        step = np.diff(image, axis=0)
+        jump = np.maximum(6 * DEPTH_NOISE, 0.03 * image[1:-1] ** 2)
+        out[1:-1] |= (step[1:] * step[:-1] > 0) & (np.abs(step[1:]) > jump) & (np.abs(step[:-1]) > jump)
     return flying
 
 
 def _normals(
-    inverse: np.ndarray, valid: np.ndarray, x: np.ndarray, y: np.ndarray, step: int
+    inverse: np.ndarray, valid: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Camera-frame unit normals (H, W, 3), 0 where unknown, and |cos| to the line of sight (1 there).
 
@@ -144,30 +149,32 @@ def _normals(
     slopes give the normal, and noise, being constant in 1/z, does not bias it.
     """
     mask = valid.astype(np.float32)
-    count = cv2.boxFilter(mask, -1, (WINDOW, WINDOW), normalize=False)
-    full = count > 0.6 * WINDOW * WINDOW
-    safe = np.maximum(count, 1)
+    count = cv2.boxFilter(mask, -1, (_WINDOW, _WINDOW), normalize=False)
 
     def mean(image: np.ndarray) -> np.ndarray:
-        return cv2.boxFilter(image * mask, -1, (WINDOW, WINDOW), normalize=False) / safe
+        return cv2.boxFilter(image * mask, -1, (_WINDOW, _WINDOW), normalize=False) / np.maximum(
+            count, 1
+        )
 
     q = mean(inverse)
     spread = np.sqrt(np.maximum(mean(inverse * inverse) - q * q, 0))
-    gx, gy = _slope(inverse, mask, q, mean, x, 1), _slope(inverse, mask, q, mean, y, 0)
-    normal = np.stack([gx, gy, q - gx * x[None, :] - gy * y[:, None]], -1)
-    length = np.linalg.norm(normal, axis=-1, keepdims=True)
-    normal = -normal / np.maximum(length, 1e-9)  # towards the camera: n.X < 0
-    ray = np.sqrt(1 + x[None, :] ** 2 + y[:, None] ** 2)
-    facing = q / np.maximum(length[..., 0], 1e-9) / ray
-    # A window over a depth edge fits a plane that is not there; a steep plane spreads evenly.
-    even = np.sqrt((gx * (x[1] - x[0])) ** 2 + (gy * (y[1] - y[0])) ** 2) * np.sqrt((WINDOW**2 - 1) / 12)
-    known = full & (spread < even + 3 * DEPTH_NOISE)
+    gx = _slope(inverse, q, np.broadcast_to(x, q.shape), mean)
+    gy = _slope(inverse, q, np.broadcast_to(y[:, None], q.shape), mean)
+    normal = np.stack([gx, gy, q - gx * x - gy * y[:, None]], -1)
+    length = np.maximum(np.sqrt(np.einsum("hwc,hwc->hw", normal, normal)), 1e-9)
+    facing = q / length / np.sqrt(1 + x**2 + y[:, None] ** 2)
+    # A window over a depth edge spreads more than the plane fitted to it, or that plane is too steep.
+    even = np.hypot(gx, gy) * abs(x[1] - x[0]) * np.sqrt((_WINDOW**2 - 1) / 12)
+    known = (count > 0.6 * _WINDOW**2) & (spread < even + 3 * DEPTH_NOISE)
     known &= even < np.maximum(0.06 * q * q, 4 * DEPTH_NOISE)
-    return np.where(known[..., None], normal, 0), np.where(known, facing, 1)
+    normal *= np.where(known, -1 / length, 0)[..., None]  # towards the camera: n.X < 0
+    return normal, np.where(known, facing, 1)
 
 
-def _slope(inverse, mask, q, mean, coordinate, axis):  # noqa: ANN001, ANN202
-    grid = coordinate[None, :] if axis == 1 else coordinate[:, None]
-    grid = np.broadcast_to(grid, inverse.shape).astype(np.float32)
-    m = mean(grid)
-    return (mean(grid * inverse) - m * q) / np.maximum(mean(grid * grid) - m * m, 1e-9)
+def _slope(
+    value: np.ndarray, mean_value: np.ndarray, at: np.ndarray, mean: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Least-squares slope of `value` over the coordinate `at` in every window."""
+    mean_at = mean(at)
+    spread = np.maximum(mean(at * at) - mean_at * mean_at, 1e-9)
+    return (mean(at * value) - mean_at * mean_value) / spread

@@ -53,7 +53,7 @@ class Node:
 class Regions:
     """Patches and their merges: sums that add up, so that a merge costs nothing."""
 
-    def __init__(self, cloud: VoxelCloud, label: np.ndarray, color: np.ndarray, normal: np.ndarray):
+    def __init__(self, cloud: VoxelCloud, label: np.ndarray, color: np.ndarray) -> None:
         count = int(label.max()) + 1
         total = 2 * count
         self.count = count
@@ -83,8 +83,7 @@ class Regions:
         rows = np.stack(
             [np.ones(len(i)), np.linalg.norm(color[i] - color[j], axis=1), b, b > 0.15, stands, 0 * b], 1
         )
-        gap = label[wide[0]] != label[wide[1]]
-        gi, gj = wide[0][gap], wide[1][gap]
+        gi, gj = wide
         far = np.zeros((len(gi), rows.shape[1]))
         far[:, 5] = 1
         a = np.concatenate([label[i], label[gi]])

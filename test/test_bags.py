@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from spatial3d_ros.data.bag_writer import write_bag
-from spatial3d_ros.data.bags import PoseTrack, Topics, bag_topics, find_topics, read_bag
+from spatial3d_ros.data.bags import Topics, bag_topics, find_topics, read_bag
 from spatial3d_ros.data.folders import frames_from_folder
 from spatial3d_ros.errors import BagError, Spatial3DError
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.geometry.pose import look_at
 from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.sensors.pose_source import PoseTrack
 
 CAMERA = Camera(64, 48, 60.0, 61.0, 31.5, 23.5)
 
@@ -165,15 +166,15 @@ def test_odometry_is_read(tmp_path: Path) -> None:
 
 
 def test_pose_track_interpolates_but_not_over_gaps() -> None:
-    track = PoseTrack(max_gap_s=0.5)
+    track = PoseTrack.of_recording("/pose", max_gap_s=0.5)
     for second, x in [(3.0, 3.0), (0.0, 0.0), (0.2, 1.0)]:  # order does not matter
         pose = np.eye(4)
         pose[0, 3] = x
         track.add(int(second * 1e9), pose)
-    assert track.at(10**8)[0, 3] == pytest.approx(0.5)
-    assert track.at(2 * 10**8)[0, 3] == 1.0
-    assert track.at(10**9) is None
-    assert track.at(4 * 10**9) is None
+    assert track.known(10**8)[0, 3] == pytest.approx(0.5)
+    assert track.known(2 * 10**8)[0, 3] == 1.0
+    assert track.known(10**9) is None
+    assert track.known(4 * 10**9) is None
 
 
 # ---- folders ---------------------------------------------------------------------------------

@@ -18,13 +18,13 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.action import ActionClient
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from spatial3d_ros.action import Query
-from spatial3d_ros.msg import Grounding, SceneObjects
-from spatial3d_ros.srv import Ask, EditLayout, GetScene, Ground, MeasureDistance
 from std_srvs.srv import Trigger
 
+from spatial3d_ros.action import Query
 from spatial3d_ros.errors import CheckpointError
+from spatial3d_ros.msg import Grounding, SceneObjects
 from spatial3d_ros.nodes.grounding_node import GroundingNode, build_engine
+from spatial3d_ros.srv import Ask, EditLayout, GetScene, Ground, MeasureDistance
 
 MS = 1_000_000
 STEP = 200 * MS

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from spatial3d_ros.errors import FrameError
-from spatial3d_ros.nodes import image_decoding as decoding
+from spatial3d_ros.sensors import image_decoding as decoding
 
 TOPIC = "/camera/image"
 unhurried = settings(deadline=None)  # a busy machine is no failure

@@ -8,10 +8,10 @@ import messages
 import numpy as np
 import pytest
 
-from spatial3d_ros.nodes.frame_builder import FrameBuilder, Topics
 from spatial3d_ros.nodes.ingest import CandidateGate, Ingest
-from spatial3d_ros.nodes.pose_source import PoseReader, PoseTrack
-from spatial3d_ros.nodes.synchronizer import SECOND, Synchronizer
+from spatial3d_ros.sensors.frame_builder import FrameBuilder, Topics
+from spatial3d_ros.sensors.pose_source import PoseReader, PoseTrack
+from spatial3d_ros.sensors.synchronizer import SECOND, Synchronizer
 
 TOPICS = Topics("/rgb/image", "/depth/image", "/rgb/camera_info", "/pose")
 EPOCH = 1_700_000_000 * SECOND

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from spatial3d_ros.errors import ConfigError, FrameError
 from spatial3d_ros.geometry.pose import pose_matrix
-from spatial3d_ros.nodes.pose_source import SECOND, PoseReader, PoseTrack
+from spatial3d_ros.sensors.pose_source import SECOND, PoseReader, PoseTrack
 
 TOPIC = "/camera/pose"
 EPOCH = 1_700_000_000 * SECOND

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import ros_bench as bench
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from spatial3d_ros.srv import Ground
 from visualization_msgs.msg import MarkerArray
+
+from spatial3d_ros.srv import Ground
 
 HERE = Path(__file__).parent
 VISUALIZER = "from spatial3d_ros.nodes.visualizer_node import main; main()"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spatial3d_ros.nodes.synchronizer import SECOND, Synchronizer
+from spatial3d_ros.sensors.synchronizer import SECOND, Synchronizer
 
 MS = 1_000_000
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import ros_bench as bench
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from spatial3d_ros.msg import DistanceAnswer, GroundedObject, Grounding, SceneObjects
 from visualization_msgs.msg import Marker, MarkerArray
 
+from spatial3d_ros.msg import DistanceAnswer, GroundedObject, Grounding, SceneObjects
 from spatial3d_ros.nodes.visualizer_node import VisualizerNode
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

@@ -6,21 +6,21 @@ frame, so memory stays bounded however long the recording is.
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
 from spatial3d_ros.errors import BagError
-from spatial3d_ros.geometry.camera import Camera
-from spatial3d_ros.geometry.pose import interpolate, pose_matrix
 from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.sensors import frame_builder as sensors
+from spatial3d_ros.sensors.frame_builder import FrameBuilder
+from spatial3d_ros.sensors.pose_source import PoseReader, PoseTrack
+from spatial3d_ros.sensors.synchronizer import Synchronizer
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 INFO_TYPE = "sensor_msgs/msg/CameraInfo"
@@ -179,32 +179,6 @@ def _common_prefix(a: str, b: str) -> int:
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), len(a))
 
 
-class PoseTrack:
-    """Poses of a whole recording, interpolated to any stamp inside it."""
-
-    def __init__(self, max_gap_s: float = 0.5) -> None:
-        self.max_gap_ns = int(max_gap_s * 1e9)
-        self.stamps: list[int] = []
-        self.poses: list[np.ndarray] = []
-
-    def add(self, stamp_ns: int, world_T_camera: np.ndarray) -> None:
-        at = bisect.bisect_right(self.stamps, stamp_ns)
-        self.stamps.insert(at, stamp_ns)
-        self.poses.insert(at, world_T_camera)
-
-    def at(self, stamp_ns: int) -> np.ndarray | None:
-        """The (4, 4) pose at a stamp; None outside the track or inside a gap that is too long."""
-        after = bisect.bisect_left(self.stamps, stamp_ns)
-        if after < len(self.stamps) and self.stamps[after] == stamp_ns:
-            return self.poses[after]
-        if after in (0, len(self.stamps)):
-            return None
-        t0, t1 = self.stamps[after - 1], self.stamps[after]
-        if t1 - t0 > self.max_gap_ns:
-            return None
-        return interpolate(self.poses[after - 1], t0, self.poses[after], t1, stamp_ns)
-
-
 def read_bag(
     path: str | Path,
     topics: Topics | None = None,
@@ -220,40 +194,30 @@ def read_bag(
     Raises BagError (missing, damaged, lacking a topic, or without one usable frame) and FrameError.
     """
     topics = find_topics(path, topics)
-    return _frames(Path(path), topics, slop_s, PoseTrack(max_pose_gap_s))
+    return _frames(Path(path), topics, slop_s, PoseTrack.of_recording(topics.pose, max_pose_gap_s))
 
 
 def _frames(path: Path, topics: Topics, slop_s: float, track: PoseTrack) -> Iterator[Frame]:
-    # The node's own decoder and matcher: a bag gives the same frames on disk as on the wire.
-    from spatial3d_ros.nodes import image_decoding as decoding
-
+    # The node's own matcher and builder: a bag gives the same frames on disk as on the wire.
     with Bag(path) as bag:
-        world = _read_poses(bag, topics.pose, track)
+        kinds = {topic: kind for topic, (kind, _) in bag.topics.items()}
+        poses = PoseReader(topics.pose, "pose" if kinds[topics.pose] == POSE_TYPES[0] else "odom")
+        for _, message in bag.messages(topics.pose):
+            track.add(stamp_ns(message), poses.read(message))
+        builder = FrameBuilder(
+            sensors.Topics(topics.rgb, topics.depth, topics.camera_info, topics.pose),
+            "raw" if kinds[topics.rgb] == IMAGE_TYPES[0] else "compressed",
+            "raw" if kinds[topics.depth] == IMAGE_TYPES[0] else "compressedDepth",
+        )
         _, info = next(bag.messages(topics.camera_info))
-        camera = _camera(info)
-        rectified = camera.rectified()
         found = False
         for pair in _pairs(bag, topics, slop_s):
-            pose = track.at(pair.stamp_ns)
-            if pose is None:
-                continue
-            found = True
-            if hasattr(pair.color, "encoding"):
-                rgb = decoding.decode_color(pair.color, topics.rgb)
-            else:
-                rgb = decoding.decode_compressed_color(pair.color, topics.rgb)
-            if hasattr(pair.depth, "encoding"):
-                depth = decoding.decode_depth(pair.depth, topics.depth)
-            else:
-                depth = decoding.decode_compressed_depth(pair.depth, topics.depth)
-            yield Frame(
-                stamp_ns=pair.stamp_ns,
-                rgb=camera.rectify(rgb),
-                depth=camera.rectify(depth),
-                camera=rectified,
-                world_T_camera=pose,
-                frame_id=world,
-            )
+            pose = track.known(pair.stamp_ns)
+            if pose is not None:
+                found = True
+                yield builder.build(
+                    pair.color, pair.depth, info, pair.stamp_ns, pose, poses.frame_id
+                )
     if not found:
         raise BagError(
             f"{path}: no frame: colour ({topics.rgb}) and depth ({topics.depth}) never come within "
@@ -262,37 +226,10 @@ def _frames(path: Path, topics: Topics, slop_s: float, track: PoseTrack) -> Iter
 
 
 def _pairs(bag: Bag, topics: Topics, slop_s: float) -> Iterator[Any]:
-    from spatial3d_ros.nodes.synchronizer import Synchronizer
-
     synchronizer = Synchronizer(slop_s)
     add = {topics.rgb: synchronizer.add_color, topics.depth: synchronizer.add_depth}
     for topic, message in bag.messages(topics.rgb, topics.depth):
         yield from add[topic](stamp_ns(message), message)
-
-
-def _read_poses(bag: Bag, topic: str, track: PoseTrack) -> str:
-    frame_id = "map"
-    for _, message in bag.messages(topic):
-        # Odometry nests its pose once more, beside the covariance.
-        pose = message.pose.pose if hasattr(message.pose, "pose") else message.pose
-        p, q = pose.position, pose.orientation
-        track.add(stamp_ns(message), pose_matrix((p.x, p.y, p.z), (q.x, q.y, q.z, q.w)))
-        frame_id = message.header.frame_id or frame_id
-    return frame_id
-
-
-def _camera(info: Any) -> Camera:
-    roi = info.roi
-    return Camera.from_calibration(
-        info.width,
-        info.height,
-        info.k,
-        d=info.d,
-        distortion_model=info.distortion_model,
-        binning_x=info.binning_x,
-        binning_y=info.binning_y,
-        roi=(roi.x_offset, roi.y_offset, roi.width, roi.height),
-    )
 
 
 def stamp_ns(message: Any) -> int:

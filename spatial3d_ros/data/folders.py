@@ -14,11 +14,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from spatial3d_ros.data.bags import PoseTrack
 from spatial3d_ros.errors import BagError, FrameError
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.geometry.pose import pose_matrix
 from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.sensors.pose_source import PoseTrack
 
 COLOR_FOLDERS = ("images", "image", "color", "colour", "rgb")
 POSE_FILES = ("poses.txt", "pose.txt")
@@ -222,7 +222,7 @@ def _tum_items(path: Path) -> list[tuple[int, Path, Path, np.ndarray]]:
     pose_file = path / "groundtruth.txt"
     if not pose_file.exists():
         raise BagError(f"{pose_file}: missing; it holds `stamp tx ty tz qx qy qz qw` lines")
-    track = PoseTrack()
+    track = PoseTrack.of_recording(str(pose_file))
     for line, numbers in _numbers(pose_file):
         if len(numbers) != 8:
             raise BagError(f"{pose_file}:{line}: expected 8 numbers, found {len(numbers)}")
@@ -233,7 +233,7 @@ def _tum_items(path: Path) -> list[tuple[int, Path, Path, np.ndarray]]:
         if not len(times):
             break
         nearest = int(np.abs(times - stamp).argmin())
-        pose = track.at(round(stamp * 1e9))
+        pose = track.known(round(stamp * 1e9))
         if abs(times[nearest] - stamp) <= TUM_SLOP_S and pose is not None:
             items.append((round(stamp * 1e9), color, depths[nearest][1], pose))
     return items

@@ -14,8 +14,8 @@ from spatial3d_ros.errors import BagError
 class PointCloud:
     """An organised cloud of H rows and W columns (H = 1 when it is not organised).
 
-    ``xyz`` (H, W, 3) float32 in the file's unit, NaN where nothing was measured; ``rgb`` (H, W, 3) uint8
-    or None; ``label`` (H, W) int32 or None.
+    ``xyz`` (H, W, 3) float32 in the file's unit, NaN where nothing was measured; ``rgb`` (H, W, 3)
+    uint8 or None; ``label`` (H, W) int32 or None.
     """
 
     xyz: np.ndarray
@@ -102,7 +102,8 @@ def _columns(
 
 
 def decompress_lzf(data: bytes, size: int) -> bytes:
-    """Undoes LZF: a control byte below 32 announces literal bytes, any other a copy from the output.
+    """Undoes LZF: a control byte below 32 announces literal bytes, any other a copy from the
+    output.
 
     Raises BagError when the result has not ``size`` bytes.
     """

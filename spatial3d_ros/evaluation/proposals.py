@@ -17,7 +17,9 @@ SEEN_VIEWS = 2
 
 @dataclass(frozen=True)
 class ProposalRecall:
-    """Best overlap of every seen object with any proposal; records of several rooms add up with +."""
+    """Best overlap of every seen object with any proposal; records of several rooms add up with
+    +.
+    """
 
     categories: tuple[str, ...] = ()
     ious: tuple[float, ...] = ()

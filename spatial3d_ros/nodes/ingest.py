@@ -18,10 +18,10 @@ import numpy as np
 
 from spatial3d_ros.errors import FrameError
 from spatial3d_ros.geometry.pose import motion
-from spatial3d_ros.nodes.frame_builder import FrameBuilder
-from spatial3d_ros.nodes.pose_source import PoseReader, PoseTrack
-from spatial3d_ros.nodes.synchronizer import SECOND, Pair, Synchronizer
 from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.sensors.frame_builder import FrameBuilder
+from spatial3d_ros.sensors.pose_source import PoseReader, PoseTrack
+from spatial3d_ros.sensors.synchronizer import SECOND, Pair, Synchronizer
 
 MAX_PENDING = 32  # matched pairs that wait for a pose: a second of a 30 Hz camera
 

@@ -18,12 +18,12 @@ from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from spatial3d_ros.nodes import qos
-from spatial3d_ros.nodes.frame_builder import FrameBuilder, Topics
 from spatial3d_ros.nodes.ingest import CandidateGate, Ingest
 from spatial3d_ros.nodes.measures import Durations, Rate, Throttle
 from spatial3d_ros.nodes.parameters import Parameters
-from spatial3d_ros.nodes.pose_source import PoseReader, PoseTrack
-from spatial3d_ros.nodes.synchronizer import Synchronizer
+from spatial3d_ros.sensors.frame_builder import FrameBuilder, Topics
+from spatial3d_ros.sensors.pose_source import PoseReader, PoseTrack
+from spatial3d_ros.sensors.synchronizer import Synchronizer
 
 if TYPE_CHECKING:
     from rclpy.node import Node

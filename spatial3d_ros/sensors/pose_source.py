@@ -34,6 +34,11 @@ class PoseTrack:
         self._stamps: list[int] = []
         self._poses: list[np.ndarray] = []
 
+    @classmethod
+    def of_recording(cls, topic: str, max_gap_s: float = 0.5) -> PoseTrack:
+        """A track that forgets nothing, for recordings that are read as a whole."""
+        return cls(topic, max_gap_s, history_s=1e9, jump_s=1e9)
+
     @property
     def newest(self) -> int | None:
         """Stamp of the newest pose in nanoseconds; None before the first."""
@@ -88,6 +93,13 @@ class PoseTrack:
                 f"max_pose_gap_s is {self.max_gap / SECOND:g}. Publish poses faster or raise it."
             )
         return interpolate(self._poses[after - 1], start, self._poses[after], end, stamp_ns)
+
+    def known(self, stamp_ns: int) -> np.ndarray | None:
+        """The same, but None wherever it is not known."""
+        try:
+            return self.at(stamp_ns)
+        except FrameError:
+            return None
 
 
 class PoseReader:

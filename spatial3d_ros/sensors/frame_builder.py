@@ -13,8 +13,8 @@ import numpy as np
 
 from spatial3d_ros.errors import FrameError
 from spatial3d_ros.geometry.camera import Camera
-from spatial3d_ros.nodes import image_decoding
 from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.sensors import image_decoding
 
 Decoder = Callable[[Any, str], np.ndarray]
 COLOR_DECODERS: dict[str, Decoder] = {

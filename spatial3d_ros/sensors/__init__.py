@@ -1,0 +1,3 @@
+"""From sensor messages to frames: decoding, matching, poses. Reads fields of messages, imports no
+ROS.
+"""

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -22,8 +22,9 @@ from torch import Tensor
 
 from spatial3d_ros.errors import FrameError, NoSceneError, NotAvailableError, NotFoundError
 from spatial3d_ros.model.network import Scene as EncodedScene
-from spatial3d_ros.scene.buffer import Snapshot, ViewBuffer
+from spatial3d_ros.scene.buffer import Snapshot, View, ViewBuffer
 from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.scene.heading import room_heading, turned, turned_box
 from spatial3d_ros.scene.keyframes import KeyframeSelector
 from spatial3d_ros.scene.objects import ObjectMap, SceneObject
 from spatial3d_ros.scene.proposals import Proposal, propose
@@ -87,8 +88,9 @@ class Spatial3D:
         self._reader: SceneReader | None = None
         self._buffer = ViewBuffer(config.max_views, config.max_seconds, config.max_bytes)
         self._keyframes = KeyframeSelector()
-        self._map = ObjectMap()
+        self._map = ObjectMap(patience=1)
         self._known: _Known | None = None
+        self._heading = 0.0
         self._sensor, self._refreshing, self._asking = (threading.Lock() for _ in range(3))
 
     def load(self) -> None:
@@ -128,11 +130,15 @@ class Spatial3D:
         stages: dict[str, float] = {}
         newest = snapshot.views[-1].frame
         with _timed(stages, "proposals"):
+            room = self._along_walls(snapshot)
             if proposals is None:
-                proposals = propose([view.frame for view in snapshot.views])
-            objects = self._map.update(proposals, snapshot)
+                proposals = propose([view.frame for view in room.views])
+            else:
+                proposals = [replace(p, box=turned_box(p.box, -self._heading)) for p in proposals]
+            found = self._map.update(proposals, room)
         with _timed(stages, "encode"):
-            objects, encoded = self._network().read_scene(snapshot, objects)
+            named, encoded = self._network().read_scene(room, found)
+        objects = tuple(replace(o, box=turned_box(o.box, self._heading)) for o in named)
         return _Known(
             snapshot.version,
             newest.stamp_ns,
@@ -142,6 +148,19 @@ class Spatial3D:
             encoded,
             stages,
         )
+
+    def _along_walls(self, snapshot: Snapshot) -> Snapshot:
+        """The views in a world whose axes run along the walls: there, boxes fit furniture.
+
+        The heading is found once, as soon as it is clear; what was known before is then seen anew.
+        """
+        if not self._heading:
+            self._heading = room_heading([view.frame for view in snapshot.views]) or 0.0
+            if self._heading:
+                self._map.clear()
+                self._network().forget_views()
+        views = (View(view.id, turned(view.frame, self._heading)) for view in snapshot.views)
+        return Snapshot(snapshot.version, tuple(views))
 
     def ground(
         self, query: str, *, max_objects: int = 5, monitor: Monitor | None = None
@@ -233,6 +252,7 @@ class Spatial3D:
             self.forget_views()
             self._map.clear()
             self._known = None
+            self._heading = 0.0
 
     def forget_views(self) -> None:
         """Forget the views but not the objects: the clock jumped, or a bag started again."""

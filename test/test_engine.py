@@ -1,6 +1,7 @@
 """The engine with a real, small, untrained network: memory, versions, errors, threads."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -136,20 +137,25 @@ def test_no_objects_is_an_answer(engine):
         engine.measure_distance("how far is the chair from the table?")
 
 
-def test_distances_are_geometry(engine):
+def test_distances_are_geometry(engine, monkeypatch):
     seen(engine)
-    try:
-        centers = engine.measure_distance(a="the chair", b="the table")
-        gap = engine.measure_distance(a="the chair", b="the table", kind="surface")
-    except NotFoundError:
-        pytest.skip("these random weights find nothing")
-    a, b = centers.a.object.box, centers.b.object.box
-    assert centers.a.object.id != centers.b.object.id
-    assert centers.metres == pytest.approx(np.linalg.norm(np.subtract(a.center, b.center)))
-    assert gap.metres < centers.metres
-    assert np.linalg.norm(np.subtract(gap.point_a, gap.point_b)) == pytest.approx(
-        gap.metres, abs=1e-6
-    )
+    scores = torch.tensor([[9.0, 1.0, 0.0, 0.0], [8.0, 7.0, 0.0, 0.0]])  # both like the first best
+    monkeypatch.setattr(engine._reader, "read_phrases", lambda *_: scores)
+    centers = engine.measure_distance(a="the chair", b="the table")
+    gap = engine.measure_distance("what is the gap between the chair and the table?")
+    assert (centers.a.object.id, centers.b.object.id) == (0, 1)
+    assert centers.metres == pytest.approx(0.5) and centers.kind == "center"
+    assert gap.metres == pytest.approx(0.1) and gap.kind == "surface"
+    assert np.linalg.norm(np.subtract(gap.point_a, gap.point_b)) == pytest.approx(0.1)
+    assert centers.text.startswith("0.50 m between the centres of")
+
+
+def test_a_distance_to_nothing_says_which_phrase(engine, monkeypatch):
+    seen(engine)
+    scores = torch.tensor([[9.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 5.0]])
+    monkeypatch.setattr(engine._reader, "read_phrases", lambda *_: scores)
+    with pytest.raises(NotFoundError, match="the unicorn"):
+        engine.measure_distance("how far is the chair from the unicorn?")
 
 
 def test_bad_questions(engine):
@@ -233,3 +239,19 @@ def test_ranking_and_pairs():
     assert rank(torch.tensor([0.0, 1.0, 0.0, 9.0]), things, 1)[1]
     one, other = torch.tensor([5.0, 4.0, 0.0, 0.0]), torch.tensor([5.0, 1.0, 0.0, 0.0])
     assert best_pair(one, other) == (1, 0)
+
+
+def test_a_map_that_is_not_parallel_to_the_walls(engine):
+    """Boxes given in the world come back in the world, however the room lies in it."""
+    wall = frame(1)
+    tilted = np.eye(4)
+    angle = np.deg2rad(25)
+    tilted[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    for number in (1, 2, 3):
+        view = frame(number)
+        engine.add_frame(replace(view, world_T_camera=tilted @ view.world_T_camera))
+    engine.refresh(boxes())
+    assert abs(np.rad2deg(engine._heading)) == pytest.approx(25, abs=1)
+    centers = [o.box.center for o in engine.scene().objects]
+    np.testing.assert_allclose(centers, [b.box.center for b in boxes()], atol=1e-9)
+    assert wall.frame_id == engine.scene().frame_id

@@ -1,14 +1,14 @@
-"""From patches to things: a tree of merges, likeliest first, and the hypotheses on it.
+"""From patches to things: a tree of merges, likeliest first.
 
 A patch alone is a thing only sometimes; a chair is a dozen patches. So patches are merged pair by pair,
-and every node of the tree that arises is a hypothesis. Its score is how sure the merges inside it were
-times how unlikely the next merge outwards is. How likely two neighbours are to be one thing is a logistic
-regression on a few measures of the pair, fitted on generated rooms.
+and every node of the tree that arises is a hypothesis. How likely two neighbours are to be one thing is a
+logistic regression on a few measures of the pair, fitted on generated rooms.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,102 +18,129 @@ from spatial3d_ros.scene.segmentation import Pairs
 
 MEASURES = (
     "one",
-    "paint",  # a and b between the means
-    "light",  # L between the means
+    "paint",  # a and b between the mean colours
+    "light",  # L between the mean colours
     "step",  # of colour across the border
-    "bend",
+    "bend",  # mean fold at the border
     "concave",  # share of the border
     "touch",  # border over the girth of the smaller
     "apart",  # 1 where they do not touch
-    "small",
-    "big",
+    "small",  # log of the surface of the smaller
+    "big",  # and of the bigger
     "inside",  # share of the smaller's box within the bigger's
     "over",  # the same, seen from above
-    "growth",
+    "growth",  # of the box
     "on",  # share of the border where one stands on the other's top
     "lift",  # how high in the bigger's box the smaller begins
     "rise",  # and by how much it sticks out above
-    "texture",
+    "texture",  # spread of the colours
 )
+
+WEIGHTS = np.array(
+    [
+        5.21, -2.20, -3.35, -1.74, -0.89, -1.00, 0.79, -0.77, 0.30, -1.06, 0.71, 0.67,
+        0.45, -0.71, -0.34, -0.25, -0.41,
+    ]
+)
+
+# What is summed up along a border.
+CONTACTS, STEP, BEND, CONCAVE, ON, NEAR = range(6)
+_CONCAVE = 0.15  # a fold from here on counts as an inner corner
+
+
+def likeness(measures: np.ndarray) -> np.ndarray:
+    """Probability (M,) that the two regions of each row (M, len(MEASURES)) are one thing."""
+    return 1 / (1 + np.exp(-(measures @ WEIGHTS)))
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """A set of patches. `inner` is the least likeness of the merges in it, `outer` that of the merge it
-    ended in (0: none); `border` (6,) sums up its contacts with others; `parent` is what it became, -1: none.
+    """A set of patches.
+
+    `members` labels of the patches; `inner` least likeness among the merges in it; `outer` likeness of the
+    merge it ended in, 0 without; `border` (6,) sums over its contacts with others when it arose.
     """
 
     members: tuple[int, ...]
     inner: float
     outer: float
     border: np.ndarray
-    parent: int
 
 
 class Regions:
-    """Patches and their merges: sums that add up, so that a merge costs nothing."""
+    """Patches and what became of them. All that is known of a region are sums and bounds: merging is cheap.
+
+    `color` as `segmentation.smooth` gives it; `label` (N,) the patch of every voxel. There is room for all
+    merges: region k < `count` is patch k, the later ones are merged.
+    """
 
     def __init__(self, cloud: VoxelCloud, label: np.ndarray, color: np.ndarray) -> None:
-        count = int(label.max()) + 1
-        total = 2 * count
-        self.count = count
-        self.size = cloud.size
-        self.n = np.zeros(total)
-        self.n[:count] = np.bincount(label, minlength=count)
-        self.color = np.zeros((total, 3))
-        self.square = np.zeros(total)
+        self.count = count = int(label.max()) + 1
+        self.cell_area = cloud.size**2
+        rows = 2 * count
+        self.n = np.zeros(rows)
+        self.color = np.zeros((rows, 3))
+        self.square = np.zeros(rows)
+        self.low = np.full((rows, 3), np.inf)
+        self.high = np.full((rows, 3), -np.inf)
+        self.n[:count] = np.bincount(label)
         for k in range(3):
-            self.color[:count, k] = np.bincount(label, color[:, k], count)
-        self.square[:count] = np.bincount(label, (color**2).sum(1), count)
-        self.lo = np.full((total, 3), np.inf)
-        self.hi = np.full((total, 3), -np.inf)
-        np.minimum.at(self.lo, label, cloud.point - cloud.size / 2)
-        np.maximum.at(self.hi, label, cloud.point + cloud.size / 2)
-        self.link: list[dict[int, np.ndarray]] = [{} for _ in range(total)]
+            self.color[:count, k] = np.bincount(label, color[:, k])
+        self.square[:count] = np.bincount(label, (color**2).sum(1))
+        np.minimum.at(self.low, label, cloud.point - cloud.size / 2)
+        np.maximum.at(self.high, label, cloud.point + cloud.size / 2)
+        self.link: list[dict[int, np.ndarray]] = [{} for _ in range(rows)]
 
-    def connect(self, cloud: VoxelCloud, label, color, normal, bend, pairs: Pairs, wide: Pairs) -> None:
-        """Borders between regions: contacts, colour step, bend, concave, on top, near."""
-        first, second = pairs
-        split = label[first] != label[second]
-        i, j, b = first[split], second[split], bend[split]
-        way = cloud.point[j] - cloud.point[i]
-        stands = ((way[:, 2] > 0.5 * cloud.size) & (normal[i, 2] > 0.8) & (normal[j, 2] < 0.6)) | (
-            (way[:, 2] < -0.5 * cloud.size) & (normal[j, 2] > 0.8) & (normal[i, 2] < 0.6)
+    def connect(
+        self,
+        cloud: VoxelCloud,
+        label: np.ndarray,
+        color: np.ndarray,
+        normal: np.ndarray,
+        bend: np.ndarray,
+        pairs: Pairs,
+        near: Pairs,
+    ) -> None:
+        """Sums up borders over touching voxels `pairs` with folds `bend`, and over voxels merely `near`."""
+        split = label[pairs[0]] != label[pairs[1]]
+        i, j, bend = pairs[0][split], pairs[1][split], bend[split]
+        rise = (cloud.point[j, 2] - cloud.point[i, 2]) / cloud.size
+        up_i, up_j = normal[i, 2], normal[j, 2]
+        stands = ((rise > 0.5) & (up_i > 0.8) & (up_j < 0.6)) | (
+            (rise < -0.5) & (up_j > 0.8) & (up_i < 0.6)
         )
-        rows = np.stack(
-            [np.ones(len(i)), np.linalg.norm(color[i] - color[j], axis=1), b, b > 0.15, stands, 0 * b], 1
+        rows = np.zeros((len(i) + len(near[0]), 6))
+        rows[: len(i), CONTACTS] = 1
+        rows[: len(i), STEP] = np.linalg.norm(color[i] - color[j], axis=1)
+        rows[: len(i), BEND] = bend
+        rows[: len(i), CONCAVE] = bend > _CONCAVE
+        rows[: len(i), ON] = stands
+        rows[len(i) :, NEAR] = 1
+        a = label[np.concatenate([i, near[0]])]
+        b = label[np.concatenate([j, near[1]])]
+        pair, inverse = np.unique(
+            np.minimum(a, b) * self.count + np.maximum(a, b), return_inverse=True
         )
-        gi, gj = wide
-        far = np.zeros((len(gi), rows.shape[1]))
-        far[:, 5] = 1
-        a = np.concatenate([label[i], label[gi]])
-        c = np.concatenate([label[j], label[gj]])
-        rows = np.concatenate([rows, far])
-        lo, hi = np.minimum(a, c), np.maximum(a, c)
-        pair, inverse = np.unique(lo * (self.count + 1) + hi, return_inverse=True)
-        sums = np.stack([np.bincount(inverse, r, len(pair)) for r in rows.T], 1)
-        for p, s in zip(pair.tolist(), sums, strict=True):
-            x, y = divmod(p, self.count + 1)
-            self.link[x][y] = s
-            self.link[y][x] = s
+        sums = np.stack([np.bincount(inverse, column, len(pair)) for column in rows.T], 1)
+        for code, border in zip(pair.tolist(), sums, strict=True):
+            x, y = divmod(code, self.count)
+            self.link[x][y] = self.link[y][x] = border
 
     def merge(self, a: int, b: int, new: int) -> list[int]:
-        """Makes `new` of a and b; the neighbours it has."""
-        self.n[new] = self.n[a] + self.n[b]
-        self.color[new] = self.color[a] + self.color[b]
-        self.square[new] = self.square[a] + self.square[b]
-        self.lo[new] = np.minimum(self.lo[a], self.lo[b])
-        self.hi[new] = np.maximum(self.hi[a], self.hi[b])
+        """Makes region `new` of a and b; the neighbours it has."""
+        for sums in (self.n, self.color, self.square):
+            sums[new] = sums[a] + sums[b]
+        self.low[new] = np.minimum(self.low[a], self.low[b])
+        self.high[new] = np.maximum(self.high[a], self.high[b])
         joined: dict[int, np.ndarray] = {}
         for old in (a, b):
-            for other, s in self.link[old].items():
-                if other in (a, b):
-                    continue
-                joined[other] = joined[other] + s if other in joined else s
-                self.link[other].pop(old, None)
+            for other, border in self.link[old].items():
+                if other not in (a, b):
+                    joined[other] = joined[other] + border if other in joined else border
+                    del self.link[other][old]
             self.link[old] = {}
-        for other, s in joined.items():
-            self.link[other][new] = s
+        for other, border in joined.items():
+            self.link[other][new] = border
         self.link[new] = joined
         return list(joined)
 
@@ -122,100 +149,88 @@ class Regions:
         return sum(self.link[region].values(), np.zeros(6))
 
     def measures(self, a: np.ndarray, b: np.ndarray, border: np.ndarray) -> np.ndarray:
-        """Measures (M, len(MEASURES)) of pairs of regions with borders (M, 6)."""
+        """The MEASURES (M, len(MEASURES)) of pairs of regions with their borders (M, 6)."""
         swap = self.n[a] > self.n[b]
         s, g = np.where(swap, b, a), np.where(swap, a, b)  # smaller, bigger
-        contacts = np.maximum(border[:, 0], 1)
-        apart = border[:, 0] == 0
+        contacts = np.maximum(border[:, CONTACTS], 1)
+        apart = border[:, CONTACTS] == 0
         mean_s, mean_g = self.color[s] / self.n[s, None], self.color[g] / self.n[g, None]
         paint = np.linalg.norm(mean_s[:, 1:] - mean_g[:, 1:], axis=1)
         light = np.abs(mean_s[:, 0] - mean_g[:, 0])
-        color = np.hypot(paint, light)
-        step = np.where(apart, color, border[:, 1] / contacts)
-        shared = np.minimum(self.hi[s], self.hi[g]) - np.maximum(self.lo[s], self.lo[g])
-        shared = np.maximum(shared, 0)
-        extent_s, extent_g = self.hi[s] - self.lo[s], self.hi[g] - self.lo[g]
-        union = np.maximum(self.hi[s], self.hi[g]) - np.minimum(self.lo[s], self.lo[g])
-        ratio = shared / extent_s
-        deviation = [
-            np.sqrt(np.maximum(self.square[k] / self.n[k] - (m**2).sum(1), 0))
-            for k, m in ((s, mean_s), (g, mean_g))
-        ]
+        step = np.where(apart, np.hypot(paint, light), border[:, STEP] / contacts)
+        shared = np.minimum(self.high[s], self.high[g]) - np.maximum(self.low[s], self.low[g])
+        union = np.maximum(self.high[s], self.high[g]) - np.minimum(self.low[s], self.low[g])
+        extent_s, extent_g = self.high[s] - self.low[s], self.high[g] - self.low[g]
+        inside = np.maximum(shared, 0) / extent_s
+        growth = np.log(union.prod(1) / np.maximum(extent_g.prod(1), extent_s.prod(1)))
         tall = np.maximum(extent_g[:, 2], 0.05)
-        return np.stack(
+        texture = self._spread(s, mean_s) + self._spread(g, mean_g)
+        return np.column_stack(
             [
                 np.ones(len(a)),
                 paint / (paint + 8),
                 light / (light + 8),
                 step / (step + 8),
-                border[:, 2] / contacts,
-                border[:, 3] / contacts,
-                np.minimum(border[:, 0] / (8 * np.sqrt(self.n[s])), 2),
-                apart.astype(float),
-                np.log(self.n[s] * self.size**2 / 0.01) / 3,
-                np.log(self.n[g] * self.size**2 / 0.01) / 3,
-                ratio.prod(1),
-                ratio[:, :2].prod(1),
-                np.minimum(np.log(union.prod(1) / np.maximum(extent_g.prod(1), extent_s.prod(1))), 4),
-                border[:, 4] / contacts,
-                np.clip((self.lo[s, 2] - self.lo[g, 2]) / tall, -1, 1.5),
-                np.clip((self.hi[s, 2] - self.hi[g, 2]) / tall, -1, 1.5),
-                (deviation[0] + deviation[1]) / 20,
-            ],
-            1,
+                border[:, BEND] / contacts,
+                border[:, CONCAVE] / contacts,
+                np.minimum(border[:, CONTACTS] / (8 * np.sqrt(self.n[s])), 2),
+                apart,
+                np.log(self.n[s] * self.cell_area / 0.01) / 3,
+                np.log(self.n[g] * self.cell_area / 0.01) / 3,
+                inside.prod(1),
+                inside[:, :2].prod(1),
+                np.minimum(growth, 4),
+                border[:, ON] / contacts,
+                np.clip((self.low[s, 2] - self.low[g, 2]) / tall, -1, 1.5),
+                np.clip((self.high[s, 2] - self.high[g, 2]) / tall, -1, 1.5),
+                texture / 20,
+            ]
         )
 
-
-# Fitted on generated rooms; a name of MEASURES each.
-WEIGHTS = np.array(
-    [
-        5.01, -2.14, -2.87, -2.04, -0.88, -0.82, 0.93, -0.38, 0.35, -1.16, 1.11, 0.78,
-        0.60, -1.37, -0.49, -0.06, -0.61,
-    ]
-)
+    def _spread(self, region: np.ndarray, mean: np.ndarray) -> np.ndarray:
+        """Standard deviation of the colours in each region."""
+        return np.sqrt(np.maximum(self.square[region] / self.n[region] - (mean**2).sum(1), 0))
 
 
-def likeness(measures: np.ndarray) -> np.ndarray:
-    """Probability (M,) that the two regions of a row are one thing."""
-    return 1 / (1 + np.exp(-(measures @ WEIGHTS)))
+def grow(
+    regions: Regions,
+    least: float = 0.02,
+    judge: Callable[[np.ndarray], np.ndarray] = likeness,
+) -> list[Node]:
+    """The nodes of the tree: the patches, then the merges in order, down to the likeness `least`.
 
-
-def grow(regions: Regions, least: float = 0.02, judge=likeness) -> list[Node]:
-    """The tree: first the patches, then the merges in order, down to the likeness `least`."""
+    Uses `regions` up.
+    """
     count = regions.count
-    members: list[tuple[int, ...]] = [(k,) for k in range(count)]
-    inner = [1.0] * count
-    outer = [0.0] * count
+    members = [(k,) for k in range(count)]
+    inner, outer = [1.0] * count, [0.0] * count
     border = [regions.outline(k) for k in range(count)]
-    parent = [-1] * count
     alive = [True] * count
     heap: list[tuple[float, int, int]] = []
 
-    def judge_pairs(a: list[int], b: list[int]) -> None:
+    def offer(a: list[int], b: list[int]) -> None:
         if not a:
             return
         borders = np.array([regions.link[x][y] for x, y in zip(a, b, strict=True)])
-        p = judge(regions.measures(np.array(a), np.array(b), borders))
-        for x, y, q in zip(a, b, p.tolist(), strict=True):
-            if q >= least:
-                heapq.heappush(heap, (-q, x, y))
+        likely = judge(regions.measures(np.array(a), np.array(b), borders))
+        for p, x, y in zip(likely.tolist(), a, b, strict=True):
+            if p >= least:
+                heapq.heappush(heap, (-p, x, y))
 
-    pairs = [(a, b) for a in range(count) for b in regions.link[a] if a < b]
-    judge_pairs([a for a, _ in pairs], [b for _, b in pairs])
+    first = [(a, b) for a in range(count) for b in regions.link[a] if a < b]
+    offer([a for a, _ in first], [b for _, b in first])
     while heap:
-        q, a, b = heapq.heappop(heap)
+        minus_p, a, b = heapq.heappop(heap)
         if not (alive[a] and alive[b]):
             continue
         new = len(members)
         near = regions.merge(a, b, new)
         members.append(members[a] + members[b])
-        inner.append(min(-q, inner[a], inner[b]))
+        inner.append(min(-minus_p, inner[a], inner[b]))
         outer.append(0.0)
+        outer[a] = outer[b] = -minus_p
         border.append(regions.outline(new))
-        parent.append(-1)
         alive[a] = alive[b] = False
         alive.append(True)
-        for old in (a, b):
-            outer[old], parent[old] = -q, new
-        judge_pairs(near, [new] * len(near))
-    return [Node(*n) for n in zip(members, inner, outer, border, parent, strict=True)]
+        offer(near, [new] * len(near))
+    return [Node(*node) for node in zip(members, inner, outer, border, strict=True)]

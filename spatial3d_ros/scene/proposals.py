@@ -55,7 +55,7 @@ class ProposalConfig:
     max_depth_m: float = 6.0
     min_area_m2: float = 0.005  # least surface seen of an object
     min_size_m: float = 0.04  # least extent along its two longer sides
-    min_score: float = 0.1
+    min_score: float = 0.15
     nested: float = 0.7  # what a part is worth once the whole is given, and the other way round
     max_iou: float = 0.7  # of two proposals more alike than this the better stays
     max_proposals: int = 60

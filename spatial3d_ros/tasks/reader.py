@@ -121,6 +121,10 @@ class SceneReader:
         with self._autocast():
             return self.model(scene, words, self.opening).scores.float().cpu()
 
+    def forget_views(self) -> None:
+        """Drop the features of all views: their places in the world have changed."""
+        self._views.clear()
+
     def _see(self, view: View) -> tuple[ViewInput, Tensor]:
         frame, config = view.frame, self.model.config
         prepared = prepare_view(

@@ -28,7 +28,11 @@ CAMERA = Camera(320, 240, 260.0, 260.0, 159.5, 119.5)
 FLOOR = ((-3, -3, -0.1), (3, 3, 0), (150, 130, 110))
 WALL = ((-3, 2.5, 0), (3, 2.6, 2.5), (200, 200, 205))
 TABLE_TOP = ((-0.6, -0.4, 0.70), (0.6, 0.4, 0.75), (120, 70, 30))
-LEGS = [((x, y, 0), (x + 0.06, y + 0.06, 0.70), (120, 70, 30)) for x in (-0.6, 0.54) for y in (-0.4, 0.34)]
+LEGS = [
+    ((x, y, 0), (x + 0.06, y + 0.06, 0.70), (120, 70, 30))
+    for x in (-0.6, 0.54)
+    for y in (-0.4, 0.34)
+]
 VASE = ((0.1, -0.1, 0.75), (0.25, 0.05, 1.0), (30, 60, 200))
 CRATE = ((1.3, 0.5, 0), (1.8, 1.0, 0.45), (200, 40, 40))
 PICTURE = ((-1.9, 2.46, 1.2), (-1.1, 2.5, 1.8), (40, 140, 60))
@@ -46,7 +50,9 @@ def view(blocks: list, eye: tuple, target: tuple, stamp: int = 0, rng=None) -> F
     """Ray casts axis-aligned blocks (low, high, rgb) by the slab method."""
     pose = look_at(eye, target)
     u, v = np.meshgrid(np.arange(CAMERA.width), np.arange(CAMERA.height))
-    rays = np.stack([(u - CAMERA.cx) / CAMERA.fx, (v - CAMERA.cy) / CAMERA.fy, np.ones(u.shape)], -1)
+    rays = np.stack(
+        [(u - CAMERA.cx) / CAMERA.fx, (v - CAMERA.cy) / CAMERA.fy, np.ones(u.shape)], -1
+    )
     rays = rays @ pose[:3, :3].T
     rays = np.where(np.abs(rays) < 1e-9, 1e-9, rays)
     depth, rgb = np.full(u.shape, np.inf), np.zeros((*u.shape, 3))
@@ -72,7 +78,9 @@ def room_views(n: int = 5, noisy: bool = True, blocks: list = ROOM) -> list[Fram
 
 
 def best_iou(truth: Box3D, proposals: list[Proposal]) -> float:
-    return float(iou_matrix(truth.array()[None], np.array([p.box.array() for p in proposals])).max())
+    return float(
+        iou_matrix(truth.array()[None], np.array([p.box.array() for p in proposals])).max()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +101,7 @@ def test_a_thing_on_a_table_and_the_table_are_two_proposals(found):
 
 def test_proposals_are_sorted_bounded_and_distinct(found):
     scores = [p.score for p in found]
-    assert scores == sorted(scores, reverse=True) and 0 < min(scores) and max(scores) <= 1
+    assert scores == sorted(scores, reverse=True) and min(scores) > 0 and max(scores) <= 1
     boxes = np.array([p.box.array() for p in found])
     overlap = iou_matrix(boxes, boxes) - np.eye(len(boxes))
     assert overlap.max() <= ProposalConfig().max_iou + 1e-9
@@ -142,10 +150,15 @@ def test_alignment_undoes_small_pose_errors():
     for move in shift:
         move[:3, 3] = rng.normal(0, 0.015, 3)
     wrong = [v.moved(m) for v, m in zip(exact, shift, strict=True)]
-    before = np.array([w.point.mean(0) - e.point.mean(0) for w, e in zip(wrong, exact, strict=True)])
-    after = [a.point.mean(0) - e.point.mean(0) for a, e in zip(align(wrong), exact, strict=True)]
-    after = np.array(after) - np.mean(after, 0)  # a common drift cannot be seen
-    assert np.linalg.norm(after, axis=1).mean() < 0.5 * np.linalg.norm(before, axis=1).mean()
+
+    def error(views: list) -> float:  # across the wall and the floor; nothing long fixes x
+        off = np.array(
+            [v.point.mean(0) - e.point.mean(0) for v, e in zip(views, exact, strict=True)]
+        )
+        off -= off.mean(0)  # a common drift cannot be seen
+        return float(np.linalg.norm(off[:, 1:], axis=1).mean())
+
+    assert error(align(wrong)) < 0.5 * error(wrong)
 
 
 def test_fusion_means_counts_and_orients():
@@ -168,7 +181,9 @@ def test_structure_is_floor_and_wall_but_no_table():
 def test_a_box_with_unseen_legs_is_drawn_down_to_the_floor():
     cloud = fuse([sample(f) for f in room_views(noisy=False)], 0.025)
     structure = find_structure(cloud)
-    top = np.flatnonzero((np.abs(cloud.point[:, 2] - 0.74) < 0.03) & (np.abs(cloud.point[:, 0]) < 0.6))
+    top = np.flatnonzero(
+        (np.abs(cloud.point[:, 2] - 0.74) < 0.03) & (np.abs(cloud.point[:, 0]) < 0.6)
+    )
     box = settle(Box3D.from_points(cloud.point[top]), top, cloud, structure)
     assert abs(box.bounds()[0][2]) < 0.02
 
@@ -215,7 +230,9 @@ def shared() -> Path:
 def test_every_object_on_a_real_table_has_a_proposal(name):
     path = shared() / "data" / "osd_tabletop_clouds" / f"{name}.pcd"
     if not path.exists():
-        pytest.skip(f"no {path.name}: set SPATIAL3D_SHARED to the folder with data/osd_tabletop_clouds")
+        pytest.skip(
+            f"no {path.name}: set SPATIAL3D_SHARED to the folder with data/osd_tabletop_clouds"
+        )
     cloud = read_pcd(path)
     table = (cloud.label > 0) & (cloud.label < 10)
     center = cloud.xyz[table].mean(0)
@@ -237,7 +254,7 @@ def test_every_object_on_a_real_table_has_a_proposal(name):
 
 def test_lzf_copies_overlap_and_damage_is_noticed(tmp_path):
     assert decompress_lzf(bytes([1, 65, 66, (3 << 5) | 0, 1]), 7) == b"ABABABA"
-    with pytest.raises(BagError, match="cut short|header says"):
+    with pytest.raises(BagError, match=r"cut short|header says"):
         decompress_lzf(bytes([5, 65]), 6)
     (tmp_path / "no.pcd").write_bytes(b"hello")
     with pytest.raises(BagError, match="no PCD header"):
@@ -245,12 +262,12 @@ def test_lzf_copies_overlap_and_damage_is_noticed(tmp_path):
 
 
 def test_ascii_and_binary_clouds_read_the_same(tmp_path):
-    header = "# .PCD v0.7\nVERSION 0.7\nFIELDS x y z rgb\nSIZE 4 4 4 4\nTYPE F F F U\nCOUNT 1 1 1 1\n"
+    header = (
+        "# .PCD v0.7\nVERSION 0.7\nFIELDS x y z rgb\nSIZE 4 4 4 4\nTYPE F F F U\nCOUNT 1 1 1 1\n"
+    )
     header += "WIDTH 2\nHEIGHT 1\nPOINTS 2\n"
     (tmp_path / "a.pcd").write_text(header + "DATA ascii\n1 2 3 16711680\n4 5 6 255\n")
-    rows = np.array(
-        [(1, 2, 3, 0xFF0000), (4, 5, 6, 0xFF)], dtype="<f4,<f4,<f4,<u4"
-    )
+    rows = np.array([(1, 2, 3, 0xFF0000), (4, 5, 6, 0xFF)], dtype="<f4,<f4,<f4,<u4")
     (tmp_path / "b.pcd").write_bytes((header + "DATA binary\n").encode() + rows.tobytes())
     for name in ("a.pcd", "b.pcd"):
         cloud = read_pcd(tmp_path / name)

@@ -87,7 +87,7 @@ def evaluate_rooms(
     seed: int = 900_000,
     true_boxes: bool = False,
     through_ros: bool = False,
-    folder: Path = Path("runs/rooms"),
+    folder: Path = Path("runs/evaluation"),
     model: str = "tiny",
     say: Callable[[str], None] = lambda text: None,
 ) -> RoomsReport:

@@ -1,8 +1,8 @@
 """Small corrections of camera poses, so that several views of one surface fall on one surface.
 
-Localisation is off by a centimetre and a fraction of a degree; two views of a mug then make a mug twice
-as thick. Every view is fitted, point to plane, to the coarse map of all views, a few times over. A prior
-keeps each pose near where it was, above all in directions that no surface fixes.
+Localisation is off by a centimetre and a fraction of a degree; two views of a mug then make a mug
+twice as thick. Every view is fitted, point to plane, to the coarse map of all views, a few times
+over. A prior keeps each pose near where it was, above all in directions that no surface fixes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def align(views: Sequence[Samples], rounds: int = 7) -> list[Samples]:
 
 
 def _keys(view: Samples) -> np.ndarray:
-    """Cells by place and by the main direction of the normal: the two sides of a board stay apart."""
+    """Cells by place and main direction of the normal: the two sides of a board stay apart."""
     axis = np.abs(view.normal).argmax(1)
     side = np.take_along_axis(view.normal, axis[:, None], 1)[:, 0] > 0
     return voxel_keys(view.point, _CELL) * 6 + axis * 2 + side

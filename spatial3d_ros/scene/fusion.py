@@ -1,4 +1,6 @@
-"""Several posed RGB-D frames become one voxel cloud: mean position, colour, normal, views per voxel."""
+"""Several posed RGB-D frames become one voxel cloud: mean position, colour, normal, views per
+voxel.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ _MIN_FACING = 0.12  # cosine to the line of sight; below it a surface is only gr
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Usable pixels of one view: `point`, `lab`, `normal` (n, 3) float32, world; `weight` (n,) 0 .. 1."""
+    """Usable pixels of one view: `point`, `lab`, `normal` (n, 3) float32, world; `weight` (n,) 0 ..
+    1.
+    """
 
     point: np.ndarray
     lab: np.ndarray
@@ -41,9 +45,9 @@ class Samples:
 class VoxelCloud:
     """N occupied voxels in rising order of `key`.
 
-    `point` (N, 3) float32 world metres, mean of what fell in; `lab` (N, 3) float32 CIE Lab; `normal`
-    (N, 3) float32 towards the cameras, 0 where unknown; `views` (N,) int64 frames that saw it; `mass`
-    (N,) float32 summed weights of what fell in; `size` edge of a voxel in metres.
+    `point` (N, 3) float32 world metres, mean of what fell in; `lab` (N, 3) float32 CIE Lab;
+    `normal` (N, 3) float32 towards the cameras, 0 where unknown; `views` (N,) int64 frames that saw
+    it; `mass` (N,) float32 summed weights of what fell in; `size` edge of a voxel in metres.
     """
 
     key: np.ndarray
@@ -79,7 +83,7 @@ class VoxelCloud:
 
 
 def fuse(views: Sequence[Samples], voxel_m: float) -> VoxelCloud:
-    """Fuses views into voxels of `voxel_m`; near measurements weigh more. No samples: empty cloud."""
+    """Fuses views into voxels; near measurements weigh more. No samples: an empty cloud."""
     point = np.concatenate([np.empty((0, 3), np.float32), *(v.point for v in views)])
     if not len(point):
         none = np.empty((0, 3), np.float32)
@@ -136,14 +140,18 @@ def _flying(inverse: np.ndarray) -> np.ndarray:
     for image, out in ((inverse, flying), (inverse.T, flying.T)):
         step = np.diff(image, axis=0)
         jump = np.maximum(6 * DEPTH_NOISE, 0.03 * image[1:-1] ** 2)
-        out[1:-1] |= (step[1:] * step[:-1] > 0) & (np.abs(step[1:]) > jump) & (np.abs(step[:-1]) > jump)
+        out[1:-1] |= (
+            (step[1:] * step[:-1] > 0) & (np.abs(step[1:]) > jump) & (np.abs(step[:-1]) > jump)
+        )
     return flying
 
 
 def _normals(
     inverse: np.ndarray, valid: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Camera-frame unit normals (H, W, 3), 0 where unknown, and |cos| to the line of sight (1 there).
+    """Unit normals (H, W, 3) in the camera frame and |cos| (H, W) to the line of sight.
+
+    Where no plane fits the normal is 0 and the cosine 1.
 
     On a plane n.X = d the inverse depth is linear in the image, 1/z = (n/d).(x, y, 1): two masked
     slopes give the normal, and noise, being constant in 1/z, does not bias it.
@@ -152,9 +160,8 @@ def _normals(
     count = cv2.boxFilter(mask, -1, (_WINDOW, _WINDOW), normalize=False)
 
     def mean(image: np.ndarray) -> np.ndarray:
-        return cv2.boxFilter(image * mask, -1, (_WINDOW, _WINDOW), normalize=False) / np.maximum(
-            count, 1
-        )
+        total = cv2.boxFilter(image * mask, -1, (_WINDOW, _WINDOW), normalize=False)
+        return total / np.maximum(count, 1)
 
     q = mean(inverse)
     spread = np.sqrt(np.maximum(mean(inverse * inverse) - q * q, 0))
@@ -163,7 +170,7 @@ def _normals(
     normal = np.stack([gx, gy, q - gx * x - gy * y[:, None]], -1)
     length = np.maximum(np.sqrt(np.einsum("hwc,hwc->hw", normal, normal)), 1e-9)
     facing = q / length / np.sqrt(1 + x**2 + y[:, None] ** 2)
-    # A window over a depth edge spreads more than the plane fitted to it, or that plane is too steep.
+    # A window over a depth edge spreads more than its plane, or that is too steep.
     even = np.hypot(gx, gy) * abs(x[1] - x[0]) * np.sqrt((_WINDOW**2 - 1) / 12)
     known = (count > 0.6 * _WINDOW**2) & (spread < even + 3 * DEPTH_NOISE)
     known &= even < np.maximum(0.06 * q * q, 4 * DEPTH_NOISE)
@@ -172,7 +179,10 @@ def _normals(
 
 
 def _slope(
-    value: np.ndarray, mean_value: np.ndarray, at: np.ndarray, mean: Callable[[np.ndarray], np.ndarray]
+    value: np.ndarray,
+    mean_value: np.ndarray,
+    at: np.ndarray,
+    mean: Callable[[np.ndarray], np.ndarray],
 ) -> np.ndarray:
     """Least-squares slope of `value` over the coordinate `at` in every window."""
     mean_at = mean(at)

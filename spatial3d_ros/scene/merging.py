@@ -1,8 +1,8 @@
 """From patches to things: a tree of merges, likeliest first.
 
-A patch alone is a thing only sometimes; a chair is a dozen patches. So patches are merged pair by pair,
-and every node of the tree that arises is a hypothesis. How likely two neighbours are to be one thing is a
-logistic regression on a few measures of the pair, fitted on generated rooms.
+A patch alone is a thing only sometimes; a chair is a dozen patches. So patches are merged pair by
+pair, and every node of the tree that arises is a hypothesis. How likely two neighbours are to be
+one thing is a logistic regression on a few measures of the pair, fitted on generated rooms.
 """
 
 from __future__ import annotations
@@ -38,8 +38,23 @@ MEASURES = (
 
 WEIGHTS = np.array(
     [
-        5.21, -2.20, -3.35, -1.74, -0.89, -1.00, 0.79, -0.77, 0.30, -1.06, 0.71, 0.67,
-        0.45, -0.71, -0.34, -0.25, -0.41,
+        5.21,
+        -2.20,
+        -3.35,
+        -1.74,
+        -0.89,
+        -1.00,
+        0.79,
+        -0.77,
+        0.30,
+        -1.06,
+        0.71,
+        0.67,
+        0.45,
+        -0.71,
+        -0.34,
+        -0.25,
+        -0.41,
     ]
 )
 
@@ -57,8 +72,9 @@ def likeness(measures: np.ndarray) -> np.ndarray:
 class Node:
     """A set of patches.
 
-    `members` labels of the patches; `inner` least likeness among the merges in it; `outer` likeness of the
-    merge it ended in, 0 without; `border` (6,) sums over its contacts with others when it arose.
+    `members` labels of the patches; `inner` least likeness among the merges in it; `outer` likeness
+    of the merge it ended in, 0 without; `border` (6,) sums over its contacts with others when it
+    arose.
     """
 
     members: tuple[int, ...]
@@ -68,10 +84,11 @@ class Node:
 
 
 class Regions:
-    """Patches and what became of them. All that is known of a region are sums and bounds: merging is cheap.
+    """Patches and what became of them. All that is known of a region are sums and bounds: merging
+    is cheap.
 
-    `color` as `segmentation.smooth` gives it; `label` (N,) the patch of every voxel. There is room for all
-    merges: region k < `count` is patch k, the later ones are merged.
+    `color` as `segmentation.smooth` gives it; `label` (N,) the patch of every voxel. There is room
+    for all merges: region k < `count` is patch k, the later ones are merged.
     """
 
     def __init__(self, cloud: VoxelCloud, label: np.ndarray, color: np.ndarray) -> None:
@@ -101,7 +118,9 @@ class Regions:
         pairs: Pairs,
         near: Pairs,
     ) -> None:
-        """Sums up borders over touching voxels `pairs` with folds `bend`, and over voxels merely `near`."""
+        """Sums up borders over touching voxels `pairs` with folds `bend`, and over voxels merely
+        `near`.
+        """
         split = label[pairs[0]] != label[pairs[1]]
         i, j, bend = pairs[0][split], pairs[1][split], bend[split]
         rise = (cloud.point[j, 2] - cloud.point[i, 2]) / cloud.size

@@ -19,7 +19,8 @@ _RECENT = 4  # newest views that may contradict an object
 
 @dataclass(frozen=True, eq=False)
 class SceneObject:
-    """A thing in the map. `id` is never given to another thing; `stamp_ns` is when it was last seen.
+    """A thing in the map. `id` is never given to another thing; `stamp_ns` is when it was last
+    seen.
 
     `box` world frame; `rgb` mean colour 0 .. 255; `label` and `color` are words, "" when unknown;
     `score` 0 .. 1; `views` most views that saw it at once; `points` (n, 3) float32 world metres.
@@ -39,22 +40,24 @@ class SceneObject:
 class ObjectMap:
     """Objects with stable ids, at most `max_objects`. Not thread-safe: the caller locks.
 
-    A proposal continues the object it overlaps most (box overlap, centre inside, colour). Objects out of
-    view stay. An object in view that no proposal continues is doubted; so is one whose place is seen to be
-    empty. After `patience` doubts in a row it goes.
+    A proposal continues the object it overlaps most (box overlap, centre inside, colour). Objects
+    out of view stay. An object in view that no proposal continues is doubted; so is one whose place
+    is seen to be empty. After `patience` doubts in a row it goes.
     """
 
-    def __init__(self, max_objects: int = 200, patience: int = 2, min_affinity: float = 0.25) -> None:
+    def __init__(
+        self, max_objects: int = 200, patience: int = 2, min_affinity: float = 0.25
+    ) -> None:
         self._max_objects = max_objects
         self._patience = patience
         self._min_affinity = min_affinity
+        self._next_id = 0
         self.clear()
 
     def clear(self) -> None:
-        """Forgets everything; ids go on from where they were only within one life of the map."""
+        """Forgets everything but which ids were given."""
         self._objects: dict[int, SceneObject] = {}
         self._doubts: dict[int, int] = {}
-        self._next_id = 0
 
     @property
     def objects(self) -> tuple[SceneObject, ...]:
@@ -148,7 +151,9 @@ def _continue(known: SceneObject, proposal: Proposal, stamp_ns: int) -> SceneObj
     else:
         mixed = (1 - share) * np.array(known.box.bounds()) + share * np.array(proposal.box.bounds())
         box, points = Box3D.from_bounds(*mixed), proposal.points if share > 0.4 else known.points
-    rgb = tuple(float((1 - share) * a + share * b) for a, b in zip(known.rgb, proposal.rgb, strict=True))
+    rgb = tuple(
+        float((1 - share) * a + share * b) for a, b in zip(known.rgb, proposal.rgb, strict=True)
+    )
     return replace(
         known,
         box=box,

@@ -1,7 +1,7 @@
 """What a scene stands on and ends at: the floor, the ceiling and the walls of a voxel cloud.
 
-Planes are looked for along gravity (+z) and across it. A wall is told from the front of a cupboard by what
-is behind it: nothing.
+Planes are looked for along gravity (+z) and across it. A wall is told from the front of a cupboard
+by what is behind it: nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _WALL_DEPTH = 0.12  # metres behind a wall that noise may reach
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """Points p with normal.p = offset; `normal` (3,) looks into the room. `mask` (N,) voxels on it."""
+    """Points p with normal.p = offset; `normal` looks into the room; `mask` (N,) its voxels."""
 
     normal: np.ndarray
     offset: float
@@ -40,7 +40,9 @@ class Structure:
     walls: tuple[Plane, ...]
 
     def remove(self, cloud: VoxelCloud) -> VoxelCloud:
-        """The voxels off floor, ceiling and walls. A door or a picture, painted unlike its wall, stays."""
+        """The voxels off floor, ceiling and walls. A door or a picture, painted unlike its wall,
+        stays.
+        """
         keep = np.ones(len(cloud), bool)
         if self.floor is not None:
             keep &= self.floor.height(cloud.point) > 1.5 * cloud.size
@@ -50,12 +52,16 @@ class Structure:
             height = wall.height(cloud.point)
             near = np.flatnonzero((height > -_WALL_DEPTH) & (height < 2 * cloud.size))
             paint = cloud.lab * _PAINT
-            keep[near[np.linalg.norm(paint[near] - _main_paint(paint[wall.mask]), axis=1) < 7]] = False
+            keep[near[np.linalg.norm(paint[near] - _main_paint(paint[wall.mask]), axis=1) < 7]] = (
+                False
+            )
         return cloud.take(keep)
 
 
 def find_structure(cloud: VoxelCloud) -> Structure:
     """Floor, ceiling and walls; the masks of their planes are those of `cloud`."""
+    if not len(cloud):
+        return Structure(None, None, ())
     floor = find_floor(cloud)
     return Structure(floor, find_ceiling(cloud, floor), tuple(find_walls(cloud, floor)))
 

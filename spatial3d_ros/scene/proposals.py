@@ -1,9 +1,9 @@
 """Class-agnostic 3D object proposals from a few posed RGB-D frames.
 
-Views are aligned (`alignment`) and fused into voxels (`fusion`); floor, ceiling and walls are taken away
-(`planes`); the rest falls into patches (`segmentation`), patches grow together into a tree of hypotheses
-(`merging`), and the likeliest of these (`ranking`) are given with boxes that stand on something
-(`settling`).
+Views are aligned (`alignment`) and fused into voxels (`fusion`); floor, ceiling and walls are taken
+away (`planes`); the rest falls into patches (`segmentation`), patches grow together into a tree of
+hypotheses (`merging`), and the likeliest of these (`ranking`) are given with boxes that stand on
+something (`settling`).
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Scene:
 
 
 class Candidate(NamedTuple):
-    """A node of the tree with the voxels `index` in it; `patches` is a bit set of the patches in it."""
+    """A node of the tree: the voxels `index` in it, and its patches as a bit set."""
 
     score: float
     box: Box3D
@@ -95,9 +95,7 @@ def propose(frames: Sequence[Frame], config: ProposalConfig = ProposalConfig()) 
     return [_proposal(scene.cloud, c) for c in _distinct(good, config)]
 
 
-def take_apart(
-    frames: Sequence[Frame], config: ProposalConfig
-) -> tuple[Scene, Regions | None]:
+def take_apart(frames: Sequence[Frame], config: ProposalConfig) -> tuple[Scene, Regions | None]:
     """The scene in patches, and these with their borders (None without any)."""
     views = align([sample(f, config.image_width, config.max_depth_m) for f in frames])
     cloud = fuse(views, _voxel_size(frames, config))
@@ -147,7 +145,9 @@ def _voxel_size(frames: Sequence[Frame], config: ProposalConfig) -> float:
 
 def _gone(candidate: Candidate, scene: Scene) -> bool:
     """Whether each of the two newest of the views that cover it sees through to what is behind."""
-    probes = np.linspace(0, len(candidate.index) - 1, min(len(candidate.index), _PROBES)).astype(int)
+    probes = np.linspace(0, len(candidate.index) - 1, min(len(candidate.index), _PROBES)).astype(
+        int
+    )
     points = scene.cloud.point[candidate.index[probes]]
     through = 0
     for frame in reversed(scene.frames):

@@ -1,6 +1,7 @@
 """How likely a hypothesis is one whole object: a logistic regression on what can be measured of it.
 
-Fitted on generated rooms seen from 1 to 16 views; an object counts as found at a box overlap of 0.5.
+Fitted on generated rooms seen from 1 to 16 views; an object counts as found at a box overlap of
+0.5.
 """
 
 from __future__ import annotations
@@ -48,9 +49,37 @@ MEASURES = (
 
 WEIGHTS = np.array(
     [
-        -3.66, 2.15, -0.76, -1.75, 1.87, 0.03, 1.30, -0.20, -2.54, -0.24, -0.23, 0.29,
-        -1.22, 1.42, 0.79, -0.83, -0.10, 1.00, -1.40, -0.01, -0.19, 2.56, -0.35, 0.17,
-        -0.13, 0.80, 1.73, -3.25, -0.35, 2.32, -0.84,
+        -3.66,
+        2.15,
+        -0.76,
+        -1.75,
+        1.87,
+        0.03,
+        1.30,
+        -0.20,
+        -2.54,
+        -0.24,
+        -0.23,
+        0.29,
+        -1.22,
+        1.42,
+        0.79,
+        -0.83,
+        -0.10,
+        1.00,
+        -1.40,
+        -0.01,
+        -0.19,
+        2.56,
+        -0.35,
+        0.17,
+        -0.13,
+        0.80,
+        1.73,
+        -3.25,
+        -0.35,
+        2.32,
+        -0.84,
     ]
 )
 

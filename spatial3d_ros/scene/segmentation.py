@@ -14,7 +14,7 @@ Pairs = tuple[np.ndarray, np.ndarray]
 
 
 def sharpen(cloud: VoxelCloud, share: float = 0.1) -> VoxelCloud:
-    """Without the fuzz of few and far measurements around what was seen well, and without specks."""
+    """Without specks, and without the fuzz of far measurements around what was seen well."""
     first, second = cloud.neighbours()
     best = cloud.mass.copy()
     np.maximum.at(best, first, cloud.mass[second])
@@ -40,7 +40,7 @@ def smooth(cloud: VoxelCloud, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fold(cloud: VoxelCloud, normal: np.ndarray, pairs: Pairs) -> np.ndarray:
-    """How the surface turns from i to j: positive in an inner corner, 0 on a plane, negative on an edge."""
+    """How the surface turns from i to j: > 0 in an inner corner, 0 on a plane, < 0 over an edge."""
     first, second = pairs
     way = cloud.point[second] - cloud.point[first]
     way /= np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-9)
@@ -58,10 +58,10 @@ def patches(
 ) -> np.ndarray:
     """Patch of every voxel (N,) int.
 
-    Pairs whose colours differ by less than `max_color` and whose fold is below `max_bend` hold together.
-    Only core voxels, held by the share `core` of their neighbours, pass this on, so that a few mixed
-    voxels make no bridge. What is left, and pieces below `least`, join the touching patch of the
-    nearest colour.
+    Pairs whose colours differ by less than `max_color` and whose fold is below `max_bend` hold
+    together. Only core voxels, held by the share `core` of their neighbours, pass this on, so that
+    a few mixed voxels make no bridge. What is left, and pieces below `least`, join the touching
+    patch of the nearest colour.
     """
     first, second = pairs
     n = len(color)
@@ -103,7 +103,7 @@ def _components(first: np.ndarray, second: np.ndarray, n: int) -> np.ndarray:
 
 
 def _absorb(label: np.ndarray, first: np.ndarray, second: np.ndarray, least: int) -> np.ndarray:
-    """Lets every voxel of a tiny patch join a touching larger one; of several pairs the last decides."""
+    """Tiny patches join touching larger ones, voxel by voxel; of several pairs the last decides."""
     label = label.copy()
     for _ in range(3):
         loose = (np.bincount(label) < least)[label]

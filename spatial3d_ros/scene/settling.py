@@ -1,4 +1,4 @@
-"""The box of a thing from the part of it that was seen: tight where it was, down to what carries it where not."""
+"""The box of a thing from the part of it that was seen: tight, and standing on what carries it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def tight_box(point: np.ndarray, voxel: float) -> Box3D:
 
 
 def settle(box: Box3D, index: np.ndarray, cloud: VoxelCloud, structure: Structure) -> Box3D:
-    """Puts the box of the voxels `index` where it belongs: flat on its wall, or on what is below it."""
+    """Puts the box of the voxels `index` flat on its wall, or on what is below it."""
     low, high = box.bounds()
     on_wall = False
     for wall in structure.walls:
@@ -45,9 +45,9 @@ def settle(box: Box3D, index: np.ndarray, cloud: VoxelCloud, structure: Structur
 def _carrier(
     low: np.ndarray, high: np.ndarray, index: np.ndarray, cloud: VoxelCloud, floor: float
 ) -> float:
-    """Height of what carries a box: a surface around its foot, else one further below, else the floor.
+    """Height of what carries a box: a surface around its foot, else one below, else the floor.
 
-    Nothing is drawn down by more than its own extent: a mug whose table was not recognised stays a mug.
+    Nothing is drawn down by more than its own extent: a mug on an unseen table stays a mug.
     """
     size, voxel = high - low, cloud.size
     level = (cloud.normal[:, 2] > 0.5) & (cloud.point[:, 2] < low[2] + 1.5 * voxel)

@@ -1,4 +1,4 @@
-"""What a view says about a place: nothing, something is there, or one sees through to what lies behind."""
+"""What a view says about a place: nothing, something is there, or one sees through it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def observe(points: np.ndarray, frame: Frame, margin_m: float = 0.06) -> np.ndar
 
 
 def _bounds(depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Nearest and farthest measured depth around every `_STEP`-th pixel; -inf where little is measured."""
+    """Nearest and farthest depth around every `_STEP`-th pixel; inf where little is measured."""
     coarse = depth[::_STEP, ::_STEP]
     measured = coarse > 0
     around = np.ones((3, 3), np.uint8)

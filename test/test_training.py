@@ -101,7 +101,7 @@ def test_disturbed_boxes_stay_boxes():
     for _ in range(20):
         assert (disturb(boxes, rng)[:, 3:] >= 0.02).all()
         extra = false_boxes(boxes, rng)
-        assert extra.shape[1] == 6 and len(extra) <= 4 and (extra[:, 3:] > 0).all()
+        assert extra.shape[1] == 6 and len(extra) <= 60 and (extra[:, 3:] > 0).all()
 
 
 def test_resuming_after_a_stop_gives_the_same_weights(tmp_path, monkeypatch):

@@ -28,7 +28,9 @@ def rooms(
         bool, typer.Option("--through-ros", help="Through the running nodes, in real time.")
     ] = False,
     model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
-    folder: Annotated[Path, typer.Option(help="Where recordings are kept.")] = Path("runs/evaluation"),
+    folder: Annotated[Path, typer.Option(help="Where recordings are kept.")] = Path(
+        "runs/evaluation"
+    ),
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Ask about rooms that no training has seen: grounding, distances, proposals.

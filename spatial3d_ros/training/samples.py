@@ -27,7 +27,7 @@ from spatial3d_ros.tasks.prompt import Prompt
 from spatial3d_ros.training.config import TrainConfig
 
 MIN_PIXELS = 6
-_MAX_FALSE_BOXES = 4
+_FALSE_BOXES = 1.2  # at most, for each true one: so many rivals do built-in proposals bring
 _LABELLED = (
     0.1  # objects with pixels that come with a label and a colour as well, as remembered ones do
 )
@@ -262,19 +262,18 @@ def disturb(boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def false_boxes(boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Up to four boxes that are no object: a part of one, two in one, or a piece of empty room (k,
-    6).
-    """
+    """Boxes that are no object (k, 6): a part of one, two in one, or a piece of empty room."""
     made = []
-    for _ in range(int(rng.integers(0, _MAX_FALSE_BOXES + 1)) if len(boxes) > 1 else 0):
+    most = round(_FALSE_BOXES * len(boxes))
+    for _ in range(int(rng.integers(0, most + 1)) if len(boxes) > 1 else 0):
         i, j = rng.choice(len(boxes), 2, replace=False)
         roll = rng.random()
-        if roll < 0.5:
+        if roll < 0.65:
             box = boxes[i].copy()
             axis = int(rng.integers(3))
             box[3 + axis] *= rng.uniform(0.2, 0.45)
             box[axis] += rng.choice([-1, 1]) * box[3 + axis] * 0.6
-        elif roll < 0.7:
+        elif roll < 0.85:
             low = np.minimum(boxes[i, :3] - boxes[i, 3:] / 2, boxes[j, :3] - boxes[j, 3:] / 2)
             high = np.maximum(boxes[i, :3] + boxes[i, 3:] / 2, boxes[j, :3] + boxes[j, 3:] / 2)
             box = np.concatenate([(low + high) / 2, high - low])

@@ -55,7 +55,7 @@ class ProposalConfig:
     max_depth_m: float = 6.0
     min_area_m2: float = 0.005  # least surface seen of an object
     min_size_m: float = 0.04  # least extent along its two longer sides
-    min_score: float = 0.15
+    min_score: float = 0.1
     nested: float = 0.7  # what a part is worth once the whole is given, and the other way round
     max_iou: float = 0.7  # of two proposals more alike than this the better stays
     max_proposals: int = 60
@@ -163,8 +163,9 @@ def _gone(candidate: Candidate, scene: Scene) -> bool:
 
 
 def _distinct(found: list[Candidate], config: ProposalConfig) -> list[Candidate]:
-    """Best first, without near duplicates; a part or a whole of something given counts less."""
-    score = np.array([c.score for c in found])
+    """Best first, without near duplicates; a part or a whole of something given counts less, once."""
+    full = np.array([c.score for c in found])
+    score = full.copy()
     boxes = np.array([c.box.array() for c in found]).reshape(-1, 6)
     alike = iou_matrix(boxes, boxes) > config.max_iou
     least = min(config.min_score, score.max(initial=0))
@@ -174,7 +175,8 @@ def _distinct(found: list[Candidate], config: ProposalConfig) -> list[Candidate]
         if score[best] < least:
             break
         kept.append(found[best]._replace(score=float(score[best])))
-        score[[bool(c.patches & found[best].patches) for c in found]] *= config.nested
+        nested = np.array([bool(c.patches & found[best].patches) for c in found])
+        score[nested] = np.minimum(score[nested], config.nested * full[nested])
         score[alike[best]] = -1
     return kept
 

@@ -163,7 +163,7 @@ def _gone(candidate: Candidate, scene: Scene) -> bool:
 
 
 def _distinct(found: list[Candidate], config: ProposalConfig) -> list[Candidate]:
-    """Best first, without near duplicates; a part or a whole of something given counts less, once."""
+    """Best first, no near duplicates; a part or a whole of something given counts less, once."""
     full = np.array([c.score for c in found])
     score = full.copy()
     boxes = np.array([c.box.array() for c in found]).reshape(-1, 6)

@@ -184,8 +184,7 @@ def test_a_box_with_unseen_legs_is_drawn_down_to_the_floor():
     top = np.flatnonzero(
         (np.abs(cloud.point[:, 2] - 0.74) < 0.03) & (np.abs(cloud.point[:, 0]) < 0.6)
     )
-    upward = np.flatnonzero(cloud.normal[:, 2] > 0.5)
-    box = settle(Box3D.from_points(cloud.point[top]), top, cloud, upward, structure)
+    box = settle(Box3D.from_points(cloud.point[top]), top, cloud, structure)
     assert abs(box.bounds()[0][2]) < 0.02
 
 

@@ -25,6 +25,7 @@ def ask_nodes(
     topics = find_topics(bag)
     with Bag(bag) as opened:
         seconds = opened.duration_s
+    out.mkdir(parents=True, exist_ok=True)
     questions, answers = out / "questions.json", out / "replies.json"
     questions.write_text(json.dumps(asked, indent=2))
     answers.unlink(missing_ok=True)

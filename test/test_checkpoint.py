@@ -78,10 +78,10 @@ def test_tokenizer_without_our_tokens(folder):
 
 def test_configuration_errors_name_the_key(tmp_path):
     values = small_config().model_dump(mode="json")
-    values["slim"]["sigma"] = 1.0
+    values["slim"]["reach"] = 1.0
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(values))
-    with pytest.raises(ConfigError, match=r"config\.yaml: slim\.sigma"):
+    with pytest.raises(ConfigError, match=r"config\.yaml: slim\.reach"):
         load_config(path)
     with pytest.raises(ConfigError, match="k_min"):
         parse_config({"name": "x", "slim": {"k_min": 9, "k_max": 3}}, "here")

@@ -33,10 +33,11 @@ class TestStructure:
         torch.manual_seed(0)
         module = StructureEnhanced(16, StructureConfig(heads=2, init="default", order=order)).eval()
         valid = torch.ones(1, 3, dtype=torch.bool)
+        tokens = valid[..., None].expand(1, 3, 9)
         run = {
             None: lambda x: module(x, valid),
-            "inter": lambda x: module._inter(x, valid),
-            "intra": module._intra,
+            "inter": lambda x: module._inter(x, tokens),
+            "intra": lambda x: module._intra(x, tokens),
         }[step]
         x = torch.randn(1, 3, 9, 16)
         y = x.clone()

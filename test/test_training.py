@@ -10,6 +10,7 @@ from small_model import small_config, small_tokenizer
 
 from spatial3d_ros.data.catalog import CATEGORIES, COLORS
 from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.geometry.pose import look_at
 from spatial3d_ros.model.checkpoint import load_model
 from spatial3d_ros.tasks.prompt import Prompt
 from spatial3d_ros.training import trainer
@@ -83,7 +84,9 @@ def test_boxes_move_with_their_views():
         "points": points.reshape(1, 1, 6, 1, 3),
         "rays": torch.nn.functional.normalize(points, dim=-1)[None, None],
         "valid": torch.ones(1, 1, 6, 1, dtype=torch.bool),
+        "poses": torch.from_numpy(look_at((1.0, 2.0, 1.5), (0.0, 0.0, 0.5))).float()[None, None],
     }
+    seen = in_camera(views)
     shift = np.array([1.0, -2.0, 0.0])
     for quarter in range(4):
         turned, moved = _turn_boxes(boxes, quarter, shift), _turn_views(views, quarter, shift)
@@ -93,6 +96,12 @@ def test_boxes_move_with_their_views():
         )
         assert inside.all()
         torch.testing.assert_close(moved["rays"].norm(dim=-1), torch.ones(1, 1, 6))
+        torch.testing.assert_close(in_camera(moved), seen)
+
+
+def in_camera(views):
+    pose = views["poses"][0, 0]
+    return (views["points"][0, 0] - pose[:3, 3]) @ pose[:3, :3]
 
 
 def test_disturbed_boxes_stay_boxes():
@@ -100,7 +109,7 @@ def test_disturbed_boxes_stay_boxes():
     boxes = np.concatenate([rng.uniform(-2, 2, (50, 3)), rng.uniform(0.03, 1, (50, 3))], axis=1)
     for _ in range(20):
         assert (disturb(boxes, rng)[:, 3:] >= 0.02).all()
-        extra = false_boxes(boxes, rng)
+        extra = false_boxes(boxes, rng, 1.2)
         assert extra.shape[1] == 6 and len(extra) <= 60 and (extra[:, 3:] > 0).all()
 
 

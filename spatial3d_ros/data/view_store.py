@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from spatial3d_ros.data.rooms import Room, generate_room
+from spatial3d_ros.data.rooms import Room, RoomObject, generate_room
 from spatial3d_ros.errors import ConfigError
-from spatial3d_ros.geometry.camera import Camera
+from spatial3d_ros.geometry.camera import Camera, project
+from spatial3d_ros.geometry.pose import invert, transform
 
 MAX_OBJECTS = 32
 _ARRAYS = ("rgb", "depth", "pose", "camera", "seen")
@@ -32,6 +33,20 @@ class RoomViews:
     pose: np.ndarray
     camera: Camera
     seen: np.ndarray
+
+    def cut_everywhere(self, thing: RoomObject, views: np.ndarray) -> bool:
+        """Whether several of the views show the object, but the image's edge cuts it in each."""
+        showing = [v for v in views if self.seen[v, thing.id]]
+        if len(showing) < 2:
+            return False
+        limits = np.array([self.camera.width, self.camera.height])
+        for view in showing:
+            pixels, depth = project(
+                transform(invert(self.pose[view]), thing.box.corners()), self.camera
+            )
+            if (depth > 0).all() and ((pixels >= 0) & (pixels < limits)).all():
+                return False
+        return True
 
 
 class ViewStore:

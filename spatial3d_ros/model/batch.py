@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spatial3d_ros.errors import FrameError
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.model.config import VisionConfig
 
@@ -20,13 +21,15 @@ class ViewInput:
     """One view at the network's resolution S; world frame, metres, float32.
 
     pixels (3, S, S) in [-1, 1]; points (S, S, 3), zero where depth is missing; valid (S, S) bool;
-    rays (T, 3) unit viewing directions of the pooled tokens, zero where depth is missing.
+    rays (T, 3) unit viewing directions of the pooled tokens, zero where depth is missing; pose (4,
+    4) world_T_camera.
     """
 
     pixels: Tensor
     points: Tensor
     valid: Tensor
     rays: Tensor
+    pose: Tensor
 
 
 def prepare_view(
@@ -77,7 +80,8 @@ def prepare_view(
     rays = rays / rays.norm(dim=-1, keepdim=True)
     rays = torch.where(valid[centre[:, None], centre[None]][..., None], rays, 0.0).flatten(0, 1)
     pixels = torch.tensor(rgb).permute(2, 0, 1).float() / 127.5 - 1.0
-    return ViewInput(pixels, points, valid, rays)
+    pose = torch.tensor(world_T_camera, dtype=torch.float32)
+    return ViewInput(pixels, points, valid, rays, pose)
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,9 @@ class SceneBatch:
     boxes (B, N, 6) centre + size; object_valid (B, N). Views may be absent (boxes-only rooms): then
     pixels, points, valid, rays and view_valid are None. What an object brings besides pixels is
     optional too: labels (B, N, T) token ids, -1 padded; colors (B, N, 3) in [0, 1], NaN where
-    unknown. patches (B, V, P, C): vision features computed earlier, instead of pixels.
+    unknown. patches (B, V, P, C): vision features computed earlier, instead of pixels. poses (B, V,
+    4, 4) scene_T_camera, for guidance only. Raises FrameError when views are none, or unlike in
+    count.
     """
 
     boxes: Tensor
@@ -100,6 +106,20 @@ class SceneBatch:
     patches: Tensor | None = None
     labels: Tensor | None = None
     colors: Tensor | None = None
+    poses: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if not self.has_views:
+            return
+        count = self.points.shape[1]
+        if not count:
+            raise FrameError("views: none; give at least one, or boxes only (points=None)")
+        for name in ("pixels", "valid", "rays", "view_valid", "patches", "poses"):
+            value = getattr(self, name)
+            if value is not None and value.shape[1] != count:
+                raise FrameError(
+                    f"{name}: {value.shape[1]} views, but points has {count}; give one for each"
+                )
 
     @property
     def has_views(self) -> bool:
@@ -117,7 +137,11 @@ def stack_views(views: list[ViewInput], origin: np.ndarray) -> dict[str, Tensor]
     `origin`.
     """
     shift = torch.as_tensor(origin, dtype=torch.float32)
+    if not views:
+        raise FrameError("views: none; give at least one")
     valid = torch.stack([v.valid for v in views])
+    poses = torch.stack([v.pose for v in views])
+    poses[:, :3, 3] -= shift
     points = torch.stack([v.points for v in views]) - shift
     return {
         "pixels": torch.stack([v.pixels for v in views])[None],
@@ -125,4 +149,5 @@ def stack_views(views: list[ViewInput], origin: np.ndarray) -> dict[str, Tensor]
         "valid": valid[None],
         "rays": torch.stack([v.rays for v in views])[None],
         "view_valid": torch.ones(1, len(views), dtype=torch.bool),
+        "poses": poses[None],
     }

@@ -16,10 +16,17 @@ from spatial3d_ros.errors import CheckpointError
 from spatial3d_ros.model.config import ModelConfig, load_config
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.tokens import load_tokenizer
+from spatial3d_ros.resources import resource_path
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.yaml"
 TOKENIZER = "tokenizer.json"
+
+
+def model_folder(model: str | Path) -> Path:
+    """Folder of a shipped model's name, or of a path."""
+    shipped = "/" not in str(model) and not Path(model).is_dir()
+    return resource_path(f"weights/{model}") if shipped else Path(model)
 
 
 def save_model(

@@ -57,6 +57,8 @@ class StructureConfig(_Strict):
     """Structure-enhanced module, S2-MLLM (methods 1.3)."""
 
     enabled: bool = True
+    grouping: Literal["clean", "release"] = "clean"
+    """`release` groups tokens as the public code does, which is not what the paper describes."""
     order: Literal["inter_intra", "intra_inter"] = "inter_intra"
     init: Literal["zero", "default"] = "zero"
     heads: int = 12
@@ -76,11 +78,39 @@ class PositionConfig(_Strict):
     pool: Literal["bilinear", "avg"] = "bilinear"
 
 
+class GuidanceConfig(_Strict):
+    """Reconstruction guidance, S2-MLLM (methods 1.9): a branch that exists in training only."""
+
+    enabled: bool = False
+    backend: Literal["own", "external"] = "own"
+    """`external`: the branch ends in a linear layer to `width`; what follows is plugged in."""
+    weight: float = Field(0.3, ge=0.0)
+    local: bool = False
+    """Also reconstruct every view in its own camera's frame."""
+    width: int = 256
+    layers: int = Field(4, ge=1)
+    heads: int = 8
+    alpha: float = Field(0.2, gt=0.0)
+    """Weight of the confidence's logarithm, which keeps it from falling to its floor."""
+
+
+class LanguageConfig(_Strict):
+    """Language loss, S2-MLLM (methods 1.10)."""
+
+    weight: float = Field(1.0, ge=0.0)
+
+
 class S2Config(_Strict):
     """S2-MLLM (methods 1)."""
 
     se: StructureConfig = StructureConfig()
     mpe: PositionConfig = PositionConfig()
+    sg: GuidanceConfig = GuidanceConfig()
+    lang: LanguageConfig = LanguageConfig()
+    category_mode: Literal["none", "generate", "given"] = "none"
+    """What stands before `<ground>`: nothing; the class that the network itself writes; or the true
+    one, which is for diagnosis only (1.12).
+    """
 
 
 class SlimConfig(_Strict):
@@ -92,6 +122,11 @@ class SlimConfig(_Strict):
     k_max: int = Field(10, ge=0)
     fixed_n: int = Field(5, ge=0)
     space: Literal["normalized", "metric"] = "normalized"
+    density: Literal["mean_distance", "gaussian"] = "mean_distance"
+    sigma: float | None = Field(None, gt=0.0)
+    """Reach of the gaussian density, in the unit of `space`."""
+    robust: bool = False
+    """Clip the density at the scene's 5th and 95th percentile, so that no outlier rules it."""
 
     @model_validator(mode="after")
     def _ordered(self) -> SlimConfig:
@@ -147,12 +182,22 @@ class ModelConfig(_Strict):
     s2: S2Config = S2Config()
     slim: SlimConfig = SlimConfig()
     objects: ObjectConfig = ObjectConfig()
+    object_tokens: Literal["none", "object"] = "object"
+    """`none`: objects meet the decoder only in the head, as S2-MLLM was published (0.1)."""
     head: HeadConfig = HeadConfig()
     names: NamesConfig = NamesConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ModelConfig:
+        if self.object_tokens == "none" and self.head.object_source == "hidden":
+            raise ValueError("object_tokens: none needs head.object_source: input")
+        return self
 
     @property
     def tokens_per_object(self) -> int:
         """Places that one object takes in the sequence (c in methods 4)."""
+        if self.object_tokens == "none":
+            return 0
         return 2 if self.objects.identifier == "token" else 1
 
     @property

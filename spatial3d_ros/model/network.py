@@ -17,7 +17,7 @@ from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.config import ModelConfig
 from spatial3d_ros.model.decoder import Decoder, Prefix, positions, select_prefix
 from spatial3d_ros.model.heads import GroundingHead, Namer
-from spatial3d_ros.model.objects import ObjectRelations, ObjectTokens
+from spatial3d_ros.model.objects import ObjectRelations, ObjectTokens, see_objects
 from spatial3d_ros.model.position import RayCode, coordinate_code, patch_centroids, pool_views
 from spatial3d_ros.model.relations import AttentionBias, EdgeEncoder, pair_geometry
 from spatial3d_ros.model.slim_mask import object_mask, sequence_mask
@@ -77,12 +77,12 @@ class Words:
 class Reading:
     """scores (Q, N + 1) of the objects and of "nothing" last; states (Q, L, D) of the words; roles
     (Q, N, 2) logits of what each object is in the question: meant by its noun, leant on by the
-    rest.
+    rest (None without object tokens).
     """
 
     scores: Tensor
     states: Tensor
-    roles: Tensor
+    roles: Tensor | None
 
 
 class SpatialModel(nn.Module):
@@ -101,14 +101,16 @@ class SpatialModel(nn.Module):
         self.projector = Projector(config.vision.width, width)
         self.ray = RayCode(width, config.s2.mpe) if config.s2.mpe.ray else None
         self.newline = nn.Parameter(torch.randn(width) * 0.02)
+        self.decoder = Decoder(config.text)
+        self.head = GroundingHead(width, config.head)
+        if config.object_tokens == "none":
+            return
         self.objects = ObjectTokens(config)
         self.edges = EdgeEncoder(edge)
         self.relations = ObjectRelations(config, config.objects.relation_layers)
-        self.decoder = Decoder(config.text)
         self.bias = AttentionBias(edge, config.text.heads) if config.objects.decoder_bias else None
         self.readout = ObjectRelations(config, config.head.relation_layers)
         self.roles = nn.Linear(width, 2)
-        self.head = GroundingHead(width, config.head)
         self.name_class = Namer(width)
         self.name_color = Namer(width)
 
@@ -118,36 +120,48 @@ class SpatialModel(nn.Module):
         """
         return self.vision(pixels)
 
-    def encode_scene(self, batch: SceneBatch, opening: Opening) -> Scene:
-        """All that does not depend on the question (design: computed in the background, cached per
-        version).
+    def project_views(self, batch: SceneBatch) -> Tensor:
+        """What all views say together, before any place is added: (B, V, P, D)."""
+        patches = self.encode_views(batch.pixels) if batch.patches is None else batch.patches
+        if self.structure is not None:
+            patches = self.structure(patches, batch.view_valid)
+        return self.projector(patches)
+
+    def encode_scene(
+        self, batch: SceneBatch, opening: Opening, projected: Tensor | None = None
+    ) -> Scene:
+        """All that does not depend on the question: encoded in the background, cached per version.
+
+        `projected`: what `project_views` said of the batch, where the caller has it already.
         """
         features = tokens = None
         if batch.has_views:
-            features, tokens = self._scene_tokens(batch)
-        visual, named = self.objects(batch, features, self.decoder.embed)
-        edges = self.edges(pair_geometry(batch.boxes))
+            projected = self.project_views(batch) if projected is None else projected
+            features, tokens = self._scene_tokens(batch, projected)
+        seen = see_objects(batch, features, self.config)
         prefix_valid, embeddings = self._prefix(batch, tokens, opening)
+        objects = named = seen.visual
+        edges = batch.boxes.new_empty(*batch.boxes.shape[:2], 0, 0)
+        if self.config.object_tokens != "none":
+            named = self.objects(batch, seen, self.decoder.embed)
+            edges = self.edges(pair_geometry(batch.boxes))
+            objects = self.relations(named, edges, batch.object_valid)
         return Scene(
             prefix=self.decoder.encode_prefix(embeddings, prefix_valid),
             prefix_valid=prefix_valid,
-            objects=self.relations(named, edges, batch.object_valid),
-            visual=visual,
+            objects=objects,
+            visual=seen.visual,
             named=named,
             valid=batch.object_valid,
             edges=edges,
             among=object_mask(batch.boxes[..., :3], batch.object_valid, self.config.slim),
         )
 
-    def _scene_tokens(self, batch: SceneBatch) -> tuple[Tensor, Tensor]:
+    def _scene_tokens(self, batch: SceneBatch, features: Tensor) -> tuple[Tensor, Tensor]:
         """Patch features with their place (B, V * P, D) and the pooled scene tokens (B, V * T,
         D).
         """
         vision, mpe = self.config.vision, self.config.s2.mpe
-        patches = self.encode_views(batch.pixels) if batch.patches is None else batch.patches
-        if self.structure is not None:
-            patches = self.structure(patches, batch.view_valid)
-        features = self.projector(patches)
         if mpe.coord:
             centroid, usable = patch_centroids(
                 batch.points, batch.valid, vision.patch_size, vision.grid
@@ -184,8 +198,8 @@ class SpatialModel(nn.Module):
         """Answer Q questions about their scenes in one pass of objects and words behind the shared
         prefix.
         """
-        which = words.scene
-        valid, edges, places = scene.valid[which], scene.edges[which], self.config.tokens_per_object
+        which, places = words.scene, self.config.tokens_per_object
+        valid, edges = scene.valid[which], scene.edges[which]
         slots = self._object_places(scene.objects[which], opening)
         span = slots.shape[1]
         embeddings = torch.cat([slots, self.decoder.embed(words.ids).to(slots.dtype)], dim=1)
@@ -200,24 +214,27 @@ class SpatialModel(nn.Module):
             causal=self.config.slim.objects == "causal",
         )
         bias = None
-        if self.bias is not None:
+        if places and self.bias is not None:
             bias = self.bias(edges).repeat_interleave(places, 2).repeat_interleave(places, 3)
         position_ids = positions(real, prefix_valid.sum(1, keepdim=True))
         prefix = select_prefix(scene.prefix, which)
         states, _ = self.decoder(embeddings, keep, position_ids, prefix, bias)
         heard = states[:, span:]
         query = heard[torch.arange(len(heard), device=heard.device), words.ground]
-        objects = states[:, places - 1 : span : places]
-        if self.config.head.object_source == "hidden":
-            candidates = self.readout(objects, edges, valid)
-        else:
-            candidates = scene.visual[which]
-        return Reading(self.head(query, candidates, valid), heard, self.roles(objects))
+        candidates, roles = scene.visual[which], None
+        if places:
+            objects = states[:, places - 1 : span : places]
+            roles = self.roles(objects)
+            if self.config.head.object_source == "hidden":
+                candidates = self.readout(objects, edges, valid)
+        return Reading(self.head(query, candidates, valid), heard, roles)
 
     def _object_places(self, objects: Tensor, opening: Opening) -> Tensor:
         """Object vectors (Q, N, D) with the identifiers of their slots -> places in the sequence
         (Q, N * c, D).
         """
+        if self.config.object_tokens == "none":
+            return objects[:, :0]
         names = self.decoder.embed(opening.identifiers[: objects.shape[1]]).expand_as(objects)
         if self.config.objects.identifier == "added":
             return objects + names

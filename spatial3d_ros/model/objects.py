@@ -8,6 +8,8 @@ question, so that any noun can be matched.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -50,66 +52,67 @@ def mean_color(inside: Tensor, pixels: Tensor) -> Tensor:
     return weight @ color / weight.sum(-1, keepdim=True)
 
 
-class ObjectTokens(nn.Module):
-    """Boxes and what was seen in them -> one vector of decoder width per object.
+@dataclass(frozen=True)
+class SeenObjects:
+    """visual (B, N, D): the features of 1.7; seen (B, N): whether any patch belongs to the object;
+    colors (B, N, 3) in [0, 1], NaN where unknown.
+    """
 
-    forward(batch, features (B, V * P, D) or None, embed) -> visual features (B, N, D) of 1.7 and
-    the object vectors (B, N, D) that the relation layers and the decoder read.
+    visual: Tensor
+    seen: Tensor
+    colors: Tensor
+
+
+def see_objects(batch: SceneBatch, features: Tensor | None, config: ModelConfig) -> SeenObjects:
+    """What the views show of each box: mean of the member patches' features (B, V * P, D) plus the
+    code of the box's centre (methods 1.7). A colour that comes with the box is kept.
+    """
+    boxes, width, mpe = batch.boxes, config.text.width, config.s2.mpe
+    place = mpe.coord_scale * mpe.coord * coordinate_code(boxes[..., :3], width)
+    colors = torch.full_like(boxes[..., :3], torch.nan) if batch.colors is None else batch.colors
+    if features is None:
+        return SeenObjects(place, torch.zeros_like(batch.object_valid), colors)
+    vision, fraction = config.vision, config.objects.member_fraction
+    inside = pixels_in_boxes(batch.points, batch.valid, boxes)
+    member = patch_membership(inside, vision.patch_size, vision.grid, fraction)
+    count = member.sum(-1, keepdim=True)
+    visual = member.to(features.dtype) @ features / count.clamp(min=1) + place
+    measured = mean_color(inside, batch.pixels)
+    return SeenObjects(visual, count[..., 0] > 0, torch.where(colors.isnan(), measured, colors))
+
+
+class ObjectTokens(nn.Module):
+    """What was seen in each box and what is known of it -> one vector per object (B, N, D).
+
+    Parts that are missing (no pixels, no colour, no label) are replaced by learned vectors.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         width = config.text.width
-        self.vision = config.vision
-        self.fraction = config.objects.member_fraction
-        self.place = config.s2.mpe.coord_scale if config.s2.mpe.coord else 0.0
         self.visual = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)
         )
         self.extent = nn.Sequential(nn.Linear(8, width), nn.GELU(), nn.Linear(width, width))
         self.color = nn.Sequential(nn.Linear(9, width), nn.GELU(), nn.Linear(width, width))
         self.label = nn.Linear(width, width, bias=False)
-        nn.init.eye_(self.label.weight)
+        # A label starts louder than the other parts: it is what a question's noun has to match.
+        nn.init.eye_(self.label.weight).data.mul_(4.0)
         self.missing = nn.Parameter(torch.randn(3, width) * 0.02)
         self.norm = nn.LayerNorm(width)
         nn.init.constant_(self.norm.weight, 0.2)  # objects start as long as words, or hear nothing
 
-    def forward(
-        self, batch: SceneBatch, features: Tensor | None, embed: nn.Embedding
-    ) -> tuple[Tensor, Tensor]:
-        boxes = batch.boxes
-        colors = batch.colors
+    def forward(self, batch: SceneBatch, seen: SeenObjects, embed: nn.Embedding) -> Tensor:
         unseen, uncolored, unlabelled = self.missing
-        place = self.place * coordinate_code(boxes[..., :3], embed.embedding_dim)
-        if features is None:
-            seen = torch.zeros_like(batch.object_valid)
-            visual = place + torch.zeros(*boxes.shape[:2], embed.embedding_dim, device=boxes.device)
-        else:
-            inside = pixels_in_boxes(batch.points, batch.valid, boxes)
-            member = patch_membership(
-                inside, self.vision.patch_size, self.vision.grid, self.fraction
-            )
-            count = member.sum(-1, keepdim=True)
-            mean = member.to(features.dtype) @ features / count.clamp(min=1)
-            seen = count[..., 0] > 0
-            visual = mean + place
-            measured = mean_color(inside, batch.pixels)
-            colors = measured if colors is None else torch.where(colors.isnan(), measured, colors)
-
-        tokens = self.visual(visual) + self.extent(extent_features(boxes))
-        tokens = tokens + unseen * ~seen[..., None]
-        if colors is None:
-            colors = torch.full_like(boxes[..., :3], torch.nan)
-        known = ~colors.isnan().any(-1, keepdim=True)
-        tokens = tokens + torch.where(
-            known, self.color(color_features(colors.nan_to_num(0.5))), uncolored
-        )
+        tokens = self.visual(seen.visual) + self.extent(extent_features(batch.boxes))
+        tokens = tokens + unseen * ~seen.seen[..., None]
+        known = ~seen.colors.isnan().any(-1, keepdim=True)
+        color = self.color(color_features(seen.colors.nan_to_num(0.5)))
+        tokens = tokens + torch.where(known, color, uncolored)
         if batch.labels is None:
-            tokens = tokens + unlabelled
-        else:
-            named, words = mean_words(batch.labels, embed)
-            tokens = tokens + torch.where(named[..., None], self.label(words), unlabelled)
-        return visual, self.norm(tokens)
+            return self.norm(tokens + unlabelled)
+        named, words = mean_words(batch.labels, embed)
+        return self.norm(tokens + torch.where(named[..., None], self.label(words), unlabelled))
 
 
 def mean_words(ids: Tensor, embed: nn.Embedding) -> tuple[Tensor, Tensor]:

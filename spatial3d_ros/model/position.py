@@ -27,11 +27,18 @@ def coordinate_code(points: Tensor, width: int) -> Tensor:
     """
     lowest, highest = points.new_tensor(LOWEST), points.new_tensor(HIGHEST)
     index = torch.round((points.float().clamp(lowest, highest) - lowest) / VOXEL_M)
-    channels = width // 3
-    i = torch.arange(channels + channels % 2, device=points.device)
-    angle = index[..., None] * 10000.0 ** (-2.0 * (i // 2) / len(i))
-    code = torch.where(i % 2 == 0, angle.sin(), angle.cos())[..., :channels].flatten(-2)
+    code = sinusoid(index, width // 3).flatten(-2)
     return F.pad(code, (0, width - code.shape[-1]))
+
+
+def sinusoid(index: Tensor, channels: int) -> Tensor:
+    """Sines (even channels) and cosines (odd) of a number (...) -> (..., channels) float32.
+
+    An odd count of channels is that of the next even one without its last.
+    """
+    i = torch.arange(channels + channels % 2, device=index.device)
+    angle = index[..., None] * 10000.0 ** (-2.0 * (i // 2) / len(i))
+    return torch.where(i % 2 == 0, angle.sin(), angle.cos())[..., :channels]
 
 
 def patch_centroids(points: Tensor, valid: Tensor, patch: int, grid: int) -> tuple[Tensor, Tensor]:

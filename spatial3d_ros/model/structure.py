@@ -2,7 +2,8 @@
 of a view.
 
 The public release regroups view-major tokens as if they were patch-major, so that its "inter-view"
-groups are neighbouring patches of one frame. Here the grouping is the one the paper describes.
+groups are neighbouring patches of one frame. `grouping: clean` is what the paper describes;
+`release` is kept to compare with.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ class StructureEnhanced(nn.Module):
 
     inter: attention over the V views at each patch place; intra: attention over the P patches of
     each view; then an MLP, all residual and pre-norm. `view_valid` (B, V) hides padded views from
-    the inter-view keys.
+    all others. With `grouping: release` the groups are P runs of V neighbouring tokens, and V
+    groups of every V-th token with the scene's first token as one more key.
     """
 
     def __init__(self, width: int, config: StructureConfig) -> None:
         super().__init__()
         self.order = config.order
+        self.release = config.grouping == "release"
         self.drop_path = config.drop_path
         self.norm_inter = nn.LayerNorm(width, eps=1e-6)
         self.norm_intra = nn.LayerNorm(width, eps=1e-6)
@@ -41,20 +44,39 @@ class StructureEnhanced(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, view_valid: Tensor) -> Tensor:
+        valid = view_valid[:, :, None].expand(x.shape[:3])
         for step in self.order.split("_"):
-            x = self._inter(x, view_valid) if step == "inter" else self._intra(x)
+            x = self._inter(x, valid) if step == "inter" else self._intra(x, valid)
         return x + self._drop(self.mlp(self.norm_mlp(x)))
 
-    def _inter(self, x: Tensor, view_valid: Tensor) -> Tensor:
-        batch, _, patches, _ = x.shape
-        groups = self.norm_inter(x).transpose(1, 2).flatten(0, 1)
-        keys = view_valid[:, None].expand(-1, patches, -1).flatten(0, 1)
-        mixed = self._drop(self.inter(groups, keys))
-        return x + self.inter_out(mixed).unflatten(0, (batch, patches)).transpose(1, 2)
+    def _inter(self, x: Tensor, valid: Tensor) -> Tensor:
+        groups = self._by_patch(self.norm_inter(x))
+        mixed = self._drop(self.inter(groups.flatten(0, 1), self._by_patch(valid).flatten(0, 1)))
+        return x + self._by_view(self.inter_out(mixed).view_as(groups))
 
-    def _intra(self, x: Tensor) -> Tensor:
-        mixed = self._drop(self.intra(self.norm_intra(x).flatten(0, 1), None))
-        return x + mixed.unflatten(0, x.shape[:2])
+    def _intra(self, x: Tensor, valid: Tensor) -> Tensor:
+        normed = self.norm_intra(x)
+        if not self.release:
+            return x + self._drop(self.intra(normed.flatten(0, 1), None)).view_as(x)
+        groups, keys = (self._by_patch(part).transpose(1, 2) for part in (normed, valid))
+        views = groups.shape[1]
+        first = normed[:, :1, :1].expand(-1, views, -1, -1)
+        groups = torch.cat([first, groups], dim=2).flatten(0, 1)
+        keys = torch.cat([keys.new_ones(len(x), views, 1), keys], dim=2).flatten(0, 1)
+        mixed = self._drop(self.intra(groups, keys))[:, 1:].unflatten(0, (-1, views))
+        return x + self._by_view(mixed.transpose(1, 2))
+
+    def _by_patch(self, x: Tensor) -> Tensor:
+        """(B, V, P, ...) -> (B, P, V, ...): the groups of inter-view attention."""
+        if self.release:
+            return x.flatten(1, 2).unflatten(1, (x.shape[2], x.shape[1]))
+        return x.transpose(1, 2)
+
+    def _by_view(self, x: Tensor) -> Tensor:
+        """The way back: (B, P, V, C) -> (B, V, P, C)."""
+        if self.release:
+            return x.flatten(1, 2).unflatten(1, (x.shape[2], x.shape[1]))
+        return x.transpose(1, 2)
 
     def _drop(self, branch: Tensor) -> Tensor:
         """Stochastic depth, drawn for each group (the first dimension)."""
@@ -78,6 +100,7 @@ class GroupAttention(nn.Module):
 
     def forward(self, x: Tensor, keys: Tensor | None) -> Tensor:
         query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mask = None if keys is None else keys[:, None, None]
+        # A group of padding alone attends to all of itself: an empty row would be NaN.
+        mask = None if keys is None else (keys | ~keys.any(-1, keepdim=True))[:, None, None]
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return self.out(mixed.transpose(1, 2).flatten(-2))

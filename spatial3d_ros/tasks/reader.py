@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,10 +15,12 @@ from torch import Tensor
 
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.model.batch import SceneBatch, ViewInput, prepare_view, stack_views
-from spatial3d_ros.model.checkpoint import load_model
+from spatial3d_ros.model.budget import require_memory
+from spatial3d_ros.model.checkpoint import CONFIG, load_model, model_folder
+from spatial3d_ros.model.config import load_config
 from spatial3d_ros.model.network import Scene, SpatialModel
 from spatial3d_ros.model.objects import mean_words
-from spatial3d_ros.resources import resource_path
+from spatial3d_ros.model.quantize import Weights, check_weights, place_model
 from spatial3d_ros.scene.buffer import Snapshot, View
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.prompt import Prompt
@@ -32,30 +33,48 @@ class SceneReader:
     change.
     """
 
-    def __init__(self, model: SpatialModel, tokenizer: Tokenizer, device: str, dtype: str) -> None:
+    def __init__(
+        self,
+        model: SpatialModel,
+        tokenizer: Tokenizer,
+        device: str,
+        dtype: str,
+        weights: Weights = "auto",
+    ) -> None:
         self.device, self.dtype = _resolve(device, dtype)
-        self.model = model.to(self.device).eval()
+        self.weights = weights
+        self.model = place_model(model, self.device, self.dtype, weights).eval()
         self.prompt = Prompt(tokenizer)
         self.opening = self.prompt.opening.to(self.device)
         self._views: dict[int, tuple[ViewInput, Tensor]] = {}
         self.warm_up()
 
     @classmethod
-    def load(cls, model: str, device: str = "auto", dtype: str = "auto") -> SceneReader:
-        """From a folder, or from a shipped model by its name. Raises CheckpointError or
-        ConfigError.
+    def load(
+        cls,
+        model: str,
+        device: str = "auto",
+        dtype: str = "auto",
+        weights: Weights = "auto",
+        max_views: int = 16,
+    ) -> SceneReader:
+        """From a folder, or from a shipped model by its name.
+
+        Raises CheckpointError, or ConfigError, also when the network with `max_views` would not fit
+        into free memory; that is known before any weight is read.
         """
-        folder = (
-            Path(model)
-            if "/" in model or Path(model).is_dir()
-            else resource_path(f"weights/{model}")
-        )
-        return cls(*load_model(folder), device, dtype)
+        folder = model_folder(model)
+        place, number = _resolve(device, dtype)
+        check_weights(weights, place, number)
+        if (folder / CONFIG).is_file():
+            require_memory(load_config(folder / CONFIG), place, number, weights, max_views)
+        return cls(*load_model(folder), device, dtype, weights)
 
     @property
     def where(self) -> str:
         """Device and number format in words."""
-        return f"{self.device}, {str(self.dtype).removeprefix('torch.')}"
+        name = str(self.dtype).removeprefix("torch.")
+        return f"{self.device}, {name}{f', {self.weights}' * (self.weights != 'auto')}"
 
     @torch.inference_mode()
     def warm_up(self) -> None:

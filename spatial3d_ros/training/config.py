@@ -25,6 +25,8 @@ class RenderedConfig(_Strict):
     first: int = 0
     batch: int = 3
     questions: int = 12
+    start: int = 0
+    """First step with pixels: words are learnt faster from boxes alone, before."""
 
 
 class BoxesConfig(_Strict):
@@ -35,12 +37,31 @@ class BoxesConfig(_Strict):
     questions: int = 8
 
 
+class NoiseConfig(_Strict):
+    """How far boxes in training are from true ones. `false_boxes`: at most so many boxes that are
+    no object for each true one, as many as built-in proposals bring.
+    """
+
+    boxes: bool = True
+    false_boxes: float = Field(1.2, ge=0.0)
+
+
+class ValidationConfig(_Strict):
+    """Held-out rooms with undisturbed boxes and held-out wordings, rendered and boxes-only alike.
+    `views` are stored; the network sees as many as in training.
+    """
+
+    rooms: int = Field(24, ge=1)
+    views: int = 8
+    questions: int = 12
+
+
 class LossWeights(_Strict):
-    """Factors of the losses (methods 1.11): grounding, next words, names of
-    objects, their roles in the question."""
+    """Factors of the losses (methods 1.11): grounding, names of objects, their roles in the
+    question. Those of language and guidance stand in the model's configuration (`s2`).
+    """
 
     ground: float = 1.0
-    lang: float = 0.3
     name: float = 0.2
     role: float = 2.0
 
@@ -50,6 +71,8 @@ class TrainConfig(_Strict):
 
     model: str
     out: str
+    init: str | None = None
+    """Model folder (or shipped name) to start from instead of random weights."""
     seed: int = 0
     steps: int = Field(2000, ge=1)
     lr: float = 1e-3
@@ -63,6 +86,8 @@ class TrainConfig(_Strict):
     tokenizer_sentences: int = 60_000
     rendered: RenderedConfig = RenderedConfig()
     boxes: BoxesConfig = BoxesConfig()
+    noise: NoiseConfig = NoiseConfig()
+    validation: ValidationConfig = ValidationConfig()
     weights: LossWeights = LossWeights()
 
 

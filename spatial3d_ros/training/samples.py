@@ -27,7 +27,6 @@ from spatial3d_ros.tasks.prompt import Prompt
 from spatial3d_ros.training.config import TrainConfig
 
 MIN_PIXELS = 6
-_FALSE_BOXES = 1.2  # at most, for each true one: so many rivals do built-in proposals bring
 _LABELLED = (
     0.1  # objects with pixels that come with a label and a colour as well, as remembered ones do
 )
@@ -37,7 +36,7 @@ _LABELLED = (
 class Sample:
     """One batch: scenes, tokenised questions, targets (Q, N + 1) bool, roles (Q, N, 2), next-token
     labels (Q, L), and the class and colour of each object (B, N), -100 where a box is no object.
-    kinds names the type of each question.
+    kinds names the type of each question; partly tells those whose target no view shows whole.
     """
 
     scenes: SceneBatch
@@ -48,6 +47,7 @@ class Sample:
     classes: Tensor
     colors: Tensor
     kinds: tuple[str, ...]
+    partly: tuple[bool, ...]
 
     @property
     def origin(self) -> str:
@@ -58,13 +58,14 @@ class Sample:
 @dataclass(frozen=True, eq=False)
 class _Room:
     """Boxes (n, 6) in slot order, the room object in each slot (None: a false box), questions about
-    them.
+    them, and the ids of objects that several views show but none as a whole.
     """
 
     boxes: np.ndarray
     owners: list[RoomObject | None]
     questions: list[Question]
     views: dict[str, Tensor] | None = None
+    partly: frozenset[int] = frozenset()
 
 
 class Samples(Dataset[list[Sample]]):
@@ -99,7 +100,7 @@ class Samples(Dataset[list[Sample]]):
         rng = np.random.default_rng((self.config.seed, step, self.rank, 31))
         samples = []
         pictures = self.config.rendered.batch // self.world
-        if self.store is not None and pictures:
+        if self.store is not None and pictures and step >= self.config.rendered.start:
             chosen = rng.integers(len(self.store), size=pictures)
             most = self.config.rendered.views
             views = int(rng.integers(max(1, most // 2), most + 1))
@@ -140,9 +141,12 @@ class Samples(Dataset[list[Sample]]):
             )
             for v in chosen
         ]
-        origin = np.zeros(3)
         return self._questioned(
-            objects, rng, self.config.rendered.questions, stack_views(inputs, origin)
+            objects,
+            rng,
+            self.config.rendered.questions,
+            stack_views(inputs, np.zeros(3)),
+            frozenset(o.id for o in objects if stored.cut_everywhere(o, chosen)),
         )
 
     def _questioned(
@@ -151,22 +155,27 @@ class Samples(Dataset[list[Sample]]):
         rng: np.random.Generator,
         count: int,
         views: dict[str, Tensor] | None,
+        partly: frozenset[int] = frozenset(),
     ) -> _Room:
         questions = (
             make_questions(objects, rng, count, split=self.split) if len(objects) > 1 else []
         )
         owners: list[RoomObject | None] = list(objects)
         boxes = np.array([o.box.array() for o in objects]).reshape(-1, 6)
-        if self.noisy:
+        if self.noisy and self.config.noise.boxes:
             boxes = disturb(boxes, rng)
-            false = false_boxes(boxes, rng)
+            false = false_boxes(boxes, rng, self.config.noise.false_boxes)
             boxes, owners = np.concatenate([boxes, false]), owners + [None] * len(false)
         order = rng.permutation(len(boxes))
         boxes, owners = boxes[order], [owners[i] for i in order]
         turn = int(rng.integers(4)) if self.noisy else 0
         shift = np.append(rng.uniform(-1.5, 1.5, 2), 0.0) if self.noisy else np.zeros(3)
         return _Room(
-            _turn_boxes(boxes, turn, shift), owners, questions, _turn_views(views, turn, shift)
+            _turn_boxes(boxes, turn, shift),
+            owners,
+            questions,
+            _turn_views(views, turn, shift),
+            partly,
         )
 
     def collate(self, rooms: Sequence[_Room], rng: np.random.Generator) -> Sample:
@@ -178,7 +187,7 @@ class Samples(Dataset[list[Sample]]):
         colors = torch.full((len(rooms), count), -100)
         labels = torch.full((len(rooms), count, 4), -1)
         rgb = torch.full((len(rooms), count, 3), torch.nan)
-        sentences, scene, targets, roles, kinds = [], [], [], [], []
+        sentences, scene, targets, roles, kinds, partly = [], [], [], [], [], []
         for b, room in enumerate(rooms):
             boxes[b, : len(room.boxes)] = torch.from_numpy(room.boxes).float()
             valid[b, : len(room.boxes)] = True
@@ -209,6 +218,7 @@ class Samples(Dataset[list[Sample]]):
                     targets.append(target)
                     roles.append(role)
                     kinds.append(f"{question.kind}/{question.subkind}")
+                    partly.append(not room.partly.isdisjoint(wanted))
         words = self.prompt.batch(sentences, scene)
         if rooms[0].views is None:
             batch = SceneBatch(boxes, valid, labels=labels, colors=rgb)
@@ -224,6 +234,7 @@ class Samples(Dataset[list[Sample]]):
             classes,
             colors,
             tuple(kinds),
+            tuple(partly),
         )
 
 
@@ -261,10 +272,12 @@ def disturb(boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([(low + high) / 2, size], axis=1)
 
 
-def false_boxes(boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Boxes that are no object (k, 6): a part of one, two in one, or a piece of empty room."""
+def false_boxes(boxes: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
+    """Boxes that are no object (k, 6), at most `share` for each true one: a part of one, two in
+    one, or a piece of empty room.
+    """
     made = []
-    most = round(_FALSE_BOXES * len(boxes))
+    most = round(share * len(boxes))
     for _ in range(int(rng.integers(0, most + 1)) if len(boxes) > 1 else 0):
         i, j = rng.choice(len(boxes), 2, replace=False)
         roll = rng.random()
@@ -301,7 +314,10 @@ def _turn_views(
     rotation = torch.from_numpy(_quarter_turn(quarter)).float().T
     points = views["points"] @ rotation + torch.from_numpy(shift).float()
     points = torch.where(views["valid"][..., None], points, 0.0)
-    return {**views, "points": points, "rays": views["rays"] @ rotation}
+    motion = torch.eye(4)
+    motion[:3, :3], motion[:3, 3] = rotation.T, torch.from_numpy(shift).float()
+    rays, poses = views["rays"] @ rotation, motion @ views["poses"]
+    return {**views, "points": points, "rays": rays, "poses": poses}
 
 
 def _quarter_turn(quarter: int) -> np.ndarray:

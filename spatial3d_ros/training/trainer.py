@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from spatial3d_ros.data.language import vocabulary_corpus
 from spatial3d_ros.data.view_store import ViewStore, render_store
-from spatial3d_ros.model.checkpoint import TOKENIZER, save_model
+from spatial3d_ros.model.checkpoint import TOKENIZER, load_model, model_folder, save_model
 from spatial3d_ros.model.config import ModelConfig, load_config
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.tokens import load_tokenizer, train_tokenizer
@@ -32,7 +32,6 @@ from spatial3d_ros.training.samples import Sample, Samples
 
 log = logging.getLogger(__name__)
 VALIDATION_FIRST = 850_000
-VALIDATION_ROOMS = 24
 
 
 def train(config: TrainConfig) -> Path:
@@ -48,6 +47,8 @@ def train(config: TrainConfig) -> Path:
     accelerator = Accelerator(mixed_precision=precision)
     prompt = Prompt(_tokenizer(config, model_config, out))
     model = SpatialModel(model_config)
+    if config.init:
+        model.load_state_dict(load_model(model_folder(config.init))[0].state_dict())
     store, held_out = _stores(config, model_config)
     optimizer = torch.optim.AdamW(
         _groups(model, config.weight_decay),
@@ -119,8 +120,8 @@ def evaluate(objective: Objective, samples: list[Sample]) -> dict[str, dict[str,
     for sample in samples:
         reading = objective.read(sample)[1]
         hits = chosen_right(reading.scores, sample.targets).tolist()
-        for kind, hit in zip(sample.kinds, hits, strict=True):
-            for name in ("", f"/{kind.split('/')[0]}", f"/{kind}"):
+        for kind, partly, hit in zip(sample.kinds, sample.partly, hits, strict=True):
+            for name in ("", f"/{kind.split('/')[0]}", f"/{kind}", *["/partly"] * partly):
                 right[sample.origin + name].append(hit)
     return {
         name: {"accuracy": round(sum(v) / len(v), 4), "n": len(v)}
@@ -162,8 +163,8 @@ def _stores(config: TrainConfig, model: ModelConfig) -> tuple[ViewStore | None, 
         ),
         render_store(
             folder / "validation",
-            rooms=VALIDATION_ROOMS,
-            views=views,
+            rooms=config.validation.rooms,
+            views=config.validation.views,
             size=size,
             first=VALIDATION_FIRST,
             workers=workers,
@@ -175,12 +176,13 @@ def _validation(
     config: TrainConfig, model: ModelConfig, prompt: Prompt, store: ViewStore | None
 ) -> list[Sample]:
     """Held-out rooms with undisturbed boxes and the held-out wordings."""
+    asked = config.validation
     boxes = config.boxes.model_copy(
-        update={"first": VALIDATION_FIRST, "batch": 12, "questions": 12}
+        update={"first": VALIDATION_FIRST, "batch": asked.rooms, "questions": asked.questions}
     )
-    rendered = config.rendered.model_copy(update={"batch": 0})
+    rendered = config.rendered.model_copy(update={"batch": 0, "questions": asked.questions})
     samples = Samples(
-        config.model_copy(update={"boxes": boxes, "rendered": rendered, "steps": 2}),
+        config.model_copy(update={"boxes": boxes, "rendered": rendered, "steps": 1}),
         model,
         prompt,
         None,
@@ -191,7 +193,7 @@ def _validation(
         rng = np.random.default_rng(config.seed)
         for first in range(0, len(store), 4):
             rooms = [
-                samples.rendered_room(store[i], rng, len(store[i].rgb))
+                samples.rendered_room(store[i], rng, config.rendered.views)
                 for i in range(first, min(first + 4, len(store)))
             ]
             made.append(samples.collate(rooms, rng))
@@ -200,7 +202,9 @@ def _validation(
 
 def _tokenizer(config: TrainConfig, model: ModelConfig, out: Path) -> Tokenizer:
     path = out / TOKENIZER
-    if not path.is_file():
+    if config.init:
+        path = model_folder(config.init) / TOKENIZER
+    elif not path.is_file():
         fixed = [
             START,
             SYSTEM,

@@ -1,0 +1,182 @@
+"""Reconstruction guidance of S2-MLLM (methods 1.9): from features alone, say where every pixel is.
+
+It exists in training only: the network that answers neither builds nor calls it. What it taught
+stays behind in the vision tower, the structure block and the projector. Targets are float32 metres
+(the public release mixes millimetre depth with metre poses, which puts all cameras at one place).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.model.batch import SceneBatch
+from spatial3d_ros.model.config import GuidanceConfig, ModelConfig
+from spatial3d_ros.model.position import sinusoid
+from spatial3d_ros.model.structure import GroupAttention
+
+
+class Pointmap(NamedTuple):
+    """points (B, V, h, w, 3) in metres up to one scale per scene, confidence (B, V, h, w) > 0.
+    `local`: each view in its own camera's frame, not all in that of view 0.
+    """
+
+    points: Tensor
+    confidence: Tensor
+    local: bool
+
+
+class PointmapDecoder(Protocol):
+    """features (B, V, P, C), view_valid (B, V) -> pointmaps; ours is `OwnDecoder`, another fits
+    in.
+    """
+
+    def __call__(self, features: Tensor, view_valid: Tensor) -> list[Pointmap]: ...
+
+
+class Reconstruction(nn.Module):
+    """Projected features of all views -> how wrong their pointmaps are (`weight` not applied).
+
+    forward(projected (B, V, P, D), batch) -> scalar. With `backend: external` the `decoder` must be
+    given (frozen or not, gradients pass through it). Raises ConfigError when it is not, or when the
+    batch has no camera poses.
+    """
+
+    def __init__(self, config: ModelConfig, decoder: PointmapDecoder | None = None) -> None:
+        super().__init__()
+        sg = config.s2.sg
+        self.alpha = sg.alpha
+        self.covered = config.vision.grid * config.vision.patch_size
+        self.input = nn.Linear(config.text.width, sg.width)
+        if sg.backend == "own":
+            decoder = OwnDecoder(sg, config.vision.grid, config.vision.patch_size // 2)
+        self.decoder = decoder
+
+    def forward(self, projected: Tensor, batch: SceneBatch) -> Tensor:
+        if self.decoder is None:
+            raise ConfigError("s2.sg.backend: external needs a decoder; pass one, or use own")
+        total = projected.new_zeros((), dtype=torch.float32)
+        for guess in self.decoder(self.input(projected), batch.view_valid):
+            target, valid = pointmap_targets(
+                batch, self.covered, guess.points.shape[2], guess.local
+            )
+            total = total + pointmap_loss(guess, target, valid, self.alpha)
+        return total
+
+
+def build_guidance(
+    config: ModelConfig, decoder: PointmapDecoder | None = None
+) -> Reconstruction | None:
+    """The branch that a training run adds to the network; None when it is switched off."""
+    return Reconstruction(config, decoder) if config.s2.sg.enabled else None
+
+
+class OwnDecoder(nn.Module):
+    """Our own pointmap decoder: blocks that alternate between one view and all views, then a linear
+    head that spreads every patch token over `cells` x `cells` points.
+    """
+
+    def __init__(self, config: GuidanceConfig, grid: int, cells: int) -> None:
+        super().__init__()
+        self.grid, self.cells = grid, cells
+        self.blocks = nn.ModuleList(
+            _Block(config.width, config.heads) for _ in range(config.layers)
+        )
+        self.norm = nn.LayerNorm(config.width)
+        frames = (False, True) if config.local else (False,)
+        self.heads = nn.ModuleDict(
+            {_NAMES[local]: nn.Linear(config.width, 4 * cells * cells) for local in frames}
+        )
+
+    def forward(self, features: Tensor, view_valid: Tensor) -> list[Pointmap]:
+        _, views, patches, width = features.shape
+        place = torch.arange(max(views, patches), device=features.device)
+        code = sinusoid(place, width)
+        x = features + code[:patches] + code[:views, None].flip(-1)
+        for i, block in enumerate(self.blocks):
+            x = block(x, view_valid if i % 2 else None)
+        x = self.norm(x)
+        return [
+            self._spread(head(x).float(), name == _NAMES[True]) for name, head in self.heads.items()
+        ]
+
+    def _spread(self, values: Tensor, local: bool) -> Pointmap:
+        cells, grid = self.cells, self.grid
+        maps = values.unflatten(-1, (cells, cells, 4)).unflatten(2, (grid, grid))
+        maps = maps.transpose(3, 4).flatten(4, 5).flatten(2, 3)
+        direction, sure = maps[..., :3], maps[..., 3]
+        reach = direction.norm(dim=-1, keepdim=True)
+        # Far points are predicted on a logarithmic scale; expm1(r) / r is 1 at r = 0.
+        points = direction * torch.expm1(reach) / reach.clamp(min=1e-6)
+        return Pointmap(points, 1 + sure.exp(), local)
+
+
+_NAMES = {False: "scene", True: "camera"}
+
+
+class _Block(nn.Module):
+    """Pre-norm attention inside each view, or over all tokens of all views, then an MLP."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm, self.norm_mlp = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = GroupAttention(width, heads)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
+
+    def forward(self, x: Tensor, view_valid: Tensor | None) -> Tensor:
+        if view_valid is None:
+            mixed = self.attention(self.norm(x).flatten(0, 1), None)
+        else:
+            keys = view_valid.repeat_interleave(x.shape[2], 1)
+            mixed = self.attention(self.norm(x).flatten(1, 2), keys)
+        x = x + mixed.view_as(x)
+        return x + self.mlp(self.norm_mlp(x))
+
+
+def pointmap_targets(
+    batch: SceneBatch, covered: int, side: int, local: bool
+) -> tuple[Tensor, Tensor]:
+    """True points of a grid of pixels in camera frames: (B, V, side, side, 3) float32 metres, and
+    which are known.
+
+    The grid takes every (covered / side)-th pixel of the patches' area. The frame is that of view
+    0, or with `local` of each view itself.
+    """
+    if batch.poses is None:
+        raise ConfigError("s2.sg: the batch has no camera poses; switch guidance off, or give them")
+    step = covered // side
+    pick = slice(step // 2, covered, step)
+    points, valid = batch.points[:, :, pick, pick].float(), batch.valid[:, :, pick, pick]
+    pose = batch.poses.float() if local else batch.poses[:, :1].float()
+    offset = points - pose[..., None, None, :3, 3]
+    target = torch.einsum(
+        "bvhwi,bvij->bvhwj", offset, pose[..., :3, :3].expand(*offset.shape[:2], 3, 3)
+    )
+    return target, valid & batch.view_valid[..., None, None]
+
+
+def pointmap_loss(guess: Pointmap, target: Tensor, valid: Tensor, alpha: float) -> Tensor:
+    """Mean over views of mean over known pixels of conf * |X'/n' - X/n| - alpha * log(conf).
+
+    n', n: mean distance from the origin over all known points of the scene, of prediction and
+    target apart. Views without known pixels do not count; a batch without any gives 0.
+    """
+    known = valid.float()
+
+    def scale(points: Tensor) -> Tensor:
+        distance = (points.norm(dim=-1) * known).sum((1, 2, 3))
+        return (distance / known.sum((1, 2, 3)).clamp(min=1)).clamp(min=1e-6)
+
+    def normalised(points: Tensor) -> Tensor:
+        return points / scale(points)[:, None, None, None, None]
+
+    error = (normalised(guess.points) - normalised(target)).norm(dim=-1)
+    loss = guess.confidence * error - alpha * guess.confidence.log()
+    pixels = known.sum((2, 3))
+    per_view = (loss * known).sum((2, 3)) / pixels.clamp(min=1)
+    return per_view.sum() / (pixels > 0).sum().clamp(min=1)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import cmath
+import hashlib
 import itertools
+import math
 import re
 from functools import cache
 
@@ -11,9 +14,11 @@ import pytest
 
 from spatial3d_ros.data.catalog import CATEGORIES, COLORS
 from spatial3d_ros.data.descriptions import Description
+from spatial3d_ros.data.drawing import RELATIONS, VIEWS
 from spatial3d_ros.data.language import KINDS, MAX_WORDS, make_questions, vocabulary_corpus
-from spatial3d_ros.data.phrases import DISTANCE_FRAMES, FRAMES, nouns, plural
+from spatial3d_ros.data.phrases import DISTANCE_FRAMES, FRAMES, VIEW_FRAMES, nouns, plural
 from spatial3d_ros.data.rooms import generate_room
+from spatial3d_ros.evaluation.asking import ROOM_KINDS, ask_about
 from spatial3d_ros.tasks.distance_words import DistanceQuery, parse_distance
 
 ROOMS = range(200)
@@ -72,6 +77,14 @@ class Reader:
         assert len(found) == 1
         return found[0]
 
+    def rests_on(self, o, a, either_way=False):
+        below = o
+        while below.support >= 0:
+            below = next(b for b in self.objects if b.id == below.support)
+            if below is a:
+                return True
+        return either_way and self.rests_on(a, o)
+
     def keep(self, link, found, generous):
         if link.relation in ("closest", "farthest"):
             anchor = self.one(link.anchors[0])
@@ -81,6 +94,15 @@ class Reader:
                 near, far = sorted(dist(o, anchor) for o in found[:2])
                 assert far >= 1.2 * near - 1e-9 and far - near >= 0.25 - 1e-9
             return found[:1]
+        if link.relation in VIEWS:
+            anchor, viewpoint = (self.one(anchor) for anchor in link.anchors)
+            assert abs(spot(anchor) - spot(viewpoint)) >= 1.0
+            if link.relation in ("leftmost", "rightmost"):
+                assert not generous or len(found) > 1
+                return outermost(link.relation, found, anchor, viewpoint)
+            found = [o for o in found if o not in (anchor, viewpoint)]
+            found = [o for o in found if not self.rests_on(o, anchor, True)]
+            return [o for o in found if seen(link.relation, o, anchor, viewpoint, generous)]
         if link.relation == "between":
             ends = [o for anchor in link.anchors for o in self.find(anchor)]
             assert len(ends) == 2
@@ -132,6 +154,34 @@ def next_to(o, a):
     inside = share(o, a, 0) > 0 and share(o, a, 1) > 0
     reach = {-1: 0.4, -2: 0.6}.get(o.support, 0.2)
     return apart < reach and not inside and o.support == a.support and share(o, a, 2) > 0
+
+
+def spot(o):
+    """Where it is on the floor plan, as a complex number."""
+    return complex(*o.box.center[:2])
+
+
+def seen(side, o, a, viewpoint, generous):
+    """Whether its angle from the line of sight, turned at the anchor, is about that of the side."""
+    straight = {"behind": 0, "left": math.pi / 2, "front": math.pi, "right": -math.pi / 2}[side]
+    off = (spot(o) - spot(a)) / (spot(a) - spot(viewpoint)) * cmath.rect(1, -straight)
+    metres = off * abs(spot(a) - spot(viewpoint))
+    if generous:
+        return abs(cmath.phase(off)) < math.radians(75) and abs(metres) < 4 and metres.real > 0.05
+    return abs(cmath.phase(off)) < math.radians(45) and abs(metres) < 2.5 and metres.real >= 0.2
+
+
+def outermost(which, found, a, viewpoint):
+    sight = spot(a) - spot(viewpoint)
+    turns = [(spot(o) - spot(viewpoint)) / sight for o in found]
+    order = sorted(range(len(found)), key=lambda i: cmath.phase(turns[i]))
+    best, *others = reversed(order) if which == "leftmost" else order
+    assert all(abs(cmath.phase(turn)) <= math.radians(75) for turn in turns)
+    for other in others:
+        aside = abs((turns[best] - turns[other]).imag) * abs(sight)
+        apart = abs(cmath.phase(turns[best]) - cmath.phase(turns[other]))
+        assert aside >= 0.3 and apart >= math.radians(10)
+    return [found[best]]
 
 
 def between(o, a, b):
@@ -204,13 +254,51 @@ def test_relations_need_their_relation():
 def test_mix_and_number():
     made = [q for seed in ROOMS for q in questions_of(seed)[1]]
     assert len(made) == 12 * len(ROOMS)
-    share = {kind: sum(q.kind == kind for q in made) / len(made) for kind in KINDS}
-    for kind, wanted in KINDS.items():
-        assert share[kind] == pytest.approx(wanted, abs=0.05)
-    relations = {q.subkind for q in made if q.kind == "relation"}
-    assert relations == {
-        "on", "under", "above", "below", "next_to", "closest", "farthest", "between", "both", "hop",
-    }  # fmt: skip
+    wanted = {**KINDS, "relation": KINDS["relation"] + KINDS["hop"]}
+    del wanted["hop"]  # such a question is of kind "relation"
+    for kind, weight in wanted.items():
+        share = sum(q.kind == kind for q in made) / len(made)
+        assert share == pytest.approx(weight / sum(KINDS.values()), abs=0.05)
+    assert {q.subkind for q in made if q.kind == "relation"} == set(RELATIONS)
+    assert {q.subkind for q in made if q.kind == "view"} == set(VIEWS)
+
+
+def test_two_steps_alone():
+    made = [q for seed in ROOMS for q in questions_of(seed, 3, "test", ("hop",))[1]]
+    assert len(made) > 200
+    for q in made:
+        assert (q.kind, q.subkind) == ("relation", "hop")
+        assert q.meaning[0].links[0].anchors[0].links
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_views_by_an_independent_reading(split):
+    asked = 0
+    for seed in ROOMS:
+        room, questions = questions_of(seed, 8, split, ("view",))
+        reader = Reader(room.objects)
+        for q in questions:
+            for generous in (False, True):
+                assert [o.id for o in reader.find(q.meaning[0], generous)] == list(q.targets), q
+            assert q.kind == "view" and len(q.text.split()) <= MAX_WORDS
+            assert q.subkind in q.text.lower() or q.subkind.endswith("most"), q
+        asked += bool(questions)
+    assert asked > 0.9 * len(ROOMS)
+
+
+def test_published_questions_stay_the_same():
+    """Tables of results name rooms and kinds; asked anew, they must be the same questions."""
+    said = []
+    for seed in range(900000, 900006):
+        objects = generate_room(seed).objects
+        made = ask_about(objects, seed, ROOM_KINDS)
+        for split in FRAMES:
+            rng = np.random.default_rng(seed)
+            kinds = ("attribute", "size", "relation", "distance", "none")
+            made += make_questions(objects, rng, 16, split=split, kinds=kinds)
+        said += [f"{q.text} {q.targets} {q.second}" for q in made]
+    digest = hashlib.sha256("\n".join(said).encode()).hexdigest()
+    assert digest == "05746a2802e749a2ff8a14a6195842c19716d310ddec22a7b87f51294a59fc6d"
 
 
 def test_no_duplicates_and_the_same_again_for_the_same_seed():
@@ -228,7 +316,7 @@ def test_kinds_can_be_chosen():
 def test_empty_and_tiny_rooms():
     rng = np.random.default_rng(0)
     assert {q.kind for q in make_questions((), rng, 5)} == {"none"}
-    assert make_questions((), rng, 5, kinds=("relation", "distance")) == []
+    assert make_questions((), rng, 5, kinds=("relation", "distance", "view", "hop")) == []
     one = generate_room(0).objects[:1]
     for q in make_questions(one, rng, 8):
         assert q.kind in ("attribute", "none") and set(q.targets) <= {one[0].id}
@@ -246,8 +334,11 @@ def test_some_objects_of_a_room_keep_their_ids():
 def test_splits_share_words_but_no_sentence():
     for kind, frames in FRAMES["train"].items():
         assert not set(frames) & set(FRAMES["test"][kind])
+    for kind, frames in VIEW_FRAMES["train"].items():
+        assert not set(frames) & set(VIEW_FRAMES["test"][kind])
     assert not set(DISTANCE_FRAMES["train"]) & set(DISTANCE_FRAMES["test"])
-    train, test = ([" ".join(plain(t)) for t in vocabulary_corpus(6000, 3, s)] for s in FRAMES)
+    train = [" ".join(plain(text)) for text in vocabulary_corpus(8000, 3, "train")]
+    test = [" ".join(plain(text)) for text in vocabulary_corpus(4000, 3, "test")]
     assert not set(train) & set(test)
     assert {word for t in test for word in t.split()} <= {word for t in train for word in t.split()}
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from .relations import BOOLEAN, Relations, bits, union
+from .viewpoints import OUTERMOST, SIDES, Viewpoints
 
 if TYPE_CHECKING:
     from .rooms import RoomObject
@@ -22,6 +24,7 @@ BROADER = {"armchair": "chair", "desk": "table"}  # what people may call them as
 @dataclass(frozen=True)
 class Link:
     """A relation to one anchor; "between" has two, or one that fits two objects ("the two chairs").
+    Those of a view ("left", "leftmost") have the one looked at, and the one it is seen from.
 
     With `some` the anchor may be any object that fits: "a table".
     """
@@ -62,6 +65,11 @@ class Meanings:
         for name in BOOLEAN:
             for t, a in self.pairs[name]:
                 self.relations_of.setdefault(t, []).append((name, a))
+
+    @cached_property
+    def viewpoints(self) -> Viewpoints:
+        """Left and right of the objects, worked out when a description first needs it."""
+        return Viewpoints(self.objects, self.relations)
 
     def _pairs(self, name: str) -> list[tuple[int, int]]:
         return [
@@ -108,6 +116,13 @@ class Meanings:
         anchor = self.referent(link.anchors[0])
         if anchor < 0:
             return 0, candidates
+        if link.relation in SIDES or link.relation in OUTERMOST:
+            viewpoint = self.referent(link.anchors[1])
+            if not self.viewpoints.offers(viewpoint, anchor):
+                return 0, candidates
+            if link.relation in SIDES:
+                return self.viewpoints.side_masks(link.relation, anchor, viewpoint)
+            return self.viewpoints.outermost(candidates, link.relation, anchor, viewpoint)
         if link.relation in BOOLEAN:
             return relations.columns_yes[link.relation][anchor], relations.columns_maybe[
                 link.relation

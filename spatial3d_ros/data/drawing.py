@@ -11,15 +11,20 @@ from .catalog import CATEGORIES, COLORS, SMALL
 from .descriptions import Description, Link, Meanings
 from .phrases import size_words
 from .relations import BOOLEAN, NEARNESS, SIZES, bits
+from .viewpoints import OUTERMOST
 
 # How often each is tried first; "both": two relations of the target, "hop": one of its anchor's.
 RELATIONS = {
     "on": 0.15, "under": 0.1, "above": 0.05, "below": 0.05, "next_to": 0.2,
     "closest": 0.14, "farthest": 0.1, "between": 0.06, "both": 0.06, "hop": 0.16,
 }  # fmt: skip
+VIEWS = {
+    "left": 0.25, "right": 0.25, "front": 0.15, "behind": 0.15, "leftmost": 0.1, "rightmost": 0.1,
+}  # fmt: skip
 Drawn = tuple[str, Description]  # subkind and meaning
 
 _UNAMBIGUOUS = 0.2  # share of relations whose target's noun alone may already be enough
+_UNNAMED = 0.15  # share of what is seen that is asked for as "what"
 _TRIES = 16
 
 
@@ -83,9 +88,9 @@ class Drawer:
         return description.superlative or "", description
 
     def relation(self, names: tuple[str, ...] = tuple(RELATIONS)) -> Drawn | None:
-        """By one of the named relations, whichever the room has."""
+        """By one of the named RELATIONS or VIEWS, whichever the room has."""
         ambiguous = self.rng.random() >= _UNAMBIGUOUS
-        left = {name: RELATIONS[name] for name in names}
+        left = {name: RELATIONS[name] if name in RELATIONS else VIEWS[name] for name in names}
         while left:
             name = self.rng.choices(list(left), list(left.values()))[0]
             del left[name]
@@ -157,6 +162,10 @@ class Drawer:
     def _related(self, name: str, ambiguous: bool) -> Description | None:
         if name in NEARNESS:
             return self._nearest(name)
+        if name in OUTERMOST:
+            return self._outermost(name)
+        if name in VIEWS:
+            return self._seen(name, ambiguous)
         if name == "between":
             target, links = self._between()
         elif name == "both":
@@ -189,6 +198,36 @@ class Drawer:
         if link is None:
             return None
         description = Description(base.category, base.color, links=(link,))
+        return description if self.meanings.referent(description) >= 0 else None
+
+    def _seen(self, name: str, ambiguous: bool) -> Description | None:
+        """On one side of an anchor, seen from a viewpoint."""
+        triples = self.meanings.viewpoints.triples(name)
+        if not len(triples):
+            return None
+        viewpoint, anchor, target = triples[self.rng.randrange(len(triples))].tolist()
+        ends = self.short(anchor), self.short(viewpoint)
+        base = None if None in ends else self._base(target, ambiguous)
+        if base is None:
+            return None
+        if self.rng.random() < _UNNAMED:
+            base = Description(None)
+        description = Description(base.category, base.color, links=(Link(name, ends),))
+        return description if self.meanings.referent(description) == target else None
+
+    def _outermost(self, name: str) -> Description | None:
+        """The leftmost or rightmost of several, neither of the two that give the direction."""
+        standing = self.meanings.viewpoints.standing
+        if not self.groups or not standing:
+            return None
+        base = self.rng.choice(self.groups)
+        viewpoint, anchor = self.rng.choice(standing), self.rng.randrange(len(self.objects))
+        if self.meanings.base(base.category, None)[1] & (1 << viewpoint | 1 << anchor):
+            return None
+        ends = self.short(anchor), self.short(viewpoint)
+        if None in ends:
+            return None
+        description = Description(base.category, base.color, links=(Link(name, ends),))
         return description if self.meanings.referent(description) >= 0 else None
 
     def _between(self) -> tuple[int, tuple[Link | None, ...]]:

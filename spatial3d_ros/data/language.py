@@ -13,11 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from .descriptions import Description, Meanings
-from .drawing import Drawer
+from .drawing import VIEWS, Drawer
 from .phrases import Speaker, answer_words
 from .rooms import RoomObject, generate_room
 
-KINDS = {"attribute": 0.2, "size": 0.15, "relation": 0.45, "distance": 0.1, "none": 0.1}
+# "hop" is a choice of its own because such questions must be counted alone; they are relations.
+KINDS = {
+    "attribute": 0.2, "size": 0.15, "relation": 0.45, "distance": 0.1, "none": 0.1,
+    "view": 0.12, "hop": 0.05,
+}  # fmt: skip
 MAX_WORDS = 24
 
 
@@ -25,10 +29,12 @@ MAX_WORDS = 24
 class Question:
     """One question and its truth.
 
-    kind: "attribute", "size", "relation", "distance" or "none" (nothing in the room fits).
+    kind: "attribute", "size", "relation", "distance", "view" (a relation that depends on where
+        one stands) or "none" (nothing in the room fits).
     subkind: "class", "color" (with class) or "thing" (colour alone); a superlative; a relation,
         "both" (two relations of the target), "hop" (its anchor has a relation too); "center" of a
-        distance; "class", "color" or "relation" for what makes that nothing fits.
+        distance; "left" to "rightmost" of a view; "class", "color" or "relation" for what makes
+        that nothing fits.
     text: at most MAX_WORDS words.
     targets, second: object ids. `second` is the other one of a distance, `metres` between centres.
     answer: "the red chair", "1.84 m", "there is no red chair".
@@ -101,12 +107,15 @@ def _draw(kind: str, drawer: Drawer, speaker: Speaker) -> Question | None:
         "size": drawer.size,
         "relation": drawer.relation,
         "none": drawer.absent,
+        "view": lambda: drawer.relation(tuple(VIEWS)),
+        "hop": lambda: drawer.relation(("hop",)),
     }
     drawn = draws[kind]()
     if drawn is None:
         return None
     subkind, description = drawn
-    text, phrase = speaker.question(description)
+    kind = "relation" if kind == "hop" else kind
+    text, phrase = (speaker.view if kind == "view" else speaker.question)(description)
     if kind == "none":
         targets: tuple[int, ...] = ()
         answer = "there is no " + phrase.removeprefix("the ")

@@ -120,6 +120,68 @@ DISTANCE_FRAMES: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
+# {np}: "the red mug"; {n}, {ns}: "red mug", "red mugs"; {to}: "to the left of"; {side}: "leftmost";
+# {far}: "farthest to the left"; {a}: what is looked at; {v}: where from. what: for no category.
+SIDE_WORDS: dict[str, tuple[str, ...]] = {
+    "left": ("to the left of", "to the left of", "left of"),
+    "right": ("to the right of", "to the right of", "right of"),
+    "front": ("in front of",),
+    "behind": ("behind",),
+}
+OUTERMOST_WORDS = {"leftmost": ("leftmost", "left"), "rightmost": ("rightmost", "right")}
+VIEW_FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
+    "train": {
+        "named": (
+            "{np} {to} {a}, seen from {v}", "{np} {to} {a} as seen from {v}",
+            "seen from {v}, which {n} is {to} {a}?", "from {v}, find {np} {to} {a}",
+            "which {n} is {to} {a} when you look from {v}?",
+            "standing at {v} and looking at {a}, which {n} is {to} it?",
+            "when you face {a} from {v}, {np} {to} it",
+            "i stand at {v} and look at {a}. where is {np} {to} it?",
+            "find {np} that is {to} {a} if you look from {v}",
+            "look at {a} from {v}. show me {np} {to} it",
+            "where is {np} {to} {a}, viewed from {v}?",
+            "from where {v} is, {np} {to} {a}", "go to {np} {to} {a}, as seen from {v}",
+        ),
+        "what": (
+            "what is {to} {a}, seen from {v}?", "what is {to} {a} as seen from {v}?",
+            "seen from {v}, what is {to} {a}?", "what stands {to} {a} when you look from {v}?",
+            "when you face {a} from {v}, what is {to} it?",
+        ),
+        "outermost": (
+            "the {side} {n} as seen from {v}, looking towards {a}",
+            "standing at {v} and looking at {a}, which {n} is the {side} one?",
+            "which {n} is {far} when you look from {v} towards {a}?",
+            "find the {side} {n}, looking from {v} towards {a}",
+            "of the {ns}, the one {far} if you face {a} from {v}",
+            "i stand at {v} and look at {a}. where is the {side} {n}?",
+            "seen from {v} and looking at {a}, the {side} of the {ns}",
+            "look from {v} towards {a}. show me the {n} {far}",
+            "facing {a} from {v}, the {side} {n}",
+        ),
+    },
+    "test": {
+        "named": (
+            "viewed from {v}, where is {np} {to} {a}?", "show me {np} {to} {a}, seen from {v}",
+            "if i stand at {v} and face {a}, which {n} is {to} it?",
+            "which {n} is {to} {a} from where {v} is?", "facing {a} from {v}, find {np} {to} it",
+            "please go to {np} that is {to} {a} when seen from {v}",
+            "which {n} do you see {to} {a} when standing at {v}?",
+        ),
+        "what": (
+            "viewed from {v}, what is {to} {a}?", "what do you see {to} {a}, looking from {v}?",
+            "if i stand at {v} and face {a}, what is {to} it?",
+        ),
+        "outermost": (
+            "if i stand at {v} and face {a}, where is the {side} {n}?",
+            "looking from {v} towards {a}, which of the {ns} is {far}?",
+            "show me the {side} {n} when seen from {v}, looking at {a}",
+            "viewed from {v} towards {a}, find the {side} {n}",
+            "facing {a} from {v}, which {n} is the {side} one?",
+        ),
+    },
+}  # fmt: skip
+
 
 class Speaker:
     """Puts descriptions into words of one split, drawn with `rng`."""
@@ -128,6 +190,7 @@ class Speaker:
         self.rng = rng
         self.frames = FRAMES[split]
         self.distance_frames = DISTANCE_FRAMES[split]
+        self.view_frames = VIEW_FRAMES[split]
 
     def noun(self, category: str | None) -> str:
         return self.rng.choice(THINGS) if category is None else self.rng.choice(nouns(category))
@@ -214,6 +277,30 @@ class Speaker:
         frame = rng.choice(self.frames["placed" if placed else "told"])
         one = f"{article(nominal)} {nominal}"
         return frame.format(n=nominal, ns=plural(nominal), a_n=one, p=said), phrase
+
+    def _brief(self, description: Description) -> str:
+        """As `definite`, without a clause that "seen from" could seem to belong to."""
+        nominal = self.nominal(description, self.noun(description.category))
+        if description.superlative is None:
+            return f"the {nominal}"
+        size = self.rng.choice(size_words(description.superlative, description.category))
+        return f"the {size} {nominal}"
+
+    def view(self, description: Description) -> tuple[str, str]:
+        """As `question`, for what is seen from a viewpoint."""
+        rng, link = self.rng, description.links[0]
+        noun = self.nominal(description, self.noun(description.category))
+        seen, viewpoint = (self._brief(anchor) for anchor in link.anchors)
+        words = {"n": noun, "ns": plural(noun), "np": f"the {noun}", "a": seen, "v": viewpoint}
+        if link.relation in OUTERMOST_WORDS:
+            kind, (side, direction) = "outermost", OUTERMOST_WORDS[link.relation]
+            words |= {"side": side, "far": f"farthest to the {direction}"}
+            phrase = f"the {side} {noun} as seen from {viewpoint}, looking towards {seen}"
+        else:
+            words["to"] = rng.choice(SIDE_WORDS[link.relation])
+            kind = "what" if description.category is None else "named"
+            phrase = f"the {noun} {words['to']} {seen} as seen from {viewpoint}"
+        return rng.choice(self.view_frames[kind]).format(**words), phrase
 
     def distance(self, a: str, b: str) -> str:
         return self.rng.choice(self.distance_frames).format(a=a, b=b)

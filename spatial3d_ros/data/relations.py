@@ -87,6 +87,7 @@ class Relations:
         carried = self.support[:, None] == self.ids[None]
         stack = carried | (carried @ carried)
         stack |= carried @ stack
+        self.stacked = stack  # the target is carried by the anchor, directly or through others
         touching = (np.abs(rise) < 0.03) & (flat > 0)
         floor = self.support == -1
         tucked = (
@@ -154,7 +155,7 @@ class Relations:
     def between_masks(self, a: int, b: int) -> tuple[int, int]:
         """(yes mask, maybe mask) of what is between two objects."""
         yes, maybe = self.between
-        return _pack(yes[:, a, b]), _pack(maybe[:, a, b])
+        return pack(yes[:, a, b]), pack(maybe[:, a, b])
 
     def nearest(self, candidates: int, anchor: int, farthest: bool) -> tuple[int, int]:
         """The candidate closest to (or farthest from) the anchor: (yes mask, maybe mask)."""
@@ -223,5 +224,6 @@ def _columns(matrix: np.ndarray) -> Masks:
     return tuple(int.from_bytes(raw[end - width : end], "little") for end in ends)
 
 
-def _pack(members: np.ndarray) -> int:
+def pack(members: np.ndarray) -> int:
+    """The mask of the members, (N,) bool."""
     return int.from_bytes(np.packbits(members, bitorder="little").tobytes(), "little")

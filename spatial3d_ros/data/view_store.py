@@ -4,6 +4,7 @@ after.
 
 from __future__ import annotations
 
+import fcntl
 import json
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -86,11 +87,19 @@ def render_store(
     """Render a store, or reuse the one that is there when it was made with the same settings."""
     folder = Path(folder)
     settings = {"rooms": rooms, "views": views, "size": size, "first": first}
-    index = folder / "index.json"
-    if index.is_file() and json.loads(index.read_text()) == settings:
-        return ViewStore(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    index.unlink(missing_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several trainings may want the same rooms at once
+        index = folder / "index.json"
+        if not index.is_file() or json.loads(index.read_text()) != settings:
+            index.unlink(missing_ok=True)
+            _render(folder, settings, workers)
+            index.write_text(json.dumps(settings))
+    return ViewStore(folder)
+
+
+def _render(folder: Path, settings: dict[str, int], workers: int) -> None:
+    rooms, views, size, first = (settings[k] for k in ("rooms", "views", "size", "first"))
     shapes = {
         "rgb": ((rooms, views, size, size, 3), np.uint8),
         "depth": ((rooms, views, size, size), np.uint16),
@@ -111,8 +120,6 @@ def render_store(
                 print(f"rendered {i + 1} of {rooms} rooms", flush=True)
     for array in arrays.values():
         array.flush()
-    index.write_text(json.dumps(settings))
-    return ViewStore(folder)
 
 
 def _render_room(seed: int, *, views: int, size: int) -> dict[str, np.ndarray]:

@@ -12,7 +12,6 @@ from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.model.batch import prepare_view
 from spatial3d_ros.model.config import PositionConfig, StructureConfig, VisionConfig
 from spatial3d_ros.model.heads import GroundingHead
-from spatial3d_ros.model.objects import mean_color, patch_membership, pixels_in_boxes
 from spatial3d_ros.model.position import RayCode, coordinate_code, patch_centroids, pool_views
 from spatial3d_ros.model.relations import pair_geometry
 from spatial3d_ros.model.structure import StructureEnhanced
@@ -144,30 +143,6 @@ class TestViews:
 
 
 class TestObjects:
-    def test_membership_is_closed_and_skips_missing_depth(self):
-        points = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1.01, 0, 0], [0.5, 0, 0]]).reshape(
-            1, 1, 2, 2, 3
-        )
-        valid = torch.tensor([[[[True, True], [True, False]]]])
-        boxes = torch.tensor([[[0.5, 0, 0, 1.0, 1, 1]]])
-        assert pixels_in_boxes(points, valid, boxes)[0, 0, 0].tolist() == [
-            [True, True],
-            [False, False],
-        ]
-
-    def test_a_patch_belongs_from_its_fraction_on(self):
-        inside = torch.zeros(1, 1, 1, 4, 4, dtype=torch.bool)
-        inside[0, 0, 0, :2, :2] = torch.tensor([[True, True], [False, False]])
-        inside[0, 0, 0, 2, 2] = True
-        assert patch_membership(inside, 2, 2, 0.5)[0, 0].tolist() == [True, False, False, False]
-
-    def test_mean_color(self):
-        pixels = torch.zeros(1, 1, 3, 1, 2)
-        pixels[0, 0, 0] = torch.tensor([[1.0, -1.0]])
-        inside = torch.tensor([True, False]).reshape(1, 1, 1, 1, 2)
-        assert mean_color(inside, pixels)[0, 0].tolist() == [1.0, 0.5, 0.5]
-        assert mean_color(~inside & inside, pixels).isnan().all()
-
     def test_pair_geometry_of_a_mug_on_a_table(self):
         boxes = torch.tensor([[[0.0, 0, 0.4, 1, 1, 0.8], [0.2, 0, 0.85, 0.1, 0.1, 0.1]]])
         edge = pair_geometry(boxes)[0, 0, 1]
@@ -250,31 +225,6 @@ def test_the_cached_prefix_is_not_changed_by_a_question():
         first = model(scene, words, prompt.opening).scores
         second = model(scene, words, prompt.opening).scores
     assert torch.equal(first, second)
-
-
-def test_cached_prefix_equals_one_uncached_pass():
-    """The same sequence through the decoder at once, with the same mask (methods 2.8)."""
-    from spatial3d_ros.model.decoder import positions
-
-    model, _ = small_model()
-    decoder = model.decoder
-    torch.manual_seed(0)
-    prefix, rest = torch.randn(1, 6, 24), torch.randn(1, 5, 24)
-    real = torch.ones(1, 6, dtype=torch.bool)
-    keep = torch.ones(1, 5, 11, dtype=torch.bool).tril(6)
-    keep[0, 0, 6:11] = True  # an object that sees the instruction behind it
-    whole = torch.ones(1, 11, 11, dtype=torch.bool).tril()
-    whole[0, 6:] = keep[0]
-    with torch.no_grad():
-        cached, _ = decoder(
-            rest,
-            keep,
-            positions(torch.ones(1, 5, dtype=torch.bool), 6),
-            decoder.encode_prefix(prefix, real),
-        )
-        empty = tuple((k[:, :, :0], v[:, :, :0]) for k, v in decoder.encode_prefix(prefix, real))
-        at_once, _ = decoder(torch.cat([prefix, rest], 1), whole, torch.arange(11)[None], empty)
-    torch.testing.assert_close(cached, at_once[:, 6:], atol=1e-5, rtol=1e-4)
 
 
 def test_padded_objects_and_views_change_nothing():

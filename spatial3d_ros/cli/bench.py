@@ -65,6 +65,14 @@ def query(
     _show(f"questions, frames at {rate:.0f} Hz meanwhile", result, json)
 
 
+@app.command()
+def masks(json: Json = False) -> None:
+    """Time masks and box membership against plain loops over objects; both must agree."""
+    from spatial3d_ros.evaluation.bench_masks import bench_masks
+
+    _show("masks and membership, one thread", bench_masks(), json)
+
+
 def _show(title: str, result: dict[str, object], json: bool) -> None:
     if json:
         print_json(result)

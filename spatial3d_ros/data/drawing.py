@@ -6,6 +6,7 @@ Every draw may fail and then gives None: a room need not have two chairs, or any
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from .catalog import CATEGORIES, COLORS, SMALL
 from .descriptions import Description, Link, Meanings
@@ -99,6 +100,28 @@ class Drawer:
                 if description is not None:
                     return name, description
         return None
+
+    def several(self) -> Drawn | None:
+        """What fits two objects or more for sure: by its noun ("class", "color") or by a relation
+        too.
+        """
+        for _ in range(_TRIES if self.groups else 0):
+            base = self.rng.choice(self.groups)
+            subkind = "class" if base.color is None else "color"
+            if self.rng.random() < 0.4:
+                name = self.rng.choice(BOOLEAN)
+                held = [a for t, a in self.meanings.pairs[name] if self._is(t, base)]
+                anchor = self.short(self.rng.choice(held)) if held else None
+                if anchor is None:
+                    continue
+                subkind, base = name, replace(base, links=(Link(name, (anchor,)),))
+            yes, maybe = self.meanings.masks(base)
+            if yes == maybe and yes.bit_count() > 1:
+                return subkind, base
+        return None
+
+    def _is(self, i: int, base: Description) -> bool:
+        return bool(self.meanings.base(base.category, base.color)[0] >> i & 1)
 
     def short(self, i: int) -> Description | None:
         """A short description that only object i fits."""

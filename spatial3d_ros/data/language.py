@@ -1,7 +1,8 @@
 """Questions about a room with their exact answers, in plain English.
 
 Every question is drawn as a `Description` first, checked against all objects of the room (it must
-pick out exactly one, with clear margins, or none at all for kind "none"), and then put into words.
+pick out exactly one, with clear margins; none at all for kind "none"; two or more for "several"),
+and then put into words.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import numpy as np
 from .descriptions import Description, Meanings
 from .drawing import VIEWS, Drawer
 from .phrases import Speaker, answer_words
+from .relations import bits
 from .rooms import RoomObject, generate_room
 
 # "hop" is a choice of its own because such questions must be counted alone; they are relations.
 KINDS = {
     "attribute": 0.2, "size": 0.15, "relation": 0.45, "distance": 0.1, "none": 0.1,
-    "view": 0.12, "hop": 0.05,
+    "view": 0.12, "hop": 0.05, "several": 0.06,
 }  # fmt: skip
 MAX_WORDS = 24
 
@@ -30,14 +32,14 @@ class Question:
     """One question and its truth.
 
     kind: "attribute", "size", "relation", "distance", "view" (a relation that depends on where
-        one stands) or "none" (nothing in the room fits).
+        one stands), "several" (all that fit are meant) or "none" (nothing in the room fits).
     subkind: "class", "color" (with class) or "thing" (colour alone); a superlative; a relation,
         "both" (two relations of the target), "hop" (its anchor has a relation too); "center" of a
         distance; "left" to "rightmost" of a view; "class", "color" or "relation" for what makes
         that nothing fits.
     text: at most MAX_WORDS words.
     targets, second: object ids. `second` is the other one of a distance, `metres` between centres.
-    answer: "the red chair", "1.84 m", "there is no red chair".
+    answer: "the red chair", "2 red chairs", "1.84 m", "there is no red chair".
     phrases, meaning: the noun phrases (two of a distance), lower case, and what they mean.
     """
 
@@ -109,16 +111,22 @@ def _draw(kind: str, drawer: Drawer, speaker: Speaker) -> Question | None:
         "none": drawer.absent,
         "view": lambda: drawer.relation(tuple(VIEWS)),
         "hop": lambda: drawer.relation(("hop",)),
+        "several": drawer.several,
     }
     drawn = draws[kind]()
     if drawn is None:
         return None
     subkind, description = drawn
     kind = "relation" if kind == "hop" else kind
-    text, phrase = (speaker.view if kind == "view" else speaker.question)(description)
+    say = {"view": speaker.view, "several": speaker.several}.get(kind, speaker.question)
+    text, phrase = say(description)
     if kind == "none":
         targets: tuple[int, ...] = ()
         answer = "there is no " + phrase.removeprefix("the ")
+    elif kind == "several":
+        fitting = bits(drawer.meanings.masks(description)[0])
+        targets = tuple(drawer.objects[i].id for i in fitting)
+        answer = f"{len(targets)} {phrase.removeprefix('the ')}"
     else:
         target = drawer.objects[drawer.meanings.referent(description)]
         targets, answer = (target.id,), answer_words(target.color, target.category)

@@ -101,6 +101,20 @@ FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }  # fmt: skip
 
+# {ns}, {n}: what fits several, with all that is said of it: "red mugs on the table".
+SEVERAL_FRAMES: dict[str, tuple[str, ...]] = {
+    "train": (
+        "all {ns}", "all the {ns}", "the {ns}", "find all {ns}", "find all the {ns}",
+        "where are the {ns}?", "where are all {ns}?", "show me all {ns}", "show me every {n}",
+        "every {n}", "point at all {ns}", "which are the {ns}?", "i need all the {ns}",
+        "can you see the {ns}?", "look for all {ns}", "please find the {ns}",
+    ),
+    "test": (
+        "where are all the {ns}?", "please find every {n}", "could you show me the {ns}?",
+        "please point at the {ns}", "can you find all {ns}?", "tell me where the {ns} are",
+    ),
+}  # fmt: skip
+
 DISTANCE_FRAMES: dict[str, tuple[str, ...]] = {
     "train": (
         "how far is {a} from {b}?", "how far is {a} from {b}?", "how far apart are {a} and {b}?",
@@ -191,6 +205,7 @@ class Speaker:
         self.frames = FRAMES[split]
         self.distance_frames = DISTANCE_FRAMES[split]
         self.view_frames = VIEW_FRAMES[split]
+        self.several_frames = SEVERAL_FRAMES[split]
 
     def noun(self, category: str | None) -> str:
         return self.rng.choice(THINGS) if category is None else self.rng.choice(nouns(category))
@@ -301,6 +316,14 @@ class Speaker:
             kind = "what" if description.category is None else "named"
             phrase = f"the {noun} {words['to']} {seen} as seen from {viewpoint}"
         return rng.choice(self.view_frames[kind]).format(**words), phrase
+
+    def several(self, description: Description) -> tuple[str, str]:
+        """As `question`, for all that fit."""
+        noun = self.nominal(description, self.noun(description.category))
+        said = f" {self.place(description)}" if description.links else ""
+        phrase = f"{plural(noun)}{said}"
+        frame = self.rng.choice(self.several_frames)
+        return frame.format(ns=phrase, n=f"{noun}{said}"), f"the {phrase}"
 
     def distance(self, a: str, b: str) -> str:
         return self.rng.choice(self.distance_frames).format(a=a, b=b)

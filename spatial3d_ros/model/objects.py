@@ -15,41 +15,9 @@ from torch import Tensor, nn
 
 from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.config import ModelConfig
+from spatial3d_ros.model.membership import box_membership
 from spatial3d_ros.model.position import coordinate_code
 from spatial3d_ros.model.relations import RelationLayer
-
-
-def pixels_in_boxes(points: Tensor, valid: Tensor, boxes: Tensor) -> Tensor:
-    """Which pixels lie in which closed box: points (B, V, S, S, 3), valid (B, V, S, S), boxes (B,
-    N, 6) -> bool (B, N, V, S, S). Pixels without depth are never inside.
-    """
-    low = boxes[..., :3] - boxes[..., 3:] / 2
-    high = boxes[..., :3] + boxes[..., 3:] / 2
-    inside = valid[:, None].expand(-1, boxes.shape[1], -1, -1, -1)
-    for axis in range(3):
-        value = points[:, None, ..., axis]
-        inside = inside & (value >= low[..., axis, None, None, None])
-        inside = inside & (value <= high[..., axis, None, None, None])
-    return inside
-
-
-def patch_membership(inside: Tensor, patch: int, grid: int, fraction: float) -> Tensor:
-    """Patches of an object: pixels inside (B, N, V, S, S) -> bool (B, N, V * P), at least
-    `fraction` of a patch.
-    """
-    size = grid * patch
-    cells = inside[..., :size, :size].unflatten(-1, (grid, patch)).unflatten(-3, (grid, patch))
-    count = cells.sum((-1, -3), dtype=torch.float32)
-    return (count >= fraction * patch * patch).flatten(-3)
-
-
-def mean_color(inside: Tensor, pixels: Tensor) -> Tensor:
-    """Mean colour in [0, 1] of the pixels inside: (B, N, V, S, S), (B, V, 3, S, S) -> (B, N, 3),
-    NaN when none.
-    """
-    weight = inside.flatten(2).float()
-    color = (pixels.permute(0, 1, 3, 4, 2).flatten(1, 3) + 1) / 2
-    return weight @ color / weight.sum(-1, keepdim=True)
 
 
 @dataclass(frozen=True)
@@ -72,13 +40,19 @@ def see_objects(batch: SceneBatch, features: Tensor | None, config: ModelConfig)
     colors = torch.full_like(boxes[..., :3], torch.nan) if batch.colors is None else batch.colors
     if features is None:
         return SeenObjects(place, torch.zeros_like(batch.object_valid), colors)
-    vision, fraction = config.vision, config.objects.member_fraction
-    inside = pixels_in_boxes(batch.points, batch.valid, boxes)
-    member = patch_membership(inside, vision.patch_size, vision.grid, fraction)
-    count = member.sum(-1, keepdim=True)
-    visual = member.to(features.dtype) @ features / count.clamp(min=1) + place
-    measured = mean_color(inside, batch.pixels)
-    return SeenObjects(visual, count[..., 0] > 0, torch.where(colors.isnan(), measured, colors))
+    found = box_membership(
+        batch.points,
+        batch.valid,
+        boxes,
+        patch=config.vision.patch_size,
+        grid=config.vision.grid,
+        fraction=config.objects.member_fraction,
+        images=batch.pixels.float(),
+    )
+    count = found.patches.sum(-1, keepdim=True)
+    visual = found.patches.to(features.dtype) @ features / count.clamp(min=1) + place
+    colors = torch.where(colors.isnan(), found.colors, colors)
+    return SeenObjects(visual, count[..., 0] > 0, colors)
 
 
 class ObjectTokens(nn.Module):

@@ -7,11 +7,15 @@ them where the scene is dense (geometry-adaptive, 2.3), and objects see the word
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.model.config import SlimConfig
+
+DEFAULT_SIGMA = {"normalized": 0.3, "metric": 1.0}
 
 
 def geometry_adaptive_mask(
@@ -21,43 +25,71 @@ def geometry_adaptive_mask(
     k_min: int = 2,
     k_max: int = 10,
     space: str = "normalized",
+    density: str = "mean_distance",
+    sigma: float | None = None,
+    robust: bool = False,
 ) -> Tensor:
     """Who sees whom among objects: (B, N, 3) centres in metres, (B, N) bool -> bool (B, N, N).
 
-    Row attends to column, itself included. With m_i the mean distance to the other objects, the
-    density is rho_i = (m_max - m_i) / (m_max - m_min) and object i sees its k_i = round(k_min +
-    rho_i (k_max - k_min)) nearest (the constant sqrt(3) of the paper cancels, 2.3). `space`:
-    per-axis min-max cube as published, or raw metres. Rows and columns of invalid or non-finite
-    objects are all False. Raises ConfigError when k_min > k_max.
+    Row attends to column, itself included: object i sees its k_i = round(k_min + rho_i (k_max -
+    k_min)) nearest, ties by index. rho_i in [0, 1] is the min-max normalised density of the scene:
+    minus the mean distance to the others (the constant sqrt(3) of the paper cancels, 2.3), or
+    `gaussian`, the mean over objects of exp(-(distance / sigma)^2). `space`: per-axis min-max cube
+    as published, or raw metres; `sigma` in its unit, by default 0.3 of the cube or 1 m. `robust`:
+    clip the density at the scene's 5th and 95th percentile first. Rows and columns of invalid or
+    non-finite objects are all False. Raises ConfigError for k_min > k_max, a sigma that is not a
+    positive number, and an unknown space or density.
     """
     if not 0 <= k_min <= k_max:
         raise ConfigError(f"slim: need 0 <= k_min <= k_max, got k_min={k_min}, k_max={k_max}")
-    valid = valid & torch.isfinite(centers).all(-1)
-    distance, pair = _distances(centers, valid, space)
-    if not valid.shape[-1]:
-        return pair
-    others = (valid.sum(-1, keepdim=True) - 1).clamp(min=0)
-    mean = distance.masked_fill(~pair, 0.0).sum(-1) / others.clamp(min=1)
-    lowest = mean.masked_fill(~valid, torch.inf).amin(-1, keepdim=True)
-    highest = mean.masked_fill(~valid, -torch.inf).amax(-1, keepdim=True)
-    density = (highest - mean) / (highest - lowest + 1e-6)
-    neighbours = torch.round(k_min + density.nan_to_num(0.0) * (k_max - k_min)).long()
-    return nearest_mask(distance, pair, valid, torch.minimum(neighbours, others))
+    if density not in ("mean_distance", "gaussian"):
+        raise ConfigError(f"slim.density: '{density}' is unknown; use mean_distance or gaussian")
+    if sigma is not None and not 0 < sigma < math.inf:
+        raise ConfigError(f"slim.sigma: {sigma} is no reach; use a positive number or leave it out")
+    valid, whole = _usable(centers, valid)
+    distance = _distances(centers, valid, whole, space)
+    if not centers.shape[1]:
+        return distance.bool()
+    near = -distance
+    if density == "gaussian":
+        near = torch.exp(-((distance / (sigma or DEFAULT_SIGMA[space])) ** 2))
+    near = near if whole else near.masked_fill(~valid[:, None, :], 0.0)
+    count = centers.shape[1] if whole else valid.sum(-1, keepdim=True)
+    among = count if density == "gaussian" else count - 1 + (count == 1)
+    rho = near.sum(-1, dtype=torch.float64) / among
+    if robust:
+        scores = rho.masked_fill(~valid, torch.nan)
+        ends = scores.new_tensor([0.05, 0.95])
+        low, high = torch.nanquantile(scores, ends, dim=-1, keepdim=True)
+        rho = torch.minimum(torch.maximum(rho, low), high)
+    low = rho if whole else rho.masked_fill(~valid, torch.inf)
+    high = rho if whole else rho.masked_fill(~valid, -torch.inf)
+    lowest, highest = low.amin(-1, keepdim=True), high.amax(-1, keepdim=True)
+    share = (rho - lowest) / (highest - lowest + 1e-6)
+    k = torch.round(k_min + share * (k_max - k_min)).long()
+    return _nearest_mask(distance, valid, whole, k, k_min, k_max)
 
 
-def nearest_mask(distance: Tensor, pair: Tensor, valid: Tensor, k: Tensor) -> Tensor:
-    """Each object and its k nearest: distances, usable pairs (B, N, N), valid and k (B, N) -> bool
-    (B, N, N).
-    """
-    order = torch.argsort(distance.masked_fill(~pair, torch.inf), dim=-1, stable=True)
-    near = torch.arange(valid.shape[-1], device=distance.device) < k[..., None]
-    mask = torch.zeros_like(pair).scatter(-1, order, near) & pair
-    return mask | torch.diag_embed(valid)
+def _nearest_mask(
+    distance: Tensor, valid: Tensor, whole: bool, k: Tensor, k_min: int, k_max: int
+) -> Tensor:
+    """Each object and its k nearest: distances (B, N, N), valid and k (B, N) -> bool (B, N, N)."""
+    count = distance.shape[-1]
+    # Bits of a float that is not negative are ordered as the float; the index breaks ties.
+    place = torch.arange(count, device=distance.device)
+    key = torch.add(place, distance.view(torch.int32), alpha=count)
+    key.diagonal(dim1=1, dim2=2).fill_(-1)
+    if not whole:
+        key.masked_fill_(~valid[:, None, :], torch.iinfo(torch.int64).max)
+    most = min(k_max, count - 1)
+    nearest = key.topk(most + 1, largest=False).values
+    mask = key <= nearest.gather(-1, k.clamp(k_min, most)[..., None])
+    return mask if whole else mask & (valid[:, :, None] & valid[:, None, :])
 
 
 def object_mask(centers: Tensor, valid: Tensor, config: SlimConfig) -> Tensor:
     """Object-to-object mask of any ablation mode (2.6): bool (B, N, N), row attends to column."""
-    usable = valid & torch.isfinite(centers).all(-1)
+    usable, whole = _usable(centers, valid)
     both = usable[:, :, None] & usable[:, None, :]
     if config.objects == "full":
         return both
@@ -66,13 +98,28 @@ def object_mask(centers: Tensor, valid: Tensor, config: SlimConfig) -> Tensor:
     if config.objects == "diagonal":
         return torch.diag_embed(usable)
     if config.objects == "fixed_n":
-        distance, pair = _distances(centers, usable, config.space)
-        others = (usable.sum(-1, keepdim=True) - 1).clamp(min=0)
-        count = torch.full_like(others, config.fixed_n).minimum(others).expand(usable.shape)
-        return nearest_mask(distance, pair, usable, count)
+        if not centers.shape[1]:
+            return both
+        distance, count = _distances(centers, usable, whole, config.space), config.fixed_n
+        fixed = torch.full_like(usable, count, dtype=torch.long)
+        return _nearest_mask(distance, usable, whole, fixed, count, count)
     return geometry_adaptive_mask(
-        centers, valid, k_min=config.k_min, k_max=config.k_max, space=config.space
+        centers,
+        valid,
+        k_min=config.k_min,
+        k_max=config.k_max,
+        space=config.space,
+        density=config.density,
+        sigma=config.sigma,
+        robust=config.robust,
     )
+
+
+def token_mask(mask: Tensor, tokens: int) -> Tensor:
+    """The same mask for `tokens` places per object: (B, N, N) -> (B, N * tokens, N * tokens)."""
+    batch, count = mask.shape[:2]
+    wide = mask[..., None].expand(batch, count, count, tokens).flatten(2)
+    return wide[:, :, None].expand(batch, count, tokens, count * tokens).flatten(1, 2)
 
 
 def sequence_mask(
@@ -96,24 +143,33 @@ def sequence_mask(
     mask = mask.expand(batch, length, length).clone()
     span = among.shape[-1] * tokens
     if span:
-        block = among.repeat_interleave(tokens, 1).repeat_interleave(tokens, 2)
+        block = token_mask(among, tokens)
         mask[:, :span, :span] = block.tril() if causal else block
         mask[:, :span, :] |= instruction[:, None, :]
     mask &= keys_valid[:, None, :]
     return torch.cat([prefix_valid[:, None, :].expand(-1, length, -1), mask], dim=-1)
 
 
-def _distances(centers: Tensor, valid: Tensor, space: str) -> tuple[Tensor, Tensor]:
-    """Pairwise distances (B, N, N) in the chosen space and the pairs of two different valid
-    objects.
+def _usable(centers: Tensor, valid: Tensor) -> tuple[Tensor, bool]:
+    """Valid objects with finite centres, and whether these are known to be all. On an accelerator
+    the question would wait for the device, so there the masked form always runs.
     """
+    # A finite sum has finite terms; one that overflows only takes the longer way.
+    if valid.device.type == "cpu" and valid.all() and math.isfinite(centers.sum().item()):
+        return valid, True
+    return valid & torch.isfinite(centers).all(-1), False
+
+
+def _distances(centers: Tensor, valid: Tensor, whole: bool, space: str) -> Tensor:
+    """Pairwise distances (B, N, N) in the chosen space; those of unusable objects are finite."""
     if space not in ("normalized", "metric"):
         raise ConfigError(f"slim.space: '{space}' is unknown; use normalized or metric")
-    points = torch.where(valid[..., None], centers, 0.0).float()
+    real = valid[..., None]
+    points = centers.float() if whole else torch.where(real, centers, 0.0).float()
     if space == "normalized" and points.shape[1]:
-        low = points.masked_fill(~valid[..., None], torch.inf).amin(1, keepdim=True)
-        high = points.masked_fill(~valid[..., None], -torch.inf).amax(1, keepdim=True)
-        points = torch.where(valid[..., None], (points - low) / (high - low + 1e-7), 0.0)
-    distance = torch.linalg.vector_norm(points[:, :, None] - points[:, None], dim=-1)
-    different = ~torch.eye(valid.shape[-1], dtype=torch.bool, device=valid.device)
-    return distance, valid[:, :, None] & valid[:, None, :] & different
+        low = points if whole else points.masked_fill(~real, torch.inf)
+        high = points if whole else points.masked_fill(~real, -torch.inf)
+        low, high = low.amin(1, keepdim=True), high.amax(1, keepdim=True)
+        points = (points - low) / (high - low + 1e-7)
+        points = points if whole else torch.where(real, points, 0.0)
+    return torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")

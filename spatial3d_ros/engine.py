@@ -22,6 +22,7 @@ from torch import Tensor
 
 from spatial3d_ros.errors import FrameError, NoSceneError, NotAvailableError, NotFoundError
 from spatial3d_ros.model.network import Scene as EncodedScene
+from spatial3d_ros.model.quantize import Weights
 from spatial3d_ros.scene.buffer import Snapshot, View, ViewBuffer
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.heading import room_heading, turned, turned_box
@@ -30,7 +31,7 @@ from spatial3d_ros.scene.objects import ObjectMap, SceneObject
 from spatial3d_ros.scene.proposals import Proposal, propose
 from spatial3d_ros.tasks.distance import measure, read_distance
 from spatial3d_ros.tasks.distance_words import parse_distance
-from spatial3d_ros.tasks.grounding import best_pair, describe, rank
+from spatial3d_ros.tasks.grounding import best_pair, describe, meant, rank
 from spatial3d_ros.tasks.prompt import clean_query
 from spatial3d_ros.tasks.reader import SceneReader
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit, ScoredObject
@@ -38,11 +39,14 @@ from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit,
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """`model` is a shipped name or a folder; `max_*` bound the memory (views, seconds, bytes)."""
+    """`model` is a shipped name or a folder; `weights` is auto, int8 or int4; `max_*` bound the
+    memory (views, seconds, bytes).
+    """
 
     model: str = "tiny"
     device: str = "auto"
     dtype: str = "auto"
+    weights: Weights = "auto"
     max_views: int = 16
     max_seconds: float = 60.0
     max_bytes: int = 512 * 2**20
@@ -95,7 +99,10 @@ class Spatial3D:
 
     def load(self) -> None:
         """Load the weights and warm up. Raises CheckpointError or ConfigError."""
-        self._reader = SceneReader.load(self.config.model, self.config.device, self.config.dtype)
+        config = self.config
+        self._reader = SceneReader.load(
+            config.model, config.device, config.dtype, config.weights, config.max_views
+        )
 
     def add_frame(self, frame: Frame) -> AddedFrame:
         """Keep the frame if it shows something new. Raises FrameError for one that does not fit the
@@ -170,8 +177,9 @@ class Spatial3D:
             scores = self._scores(known, [clean_query(query)], stages, monitor)[0]
             with _timed(stages, "answer", monitor, 0.9):
                 objects, nothing = rank(scores, known.objects, max_objects)
-                text = describe(objects, nothing, query)
-            return Grounding(query, objects, nothing, text, **_provenance(known, stages))
+                several = min(meant(scores), len(objects))
+                text = describe(objects, nothing, query, several)
+            return Grounding(query, objects, nothing, text, several, **_provenance(known, stages))
 
     def measure_distance(
         self,

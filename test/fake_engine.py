@@ -82,7 +82,7 @@ class FakeEngine:
     def ground(self, query, *, max_objects=5, monitor=None):
         scene = self._work(query, monitor)
         best = tuple(ScoredObject(thing, 0.8) for thing in scene.objects[:max_objects])
-        return Grounding(query, best, False, "the red chair", **self._tail(scene))
+        return Grounding(query, best, False, "the red chair", 1, **self._tail(scene))
 
     def measure_distance(self, query="", *, a="", b="", kind="auto", monitor=None):
         scene = self._work(query or f"{a} {b}", monitor)

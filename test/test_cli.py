@@ -18,7 +18,8 @@ from spatial3d_ros.errors import BagError, ConfigError
 
 COMMANDS = [
     ("demo",), ("ask",), ("convert",), ("synth", "room"), ("evaluate", "rooms"), ("train",),
-    ("bench",), ("bench", "ingest"), ("bench", "query"),
+    ("bench",), ("bench", "ingest"), ("bench", "query"), ("bench", "masks"),
+    ("ablate",), ("info",), ("download",), ("assemble",),
 ]  # fmt: skip
 
 

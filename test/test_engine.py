@@ -24,8 +24,10 @@ from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.geometry.pose import look_at
 from spatial3d_ros.model.checkpoint import save_model
 from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.scene.proposals import Proposal
-from spatial3d_ros.tasks.grounding import best_pair, rank
+from spatial3d_ros.tasks.grounding import best_pair, describe, meant, rank
+from spatial3d_ros.tasks.results import ScoredObject
 
 
 @pytest.fixture(scope="module")
@@ -239,6 +241,21 @@ def test_ranking_and_pairs():
     assert rank(torch.tensor([0.0, 1.0, 0.0, 9.0]), things, 1)[1]
     one, other = torch.tensor([5.0, 4.0, 0.0, 0.0]), torch.tensor([5.0, 1.0, 0.0, 0.0])
     assert best_pair(one, other) == (1, 0)
+
+
+def test_how_many_objects_are_meant():
+    assert meant(torch.tensor([9.0, 0.0, 0.0, 1.0])) == 1
+    assert meant(torch.tensor([3.0, 3.0, -9.0, 0.0]), mass=0.9) == 2
+    assert meant(torch.tensor([3.0, 3.0, 3.0, 3.0, -9.0]), mass=0.4) == 2
+    assert meant(torch.tensor([1.0, 0.0, 5.0])) == 0
+    things = [scored(i) for i in range(3)]
+    assert describe(things, False, "all chairs", 2).startswith("2 objects: ")
+    assert describe(things, False, "the chair", 1).count(" at (") == 1
+
+
+def scored(i):
+    box, nowhere = Box3D((i, 0, 0), (1, 1, 1)), np.empty((0, 3), np.float32)
+    return ScoredObject(SceneObject(i, box, (0, 0, 0), 1.0, 1, 0, nowhere, "chair", "red"), 0.3)
 
 
 def test_a_map_that_is_not_parallel_to_the_walls(engine):

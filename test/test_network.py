@@ -182,28 +182,29 @@ def read(
 
 
 @pytest.mark.parametrize("identifier", ["token", "added"])
-def test_object_order_does_not_matter_when_masks_and_places_allow(identifier):
-    """With full attention among objects, equal identifiers and equal places, a permutation permutes
-    scores.
+@pytest.mark.parametrize(("mode", "follows"), [("geo", True), ("causal", False)])
+def test_permuted_objects_permute_scores(identifier, mode, follows, monkeypatch):
+    """With equal identifiers and equal places in the sequence, only causal order tells objects
+    apart.
     """
     model, prompt = small_model(
-        slim={"objects": "diagonal"},
+        slim={"objects": mode, "k_min": 1, "k_max": 3},
         objects={"identifier": identifier, "relation_layers": 1, "relation_hidden": 8},
     )
-    prompt = type(prompt)(prompt.tokenizer)
+    monkeypatch.setattr(
+        "spatial3d_ros.model.network.positions", lambda real, start: real * 0 + start
+    )
     same = replace(prompt.opening, identifiers=torch.full_like(prompt.opening.identifiers, 7))
-    for layer in model.decoder.qwen.layers:
-        layer.self_attn.q_proj.weight.data.zero_(), layer.self_attn.q_proj.bias.data.zero_()
-    batch = small_scene()
-    order = torch.tensor([3, 0, 4, 1, 2])
+    batch, order = small_scene(), torch.tensor([3, 0, 4, 1, 2])
+    moved = replace(batch, boxes=batch.boxes[:, order])
     words = prompt.batch([prompt.grounding("the red chair")], [0])
     with torch.no_grad():
-        scores = model(model.encode_scene(batch, same), words, same).scores
-        moved = replace(batch, boxes=batch.boxes[:, order])
-        shuffled = model(model.encode_scene(moved, same), words, same).scores
-    torch.testing.assert_close(
-        scores[:, torch.cat([order, torch.tensor([5])])], shuffled, atol=1e-4, rtol=1e-3
-    )
+        scores, shuffled = (
+            model(model.encode_scene(b, same), words, same).scores for b in (batch, moved)
+        )
+    expected = scores[:, torch.cat([order, torch.tensor([5])])]
+    assert torch.allclose(shuffled, expected, atol=1e-4, rtol=1e-3) == follows
+    assert (scores[:, :5] - scores[:, order]).abs().max() > 1e-2
 
 
 def test_several_questions_in_one_pass_equal_one_by_one():

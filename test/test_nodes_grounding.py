@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 import ros_bench as bench
+import torch
 from action_msgs.msg import GoalStatus
 from diagnostic_msgs.msg import DiagnosticArray
 from fake_engine import STAGES, FakeEngine
@@ -194,11 +195,11 @@ def test_an_error_nobody_thought_of_is_a_reply_too(make_world):
 
 def test_an_object_map_that_cannot_be_updated_is_named_to_whoever_asks(make_world):
     world = make_world()
-    world.engine.refresh_failure = MemoryError("out of memory")
+    world.engine.refresh_failure = ZeroDivisionError("division by zero")
     world.ready()
     assert bench.eventually(lambda: world.node._refresh_problem)
     reply = world.person.call(Ground, "ground", query="the chair")
-    assert "object map could not be updated: MemoryError: out of memory" in reply.message
+    assert "object map could not be updated: ZeroDivisionError: division by zero" in reply.message
     world.engine.refresh_failure = None
     world.see()
     assert bench.eventually(lambda: world.person.call(Ground, "ground", query="chair").success)
@@ -376,6 +377,39 @@ def test_the_action_has_its_own_time_limit_and_aborts_on_errors(make_world):
     reply = asker.result(asker.send(""))
     assert reply.status == GoalStatus.STATUS_ABORTED
     assert "empty" in reply.result.message
+
+
+def test_running_out_of_memory_ends_one_question_and_the_node_goes_on(make_world):
+    world = make_world().seen()
+    world.engine.failure = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+    reply = world.person.call(Ground, "ground", query="the chair")
+    assert not reply.success
+    assert re.search("question was given up, out of memory .*max_views.*weights", reply.message)
+    world.engine.failure = None
+    assert world.person.call(Ground, "ground", query="the chair").success
+
+
+def test_running_out_of_memory_in_an_update_keeps_the_scene(make_world):
+    world = make_world().seen()
+    known = len(world.person.call(GetScene, "get_scene").scene.objects)
+    world.engine.refresh_failure = RuntimeError("DefaultCPUAllocator: can't allocate memory")
+    world.play(lambda: "the update was given up, out of memory" in world.node._refresh_problem)
+    assert "max_views" in world.node._refresh_problem
+    assert len(world.person.call(GetScene, "get_scene").scene.objects) == known > 0
+    assert world.person.call(Ground, "ground", query="the chair").success
+    world.engine.refresh_failure = None
+    world.play(lambda: not world.node._refresh_problem)
+
+
+def test_a_model_that_does_not_fit_leaves_a_node_that_says_so(make_world):
+    def build(_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    world = make_world(build=build)
+    assert bench.eventually(lambda: world.node._failure)
+    reply = world.person.call(Ground, "ground", query="the chair")
+    assert "loading the model was given up, out of memory" in reply.message
+    assert world.state() == "unconfigured"
 
 
 def test_lifecycle_by_hand_and_impossible_transitions_do_not_end_the_node(make_world):

@@ -62,7 +62,7 @@ def test_the_picture_is_whole_after_every_message(show):
     assert texts[0].pose.position.z > 0.4
     assert {marker.header.frame_id for marker in markers} == {"map"}
 
-    markers = show(Grounding(objects=[thing(7, 1.0, "chair"), thing(9, 2.0)]))
+    markers = show(Grounding(objects=[thing(7, 1.0, "chair"), thing(9, 2.0)], meant=1))
     answers = [marker for marker in markers if marker.ns == "answer"]
     assert len(markers) == 8
     assert [box.pose.position.x for box in answers] == [1.0, 2.0]

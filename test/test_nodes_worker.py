@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 
 import pytest
+import torch
 
 from spatial3d_ros.errors import Cancelled
-from spatial3d_ros.nodes.worker import Busy, Question, QuestionRunner, RefreshWorker
+from spatial3d_ros.nodes.worker import (
+    Busy,
+    OutOfMemory,
+    Question,
+    QuestionRunner,
+    RefreshWorker,
+    within_memory,
+)
 
 
 @pytest.fixture
@@ -140,3 +149,46 @@ def test_refreshes_are_merged_and_survive_errors():
     worker.stop()
     assert len(runs) == 2
     assert [str(error) for error in errors] == ["out of memory"]
+
+
+def too_much():
+    torch.empty(2**60, dtype=torch.uint8)
+
+
+def test_running_out_of_memory_is_told_with_the_way_out(runner):
+    for step in (
+        too_much,
+        raising(MemoryError()),
+        raising(torch.OutOfMemoryError("CUDA out of memory")),
+    ):
+        with (
+            pytest.raises(OutOfMemory, match=r"the question was given up.*max_views.*weights"),
+            within_memory("the question"),
+        ):
+            runner.run(Question(5.0), 0, step)
+    with pytest.raises(RuntimeError, match="shapes"), within_memory("the question"):
+        raise RuntimeError("shapes differ")
+    assert runner.run(Question(5.0), 0, lambda: "again") == "again"
+
+
+def test_what_the_step_held_is_free_when_the_error_is_told(runner):
+    class Scratch:
+        pass
+
+    held = []
+
+    def step():
+        scratch = Scratch()
+        held.append(weakref.ref(scratch))
+        raise MemoryError
+
+    with pytest.raises(OutOfMemory) as error, within_memory("the question"):
+        runner.run(Question(5.0), 0, step)
+    assert error.value is not None and held[0]() is None
+
+
+def raising(error):
+    def step():
+        raise error
+
+    return step

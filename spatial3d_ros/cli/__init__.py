@@ -10,7 +10,18 @@ import sys
 
 import typer
 
-from spatial3d_ros.cli import ask, bench, demo, evaluate, recordings, train
+from spatial3d_ros.cli import (
+    ablate,
+    ask,
+    assemble,
+    bench,
+    demo,
+    download,
+    evaluate,
+    info,
+    recordings,
+    train,
+)
 from spatial3d_ros.cli.output import complain
 from spatial3d_ros.errors import Spatial3DError
 
@@ -38,6 +49,10 @@ app.add_typer(recordings.synth, name="synth")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(bench.app, name="bench")
 app.command("train")(train.train)
+app.command("ablate")(ablate.ablate)
+app.command("info")(info.info)
+app.command("download")(download.download)
+app.command("assemble")(assemble.assemble)
 
 
 def main() -> None:

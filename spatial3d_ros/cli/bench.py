@@ -16,6 +16,9 @@ Folder = Annotated[Path, typer.Option(help="Where recordings and logs are kept."
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Rate = Annotated[float, typer.Option(help="Images a second.")]
 Model = Annotated[str, typer.Option(help="Shipped model, or folder with weights.")]
+Network = Annotated[
+    str, typer.Option("--model", help="Shipped model, folder, or a YAML for random weights.")
+]
 FOLDER = Path("runs/bench")
 
 
@@ -71,6 +74,52 @@ def masks(json: Json = False) -> None:
     from spatial3d_ros.evaluation.bench_masks import bench_masks
 
     _show("masks and membership, one thread", bench_masks(), json)
+
+
+@app.command()
+def warm(
+    model: Network = "tiny",
+    views: Annotated[str, typer.Option(help="How many views, comma-separated.")] = "4,8,16,32",
+    repeats: Annotated[int, typer.Option(help="Of the slow way; the fast one thrice.")] = 5,
+    json: Json = False,
+) -> None:
+    """Time a question on the cached scene against recomputing everything."""
+    from spatial3d_ros.evaluation.bench_network import bench_warm
+
+    result = bench_warm(model, tuple(map(int, views.split(","))), repeats=repeats)
+    _show("a warm question, one thread", result, json)
+
+
+@app.command()
+def scale(
+    model: Network = "tiny",
+    repeats: Annotated[int, typer.Option(help="Questions for each size.")] = 40,
+    json: Json = False,
+) -> None:
+    """Time and memory of a question as views and objects grow."""
+    from spatial3d_ros.evaluation.bench_network import bench_scale
+
+    _show("growth, one thread", bench_scale(model, repeats=repeats), json)
+
+
+@app.command()
+def attention(json: Json = False) -> None:
+    """Time one layer's attention in each of its forms; all must agree."""
+    from spatial3d_ros.evaluation.bench_network import bench_attention
+
+    _show("attention, milliseconds, one thread", bench_attention(), json)
+
+
+@app.command()
+def order(
+    model: Network = "tiny",
+    rooms: Annotated[int, typer.Option(help="Held-out rooms.")] = 40,
+    json: Json = False,
+) -> None:
+    """Whether the chosen object stays the same when the objects are shuffled."""
+    from spatial3d_ros.evaluation.bench_network import order_stability
+
+    _show("order of objects", order_stability(model, rooms), json)
 
 
 def _show(title: str, result: dict[str, object], json: bool) -> None:

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from spatial3d_ros.errors import CheckpointError
 from spatial3d_ros.model.config import ModelConfig, load_config
 from spatial3d_ros.model.network import SpatialModel
-from spatial3d_ros.model.tokens import load_tokenizer
+from spatial3d_ros.model.tokens import load_tokenizer, special_tokens
 from spatial3d_ros.resources import resource_path
 
 WEIGHTS = "model.safetensors"
@@ -47,8 +47,10 @@ def save_model(
     tokenizer.save(str(folder / TOKENIZER))
 
 
-def load_model(folder: str | Path) -> tuple[SpatialModel, Tokenizer]:
-    """Read a model folder in float32 on the CPU.
+def load_model(
+    folder: str | Path, dtype: torch.dtype = torch.float32
+) -> tuple[SpatialModel, Tokenizer]:
+    """Read a model folder onto the CPU, one copy of the weights in memory.
 
     Raises CheckpointError naming the file, and for foreign weights the tensors that are missing,
     unexpected or of another shape; ConfigError for an invalid configuration.
@@ -60,7 +62,7 @@ def load_model(folder: str | Path) -> tuple[SpatialModel, Tokenizer]:
                 f"{folder / name}: missing; a model has {CONFIG}, {TOKENIZER} and {WEIGHTS}"
             )
     config: ModelConfig = load_config(folder / CONFIG)
-    tokenizer = load_tokenizer(folder / TOKENIZER)
+    tokenizer = load_tokenizer(folder / TOKENIZER, special_tokens(config))
     tensors = read_tensors(folder / WEIGHTS)
     with torch.device("meta"):
         model = SpatialModel(config)
@@ -79,9 +81,23 @@ def load_model(folder: str | Path) -> tuple[SpatialModel, Tokenizer]:
             f"{folder / WEIGHTS}: not the weights of '{config.name}': {len(problems)} tensors "
             f"differ ({shown}); take weights and {CONFIG} from the same training run"
         )
-    model = SpatialModel(config)
-    model.load_state_dict({name: value.float() for name, value in tensors.items()})
+    model.load_state_dict({name: v.to(dtype) for name, v in tensors.items()}, assign=True)
+    fill_tables(model)
     return model.eval(), tokenizer
+
+
+def fill_tables(model: SpatialModel, device: torch.device | str = "cpu") -> SpatialModel:
+    """Compute the tables that no file holds (rotary code, places of patches) of a network that was
+    built without memory. Returns a new network without the towers' layers, which has all of them.
+    """
+    config = model.config
+    update = {"text": {"layers": 0, "vocab": 1}, "vision": {"layers": 0}}
+    parts = {k: getattr(config, k).model_copy(update=values) for k, values in update.items()}
+    shallow = SpatialModel(config.model_copy(update=parts)).to(device)
+    for name, table in shallow.named_buffers():
+        owner, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(owner), leaf, table)
+    return shallow
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:

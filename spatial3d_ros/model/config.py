@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.resources import config_path
 
 
 class _Strict(BaseModel):
@@ -226,6 +227,11 @@ def load_config(path: str | Path) -> ModelConfig:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a mapping of configuration keys")
     return parse_config(values, str(path))
+
+
+def named_config(model: str) -> ModelConfig:
+    """A shipped configuration by its name (`config/models/`), or a YAML file by its path."""
+    return load_config(model if model.endswith(".yaml") else config_path(f"models/{model}.yaml"))
 
 
 def _readable(error: Exception) -> str:

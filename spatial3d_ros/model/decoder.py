@@ -8,24 +8,20 @@ shared by all questions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache, Qwen2Config, Qwen2Model
+from transformers import Qwen2Config, Qwen2Model
 
+from spatial3d_ros.model.attention import NAME, Keys, Sight
 from spatial3d_ros.model.config import TextConfig
-
-Prefix = tuple[tuple[Tensor, Tensor], ...]
-"""Keys and values (B, kv_heads, S, head_dim) of each layer."""
 
 
 class Decoder(nn.Module):
-    """Qwen2 with 4-D attention masks: boolean keep-masks plus an optional additive bias."""
+    """Qwen2 whose layers attend as `attention.py` says."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
-        self.heads = config.heads
+        self.max_positions = config.max_positions
         self.qwen = Qwen2Model(
             Qwen2Config(
                 vocab_size=config.vocab,
@@ -37,7 +33,7 @@ class Decoder(nn.Module):
                 max_position_embeddings=config.max_positions,
                 rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
                 initializer_range=config.width**-0.5,
-                attn_implementation="sdpa",
+                attn_implementation=NAME,
             )
         )
         for layer in self.qwen.layers:
@@ -56,51 +52,29 @@ class Decoder(nn.Module):
         weight = self.embed.weight if self.lm_head is None else self.lm_head.weight
         return hidden @ weight.T
 
-    def encode_prefix(self, embeddings: Tensor, valid: Tensor) -> Prefix:
-        """Run (B, S, D) causally and return its keys and values. valid (B, S) hides padding."""
-        length = embeddings.shape[1]
-        causal = torch.ones(length, length, dtype=torch.bool, device=embeddings.device).tril()
-        mask = causal & (
-            valid[:, None, :] | torch.eye(length, dtype=torch.bool, device=valid.device)
-        )
-        out = self.qwen(
-            inputs_embeds=embeddings,
-            attention_mask=mask[:, None],
-            position_ids=positions(valid),
-            past_key_values=DynamicCache(),
-            use_cache=True,
-        )
-        return tuple((layer.keys, layer.values) for layer in out.past_key_values.layers)
-
-    def forward(
-        self,
-        embeddings: Tensor,
-        keep: Tensor,
-        position_ids: Tensor,
-        prefix: Prefix,
-        bias: Tensor | None = None,
-    ) -> tuple[Tensor, DynamicCache]:
-        """Run the question's part behind a prefix.
-
-        embeddings (B, L, D); keep (B, L, S + L) bool; position_ids (B, L); bias (B, heads, n, n) is
-        added to the scores of the first n places among themselves. Returns the states (B, L, D) and
-        the cache to go on from.
+    def encode_prefix(self, embeddings: Tensor, valid: Tensor) -> Keys:
+        """Run (B, S, D) causally and return its keys and values. valid (B, S) hides padding; where
+        there is none, the fused causal kernel runs.
         """
-        lowest = torch.finfo(embeddings.dtype).min
-        mask = torch.zeros(keep.shape, dtype=embeddings.dtype, device=keep.device)[:, None]
-        if bias is not None and bias.shape[-1]:
-            places, start = bias.shape[-1], keep.shape[-1] - keep.shape[-2]
-            mask = mask.repeat(1, self.heads, 1, 1)
-            mask[:, :, :places, start : start + places] = bias.to(mask.dtype)
-        mask = mask.masked_fill(~keep[:, None], lowest)
-        out = self.qwen(
-            inputs_embeds=embeddings,
-            attention_mask=mask,
+        keep = None
+        if not valid.all():
+            itself = torch.eye(valid.shape[1], dtype=torch.bool, device=valid.device)
+            keep = (valid[:, None] | itself) & torch.ones_like(itself).tril()
+        sight = Sight(keep)
+        self(embeddings, positions(valid), sight)
+        # Each head's keys in one piece: every question reads them all.
+        return tuple((key.contiguous(), value.contiguous()) for key, value in sight.keys)
+
+    def forward(self, embeddings: Tensor, position_ids: Tensor, sight: Sight) -> Tensor:
+        """One pass over embeddings (Q, L, D) at positions (Q, L); `sight` says what they see and
+        keeps their keys. Returns the states (Q, L, D).
+        """
+        return self.qwen(
+            inputs_embeds=embeddings.to(self.embed.weight.dtype),
+            attention_mask={"full_attention": sight},
             position_ids=position_ids,
-            past_key_values=as_cache(prefix),
-            use_cache=True,
-        )
-        return out.last_hidden_state, out.past_key_values
+            use_cache=False,
+        ).last_hidden_state
 
 
 def _attend_to_likes(attention: nn.Module) -> None:
@@ -119,15 +93,3 @@ def _attend_to_likes(attention: nn.Module) -> None:
 def positions(valid: Tensor, start: Tensor | int = 0) -> Tensor:
     """Place of each real token, padding not counted: valid (B, L) -> (B, L) int64."""
     return (valid.long().cumsum(-1) - 1).clamp(min=0) + start
-
-
-def as_cache(prefix: Prefix) -> DynamicCache:
-    """A fresh transformers cache that starts with the prefix; the prefix itself is never written
-    to.
-    """
-    return DynamicCache([(key, value) for key, value in prefix])
-
-
-def select_prefix(prefix: Prefix, scenes: Tensor | Sequence[int]) -> Prefix:
-    """The prefix of each question's scene: rows of the batch, repeated as needed."""
-    return tuple((key[scenes], value[scenes]) for key, value in prefix)

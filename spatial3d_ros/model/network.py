@@ -7,15 +7,17 @@ Spatial 3D-LLM's message passing joins both.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from spatial3d_ros.errors import ConfigError, QueryError
+from spatial3d_ros.model.attention import Form, Keys, Sight
 from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.config import ModelConfig
-from spatial3d_ros.model.decoder import Decoder, Prefix, positions, select_prefix
+from spatial3d_ros.model.decoder import Decoder, positions
 from spatial3d_ros.model.heads import GroundingHead, Namer
 from spatial3d_ros.model.objects import ObjectRelations, ObjectTokens, see_objects
 from spatial3d_ros.model.position import RayCode, coordinate_code, patch_centroids, pool_views
@@ -28,12 +30,13 @@ from spatial3d_ros.model.vision import Projector, VisionTower
 @dataclass(frozen=True)
 class Opening:
     """Token ids of the fixed text around the scene: `before` the views, `after` them (P0);
-    `identifiers` of the slots.
+    `identifiers` of the slots; `stops` (2,): the end of a turn, `<ground>`.
     """
 
     before: Tensor
     after: Tensor
     identifiers: Tensor
+    stops: Tensor
 
     def to(self, device: torch.device) -> Opening:
         """The same ids on another device."""
@@ -46,7 +49,7 @@ class Scene:
     version.
     """
 
-    prefix: Prefix
+    prefix: Keys
     prefix_valid: Tensor
     objects: Tensor
     visual: Tensor
@@ -77,18 +80,23 @@ class Words:
 class Reading:
     """scores (Q, N + 1) of the objects and of "nothing" last; states (Q, L, D) of the words; roles
     (Q, N, 2) logits of what each object is in the question: meant by its noun, leant on by the
-    rest (None without object tokens).
+    rest (None without object tokens); real (Q, N * c + L) which places are no padding; sight: what
+    the pass saw, and its keys.
     """
 
     scores: Tensor
     states: Tensor
     roles: Tensor | None
+    real: Tensor
+    sight: Sight
 
 
 class SpatialModel(nn.Module):
     """`encode_views` once for each view, `encode_scene` once for each memory version, `forward` for
-    each question.
+    each question. `attention` is the form of a question's attention (attention.py).
     """
+
+    attention: Form = "auto"
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -133,13 +141,22 @@ class SpatialModel(nn.Module):
         """All that does not depend on the question: encoded in the background, cached per version.
 
         `projected`: what `project_views` said of the batch, where the caller has it already.
+        Objects with a non-finite box are left out (methods 2.5). Raises ConfigError when views and
+        objects alone are more than the decoder takes.
         """
+        finite = batch.boxes.isfinite().all(-1)
+        batch = replace(
+            batch,
+            boxes=torch.where(finite[..., None], batch.boxes, 0.0),
+            object_valid=batch.object_valid & finite,
+        )
         features = tokens = None
         if batch.has_views:
             projected = self.project_views(batch) if projected is None else projected
             features, tokens = self._scene_tokens(batch, projected)
         seen = see_objects(batch, features, self.config)
         prefix_valid, embeddings = self._prefix(batch, tokens, opening)
+        self.require_places(prefix_valid, batch.object_valid, opening)
         objects = named = seen.visual
         edges = batch.boxes.new_empty(*batch.boxes.shape[:2], 0, 0)
         if self.config.object_tokens != "none":
@@ -196,7 +213,7 @@ class SpatialModel(nn.Module):
 
     def forward(self, scene: Scene, words: Words, opening: Opening) -> Reading:
         """Answer Q questions about their scenes in one pass of objects and words behind the shared
-        prefix.
+        prefix. Raises QueryError when a question is more than the decoder takes.
         """
         which, places = words.scene, self.config.tokens_per_object
         valid, edges = scene.valid[which], scene.edges[which]
@@ -205,20 +222,28 @@ class SpatialModel(nn.Module):
         embeddings = torch.cat([slots, self.decoder.embed(words.ids).to(slots.dtype)], dim=1)
         real = torch.cat([valid.repeat_interleave(places, 1), words.real], dim=1)
         prefix_valid = scene.prefix_valid[which]
-        keep = sequence_mask(
-            scene.among[which],
-            real,
-            F.pad(words.instruction & self.config.slim.inst, (span, 0)),
-            prefix_valid,
-            places,
-            causal=self.config.slim.objects == "causal",
-        )
+        self.require_places(prefix_valid, valid, opening, words.real)
         bias = None
         if places and self.bias is not None:
             bias = self.bias(edges).repeat_interleave(places, 2).repeat_interleave(places, 3)
+        sight = Sight(
+            keep=sequence_mask(
+                scene.among[which],
+                real,
+                F.pad(words.instruction & self.config.slim.inst, (span, 0)),
+                prefix_valid[:, :0],
+                places,
+                causal=self.config.slim.objects == "causal",
+            ),
+            prefix=scene.prefix,
+            prefix_valid=scene.prefix_valid,
+            scenes=which,
+            bias=bias,
+            objects=span,
+            form=self.attention,
+        )
         position_ids = positions(real, prefix_valid.sum(1, keepdim=True))
-        prefix = select_prefix(scene.prefix, which)
-        states, _ = self.decoder(embeddings, keep, position_ids, prefix, bias)
+        states = self.decoder(embeddings, position_ids, sight)
         heard = states[:, span:]
         query = heard[torch.arange(len(heard), device=heard.device), words.ground]
         candidates, roles = scene.visual[which], None
@@ -227,15 +252,45 @@ class SpatialModel(nn.Module):
             roles = self.roles(objects)
             if self.config.head.object_source == "hidden":
                 candidates = self.readout(objects, edges, valid)
-        return Reading(self.head(query, candidates, valid), heard, roles)
+        return Reading(self.head(query, candidates, valid), heard, roles, real, sight)
+
+    def require_places(
+        self,
+        prefix_valid: Tensor,
+        object_valid: Tensor,
+        opening: Opening,
+        words: Tensor | None = None,
+        new: int = 0,
+    ) -> None:
+        """Nothing is ever cut (methods 2.5): raise QueryError (ConfigError without words) when
+        prefix, objects, words (all bool, padded) and `new` words are more places than there are.
+        """
+        limit, each = self.config.text.max_positions, self.config.tokens_per_object
+        parts = (prefix_valid, object_valid, object_valid[:, :0] if words is None else words)
+        if parts[0].shape[1] + each * parts[1].shape[1] + parts[2].shape[1] + new <= limit:
+            return
+        counts = torch.stack([part.sum(1) for part in parts], 1)
+        totals = (counts * counts.new_tensor([1, each, 1])).sum(1) + new
+        if totals.max() <= limit:
+            return
+        prefix, objects, length = counts[totals.argmax()].tolist()
+        fixed = len(opening.before) + len(opening.after)
+        views = (prefix - fixed) // (self.config.pooled_grid * (self.config.pooled_grid + 1))
+        raise (ConfigError if words is None else QueryError)(
+            f"{int(totals.max())} places are needed, but the decoder of '{self.config.name}' has "
+            f"{limit} (text.max_positions): {views} views and the opening take {prefix}, {objects} "
+            f"objects {each * objects}, the words {length + new}; keep fewer views (max_views) or "
+            "fewer objects (objects.max_objects), or ask a shorter question"
+        )
 
     def _object_places(self, objects: Tensor, opening: Opening) -> Tensor:
         """Object vectors (Q, N, D) with the identifiers of their slots -> places in the sequence
-        (Q, N * c, D).
+        (Q, N * c, D). Where there are more slots than identifiers, these begin anew.
         """
         if self.config.object_tokens == "none":
             return objects[:, :0]
-        names = self.decoder.embed(opening.identifiers[: objects.shape[1]]).expand_as(objects)
+        slots = torch.arange(objects.shape[1], device=objects.device) % len(opening.identifiers)
+        names = self.decoder.embed(opening.identifiers[slots]).expand_as(objects)
         if self.config.objects.identifier == "added":
             return objects + names
         return torch.stack([names.to(objects.dtype), objects], dim=2).flatten(1, 2)

@@ -50,29 +50,29 @@ def geometry_adaptive_mask(
     distance = _distances(centers, valid, whole, space)
     if not centers.shape[1]:
         return distance.bool()
-    near = -distance
+    sparse = distance
     if density == "gaussian":
-        near = torch.exp(-((distance / (sigma or DEFAULT_SIGMA[space])) ** 2))
-    near = near if whole else near.masked_fill(~valid[:, None, :], 0.0)
+        sparse = -torch.exp(-((distance / (sigma or DEFAULT_SIGMA[space])) ** 2))
+    sparse = sparse if whole else sparse.masked_fill(~valid[:, None, :], 0.0)
     count = centers.shape[1] if whole else valid.sum(-1, keepdim=True)
     among = count if density == "gaussian" else count - 1 + (count == 1)
-    rho = near.sum(-1, dtype=torch.float64) / among
+    mean = sparse.sum(-1, dtype=torch.float64).div_(among)
     if robust:
-        scores = rho.masked_fill(~valid, torch.nan)
+        scores = mean.masked_fill(~valid, torch.nan)
         ends = scores.new_tensor([0.05, 0.95])
         low, high = torch.nanquantile(scores, ends, dim=-1, keepdim=True)
-        rho = torch.minimum(torch.maximum(rho, low), high)
-    low = rho if whole else rho.masked_fill(~valid, torch.inf)
-    high = rho if whole else rho.masked_fill(~valid, -torch.inf)
-    lowest, highest = low.amin(-1, keepdim=True), high.amax(-1, keepdim=True)
-    share = (rho - lowest) / (highest - lowest + 1e-6)
-    k = torch.round(k_min + share * (k_max - k_min)).long()
-    return _nearest_mask(distance, valid, whole, k, k_min, k_max)
+        mean = torch.minimum(torch.maximum(mean, low), high)
+    if whole:
+        lowest, highest = mean.aminmax(dim=-1, keepdim=True)
+    else:
+        lowest = mean.masked_fill(~valid, torch.inf).amin(-1, keepdim=True)
+        highest = mean.masked_fill(~valid, -torch.inf).amax(-1, keepdim=True)
+    share = (highest - mean).div_((highest - lowest).add_(1e-6))
+    k = share.mul_(k_max - k_min).add_(k_min).round_().long()
+    return _nearest_mask(distance, valid, whole, k, k_max)
 
 
-def _nearest_mask(
-    distance: Tensor, valid: Tensor, whole: bool, k: Tensor, k_min: int, k_max: int
-) -> Tensor:
+def _nearest_mask(distance: Tensor, valid: Tensor, whole: bool, k: Tensor, k_max: int) -> Tensor:
     """Each object and its k nearest: distances (B, N, N), valid and k (B, N) -> bool (B, N, N)."""
     count = distance.shape[-1]
     # Bits of a float that is not negative are ordered as the float; the index breaks ties.
@@ -83,7 +83,8 @@ def _nearest_mask(
         key.masked_fill_(~valid[:, None, :], torch.iinfo(torch.int64).max)
     most = min(k_max, count - 1)
     nearest = key.topk(most + 1, largest=False).values
-    mask = key <= nearest.gather(-1, k.clamp(k_min, most)[..., None])
+    k = k if whole and most == k_max else k.clamp(0, most)
+    mask = key <= nearest.gather(-1, k[..., None])
     return mask if whole else mask & (valid[:, :, None] & valid[:, None, :])
 
 
@@ -102,7 +103,7 @@ def object_mask(centers: Tensor, valid: Tensor, config: SlimConfig) -> Tensor:
             return both
         distance, count = _distances(centers, usable, whole, config.space), config.fixed_n
         fixed = torch.full_like(usable, count, dtype=torch.long)
-        return _nearest_mask(distance, usable, whole, fixed, count, count)
+        return _nearest_mask(distance, usable, whole, fixed, count)
     return geometry_adaptive_mask(
         centers,
         valid,
@@ -117,9 +118,7 @@ def object_mask(centers: Tensor, valid: Tensor, config: SlimConfig) -> Tensor:
 
 def token_mask(mask: Tensor, tokens: int) -> Tensor:
     """The same mask for `tokens` places per object: (B, N, N) -> (B, N * tokens, N * tokens)."""
-    batch, count = mask.shape[:2]
-    wide = mask[..., None].expand(batch, count, count, tokens).flatten(2)
-    return wide[:, :, None].expand(batch, count, tokens, count * tokens).flatten(1, 2)
+    return mask.repeat_interleave(tokens, 2).repeat_interleave(tokens, 1)
 
 
 def sequence_mask(
@@ -167,9 +166,11 @@ def _distances(centers: Tensor, valid: Tensor, whole: bool, space: str) -> Tenso
     real = valid[..., None]
     points = centers.float() if whole else torch.where(real, centers, 0.0).float()
     if space == "normalized" and points.shape[1]:
-        low = points if whole else points.masked_fill(~real, torch.inf)
-        high = points if whole else points.masked_fill(~real, -torch.inf)
-        low, high = low.amin(1, keepdim=True), high.amax(1, keepdim=True)
-        points = (points - low) / (high - low + 1e-7)
+        if whole:
+            low, high = points.aminmax(dim=1, keepdim=True)
+        else:
+            low = points.masked_fill(~real, torch.inf).amin(1, keepdim=True)
+            high = points.masked_fill(~real, -torch.inf).amax(1, keepdim=True)
+        points = (points - low).div_((high - low).add_(1e-7))
         points = points if whole else torch.where(real, points, 0.0)
     return torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")

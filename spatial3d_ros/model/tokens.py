@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from spatial3d_ros.errors import CheckpointError
+from spatial3d_ros.model.config import ModelConfig
 
 START, END = "<|im_start|>", "<|im_end|>"
 GROUND, COORD = "<ground>", "<coord>"
@@ -20,6 +21,13 @@ def identifier(slot: int) -> str:
 
 
 SPECIAL_TOKENS = (START, END, GROUND, COORD, *(identifier(i) for i in range(MAX_IDENTIFIERS)))
+
+
+def special_tokens(config: ModelConfig) -> tuple[str, ...]:
+    """The special tokens that a network needs: without object tokens in the sequence no
+    identifiers, so that two words are new to the public tokenizer, as published.
+    """
+    return SPECIAL_TOKENS if config.object_tokens == "object" else (START, END, GROUND, COORD)
 
 
 def train_tokenizer(corpus: Iterable[str], vocab: int) -> Tokenizer:
@@ -48,9 +56,9 @@ def train_tokenizer(corpus: Iterable[str], vocab: int) -> Tokenizer:
     return tokenizer
 
 
-def load_tokenizer(path: str | Path) -> Tokenizer:
-    """Read `tokenizer.json`. Raises CheckpointError when missing, unreadable or without our special
-    tokens.
+def load_tokenizer(path: str | Path, needed: Sequence[str] = SPECIAL_TOKENS) -> Tokenizer:
+    """Read `tokenizer.json`. Raises CheckpointError when missing, unreadable or without the special
+    tokens `needed`.
     """
     path = Path(path)
     if not path.is_file():
@@ -59,7 +67,7 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the Rust library raises bare Exception
         raise CheckpointError(f"{path}: not a tokenizer file ({error})") from error
-    absent = [token for token in SPECIAL_TOKENS if tokenizer.token_to_id(token) is None]
+    absent = [token for token in needed if tokenizer.token_to_id(token) is None]
     if absent:
         raise CheckpointError(f"{path}: lacks the special tokens {', '.join(absent[:4])} ...")
     return tokenizer

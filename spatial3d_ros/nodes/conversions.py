@@ -73,6 +73,7 @@ def grounding(result: Grounding, frame_id: str, latency_ms: float) -> msg.Ground
     return msg.Grounding(
         objects=[] if result.no_target else scored(result.objects, frame_id),
         no_target=bool(result.no_target),
+        meant=int(result.meant),
         **_common(result, frame_id, latency_ms),
     )
 

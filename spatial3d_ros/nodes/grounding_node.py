@@ -21,7 +21,7 @@ from spatial3d_ros.nodes import conversions, diagnostics, qos
 from spatial3d_ros.nodes.parameters import Parameters, ParameterTable
 from spatial3d_ros.nodes.question_server import QuestionServer
 from spatial3d_ros.nodes.sensor_input import SensorInput
-from spatial3d_ros.nodes.worker import RefreshWorker
+from spatial3d_ros.nodes.worker import RefreshWorker, within_memory
 from spatial3d_ros.scene.frame import Frame
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def build_engine(parameters: Parameters) -> Spatial3D:
             model=parameters.model,
             device=parameters.device,
             dtype=parameters.dtype,
+            weights=parameters.weights,
             max_views=parameters.max_views,
             max_seconds=parameters.max_seconds,
             max_bytes=int(parameters.max_megabytes * 2**20),
@@ -123,7 +124,8 @@ class GroundingNode(LifecycleNode):
         if self._table.problems:
             raise ConfigError("; ".join(self._table.problems.values()))
         self.get_logger().info(f"configuring with {self._table.values}")
-        self._engine = self._build(self._table.values)
+        with within_memory("loading the model"):
+            self._engine = self._build(self._table.values)
         self._table.locked = True
 
     def _listen(self) -> None:
@@ -216,7 +218,8 @@ class GroundingNode(LifecycleNode):
         engine.forget_views()
 
     def _refresh(self, engine: Spatial3D) -> None:
-        engine.refresh()
+        with within_memory("the update"):
+            engine.refresh()
         self._refresh_problem = ""
         self._publish_objects(engine)
 

@@ -41,6 +41,11 @@ class Parameters:
         "Number format of the network.",
         choices=("auto", "float32", "float16", "bfloat16"),
     )
+    weights: str = parameter(
+        "auto",
+        "Weights of the decoder: auto (as dtype says), or fewer bits to save memory.",
+        choices=("auto", "int8", "int4"),
+    )
     autostart: bool = parameter(True, "Configure and activate without being asked.")
 
     pose_source: str = parameter(

@@ -24,7 +24,7 @@ from spatial3d_ros.errors import Cancelled, NoSceneError, QueryError, Spatial3DE
 from spatial3d_ros.nodes import conversions, qos
 from spatial3d_ros.nodes.measures import Durations
 from spatial3d_ros.nodes.parameters import Parameters
-from spatial3d_ros.nodes.worker import Question, QuestionRunner
+from spatial3d_ros.nodes.worker import Question, QuestionRunner, within_memory
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding
 
 if TYPE_CHECKING:
@@ -234,7 +234,8 @@ class QuestionServer:
         """The typed result, and the world frame it is in."""
         engine = self._engine()
         pending = self._parameters().max_pending_questions
-        result = self.runner.run(question, pending, lambda: ask(engine, question))
+        with within_memory("the question"):
+            result = self.runner.run(question, pending, lambda: ask(engine, question))
         return result, engine.scene().frame_id
 
     @contextmanager

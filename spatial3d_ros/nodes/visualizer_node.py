@@ -50,7 +50,7 @@ class VisualizerNode(Node):
     def _show_grounding(self, message: Grounding) -> None:
         self._answer = []
         for rank, thing in enumerate(message.objects):
-            color = GREEN if rank == 0 else ORANGE
+            color = GREEN if rank < message.meant else ORANGE
             self._answer += [
                 _box(thing, "answer", rank, color),
                 _label(thing, "answer text", rank, f"{_name(thing)} {thing.score:.2f}"),

@@ -5,11 +5,15 @@ Sensor callbacks and service callbacks never run the network themselves. No ROS 
 
 from __future__ import annotations
 
+import gc
+import re
 import threading
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import contextmanager
 from typing import TypeVar
 
 from spatial3d_ros.errors import Cancelled, Spatial3DError
@@ -19,6 +23,37 @@ Result = TypeVar("Result")
 
 class Busy(Spatial3DError):
     """More questions are waiting than may wait."""
+
+
+class OutOfMemory(Spatial3DError):
+    """A step did not fit into memory; what was known before it is untouched."""
+
+
+@contextmanager
+def within_memory(step: str) -> Iterator[None]:
+    """Raises OutOfMemory in place of what torch and Python raise when memory runs out inside.
+
+    Whatever the step still held is let go first, so that the next one finds memory again.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not _NO_MEMORY.search(str(error)):
+            raise
+        import torch
+
+        traceback.clear_frames(error.__traceback__)
+        gc.collect()
+        torch.cuda.empty_cache()
+        reason = str(error).partition("\n")[0] or "the system refused more"
+        raise OutOfMemory(
+            f"{step} was given up, out of memory ({reason}); what was known before stays. To need "
+            "less: lower the parameter max_views, set the parameter weights to int8 or int4, or "
+            "take a smaller model (`spatial3d info --memory` tells what fits)"
+        ) from None
+
+
+_NO_MEMORY = re.compile(r"out of memory|can't allocate memory|ALLOC_FAILED")
 
 
 class Question:

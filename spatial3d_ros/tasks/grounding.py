@@ -10,6 +10,8 @@ from torch import Tensor
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.results import ScoredObject
 
+MASS = 0.4
+
 
 def rank(
     scores: Tensor, objects: Sequence[SceneObject], limit: int
@@ -22,6 +24,19 @@ def rank(
         for i, share in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     )
     return ranked, bool(scores.argmax() == len(objects))
+
+
+def meant(scores: Tensor, mass: float = MASS) -> int:
+    """How many of the best objects are the answer (1.8, multi-target decoding): none when "nothing"
+    wins, else the fewest whose shares among the objects sum to `mass`.
+
+    scores (N + 1,) logits, "nothing" last. A question with one answer gives one, as its share is
+    high.
+    """
+    if int(scores.argmax()) == len(scores) - 1:
+        return 0
+    shares = scores[:-1].float().softmax(-1).sort(descending=True).values
+    return int((shares.cumsum(-1) < mass).sum()) + 1
 
 
 def best_pair(first: Tensor, second: Tensor) -> tuple[int, int]:
@@ -42,12 +57,21 @@ def name(thing: SceneObject) -> str:
     return f"the {words}" if words else f"object {thing.id}"
 
 
-def describe(ranked: Sequence[ScoredObject], no_target: bool, query: str) -> str:
-    """The sentence that goes with a grounding."""
+def describe(
+    ranked: Sequence[ScoredObject], no_target: bool, query: str, several: int = 1
+) -> str:
+    """The sentence that goes with a grounding; `several` of the ranked objects are meant."""
     if not ranked:
         return "I have seen no objects yet."
     thing = ranked[0].object
     if no_target:
         return f"I see nothing that fits '{query}'; the nearest miss is {name(thing)}."
+    places = [_placed(found.object) for found in ranked[:several]]
+    if len(places) > 1:
+        return f"{len(places)} objects: {'; '.join(places)}"
+    return places[0].capitalize()
+
+
+def _placed(thing: SceneObject) -> str:
     x, y, z = thing.box.center
-    return f"{name(thing)} at ({x:.2f}, {y:.2f}, {z:.2f}) m".capitalize()
+    return f"{name(thing)} at ({x:.2f}, {y:.2f}, {z:.2f}) m"

@@ -10,18 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from tokenizers import Tokenizer
 
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.model.network import Opening, Words
-from spatial3d_ros.model.tokens import END, GROUND, MAX_IDENTIFIERS, START, identifier
+from spatial3d_ros.model.tokens import COORD, END, GROUND, MAX_IDENTIFIERS, START, identifier
 
 SYSTEM = "You are a robot that answers about the room it sees. Mind where things are."
 OBJECTS = "The objects:"
 GROUND_TASK = "Find:"
 MAX_CHARACTERS = 500
+
+CategoryMode = Literal["none", "generate", "given"]
 
 
 def clean_query(text: str) -> str:
@@ -39,13 +42,16 @@ def clean_query(text: str) -> str:
         )
     if not any("a" <= letter <= "z" for letter in words.lower()):
         raise QueryError("query: no Latin letters; this model understands English questions only")
+    reserved = [token for token in (START, END, GROUND, COORD) if token in words]
+    if reserved:
+        raise QueryError(f"query: '{reserved[0]}' is a sign of the network's own; leave it out")
     return words
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """One tokenised `[P1 | I | A]`: ids, first place of I, first place of A, place of
-    `<ground>`.
+    """One tokenised `[P1 | I | A]`: ids, first place of I, first place of A, place of `<ground>`
+    (the last place where A is still to be written).
     """
 
     ids: tuple[int, ...]
@@ -55,16 +61,18 @@ class Sentence:
 
 
 class Prompt:
-    """Builds token ids for one tokenizer."""
+    """Builds token ids for one tokenizer; `category_mode` as in `S2Config` (methods 1.12)."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, category_mode: CategoryMode = "none") -> None:
         self.tokenizer = tokenizer
+        self.category_mode = category_mode
         self.opening = Opening(
             before=torch.tensor(self.ids(f"{START}system\n{SYSTEM}{END}\n{START}user\n")),
             after=torch.tensor(self.ids(f"\n{OBJECTS}")),
             identifiers=torch.tensor(
                 [tokenizer.token_to_id(identifier(i)) for i in range(MAX_IDENTIFIERS)]
             ),
+            stops=torch.tensor([tokenizer.token_to_id(token) for token in (END, GROUND)]),
         )
         self._close = self.ids("\n")
 
@@ -79,18 +87,30 @@ class Prompt:
         return torch.tensor([row + [-1] * (longest - len(row)) for row in ids])
 
     def grounding(self, query: str, answer: str = "") -> Sentence:
-        """`<ground>` first, then (in training) the sentence that names the object.
+        """One question, and in training the assistant's whole turn; `answer` names the object.
 
-        This order lets the `<ground>` state be read after one forward pass, and keeps it from ever
-        seeing the name.
+        none: `<ground>` first, then the sentence. This order lets the `<ground>` state be read
+        after one pass, and keeps it from ever seeing the name. generate, given: the sentence, then
+        `<ground>`; without an answer, `generate` leaves the turn open for the network's own words.
+        Raises QueryError for `given` without an answer.
         """
         instruction = self.ids(f"{GROUND_TASK} {query}{END}\n{START}assistant\n")
-        reply = [self.tokenizer.token_to_id(GROUND)]
-        if answer:
-            reply += self.ids(f" {answer}{END}")
+        end, ground = self.opening.stops.tolist()
+        if self.category_mode == "none":
+            reply = [ground, *(self.ids(f" {answer}{END}") if answer else [])]
+        elif answer:
+            reply = [*self.ids(answer), ground, end]
+        elif self.category_mode == "generate":
+            reply = []
+        else:
+            raise QueryError(
+                "category_mode: 'given' is for diagnosis; give the true class with each question"
+            )
         start = len(self._close)
-        place = start + len(instruction)
-        return Sentence((*self._close, *instruction, *reply), start, place, place)
+        answering = start + len(instruction)
+        ids = (*self._close, *instruction, *reply)
+        place = answering + reply.index(ground) if reply else answering - 1
+        return Sentence(ids, start, answering, place)
 
     def batch(self, sentences: Sequence[Sentence], scene: Sequence[int]) -> Words:
         """Right-pad sentences into one batch; `scene` tells which scene each one asks about."""
@@ -116,6 +136,6 @@ class Prompt:
         answer = torch.tensor([s.answer for s in sentences])[:, None]
         target = torch.full_like(words.ids, -100)
         target[:, :-1] = words.ids[:, 1:]
-        keep = words.real[:, 1:] & (place[1:] > answer)
+        keep = words.real[:, 1:] & (place[1:] >= answer)
         keep = torch.nn.functional.pad(keep, (0, 1), value=False)
         return target.masked_fill(~keep, -100)

@@ -18,12 +18,14 @@ from spatial3d_ros.model.batch import SceneBatch, ViewInput, prepare_view, stack
 from spatial3d_ros.model.budget import require_memory
 from spatial3d_ros.model.checkpoint import CONFIG, load_model, model_folder
 from spatial3d_ros.model.config import load_config
+from spatial3d_ros.model.generation import read
 from spatial3d_ros.model.network import Scene, SpatialModel
 from spatial3d_ros.model.objects import mean_words
 from spatial3d_ros.model.quantize import Weights, check_weights, place_model
 from spatial3d_ros.scene.buffer import Snapshot, View
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.prompt import Prompt
+from spatial3d_ros.tasks.stages import timed
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -44,7 +46,7 @@ class SceneReader:
         self.device, self.dtype = _resolve(device, dtype)
         self.weights = weights
         self.model = place_model(model, self.device, self.dtype, weights).eval()
-        self.prompt = Prompt(tokenizer)
+        self.prompt = Prompt(tokenizer, model.config.s2.category_mode)
         self.opening = self.prompt.opening.to(self.device)
         self._views: dict[int, tuple[ViewInput, Tensor]] = {}
         self.warm_up()
@@ -68,7 +70,7 @@ class SceneReader:
         check_weights(weights, place, number)
         if (folder / CONFIG).is_file():
             require_memory(load_config(folder / CONFIG), place, number, weights, max_views)
-        return cls(*load_model(folder), device, dtype, weights)
+        return cls(*load_model(folder, number), device, dtype, weights)
 
     @property
     def where(self) -> str:
@@ -93,19 +95,25 @@ class SceneReader:
                 view_valid=torch.ones(1, 1, dtype=torch.bool),
             ).to(self.device)
             scene = self.model.encode_scene(batch, self.opening)
-        self.read_phrases(scene, ["the red chair"])
+        self.read_phrases(scene, ["the red chair"], ["the red chair"])
 
     @torch.inference_mode()
     def read_scene(
-        self, snapshot: Snapshot, objects: Sequence[SceneObject]
+        self,
+        snapshot: Snapshot,
+        objects: Sequence[SceneObject],
+        stages: dict[str, float] | None = None,
     ) -> tuple[tuple[SceneObject, ...], Scene | None]:
         """Objects with their names, and the scene as the network keeps it (None without objects).
 
-        Only views that are new since the last call pass the vision tower.
+        Only views that are new since the last call pass the vision tower. The milliseconds of
+        vision and prefix are written into `stages`.
         """
-        self._views = {
-            view.id: self._views.get(view.id) or self._see(view) for view in snapshot.views
-        }
+        stages = {} if stages is None else stages
+        with timed(stages, "vision"):
+            self._views = {
+                view.id: self._views.get(view.id) or self._see(view) for view in snapshot.views
+            }
         objects = sorted(objects, key=lambda o: (-o.stamp_ns, -o.score))[
             : self.model.config.objects.max_objects
         ]
@@ -126,19 +134,24 @@ class SceneReader:
             colors=colors[None],
             **stack_views(inputs, origin),
         ).to(self.device)
-        with self._autocast():
+        with timed(stages, "prefix"), self._autocast():
             scene = self.model.encode_scene(batch, self.opening)
             return self._named(objects, scene, newest), scene
 
     @torch.inference_mode()
-    def read_phrases(self, scene: Scene, phrases: Sequence[str]) -> Tensor:
+    def read_phrases(
+        self, scene: Scene, phrases: Sequence[str], names: Sequence[str] = ()
+    ) -> Tensor:
         """Scores (Q, N + 1) of the objects for each phrase, "nothing" last; one pass for all of
-        them.
+        them. `names`, the true ones, are read in category mode `given` alone.
+
+        Raises QueryError when a question is longer than the network can read.
         """
-        sentences = [self.prompt.grounding(phrase) for phrase in phrases]
+        known = names if self.prompt.category_mode == "given" and names else [""] * len(phrases)
+        sentences = [self.prompt.grounding(*pair) for pair in zip(phrases, known, strict=True)]
         words = self.prompt.batch(sentences, [0] * len(phrases)).to(self.device)
         with self._autocast():
-            return self.model(scene, words, self.opening).scores.float().cpu()
+            return read(self.model, scene, words, self.opening).scores.float().cpu()
 
     def forget_views(self) -> None:
         """Drop the features of all views: their places in the world have changed."""

@@ -32,14 +32,15 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Grounding(Provenance):
-    """Objects that fit a description, best first. `no_target`: nothing fits, and the objects are
-    near misses.
+    """Objects that fit a description, best first; the first `meant` are the answer (several for
+    "all chairs"). `no_target`: nothing fits, and the objects are near misses.
     """
 
     query: str
     objects: tuple[ScoredObject, ...]
     no_target: bool
     text: str
+    meant: int
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,15 @@ from typing import Literal
 
 import torch
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import nn
 
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.model.adapters import add_lora, grow_words
-from spatial3d_ros.model.config import ModelConfig, load_config, parse_config
+from spatial3d_ros.model.config import ModelConfig, named_config, parse_config
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.reconstruction import build_guidance
-from spatial3d_ros.model.tokens import SPECIAL_TOKENS
+from spatial3d_ros.model.tokens import END, START, special_tokens
 from spatial3d_ros.resources import config_path
 
 LORA = {
@@ -82,6 +82,12 @@ class Preset(_Strict):
     lora: LoraSettings | None = None
     optimizer: OptimizerSettings = OptimizerSettings()
 
+    @model_validator(mode="after")
+    def _adapters_have_a_base(self) -> Preset:
+        if self.lora is not None and "decoder" not in self.frozen:
+            raise ValueError("lora is learnt beside a frozen decoder; add it to `frozen`")
+        return self
+
     def configure(self, config: ModelConfig) -> ModelConfig:
         """The network's configuration with the preset's switches set."""
         values = _merged(config.model_dump(), self.model)
@@ -106,9 +112,10 @@ def apply_preset(module: nn.Module, preset: Preset) -> list[dict]:
     """Freeze, add adapters, and return the parameter groups for AdamW.
 
     module: a network, or an objective that holds one as `model` (and the reconstruction branch as
-    `guidance`). Every group has `params`, `lr`, `weight_decay`, and `factor`: its rate as a multiple
-    of the preset's. What trains becomes float32, since at such rates a step is smaller than
-    bfloat16 can resolve; run it under autocast. Raises ConfigError when nothing is left to train.
+    `guidance`). Every group has `params`, `lr`, `weight_decay`, and `factor`: its rate as a
+    multiple of the preset's. What trains becomes float32, since at such rates a step is smaller
+    than bfloat16 can resolve; run it under autocast. Raises ConfigError when nothing is left to
+    train.
     """
     model = getattr(module, "model", module)
     if preset.lora is not None:
@@ -143,9 +150,8 @@ def trainable_table(model: str, preset: str) -> dict[str, object]:
 
     model: a shipped configuration's name, or a YAML file.
     """
-    path = Path(model) if model.endswith(".yaml") else config_path(f"models/{model}.yaml")
     recipe = load_preset(preset)
-    config = recipe.configure(load_config(path))
+    config = recipe.configure(named_config(model))
     with torch.device("meta"):
         parts = {"model": SpatialModel(config), "guidance": build_guidance(config)}
         network = nn.ModuleDict({name: part for name, part in parts.items() if part is not None})
@@ -173,7 +179,7 @@ def _pace(name: str, parameter: nn.Parameter, optimizer: OptimizerSettings) -> t
 
 def _new_words(module: nn.Module, model: SpatialModel) -> list[int]:
     """Rows of our own special tokens: as the prompt's tokenizer has them, else the last ones."""
-    ours = SPECIAL_TOKENS[2:] if model.config.object_tokens == "object" else SPECIAL_TOKENS[2:4]
+    ours = [token for token in special_tokens(model.config) if token not in (START, END)]
     if hasattr(module, "prompt"):
         return [module.prompt.tokenizer.token_to_id(token) for token in ours]
     rows = model.config.text.vocab

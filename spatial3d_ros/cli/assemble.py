@@ -1,0 +1,52 @@
+"""`spatial3d assemble`: public weights and an adapter become one model folder for robots."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spatial3d_ros.cli.output import out, say
+
+
+class Format(str, Enum):
+    """Number formats of stored weights."""
+
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+    float32 = "float32"
+
+
+def assemble(
+    base: Annotated[Path, typer.Argument(help="Folder of LLaVA-Video-7B-Qwen2.")],
+    folder: Annotated[Path, typer.Argument(help="Where the model goes.")],
+    adapter: Annotated[
+        Path | None, typer.Option(help="Folder with what training wrote beside this base.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Configuration: a name or a YAML file.")] = (
+        "llava_video_7b"
+    ),
+    dtype: Annotated[Format, typer.Option(help="Number format of the weights.")] = Format.bfloat16,
+) -> None:
+    """Make one model folder of public weights and an adapter, for `model:=FOLDER` of the node.
+
+    spatial3d assemble models/llava_video_7b models/robot --adapter runs/lite
+    """
+    import torch
+
+    from spatial3d_ros.model.adapters import load_adapter, merge_adapter
+    from spatial3d_ros.model.checkpoint import save_model
+    from spatial3d_ros.model.config import named_config
+    from spatial3d_ros.model.pretrained import load_pretrained
+
+    number = getattr(torch, dtype.value)
+    loaded = load_pretrained(base, named_config(model), number)
+    if adapter is None:
+        say("no adapter: parts that the public weights lack stay untrained, answers will be noise")
+    else:
+        load_adapter(adapter, loaded.model)
+        merge_adapter(loaded.model)
+    save_model(folder, loaded.model, loaded.tokenizer, number)
+    out.print(str(folder), soft_wrap=True)

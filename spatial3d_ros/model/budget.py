@@ -1,0 +1,233 @@
+"""What a network will need before it is loaded, from the shapes of its weights on the meta device.
+
+    weights     every parameter in the format in which `model/quantize.py` keeps it: exact
+    scene       keys and values of the scene prefix, exact, and what is kept of each view
+    passes      the most that is alive at one moment of a pass: the formulas below, upper bounds
+
+With V views of P patches and S x S pixels, vision width C, decoder width D and MLP width M, N
+objects of c places, Q questions of L places in all, prefix length T, b bytes a number:
+
+    vision      one view:  P (8 C + 2 M_vision) 4 + 12 S^2
+    structure   all views: 48 V P C
+    place       all views: 32 V P D                        projector, coordinate code, their sum
+    objects     40 V S^2 + 26 N V P + 8 V P D + 2^21       points and colours by patch; box by patch
+    prefix      T (6 D + 3 M) 4
+    question    Q (L (6 D + 3 M) 4 + h L (T + L) (8 + b))  h heads
+
+The prefix runs through the fused causal kernel, which never holds the table of scores; a question
+may hold its own, twice in float32 and once in b bytes. int8 adds M D b to both: a layer's weights
+are widened while it runs. A refresh and a question may run at the same moment, and a refresh builds
+a second prefix beside the one that answers: the total counts both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.model.config import ModelConfig, named_config
+from spatial3d_ros.model.network import SpatialModel
+from spatial3d_ros.model.quantize import Weights, is_quantised, stored_dtype, weight_bytes
+
+GIB = 2**30
+QUESTIONS = 2  # phrases in one pass: a distance names two things
+WORDS = 64  # places of a question around and after the objects
+OPENING = 40  # places of the fixed text around the views
+UNIFIED, CARD = 0.75, 0.9
+"""Share of memory that the network may take: beside an operating system, ROS and the cameras where
+all of them share it; beside the display and CUDA's own tables on a card.
+"""
+COMPUTERS = {
+    "Orin Nano 8 GB": 8 * UNIFIED,
+    "Orin AGX 64 GB": 64 * UNIFIED,
+    "Thor 128 GB": 128 * UNIFIED,
+    "desktop card 24 GB": 24 * CARD,
+}
+FORMATS: dict[str, Weights] = {"bfloat16": "auto", "int8": "int8", "int4": "int4"}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Bytes by part: the network's `weights`, the `scene` between questions, peaks of `passes`."""
+
+    weights: dict[str, int]
+    scene: dict[str, int]
+    passes: dict[str, int]
+
+    @property
+    def working(self) -> int:
+        """Bytes of the largest refresh, its second prefix, and a question at the same time."""
+        refresh = max(value for name, value in self.passes.items() if name != "question")
+        return refresh + self.scene["prefix"] + self.passes["question"]
+
+    @property
+    def total(self) -> int:
+        """The most that is needed at one moment."""
+        return sum(self.weights.values()) + sum(self.scene.values()) + self.working
+
+
+def estimate(
+    config: ModelConfig,
+    *,
+    views: int,
+    dtype: torch.dtype,
+    weights: Weights = "auto",
+    objects: int | None = None,
+    questions: int = QUESTIONS,
+    words: int = WORDS,
+    opening: int = OPENING,
+) -> Budget:
+    """What the network needs with so many `views` and `objects` (None: as many as it takes).
+
+    `words` and `opening` are places in the sequence: of a question, and of the text around views.
+    """
+    objects = config.objects.max_objects if objects is None else objects
+    length = opening + views * view_tokens(config)
+    prefix = length * _prefix_bytes(config, dtype)
+    vision, text, item = config.vision, config.text, dtype.itemsize
+    patches, pixels, loose = vision.grid**2, vision.image_size**2, torch.float32.itemsize
+    block = 6 * text.width + 3 * text.mlp
+    asked = objects * config.tokens_per_object + words
+    widened = text.mlp * text.width * item if weights == "int8" else 0
+    seen = text.heads * (length + asked) * (2 * loose + item)
+    return Budget(
+        weights=_weights(config, dtype, weights),
+        scene={
+            "prefix": prefix,
+            "views": views * (patches * vision.width * loose + pixels * (6 * loose + 1)),
+        },
+        passes={
+            "vision": patches * (8 * vision.width + 2 * vision.mlp) * loose + 3 * pixels * loose,
+            "structure": 12 * views * patches * vision.width * loose,
+            "place": 8 * views * patches * text.width * loose,
+            "objects": views * (40 * pixels + 26 * objects * patches)
+            + 2 * views * patches * text.width * loose
+            + 2**21,
+            "prefix": length * block * loose + widened,
+            "question": questions * asked * (block * loose + seen) + widened,
+        },
+    )
+
+
+def view_tokens(config: ModelConfig) -> int:
+    """Places of one view in the sequence: its pooled tokens and the newlines after each row."""
+    return config.pooled_grid * (config.pooled_grid + 1)
+
+
+def _prefix_bytes(config: ModelConfig, dtype: torch.dtype) -> int:
+    """Keys and values of one place in all layers."""
+    text = config.text
+    return 2 * text.layers * text.kv_heads * (text.width // text.heads) * dtype.itemsize
+
+
+@cache
+def _weights(config: ModelConfig, dtype: torch.dtype, weights: Weights) -> dict[str, int]:
+    with torch.device("meta"):
+        model = SpatialModel(config)
+    layers = {
+        f"{name}.weight": module
+        for name, module in model.named_modules()
+        if is_quantised(name, module)
+    }
+    parts: dict[str, int] = defaultdict(int)
+    for name, weight in model.named_parameters():
+        stored = stored_dtype(name, weight, dtype)
+        layer: nn.Linear | None = layers.get(name)
+        parts[_part(name)] += (
+            weight.numel() * stored.itemsize
+            if layer is None
+            else weight_bytes(layer, weights, stored.itemsize)
+        )
+    return dict(parts)
+
+
+def _part(name: str) -> str:
+    if re.search(r"embed_tokens|lm_head", name):
+        return "vocabulary"
+    tower = name.split(".")[0]
+    return tower if tower in ("vision", "decoder") else "our parts"
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Bytes free on a device; None where that cannot be told.
+
+    Where a GPU shares the memory of the processor, pages that only cache files count as free.
+    """
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+        shared = torch.cuda.get_device_properties(device).is_integrated
+        return max(free, _available() or 0) if shared else free
+    return _available() if device.type == "cpu" else None
+
+
+def _available() -> int | None:
+    try:
+        found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+    except OSError:
+        return None
+    return int(found[1]) * 1024 if found else None
+
+
+def require_memory(
+    config: ModelConfig, device: torch.device, dtype: torch.dtype, weights: Weights, views: int
+) -> None:
+    """Raises ConfigError when the network would not fit into what is free on the device, telling
+    what is needed, what is free, and what would fit.
+    """
+    free = free_bytes(device)
+    need = estimate(config, views=views, dtype=dtype, weights=weights)
+    if free is None or need.total <= free:
+        return
+    cures = [f"{(need.total - free) / GIB:.1f} GiB more free"]
+    for text, tried_weights, tried_views in (
+        (f"max_views: {max(1, views // 2)}", weights, max(1, views // 2)),
+        ("weights: int8", "int8", views),
+        ("weights: int4", "int4", views),
+        ("weights: int4 with max_views: 8", "int4", 8),
+    ):
+        kernel = tried_weights != "int4" or (device.type == "cuda" and dtype == torch.bfloat16)
+        tried = estimate(config, views=tried_views, dtype=dtype, weights=tried_weights)
+        if kernel and tried.total <= free:
+            cures.append(f"{text} ({tried.total / GIB:.1f} GiB)")
+    name = str(dtype).removeprefix("torch.")
+    raise ConfigError(
+        f"model '{config.name}' needs {need.total / GIB:.1f} GiB on {device} ({name}, weights: "
+        f"{weights}, {views} views: weights {sum(need.weights.values()) / GIB:.1f}, scene "
+        f"{sum(need.scene.values()) / GIB:.1f}, work {need.working / GIB:.1f}), but "
+        f"{free / GIB:.1f} GiB are free. What helps: {', '.join(cures)}, or a smaller model"
+    )
+
+
+def memory_table(model: str, views: tuple[int, ...] = (8, 16, 32)) -> dict[str, Any]:
+    """Needs of a configuration (a name or a YAML file) for each format of weights and number of
+    views, in GiB, and on which computers that fits.
+    """
+    config = named_config(model)
+    rows = []
+    for name, weights in FORMATS.items():
+        for count in views:
+            budget = estimate(config, views=count, dtype=torch.bfloat16, weights=weights)
+            total = budget.total / GIB
+            rows.append(
+                {
+                    "weights": name,
+                    "views": count,
+                    "gib": {
+                        "weights": sum(budget.weights.values()) / GIB,
+                        "scene": sum(budget.scene.values()) / GIB,
+                        "work": budget.working / GIB,
+                        "total": total,
+                    },
+                    "parts_bytes": asdict(budget),
+                    "fits": {computer: total <= usable for computer, usable in COMPUTERS.items()},
+                }
+            )
+    return {"model": config.name, "usable_gib": COMPUTERS, "rows": rows}

@@ -1,0 +1,139 @@
+"""Words after the question, greedily or by beams, behind the same cache and masks (methods 2.7,
+2.8).
+
+A new word sees everything real before it and nothing before it sees the word, so that the keys of
+the question stay true and each step costs one place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from spatial3d_ros.model.attention import Keys
+from spatial3d_ros.model.network import Opening, Reading, Scene, SpatialModel, Words
+
+NAME_WORDS = 16
+"""Tokens in which a network must have named what it looks for before `<ground>` is put to it."""
+
+
+@torch.no_grad()
+def generate(
+    model: SpatialModel,
+    scene: Scene,
+    words: Words,
+    opening: Opening,
+    *,
+    max_new_tokens: int = 64,
+    beams: int = 1,
+    repetition_penalty: float = 1.0,
+) -> list[list[int]]:
+    """The token ids that follow each of Q questions, up to the end of the turn or `<ground>`, which
+    are left out.
+
+    The likeliest `beams` beginnings are kept, finished ones among them; of these, the best a token
+    is the answer. 1 is greedy. Scores of tokens already used are divided by `repetition_penalty`
+    (multiplied where negative). Raises QueryError when the new tokens may not fit.
+    """
+    which = words.scene
+    prefix_valid, valid = scene.prefix_valid[which], scene.valid[which]
+    model.require_places(prefix_valid, valid, opening, words.real, max_new_tokens)
+    reading = model(scene, words, opening)
+    count, rows = len(which), torch.arange(len(which), device=which.device)
+    hidden = reading.states[rows, words.real.sum(1) - 1].repeat_interleave(beams, 0)
+    real = reading.real.repeat_interleave(beams, 0)
+    sight = replace(
+        reading.sight, scenes=which.repeat_interleave(beams), bias=None, objects=0, laid={}
+    )
+    keys = _rows(reading.sight.keys, rows.repeat_interleave(beams))
+    place = (prefix_valid.sum(1) + reading.real.sum(1)).repeat_interleave(beams)[:, None]
+
+    tokens = which.new_zeros(count, beams, 0)
+    score = torch.full((count, beams), -torch.inf, device=which.device)
+    score[:, 0] = 0.0
+    length, done = torch.zeros_like(score), torch.zeros_like(score, dtype=torch.bool)
+    for step in range(max_new_tokens):
+        logits = model.decoder.logits(hidden).float().unflatten(0, (count, beams))
+        logits = _penalised(logits, tokens, repetition_penalty)
+        total = score[..., None] + _finished(logits.log_softmax(-1), done, opening.stops[0])
+        score, best = total.flatten(1).topk(beams)
+        beam, token = best // logits.shape[-1], best % logits.shape[-1]
+        done, length = done.gather(1, beam), length.gather(1, beam)
+        tokens = tokens.gather(1, beam[..., None].expand(-1, -1, step))
+        tokens = torch.cat([tokens, token[..., None]], dim=-1)
+        length = length + ~done
+        done = done | torch.isin(token, opening.stops)
+        if done.all():
+            break
+        if beams > 1:
+            keys = _rows(keys, (rows[:, None] * beams + beam).flatten())
+        real = F.pad(real, (0, 1), value=True)
+        now = replace(sight, keep=real[:, None], earlier=keys, laid={})
+        embedded = model.decoder.embed(token.flatten())[:, None].to(hidden.dtype)
+        hidden = model.decoder(embedded, place + step, now)[:, 0]
+        keys = now.keys
+    best = (score / length).argmax(1)
+    return [_before(row.tolist(), opening.stops) for row in tokens[rows, best]]
+
+
+def read(model: SpatialModel, scene: Scene, words: Words, opening: Opening) -> Reading:
+    """Read Q questions the way that `s2.category_mode` says (methods 1.12).
+
+    none: `<ground>` stands before any name. generate: the network names the object first, and what
+    `words` may hold of the true answer is taken out. given: with the answer in `words`, for
+    diagnosis.
+    """
+    if model.config.s2.category_mode == "generate":
+        words = name_first(model, scene, words, opening)
+    return model(scene, words, opening)
+
+
+def name_first(model: SpatialModel, scene: Scene, words: Words, opening: Opening) -> Words:
+    """The same questions followed by the network's own words for the object and `<ground>`."""
+    place = torch.arange(words.ids.shape[1], device=words.ids.device)
+    end = (words.instruction * (place + 1)).amax(1)
+    asked = int(end.max())
+    bare = replace(
+        words,
+        ids=words.ids[:, :asked],
+        real=(place < end[:, None])[:, :asked],
+        instruction=words.instruction[:, :asked],
+        ground=end - 1,
+    )
+    names = generate(model, scene, bare, opening, max_new_tokens=NAME_WORDS)
+    longest = max(map(len, names)) + 1
+    ids, real = F.pad(bare.ids, (0, longest)), F.pad(bare.real, (0, longest))
+    ground = end + end.new_tensor([len(name) for name in names])
+    for row, (name, start) in enumerate(zip(names, end.tolist(), strict=True)):
+        ids[row, start : start + len(name)] = ids.new_tensor(name)
+        real[row, start : start + len(name) + 1] = True
+    ids[torch.arange(len(ids)), ground] = opening.stops[1]
+    return replace(
+        words, ids=ids, real=real, instruction=F.pad(bare.instruction, (0, longest)), ground=ground
+    )
+
+
+def _rows(keys: Keys, rows: Tensor) -> Keys:
+    return tuple((key[rows], value[rows]) for key, value in keys)
+
+
+def _penalised(logits: Tensor, tokens: Tensor, penalty: float) -> Tensor:
+    if penalty == 1.0 or not tokens.shape[-1]:
+        return logits
+    used = logits.gather(-1, tokens)
+    return logits.scatter(-1, tokens, torch.where(used > 0, used / penalty, used * penalty))
+
+
+def _finished(logp: Tensor, done: Tensor, filler: Tensor) -> Tensor:
+    """A finished beam goes on with one filler at no cost."""
+    stay = torch.full_like(logp[:1, :1], -torch.inf)
+    stay[..., filler] = 0.0
+    return torch.where(done[..., None], stay, logp)
+
+
+def _before(tokens: list[int], stops: Tensor) -> list[int]:
+    ends = [i for i, token in enumerate(tokens) if token in stops.tolist()]
+    return tokens[: ends[0]] if ends else tokens

@@ -11,7 +11,6 @@ The node, the command line and the evaluation drive this same object, so they ca
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -35,6 +34,7 @@ from spatial3d_ros.tasks.grounding import best_pair, describe, meant, rank
 from spatial3d_ros.tasks.prompt import clean_query
 from spatial3d_ros.tasks.reader import SceneReader
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit, ScoredObject
+from spatial3d_ros.tasks.stages import timed
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,7 @@ class Spatial3D:
             else:
                 proposals = [replace(p, box=turned_box(p.box, -self._heading)) for p in proposals]
             found = self._map.update(proposals, room)
-        with _timed(stages, "encode"):
-            named, encoded = self._network().read_scene(room, found)
+        named, encoded = self._network().read_scene(room, found, stages)
         objects = tuple(replace(o, box=turned_box(o.box, self._heading)) for o in named)
         return _Known(
             snapshot.version,
@@ -174,8 +173,10 @@ class Spatial3D:
     ) -> Grounding:
         """Which object a description means. Raises QueryError, NoSceneError, Cancelled."""
         with self._question(monitor) as (known, stages):
-            scores = self._scores(known, [clean_query(query)], stages, monitor)[0]
-            with _timed(stages, "answer", monitor, 0.9):
+            with _timed(stages, "preprocess", monitor, 0.1):
+                phrase = clean_query(query)
+            scores = self._scores(known, [phrase], stages, monitor)[0]
+            with _timed(stages, "decode", monitor, 0.9):
                 objects, nothing = rank(scores, known.objects, max_objects)
                 several = min(meant(scores), len(objects))
                 text = describe(objects, nothing, query, several)
@@ -196,9 +197,10 @@ class Spatial3D:
         Cancelled.
         """
         with self._question(monitor) as (known, stages):
-            wanted = read_distance(query, a, b, kind)
+            with _timed(stages, "preprocess", monitor, 0.1):
+                wanted = read_distance(query, a, b, kind)
             scores = self._scores(known, [wanted.a, wanted.b], stages, monitor)
-            with _timed(stages, "answer", monitor, 0.9):
+            with _timed(stages, "decode", monitor, 0.9):
                 for phrase, row in zip((wanted.a, wanted.b), scores, strict=True):
                     objects, nothing = rank(row, known.objects, 1)
                     if nothing or len(known.objects) < 2:
@@ -286,13 +288,13 @@ class Spatial3D:
 
     @contextmanager
     def _question(self, monitor: Monitor | None) -> Iterator[tuple[_Known, dict[str, float]]]:
-        """One question at a time, on the newest complete version of the scene."""
-        stages: dict[str, float] = {}
+        """One question at a time, on the newest complete version of the scene. Vision and prefix
+        are what that version cost when the memory changed.
+        """
         with self._asking:
-            if monitor:
-                monitor.stage("preprocess", 0.1)
             self._network()
-            yield self.scene(), stages  # type: ignore[misc]
+            known = self.scene()
+            yield known, {f"{k} (before)": v for k, v in known.stages_ms.items()}  # type: ignore
 
     def _scores(
         self,
@@ -330,6 +332,5 @@ def _timed(
 ) -> Iterator[None]:
     if monitor:
         monitor.stage(name, progress)
-    began = time.perf_counter()
-    yield
-    stages[name] = (time.perf_counter() - began) * 1000
+    with timed(stages, name):
+        yield

@@ -2,13 +2,22 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from small_model import small_config, small_model, small_scene
 from transformers import Qwen2Config, Qwen2Model
 
 from spatial3d_ros.errors import ConfigError, QueryError
+from spatial3d_ros.evaluation.bench_network import (
+    Timed,
+    bench_attention,
+    bench_scale,
+    bench_warm,
+    order_stability,
+)
 from spatial3d_ros.model.batch import SceneBatch
+from spatial3d_ros.model.checkpoint import save_model
 from spatial3d_ros.model.decoder import Decoder
 
 PHRASES = ("the red chair", "where is the blue lamp on the table?", "find the lamp")
@@ -286,3 +295,34 @@ class TestLimit:
         model, prompt = self.model(40)
         with pytest.raises(ConfigError, match=r"has 40 \(text.max_positions\): 3 views.*max_views"):
             encoded(model, prompt, small_scene())
+
+
+class TestBenches:
+    """What they compare is equal, and what they report is there."""
+
+    @pytest.fixture
+    def folder(self, tmp_path):
+        model, prompt = small_model()
+        save_model(tmp_path, model, prompt.tokenizer, torch.float32)
+        return tmp_path
+
+    def test_warm_and_scale(self, folder):
+        warm = bench_warm(folder, (1, 2), objects=3, repeats=1)
+        assert set(warm["2_views"]["warm_by_form_ms"]) == {"masked", "rows", "shared"}
+        grown = bench_scale(folder, (1, 2), (3, 120), repeats=1)
+        kept = [grown["views"][f"{n}_views"]["scene_mb"] for n in (1, 2)]
+        assert kept[1] > kept[0] and np.isfinite(grown["objects"]["exponent"])
+
+    def test_a_question_on_the_cache_is_the_one_without(self):
+        model, prompt = small_model()
+        timed = Timed(model, prompt, 2, 4)
+        with torch.inference_mode():
+            torch.testing.assert_close(timed.warm(), timed.everything())
+
+    def test_every_form_of_one_layer(self):
+        times = bench_attention((9,), (3,), ((8, 2),), words=4, repeats=1)
+        assert set(times["width_8_prefix_9_objects_3"]) == {"eager", "masked", "rows", "shared"}
+
+    def test_order(self, folder):
+        found = order_stability(folder, rooms=1, questions=4, shuffles=2)
+        assert 0 <= found["same"] <= 1 and found["pairs"] > 0

@@ -87,7 +87,8 @@ def test_answers_say_what_they_rest_on(engine):
     assert answer.stamp_ns == 3 * 10**9
     assert len(answer.objects) == 2
     assert 1 >= answer.objects[0].score >= answer.objects[1].score >= 0
-    assert set(answer.stages_ms) == {"objects and words", "answer"}
+    before = {f"{stage} (before)" for stage in ("proposals", "vision", "prefix")}
+    assert set(answer.stages_ms) == before | {"preprocess", "objects and words", "decode"}
 
 
 def test_the_same_question_has_the_same_answer(engine):

@@ -207,6 +207,20 @@ def test_permuted_objects_permute_scores(identifier, mode, follows, monkeypatch)
     assert (scores[:, :5] - scores[:, order]).abs().max() > 1e-2
 
 
+def test_shared_places_make_the_order_of_objects_unheard():
+    model, prompt = small_model(slim={"k_min": 1, "k_max": 3, "places": "shared"})
+    same = replace(prompt.opening, identifiers=torch.full_like(prompt.opening.identifiers, 7))
+    batch, order = small_scene(), torch.tensor([3, 0, 4, 1, 2])
+    moved = replace(batch, boxes=batch.boxes[:, order])
+    words = prompt.batch([prompt.grounding("the red chair")], [0])
+    with torch.no_grad():
+        scores, shuffled = (
+            model(model.encode_scene(b, same), words, same).scores for b in (batch, moved)
+        )
+    expected = scores[:, torch.cat([order, torch.tensor([5])])]
+    torch.testing.assert_close(shuffled, expected, atol=1e-4, rtol=1e-3)
+
+
 def test_several_questions_in_one_pass_equal_one_by_one():
     model, prompt = small_model()
     batch = small_scene()

@@ -31,6 +31,9 @@ def bench(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         from spatial3d_ros.cli.evaluate import rooms
 
+        masks()
+        warm()
+        scale()
         ingest()
         query()
         rooms()
@@ -93,13 +96,31 @@ def warm(
 @app.command()
 def scale(
     model: Network = "tiny",
-    repeats: Annotated[int, typer.Option(help="Questions for each size.")] = 40,
+    repeats: Annotated[int, typer.Option(help="Questions for each size.")] = 100,
     json: Json = False,
 ) -> None:
     """Time and memory of a question as views and objects grow."""
     from spatial3d_ros.evaluation.bench_network import bench_scale
 
     _show("growth, one thread", bench_scale(model, repeats=repeats), json)
+
+
+@app.command()
+def device(
+    model: Annotated[str, typer.Option(help="Configuration: a name or a YAML file.")] = "tiny",
+    views: Annotated[str, typer.Option(help="How many views, comma-separated.")] = "8,16,32",
+    repeats: Annotated[int, typer.Option(help="Timings of each.")] = 5,
+    json: Json = False,
+) -> None:
+    """Load, memory, scene and question of a network of any size, with random weights, on this
+    computer's device.
+
+    spatial3d bench device --model llava_video_7b
+    """
+    from spatial3d_ros.evaluation.bench_device import bench_device
+
+    result = bench_device(model, tuple(map(int, views.split(","))), repeats)
+    _show("on this device, random weights", result, json)
 
 
 @app.command()

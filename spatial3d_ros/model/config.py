@@ -119,6 +119,10 @@ class SlimConfig(_Strict):
 
     objects: Literal["causal", "full", "diagonal", "fixed_n", "geo"] = "geo"
     inst: bool = True
+    places: Literal["sequence", "shared"] = "sequence"
+    """Positions of objects in the decoder: one behind the other as published, or the same for all,
+    so that their order is not heard (the identifiers still tell it).
+    """
     k_min: int = Field(2, ge=0)
     k_max: int = Field(10, ge=0)
     fixed_n: int = Field(5, ge=0)

@@ -66,7 +66,7 @@ def generate(
         tokens = torch.cat([tokens, token[..., None]], dim=-1)
         length = length + ~done
         done = done | torch.isin(token, opening.stops)
-        if done.all():
+        if done.all() or step + 1 == max_new_tokens:
             break
         if beams > 1:
             keys = _rows(keys, (rows[:, None] * beams + beam).flatten())

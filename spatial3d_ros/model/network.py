@@ -242,8 +242,7 @@ class SpatialModel(nn.Module):
             objects=span,
             form=self.attention,
         )
-        position_ids = positions(real, prefix_valid.sum(1, keepdim=True))
-        states = self.decoder(embeddings, position_ids, sight)
+        states = self.decoder(embeddings, self._places(real, span, prefix_valid), sight)
         heard = states[:, span:]
         query = heard[torch.arange(len(heard), device=heard.device), words.ground]
         candidates, roles = scene.visual[which], None
@@ -253,6 +252,16 @@ class SpatialModel(nn.Module):
             if self.config.head.object_source == "hidden":
                 candidates = self.readout(objects, edges, valid)
         return Reading(self.head(query, candidates, valid), heard, roles, real, sight)
+
+    def _places(self, real: Tensor, span: int, prefix_valid: Tensor) -> Tensor:
+        """Position of each place of objects and words (Q, span + L), padding not counted."""
+        start, each = prefix_valid.sum(1, keepdim=True), self.config.tokens_per_object
+        place = positions(real, start)
+        if span and self.config.slim.places == "shared":
+            middle = (real[:, :span].sum(1, keepdim=True) // each - 1).clamp(min=0) // 2 * each
+            within = torch.arange(span, device=real.device) % each
+            place[:, :span] = start + middle + within
+        return place
 
     def require_places(
         self,

@@ -26,6 +26,7 @@ from spatial3d_ros.nodes.measures import Durations
 from spatial3d_ros.nodes.parameters import Parameters
 from spatial3d_ros.nodes.worker import Question, QuestionRunner, within_memory
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding
+from spatial3d_ros.tasks.stages import timed
 
 if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleNode
@@ -219,13 +220,14 @@ class QuestionServer:
         """The answer as a message, published too."""
         question = question or self._new_question()
         result, frame_id = self._run(ask, question)
-        latency_ms = question.age_s * 1e3
-        message = self._converters[type(result)](result, frame_id, latency_ms)
+        latency_ms, stages = question.age_s * 1e3, dict(result.stages_ms)
+        with timed(stages, "message"):
+            message = self._converters[type(result)](result, frame_id, latency_ms)
+            self._publishers[type(message)].publish(message)
+            if isinstance(message, msg.Grounding) and message.objects:
+                self._publishers[PoseStamped].publish(conversions.target(message.objects[0]))
         self.latency_ms.add(latency_ms)
-        self.stages_ms = result.stages_ms
-        self._publishers[type(message)].publish(message)
-        if isinstance(message, msg.Grounding) and message.objects:
-            self._publishers[PoseStamped].publish(conversions.target(message.objects[0]))
+        self.stages_ms = stages
         return message
 
     def _run(

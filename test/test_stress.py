@@ -81,7 +81,7 @@ def test_a_split_box_becomes_two_that_fill_it(room):
 def test_both_parts_of_a_split_target_can_count(samples, room):
     cut, whole = stress.split(room, 1.0, np.random.default_rng(0))
     smaller = replace(room, boxes=room.boxes[:3], owners=room.owners[:3], questions=[])
-    sample = samples.collate([smaller, cut], np.random.default_rng(0))
+    sample = samples.collate([smaller, cut])
     both = stress.with_both_parts(sample, [np.arange(3), whole])
     fits = ~sample.targets[:, -1]
     assert fits.any() and torch.equal(both.targets[:, -1], sample.targets[:, -1])

@@ -16,6 +16,10 @@ def train(
     """Train a network on generated rooms. Started again, it goes on where it stopped.
 
     spatial3d train config/train/tiny.yaml
+
+    On several GPUs, or machines, the same losses come out; weights may be sharded (FSDP):
+
+    accelerate launch --config_file config/accelerate/fsdp.yaml -m spatial3d_ros.cli train CONFIG
     """
     if not config.is_file():
         raise ConfigError(f"{config}: no such file; config/train/ has the shipped ones")

@@ -32,7 +32,7 @@ from spatial3d_ros.tasks.prompt import Prompt
 from spatial3d_ros.training.config import TrainConfig
 from spatial3d_ros.training.objective import Objective
 from spatial3d_ros.training.samples import Sample, Samples, _Room
-from spatial3d_ros.training.trainer import VALIDATION_FIRST, evaluate
+from spatial3d_ros.training.validation import VALIDATION_FIRST, evaluate
 
 _TOGETHER = 4  # rooms, or questions of a room, that are read in one batch
 
@@ -107,7 +107,7 @@ class Stressed:
             for changed in change(_seen(room, views or self.shown), _draw(i, 1))
         ]
         for first in range(0, len(rooms), _TOGETHER):
-            samples.append(self.samples.collate(rooms[first : first + _TOGETHER], _draw(0, 2)))
+            samples.append(self.samples.collate(rooms[first : first + _TOGETHER]))
         return evaluate(self.objective, samples)
 
     def _split(self, share: float, *, either: bool) -> dict[str, dict[str, float]]:
@@ -118,7 +118,7 @@ class Stressed:
                 split(_seen(room, self.shown), share, _draw(first + i, 1))
                 for i, room in enumerate(self.rooms[first : first + _TOGETHER])
             ]
-            sample = self.samples.collate([room for room, _ in pairs], _draw(0, 2))
+            sample = self.samples.collate([room for room, _ in pairs])
             if either:
                 sample = with_both_parts(sample, [whole for _, whole in pairs])
             samples.append(sample)

@@ -50,7 +50,7 @@ class Namer(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.project = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
-        self.scale = nn.Parameter(torch.tensor(10.0).log())
+        self.scale = nn.Parameter(torch.tensor([10.0]).log())
 
     def forward(self, objects: Tensor, words: Tensor) -> Tensor:
         aspect = F.normalize(self.project(objects).float(), dim=-1)

@@ -71,7 +71,7 @@ class RayCode(nn.Module):
             nn.ReLU(),
             nn.Linear(config.ray_hidden, width),
         )
-        scale = torch.tensor(config.ray_scale)
+        scale = torch.tensor([config.ray_scale])
         self.scale = nn.Parameter(scale) if config.ray_scale_learnt else config.ray_scale
 
     def forward(self, rays: Tensor) -> Tensor:

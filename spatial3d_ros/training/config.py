@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.training.presets import load_preset
 
 
 class _Strict(BaseModel):
@@ -67,21 +69,37 @@ class LossWeights(_Strict):
 
 
 class TrainConfig(_Strict):
-    """A run. `out` receives checkpoints, metrics.csv and, at the end, the model folder."""
+    """A run. `out` receives checkpoints, metrics and the trained model: the last one, and the best.
+
+    Where lr, warmup (in steps) or weight_decay is missing, it is the preset's.
+    """
 
     model: str
     out: str
+    preset: str = "tiny"
+    """What trains, and how fast: a name in config/train/presets/, or a YAML file."""
     init: str | None = None
-    """Model folder (or shipped name) to start from instead of random weights."""
+    """Folder (or shipped name) of a model to start from: every tensor of it that fits is taken, all
+    others start from random weights. The public weights of the large network are read too.
+    """
     seed: int = 0
     steps: int = Field(2000, ge=1)
-    lr: float = 1e-3
-    warmup: int = 200
-    weight_decay: float = 0.01
+    lr: float = Field(gt=0.0)
+    warmup: int = Field(ge=0)
+    weight_decay: float = Field(ge=0.0)
     clip: float = 1.0
     precision: str = Field("auto", pattern="^(auto|no|bf16)$")
-    save_every: int = 200
-    evaluate_every: int = 200
+    accumulate: int = Field(1, ge=1)
+    """Portions in which each process reads its rooms of a step: less memory, same result."""
+    checkpointing: bool = False
+    """Keep no activations inside the two towers, compute them again: less memory, same result."""
+    save_every: int = Field(200, ge=1)
+    evaluate_every: int = Field(200, ge=1)
+    log_every: int = Field(20, ge=1)
+    best: str | None = None
+    """Validation score by which the best model is kept, such as rendered/relation; by default that
+    of all questions on rendered rooms, or on boxes where there are none.
+    """
     workers: int = 1
     tokenizer_sentences: int = 60_000
     rendered: RenderedConfig = RenderedConfig()
@@ -89,6 +107,31 @@ class TrainConfig(_Strict):
     noise: NoiseConfig = NoiseConfig()
     validation: ValidationConfig = ValidationConfig()
     weights: LossWeights = LossWeights()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_the_preset_says(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        optimizer = load_preset(values.get("preset", "tiny")).optimizer
+        steps = values.get("steps", 2000)
+        warmup = round(optimizer.warmup * steps) if isinstance(steps, int) else 0
+        return {
+            "lr": optimizer.lr,
+            "warmup": warmup,
+            "weight_decay": optimizer.weight_decay,
+        } | values
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Where rooms come from: "rendered", "boxes", or both."""
+        sizes = {"rendered": self.rendered.batch, "boxes": self.boxes.batch}
+        return tuple(name for name, batch in sizes.items() if batch)
+
+    @property
+    def score(self) -> str:
+        """Validation score by which the best model is kept."""
+        return self.best or self.origins[0]
 
 
 def load_train_config(path: str | Path) -> TrainConfig:

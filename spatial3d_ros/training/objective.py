@@ -4,7 +4,8 @@ processes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -19,16 +20,41 @@ from spatial3d_ros.training.samples import Sample
 
 
 class Objective(nn.Module):
-    """forward(samples) -> the weighted sum of all losses, and each figure by name for the log."""
+    """forward(samples, totals) -> the weighted sum of all losses, and each figure by name.
+
+    `totals`: how many items each figure stands for in the whole step, as `count_items` gives them,
+    summed over all processes and portions. Every loss is a sum over its items divided by that, so
+    that the shares of a step add up to what one process would find. Without it, the samples are
+    the whole step.
+    """
 
     def __init__(self, model: SpatialModel, prompt: Prompt, weights: LossWeights) -> None:
         super().__init__()
         self.model, self.prompt = model, prompt
         self.guidance = build_guidance(model.config)
         s2 = model.config.s2
-        self.weights = weights.model_dump() | {"lang": s2.lang.weight, "guide": s2.sg.weight}
+        self.weights = {
+            "ground": weights.ground,
+            "lang": s2.lang.weight,
+            "role": weights.role,
+            "class": weights.name,
+            "color": weights.name,
+            "guide": s2.sg.weight,
+        }
 
-    def forward(self, samples: Sequence[Sample]) -> tuple[Tensor, dict[str, float]]:
+    def figures(self, origin: str) -> list[str]:
+        """Names of everything that `forward` tells about batches of an origin."""
+        names = ["ground", "lang"]
+        if self.model.config.object_tokens != "none":
+            names += ["role", "class", "color"]
+        if self.guidance is not None and origin == "rendered":
+            names.append("guide")
+        return [f"{origin}/{name}" for name in [*names, "accuracy"]]
+
+    def forward(
+        self, samples: Sequence[Sample], totals: Mapping[str, int] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        totals = count_items(samples) if totals is None else totals
         parts, figures = [], {}
         for sample in samples:
             projected = None
@@ -38,16 +64,26 @@ class Objective(nn.Module):
             losses = self.losses(sample, scene, reading)
             if self.guidance is not None and projected is not None:
                 losses["guide"] = self.guidance(projected, sample.scenes)
-            parts += [self.weights[name] * loss for name, loss in losses.items()]
-            right = chosen_right(reading.scores, sample.targets).float().mean()
-            figures |= {f"{sample.origin}/{name}": loss.item() for name, loss in losses.items()}
-            figures[f"{sample.origin}/accuracy"] = right.item()
-        return torch.stack(parts).sum(), figures
+            counts = sample.counts
+            means = losses | {"accuracy": _right(reading, sample).float().mean()}
+            for name, mean in means.items():
+                key = f"{sample.origin}/{name}"
+                share = mean * (counts[name] / max(1, totals[key]))
+                figures[key] = share.detach()
+                if name in losses:
+                    parts.append(self.weights[name] * share)
+        loss = torch.stack(parts).sum()
+        return loss, figures | {"loss": loss.detach()}
 
     def read(self, sample: Sample, projected: Tensor | None = None) -> tuple[Scene, Reading]:
         """The network's reading of all questions of a sample."""
-        scene = self.model.encode_scene(sample.scenes, self.prompt.opening, projected)
-        return scene, self.model(scene, sample.words, self.prompt.opening)
+        opening = self.prompt.opening.to(sample.targets.device)
+        scene = self.model.encode_scene(sample.scenes, opening, projected)
+        return scene, self.model(scene, sample.words, opening)
+
+    def hits(self, sample: Sample) -> Tensor:
+        """Whether each question of a sample is answered right: bool (Q,)."""
+        return _right(self.read(sample)[1], sample)
 
     def losses(self, sample: Sample, scene: Scene, reading: Reading) -> dict[str, Tensor]:
         """Each loss by its name in the weights."""
@@ -61,17 +97,26 @@ class Objective(nn.Module):
             ),
         }
         if reading.roles is not None:
+            classes = self._named(model.name_class, scene, names.classes)
+            colors = self._named(model.name_color, scene, names.colors)
             losses["role"] = role_loss(reading.roles, sample.roles, valid[sample.words.scene])
-            losses["name"] = naming_loss(
-                self._named(model.name_class, scene, names.classes), sample.classes
-            ) + naming_loss(self._named(model.name_color, scene, names.colors), sample.colors)
+            losses["class"] = naming_loss(classes, sample.classes)
+            losses["color"] = naming_loss(colors, sample.colors)
         return losses
 
     def _named(self, namer: nn.Module, scene: Scene, names: Sequence[str]) -> Tensor:
-        words = mean_words(self.prompt.name_ids(names), self.model.decoder.embed)[1]
-        return namer(scene.named, words)
+        ids = self.prompt.name_ids(names).to(scene.named.device)
+        return namer(scene.named, mean_words(ids, self.model.decoder.embed)[1])
 
 
-def chosen_right(scores: Tensor, targets: Tensor) -> Tensor:
-    """Whether the best candidate of each question is a target: (Q, N + 1) both -> bool (Q,)."""
-    return targets.gather(1, scores.argmax(-1, keepdim=True))[:, 0]
+def count_items(samples: Sequence[Sample]) -> Counter[str]:
+    """Items of each figure in some batches, by its name."""
+    total: Counter[str] = Counter()
+    for sample in samples:
+        total.update({f"{sample.origin}/{name}": n for name, n in sample.counts.items()})
+    return total
+
+
+def _right(reading: Reading, sample: Sample) -> Tensor:
+    """Whether the best candidate of each question is a target: bool (Q,)."""
+    return sample.targets.gather(1, reading.scores.argmax(-1, keepdim=True))[:, 0]

@@ -1,14 +1,14 @@
 """Training samples: rooms with pixels and rooms without, many questions for each (shared scene,
 methods 4).
 
-Boxes are disturbed the way proposals are: shifted, cut, split, merged, missed. The sample of a step
-depends on the seed and the step alone, so that a resumed run sees what it would have seen.
+Every room is drawn from the seed, the step, its origin and its place in the step alone: a resumed
+run sees what it would have seen, and any number of processes share the very same step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import torch
@@ -20,13 +20,16 @@ from spatial3d_ros.data.language import Question, make_questions
 from spatial3d_ros.data.relations import bits
 from spatial3d_ros.data.rooms import RoomObject, generate_room
 from spatial3d_ros.data.view_store import RoomViews, ViewStore
+from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.model.batch import SceneBatch, prepare_view, stack_views
 from spatial3d_ros.model.config import ModelConfig
 from spatial3d_ros.model.network import Words
 from spatial3d_ros.tasks.prompt import Prompt
+from spatial3d_ros.training.augmentation import disturb, false_boxes, turn_boxes, turn_views
 from spatial3d_ros.training.config import TrainConfig
 
 MIN_PIXELS = 6
+_TRIES = 50
 _LABELLED = (
     0.1  # objects with pixels that come with a label and a colour as well, as remembered ones do
 )
@@ -49,6 +52,29 @@ class Sample:
     kinds: tuple[str, ...]
     partly: tuple[bool, ...]
 
+    def to(self, device: torch.device | str) -> Sample:
+        """The same batch on another device."""
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(
+            self, **{k: v.to(device) for k, v in moved.items() if not isinstance(v, tuple)}
+        )
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many items each loss of this batch is the mean of."""
+        made = {
+            "ground": len(self.targets),
+            "accuracy": len(self.targets),
+            "lang": int((self.labels >= 0).sum()),
+            "role": int(self.scenes.object_valid[self.words.scene].sum()),
+            "class": int((self.classes >= 0).sum()),
+            "color": int((self.colors >= 0).sum()),
+        }
+        if self.scenes.has_views:
+            known = self.scenes.valid.flatten(2).any(-1) & self.scenes.view_valid
+            made["guide"] = int(known.sum())
+        return made
+
     @property
     def origin(self) -> str:
         """Where its rooms come from: "rendered" or "boxes"."""
@@ -58,7 +84,8 @@ class Sample:
 @dataclass(frozen=True, eq=False)
 class _Room:
     """Boxes (n, 6) in slot order, the room object in each slot (None: a false box), questions about
-    them, and the ids of objects that several views show but none as a whole.
+    them, and by object id: which ones several views show but none as a whole, and the colour of
+    those that come with a label.
     """
 
     boxes: np.ndarray
@@ -66,12 +93,14 @@ class _Room:
     questions: list[Question]
     views: dict[str, Tensor] | None = None
     partly: frozenset[int] = frozenset()
+    labelled: dict[int, np.ndarray] = field(default_factory=dict)
 
 
-class Samples(Dataset[list[Sample]]):
-    """Item i = the samples of step i: rendered rooms, then boxes-only rooms.
+class Samples(Dataset[list[list[Sample]]]):
+    """Item i = step i in `accumulate` portions; each holds rendered rooms, then boxes-only rooms.
 
-    `share` is (process, processes): each takes its part of every batch.
+    `share` is (process p, processes): room j of a step belongs to process j modulo processes.
+    Raises ConfigError when a batch has too few rooms for every portion of every process.
     """
 
     def __init__(
@@ -89,29 +118,47 @@ class Samples(Dataset[list[Sample]]):
         self.start, self.split = start, split
         self.noisy = split == "train"
         self.rank, self.world = share
+        parts = self.world * config.accumulate
+        for name, batch in (("rendered", config.rendered.batch), ("boxes", config.boxes.batch)):
+            if self.noisy and 0 < batch < parts:
+                raise ConfigError(
+                    f"{name}.batch: {batch} rooms for {self.world} processes x accumulate "
+                    f"{config.accumulate}; give at least {parts}, or 0"
+                )
 
     def __len__(self) -> int:
         return self.config.steps - self.start
 
-    def __getitem__(self, index: int) -> list[Sample]:
-        step = index + self.start
+    def __getitem__(self, index: int) -> list[list[Sample]]:
         if index >= len(self):
             raise IndexError(index)
-        rng = np.random.default_rng((self.config.seed, step, self.rank, 31))
+        return [self._portion(index + self.start, i) for i in range(self.config.accumulate)]
+
+    def _portion(self, step: int, portion: int) -> list[Sample]:
+        rendered, boxes = self.config.rendered, self.config.boxes
+        mine = slice(self.rank + portion * self.world, None, self.world * self.config.accumulate)
         samples = []
-        pictures = self.config.rendered.batch // self.world
-        if self.store is not None and pictures and step >= self.config.rendered.start:
-            chosen = rng.integers(len(self.store), size=pictures)
-            most = self.config.rendered.views
-            views = int(rng.integers(max(1, most // 2), most + 1))
-            rooms = [self.rendered_room(self.store[int(i)], rng, views) for i in chosen]
-            samples.append(self.collate(rooms, rng))
-        plain = self.config.boxes.batch // self.world
-        if plain:
-            first = self.config.boxes.first + (step * self.world + self.rank) * plain
-            rooms = [self.boxes_room(first + i, rng) for i in range(plain)]
-            samples.append(self.collate(rooms, rng))
+        if self.store is not None and rendered.batch and step >= rendered.start:
+            views = int(self._rng(step).integers(max(1, rendered.views // 2), rendered.views + 1))
+            draws = [self._rng(step, 0, i) for i in range(rendered.batch)[mine]]
+            samples.append(self.collate([self._some_room(rng, views) for rng in draws]))
+        if boxes.batch:
+            first = boxes.first + step * boxes.batch
+            places = range(boxes.batch)[mine]
+            rooms = [self.boxes_room(first + i, self._rng(step, 1, i)) for i in places]
+            samples.append(self.collate(rooms))
         return samples
+
+    def _rng(self, step: int, *place: int) -> np.random.Generator:
+        return np.random.default_rng((self.config.seed, step, 31, *place))
+
+    def _some_room(self, rng: np.random.Generator, views: int) -> _Room:
+        """A stored room of which the views show enough to ask about."""
+        for _ in range(_TRIES):
+            room = self.rendered_room(self.store[int(rng.integers(len(self.store)))], rng, views)
+            if room.questions:
+                return room
+        raise ConfigError(f"{self.store.folder}: {_TRIES} rooms drawn, none shows two objects")
 
     def boxes_room(self, seed: int, rng: np.random.Generator) -> _Room:
         """A room that is nothing but labelled, coloured boxes."""
@@ -166,19 +213,25 @@ class Samples(Dataset[list[Sample]]):
             boxes = disturb(boxes, rng)
             false = false_boxes(boxes, rng, self.config.noise.false_boxes)
             boxes, owners = np.concatenate([boxes, false]), owners + [None] * len(false)
+        labelled = {
+            o.id: _shade(o, rng)
+            for o in objects
+            if views is None or (self.noisy and rng.random() < _LABELLED)
+        }
         order = rng.permutation(len(boxes))
         boxes, owners = boxes[order], [owners[i] for i in order]
         turn = int(rng.integers(4)) if self.noisy else 0
         shift = np.append(rng.uniform(-1.5, 1.5, 2), 0.0) if self.noisy else np.zeros(3)
         return _Room(
-            _turn_boxes(boxes, turn, shift),
+            turn_boxes(boxes, turn, shift),
             owners,
             questions,
-            _turn_views(views, turn, shift),
+            turn_views(views, turn, shift),
             partly,
+            labelled,
         )
 
-    def collate(self, rooms: Sequence[_Room], rng: np.random.Generator) -> Sample:
+    def collate(self, rooms: Sequence[_Room]) -> Sample:
         """Pad rooms into one batch and tokenise their questions."""
         count = max((len(r.boxes) for r in rooms), default=0)
         boxes = torch.zeros(len(rooms), count, 6)
@@ -196,13 +249,10 @@ class Samples(Dataset[list[Sample]]):
                 if owner is not None:
                     classes[b, i] = self.model.names.classes.index(owner.category)
                     colors[b, i] = self.model.names.colors.index(owner.color)
-                    if room.views is None or (self.noisy and rng.random() < _LABELLED):
+                    if owner.id in room.labelled:
                         ids = self.prompt.name_ids([owner.category])[0, :4]
                         labels[b, i, : len(ids)] = ids
-                        shade = np.array(owner.rgb) / 255 * rng.uniform(0.6, 1.1) + rng.normal(
-                            0, 0.04, 3
-                        )
-                        rgb[b, i] = torch.from_numpy(shade).clamp(0, 1)
+                        rgb[b, i] = torch.from_numpy(room.labelled[owner.id])
             objects = [owner for owner in room.owners if owner is not None]
             meanings = Meanings(objects) if room.questions else None
             for question in room.questions:
@@ -253,73 +303,7 @@ def _answer(owners: list[RoomObject | None], slot: dict[int, int], wanted: tuple
     return f"the {owner.color} {owner.category}"
 
 
-def disturb(boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Shift and scale boxes (n, 6) as a segmentation would; one in six loses part of one side."""
-    low, high = boxes[:, :3] - boxes[:, 3:] / 2, boxes[:, :3] + boxes[:, 3:] / 2
-    strength = rng.choice([0.0, 0.5, 1.0, 2.0])
-    sigma = strength * (0.01 + 0.03 * boxes[:, 3:])
-    low, high = (
-        low + rng.normal(0, 1, low.shape) * sigma,
-        high + rng.normal(0, 1, low.shape) * sigma,
-    )
-    cut = (rng.random(len(boxes)) < 0.16 * (strength > 0))[:, None] & (
-        np.arange(3) == rng.integers(3, size=(len(boxes), 1))
-    )
-    share = rng.uniform(0.1, 0.45, low.shape) * (high - low)
-    upper = rng.random(low.shape) < 0.5
-    low, high = np.where(cut & ~upper, low + share, low), np.where(cut & upper, high - share, high)
-    size = np.maximum(high - low, 0.02)
-    return np.concatenate([(low + high) / 2, size], axis=1)
-
-
-def false_boxes(boxes: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
-    """Boxes that are no object (k, 6), at most `share` for each true one: a part of one, two in
-    one, or a piece of empty room.
-    """
-    made = []
-    most = round(share * len(boxes))
-    for _ in range(int(rng.integers(0, most + 1)) if len(boxes) > 1 else 0):
-        i, j = rng.choice(len(boxes), 2, replace=False)
-        roll = rng.random()
-        if roll < 0.65:
-            box = boxes[i].copy()
-            axis = int(rng.integers(3))
-            box[3 + axis] *= rng.uniform(0.2, 0.45)
-            box[axis] += rng.choice([-1, 1]) * box[3 + axis] * 0.6
-        elif roll < 0.85:
-            low = np.minimum(boxes[i, :3] - boxes[i, 3:] / 2, boxes[j, :3] - boxes[j, 3:] / 2)
-            high = np.maximum(boxes[i, :3] + boxes[i, 3:] / 2, boxes[j, :3] + boxes[j, 3:] / 2)
-            box = np.concatenate([(low + high) / 2, high - low])
-        else:
-            box = np.concatenate(
-                [boxes[:, :3].mean(0) + rng.normal(0, 1, 3), rng.uniform(0.1, 0.8, 3)]
-            )
-        made.append(box)
-    return np.array(made).reshape(-1, 6)
-
-
-def _turn_boxes(boxes: np.ndarray, quarter: int, shift: np.ndarray) -> np.ndarray:
-    turned = boxes.copy()
-    turned[:, :3] = boxes[:, :3] @ _quarter_turn(quarter).T + shift
-    if quarter % 2:
-        turned[:, 3:5] = boxes[:, [4, 3]]
-    return turned
-
-
-def _turn_views(
-    views: dict[str, Tensor] | None, quarter: int, shift: np.ndarray
-) -> dict[str, Tensor] | None:
-    if views is None:
-        return None
-    rotation = torch.from_numpy(_quarter_turn(quarter)).float().T
-    points = views["points"] @ rotation + torch.from_numpy(shift).float()
-    points = torch.where(views["valid"][..., None], points, 0.0)
-    motion = torch.eye(4)
-    motion[:3, :3], motion[:3, 3] = rotation.T, torch.from_numpy(shift).float()
-    rays, poses = views["rays"] @ rotation, motion @ views["poses"]
-    return {**views, "points": points, "rays": rays, "poses": poses}
-
-
-def _quarter_turn(quarter: int) -> np.ndarray:
-    cos, sin = ((1, 0), (0, 1), (-1, 0), (0, -1))[quarter % 4]
-    return np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]], dtype=np.float64)
+def _shade(thing: RoomObject, rng: np.random.Generator) -> np.ndarray:
+    """The object's colour in some light, (3,) in [0, 1]."""
+    light, noise = rng.uniform(0.6, 1.1), rng.normal(0, 0.04, 3)
+    return np.clip(np.array(thing.rgb) / 255 * light + noise, 0, 1)

@@ -1,132 +1,177 @@
 """The training loop: `spatial3d train config/train/tiny.yaml`. Resumes by itself from its last
 checkpoint.
+
+Any number of processes takes the same steps: rooms are dealt out, every loss is divided by what all
+processes count, and gradients are summed (methods 1.10, 1.11).
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import math
-import time
-from collections import defaultdict
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import set_seed
-from tokenizers import Tokenizer
+from rich.logging import RichHandler
+from torch.distributed.fsdp import register_fsdp_forward_method
 from torch.utils.data import DataLoader
 
-from spatial3d_ros.data.language import vocabulary_corpus
-from spatial3d_ros.data.view_store import ViewStore, render_store
-from spatial3d_ros.model.checkpoint import TOKENIZER, load_model, model_folder, save_model
-from spatial3d_ros.model.config import ModelConfig, load_config
+from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.model.network import SpatialModel
-from spatial3d_ros.model.tokens import load_tokenizer, train_tokenizer
-from spatial3d_ros.tasks.prompt import END, GROUND_TASK, OBJECTS, START, SYSTEM, Prompt
+from spatial3d_ros.tasks.prompt import Prompt
+from spatial3d_ros.training.beginning import first_network, room_stores
+from spatial3d_ros.training.checkpoints import MODEL, ModelKeeper, resume_state, save_state
 from spatial3d_ros.training.config import TrainConfig, load_train_config
-from spatial3d_ros.training.objective import Objective, chosen_right
+from spatial3d_ros.training.metrics_log import MetricsLog, StepProgress, console
+from spatial3d_ros.training.objective import Objective, count_items
+from spatial3d_ros.training.presets import apply_preset, load_preset
+from spatial3d_ros.training.recomputation import recompute_activations
 from spatial3d_ros.training.samples import Sample, Samples
+from spatial3d_ros.training.validation import Scores, evaluate, score_names, validation_samples
 
 log = logging.getLogger(__name__)
-VALIDATION_FIRST = 850_000
 
 
 def train(config: TrainConfig) -> Path:
     """Run to `config.steps`; returns the folder of the trained model."""
-    set_seed(config.seed)
-    out = Path(config.out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "train.json").write_text(config.model_dump_json(indent=2))
-    model_config = load_config(config.model)
-    precision = (
-        ("bf16" if _has_bf16() else "no") if config.precision == "auto" else config.precision
-    )
-    accelerator = Accelerator(mixed_precision=precision)
-    prompt = Prompt(_tokenizer(config, model_config, out))
-    model = SpatialModel(model_config)
-    if config.init:
-        model.load_state_dict(load_model(model_folder(config.init))[0].state_dict())
-    store, held_out = _stores(config, model_config)
-    optimizer = torch.optim.AdamW(
-        _groups(model, config.weight_decay),
-        lr=config.lr,
-        betas=(0.9, 0.98),
-        fused=torch.cuda.is_available(),
-    )
-    objective = Objective(model, prompt, config.weights)
-    objective, optimizer = accelerator.prepare(objective, optimizer)
-    start = _resume(accelerator, out)
-    share = (accelerator.process_index, accelerator.num_processes)
-    samples = Samples(config, model_config, prompt, store, start=start, share=share)
-    loader = DataLoader(
-        samples,
-        batch_size=None,
-        num_workers=config.workers,
-        prefetch_factor=4 if config.workers else None,
-    )
-    validation = _validation(config, model_config, prompt, held_out)
-
-    began, totals = time.monotonic(), defaultdict(list)
-    objective.train()
-    for step, parts in enumerate(loader, start=start + 1):
-        with accelerator.autocast():
-            loss, figures = objective(parts)
-        accelerator.backward(loss)
-        for name, value in figures.items():
-            totals[name].append(value)
-        accelerator.clip_grad_norm_(objective.parameters(), config.clip)
-        for group in optimizer.param_groups:
-            group["lr"] = config.lr * _rate(step, config)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        if not accelerator.is_main_process:
-            continue
-        last = step == config.steps
-        if step % 20 == 0:
-            pace = (time.monotonic() - began) / (step - start)
-            row = {"step": step, "seconds": round(time.monotonic() - began, 1)}
-            row |= {name: round(sum(v) / len(v), 4) for name, v in totals.items()}
-            _append(out / "metrics.csv", row)
-            left = pace * (config.steps - step) / 60
-            log.info(
-                "step %d of %d, %.2f s a step, %.0f min left, %s",
-                step,
-                config.steps,
-                pace,
-                left,
-                row,
-            )
-            totals.clear()
-        if step % config.evaluate_every == 0 or last:
-            report = evaluate(accelerator.unwrap_model(objective), validation)
-            (out / f"validation_{step:06d}.json").write_text(json.dumps(report, indent=2))
-            log.info("validation at step %d: %s", step, report)
-            objective.train()
-        if step % config.save_every == 0 or last:
-            accelerator.save_state(str(out / "last"), safe_serialization=True)
-            (out / "last" / "step").write_text(str(step))
-            save_model(out / "model", model, prompt.tokenizer, torch.bfloat16)
-    return out / "model"
+    run = _Run(config)
+    with run.progress:
+        for step, portions in enumerate(run.loader, start=run.start + 1):
+            run.step(step, portions)
+            last = step == config.steps
+            saves = step % config.save_every == 0 or last
+            if step % config.log_every == 0 or saves:
+                run.tell(step)
+            if step % config.evaluate_every == 0 or last:
+                run.validate(step)
+            if saves:
+                save_state(run.accelerator, run.out, step)
+                run.keeper.keep(run.objective, run.out / MODEL)
+    return run.out / MODEL
 
 
-@torch.no_grad()
-def evaluate(objective: Objective, samples: list[Sample]) -> dict[str, dict[str, float]]:
-    """Top-1 accuracy by source and kind of question on held-out rooms and wordings."""
-    objective.eval()
-    right: dict[str, list[bool]] = defaultdict(list)
-    for sample in samples:
-        reading = objective.read(sample)[1]
-        hits = chosen_right(reading.scores, sample.targets).tolist()
-        for kind, partly, hit in zip(sample.kinds, sample.partly, hits, strict=True):
-            for name in ("", f"/{kind.split('/')[0]}", f"/{kind}", *["/partly"] * partly):
-                right[sample.origin + name].append(hit)
-    return {
-        name: {"accuracy": round(sum(v) / len(v), 4), "n": len(v)}
-        for name, v in sorted(right.items())
-    }
+class _Run:
+    """One process of a run: everything prepared, at the step where it goes on."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        set_seed(config.seed)
+        self.config, self.out = config, Path(config.out)
+        self.out.mkdir(parents=True, exist_ok=True)
+        # Not every step uses every part: steps without pixels train no vision.
+        uneven = DistributedDataParallelKwargs(find_unused_parameters=True)
+        self.accelerator = Accelerator(
+            mixed_precision=_precision(config.precision), kwargs_handlers=[uneven]
+        )
+        if not self.accelerator.is_main_process:
+            logging.getLogger("spatial3d_ros").setLevel(logging.WARNING)
+        self.recipe = load_preset(config.preset)
+        with self.accelerator.main_process_first():
+            model, tokenizer = first_network(config, self.recipe, self.out)
+            store, held_out = room_stores(config, model.config)
+        if self.accelerator.is_main_process:
+            (self.out / "train.json").write_text(config.model_dump_json(indent=2))
+        self.prompt, shape = Prompt(tokenizer), model.config
+        self.held_out = validation_samples(config, shape, self.prompt, held_out)
+        _check_score(config.score, self.held_out)
+        objective, groups = self._objective(model)
+        if config.checkpointing:
+            recompute_activations(model)
+        optimizer = torch.optim.AdamW(
+            groups, lr=config.lr, betas=(0.9, 0.98), fused=torch.cuda.is_available()
+        )
+        if self.accelerator.is_fsdp2:  # autocast alone, as without: places have to stay float32
+            self.accelerator.state.fsdp_plugin.mixed_precision_policy = None
+        self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
+        register_fsdp_forward_method(self.objective, "hits")
+        self.start = resume_state(self.accelerator, self.out)
+        share = (self.accelerator.process_index, self.accelerator.num_processes)
+        self.loader = DataLoader(
+            Samples(config, shape, self.prompt, store, start=self.start, share=share),
+            batch_size=None,
+            num_workers=config.workers,
+            prefetch_factor=4 if config.workers else None,
+        )
+        self.keeper = ModelKeeper(
+            self.accelerator,
+            self.out,
+            lambda: self._objective(SpatialModel(shape))[0],
+            config.score,
+        )
+        self.names = ["loss", *(n for o in config.origins for n in objective.figures(o))]
+        shown = self.accelerator.is_main_process
+        self.log = MetricsLog(self.out, self.names, self.start) if shown else None
+        self.progress = StepProgress(self.start, config.steps, shown=shown)
+        self.sums: dict[str, torch.Tensor] = {}
+        self.seen: Counter[str] = Counter()
+        self.objective.train()
+
+    def _objective(self, model: SpatialModel) -> tuple[Objective, list[dict]]:
+        objective = Objective(model, self.prompt, self.config.weights)
+        values = {"lr": self.config.lr, "weight_decay": self.config.weight_decay}
+        optimizer = self.recipe.optimizer.model_copy(update=values)
+        return objective, apply_preset(
+            objective, self.recipe.model_copy(update={"optimizer": optimizer})
+        )
+
+    def step(self, step: int, portions: Sequence[Sequence[Sample]]) -> None:
+        """One step of the optimiser over all portions of all processes."""
+        accelerator, world = self.accelerator, self.accelerator.num_processes
+        torch.manual_seed(_seed(self.config.seed, step, accelerator.process_index))
+        totals = self._totals([sample for portion in portions for sample in portion])
+        for i, portion in enumerate(portions, start=1):
+            apart = nullcontext() if i == len(portions) else accelerator.no_sync(self.objective)
+            with apart:
+                portion = [sample.to(accelerator.device) for sample in portion]
+                loss, figures = self.objective(portion, totals)
+                accelerator.backward(loss * world)  # gradients are averaged over processes
+            for name, value in figures.items():
+                self.sums[name] = self.sums.get(name, 0.0) + value
+        self.seen.update(figures.keys())
+        accelerator.clip_grad_norm_(self.objective.parameters(), self.config.clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.lr * group["factor"] * _rate(step, self.config)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.progress.step(step)
+
+    def _totals(self, samples: Sequence[Sample]) -> dict[str, int]:
+        """Items of each figure in this step, over all processes."""
+        counts = count_items(samples)
+        mine = torch.tensor([counts[name] for name in self.names], device=self.accelerator.device)
+        return dict(zip(self.names, self.accelerator.reduce(mine).tolist(), strict=True))
+
+    def tell(self, step: int) -> None:
+        """Write down the mean figures of the steps since the last time."""
+        names = [name for name in self.names if self.seen[name]]
+        mine = torch.stack([self.sums[name] / self.seen[name] for name in names])
+        means = dict(zip(names, self.accelerator.reduce(mine).tolist(), strict=True))
+        self.sums.clear()
+        self.seen.clear()
+        if self.log is not None:
+            self.log.add(step, means)
+        self.progress.row(step, means)
+
+    def validate(self, step: int) -> Scores:
+        """Answer the held-out questions, write the scores down, and keep the best model."""
+        with self.accelerator.autocast():
+            objective = self.accelerator.unwrap_model(self.objective)
+            scores = evaluate(objective, self.held_out, self.accelerator)
+        self.objective.train()
+        if self.log is not None:
+            path = self.out / f"validation_{step:06d}.json"
+            path.write_text(json.dumps(scores, indent=2))
+            log.info("validation at step %d: %s", step, scores)
+            accuracy = {name: score["accuracy"] for name, score in scores.items()}
+            self.log.show(step, accuracy, "validation/")
+        self.keeper.keep_best(self.objective, step, scores)
+        return scores
 
 
 def _rate(step: int, config: TrainConfig) -> float:
@@ -137,120 +182,32 @@ def _rate(step: int, config: TrainConfig) -> float:
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def _groups(model: SpatialModel, weight_decay: float) -> list[dict]:
-    """Matrices decay, biases, norms and embeddings do not."""
-    decayed = [p for n, p in model.named_parameters() if p.dim() > 1 and "embed" not in n]
-    rest = [p for n, p in model.named_parameters() if p.dim() <= 1 or "embed" in n]
-    return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": rest, "weight_decay": 0.0},
-    ]
+def _seed(*place: int) -> int:
+    """Dropout of a step depends on seed, step and process alone, whatever was drawn before."""
+    return int(np.random.SeedSequence(place).generate_state(1)[0])
 
 
-def _stores(config: TrainConfig, model: ModelConfig) -> tuple[ViewStore | None, ViewStore | None]:
-    if not config.rendered.batch:
-        return None, None
-    size, views = model.vision.image_size, config.rendered.views
-    folder, workers = Path(config.rendered.folder), max(1, config.workers)
-    return (
-        render_store(
-            folder / "train",
-            rooms=config.rendered.rooms,
-            views=views,
-            size=size,
-            first=config.rendered.first,
-            workers=workers,
-        ),
-        render_store(
-            folder / "validation",
-            rooms=config.validation.rooms,
-            views=config.validation.views,
-            size=size,
-            first=VALIDATION_FIRST,
-            workers=workers,
-        ),
-    )
+def _check_score(score: str, samples: Sequence[Sample]) -> None:
+    there = {name for sample in samples for names in score_names(sample) for name in names}
+    if score not in there:
+        raise ConfigError(f"best: no score is called {score}; there are {', '.join(sorted(there))}")
 
 
-def _validation(
-    config: TrainConfig, model: ModelConfig, prompt: Prompt, store: ViewStore | None
-) -> list[Sample]:
-    """Held-out rooms with undisturbed boxes and the held-out wordings."""
-    asked = config.validation
-    boxes = config.boxes.model_copy(
-        update={"first": VALIDATION_FIRST, "batch": asked.rooms, "questions": asked.questions}
-    )
-    rendered = config.rendered.model_copy(update={"batch": 0, "questions": asked.questions})
-    samples = Samples(
-        config.model_copy(update={"boxes": boxes, "rendered": rendered, "steps": 1}),
-        model,
-        prompt,
-        None,
-        split="test",
-    )
-    made = [part for i in range(len(samples)) for part in samples[i]]
-    if store is not None:
-        rng = np.random.default_rng(config.seed)
-        for first in range(0, len(store), 4):
-            rooms = [
-                samples.rendered_room(store[i], rng, config.rendered.views)
-                for i in range(first, min(first + 4, len(store)))
-            ]
-            made.append(samples.collate(rooms, rng))
-    return made
-
-
-def _tokenizer(config: TrainConfig, model: ModelConfig, out: Path) -> Tokenizer:
-    path = out / TOKENIZER
-    if config.init:
-        path = model_folder(config.init) / TOKENIZER
-    elif not path.is_file():
-        fixed = [
-            START,
-            SYSTEM,
-            END,
-            OBJECTS,
-            GROUND_TASK,
-            "user\n",
-            "assistant\n",
-            "system\n",
-            " nothing here fits",
-        ]
-        fixed += [
-            f" the {color} {name}" for color in model.names.colors for name in model.names.classes
-        ]
-        corpus = [*fixed * 50, *vocabulary_corpus(config.tokenizer_sentences, config.seed)]
-        tokenizer = train_tokenizer(corpus, model.text.vocab)
-        tokenizer.save(str(path))
-    return load_tokenizer(path)
-
-
-def _resume(accelerator: Accelerator, out: Path) -> int:
-    marker = out / "last" / "step"
-    if not marker.is_file():
-        return 0
-    accelerator.load_state(str(out / "last"))
-    step = int(marker.read_text())
-    log.info("resumed from step %d", step)
-    return step
-
-
-def _append(path: Path, row: dict[str, float]) -> None:
-    new = not path.is_file()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, row)
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
-def _has_bf16() -> bool:
+def _precision(wanted: str) -> str:
+    if wanted != "auto":
+        return wanted
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
-    return torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+        return "bf16" if torch.cuda.is_bf16_supported() else "no"
+    return "bf16" if torch.backends.cpu.get_cpu_capability().startswith("AVX512") else "no"
 
 
 def main(path: str) -> None:
     """Entry point of `spatial3d train`."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    handler = RichHandler(console=console, show_path=False) if console.is_terminal else None
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(message)s" if handler else "%(asctime)s %(message)s",
+        datefmt="%H:%M:%S",
+        handlers=[handler] if handler else None,
+    )
     print(train(load_train_config(path)))

@@ -1,0 +1,81 @@
+"""Rooms as they never were: boxes disturbed the way proposals are, whole rooms turned and moved."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def disturb(boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Shift and scale boxes (n, 6) as a segmentation would; one in six loses part of one side."""
+    low, high = boxes[:, :3] - boxes[:, 3:] / 2, boxes[:, :3] + boxes[:, 3:] / 2
+    strength = rng.choice([0.0, 0.5, 1.0, 2.0])
+    sigma = strength * (0.01 + 0.03 * boxes[:, 3:])
+    low, high = (
+        low + rng.normal(0, 1, low.shape) * sigma,
+        high + rng.normal(0, 1, low.shape) * sigma,
+    )
+    cut = (rng.random(len(boxes)) < 0.16 * (strength > 0))[:, None] & (
+        np.arange(3) == rng.integers(3, size=(len(boxes), 1))
+    )
+    share = rng.uniform(0.1, 0.45, low.shape) * (high - low)
+    upper = rng.random(low.shape) < 0.5
+    low, high = np.where(cut & ~upper, low + share, low), np.where(cut & upper, high - share, high)
+    size = np.maximum(high - low, 0.02)
+    return np.concatenate([(low + high) / 2, size], axis=1)
+
+
+def false_boxes(boxes: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
+    """Boxes that are no object (k, 6), at most `share` for each true one: a part of one, two in
+    one, or a piece of empty room.
+    """
+    made = []
+    most = round(share * len(boxes))
+    for _ in range(int(rng.integers(0, most + 1)) if len(boxes) > 1 else 0):
+        i, j = rng.choice(len(boxes), 2, replace=False)
+        roll = rng.random()
+        if roll < 0.65:
+            box = boxes[i].copy()
+            axis = int(rng.integers(3))
+            box[3 + axis] *= rng.uniform(0.2, 0.45)
+            box[axis] += rng.choice([-1, 1]) * box[3 + axis] * 0.6
+        elif roll < 0.85:
+            low = np.minimum(boxes[i, :3] - boxes[i, 3:] / 2, boxes[j, :3] - boxes[j, 3:] / 2)
+            high = np.maximum(boxes[i, :3] + boxes[i, 3:] / 2, boxes[j, :3] + boxes[j, 3:] / 2)
+            box = np.concatenate([(low + high) / 2, high - low])
+        else:
+            box = np.concatenate(
+                [boxes[:, :3].mean(0) + rng.normal(0, 1, 3), rng.uniform(0.1, 0.8, 3)]
+            )
+        made.append(box)
+    return np.array(made).reshape(-1, 6)
+
+
+def turn_boxes(boxes: np.ndarray, quarter: int, shift: np.ndarray) -> np.ndarray:
+    """Turn boxes (n, 6) by `quarter` right angles about z, then move them by `shift` (3,)."""
+    turned = boxes.copy()
+    turned[:, :3] = boxes[:, :3] @ _quarter_turn(quarter).T + shift
+    if quarter % 2:
+        turned[:, 3:5] = boxes[:, [4, 3]]
+    return turned
+
+
+def turn_views(
+    views: dict[str, Tensor] | None, quarter: int, shift: np.ndarray
+) -> dict[str, Tensor] | None:
+    """The same for the fields of `stack_views`: points, rays and poses move with the boxes."""
+    if views is None:
+        return None
+    rotation = torch.from_numpy(_quarter_turn(quarter)).float().T
+    points = views["points"] @ rotation + torch.from_numpy(shift).float()
+    points = torch.where(views["valid"][..., None], points, 0.0)
+    motion = torch.eye(4)
+    motion[:3, :3], motion[:3, 3] = rotation.T, torch.from_numpy(shift).float()
+    rays, poses = views["rays"] @ rotation, motion @ views["poses"]
+    return {**views, "points": points, "rays": rays, "poses": poses}
+
+
+def _quarter_turn(quarter: int) -> np.ndarray:
+    cos, sin = ((1, 0), (0, 1), (-1, 0), (0, -1))[quarter % 4]
+    return np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]], dtype=np.float64)

@@ -1,0 +1,96 @@
+"""What a run starts with: tokenizer, network, rooms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from spatial3d_ros.data.language import vocabulary_corpus
+from spatial3d_ros.data.view_store import ViewStore, render_store
+from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.model.checkpoint import CONFIG, TOKENIZER, model_folder
+from spatial3d_ros.model.config import ModelConfig, load_config
+from spatial3d_ros.model.network import SpatialModel
+from spatial3d_ros.model.pretrained import load_pretrained
+from spatial3d_ros.model.tokens import load_tokenizer, train_tokenizer
+from spatial3d_ros.tasks.prompt import END, GROUND_TASK, OBJECTS, START, SYSTEM
+from spatial3d_ros.training.checkpoints import take_weights
+from spatial3d_ros.training.config import TrainConfig
+from spatial3d_ros.training.presets import Preset
+from spatial3d_ros.training.validation import VALIDATION_FIRST
+
+
+def first_network(config: TrainConfig, recipe: Preset, out: Path) -> tuple[SpatialModel, Tokenizer]:
+    """The network that training starts from, and its tokenizer.
+
+    `config.init` is one of our model folders or the public weights (`model.pretrained`). Without
+    it, weights are random and a tokenizer is made from the sentences of the questions.
+    """
+    shape = recipe.configure(load_config(config.model))
+    folder = None if config.init is None else model_folder(config.init)
+    if folder is not None and not (folder / CONFIG).is_file():
+        public = load_pretrained(folder, shape)
+        return public.model, public.tokenizer
+    tokenizer = _tokenizer(config, shape, folder or out)
+    words = tokenizer.get_vocab_size()
+    if words > shape.text.vocab:
+        raise ConfigError(
+            f"{config.model}: text.vocab {shape.text.vocab}, but the tokenizer of {folder or out} "
+            f"has {words} words; set it to at least that"
+        )
+    model = SpatialModel(shape)
+    if folder is not None:
+        take_weights(model, folder)
+    return model, tokenizer
+
+
+def room_stores(
+    config: TrainConfig, model: ModelConfig
+) -> tuple[ViewStore | None, ViewStore | None]:
+    """Rendered rooms to train on and held-out ones; rendered now where that is not done yet."""
+    rendered, held_out = config.rendered, config.validation
+    if not rendered.batch:
+        return None, None
+    folder, workers = Path(rendered.folder), max(1, config.workers)
+    size = model.vision.image_size
+    return (
+        render_store(
+            folder / "train",
+            rooms=rendered.rooms,
+            views=rendered.views,
+            size=size,
+            first=rendered.first,
+            workers=workers,
+        ),
+        render_store(
+            folder / "validation",
+            rooms=held_out.rooms,
+            views=held_out.views,
+            size=size,
+            first=VALIDATION_FIRST,
+            workers=workers,
+        ),
+    )
+
+
+def _tokenizer(config: TrainConfig, model: ModelConfig, folder: Path) -> Tokenizer:
+    path = folder / TOKENIZER
+    if config.init is None and not path.is_file():
+        fixed = [
+            START,
+            SYSTEM,
+            END,
+            OBJECTS,
+            GROUND_TASK,
+            "user\n",
+            "assistant\n",
+            "system\n",
+            " nothing here fits",
+        ]
+        fixed += [
+            f" the {color} {name}" for color in model.names.colors for name in model.names.classes
+        ]
+        corpus = [*fixed * 50, *vocabulary_corpus(config.tokenizer_sentences, config.seed)]
+        train_tokenizer(corpus, model.text.vocab).save(str(path))
+    return load_tokenizer(path)

@@ -7,9 +7,9 @@ import pytest
 import torch
 from small_model import small_model, small_scene
 
-from spatial3d_ros.errors import QueryError
+from spatial3d_ros.errors import FrameError, QueryError
 from spatial3d_ros.geometry.camera import Camera
-from spatial3d_ros.model.batch import prepare_view
+from spatial3d_ros.model.batch import prepare_view, stack_views
 from spatial3d_ros.model.config import PositionConfig, StructureConfig, VisionConfig
 from spatial3d_ros.model.heads import GroundingHead
 from spatial3d_ros.model.position import RayCode, coordinate_code, patch_centroids, pool_views
@@ -277,3 +277,17 @@ def test_unusable_queries(text, complaint):
         text = "你好 1234"
     with pytest.raises(QueryError, match=complaint):
         clean_query(text)
+
+
+def test_views_that_do_not_belong_together_are_refused():
+    batch = small_scene()
+    none = {name: getattr(batch, name)[:, :0] for name in ("pixels", "points", "valid", "rays")}
+    with pytest.raises(FrameError, match="views: none"):
+        replace(batch, **none, view_valid=batch.view_valid[:, :0])
+    with pytest.raises(FrameError, match="views: none"):
+        stack_views([], np.zeros(3))
+    poses = torch.eye(4).expand(1, 2, 4, 4)
+    with pytest.raises(FrameError, match="poses: 2 views, but points has 3"):
+        replace(batch, poses=poses)
+    with pytest.raises(FrameError, match="pixels: 2 views, but points has 3"):
+        replace(batch, pixels=batch.pixels[:, :2])

@@ -114,6 +114,7 @@ def test_every_level_asks_the_same_questions(tmp_path):
     assert kept_report(tmp_path / "run", LEVELS) is None
     stress.stress_run(tmp_path / "run", config, LEVELS)
     report = kept_report(tmp_path / "run", LEVELS)
+    report = {kind: found for kind, found in report.items() if found}
     assert list(report) == ["views", "jitter", "missed", "split", "split, either part"]
     asked = {level["rendered"]["n"] for kind in report.values() for level in kind.values()}
     assert len(asked) == 1 and asked.pop() >= 8
@@ -124,8 +125,18 @@ def test_every_level_asks_the_same_questions(tmp_path):
     fewer = LEVELS.model_copy(update={"jitter": (0.0,)})
     assert kept_report(tmp_path / "run", fewer) is None
     others = LEVELS.model_copy(update={"of": ("full", "again")})
-    assert kept_report(tmp_path / "run", others) == report
+    assert kept_report(tmp_path / "run", others) == report | {"crowded": {}}
 
 
 def test_rooms_of_the_fixture_have_something_to_ask(room):
     assert len(generate_room(850_001).objects) == len(room.boxes) >= 5 and len(room.questions) == 5
+
+
+def test_crowded_rooms_need_no_pictures(tmp_path):
+    save_model(tmp_path / "run/model", SpatialModel(NETWORK), small_tokenizer(), torch.float32)
+    levels = Stress(of=("full",), views=(), jitter=(), missed=(), split=(), crowded=(12, 40))
+    stress.stress_run(tmp_path / "run", training(tmp_path / "no rooms"), levels)
+    report = kept_report(tmp_path / "run", levels)
+    assert list(report["crowded"]) == ["12", "40"]
+    assert all(scores["boxes"]["n"] > 0 for scores in report["crowded"].values())
+    assert not any(report[kind] for kind in ("views", "jitter", "missed", "split"))

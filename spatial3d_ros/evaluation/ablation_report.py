@@ -124,6 +124,8 @@ def stress_grids(
     if ablation.stress is None or not reports:
         return []
     levels = {
+        "crowded": ("Objects in a room, at most (training: 25)",
+                    [str(n) for n in ablation.stress.crowded]),
         "views": ("Views shown", [str(n) for n in ablation.stress.views]),
         "jitter": ("Faces of the boxes moved by up to this share of their side",
                    [str(p) for p in ablation.stress.jitter]),
@@ -136,6 +138,8 @@ def stress_grids(
     }  # fmt: skip
     grids = []
     for kind, (title, steps) in levels.items():
+        if not steps:
+            continue
         rows = [
             (name, str(len(found)), *(spread([r[kind][level] for r in found], score)
                                       for level in steps))
@@ -143,7 +147,8 @@ def stress_grids(
         ]  # fmt: skip
         tables = [r[kind][level] for found in reports.values() for r in found for level in steps]
         title = f"{title} ({questions(tables, score)} questions)"
-        shown = steps if kind == "views" else [f"{float(level):.0%}" for level in steps]
+        counted = kind in ("views", "crowded")
+        shown = steps if counted else [f"{float(level):.0%}" for level in steps]
         grids.append(Grid(title, ("variant", "seeds", *shown), tuple(rows)))
     return grids
 

@@ -41,7 +41,8 @@ Report = dict[str, dict[str, dict[str, dict[str, float]]]]
 
 class Stress(BaseModel, extra="forbid", frozen=True):
     """Levels to try on the variants named in `of`: numbers of views; the largest shift of a face as
-    a share of the box's side; the share of boxes that are missed; the share that is split.
+    a share of the box's side; the share of boxes that are missed; the share that is split; most
+    objects in rooms without pixels.
     """
 
     of: tuple[str, ...] = Field(min_length=1)
@@ -49,6 +50,7 @@ class Stress(BaseModel, extra="forbid", frozen=True):
     jitter: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.3)
     missed: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3)
     split: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3)
+    crowded: tuple[int, ...] = ()
 
 
 class Variant(BaseModel, extra="forbid", frozen=True):

@@ -1,4 +1,5 @@
-"""How far a trained network can be pushed: fewer views, and boxes that are shaken, missed or split.
+"""How far a trained network can be pushed: fewer views, boxes that are shaken, missed or split, and
+rooms with more objects than it was trained on.
 
 The same held-out rooms, questions, views and draws for every network and every level, so that
 two figures differ by nothing but what they are compared for. Questions are made once, about the
@@ -10,12 +11,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from spatial3d_ros.data.rooms import generate_room
 from spatial3d_ros.data.view_store import RoomViews, ViewStore, render_store
 from spatial3d_ros.evaluation.ablations import (
     STRESS,
@@ -31,7 +34,7 @@ from spatial3d_ros.model.checkpoint import load_model
 from spatial3d_ros.tasks.prompt import Prompt
 from spatial3d_ros.training.config import TrainConfig
 from spatial3d_ros.training.objective import Objective
-from spatial3d_ros.training.samples import Sample, Samples, _Room
+from spatial3d_ros.training.samples import QuestionedRoom, Sample, Samples
 from spatial3d_ros.training.validation import VALIDATION_FIRST, evaluate
 
 _TOGETHER = 4  # rooms, or questions of a room, that are read in one batch
@@ -67,17 +70,23 @@ class Stressed:
 
     def __init__(self, folder: Path, train: TrainConfig, stress: Stress) -> None:
         network, tokenizer = load_model(folder / "model")
-        prompt = Prompt(tokenizer)
+        prompt = Prompt(tokenizer, network.config.s2.category_mode)
         self.stress, self.shown = stress, train.rendered.views
         self.objective = Objective(network, prompt, train.weights).eval()
         rendered = train.rendered.model_copy(update={"questions": train.validation.questions})
         asked = train.model_copy(update={"rendered": rendered})
         self.samples = Samples(asked, network.config, prompt, None, split="test")
-        store = _store(train, stress, network.config.vision.image_size)
-        self.rooms = [self._room(store, i) for i in range(len(store))]
+        self.train = train
+
+    @cached_property
+    def rooms(self) -> list[QuestionedRoom]:
+        """The stored rooms; none is needed where only crowded ones are asked about."""
+        size = self.objective.model.config.vision.image_size
+        store = _store(self.train, self.stress, size)
+        return [self._room(store, i) for i in range(len(store))]
 
     @torch.no_grad()
-    def _room(self, store: ViewStore, index: int) -> _Room:
+    def _room(self, store: ViewStore, index: int) -> QuestionedRoom:
         """Room `index` with features of all its views, those that show most first."""
         stored = store[index]
         room = self.samples.rendered_room(stored, _draw(index, 0), len(stored.rgb))
@@ -90,6 +99,7 @@ class Stressed:
         stress = self.stress
         half_right = {str(p): self._split(p, either=True) for p in stress.split}
         return {
+            "crowded": {str(n): self._crowded(n) for n in stress.crowded},
             "views": {str(n): self._ask(lambda room, rng: [room], n) for n in stress.views},
             "jitter": {str(p): self._ask(_jittered(p)) for p in stress.jitter},
             "missed": {str(p): self._ask(_missed(p)) for p in stress.missed},
@@ -98,7 +108,9 @@ class Stressed:
         }
 
     def _ask(
-        self, change: Callable[[_Room, np.random.Generator], list[_Room]], views: int | None = None
+        self,
+        change: Callable[[QuestionedRoom, np.random.Generator], list[QuestionedRoom]],
+        views: int | None = None,
     ) -> dict[str, dict[str, float]]:
         samples = []
         rooms = [
@@ -109,6 +121,19 @@ class Stressed:
         for first in range(0, len(rooms), _TOGETHER):
             samples.append(self.samples.collate(rooms[first : first + _TOGETHER]))
         return evaluate(self.objective, samples)
+
+    def _crowded(self, most: int) -> dict[str, dict[str, float]]:
+        """Rooms of boxes alone, as large and full as `most` objects make them."""
+        rooms = []
+        for i in range(self.train.validation.rooms):
+            seed, rng = VALIDATION_FIRST + i, _draw(i, 2)
+            objects = generate_room(seed, min_objects=3 * most // 4, max_objects=most).objects
+            asked = self.train.validation.questions
+            rooms.append(self.samples.questioned(list(objects), rng, asked, None))
+        batches = range(0, len(rooms), _TOGETHER)
+        return evaluate(
+            self.objective, [self.samples.collate(rooms[b : b + _TOGETHER]) for b in batches]
+        )
 
     def _split(self, share: float, *, either: bool) -> dict[str, dict[str, float]]:
         """Right is the larger part of a split target, or with `either` any of its two parts."""
@@ -144,7 +169,9 @@ def jitter(boxes: np.ndarray, most: float, rng: np.random.Generator) -> np.ndarr
     return np.concatenate([(low + high) / 2, high - low], axis=1)
 
 
-def split(room: _Room, share: float, rng: np.random.Generator) -> tuple[_Room, np.ndarray]:
+def split(
+    room: QuestionedRoom, share: float, rng: np.random.Generator
+) -> tuple[QuestionedRoom, np.ndarray]:
     """Cut that share of the boxes in two across their longest side, at 30 to 70 % of it.
 
     The larger part stands for the object, the smaller is a box of its own in a slot between the
@@ -179,14 +206,14 @@ def with_both_parts(sample: Sample, whole: Sequence[np.ndarray]) -> Sample:
     return replace(sample, targets=sample.targets.gather(1, columns[sample.words.scene]))
 
 
-def _jittered(most: float) -> Callable[[_Room, np.random.Generator], list[_Room]]:
+def _jittered(most: float) -> Callable[[QuestionedRoom, np.random.Generator], list[QuestionedRoom]]:
     return lambda room, rng: [replace(room, boxes=jitter(room.boxes, most, rng))]
 
 
-def _missed(share: float) -> Callable[[_Room, np.random.Generator], list[_Room]]:
+def _missed(share: float) -> Callable[[QuestionedRoom, np.random.Generator], list[QuestionedRoom]]:
     """Each question in a room of its own that lacks some of the boxes that are not its target."""
 
-    def change(room: _Room, rng: np.random.Generator) -> list[_Room]:
+    def change(room: QuestionedRoom, rng: np.random.Generator) -> list[QuestionedRoom]:
         rooms = []
         for question in room.questions:
             wanted = {*question.targets, *question.second}
@@ -209,13 +236,13 @@ def _missed(share: float) -> Callable[[_Room, np.random.Generator], list[_Room]]
     return change
 
 
-def _seen(room: _Room, views: int) -> _Room:
+def _seen(room: QuestionedRoom, views: int) -> QuestionedRoom:
     shown: dict[str, Tensor] = {name: value[:, :views] for name, value in room.views.items()}
     return replace(room, views=shown)
 
 
 def _store(train: TrainConfig, stress: Stress, size: int) -> ViewStore:
-    rooms, views = train.validation.rooms, max(*stress.views, train.rendered.views)
+    rooms, views = train.validation.rooms, max((*stress.views, train.rendered.views))
     return render_store(
         Path(train.rendered.folder) / f"stress_{rooms}x{views}",
         rooms=rooms,

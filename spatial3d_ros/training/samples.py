@@ -82,7 +82,7 @@ class Sample:
 
 
 @dataclass(frozen=True, eq=False)
-class _Room:
+class QuestionedRoom:
     """Boxes (n, 6) in slot order, the room object in each slot (None: a false box), questions about
     them, and by object id: which ones several views show but none as a whole, and the colour of
     those that come with a label.
@@ -152,7 +152,7 @@ class Samples(Dataset[list[list[Sample]]]):
     def _rng(self, step: int, *place: int) -> np.random.Generator:
         return np.random.default_rng((self.config.seed, step, 31, *place))
 
-    def _some_room(self, rng: np.random.Generator, views: int) -> _Room:
+    def _some_room(self, rng: np.random.Generator, views: int) -> QuestionedRoom:
         """A stored room of which the views show enough to ask about."""
         for _ in range(_TRIES):
             room = self.rendered_room(self.store[int(rng.integers(len(self.store)))], rng, views)
@@ -160,12 +160,14 @@ class Samples(Dataset[list[list[Sample]]]):
                 return room
         raise ConfigError(f"{self.store.folder}: {_TRIES} rooms drawn, none shows two objects")
 
-    def boxes_room(self, seed: int, rng: np.random.Generator) -> _Room:
+    def boxes_room(self, seed: int, rng: np.random.Generator) -> QuestionedRoom:
         """A room that is nothing but labelled, coloured boxes."""
         objects = list(generate_room(seed).objects)
-        return self._questioned(objects, rng, self.config.boxes.questions, None)
+        return self.questioned(objects, rng, self.config.boxes.questions, None)
 
-    def rendered_room(self, stored: RoomViews, rng: np.random.Generator, views: int) -> _Room:
+    def rendered_room(
+        self, stored: RoomViews, rng: np.random.Generator, views: int
+    ) -> QuestionedRoom:
         """A room seen in `views` of its stored views; objects that none of them shows do not
         exist.
         """
@@ -188,7 +190,7 @@ class Samples(Dataset[list[list[Sample]]]):
             )
             for v in chosen
         ]
-        return self._questioned(
+        return self.questioned(
             objects,
             rng,
             self.config.rendered.questions,
@@ -196,14 +198,17 @@ class Samples(Dataset[list[list[Sample]]]):
             frozenset(o.id for o in objects if stored.cut_everywhere(o, chosen)),
         )
 
-    def _questioned(
+    def questioned(
         self,
         objects: list[RoomObject],
         rng: np.random.Generator,
         count: int,
         views: dict[str, Tensor] | None,
         partly: frozenset[int] = frozenset(),
-    ) -> _Room:
+    ) -> QuestionedRoom:
+        """A room of some objects, with up to `count` questions about them, in slots of any
+        order.
+        """
         questions = (
             make_questions(objects, rng, count, split=self.split) if len(objects) > 1 else []
         )
@@ -222,7 +227,7 @@ class Samples(Dataset[list[list[Sample]]]):
         boxes, owners = boxes[order], [owners[i] for i in order]
         turn = int(rng.integers(4)) if self.noisy else 0
         shift = np.append(rng.uniform(-1.5, 1.5, 2), 0.0) if self.noisy else np.zeros(3)
-        return _Room(
+        return QuestionedRoom(
             turn_boxes(boxes, turn, shift),
             owners,
             questions,
@@ -231,7 +236,7 @@ class Samples(Dataset[list[list[Sample]]]):
             labelled,
         )
 
-    def collate(self, rooms: Sequence[_Room]) -> Sample:
+    def collate(self, rooms: Sequence[QuestionedRoom]) -> Sample:
         """Pad rooms into one batch and tokenise their questions."""
         count = max((len(r.boxes) for r in rooms), default=0)
         boxes = torch.zeros(len(rooms), count, 6)

@@ -1,1 +1,1 @@
-"""Rooms made by rule, pictures of them, and the readers and writers of recordings."""
+"""Rooms made by rule, pictures of them, recordings, and the public benchmarks' files."""

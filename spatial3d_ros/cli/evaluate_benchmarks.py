@@ -1,0 +1,109 @@
+"""`spatial3d evaluate referit3d`, `spatial3d evaluate scanrefer`: rooms of boxes, no images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spatial3d_ros.cli.output import out, print_json, say
+
+Objects = Annotated[
+    Path,
+    typer.Option(
+        help="Rooms: one JSON object a line with scene_id and objects (id, label, center, size, "
+        "and if known avg_rgb); may be gzipped."
+    ),
+]
+Model = Annotated[str, typer.Option(help="Shipped model, or folder with weights.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def referit3d(
+    objects: Objects,
+    utterances: Annotated[Path, typer.Option(help="CSV file of Nr3D or Sr3D.")],
+    model: Model = "tiny",
+    json: AsJson = False,
+) -> None:
+    """Nr3D or Sr3D on true boxes with labels and colours, without images.
+
+    The official filter is applied. Beside the network stand two floors: the nearest-anchor rule,
+    and a random pick within the right class. Sentences about scenes or objects that the rooms lack
+    are counted and listed.
+
+        spatial3d evaluate referit3d --objects rooms.jsonl.gz --utterances nr3d.csv
+    """
+    from spatial3d_ros.evaluation.boxes_benchmarks import evaluate_boxes
+    from spatial3d_ros.evaluation.boxes_cases import referit_cases
+
+    report = evaluate_boxes(referit_cases(objects, utterances), model, say)
+    if json:
+        print_json(report.json())
+    else:
+        out.print(report.table())
+
+
+def scanrefer(
+    objects: Objects,
+    utterances: Annotated[Path, typer.Option(help="JSON file of ScanRefer.")],
+    detections: Annotated[
+        Path | None, typer.Option(help="Boxes to choose from instead; the form of --objects.")
+    ] = None,
+    classes: Annotated[
+        str, typer.Option(help="What 'unique' counts: raw labels, scannet18 or nyu40 classes.")
+    ] = "raw",
+    label_table: Annotated[
+        Path | None, typer.Option(help="scannetv2-labels.combined.tsv, for the two class maps.")
+    ] = None,
+    unique_by: Annotated[
+        str, typer.Option(help="Among all objects of the scene, or the annotated ones (official).")
+    ] = "scene",
+    model: Model = "tiny",
+    json: AsJson = False,
+) -> None:
+    """ScanRefer on true boxes, or on a detector's, with labels and colours, without images.
+
+    True boxes are scored by the very object, detections by overlap (Acc@0.25, Acc@0.5). With the
+    whole file of a split, --unique-by annotated is the official definition.
+
+        spatial3d evaluate scanrefer --objects rooms.jsonl.gz --utterances ScanRefer_val.json
+
+        spatial3d evaluate scanrefer --objects rooms.jsonl.gz --utterances ScanRefer_val.json
+        --detections mask3d.jsonl --json
+    """
+    from spatial3d_ros.evaluation.boxes_benchmarks import evaluate_boxes
+    from spatial3d_ros.evaluation.boxes_cases import scanrefer_cases
+
+    asked = scanrefer_cases(
+        objects, utterances, detections=detections, classes=classes, label_table=label_table,
+        unique_by=unique_by,
+    )  # fmt: skip
+    report = evaluate_boxes(asked, model, say)
+    if json:
+        print_json(report.json())
+    else:
+        out.print(report.table())
+
+
+def sr3d_style(
+    objects: Objects,
+    count: Annotated[
+        int, typer.Option(min=10, help="How many sentences, over 10 relations.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same sentences.")] = 0,
+    model: Model = "tiny",
+    json: AsJson = False,
+) -> None:
+    """Sentences with one relation each, made on the rooms: closest, between, above, left and so on.
+
+    spatial3d evaluate sr3d-style --objects rooms.jsonl.gz --count 1000
+    """
+    from spatial3d_ros.evaluation.boxes_benchmarks import evaluate_boxes
+    from spatial3d_ros.evaluation.boxes_cases import relation_cases
+
+    report = evaluate_boxes(relation_cases(objects, count, seed), model, say)
+    if json:
+        print_json(report.json())
+    else:
+        out.print(report.table())

@@ -1,0 +1,142 @@
+"""Public files as checked records: JSON, JSON lines and CSV, each also gzipped.
+
+A record that lacks a field, or holds a value that it must not, raises ConfigError naming file,
+entry (for JSON) or line, and field. Unknown fields are left alone: releases differ in extras.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from ast import literal_eval
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+)
+
+from spatial3d_ros.errors import ConfigError
+
+
+class Record(BaseModel):
+    """One entry of a public file; numbers may stand in quotation marks."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
+
+
+def _literal(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return literal_eval(value)
+    except (ValueError, SyntaxError) as error:
+        raise ValueError(f"'{value[:40]}' is no Python list") from error
+
+
+RecordType = TypeVar("RecordType", bound=Record)
+Point = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+FiniteSize = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Size = tuple[FiniteSize, FiniteSize, FiniteSize]
+TextList = Annotated[tuple[str, ...], BeforeValidator(_literal)]
+"""Strings in a list, or, as CSV files have it, the text of one."""
+
+
+def read_json(path: str | Path) -> Any:
+    """The whole of a JSON file."""
+    try:
+        return json.loads(_text(path))
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path}: line {error.lineno}: no JSON ({error.msg})") from error
+
+
+def read_entries(path: str | Path, kind: type[RecordType], key: str = "") -> list[RecordType]:
+    """The list that a JSON file holds, or that stands under `key` in it."""
+    data = read_json(path)
+    if key:
+        data = data.get(key) if isinstance(data, dict) else None
+    if not isinstance(data, list):
+        where = f"under '{key}'" if key else "at the top"
+        raise ConfigError(f"{path}: expected a list {where}; is this the right file?")
+    return [_record(kind, value, f"{path}: entry {k}") for k, value in enumerate(data)]
+
+
+def read_lines(path: str | Path, kind: type[RecordType]) -> list[RecordType]:
+    """A file with one JSON object a line; empty lines do not count."""
+    records = []
+    for number, line in enumerate(_text(path).splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"{path}: line {number}: no JSON ({error.msg})") from error
+        records.append(_record(kind, value, f"{path}: line {number}"))
+    return records
+
+
+def read_table(path: str | Path, kind: type[RecordType], delimiter: str = ",") -> list[RecordType]:
+    """A CSV file whose first line names the columns. Fields may run over several lines."""
+    reader = csv.DictReader(io.StringIO(_text(path), newline=""), delimiter=delimiter, strict=True)
+    needed = {name for name, field in kind.model_fields.items() if field.is_required()}
+    missing = sorted(needed - set(reader.fieldnames or ()))
+    if missing:
+        raise ConfigError(
+            f"{path}: line 1: no column {', '.join(missing)}; is this the right file?"
+        )
+    records = []
+    try:
+        for row in reader:
+            filled = {name: value for name, value in row.items() if value not in (None, "")}
+            records.append(_record(kind, filled, f"{path}: line {reader.line_num}"))
+    except csv.Error as error:
+        raise ConfigError(f"{path}: line {reader.line_num}: no CSV ({error})") from error
+    return records
+
+
+def unique_by(records: Iterable[RecordType], path: str | Path, *names: str) -> None:
+    """Raise ConfigError when two records agree in all fields `names`."""
+    seen = set()
+    for record in records:
+        key = tuple(getattr(record, name) for name in names)
+        if key in seen:
+            told = ", ".join(f"{n} {v}" for n, v in zip(names, key, strict=True))
+            raise ConfigError(f"{path}: {told} is there twice; keep one of them")
+        seen.add(key)
+
+
+def _record(kind: type[RecordType], value: Any, where: str) -> RecordType:
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {'; '.join(_complaints(error))}") from error
+
+
+def _complaints(error: ValidationError) -> Iterator[str]:
+    for one in error.errors()[:3]:
+        message = one["msg"].removeprefix("Value error, ")
+        if one["loc"]:
+            found = "nothing" if one["type"] == "missing" else repr(one["input"])[:60]
+            message = f"{'.'.join(map(str, one['loc']))}: {message} (found {found})"
+        yield message
+
+
+def _text(path: str | Path) -> str:
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+        if data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
+        return data.decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: there is no such file") from error
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})") from error

@@ -1,0 +1,69 @@
+"""The network on rooms of labelled boxes without pixels (methods 4: any channel may be absent)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from spatial3d_ros.data.benchmarks.boxes_only import BoxRoom
+from spatial3d_ros.model.batch import SceneBatch
+from spatial3d_ros.tasks.reader import SceneReader
+
+
+class BoxesReader:
+    """Chooses the object that a sentence means. A room with more objects than the network has
+    identifiers is read whole, with identifiers used again: slots differ by their boxes as well.
+    """
+
+    def __init__(self, reader: SceneReader) -> None:
+        self._reader = reader
+        names = reader.opening.identifiers
+        self.identifiers = len(names)
+        again = -(-reader.model.config.text.max_positions // len(names))
+        reader.opening = replace(reader.opening, identifiers=names.repeat(again))
+
+    @classmethod
+    def load(cls, model: str) -> BoxesReader:
+        """A shipped model by its name, or a folder with weights; float32, so that figures repeat.
+
+        Raises CheckpointError.
+        """
+        return cls(SceneReader.load(model, dtype="float32"))
+
+    @property
+    def where(self) -> str:
+        """Device and number format in words."""
+        return self._reader.where
+
+    @torch.inference_mode()
+    def choose(self, room: BoxRoom, texts: Sequence[str]) -> list[int]:
+        """The likeliest slot for each sentence, all in one pass; "nothing" is not considered.
+
+        Raises ConfigError when the room, QueryError when a sentence with it, is more than the
+        network can read.
+        """
+        reader = self._reader
+        batch = scene_batch(room, reader).to(reader.device)
+        scene = reader.model.encode_scene(batch, reader.opening)
+        phrases = [" ".join(text.split()) for text in texts]
+        return reader.read_phrases(scene, phrases)[:, :-1].argmax(dim=1).tolist()
+
+
+def scene_batch(room: BoxRoom, reader: SceneReader) -> SceneBatch:
+    """A room with its origin at the middle of its floor, as the network knows rooms: boxes, labels,
+    and colours where the room has them.
+    """
+    boxes = room.boxes.copy()
+    low = (boxes[:, :3] - boxes[:, 3:] / 2).min(axis=0)
+    high = (boxes[:, :3] + boxes[:, 3:] / 2).max(axis=0)
+    boxes[:, :3] -= [*((low + high) / 2)[:2], low[2]]
+    colors = [thing.avg_rgb or (np.nan,) * 3 for thing in room.objects]
+    return SceneBatch(
+        boxes=torch.from_numpy(boxes).float()[None],
+        object_valid=torch.ones(1, len(boxes), dtype=torch.bool),
+        labels=reader.prompt.name_ids(room.labels)[None],
+        colors=torch.tensor(colors, dtype=torch.float32)[None] / 255,
+    )

@@ -20,6 +20,7 @@ COMMANDS = [
     ("demo",), ("ask",), ("convert",), ("synth", "room"), ("evaluate", "rooms"), ("train",),
     ("bench",), ("bench", "ingest"), ("bench", "query"), ("bench", "masks"),
     ("ablate",), ("info",), ("download",), ("assemble",),
+    ("evaluate", "referit3d"), ("evaluate", "scanrefer"), ("evaluate", "sr3d-style"),
 ]  # fmt: skip
 
 

@@ -7,9 +7,15 @@ from typing import Annotated
 
 import typer
 
+from spatial3d_ros.cli import evaluate_benchmarks
+from spatial3d_ros.cli.evaluate_bag import COMMAND, BagByDefault, evaluate_bag
 from spatial3d_ros.cli.output import out, print_json, say
 
-app = typer.Typer(no_args_is_help=True, help="Measure accuracy.")
+app = typer.Typer(cls=BagByDefault, no_args_is_help=True, help="Measure accuracy.")
+app.command(COMMAND)(evaluate_bag)
+app.command("referit3d")(evaluate_benchmarks.referit3d)
+app.command("scanrefer")(evaluate_benchmarks.scanrefer)
+app.command("sr3d-style")(evaluate_benchmarks.sr3d_style)
 
 
 @app.callback()

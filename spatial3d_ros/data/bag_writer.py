@@ -12,7 +12,8 @@ import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from spatial3d_ros.data.bags import IMAGE_TYPES, INFO_TYPE, POSE_TYPES, SUFFIXES, Topics
+from spatial3d_ros.data.bag_topics import IMAGE_TYPES, INFO_TYPE, POSE_TYPE, Topics
+from spatial3d_ros.data.bags import SUFFIXES
 from spatial3d_ros.errors import BagError
 from spatial3d_ros.geometry.pose import interpolate, quaternion_xyzw
 from spatial3d_ros.scene.frame import Frame
@@ -91,7 +92,7 @@ class _FrameWriter:
                 ("rgb", image),
                 ("depth", image),
                 ("camera_info", INFO_TYPE),
-                ("pose", POSE_TYPES[0]),
+                ("pose", POSE_TYPE),
             )
         }
 

@@ -1,45 +1,34 @@
-"""Recordings as ROS 2 bags, read without ROS; `bag_writer` writes them.
+"""Recordings as ROS bags, read without ROS; `bag_writer` writes them.
 
-A bag is a folder with `metadata.yaml`, or a single `.mcap` or `.db3` file. It is read frame by
-frame, so memory stays bounded however long the recording is.
+A bag is a folder with `metadata.yaml`, a single `.mcap` or `.db3` file, or a `.bag` of ROS 1. It is
+read frame by frame, so memory stays bounded however long the recording is.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from rosbags.highlevel import AnyReader
-from rosbags.typesys import Stores, get_typestore
+from rosbags.rosbag1 import Reader as Ros1Reader
+from rosbags.rosbag2 import Reader as Ros2Reader
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from spatial3d_ros.errors import BagError
+from spatial3d_ros.data.bag_poses import JUMP_NS, CameraPoses, clock_goes_back, stamp_ns
+from spatial3d_ros.data.bag_topics import IMAGE_TYPES, INFO_TYPE, TF_TYPE, Topics, choose_topics
+from spatial3d_ros.errors import BagError, FrameError
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.sensors import frame_builder as sensors
 from spatial3d_ros.sensors.frame_builder import FrameBuilder
-from spatial3d_ros.sensors.pose_source import PoseReader, PoseTrack
-from spatial3d_ros.sensors.synchronizer import Synchronizer
+from spatial3d_ros.sensors.synchronizer import Pair, Synchronizer
 
-IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-INFO_TYPE = "sensor_msgs/msg/CameraInfo"
-POSE_TYPES = ("geometry_msgs/msg/PoseStamped", "nav_msgs/msg/Odometry")
 SUFFIXES = (".mcap", ".db3")
-
-
-@dataclass(frozen=True)
-class Topics:
-    """Names of the four topics a recording needs."""
-
-    rgb: str = "/camera/rgb/image"
-    depth: str = "/camera/depth/image"
-    camera_info: str = "/camera/rgb/camera_info"
-    pose: str = "/camera/pose"
-
-    def compressed(self) -> Topics:
-        """The same with the names image_transport gives to compressed images."""
-        return replace(self, rgb=f"{self.rgb}/compressed", depth=f"{self.depth}/compressedDepth")
+ROS1_SUFFIX = ".bag"
+MAX_PROBLEMS = 5  # of one kind they are all alike
 
 
 class Bag:
@@ -50,6 +39,7 @@ class Bag:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.is_ros1 = self.path.suffix == ROS1_SUFFIX and self.path.is_file()
         if not self.path.exists():
             raise BagError(f"{path}: no such bag")
         if self.path.is_dir() and not (self.path / "metadata.yaml").exists():
@@ -57,17 +47,24 @@ class Bag:
                 f"{path}: a bag folder needs metadata.yaml; give the .mcap or .db3 file in it "
                 "instead, or run `ros2 bag reindex`"
             )
-        if self.path.is_file() and self.path.suffix not in SUFFIXES:
-            raise BagError(f"{path}: not a ROS 2 bag (a folder, .mcap or .db3)")
+        if self.path.is_file() and self.path.suffix not in (*SUFFIXES, ROS1_SUFFIX):
+            raise BagError(f"{path}: not a bag (a folder, .mcap, .db3 or, of ROS 1, .bag)")
+        # The messages read here are the same in all versions of ROS 2, and types of other topics
+        # that are described badly or not at all do no harm.
+        self._types = get_typestore(Stores.ROS1_NOETIC if self.is_ros1 else Stores.ROS2_JAZZY)
+        if self.is_ros1:
+            self._types.register(
+                get_types_from_msg("geometry_msgs/TransformStamped[] transforms", TF_TYPE)
+            )
 
     def __enter__(self) -> Bag:
         with self._naming_the_file():
-            self.reader = AnyReader([self.path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
-            self.reader.open()
+            self._reader = (Ros1Reader if self.is_ros1 else Ros2Reader)(self.path)
+            self._reader.open()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.reader.close()
+        self._reader.close()
 
     @contextmanager
     def _naming_the_file(self) -> Iterator[None]:
@@ -76,7 +73,7 @@ class Bag:
         except Exception as error:  # a damaged file can fail anywhere inside the parser
             raise BagError(
                 f"{self.path}: truncated or damaged ({error or type(error).__name__}); record it "
-                "again, or repair it with `mcap recover` or `ros2 bag reindex`"
+                "again, or repair it with `mcap recover`, `ros2 bag reindex` or `rosbag reindex`"
             ) from error
 
     @property
@@ -84,18 +81,23 @@ class Bag:
         """Topic -> (message type, number of messages), sorted by name."""
         return {
             topic: (info.msgtype or "several types", info.msgcount)
-            for topic, info in sorted(self.reader.topics.items())
+            for topic, info in sorted(self._reader.topics.items())
         }
+
+    @property
+    def start_ns(self) -> int:
+        """When the first message was recorded."""
+        return self._reader.start_time
 
     @property
     def duration_s(self) -> float:
         """Seconds from the first to the last message."""
-        return self.reader.duration * 1e-9 if self.reader.message_count else 0.0
+        return self._reader.duration * 1e-9 if self._reader.message_count else 0.0
 
     def raw(self, *topics: str) -> Iterator[tuple[str, str, int, bytes]]:
-        """(topic, message type, time of recording in ns, CDR bytes) in time order."""
-        connections = [c for c in self.reader.connections if c.topic in topics]
-        iterator = self.reader.messages(connections)
+        """(topic, message type, time of recording in ns, bytes as recorded) in time order."""
+        connections = [c for c in self._reader.connections if c.topic in topics]
+        iterator = self._reader.messages(connections)
         while True:
             with self._naming_the_file():
                 item = next(iterator, None)
@@ -106,10 +108,23 @@ class Bag:
 
     def messages(self, *topics: str) -> Iterator[tuple[str, Any]]:
         """(topic, message) in time order."""
-        for topic, kind, _, data in self.raw(*topics):
-            with self._naming_the_file():
-                message = self.reader.deserialize(data, kind)
+        for topic, _, message in self.timed(*topics):
             yield topic, message
+
+    def timed(self, *topics: str) -> Iterator[tuple[str, int, Any]]:
+        """(topic, time of recording in ns, message) in time order."""
+        for topic, kind, stamp, data in self.raw(*topics):
+            with self._naming_the_file():
+                message = self._decode(kind, data)
+            yield topic, stamp, message
+
+    def _decode(self, kind: str, data: bytes) -> Any:
+        if not self.is_ros1:
+            return self._types.deserialize_cdr(data, kind)
+        message = self._types.deserialize_ros1(data, kind)
+        if kind == INFO_TYPE:  # D, K, R and P are lower case in ROS 2
+            return SimpleNamespace(**{k.lower(): v for k, v in vars(message).items()})
+        return message
 
 
 def bag_topics(path: str | Path) -> dict[str, tuple[str, int]]:
@@ -118,65 +133,118 @@ def bag_topics(path: str | Path) -> dict[str, tuple[str, int]]:
         return bag.topics
 
 
-def find_topics(path: str | Path, topics: Topics | None = None) -> Topics:
+def find_topics(path: str | Path, topics: Topics | None = None, **named: str) -> Topics:
     """The four topics of a bag: those given, checked, or guessed from types and names.
 
-    Raises BagError that lists what the bag has when one is missing, empty or ambiguous.
+    `topics` gives all, `named` some of them (`depth="/cam/depth"`). Raises BagError that lists what
+    the bag has when one is missing, empty or ambiguous.
     """
     present = {topic: kind for topic, (kind, count) in bag_topics(path).items() if count}
     if not present:
         raise BagError(f"{path}: the bag holds no messages")
-    if topics is None:
-        return _guess(path, present)
-    found = {}
-    for role, default in vars(topics).items():
-        wanted = (
-            IMAGE_TYPES
-            if role in ("rgb", "depth")
-            else ((INFO_TYPE,) if role == "camera_info" else POSE_TYPES)
-        )
-        names = (default, f"{default}/compressed", f"{default}/compressedDepth")
-        name = next((n for n in names if n in present), None)
-        if name is None:
-            raise BagError(f"{path}: no messages on {default} ({role}); {_listing(present)}")
-        if present[name] not in wanted:
-            raise BagError(
-                f"{path}: {name} is {present[name]}, but {role} needs {' or '.join(wanted)}"
+    return choose_topics(path, present, (vars(topics) if topics else {}) | named)
+
+
+class BagFrames:
+    """The frames of a recording in time order, each with its seconds since the bag began.
+
+    Colour and depth are paired by stamp and poses interpolated, with the node's own matcher and
+    builder: a bag gives the same frames on disk as on the wire. Pairs further apart than `slop_s`
+    and images outside the poses are left out and counted in `left_out`. Poses of `world_frame` are
+    wanted, or of any frame when it is empty; `frame_id` tells which came.
+
+    Frames and poses that cannot be used are left out like in the node, and `problems` tells why;
+    `strict` raises the FrameError instead. Always raises BagError: missing, damaged, lacking a
+    topic, stamps that start again, or without one usable frame.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        topics: Topics | None = None,
+        *,
+        slop_s: float = 0.02,
+        max_pose_gap_s: float = 0.5,
+        world_frame: str = "",
+        strict: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.topics = find_topics(path, topics)
+        self.slop_s = slop_s
+        self.max_pose_gap_s = max_pose_gap_s
+        self.strict = strict
+        self.frame_id = world_frame
+        self.left_out: Counter[str] = Counter()
+        self.problems: list[str] = []
+
+    def __iter__(self) -> Iterator[tuple[float, Frame]]:
+        topics, found = self.topics, False
+        self.left_out.clear()
+        self.problems.clear()
+        with Bag(self.path) as bag:
+            kinds = {topic: kind for topic, (kind, _) in bag.topics.items()}
+            _, color = next(bag.messages(topics.rgb))
+            _, info = next(bag.messages(topics.camera_info))
+            poses = CameraPoses(
+                bag, topics, color.header.frame_id, self.frame_id, self.max_pose_gap_s,
+                refuse=partial(self._refuse, "unusable pose"),
+            )  # fmt: skip
+            self.frame_id = poses.frame_id
+            builder = FrameBuilder(
+                sensors.Topics(topics.rgb, topics.depth, topics.camera_info, topics.pose),
+                "raw" if kinds[topics.rgb] == IMAGE_TYPES[0] else "compressed",
+                "raw" if kinds[topics.depth] == IMAGE_TYPES[0] else "compressedDepth",
             )
-        found[role] = name
-    return Topics(**found)
+            for recorded_ns, pair in self._pairs(bag):
+                pose = poses.known(pair.stamp_ns)
+                if pose is None:
+                    self._leave_out("no pose", f"no pose: {poses.problem}")
+                    continue
+                try:
+                    frame = builder.build(
+                        pair.color, pair.depth, info, pair.stamp_ns, pose, poses.frame_id
+                    )
+                except FrameError as error:
+                    self._refuse("unusable", error)
+                    continue
+                found = True
+                yield round((recorded_ns - bag.start_ns) * 1e-9, 9), frame
+        if not found:
+            self._complain()
 
+    def _pairs(self, bag: Bag) -> Iterator[tuple[int, Pair]]:
+        """(when it was complete, pair); the clock of the images may not start again."""
+        sync, topics = Synchronizer(self.slop_s), self.topics
+        add = {topics.rgb: sync.add_color, topics.depth: sync.add_depth}
+        newest = dict.fromkeys(add, 0)
+        for topic, recorded_ns, message in bag.timed(topics.rgb, topics.depth):
+            stamp = stamp_ns(message)
+            if stamp < newest[topic] - JUMP_NS:
+                raise clock_goes_back(bag, topic, newest[topic], stamp)
+            newest[topic] = max(stamp, newest[topic])
+            for pair in add[topic](stamp, message):
+                yield recorded_ns, pair
+        del sync.counts["matched"]
+        self.left_out.update(+sync.counts)  # those that are more than none
 
-def _listing(present: dict[str, str]) -> str:
-    return "the bag has " + ", ".join(f"{name} ({kind})" for name, kind in present.items())
+    def _refuse(self, reason: str, error: FrameError) -> None:
+        if self.strict:
+            raise error
+        self._leave_out(reason, str(error))
 
+    def _leave_out(self, reason: str, problem: str) -> None:
+        self.left_out[reason] += 1
+        if self.left_out[reason] <= MAX_PROBLEMS:
+            self.problems.append(problem)
 
-def _guess(path: str | Path, present: dict[str, str]) -> Topics:
-    def choose(role: str, candidates: list[str], default: str) -> str:
-        if not candidates:
-            raise BagError(f"{path}: found no {role} topic; {_listing(present)}")
-        names = [n for n in candidates if n.startswith(default)] or candidates
-        raw = [n for n in names if present[n] == IMAGE_TYPES[0]] or names
-        if len(raw) > 1:
-            raise BagError(f"{path}: several {role} topics ({', '.join(raw)}); name the one to use")
-        return raw[0]
-
-    usual = Topics()
-    images = [n for n, kind in present.items() if kind in IMAGE_TYPES]
-    depth = choose("depth", [n for n in images if "depth" in n.lower()], usual.depth)
-    colours = [n for n in images if "depth" not in n.lower()]
-    rgb = choose("colour", [n for n in colours if "rgb" in n or "color" in n] or colours, usual.rgb)
-    infos = [n for n, kind in present.items() if kind == INFO_TYPE]
-    # The calibration that shares the longest name prefix with the colour image belongs to it.
-    near = max((_common_prefix(n, rgb) for n in infos), default=0)
-    infos = [n for n in infos if _common_prefix(n, rgb) == near]
-    info = choose("camera_info", infos, usual.camera_info)
-    poses = [n for n, kind in present.items() if kind in POSE_TYPES]
-    return Topics(rgb, depth, info, choose("pose", poses, usual.pose))
-
-
-def _common_prefix(a: str, b: str) -> int:
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), len(a))
+    def _complain(self) -> None:
+        topics = self.topics
+        reason = f" First problem: {self.problems[0]}" if self.problems else ""
+        raise BagError(
+            f"{self.path}: no frame: colour ({topics.rgb}) and depth ({topics.depth}) never come "
+            f"within {self.slop_s * 1e3:.0f} ms of each other with a pose ({topics.pose}) around "
+            f"them.{reason}"
+        )
 
 
 def read_bag(
@@ -186,52 +254,6 @@ def read_bag(
     slop_s: float = 0.02,
     max_pose_gap_s: float = 0.5,
 ) -> Iterator[Frame]:
-    """Frames of a recording in time order: colour and depth paired by stamp, poses interpolated.
-
-    Poses are taken as `world_T_camera` (optical axes), from PoseStamped or Odometry. Pairs further
-    apart than `slop_s` and images outside the poses are left out.
-
-    Raises BagError (missing, damaged, lacking a topic, or without one usable frame) and FrameError.
-    """
-    topics = find_topics(path, topics)
-    return _frames(Path(path), topics, slop_s, PoseTrack.of_recording(topics.pose, max_pose_gap_s))
-
-
-def _frames(path: Path, topics: Topics, slop_s: float, track: PoseTrack) -> Iterator[Frame]:
-    # The node's own matcher and builder: a bag gives the same frames on disk as on the wire.
-    with Bag(path) as bag:
-        kinds = {topic: kind for topic, (kind, _) in bag.topics.items()}
-        poses = PoseReader(topics.pose, "pose" if kinds[topics.pose] == POSE_TYPES[0] else "odom")
-        for _, message in bag.messages(topics.pose):
-            track.add(stamp_ns(message), poses.read(message))
-        builder = FrameBuilder(
-            sensors.Topics(topics.rgb, topics.depth, topics.camera_info, topics.pose),
-            "raw" if kinds[topics.rgb] == IMAGE_TYPES[0] else "compressed",
-            "raw" if kinds[topics.depth] == IMAGE_TYPES[0] else "compressedDepth",
-        )
-        _, info = next(bag.messages(topics.camera_info))
-        found = False
-        for pair in _pairs(bag, topics, slop_s):
-            pose = track.known(pair.stamp_ns)
-            if pose is not None:
-                found = True
-                yield builder.build(
-                    pair.color, pair.depth, info, pair.stamp_ns, pose, poses.frame_id
-                )
-    if not found:
-        raise BagError(
-            f"{path}: no frame: colour ({topics.rgb}) and depth ({topics.depth}) never come within "
-            f"{slop_s * 1e3:.0f} ms of each other with a pose ({topics.pose}) around them"
-        )
-
-
-def _pairs(bag: Bag, topics: Topics, slop_s: float) -> Iterator[Any]:
-    synchronizer = Synchronizer(slop_s)
-    add = {topics.rgb: synchronizer.add_color, topics.depth: synchronizer.add_depth}
-    for topic, message in bag.messages(topics.rgb, topics.depth):
-        yield from add[topic](stamp_ns(message), message)
-
-
-def stamp_ns(message: Any) -> int:
-    """The header's stamp in nanoseconds."""
-    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+    """The frames of `BagFrames` alone; one that cannot be used raises FrameError."""
+    frames = BagFrames(path, topics, slop_s=slop_s, max_pose_gap_s=max_pose_gap_s, strict=True)
+    return (frame for _, frame in frames)

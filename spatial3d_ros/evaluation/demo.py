@@ -12,22 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from spatial3d_ros.data.bags import bag_topics, find_topics, read_bag
-from spatial3d_ros.data.catalog import COLORS
 from spatial3d_ros.data.recorded_rooms import RecordedRoom, load_recorded_room, record_room
 from spatial3d_ros.errors import BagError
 from spatial3d_ros.evaluation.asking import DEMO_KINDS, Reply, ask_about, row_of
-from spatial3d_ros.evaluation.pictures import Album
+from spatial3d_ros.evaluation.pictures import Album, named_boxes
 from spatial3d_ros.evaluation.processes import require_ros
 from spatial3d_ros.evaluation.report import Row, right_count, write_answers, write_page
 from spatial3d_ros.evaluation.through_ros import ask_nodes
-from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.scene.frame import Frame
 
 SECONDS, RATE_HZ = 15.0, 10.0
 ASK_BY_ACTION = (3, 5)  # positions of the questions asked through the action; the rest by services
 NEEDED = 0.75  # share of right answers for the demo to have worked
 
-UNKNOWN = (150, 156, 166)  # fill of an object whose colour has no name
 PICTURED_FRAMES = 48
 
 Say = Callable[[str], None]
@@ -128,14 +125,7 @@ def _unjudged(data: dict[str, Any]) -> Row:
 def _write(
     out: Path, bag: Path, rows: list[Row], scene: dict[str, Any], room: RecordedRoom | None
 ) -> Path:
-    objects = [
-        (
-            Box3D(tuple(o["center"]), tuple(o["size"]), o["yaw"]),
-            " ".join(filter(None, (f"{o['id']}", o["color"], o["label"]))),
-            COLORS.get(o["color"], UNKNOWN),
-        )
-        for o in sorted(scene["objects"], key=lambda o: -o["score"])
-    ]
+    objects = named_boxes(scene["objects"])
     truth = [item.box for item in room.seen()] if room else []
     album = Album(_some_frames(bag), objects, truth)
     overview = album.overview(out / "map.png")

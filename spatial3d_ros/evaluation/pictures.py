@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -16,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
+from spatial3d_ros.data.catalog import COLORS
 from spatial3d_ros.evaluation.drawing import (
     ANSWER,
     HALO,
@@ -46,7 +48,22 @@ PALETTE = (
 )  # fmt: skip
 IN_SIGHT = 0.002
 MAX_IN_VIEW = 10
+UNKNOWN = (150, 156, 166)  # fill of an object whose colour has no name
 RIVAL_RATIO = 8.0  # a box with more times the volume may well hold the smaller thing
+
+Named = tuple[Box3D, str, tuple[float, float, float]]
+
+
+def named_boxes(objects: Sequence[dict[str, Any]]) -> list[Named]:
+    """What an album needs of an object map that is plain data: surest first."""
+    return [
+        (
+            Box3D(tuple(o["center"]), tuple(o["size"]), o["yaw"]),
+            " ".join(filter(None, (f"{o['id']}", o["color"], o["label"]))),
+            COLORS.get(o["color"], UNKNOWN),
+        )
+        for o in sorted(objects, key=lambda o: -o["score"])
+    ]
 
 
 class Album:
@@ -59,7 +76,7 @@ class Album:
     def __init__(
         self,
         frames: Sequence[Frame],
-        objects: Sequence[tuple[Box3D, str, tuple[float, float, float]]],
+        objects: Sequence[Named],
         truth: Sequence[Box3D] = (),
     ) -> None:
         step = max(1, len(frames) // MAX_FRAMES)

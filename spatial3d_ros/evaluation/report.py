@@ -5,15 +5,18 @@ from __future__ import annotations
 import base64
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 import cv2
+from rich.markup import escape
 from rich.table import Table
 
 from spatial3d_ros.geometry.box import Box3D
+
+COLORS = {"right": "green", "wrong": "red", "failed": "red"}
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,8 @@ class Row:
     """One question with its answer and, where it is known, the truth.
 
     `boxes` are the answered boxes (two for a distance), `truth_boxes` the true ones; `right` is
-    None when the truth is not known; `metres` is an answered distance.
+    None when the truth is not known; `metres` is an answered distance. `failed` says that `answer`
+    tells why there is none; `stages_ms` are parts of the latency.
     """
 
     question: str
@@ -36,6 +40,10 @@ class Row:
     via: str = ""
     boxes: tuple[Box3D, ...] = field(default=(), repr=False)
     truth_boxes: tuple[Box3D, ...] = field(default=(), repr=False)
+    name: str = ""
+    asked_at: str = ""
+    failed: bool = False
+    stages_ms: dict[str, float] = field(default_factory=dict, repr=False)
 
     @property
     def score(self) -> str:
@@ -72,23 +80,36 @@ def right_count(rows: Sequence[Row]) -> int:
 def answers_table(rows: Sequence[Row], title: str = "") -> Table:
     """The rows as a table for the terminal."""
     judged = any(row.right is not None for row in rows)
+    named = any(row.name for row in rows)
+    marked = judged or any(row.failed for row in rows)
     table = Table(title=title, title_justify="left", show_lines=False, pad_edge=False)
+    if named:
+        table.add_column("id", no_wrap=True)
     table.add_column("question", overflow="fold", ratio=4)
     table.add_column("answer", overflow="fold", ratio=3)
     if judged:
         table.add_column("truth", overflow="fold", ratio=3)
         table.add_column("IoU / error", justify="right", no_wrap=True)
     table.add_column("ms", justify="right", no_wrap=True)
-    if judged:
+    if marked:
         table.add_column("", no_wrap=True)
     for row in rows:
-        cells = [row.question, row.answer, row.truth, row.score, f"{row.latency_ms:.0f}"]
-        if judged:
-            cells.append("[green]right[/]" if row.right else "[red]wrong[/]")
-        else:
-            cells[2:4] = []
+        cells = [escape(row.name)] if named else []
+        cells += [escape(row.question), escape(row.answer)]
+        cells += [escape(row.truth), row.score] if judged else []
+        cells.append(f"{row.latency_ms:.0f}")
+        if marked:
+            mark = _mark(row)
+            cells.append(f"[{COLORS[mark]}]{mark}[/]" if mark else "")
         table.add_row(*cells)
     return table
+
+
+def _mark(row: Row) -> str:
+    """What became of a question in a word; "" where nothing can be said."""
+    if row.failed:
+        return "failed"
+    return {True: "right", False: "wrong", None: ""}[row.right]
 
 
 def write_answers(path: Path, rows: Sequence[Row]) -> None:
@@ -104,10 +125,13 @@ def write_page(
     *,
     title: str,
     facts: dict[str, str],
+    notes: Mapping[str, str] | None = None,
+    glance: bool = False,
 ) -> None:
     """One HTML file with every picture inside it, so that it can be moved and works offline.
 
-    `pictures` belong to the rows, in order; `facts` stand in a line under the title.
+    `pictures` belong to the rows, in order; `facts` stand in a line under the title, `notes` at the
+    end. `glance` puts a table of all rows before the pictures.
     """
     judged = [row for row in rows if row.right is not None]
     latency = median(row.latency_ms for row in rows) if rows else 0.0
@@ -127,8 +151,11 @@ def write_page(
                 for k, v in tiles.items()
             ),
             overview=_embedded(overview),
+            glance=_glance(rows) if glance else "",
             cards=cards,
-        )
+            notes=_notes(notes) if notes else "",
+        ),
+        encoding="utf-8",
     )
 
 
@@ -137,22 +164,47 @@ def _embedded(picture: Path) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()
 
 
+def _list(items: Mapping[str, str]) -> str:
+    lines = (
+        f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd></div>"
+        for name, text in items.items()
+    )
+    return f"<dl>{''.join(lines)}</dl>"
+
+
+def _notes(notes: Mapping[str, str]) -> str:
+    return f"<section class=notes><h2>How it was measured</h2>{_list(notes)}</section>"
+
+
+def _badge(row: Row) -> str:
+    mark = _mark(row)
+    return f"<i class={mark}>{mark}</i>" if mark else ""
+
+
+def _glance(rows: Sequence[Row]) -> str:
+    """All rows as a table that leads to their pictures."""
+    lines = "".join(
+        f'<tr><td><a href="#q{number}">{html.escape(row.name or str(number))}</a>'
+        f"<td>{html.escape(row.question)}<td>{html.escape(row.answer)}<td>{row.score}"
+        f"<td>{row.latency_ms:.0f} ms<td>{_badge(row)}"
+        for number, row in enumerate(rows, 1)
+    )
+    return f"<section><table>{lines}</table></section>"
+
+
 def _card(number: int, row: Row, picture: Path) -> str:
-    mark = {True: "<i class=right>right</i>", False: "<i class=wrong>wrong</i>", None: ""}[
-        row.right
-    ]
-    lines = [f"<dt>answer</dt><dd>{html.escape(row.answer)}</dd>"]
+    lines = {"no answer" if row.failed else "answer": row.answer}
     if row.truth:
-        lines.append(f"<dt>truth</dt><dd>{html.escape(row.truth)}</dd>")
+        lines["truth"] = row.truth
     if row.score:
-        name = "error" if row.error_m is not None else "overlap"
-        lines.append(f"<dt>{name}</dt><dd>{row.score}</dd>")
+        lines["error" if row.error_m is not None else "overlap"] = row.score
     via = f" through the {row.via}" if row.via else ""
-    lines.append(f"<dt>latency</dt><dd>{row.latency_ms:.0f} ms{html.escape(via)}</dd>")
-    kind = f"{number} · {html.escape(row.kind)}"
+    parts = ", ".join(f"{stage} {spent:.1f}" for stage, spent in row.stages_ms.items())
+    lines["latency"] = f"{row.latency_ms:.0f} ms{via}{f' ({parts})' if parts else ''}"
+    kind = " · ".join(filter(None, (row.name or str(number), row.kind, row.asked_at)))
     return (
-        f"<section><header><span class=kind>{kind}</span>{mark}</header>"
-        f"<h2>{html.escape(row.question)}</h2><dl>{''.join(lines)}</dl>"
+        f"<section id=q{number}><header><span class=kind>{html.escape(kind)}</span>{_badge(row)}"
+        f"</header><h2>{html.escape(row.question)}</h2>{_list(lines)}"
         f'<img alt="{html.escape(row.question)}" src="{_embedded(picture)}"></section>'
     )
 
@@ -181,15 +233,25 @@ _PAGE = """<!doctype html>
   i {{ font-style: normal; font-weight: 600; font-size: 13px; color: #fff; border-radius: 999px;
       padding: 3px 12px; }}
   .right {{ background: var(--green); }}
-  .wrong {{ background: var(--red); }}
+  .wrong, .failed {{ background: var(--red); }}
   dl {{ display: flex; flex-wrap: wrap; gap: 4px 32px; margin: 0 0 12px; }}
   dt, dd {{ margin: 0; }}
-  dl dt {{ margin-right: -24px; padding-top: 2px; }}
+  dl div {{ display: flex; gap: 8px; }}
+  dl dt {{ padding-top: 2px; white-space: nowrap; }}
+  .notes dl {{ display: block; }}
+  .notes dt {{ min-width: 140px; }}
+  table {{ border-collapse: collapse; width: 100%; font-size: 14px; }}
+  td {{ padding: 7px 12px 7px 0; border-top: 1px solid var(--line); vertical-align: top; }}
+  tr:first-child td {{ border-top: 0; }}
+  td:nth-child(n + 4) {{ white-space: nowrap; text-align: right; }}
+  a {{ color: inherit; }}
   dd {{ font-weight: 500; font-variant-numeric: tabular-nums; }}
 </style>
 <h1>{title}</h1>
 <div class="tiles">{tiles}</div>
 <section><img alt="map of the scene" src="{overview}"></section>
+{glance}
 {cards}
+{notes}
 </html>
 """

@@ -7,24 +7,38 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from spatial3d_ros.data.bag_topics import TF_TYPE
 from spatial3d_ros.data.bags import Bag, Topics, bag_topics, find_topics
+from spatial3d_ros.errors import BagError
 from spatial3d_ros.evaluation.processes import NodeGroup
 
 START_S = 120.0  # for the nodes to come up on a busy machine
+MARGIN_S = 0.05  # so that the last message leaves before the player stops
 
 Say = Callable[[str], None]
 
 
 def ask_nodes(
-    bag: Path, asked: list[dict[str, str]], out: Path, say: Say, model: str = "tiny"
+    bag: Path,
+    asked: list[dict[str, str]],
+    out: Path,
+    say: Say,
+    model: str = "tiny",
+    *,
+    topics: Topics | None = None,
+    seconds: float | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Start the nodes, loop the bag into them, ask; the replies and the object map as plain data.
+    """Start the nodes, play the bag into them, ask; the replies and the object map as plain data.
 
-    Questions begin when the whole bag was played once, and frames keep arriving meanwhile.
+    Questions begin when the whole bag was played once, and frames keep arriving meanwhile; or, with
+    `seconds`, when so much of it was played and no more comes.
     """
-    topics = find_topics(bag)
-    with Bag(bag) as opened:
-        seconds = opened.duration_s
+    topics = find_topics(bag, topics)
+    require_playable(bag, topics)
+    play = ["--loop"] if seconds is None else ["--seconds", f"{seconds + MARGIN_S:.3f}"]
+    if seconds is None:
+        with Bag(bag) as opened:
+            seconds = opened.duration_s
     out.mkdir(parents=True, exist_ok=True)
     questions, answers = out / "questions.json", out / "replies.json"
     questions.write_text(json.dumps(asked, indent=2))
@@ -34,13 +48,25 @@ def ask_nodes(
         say(f"starting the nodes (ROS domain {domain}, logs in {nodes.logs})")
         nodes.start("grounding_node", *node_arguments(bag, topics, model))
         nodes.start("visualizer_node")
-        nodes.start("bag_player", str(bag), "--loop", "--wait", str(START_S))
+        nodes.start("bag_player", str(bag), *play, "--wait", str(START_S))
         say(f"playing {bag.name} in real time ({seconds:.0f} s), then {len(asked)} questions")
         nodes.start("demo_client", str(questions), str(answers), "--settle", f"{seconds + 1:.1f}")
         nodes.wait("demo_client", START_S + seconds + 10.0 * len(asked))
         nodes.check()
     result = json.loads(answers.read_text())
     return result["answers"], result["scene"]
+
+
+def require_playable(bag: Path, topics: Topics) -> None:
+    """Raises BagError for a bag that the engine can read but the nodes cannot be fed with."""
+    with Bag(bag) as opened:
+        kind = opened.topics[topics.pose][0]
+    if opened.is_ros1 or kind == TF_TYPE:
+        what = "a bag of ROS 1" if opened.is_ros1 else f"a bag with poses as TF ({topics.pose})"
+        raise BagError(
+            f"{bag}: {what} cannot be played to the nodes, which take ROS 2 messages with "
+            "PoseStamped or Odometry; without the nodes it can be evaluated"
+        )
 
 
 def node_arguments(bag: Path, topics: Topics, model: str) -> list[str]:

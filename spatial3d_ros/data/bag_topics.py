@@ -1,0 +1,116 @@
+"""Which topics of a recording are colour, depth, calibration and pose: given, or guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from spatial3d_ros.errors import BagError
+
+IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+INFO_TYPE = "sensor_msgs/msg/CameraInfo"
+POSE_TYPE = "geometry_msgs/msg/PoseStamped"
+ODOMETRY_TYPE = "nav_msgs/msg/Odometry"
+TF_TYPE = "tf2_msgs/msg/TFMessage"
+TF_STATIC = "tf_static"  # how the name of a topic with fixed transforms ends
+WANTED = {
+    "rgb": IMAGE_TYPES,
+    "depth": IMAGE_TYPES,
+    "camera_info": (INFO_TYPE,),
+    "pose": (POSE_TYPE, ODOMETRY_TYPE, TF_TYPE),
+}
+
+
+@dataclass(frozen=True)
+class Topics:
+    """Names of the four topics a recording needs; `pose` may be the one of TF."""
+
+    rgb: str = "/camera/rgb/image"
+    depth: str = "/camera/depth/image"
+    camera_info: str = "/camera/rgb/camera_info"
+    pose: str = "/camera/pose"
+
+    def compressed(self) -> Topics:
+        """The same with the names image_transport gives to compressed images."""
+        return replace(self, rgb=f"{self.rgb}/compressed", depth=f"{self.depth}/compressedDepth")
+
+
+USUAL = Topics()
+
+
+def choose_topics(path: str | Path, present: dict[str, str], given: Mapping[str, str]) -> Topics:
+    """The four topics out of those `present` (name -> type): `given` by role, the rest guessed.
+
+    Raises BagError that lists what the bag has when one is missing, ambiguous or of a wrong type.
+    """
+    found = {role: _given(path, present, role, name) for role, name in given.items()}
+    images = [name for name, kind in present.items() if kind in IMAGE_TYPES]
+    depths = [name for name in images if "depth" in _base(name).lower()]
+    packed = [name for name in depths if not name.endswith("/compressed")]
+    colors = [n for n in images if n not in depths and not n.endswith("/compressedDepth")]
+
+    def choose(role: str, names: list[str]) -> str:
+        if role not in found:
+            found[role] = _only_one(path, present, role, names)
+        return found[role]
+
+    # A depth image in the colour camera's pixels is what is needed.
+    choose("depth", _with(packed or depths, "registered", "aligned"))
+    rgb = choose("rgb", _with(colors, "rgb", "color"))
+    infos = [name for name, kind in present.items() if kind == INFO_TYPE]
+    # The calibration that shares the longest name prefix with the colour image belongs to it.
+    near = max((_common_prefix(name, rgb) for name in infos), default=0)
+    choose("camera_info", [name for name in infos if _common_prefix(name, rgb) == near])
+    choose("pose", _poses(present))
+    return Topics(**found)
+
+
+def _poses(present: dict[str, str]) -> list[str]:
+    """A camera's pose; else TF, which knows where on a robot its camera is; else odometry."""
+    of = {kind: [name for name, k in present.items() if k == kind] for kind in WANTED["pose"]}
+    poses = [name for name in of[POSE_TYPE] if "goal" not in name]
+    moving = [name for name in of[TF_TYPE] if not name.endswith(TF_STATIC)]
+    return poses or moving or of[ODOMETRY_TYPE] or of[TF_TYPE]
+
+
+def _given(path: str | Path, present: dict[str, str], role: str, name: str) -> str:
+    names = (name, f"{name}/compressed", f"{name}/compressedDepth")
+    found = next((n for n in names if n in present), None)
+    if found is None:
+        raise BagError(f"{path}: no messages on {name} ({role}); {_listing(present)}")
+    if present[found] not in WANTED[role]:
+        raise BagError(
+            f"{path}: {found} is {present[found]}, but {role} needs {' or '.join(WANTED[role])}"
+        )
+    return found
+
+
+def _only_one(path: str | Path, present: dict[str, str], role: str, names: list[str]) -> str:
+    if not names:
+        raise BagError(
+            f"{path}: found no {role} topic ({' or '.join(WANTED[role])}); {_listing(present)}"
+        )
+    names = [name for name in names if name.startswith(getattr(USUAL, role))] or names
+    names = [name for name in names if present[name] == IMAGE_TYPES[0]] or names
+    if len(names) > 1:
+        raise BagError(f"{path}: several {role} topics ({', '.join(names)}); name the one to use")
+    return names[0]
+
+
+def _with(names: list[str], *words: str) -> list[str]:
+    """The names that hold one of the words, or all of them when none does."""
+    return [name for name in names if any(word in name for word in words)] or names
+
+
+def _base(name: str) -> str:
+    """An image topic's name without the transport."""
+    return name.removesuffix("/compressed").removesuffix("/compressedDepth")
+
+
+def _listing(present: dict[str, str]) -> str:
+    return "the bag has " + ", ".join(f"{name} ({kind})" for name, kind in present.items())
+
+
+def _common_prefix(a: str, b: str) -> int:
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), len(a))

@@ -88,8 +88,8 @@ def uncached(model, prompt, batch, phrase):
         tokens = None
         if batch.has_views:
             tokens = model._scene_tokens(batch, model.project_views(batch))[1]
-        _, prefix = model._prefix(batch, tokens, prompt.opening)
-        slots = model._object_places(scene.objects, prompt.opening)
+        _, prefix = model._prefix(batch, tokens, scene.referents, prompt.opening)
+        slots = model._object_places(scene.objects, scene.beside, prompt.opening)
         words = decoder.embed(torch.tensor([sentence.ids]))
         sequence = torch.cat([prefix, slots, words], dim=1)
         start, length = prefix.shape[1], sequence.shape[1]

@@ -8,7 +8,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -221,9 +221,10 @@ def random_scene(config: ModelConfig, views: int, objects: int) -> SceneBatch:
 
 def scene_bytes(scene: Scene) -> int:
     """What is kept of a scene between questions."""
-    tensors = [getattr(scene, f.name) for f in fields(scene) if f.name != "prefix"]
-    tensors += [part for layer in scene.prefix for part in layer]
-    return sum(t.numel() * t.element_size() for t in tensors)
+    tensors = [part for layer in scene.prefix for part in layer]
+    parts = [scene, *([scene.referents, scene.referents.seeds] if scene.referents else [])]
+    tensors += [value for part in parts for value in vars(part).values()]
+    return sum(t.numel() * t.element_size() for t in tensors if isinstance(t, Tensor))
 
 
 def _layer(

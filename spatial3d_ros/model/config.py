@@ -1,6 +1,6 @@
 """One configuration for every size of the network; `config/models/*.yaml` holds the values.
 
-Keys under `s2`, `slim` and `objects` carry the names of the three papers' switches. An unknown key
+Keys under `s2`, `slim` and `psa` carry the names of the three papers' switches. An unknown key
 or an impossible value raises `ConfigError` with the file, the key and what is allowed.
 """
 
@@ -140,6 +140,42 @@ class SlimConfig(_Strict):
         return self
 
 
+class AwarenessConfig(_Strict):
+    """Progressive spatial awareness, Spatial 3D-LLM (methods 3.2). With all three stages off, the
+    referents are seeds chosen by farthest point sampling.
+    """
+
+    enabled: bool = False
+    source: Literal["patches", "points"] = "patches"
+    """Seeds from the network's own patches, or from coloured points through an encoder of their
+    own.
+    """
+    intra: bool = True
+    inter: Literal["none", "gcn", "edgeconv"] = "gcn"
+    context: bool = True
+    points: int = Field(40_000, ge=1)
+    """Points that the encoder reads (`points` only)."""
+    seeds: int = Field(1024, ge=4)
+    referents: int = Field(256, ge=1)
+    tokens: int = Field(64, ge=0)
+    """At most so many referents stand in the sequence, the likeliest objects first; 0: none."""
+    width: int = Field(256, ge=8)
+    heads: int = Field(8, ge=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AwarenessConfig:
+        if self.referents > self.seeds:
+            raise ValueError(f"referents ({self.referents}) are chosen among seeds ({self.seeds})")
+        if self.width % self.heads:
+            raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
+        return self
+
+    @property
+    def places(self) -> int:
+        """Most places of referents, and of the scene token, in the sequence."""
+        return min(self.tokens, self.referents) + (self.context and self.tokens > 0)
+
+
 class ObjectConfig(_Strict):
     """Object tokens (methods 1.7, 4) and what they carry besides pixels."""
 
@@ -147,8 +183,8 @@ class ObjectConfig(_Strict):
     member_fraction: float = Field(0.5, gt=0.0, le=1.0)
     """Share of a patch's pixels inside the box from which the patch belongs to the object."""
     identifier: Literal["token", "added"] = "token"
-    """Whether the slot's identifier is a token of its own, or is added to the object's only
-    token.
+    """Whether the slot's identifier, and with it the referent's feature, is a token of its own, or
+    all is added up to the object's only token.
     """
     relation_layers: int = Field(2, ge=0)
     """All-pairs layers over objects with a learnt bias from offset, distance and size ratio."""
@@ -186,9 +222,12 @@ class ModelConfig(_Strict):
     text: TextConfig = TextConfig()
     s2: S2Config = S2Config()
     slim: SlimConfig = SlimConfig()
+    psa: AwarenessConfig = AwarenessConfig()
     objects: ObjectConfig = ObjectConfig()
-    object_tokens: Literal["none", "object"] = "object"
-    """`none`: objects meet the decoder only in the head, as S2-MLLM was published (0.1)."""
+    object_tokens: Literal["none", "object", "object+referent"] = "object"
+    """`none`: objects meet the decoder only in the head, as S2-MLLM was published (0.1);
+    `object+referent`: objects also hear the referents next to them (4).
+    """
     head: HeadConfig = HeadConfig()
     names: NamesConfig = NamesConfig()
 
@@ -196,6 +235,8 @@ class ModelConfig(_Strict):
     def _consistent(self) -> ModelConfig:
         if self.object_tokens == "none" and self.head.object_source == "hidden":
             raise ValueError("object_tokens: none needs head.object_source: input")
+        if self.object_tokens == "object+referent" and not self.psa.enabled:
+            raise ValueError("object_tokens: object+referent needs psa.enabled: true")
         return self
 
     @property
@@ -203,7 +244,9 @@ class ModelConfig(_Strict):
         """Places that one object takes in the sequence (c in methods 4)."""
         if self.object_tokens == "none":
             return 0
-        return 2 if self.objects.identifier == "token" else 1
+        if self.objects.identifier == "added":
+            return 1
+        return 2 if self.object_tokens == "object" else 3
 
     @property
     def pooled_grid(self) -> int:

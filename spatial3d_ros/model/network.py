@@ -1,8 +1,8 @@
 """The joint network (methods 4): views and boxes of a scene in, grounded objects and words out.
 
 S2-MLLM gives appearance, metric position and cross-view consistency; 3D-SLIM decides how objects
-exchange information in the decoder and how the question reaches them; the pairwise geometry of
-Spatial 3D-LLM's message passing joins both.
+exchange information in the decoder and how the question reaches them; Spatial 3D-LLM gives
+referents, places of the room that know their surroundings, and the geometry of pairs.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from spatial3d_ros.model.decoder import Decoder, positions
 from spatial3d_ros.model.heads import GroundingHead, Namer
 from spatial3d_ros.model.objects import ObjectRelations, ObjectTokens, see_objects
 from spatial3d_ros.model.position import RayCode, coordinate_code, patch_centroids, pool_views
+from spatial3d_ros.model.referents import Referents, SpatialAwareness, with_referent_objects
 from spatial3d_ros.model.relations import AttentionBias, EdgeEncoder, pair_geometry
 from spatial3d_ros.model.slim_mask import object_mask, sequence_mask
 from spatial3d_ros.model.structure import StructureEnhanced
@@ -46,7 +47,7 @@ class Opening:
 @dataclass(frozen=True)
 class Scene:
     """Everything about B scenes that no question changes; kept by the engine for each memory
-    version.
+    version. beside (B, N, D): the referent's token of each object, where it has one of its own.
     """
 
     prefix: Keys
@@ -57,6 +58,8 @@ class Scene:
     valid: Tensor
     edges: Tensor
     among: Tensor
+    beside: Tensor | None = None
+    referents: Referents | None = None
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,12 @@ class SpatialModel(nn.Module):
         self.newline = nn.Parameter(torch.randn(width) * 0.02)
         self.decoder = Decoder(config.text)
         self.head = GroundingHead(width, config.head)
-        if config.object_tokens == "none":
-            return
+        if config.object_tokens != "none":
+            self._build_objects(config, width, edge)
+        # Last, so that all other parts start from the same weights with it and without.
+        self.psa = SpatialAwareness(config) if config.psa.enabled else None
+
+    def _build_objects(self, config: ModelConfig, width: int, edge: int) -> None:
         self.objects = ObjectTokens(config)
         self.edges = EdgeEncoder(edge)
         self.relations = ObjectRelations(config, config.objects.relation_layers)
@@ -150,17 +157,23 @@ class SpatialModel(nn.Module):
             boxes=torch.where(finite[..., None], batch.boxes, 0.0),
             object_valid=batch.object_valid & finite,
         )
-        features = tokens = None
+        features = tokens = referents = None
         if batch.has_views:
             projected = self.project_views(batch) if projected is None else projected
             features, tokens = self._scene_tokens(batch, projected)
+            referents = None if self.psa is None else self.psa(batch, projected)
         seen = see_objects(batch, features, self.config)
-        prefix_valid, embeddings = self._prefix(batch, tokens, opening)
+        prefix_valid, embeddings = self._prefix(batch, tokens, referents, opening)
         self.require_places(prefix_valid, batch.object_valid, opening)
         objects = named = seen.visual
         edges = batch.boxes.new_empty(*batch.boxes.shape[:2], 0, 0)
+        beside = added = None
+        if self.config.object_tokens == "object+referent":
+            beside = self.psa.beside(batch.boxes, referents)
+            if self.config.objects.identifier == "added":
+                beside, added = None, beside
         if self.config.object_tokens != "none":
-            named = self.objects(batch, seen, self.decoder.embed)
+            named = self.objects(batch, seen, self.decoder.embed, added)
             edges = self.edges(pair_geometry(batch.boxes))
             objects = self.relations(named, edges, batch.object_valid)
         return Scene(
@@ -172,7 +185,21 @@ class SpatialModel(nn.Module):
             valid=batch.object_valid,
             edges=edges,
             among=object_mask(batch.boxes[..., :3], batch.object_valid, self.config.slim),
+            beside=beside,
+            referents=referents,
         )
+
+    def propose(self, batch: SceneBatch) -> SceneBatch:
+        """The same scenes with their referents as objects, where nothing else proposes any (methods
+        4); the boxes of `batch` are not read. Raises ConfigError without `psa` or views.
+        """
+        if self.psa is None or not batch.has_views:
+            raise ConfigError(
+                f"model '{self.config.name}': referents can only be objects with psa.enabled: true "
+                "and views; give proposals instead"
+            )
+        referents = self.psa(batch, self.project_views(batch))
+        return with_referent_objects(batch, referents, self.config.objects.max_objects)
 
     def _scene_tokens(self, batch: SceneBatch, features: Tensor) -> tuple[Tensor, Tensor]:
         """Patch features with their place (B, V * P, D) and the pooled scene tokens (B, V * T,
@@ -194,21 +221,29 @@ class SpatialModel(nn.Module):
         return features.flatten(1, 2), torch.cat([rows, newline], dim=-2).flatten(1, 3)
 
     def _prefix(
-        self, batch: SceneBatch, tokens: Tensor | None, opening: Opening
+        self,
+        batch: SceneBatch,
+        tokens: Tensor | None,
+        referents: Referents | None,
+        opening: Opening,
     ) -> tuple[Tensor, Tensor]:
+        """[ system | views | referents | P0 ]: which places are real (B, S), embeddings (B, S,
+        D).
+        """
         count = len(batch.boxes)
         before = self.decoder.embed(opening.before).expand(count, -1, -1)
         after = self.decoder.embed(opening.after).expand(count, -1, -1)
-        parts, valid = [before, after], []
-        if tokens is not None:
-            parts.insert(1, tokens)
-            valid = [
-                batch.view_valid.repeat_interleave(
-                    tokens.shape[1] // batch.view_valid.shape[1], dim=1
-                )
-            ]
         real = torch.ones(count, 1, dtype=torch.bool, device=before.device)
-        valid = [real.expand(-1, before.shape[1]), *valid, real.expand(-1, after.shape[1])]
+        parts, valid = [before], [real.expand(-1, before.shape[1])]
+        if tokens is not None:
+            each = tokens.shape[1] // batch.view_valid.shape[1]
+            parts.append(tokens)
+            valid.append(batch.view_valid.repeat_interleave(each, dim=1))
+        if referents is not None:
+            for part, found in zip((parts, valid), self.psa.tokens(referents), strict=True):
+                part.append(found)
+        parts.append(after)
+        valid.append(real.expand(-1, after.shape[1]))
         return torch.cat(valid, dim=1), torch.cat(parts, dim=1)
 
     def forward(self, scene: Scene, words: Words, opening: Opening) -> Reading:
@@ -217,7 +252,8 @@ class SpatialModel(nn.Module):
         """
         which, places = words.scene, self.config.tokens_per_object
         valid, edges = scene.valid[which], scene.edges[which]
-        slots = self._object_places(scene.objects[which], opening)
+        beside = None if scene.beside is None else scene.beside[which]
+        slots = self._object_places(scene.objects[which], beside, opening)
         span = slots.shape[1]
         embeddings = torch.cat([slots, self.decoder.embed(words.ids).to(slots.dtype)], dim=1)
         real = torch.cat([valid.repeat_interleave(places, 1), words.real], dim=1)
@@ -284,7 +320,8 @@ class SpatialModel(nn.Module):
             return
         prefix, objects, length = counts[totals.argmax()].tolist()
         fixed = len(opening.before) + len(opening.after)
-        views = (prefix - fixed) // (self.config.pooled_grid * (self.config.pooled_grid + 1))
+        fixed += 0 if self.psa is None else self.config.psa.places
+        views = -((fixed - prefix) // (self.config.pooled_grid * (self.config.pooled_grid + 1)))
         raise (ConfigError if words is None else QueryError)(
             f"{int(totals.max())} places are needed, but the decoder of '{self.config.name}' has "
             f"{limit} (text.max_positions): {views} views and the opening take {prefix}, {objects} "
@@ -292,9 +329,10 @@ class SpatialModel(nn.Module):
             "fewer objects (objects.max_objects), or ask a shorter question"
         )
 
-    def _object_places(self, objects: Tensor, opening: Opening) -> Tensor:
-        """Object vectors (Q, N, D) with the identifiers of their slots -> places in the sequence
-        (Q, N * c, D). Where there are more slots than identifiers, these begin anew.
+    def _object_places(self, objects: Tensor, beside: Tensor | None, opening: Opening) -> Tensor:
+        """Object vectors (Q, N, D) with the identifiers of their slots, and what the referents
+        beside them say -> places in the sequence (Q, N * c, D). The object itself comes last, where
+        its state is read. Where there are more slots than identifiers, these begin anew.
         """
         if self.config.object_tokens == "none":
             return objects[:, :0]
@@ -302,4 +340,5 @@ class SpatialModel(nn.Module):
         names = self.decoder.embed(opening.identifiers[slots]).expand_as(objects)
         if self.config.objects.identifier == "added":
             return objects + names
-        return torch.stack([names.to(objects.dtype), objects], dim=2).flatten(1, 2)
+        parts = [names, objects] if beside is None else [names, beside, objects]
+        return torch.stack([part.to(objects.dtype) for part in parts], dim=2).flatten(1, 2)

@@ -1,9 +1,9 @@
 """Object tokens (methods 1.7 and 4): what a box brings into the sequence.
 
 The visual part is S2-MLLM's: the mean over views of the patches that lie in the box, plus the code
-of its centre. To it come the box's size, its mean colour and, where a detector gave one, its label
-in words, each of which may be missing. Labels go through the same embedding table as the words of a
-question, so that any noun can be matched.
+of its centre. To it come the box's size, its mean colour, where a detector gave one its label in
+words, and what the referents beside it say, each of which may be missing. Labels go through the
+same embedding table as the words of a question, so that any noun can be matched.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def see_objects(batch: SceneBatch, features: Tensor | None, config: ModelConfig)
 
 
 class ObjectTokens(nn.Module):
-    """What was seen in each box and what is known of it -> one vector per object (B, N, D).
+    """What was seen in each box and what is known of it -> one vector per object (B, N, D). beside
+    (B, N, D) is added, where referents have no tokens of their own.
 
     Parts that are missing (no pixels, no colour, no label) are replaced by learned vectors.
     """
@@ -76,9 +77,16 @@ class ObjectTokens(nn.Module):
         self.norm = nn.LayerNorm(width)
         nn.init.constant_(self.norm.weight, 0.2)  # objects start as long as words, or hear nothing
 
-    def forward(self, batch: SceneBatch, seen: SeenObjects, embed: nn.Embedding) -> Tensor:
+    def forward(
+        self,
+        batch: SceneBatch,
+        seen: SeenObjects,
+        embed: nn.Embedding,
+        beside: Tensor | None = None,
+    ) -> Tensor:
         unseen, uncolored, unlabelled = self.missing
         tokens = self.visual(seen.visual) + self.extent(extent_features(batch.boxes))
+        tokens = tokens if beside is None else tokens + beside
         tokens = tokens + unseen * ~seen.seen[..., None]
         known = ~seen.colors.isnan().any(-1, keepdim=True)
         color = self.color(color_features(seen.colors.nan_to_num(0.5)))

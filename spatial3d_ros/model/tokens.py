@@ -27,7 +27,7 @@ def special_tokens(config: ModelConfig) -> tuple[str, ...]:
     """The special tokens that a network needs: without object tokens in the sequence no
     identifiers, so that two words are new to the public tokenizer, as published.
     """
-    return SPECIAL_TOKENS if config.object_tokens == "object" else (START, END, GROUND, COORD)
+    return (START, END, GROUND, COORD) if config.object_tokens == "none" else SPECIAL_TOKENS
 
 
 def train_tokenizer(corpus: Iterable[str], vocab: int) -> Tokenizer:

@@ -40,6 +40,7 @@ PARTS = {  # of the table, in its order: the first that a name begins with
     "structure": r"structure\.",
     "guidance decoder": r"guidance\.",
     "object tokens": r"objects\.",
+    "spatial awareness": r"psa\.",
     "relations": r"(edges|relations|bias|readout)\.",
     "names and roles": r"(name_class|name_color|roles)\.",
     "vision tower": r"vision\.",

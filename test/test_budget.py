@@ -62,10 +62,26 @@ def opening_places(prompt):
     return len(prompt.opening.before) + len(prompt.opening.after)
 
 
+AWARE = {
+    "psa": {"enabled": True, "seeds": 24, "referents": 8, "tokens": 5, "width": 12, "heads": 2},
+    "object_tokens": "object+referent",
+}
+
+
+LARGE_PSA = {
+    "patches": {"enabled": True, "inter": "edgeconv"},
+    "points": {
+        "enabled": True, "source": "points", "points": 2048, "seeds": 128, "referents": 32,
+        "width": 64, "heads": 4,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("parts", [{}, AWARE])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("views", [1, 3])
-def test_weights_and_prefix_are_exact(dtype, views):
-    model, prompt = small_model()
+def test_weights_and_prefix_are_exact(dtype, views, parts):
+    model, prompt = small_model(**parts)
     told = estimate(
         model.config, views=views, dtype=dtype, opening=opening_places(prompt), objects=5
     )
@@ -74,10 +90,17 @@ def test_weights_and_prefix_are_exact(dtype, views):
     with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
         scene = model.encode_scene(small_scene(views=views), prompt.opening)
     assert told.scene["prefix"] == sum(k.nbytes + v.nbytes for k, v in scene.prefix)
+    if not parts:
+        assert told.scene["referents"] == 0
+    elif dtype == torch.float32:
+        kept = [*vars(scene.referents).values(), *vars(scene.referents.seeds).values()]
+        kept = [value for value in (*kept, scene.beside) if isinstance(value, torch.Tensor)]
+        assert told.scene["referents"] == sum(value.nbytes for value in kept)
 
 
-def tiny():
-    config = load_config(config_path("models/tiny.yaml"))
+def tiny(**parts):
+    values = load_config(config_path("models/tiny.yaml")).model_dump()
+    config = ModelConfig(**(values | parts))
     torch.manual_seed(0)
     return SpatialModel(config).eval(), Prompt(small_tokenizer())
 
@@ -87,7 +110,7 @@ def tiny_scene(config, views, objects):
     scene = small_scene(views=views, objects=objects)
     parts = {
         "pixels": torch.zeros(1, views, 3, side, side),
-        "points": torch.zeros(1, views, side, side, 3),
+        "points": torch.rand(1, views, side, side, 3) * 4,
         "valid": torch.ones(1, views, side, side, dtype=torch.bool),
         "rays": torch.ones(1, views, grid * grid, 3),
         "patches": torch.zeros(1, views, config.vision.grid**2, config.vision.width),
@@ -95,10 +118,13 @@ def tiny_scene(config, views, objects):
     return type(scene)(**(vars(scene) | parts))
 
 
-@pytest.mark.parametrize(("views", "objects"), [(4, 20), (16, 100)])
+@pytest.mark.parametrize(
+    ("views", "objects", "source"),
+    [(4, 20, None), (16, 100, None), (4, 20, "patches"), (4, 20, "points")],
+)
 @torch.inference_mode()
-def test_passes_take_no_more_than_told(views, objects):
-    model, prompt = tiny()
+def test_passes_take_no_more_than_told(views, objects, source):
+    model, prompt = tiny(**({} if source is None else {**AWARE, "psa": LARGE_PSA[source]}))
     config = model.config
     scene = tiny_scene(config, views, objects)
     sentences = [prompt.grounding(text) for text in ("the red chair", "the lamp on the table")]

@@ -21,9 +21,13 @@ from spatial3d_ros.model.psa import (
     neighbours,
     sampled,
 )
-from spatial3d_ros.model.referents import MAX_IOU, with_referent_objects
+from spatial3d_ros.model.referents import MAX_IOU, Referents, with_referent_objects
 from spatial3d_ros.model.seeds import SEED_M, PatchSeeds, Seeds
+from spatial3d_ros.training.config import LossWeights
+from spatial3d_ros.training.losses import objectness_loss, vote_loss
+from spatial3d_ros.training.objective import Objective
 from spatial3d_ros.training.presets import trainable_table
+from spatial3d_ros.training.samples import Sample
 
 WIDTH, ROOM = 12, torch.tensor([5.0, 4.0, 2.0])
 PSA = {
@@ -428,6 +432,68 @@ class TestAsObjects:
         batch = small_scene()
         with pytest.raises(ConfigError, match="give proposals instead"):
             aware()[0].propose(type(batch)(batch.boxes, batch.object_valid))
+
+
+class TestLosses:
+    def referents(self, seeds_at, votes_at, centers=((0.0, 0, 0),)):
+        points, votes, middles = (torch.tensor([x]) for x in (seeds_at, votes_at, centers))
+        there = torch.ones(points.shape[:2], dtype=torch.bool)
+        found = torch.ones(middles.shape[:2], dtype=torch.bool)
+        seeds = Seeds(points, points, there)
+        return Referents(middles, middles, middles, found, middles[..., 0], None, seeds, votes)
+
+    def test_seeds_on_an_object_vote_for_the_middle_of_the_smallest(self):
+        boxes = torch.tensor(
+            [[[0.0, 0, 0, 4, 4, 2], [1.5, 0, 0, 0.5, 0.5, 0.5], [9, 9, 9, 9, 9, 9]]]
+        )
+        real = torch.tensor([[True, True, False]])
+        at = [[-1.0, 0.0, 0.0], [1.6, 0.0, 0.0], [5.0, 5.0, 5.0]]  # on the first, the second, none
+        votes = [[-0.5, 0.0, 0.25], [1.5, 0.1, 0.0], [7.0, 7.0, 7.0]]
+        found = self.referents(at, votes)
+        assert vote_loss(found, boxes, real).item() == pytest.approx((0.75 + 0.1) / 2)
+        assert vote_loss(found, boxes, real & False) == 0
+        assert vote_loss(found, boxes[:, :0], real[:, :0]) == 0
+
+    def test_referents_near_a_middle_are_objects_and_those_between_are_either(self):
+        boxes, real = torch.tensor([[[0.0, 0, 0, 1, 1, 1]]]), torch.tensor([[True]])
+        centers = [[0.2, 0.0, 0.0], [0.45, 0.0, 0.0], [2.0, 0.0, 0.0]]
+        found = self.referents(centers, centers, centers)  # logits are 0.2, 0.45 and 2
+        expected = (torch.tensor(-0.2).exp().log1p() + torch.tensor(2.0).exp().log1p()) / 2
+        torch.testing.assert_close(objectness_loss(found, boxes, real), expected)
+        none = objectness_loss(found, boxes, real & False)
+        torch.testing.assert_close(none, torch.tensor([0.2, 0.45, 2]).exp().log1p().mean())
+        torch.testing.assert_close(objectness_loss(found, boxes[:, :0], real[:, :0]), none)
+
+    def sample(self, prompt):
+        scenes = small_scene()
+        words = prompt.batch([prompt.grounding("the red chair", "the red chair")], [0])
+        return Sample(
+            scenes, words, torch.eye(6, dtype=torch.bool)[:1], torch.zeros(1, 5, 2),
+            words.ids.masked_fill(~words.real, -100), torch.tensor([[0, 1, 0, 1, -100]]),
+            torch.tensor([[0, 1, 0, 1, -100]]), ("attribute/color",), (False,),
+        )  # fmt: skip
+
+    @pytest.mark.parametrize("weight", [0.0, 0.5])
+    def test_they_are_part_of_the_objective_where_they_have_a_weight(self, weight):
+        model, prompt = aware()
+        objective = Objective(model, prompt, LossWeights(vote=weight, objectness=weight))
+        loss, figures = objective([self.sample(prompt)])
+        loss.backward()
+        told = {"rendered/vote", "rendered/objectness"}
+        assert (
+            (told <= set(figures)) == (told <= set(objective.figures("rendered"))) == bool(weight)
+        )
+        assert set(figures) - {"loss"} == set(objective.figures("rendered"))
+        assert (model.psa.objectness.weight.grad is not None) == bool(weight)
+        assert not told & set(objective.figures("boxes"))
+
+    def test_without_votes_there_is_no_loss_of_votes(self):
+        model, prompt = aware(intra=False)
+        _, figures = Objective(model, prompt, LossWeights())([self.sample(prompt)])
+        assert "rendered/objectness" in figures and "rendered/vote" not in figures
+        plain, prompt = small_model()
+        _, figures = Objective(plain, prompt, LossWeights())([self.sample(prompt)])
+        assert "rendered/objectness" not in figures
 
 
 class TestConfiguration:

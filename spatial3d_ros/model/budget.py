@@ -13,6 +13,12 @@ objects of c places, Q questions of L places in all, prefix length T, b bytes a 
     objects     40 V S^2 + 26 N V P + 8 V P D + 2^21       points and colours by patch; box by patch
     prefix      T (6 D + 3 M) 4
     question    Q (L (6 D + 3 M) 4 + h L (T + L) (8 + b))  h heads
+    referents   with `psa`; m seeds and R referents of width d, t of them in the sequence:
+                patches   V P (5 d + 16) 4      or, with `source: points`,
+                points    V S^2 64 + 128 m (2 d + 20) 4
+                stages    (12 m d + R (100 d + 1000) + 60 R^2 + h R m) 4
+                tokens    (4 N d + 6 (t + N) D) 4
+              the larger of the first two and stages, and tokens
 
 The prefix runs through the fused causal kernel, which never holds the table of scores; a question
 may hold its own, twice in float32 and once in b bytes. int8 adds M D b to both: a layer's weights
@@ -90,7 +96,8 @@ def estimate(
     `words` and `opening` are places in the sequence: of a question, and of the text around views.
     """
     objects = config.objects.max_objects if objects is None else objects
-    length = opening + views * view_tokens(config)
+    referents = config.psa.places if config.psa.enabled else 0
+    length = opening + views * view_tokens(config) + referents
     prefix = length * _prefix_bytes(config, dtype)
     vision, text, item = config.vision, config.text, dtype.itemsize
     patches, pixels, loose = vision.grid**2, vision.image_size**2, torch.float32.itemsize
@@ -103,6 +110,7 @@ def estimate(
         scene={
             "prefix": prefix,
             "views": views * (patches * vision.width * loose + pixels * (6 * loose + 1)),
+            "referents": _kept_referents(config, objects),
         },
         passes={
             "vision": patches * (8 * vision.width + 2 * vision.mlp) * loose + 3 * pixels * loose,
@@ -111,10 +119,37 @@ def estimate(
             "objects": views * (40 * pixels + 26 * objects * patches)
             + 2 * views * patches * text.width * loose
             + 2**21,
+            "referents": _referents(config, views, objects),
             "prefix": length * block * loose + widened,
             "question": questions * asked * (block * loose + seen) + widened,
         },
     )
+
+
+def _kept_referents(config: ModelConfig, objects: int) -> int:
+    """Bytes of the referents of a scene, their seeds, and the tokens of objects that hear them."""
+    psa, loose = config.psa, torch.float32.itemsize
+    if not psa.enabled:
+        return 0
+    own = config.object_tokens == "object+referent" and config.objects.identifier == "token"
+    seeds = psa.seeds * ((psa.width + 6) * loose + 1)
+    referents = psa.referents * ((psa.width + 10) * loose + 1) + psa.context * psa.width * loose
+    return seeds + referents + own * objects * config.text.width * loose
+
+
+def _referents(config: ModelConfig, views: int, objects: int) -> int:
+    """The pass from what was seen to referents and their tokens."""
+    psa, vision, wide = config.psa, config.vision, config.text.width
+    if not psa.enabled:
+        return 0
+    if psa.source == "patches":
+        source = views * vision.grid**2 * (5 * psa.width + 16)
+    else:
+        source = views * vision.image_size**2 * 16 + 128 * psa.seeds * (2 * psa.width + 20)
+    stages = 12 * psa.seeds * psa.width + psa.referents * (100 * psa.width + 1000)
+    stages += psa.referents * (60 * psa.referents + psa.heads * psa.seeds)
+    tokens = 4 * objects * psa.width + 6 * (psa.places + objects) * wide
+    return (max(source, stages) + tokens) * torch.float32.itemsize
 
 
 def view_tokens(config: ModelConfig) -> int:

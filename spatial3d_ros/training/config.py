@@ -60,12 +60,15 @@ class ValidationConfig(_Strict):
 
 class LossWeights(_Strict):
     """Factors of the losses (methods 1.11): grounding, names of objects, their roles in the
-    question. Those of language and guidance stand in the model's configuration (`s2`).
+    question; votes and objectness of referents (3.2), where `psa` is on: 0 leaves one out. Those of
+    language and guidance stand in the model's configuration (`s2`).
     """
 
     ground: float = 1.0
     name: float = 0.2
     role: float = 2.0
+    vote: float = Field(0.5, ge=0.0)
+    objectness: float = Field(0.2, ge=0.0)
 
 
 class TrainConfig(_Strict):

@@ -15,8 +15,17 @@ from spatial3d_ros.model.objects import mean_words
 from spatial3d_ros.model.reconstruction import build_guidance
 from spatial3d_ros.tasks.prompt import Prompt
 from spatial3d_ros.training.config import LossWeights
-from spatial3d_ros.training.losses import grounding_loss, language_loss, naming_loss, role_loss
+from spatial3d_ros.training.losses import (
+    grounding_loss,
+    language_loss,
+    naming_loss,
+    objectness_loss,
+    role_loss,
+    vote_loss,
+)
 from spatial3d_ros.training.samples import Sample
+
+REFERENT_LOSSES = {"vote": vote_loss, "objectness": objectness_loss}
 
 
 class Objective(nn.Module):
@@ -41,6 +50,9 @@ class Objective(nn.Module):
             "color": weights.name,
             "guide": s2.sg.weight,
         }
+        psa = model.config.psa
+        self.weights |= {"vote": weights.vote * psa.intra, "objectness": weights.objectness}
+        self.on_referents = [n for n in REFERENT_LOSSES if psa.enabled and self.weights[n]]
 
     def figures(self, origin: str) -> list[str]:
         """Names of everything that `forward` tells about batches of an origin."""
@@ -49,6 +61,7 @@ class Objective(nn.Module):
             names += ["role", "class", "color"]
         if self.guidance is not None and origin == "rendered":
             names.append("guide")
+        names += self.on_referents if origin == "rendered" else []
         return [f"{origin}/{name}" for name in [*names, "accuracy"]]
 
     def forward(
@@ -102,6 +115,9 @@ class Objective(nn.Module):
             losses["role"] = role_loss(reading.roles, sample.roles, valid[sample.words.scene])
             losses["class"] = naming_loss(classes, sample.classes)
             losses["color"] = naming_loss(colors, sample.colors)
+        if scene.referents is not None:
+            of = scene.referents, sample.scenes.boxes, valid & (sample.classes >= 0)
+            losses |= {name: REFERENT_LOSSES[name](*of) for name in self.on_referents}
         return losses
 
     def _named(self, namer: nn.Module, scene: Scene, names: Sequence[str]) -> Tensor:

@@ -73,6 +73,7 @@ class Sample:
         if self.scenes.has_views:
             known = self.scenes.valid.flatten(2).any(-1) & self.scenes.view_valid
             made["guide"] = int(known.sum())
+            made["vote"] = made["objectness"] = len(self.scenes.boxes)
         return made
 
     @property

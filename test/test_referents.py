@@ -11,6 +11,8 @@ from small_model import small_config, small_model, small_scene
 from test_decoding import FORMS, PHRASES, answer, uncached
 
 from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.evaluation.ablations import load_ablation, plan
+from spatial3d_ros.evaluation.bench_referents import bench_referents
 from spatial3d_ros.model.config import AwarenessConfig
 from spatial3d_ros.model.position import coordinate_code
 from spatial3d_ros.model.psa import (
@@ -23,6 +25,7 @@ from spatial3d_ros.model.psa import (
 )
 from spatial3d_ros.model.referents import MAX_IOU, Referents, with_referent_objects
 from spatial3d_ros.model.seeds import SEED_M, PatchSeeds, Seeds
+from spatial3d_ros.resources import config_path
 from spatial3d_ros.training.config import LossWeights
 from spatial3d_ros.training.losses import objectness_loss, vote_loss
 from spatial3d_ros.training.objective import Objective
@@ -494,6 +497,34 @@ class TestLosses:
         plain, prompt = small_model()
         _, figures = Objective(plain, prompt, LossWeights())([self.sample(prompt)])
         assert "rendered/objectness" not in figures
+
+
+def test_the_bench_tells_every_stage():
+    found = bench_referents("tiny", (3,), views=2, repeats=1)
+    steps = {"seeds", "balls_of_seeds", "referents", "balls_of_referents", "total"}
+    assert set(found["sampling"]) == {f"{step}_ms" for step in steps}
+    stages = found["stages"]["3_objects"]
+    assert {"seeds_ms", "intra_ms", "inter_gcn_ms", "inter_edgeconv_ms", "context_ms"} <= set(
+        stages
+    )
+    assert stages["referents"] == 32 and stages["context_ms"]["least"] > 0
+
+
+def test_the_ablation_changes_the_stages_one_by_one():
+    runs = {run.variant: run for run in plan(load_ablation(config_path("ablations/psa.yaml")))}
+    full = runs["full"].model
+    assert full.object_tokens == "object+referent" and full.psa.referents == 32
+    changed = {
+        name: {k for k, v in run.model.psa.model_dump().items() if v != getattr(full.psa, k)}
+        for name, run in runs.items()
+    }
+    assert changed["no intra"] == {"intra"} and changed["no inter"] == {"inter"}
+    assert changed["no context"] == {"context"}
+    assert changed["all stages off"] == {"intra", "inter", "context"}
+    assert changed["edgeconv"] == {"inter"} and changed["128 referents"] == {"referents"}
+    assert not runs["no referents"].model.psa.enabled
+    s2 = next(iter(plan(load_ablation(config_path("ablations/s2.yaml")))))
+    assert runs["no referents"].settings == s2.settings  # is trained once for both
 
 
 class TestConfiguration:

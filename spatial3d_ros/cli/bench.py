@@ -34,6 +34,7 @@ def bench(context: typer.Context) -> None:
         masks()
         warm()
         scale()
+        referents()
         ingest()
         query()
         rooms()
@@ -129,6 +130,25 @@ def attention(json: Json = False) -> None:
     from spatial3d_ros.evaluation.bench_network import bench_attention
 
     _show("attention, milliseconds, one thread", bench_attention(), json)
+
+
+@app.command()
+def referents(
+    model: Annotated[str, typer.Option(help="Configuration: a name or a YAML file.")] = "tiny",
+    objects: Annotated[str, typer.Option(help="How many, comma-separated.")] = "10,50,100,200",
+    source: Annotated[
+        str | None, typer.Option(help="patches or points; by default the configuration's.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(help="Timings of each.")] = 10,
+    json: Json = False,
+) -> None:
+    """Time sampling at full size, and each stage of the referents with random weights."""
+    from spatial3d_ros.evaluation.bench_referents import bench_referents
+
+    result = bench_referents(
+        model, tuple(map(int, objects.split(","))), repeats=repeats, source=source
+    )
+    _show("referents, milliseconds, one thread", result, json)
 
 
 @app.command()

@@ -57,7 +57,9 @@ def name(thing: SceneObject) -> str:
     return f"the {words}" if words else f"object {thing.id}"
 
 
-def describe(ranked: Sequence[ScoredObject], no_target: bool, query: str, several: int = 1) -> str:
+def describe(
+    ranked: Sequence[ScoredObject], no_target: bool, query: str, several: int = 1
+) -> str:
     """The sentence that goes with a grounding; `several` of the ranked objects are meant."""
     if not ranked:
         return "I have seen no objects yet."

@@ -15,6 +15,7 @@ from spatial3d_ros.cli import (
     ask,
     assemble,
     bench,
+    check,
     demo,
     download,
     evaluate,
@@ -36,7 +37,7 @@ app = typer.Typer(
 
     See it work: `spatial3d demo`
 
-    Try your own recording: `spatial3d convert FOLDER my.mcap`, then
+    Try your own recording: `spatial3d convert FOLDER my.mcap`, `spatial3d check my.mcap`, then
     `spatial3d ask my.mcap "where is the red chair?"`
 
     Measure it: `spatial3d evaluate rooms`, `spatial3d bench`
@@ -44,6 +45,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("ask")(ask.ask)
+app.command("check")(check.check)
 app.command("convert")(recordings.convert)
 app.add_typer(recordings.synth, name="synth")
 app.add_typer(evaluate.app, name="evaluate")

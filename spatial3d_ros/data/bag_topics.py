@@ -44,16 +44,32 @@ def choose_topics(path: str | Path, present: dict[str, str], given: Mapping[str,
 
     Raises BagError that lists what the bag has when one is missing, ambiguous or of a wrong type.
     """
-    found = {role: _given(path, present, role, name) for role, name in given.items()}
+    found, problems = topics_by_role(path, present, given)
+    if problems:
+        raise problems[0]
+    return Topics(**found)
+
+
+def topics_by_role(
+    path: str | Path, present: dict[str, str], given: Mapping[str, str]
+) -> tuple[dict[str, str], list[BagError]]:
+    """The same for a recording that may lack some: role -> topic, and what is wrong with others."""
+    found: dict[str, str] = {}
+    problems: list[BagError] = []
     images = [name for name, kind in present.items() if kind in IMAGE_TYPES]
     depths = [name for name in images if "depth" in _base(name).lower()]
     packed = [name for name in depths if not name.endswith("/compressed")]
     colors = [n for n in images if n not in depths and not n.endswith("/compressedDepth")]
 
     def choose(role: str, names: list[str]) -> str:
-        if role not in found:
-            found[role] = _only_one(path, present, role, names)
-        return found[role]
+        try:
+            if role in given:
+                found[role] = _given(path, present, role, given[role])
+            else:
+                found[role] = _only_one(path, present, role, names)
+        except BagError as error:
+            problems.append(error)
+        return found.get(role, "")
 
     # A depth image in the colour camera's pixels is what is needed.
     choose("depth", _with(packed or depths, "registered", "aligned"))
@@ -63,7 +79,7 @@ def choose_topics(path: str | Path, present: dict[str, str], given: Mapping[str,
     near = max((_common_prefix(name, rgb) for name in infos), default=0)
     choose("camera_info", [name for name in infos if _common_prefix(name, rgb) == near])
     choose("pose", _poses(present))
-    return Topics(**found)
+    return found, problems
 
 
 def _poses(present: dict[str, str]) -> list[str]:

@@ -6,6 +6,7 @@ read frame by frame, so memory stays bounded however long the recording is.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,6 +98,8 @@ class Bag:
     def raw(self, *topics: str) -> Iterator[tuple[str, str, int, bytes]]:
         """(topic, message type, time of recording in ns, bytes as recorded) in time order."""
         connections = [c for c in self._reader.connections if c.topic in topics]
+        if not connections:  # of which the reader would make all
+            return
         iterator = self._reader.messages(connections)
         while True:
             with self._naming_the_file():
@@ -154,8 +157,9 @@ class BagFrames:
     wanted, or of any frame when it is empty; `frame_id` tells which came.
 
     Frames and poses that cannot be used are left out like in the node, and `problems` tells why;
-    `strict` raises the FrameError instead. Always raises BagError: missing, damaged, lacking a
-    topic, stamps that start again, or without one usable frame.
+    `strict` raises the FrameError instead. Frames end `seconds` after the bag began. Always raises
+    BagError: missing, damaged, lacking a topic, stamps that start again, or without one usable
+    frame.
     """
 
     def __init__(
@@ -167,9 +171,11 @@ class BagFrames:
         max_pose_gap_s: float = 0.5,
         world_frame: str = "",
         strict: bool = False,
+        seconds: float = math.inf,
     ) -> None:
         self.path = Path(path)
         self.topics = find_topics(path, topics)
+        self.seconds = seconds
         self.slop_s = slop_s
         self.max_pose_gap_s = max_pose_gap_s
         self.strict = strict
@@ -218,6 +224,8 @@ class BagFrames:
         add = {topics.rgb: sync.add_color, topics.depth: sync.add_depth}
         newest = dict.fromkeys(add, 0)
         for topic, recorded_ns, message in bag.timed(topics.rgb, topics.depth):
+            if recorded_ns - bag.start_ns > self.seconds * 1e9:
+                break
             stamp = stamp_ns(message)
             if stamp < newest[topic] - JUMP_NS:
                 raise clock_goes_back(bag, topic, newest[topic], stamp)

@@ -6,6 +6,7 @@ Takes anything shaped like `geometry_msgs/PoseStamped` or `nav_msgs/Odometry`; R
 from __future__ import annotations
 
 from bisect import bisect_left
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,18 @@ class PoseTrack:
     def oldest(self) -> int | None:
         """Stamp of the oldest pose in nanoseconds; None before the first."""
         return self._stamps[0] if self._stamps else None
+
+    @property
+    def hz(self) -> float:
+        """Poses a second, over all that are remembered."""
+        if len(self._stamps) < 2:
+            return 0.0
+        return (len(self._stamps) - 1) * SECOND / (self._stamps[-1] - self._stamps[0])
+
+    @property
+    def longest_gap_s(self) -> float:
+        """The longest time between two poses that follow each other."""
+        return max((b - a for a, b in pairwise(self._stamps)), default=0) / SECOND
 
     def forget_after(self, stamp_ns: int) -> None:
         """Forget every pose if they reach more than `jump_s` beyond: they are of another time."""

@@ -31,6 +31,10 @@ class _Link:
     def at(self, stamp_ns: int) -> np.ndarray | None:
         return self.track.at(stamp_ns) if self.fixed is None else self.fixed
 
+    def __str__(self) -> str:
+        kind = f"moving, {self.track.hz:.1f} Hz" if self.fixed is None else "fixed"
+        return f"{self.parent} -> {self.child} ({kind})"
+
 
 @dataclass(frozen=True)
 class Chain:
@@ -40,6 +44,11 @@ class Chain:
     child: str
     up: Sequence[_Link]
     down: Sequence[_Link]
+
+    @property
+    def moving(self) -> list[PoseTrack]:
+        """The tracks of the links that move."""
+        return [link.track for link in (*self.up, *self.down) if link.fixed is None]
 
     def at(self, stamp_ns: int) -> np.ndarray | None:
         """`parent_T_child` (4, 4); None after the last transform of a link.
@@ -86,6 +95,18 @@ class TransformTree:
                 stamp = transform.header.stamp
                 link.track.add(stamp.sec * 10**9 + stamp.nanosec, pose)
 
+    def __str__(self) -> str:
+        return ", ".join(self.links()) or "nothing"
+
+    def links(self) -> list[str]:
+        """Every link in words: parent, child, fixed or how often it moves."""
+        return sorted(map(str, self._links.values()))
+
+    def roots(self) -> list[str]:
+        """The frames that hang from none: one, where the tree is whole."""
+        parents, children = ({ends[k] for ends in self._links} for k in (0, 1))
+        return sorted(parents - children)
+
     def world_of(self, frame: str) -> str:
         """The frame that a map above `frame` is in: map, world or odom, else the topmost."""
         above = [_plain(frame), *(link.parent for link in self._above(frame))]
@@ -101,12 +122,11 @@ class TransformTree:
         ways = [[tops[0], *(k.parent for k in up)], [tops[1], *(k.parent for k in down)]]
         meeting = next((name for name in ways[0] if name in ways[1]), None)
         if meeting is None:
-            known = ", ".join(sorted(f"{p} -> {c}" for p, c in self._links)) or "nothing"
             raise FrameError(
                 f"TF: no chain from {tops[0]!r} to {tops[1]!r}: going up from the camera it ends "
-                f"at {ways[1][-1]!r}, and nothing links {ways[0][-1]!r} to that. The bag knows "
-                f"{known}. Record the missing link (/tf and /tf_static), or name another frame or "
-                "pose topic"
+                f"at {ways[1][-1]!r}, and nothing links {ways[0][-1]!r} to that. Known: {self}. "
+                "Publish (or record) the missing link on /tf or /tf_static, or name another frame "
+                "or pose topic"
             )
         return Chain(
             parent,

@@ -514,3 +514,10 @@ def test_diagnostics_tell_rates_and_the_silent_topic(make_world):
     assert "p99" in facts["callback"]
     names = {part.name for message in heard for part in message.status}
     assert {"grounding_node: memory", "grounding_node: questions"} <= names
+
+
+def test_with_simulated_time_and_no_clock_the_node_starts_and_complains(make_world):
+    world = make_world("-p", "use_sim_time:=true", "-p", "silence_s:=0.5")
+    heard = []
+    world.person.create_subscription(DiagnosticArray, "/diagnostics", heard.append, 10)
+    assert bench.eventually(lambda: any("silent" in m.status[0].message for m in heard))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
@@ -81,11 +82,12 @@ class GroundingNode(LifecycleNode):
             self._publish_objects,
         )
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.result())
-        self.create_timer(
-            1.0, self._publish_diagnostics, callback_group=MutuallyExclusiveCallbackGroup()
-        )
+        # Not by the node's clock: with use_sim_time and nobody on /clock that one stands still.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        group = MutuallyExclusiveCallbackGroup()
+        self.create_timer(1.0, self._publish_diagnostics, callback_group=group, clock=steady)
         if self._table.values.autostart:
-            self._autostart = self.create_timer(0.0, self._start)
+            self._autostart = self.create_timer(0.0, self._start, clock=steady)
 
     def close(self) -> None:
         """Stop the threads; call it before the node is destroyed."""
@@ -254,7 +256,7 @@ class GroundingNode(LifecycleNode):
         if sensors is None or engine is None:
             level = diagnostics.ERROR if self._failure else diagnostics.OK
             return [diagnostics.status(name, level, self._failure or "not active", {})]
-        complaints = sensors.complaints(self._table.values.silence_s)
+        complaints = sensors.watchdog.complaints(self._table.values.silence_s)
         questions = self._questions
         return [
             diagnostics.status(

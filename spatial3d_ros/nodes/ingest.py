@@ -54,8 +54,9 @@ class Ingest:
     one after the other (on a thread, or at once). At most one pair is under way there; while it is,
     others are skipped, and the next to come is newer and as good.
 
-    Thread-safe. Nothing is raised for bad data: `on_problem(topic, text)` is called instead, and
-    the message is counted in `counts` by reason. `on_rewind()` is called through `run` when the
+    `aligned` says how depth came into the pixels of colour. Thread-safe. Nothing is raised for bad
+    data: `on_problem(topic, text)` is called instead, and the message is counted in `counts` by
+    reason. `on_rewind()` is called through `run` when the
     clock of the images goes back, before the first frame of the new time.
     """
 
@@ -77,6 +78,7 @@ class Ingest:
         self.sync = sync
         self.poses = poses
         self.counts: Counter[str] = Counter()
+        self.aligned = ""
         self._builder = builder
         self._reader = reader
         self._gate = gate
@@ -189,6 +191,7 @@ class Ingest:
         """Decode a pair and hand it over; without the lock, because it takes milliseconds."""
         keyframe = False
         try:
+            self.aligned = self._builder.aligned(pair.color, pair.depth)
             frame = self._builder.build(
                 pair.color, pair.depth, info, pair.stamp_ns, world_T_camera, self._reader.frame_id
             )

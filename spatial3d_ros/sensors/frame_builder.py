@@ -95,6 +95,11 @@ class FrameBuilder:
             )
         return frame
 
+    def aligned(self, color: Any, depth: Any) -> str:
+        """Whether depth lies in the pixels of colour, as far as the frames of the headers tell."""
+        frames = color.header.frame_id, depth.header.frame_id
+        return "yes" if len({*filter(None, frames)}) < 2 else f"no: {frames[0]}, {frames[1]}"
+
     def _camera(self, info: Any) -> Camera:
         topic = self.topics.camera_info
         if info is None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from spatial3d_ros.nodes.ingest import CandidateGate, Ingest
+from spatial3d_ros.sensors.camera_poses import TopicPoses
 from spatial3d_ros.sensors.frame_builder import FrameBuilder, Topics
-from spatial3d_ros.sensors.pose_source import PoseReader, PoseTrack
 from spatial3d_ros.sensors.synchronizer import SECOND, Synchronizer
 
 TOPICS = Topics("/rgb/image", "/depth/image", "/rgb/camera_info", "/pose")
@@ -23,14 +23,13 @@ DEPTH = np.full((6, 8), 1500, dtype=np.uint16)
 class Robot:
     """An ingest, and a robot that drives along x at 0.3 m/s past it."""
 
-    def __init__(self, *, source="pose", keyframe=True, info=None, run=None, **images):
+    def __init__(self, *, source="pose", keyframe=True, info=None, run=None, poses=None, **images):
         self.frames, self.problems, self.rewinds = [], [], 0
         self.keyframe = keyframe
         self.ingest = Ingest(
             FrameBuilder(TOPICS, **images),
             Synchronizer(),
-            PoseTrack(TOPICS.pose),
-            PoseReader(TOPICS.pose, source),
+            poses or TopicPoses(TOPICS.pose, source),
             CandidateGate(),
             self.add_frame,
             on_problem=lambda topic, text: self.problems.append(f"{topic}: {text}"),

@@ -17,13 +17,20 @@ from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from spatial3d_ros import msg
-from spatial3d_ros.errors import ConfigError, NoSceneError, NotAvailableError, Spatial3DError
+from spatial3d_ros.errors import (
+    ConfigError,
+    FrameError,
+    NoSceneError,
+    NotAvailableError,
+    Spatial3DError,
+)
 from spatial3d_ros.nodes import conversions, diagnostics, qos
 from spatial3d_ros.nodes.parameters import Parameters, ParameterTable
 from spatial3d_ros.nodes.question_server import QuestionServer
 from spatial3d_ros.nodes.sensor_input import SensorInput
 from spatial3d_ros.nodes.worker import RefreshWorker, within_memory
 from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.tasks.placing import Placing
 
 if TYPE_CHECKING:
     from spatial3d_ros.engine import Spatial3D
@@ -78,6 +85,7 @@ class GroundingNode(LifecycleNode):
             self,
             self._active_engine,
             lambda: self._table.values,
+            self._place,
             self._sensor_hint,
             self._publish_objects,
         )
@@ -205,6 +213,15 @@ class GroundingNode(LifecycleNode):
             f"settled: ros2 lifecycle set {self.get_fully_qualified_name()} {step}"
         )
 
+    def _place(self, frame_id: str) -> Placing:
+        """How what is known in that frame goes out now. Raises FrameError, NotAvailableError."""
+        target, sensors = self._table.values.target_frame, self._sensors
+        if target in ("", frame_id):
+            return Placing(frame_id)
+        if sensors is None or sensors.transforms is None:
+            raise NotAvailableError(f"nobody listens to TF now, so not to {target!r} either")
+        return Placing(target, sensors.transforms.latest(target, frame_id))
+
     def _sensor_hint(self) -> str:
         sensors = self._sensors
         return self._refresh_problem or (sensors.why_nothing_seen() if sensors else "")
@@ -223,7 +240,10 @@ class GroundingNode(LifecycleNode):
         with within_memory("the update"):
             engine.refresh()
         self._refresh_problem = ""
-        self._publish_objects(engine)
+        try:
+            self._publish_objects(engine)
+        except (FrameError, NotAvailableError) as error:  # the answers' frame is not known
+            self._refresh_problem = f"the objects could not be published: {error}"
 
     def _report_refresh(self, error: Exception) -> None:
         """The object map stays as it was; say so once, and to whoever asks."""
@@ -237,7 +257,8 @@ class GroundingNode(LifecycleNode):
     def _publish_objects(self, engine: Spatial3D) -> None:
         with self._publishing:  # what is read first is published first
             try:
-                message = conversions.scene_objects(engine.scene())
+                scene = engine.scene()
+                message = conversions.scene_objects(scene, self._place(scene.frame_id))
             except NoSceneError:
                 message = msg.SceneObjects()
             self._objects.publish(message)

@@ -50,8 +50,18 @@ class Parameters:
 
     pose_source: str = parameter(
         "pose",
-        "Where poses come from: topic pose (PoseStamped) or topic odom (Odometry).",
-        choices=("pose", "odom"),
+        "Where poses come from: topic pose (PoseStamped), topic odom (Odometry), or tf: the frame "
+        "of the colour image in world_frame.",
+        choices=("pose", "odom", "tf"),
+    )
+    world_frame: str = parameter(
+        "odom",
+        "Frame that memory is kept in when pose_source is tf: one in which motion is continuous.",
+    )
+    target_frame: str = parameter(
+        "",
+        "Frame that answers are given in, by TF at the moment of the answer; empty: that of the "
+        "poses.",
     )
     base_T_camera: tuple[float, ...] = parameter(
         (),

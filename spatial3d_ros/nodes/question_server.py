@@ -25,6 +25,7 @@ from spatial3d_ros.nodes import conversions, qos
 from spatial3d_ros.nodes.measures import Durations
 from spatial3d_ros.nodes.parameters import Parameters
 from spatial3d_ros.nodes.worker import Question, QuestionRunner, within_memory
+from spatial3d_ros.tasks.placing import Placing
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding
 from spatial3d_ros.tasks.stages import timed
 
@@ -53,6 +54,7 @@ class QuestionServer:
     and the action `~/query`, and publishes what they find.
 
     `engine()` returns the engine, or raises Spatial3DError saying why the node cannot answer now;
+    `place(frame_id)` tells in which frame what is known in that one goes out;
     `hint()` tells what is wrong with the sensors, for a question that comes before any frame;
     `on_clear(engine)` is called when its memory was emptied.
     """
@@ -62,6 +64,7 @@ class QuestionServer:
         node: LifecycleNode,
         engine: Callable[[], Spatial3D],
         parameters: Callable[[], Parameters],
+        place: Callable[[str], Placing],
         hint: Callable[[], str],
         on_clear: Callable[[Spatial3D], None],
     ) -> None:
@@ -70,6 +73,7 @@ class QuestionServer:
         self.stages_ms: dict[str, float] = {}
         self._engine = engine
         self._parameters = parameters
+        self._place = place
         self._hint = hint
         self._on_clear = on_clear
         self._logger = node.get_logger()
@@ -159,7 +163,8 @@ class QuestionServer:
 
     def _get_scene(self, _: Any, response: Any) -> Any:
         with self._replying(response):
-            response.scene = conversions.scene_objects(self._engine().scene())
+            scene = self._engine().scene()
+            response.scene = conversions.scene_objects(scene, self._place(scene.frame_id))
         return response
 
     def _clear(self, _: Any, response: Any) -> Any:
@@ -233,12 +238,13 @@ class QuestionServer:
     def _run(
         self, ask: Callable[[Spatial3D, Question], Result], question: Question
     ) -> tuple[Result, str]:
-        """The typed result, and the world frame it is in."""
+        """The typed result in the frame in which it goes out, and the name of that."""
         engine = self._engine()
         pending = self._parameters().max_pending_questions
         with within_memory("the question"):
             result = self.runner.run(question, pending, lambda: ask(engine, question))
-        return result, engine.scene().frame_id
+        place = self._place(engine.scene().frame_id)
+        return place.result(result), place.frame_id
 
     @contextmanager
     def _replying(self, response: Any) -> Iterator[None]:

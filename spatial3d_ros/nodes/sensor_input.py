@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from spatial3d_ros.nodes import qos
 from spatial3d_ros.nodes.ingest import CandidateGate, Ingest
 from spatial3d_ros.nodes.measures import Durations, Throttle
 from spatial3d_ros.nodes.parameters import Parameters
+from spatial3d_ros.nodes.transform_message import transform_message
 from spatial3d_ros.nodes.watchdog import Watchdog, Watched
+from spatial3d_ros.sensors.camera_poses import CameraPoses, TopicPoses, TransformPoses
 from spatial3d_ros.sensors.frame_builder import FrameBuilder, Topics
-from spatial3d_ros.sensors.pose_source import PoseReader, PoseTrack
 from spatial3d_ros.sensors.synchronizer import Synchronizer
+from spatial3d_ros.sensors.transforms import TransformTree
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -33,7 +35,8 @@ POSES = {"pose": PoseStamped, "odom": Odometry}
 # Long enough for half a second in which the machine does something else. What piles up costs
 # nothing: a pair is passed over in microseconds unless its view is worth keeping.
 IMAGE_QUEUE = 20
-POSE_QUEUE = 100
+POSE_QUEUE = FIXED_QUEUE = 100
+TF, TF_STATIC = "/tf", "/tf_static"
 REPEAT_PROBLEM_S = 5.0  # bad data of one topic is logged once in this time
 
 
@@ -62,8 +65,11 @@ class SensorInput:
         self._group = MutuallyExclusiveCallbackGroup()
         color = _transported("rgb/image", parameters.color_transport)
         depth = _transported("depth/image", parameters.depth_transport)
-        pose = parameters.pose_source
+        pose = TF if parameters.pose_source == "tf" else parameters.pose_source
         topics = Topics(*map(node.resolve_topic_name, (color, depth, "rgb/camera_info", pose)))
+        self.transforms: TransformTree | None = None
+        if pose == TF or parameters.target_frame:
+            self.transforms = TransformTree(parameters.max_pose_gap_s, live=True)
         self.ingest = Ingest(
             FrameBuilder(
                 topics,
@@ -72,8 +78,7 @@ class SensorInput:
                 parameters.images_rectified,
             ),
             Synchronizer(parameters.sync_slop_s, parameters.sync_queue_size),
-            PoseTrack(topics.pose, parameters.max_pose_gap_s),
-            PoseReader(topics.pose, pose, parameters.base_T_camera),
+            self._poses(topics.pose, parameters),
             CandidateGate(
                 parameters.keyframe_translation_m,
                 parameters.keyframe_rotation_rad,
@@ -87,20 +92,42 @@ class SensorInput:
             max_pose_wait_s=parameters.max_pose_wait_s,
         )
         self.watched: dict[str, Watched] = {}
+        self.fixed: Watched | None = None
         self.watchdog = Watchdog(node, self.watched, self.ingest)
         take = self.ingest
-        for name, kind, handle, length in (
-            (color, IMAGES[parameters.color_transport], take.take_color, IMAGE_QUEUE),
-            (depth, IMAGES[parameters.depth_transport], take.take_depth, IMAGE_QUEUE),
-            ("rgb/camera_info", CameraInfo, take.take_camera_info, IMAGE_QUEUE),
-            (pose, POSES[pose], take.take_pose, POSE_QUEUE),
+        for name, kind, handle, profile in (
+            (color, IMAGES[parameters.color_transport], take.take_color, qos.sensor(IMAGE_QUEUE)),
+            (depth, IMAGES[parameters.depth_transport], take.take_depth, qos.sensor(IMAGE_QUEUE)),
+            ("rgb/camera_info", CameraInfo, take.take_camera_info, qos.sensor(IMAGE_QUEUE)),
         ):
-            self.watched[name] = self._subscribe(name, kind, handle, length)
+            self.watched[name] = self._subscribe(name, kind, handle, profile)
+        if pose != TF:
+            profile = qos.sensor(POSE_QUEUE)
+            self.watched[pose] = self._subscribe(pose, POSES[pose], take.take_pose, profile)
+        if self.transforms is not None:
+            self._listen(self.transforms, take.take_pose if pose == TF else None)
+
+    def _poses(self, topic: str, parameters: Parameters) -> CameraPoses:
+        if parameters.pose_source == "tf":
+            return TransformPoses(self.transforms, parameters.world_frame, topic)
+        return TopicPoses(
+            topic, parameters.pose_source, parameters.base_T_camera, parameters.max_pose_gap_s
+        )
+
+    def _listen(self, tree: TransformTree, take: Callable[[Any], None] | None) -> None:
+        """Subscribe to transforms; `take` is who adds those that move to the tree, if not we."""
+        kind = transform_message()
+        take = take or partial(tree.add, fixed=False)
+        self.watched[TF] = self._subscribe(TF, kind, take, qos.transforms())
+        # Sent once and kept for who comes later, so nobody waits for it to speak.
+        keep = partial(tree.add, fixed=True)
+        self.fixed = self._subscribe(TF_STATIC, kind, keep, qos.latched(FIXED_QUEUE))
 
     def close(self) -> None:
         """End the subscriptions, and let the frame at hand finish."""
         self._closed = True
-        for watched in self.watched.values():
+        fixed = [self.fixed] if self.fixed else []
+        for watched in (*self.watched.values(), *fixed):
             self._node.destroy_subscription(watched.subscription)
         self._looker.shutdown(wait=True, cancel_futures=True)
 
@@ -126,7 +153,9 @@ class SensorInput:
             return f"Nothing has arrived on {', '.join(missing)}."
         return f"Last problem: {self.last_problem}" if self.last_problem else ""
 
-    def _subscribe(self, name: str, kind: type, take: Callable[[Any], None], depth: int) -> Watched:
+    def _subscribe(
+        self, name: str, kind: type, take: Callable[[Any], None], profile: QoSProfile
+    ) -> Watched:
         def receive(message: Any) -> None:
             if not self._closed:
                 watched.rate.add()
@@ -137,11 +166,9 @@ class SensorInput:
                 kind,
                 name,
                 receive,
-                qos.sensor(depth),
+                profile,
                 callback_group=self._group,
-                # Event handlers that are destroyed while it waits can end rclpy's executor; what
-                # they would tell (incompatible QoS) is in our own complaint about silence.
-                event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+                event_callbacks=qos.no_events(),
                 qos_overriding_options=qos.overridable(),
             )
         )

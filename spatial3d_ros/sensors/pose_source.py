@@ -1,6 +1,7 @@
 """Camera poses by stamp: a short history of poses, interpolated to the time of an image.
 
-Takes anything shaped like `geometry_msgs/PoseStamped` or `nav_msgs/Odometry`; ROS is not needed.
+Takes anything shaped like `geometry_msgs/PoseStamped`, `nav_msgs/Odometry` or `tf2_msgs/TFMessage`;
+ROS is not needed.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import test_bags as bags
 import yaml
@@ -15,10 +16,13 @@ from typer.testing import CliRunner
 from spatial3d_ros.cli import app
 from spatial3d_ros.data.bag_check import check_bag
 from spatial3d_ros.data.bag_launch import LAUNCH, launch_line
+from spatial3d_ros.data.bag_topics import INFO_TYPE, TF_TYPE
 from spatial3d_ros.data.bag_writer import OPTICAL_FRAME, write_bag
-from spatial3d_ros.data.bags import Topics
+from spatial3d_ros.data.bags import Topics, read_bag
 from spatial3d_ros.errors import BagError
+from spatial3d_ros.geometry.pose import pose_matrix
 from spatial3d_ros.resources import config_path
+from spatial3d_ros.sensors.registration import register_depth
 
 COLOR, DEPTH = "/camera/rgb/image", "/camera/depth/image"
 
@@ -75,7 +79,7 @@ def test_a_good_recording(tmp_path: Path) -> None:
         "hz": 20.0,
         "longest_gap_s": 0.05,
     }
-    assert report.depth["registered"]
+    assert report.depth["aligned"] == "yes"
     assert report.depth["valid"] == pytest.approx(44 / 48, abs=1e-3)
     assert 2.0 < report.depth["median_m"] < 2.5
     assert report.frames == {"made": 8, "left_out": {}}
@@ -99,6 +103,32 @@ def test_poses_from_transforms(tmp_path: Path) -> None:
     assert report.launch.endswith("pose_source:=tf world_frame:=map")
 
 
+def test_depth_of_another_camera_is_registered(tmp_path: Path) -> None:
+    mounted = pose_matrix((-0.05, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
+
+    def change(topic: str, message: Any) -> list[tuple[str, str, Any]]:
+        out = bags.unchanged(topic, message)
+        if topic == DEPTH:
+            message.header.frame_id = "depth_frame"
+            moved = bags.KINDS[TF_TYPE](
+                [bags.link(message.header, OPTICAL_FRAME, "depth_frame", mounted)]
+            )
+            out.append(("/tf_static", TF_TYPE, moved))
+        if topic == "/camera/rgb/camera_info":
+            out.append(("/camera/depth/camera_info", INFO_TYPE, message))
+        return out
+
+    report = check_bag(changed(tmp_path, change))
+    assert report.roles["depth_info"] == "/camera/depth/camera_info"
+    assert (report.depth["aligned"], report.frames["made"]) == ("by us", 8)
+    assert "depth is registered to colour by us" in report.notes[0]
+    frame = next(read_bag(report.bag))
+    metres = np.round(bags.make_frames(1)[0].depth, 3)  # stored as whole millimetres
+    expected = register_depth(metres, bags.CAMERA, bags.CAMERA, mounted)
+    assert np.isclose(frame.depth, expected).mean() > 0.995  # but for borders of pixels
+    assert np.abs(frame.depth - metres).max() > 1.0
+
+
 def test_odometry_of_a_base(tmp_path: Path) -> None:
     report = check_bag(changed(tmp_path, bags.odometry("base")))
     assert not report.usable
@@ -111,7 +141,7 @@ def test_odometry_of_a_base(tmp_path: Path) -> None:
     ("change", "words"),
     [
         (on(DEPTH, delayed(0.03)), r"0% of the colour.*95 % have one within 30 ms: set sync_slop"),
-        (on(DEPTH, other_frame), "not registered.*camera_depth_optical_frame"),
+        (on(DEPTH, other_frame), "'camera_depth_optical_frame', but.*publish the calibration"),
         (on("/camera/pose", lambda _: None), "found no pose topic"),
         (on(DEPTH, lambda _: None), "found no depth topic"),
         (on("/camera/pose", delayed(100.0)), "clocks 100.0 s apart"),

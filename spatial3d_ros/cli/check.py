@@ -93,7 +93,7 @@ def _lines(report: BagReport) -> list[str]:
     if "median_m" in report.depth:
         lines.append(
             f"depth   median {report.depth['median_m']:.2f} m, {report.depth['valid']:.0%} valid, "
-            f"{report.depth['encoding']}, aligned: {'yes' if report.depth['registered'] else 'no'}"
+            f"{report.depth['encoding']}, aligned: {report.depth['aligned']}"
         )
     if report.frames:
         left_out = ", ".join(f"{n} {why}" for why, n in report.frames["left_out"].items())

@@ -202,12 +202,13 @@ def _check_alignment(report: BagReport, topics: Topics) -> None:
     color, depth = by_name[topics.rgb], by_name[topics.depth]
     sizes = {row["size"] for row in (color, depth) if "size" in row}
     same = color["frame_id"] == depth["frame_id"] and len(sizes) < 2
-    report.depth |= {"registered": same, "encoding": depth["encoding"]}
-    if not same:
-        report.problems.append(
-            f"depth is not registered to colour: {topics.depth} is {depth.get('size', 'an image')} "
-            f"in frame {depth['frame_id']!r}, {topics.rgb} is {color.get('size', 'an image')} in "
-            f"{color['frame_id']!r}. Record the topic of registered (aligned) depth"
+    aligned = "yes" if same else "by us" if report.usable else "no"
+    report.depth |= {"aligned": aligned, "encoding": depth["encoding"]}
+    if aligned == "by us":
+        report.notes.append(
+            f"{topics.depth} is {depth.get('size', '')} in frame {depth['frame_id']!r}, "
+            f"{topics.rgb} is {color.get('size', '')} in {color['frame_id']!r}: depth is "
+            "registered to colour by us; a camera driver that does it spares this computer the work"
         )
 
 

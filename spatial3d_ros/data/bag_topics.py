@@ -18,18 +18,23 @@ WANTED = {
     "rgb": IMAGE_TYPES,
     "depth": IMAGE_TYPES,
     "camera_info": (INFO_TYPE,),
+    "depth_info": (INFO_TYPE,),
     "pose": (POSE_TYPE, ODOMETRY_TYPE, TF_TYPE),
 }
 
 
 @dataclass(frozen=True)
 class Topics:
-    """Names of the four topics a recording needs; `pose` may be the one of TF."""
+    """Names of the four topics a recording needs; `pose` may be the one of TF.
+
+    `depth_info` is the calibration of depth, for depth that is not aligned to colour; "" if none.
+    """
 
     rgb: str = "/camera/rgb/image"
     depth: str = "/camera/depth/image"
     camera_info: str = "/camera/rgb/camera_info"
     pose: str = "/camera/pose"
+    depth_info: str = ""
 
     def compressed(self) -> Topics:
         """The same with the names image_transport gives to compressed images."""
@@ -63,7 +68,7 @@ def topics_by_role(
 
     def choose(role: str, names: list[str]) -> str:
         try:
-            if role in given:
+            if given.get(role):
                 found[role] = _given(path, present, role, given[role])
             else:
                 found[role] = _only_one(path, present, role, names)
@@ -79,6 +84,10 @@ def topics_by_role(
     near = max((_common_prefix(name, rgb) for name in infos), default=0)
     choose("camera_info", [name for name in infos if _common_prefix(name, rgb) == near])
     choose("pose", _poses(present))
+    # image_transport puts the calibration beside the image.
+    beside = _base(found.get("depth", "")).rpartition("/")[0] + "/camera_info"
+    if given.get("depth_info") or present.get(beside) == INFO_TYPE:
+        choose("depth_info", [beside])
     return found, problems
 
 

@@ -19,7 +19,13 @@ from rosbags.rosbag1 import Reader as Ros1Reader
 from rosbags.rosbag2 import Reader as Ros2Reader
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from spatial3d_ros.data.bag_poses import JUMP_NS, CameraPoses, clock_goes_back, stamp_ns
+from spatial3d_ros.data.bag_poses import (
+    JUMP_NS,
+    CameraPoses,
+    clock_goes_back,
+    read_transforms,
+    stamp_ns,
+)
 from spatial3d_ros.data.bag_topics import IMAGE_TYPES, INFO_TYPE, TF_TYPE, Topics, choose_topics
 from spatial3d_ros.errors import BagError, FrameError
 from spatial3d_ros.scene.frame import Frame
@@ -191,15 +197,23 @@ class BagFrames:
             kinds = {topic: kind for topic, (kind, _) in bag.topics.items()}
             _, color = next(bag.messages(topics.rgb))
             _, info = next(bag.messages(topics.camera_info))
+            _, depth_info = next(bag.messages(topics.depth_info), ("", None))
             poses = CameraPoses(
                 bag, topics, color.header.frame_id, self.frame_id, self.max_pose_gap_s,
                 refuse=partial(self._refuse, "unusable pose"),
             )  # fmt: skip
             self.frame_id = poses.frame_id
             builder = FrameBuilder(
-                sensors.Topics(topics.rgb, topics.depth, topics.camera_info, topics.pose),
+                sensors.Topics(
+                    topics.rgb,
+                    topics.depth,
+                    topics.camera_info,
+                    topics.pose,
+                    topics.depth_info or "the camera_info beside it",
+                ),
                 "raw" if kinds[topics.rgb] == IMAGE_TYPES[0] else "compressed",
                 "raw" if kinds[topics.depth] == IMAGE_TYPES[0] else "compressedDepth",
+                extrinsics=self._extrinsics(bag, color),
             )
             for recorded_ns, pair in self._pairs(bag):
                 pose = poses.known(pair.stamp_ns)
@@ -208,8 +222,9 @@ class BagFrames:
                     continue
                 try:
                     frame = builder.build(
-                        pair.color, pair.depth, info, pair.stamp_ns, pose, poses.frame_id
-                    )
+                        pair.color, pair.depth, info, pair.stamp_ns, pose, poses.frame_id,
+                        depth_info,
+                    )  # fmt: skip
                 except FrameError as error:
                     self._refuse("unusable", error)
                     continue
@@ -217,6 +232,13 @@ class BagFrames:
                 yield round((recorded_ns - bag.start_ns) * 1e-9, 9), frame
         if not found:
             self._complain()
+
+    def _extrinsics(self, bag: Bag, color: Any) -> sensors.Extrinsics:
+        """The transforms of the bag, read only where depth is in another frame."""
+        _, depth = next(bag.messages(self.topics.depth))
+        if depth.header.frame_id == color.header.frame_id:
+            return sensors.no_extrinsics
+        return read_transforms(bag, self.max_pose_gap_s).latest
 
     def _pairs(self, bag: Bag) -> Iterator[tuple[int, Pair]]:
         """(when it was complete, pair); the clock of the images may not start again."""

@@ -89,6 +89,7 @@ class Ingest:
         self._lock = threading.RLock()
         self._pending: deque[Pair] = deque()
         self._info: Any = None
+        self._depth_info: Any = None
         self._looking = False
         self._restart()
 
@@ -109,6 +110,11 @@ class Ingest:
         with self._lock:
             self.counts["camera_info"] += 1
             self._info = message
+
+    def take_depth_info(self, message: Any) -> None:
+        """The calibration of the depth image, needed where that is not aligned to colour."""
+        with self._lock:
+            self._depth_info = message
 
     def take_pose(self, message: Any) -> None:
         """A PoseStamped, Odometry or TFMessage, as the source of poses has it."""
@@ -209,8 +215,9 @@ class Ingest:
         try:
             self.aligned = self._builder.aligned(pair.color, pair.depth)
             frame = self._builder.build(
-                pair.color, pair.depth, info, pair.stamp_ns, world_T_camera, self.poses.frame_id
-            )
+                pair.color, pair.depth, info, pair.stamp_ns, world_T_camera, self.poses.frame_id,
+                self._depth_info,
+            )  # fmt: skip
             keyframe = self._add_frame(frame)
         except FrameError as error:
             self._refuse(error)

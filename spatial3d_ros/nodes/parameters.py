@@ -86,6 +86,17 @@ class Parameters:
     images_rectified: bool = parameter(
         False, "The images are undistorted already: use P of camera_info and ignore D."
     )
+    depth_alignment: str = parameter(
+        "auto",
+        "Depth in another frame or size than colour: auto registers it (depth/camera_info and "
+        "TF, or color_T_depth), refuse complains, given takes it as aligned.",
+        choices=("auto", "refuse", "given"),
+    )
+    color_T_depth: tuple[float, ...] = parameter(
+        (),
+        "Pose of the depth camera in the colour camera (optical frames), as "
+        "[x, y, z, qx, qy, qz, qw] in metres; empty: by TF.",
+    )
     sync_slop_s: float = parameter(
         0.02, "Largest difference of the stamps of a colour and depth pair [s].", low=0.0, high=1.0
     )

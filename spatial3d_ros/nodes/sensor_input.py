@@ -18,10 +18,11 @@ from spatial3d_ros.nodes import qos
 from spatial3d_ros.nodes.ingest import CandidateGate, Ingest
 from spatial3d_ros.nodes.measures import Durations, Throttle
 from spatial3d_ros.nodes.parameters import Parameters
-from spatial3d_ros.nodes.transform_message import transform_message
+from spatial3d_ros.nodes.transform_message import can_hear_transforms, transform_message
 from spatial3d_ros.nodes.watchdog import Watchdog, Watched
 from spatial3d_ros.sensors.camera_poses import CameraPoses, TopicPoses, TransformPoses
-from spatial3d_ros.sensors.frame_builder import FrameBuilder, Topics
+from spatial3d_ros.sensors.frame_builder import Extrinsics, FrameBuilder, Topics, no_extrinsics
+from spatial3d_ros.sensors.pose_source import extrinsic_matrix
 from spatial3d_ros.sensors.synchronizer import Synchronizer
 from spatial3d_ros.sensors.transforms import TransformTree
 
@@ -36,7 +37,7 @@ POSES = {"pose": PoseStamped, "odom": Odometry}
 # nothing: a pair is passed over in microseconds unless its view is worth keeping.
 IMAGE_QUEUE = 20
 POSE_QUEUE = FIXED_QUEUE = 100
-TF, TF_STATIC = "/tf", "/tf_static"
+TF, TF_STATIC, DEPTH_INFO = "/tf", "/tf_static", "depth/camera_info"
 REPEAT_PROBLEM_S = 5.0  # bad data of one topic is logged once in this time
 
 
@@ -66,9 +67,12 @@ class SensorInput:
         color = _transported("rgb/image", parameters.color_transport)
         depth = _transported("depth/image", parameters.depth_transport)
         pose = TF if parameters.pose_source == "tf" else parameters.pose_source
-        topics = Topics(*map(node.resolve_topic_name, (color, depth, "rgb/camera_info", pose)))
+        names = (color, depth, "rgb/camera_info", pose, DEPTH_INFO)
+        topics = Topics(*map(node.resolve_topic_name, names))
+        aligning = parameters.depth_alignment == "auto"
+        moving = pose == TF or bool(parameters.target_frame)
         self.transforms: TransformTree | None = None
-        if pose == TF or parameters.target_frame:
+        if moving or (aligning and can_hear_transforms()):
             self.transforms = TransformTree(parameters.max_pose_gap_s, live=True)
         self.ingest = Ingest(
             FrameBuilder(
@@ -76,6 +80,8 @@ class SensorInput:
                 parameters.color_transport,
                 parameters.depth_transport,
                 parameters.images_rectified,
+                parameters.depth_alignment,
+                self._extrinsics(parameters),
             ),
             Synchronizer(parameters.sync_slop_s, parameters.sync_queue_size),
             self._poses(topics.pose, parameters),
@@ -92,7 +98,6 @@ class SensorInput:
             max_pose_wait_s=parameters.max_pose_wait_s,
         )
         self.watched: dict[str, Watched] = {}
-        self.fixed: Watched | None = None
         self.watchdog = Watchdog(node, self.watched, self.ingest)
         take = self.ingest
         for name, kind, handle, profile in (
@@ -104,8 +109,17 @@ class SensorInput:
         if pose != TF:
             profile = qos.sensor(POSE_QUEUE)
             self.watched[pose] = self._subscribe(pose, POSES[pose], take.take_pose, profile)
+        if moving:
+            add = take.take_pose if pose == TF else partial(self.transforms.add, fixed=False)
+            self.watched[TF] = self._subscribe(TF, transform_message(), add, qos.transforms())
+        # What is sent once, or not needed by all: nobody waits for it to speak.
+        self._others = []
         if self.transforms is not None:
-            self._listen(self.transforms, take.take_pose if pose == TF else None)
+            keep, latched = partial(self.transforms.add, fixed=True), qos.latched(FIXED_QUEUE)
+            self._others += [self._subscribe(TF_STATIC, transform_message(), keep, latched)]
+        if aligning:
+            profile = qos.sensor(1)
+            self._others += [self._subscribe(DEPTH_INFO, CameraInfo, take.take_depth_info, profile)]
 
     def _poses(self, topic: str, parameters: Parameters) -> CameraPoses:
         if parameters.pose_source == "tf":
@@ -114,20 +128,16 @@ class SensorInput:
             topic, parameters.pose_source, parameters.base_T_camera, parameters.max_pose_gap_s
         )
 
-    def _listen(self, tree: TransformTree, take: Callable[[Any], None] | None) -> None:
-        """Subscribe to transforms; `take` is who adds those that move to the tree, if not we."""
-        kind = transform_message()
-        take = take or partial(tree.add, fixed=False)
-        self.watched[TF] = self._subscribe(TF, kind, take, qos.transforms())
-        # Sent once and kept for who comes later, so nobody waits for it to speak.
-        keep = partial(tree.add, fixed=True)
-        self.fixed = self._subscribe(TF_STATIC, kind, keep, qos.latched(FIXED_QUEUE))
+    def _extrinsics(self, parameters: Parameters) -> Extrinsics:
+        given = extrinsic_matrix("color_T_depth", parameters.color_T_depth)
+        if given is not None:
+            return lambda *_: given
+        return self.transforms.latest if self.transforms is not None else no_extrinsics
 
     def close(self) -> None:
         """End the subscriptions, and let the frame at hand finish."""
         self._closed = True
-        fixed = [self.fixed] if self.fixed else []
-        for watched in (*self.watched.values(), *fixed):
+        for watched in (*self.watched.values(), *self._others):
             self._node.destroy_subscription(watched.subscription)
         self._looker.shutdown(wait=True, cancel_futures=True)
 

@@ -23,3 +23,12 @@ def transform_message() -> type:
             "have them; without, give poses as PoseStamped or Odometry)"
         ) from None
     return TFMessage
+
+
+def can_hear_transforms() -> bool:
+    """Whether the message is installed."""
+    try:
+        transform_message()
+    except ConfigError:
+        return False
+    return True

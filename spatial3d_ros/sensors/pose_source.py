@@ -129,17 +129,7 @@ class PoseReader:
         self.source = source
         self.frame_id = ""
         self.child_frame_id = ""
-        self._extrinsic: np.ndarray | None = None
-        if len(base_T_camera) not in (0, 7):
-            raise ConfigError(
-                f"parameter base_T_camera has {len(base_T_camera)} numbers; give 7 "
-                "(x, y, z in metres, qx, qy, qz, qw), or none"
-            )
-        if base_T_camera:
-            try:
-                self._extrinsic = pose_matrix(base_T_camera[:3], base_T_camera[3:])
-            except FrameError as error:
-                raise ConfigError(f"parameter base_T_camera: {error}") from error
+        self._extrinsic = extrinsic_matrix("base_T_camera", base_T_camera)
 
     def read(self, message: Any) -> np.ndarray:
         """`world_T_camera` (4, 4) of a PoseStamped or Odometry message.
@@ -177,3 +167,21 @@ class PoseReader:
                 f"{camera_frame_id!r}. Set the parameter base_T_camera to the pose of the camera "
                 f"in {child!r}: [x, y, z, qx, qy, qz, qw]."
             )
+
+
+def extrinsic_matrix(name: str, numbers: tuple[float, ...]) -> np.ndarray | None:
+    """The (4, 4) pose of a parameter [x, y, z, qx, qy, qz, qw]; None for an empty one.
+
+    Raises ConfigError, naming the parameter, for other than 7 numbers or no pose.
+    """
+    if not len(numbers):
+        return None
+    if len(numbers) != 7:
+        raise ConfigError(
+            f"parameter {name} has {len(numbers)} numbers; give 7 "
+            "(x, y, z in metres, qx, qy, qz, qw), or none"
+        )
+    try:
+        return pose_matrix(numbers[:3], numbers[3:])
+    except FrameError as error:
+        raise ConfigError(f"parameter {name}: {error}") from error

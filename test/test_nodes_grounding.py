@@ -542,3 +542,14 @@ def test_depth_of_another_camera_is_registered_by_its_calibration(make_world):
     assert frame.depth.shape == (bench.HEIGHT, bench.WIDTH)
     assert frame.valid_fraction > 0.9
     assert np.isclose(frame.depth[frame.depth > 0], 2.0).all()
+
+
+def test_questions_are_limited_in_length_before_they_wait_and_in_rate(make_world):
+    world = make_world("-p", "max_questions_hz:=1.0", engine=FakeEngine(gate=False)).seen()
+    world.person.call_async(Ground, "ground", query="the chair")
+    assert bench.eventually(lambda: world.node._questions.runner.open == 1)
+    long = world.person.call(Ground, "ground", query="x" * 100_000)
+    assert "100000 characters; at most 500" in long.message
+    reply = world.person.call(Ground, "ground", query="the table")
+    assert "max_questions_hz" in reply.message
+    world.engine.gate.set()

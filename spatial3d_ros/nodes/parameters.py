@@ -138,6 +138,13 @@ class Parameters:
     max_pending_questions: int = parameter(
         4, "Questions that may wait; more are answered with busy.", low=0, high=64, live=True
     )
+    max_questions_hz: float = parameter(
+        100.0,
+        "Questions taken in a second [Hz]; more are answered with busy.",
+        low=0.1,
+        high=10000.0,
+        live=True,
+    )
     question_timeout_s: float = parameter(
         10.0, "Longest time from question to answer [s].", low=0.05, high=3600.0, live=True
     )

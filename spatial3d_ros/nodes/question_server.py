@@ -22,9 +22,10 @@ from spatial3d_ros import msg, srv
 from spatial3d_ros.action import Query
 from spatial3d_ros.errors import Cancelled, NoSceneError, QueryError, Spatial3DError
 from spatial3d_ros.nodes import conversions, qos
-from spatial3d_ros.nodes.measures import Durations
+from spatial3d_ros.nodes.measures import Durations, RateLimit
 from spatial3d_ros.nodes.parameters import Parameters
-from spatial3d_ros.nodes.worker import Question, QuestionRunner, within_memory
+from spatial3d_ros.nodes.worker import Busy, Question, QuestionRunner, within_memory
+from spatial3d_ros.tasks.limits import check_length
 from spatial3d_ros.tasks.placing import Placing
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding
 from spatial3d_ros.tasks.stages import timed
@@ -70,6 +71,7 @@ class QuestionServer:
     ) -> None:
         self.runner = QuestionRunner()
         self.latency_ms = Durations(200)
+        self._allowed = RateLimit()
         self.stages_ms: dict[str, float] = {}
         self._engine = engine
         self._parameters = parameters
@@ -114,6 +116,7 @@ class QuestionServer:
     def _ground(self, request: Any, response: Any) -> Any:
         count = request.max_objects or self._parameters().max_objects
         with self._replying(response):
+            check_length(request.query)
             response.grounding = self._answer(
                 lambda engine, question: engine.ground(
                     request.query, max_objects=count, monitor=question
@@ -128,6 +131,8 @@ class QuestionServer:
                 raise QueryError(
                     f"field kind is {request.kind}; it must be one of KIND_* (0, 1, 2)"
                 )
+            for text in (request.query, request.object_a, request.object_b):
+                check_length(text)
             response.distance = self._answer(
                 lambda engine, question: engine.measure_distance(
                     request.query,
@@ -141,6 +146,7 @@ class QuestionServer:
 
     def _ask(self, request: Any, response: Any) -> Any:
         with self._replying(response):
+            check_length(request.question)
             response.answer = self._answer(
                 lambda engine, question: engine.ask(request.question, monitor=question)
             )
@@ -148,6 +154,7 @@ class QuestionServer:
 
     def _edit_layout(self, request: Any, response: Any) -> Any:
         with self._replying(response):
+            check_length(request.instruction)
             edit, frame_id = self._run(
                 lambda engine, question: engine.edit_layout(
                     request.instruction, apply=request.apply, monitor=question
@@ -185,6 +192,7 @@ class QuestionServer:
         key = bytes(goal.goal_id.uuid)
         question = self._goals[key] = self._new_question(goal.request.timeout_s, tell)
         with self._replying(result):
+            check_length(goal.request.query)
             answer = self._answer(
                 lambda engine, monitor: engine.answer(goal.request.query, monitor=monitor),
                 question,
@@ -240,7 +248,13 @@ class QuestionServer:
     ) -> tuple[Result, str]:
         """The typed result in the frame in which it goes out, and the name of that."""
         engine = self._engine()
-        pending = self._parameters().max_pending_questions
+        limits = self._parameters()
+        if not self._allowed(limits.max_questions_hz):
+            raise Busy(
+                f"busy: over {limits.max_questions_hz:g} questions a second (parameter "
+                "max_questions_hz). Ask again in a moment."
+            )
+        pending = limits.max_pending_questions
         with within_memory("the question"):
             result = self.runner.run(question, pending, lambda: ask(engine, question))
         place = self._place(engine.scene().frame_id)

@@ -17,7 +17,6 @@ import numpy as np
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.pose import transform
 from spatial3d_ros.scene.objects import SceneObject
-from spatial3d_ros.tasks.grounding import describe
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit, ScoredObject
 
 Result = TypeVar("Result", Grounding, Distance, Answer, LayoutEdit)
@@ -57,6 +56,8 @@ class Placing:
         if self.target_T_world is None:
             return result
         if isinstance(result, Grounding):
+            from spatial3d_ros.tasks.grounding import describe  # brings torch, which made it too
+
             found = self._scored(result.objects)
             text = describe(found, result.no_target, result.query, max(1, result.meant))
             return replace(result, objects=found, text=text)

@@ -1,5 +1,6 @@
 """Starts the grounding node and its visualizer: `ros2 launch spatial3d_ros spatial3d.launch.py`.
 
+With `bag:=PATH` a recording is played too; `spatial3d check PATH` prints the whole line for it.
 Parameters come from config/base.yaml, then the camera preset, then the model preset, then your
 params_file, then the arguments given here; later ones win. `--show-args` lists the arguments.
 """
@@ -7,12 +8,19 @@ params_file, then the arguments given here; later ones win. `--show-args` lists 
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import yaml
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.action import Action
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+)
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
 
@@ -37,23 +45,48 @@ ARGUMENTS = [
         choices=sorted(path.stem for path in (CONFIG / "cameras").glob("*.yaml")),
     ),
     argument("rgb_image", "Topic of the colour image, if not the preset's."),
-    argument("depth_image", "Topic of depth registered to colour, if not the preset's."),
+    argument("depth_image", "Topic of the depth image, if not the preset's."),
     argument("camera_info", "Topic of the colour camera's calibration, if not the preset's."),
     argument(
+        "depth_info",
+        "Topic of the depth camera's calibration, for depth that is not registered to colour; if "
+        "not camera_info beside the depth image.",
+    ),
+    argument(
+        "color_transport",
+        "How colour travels: raw, or JPEG or PNG on rgb_image/compressed.",
+        choices=["", "raw", "compressed"],
+    ),
+    argument(
+        "depth_transport",
+        "How depth travels: raw, or PNG on depth_image/compressedDepth.",
+        choices=["", "raw", "compressedDepth"],
+    ),
+    argument(
         "pose_source",
-        "Type of the pose topic: pose (PoseStamped) or odom (Odometry).",
-        choices=["", "pose", "odom"],
+        "Where poses come from: pose (PoseStamped), odom (Odometry), or tf.",
+        choices=["", "pose", "odom", "tf"],
     ),
     argument("pose_topic", "Topic of the poses, if not the preset's."),
+    argument("world_frame", "With pose_source:=tf, the frame that memory is kept in [odom]."),
+    argument("target_frame", "Frame that answers are given in, by TF (map); empty: as the poses."),
     argument("model", "Name of a shipped model, or path of a folder with weights."),
     argument("device", "Where the network runs: auto, cpu, cuda, cuda:1, ..."),
     argument("params_file", "Path of your own parameter YAML."),
     argument("namespace", "Namespace of the nodes: one per robot."),
     argument(
-        "use_sim_time",
-        "Follow /clock: for simulators and ros2 bag play --clock.",
-        default="false",
+        "topics_in_namespace",
+        "With a namespace, look there for the preset's topics and for TF; false: global ones.",
+        default="true",
         choices=["true", "false"],
+    ),
+    argument("bag", "Recording to play (ros2 bag play --clock); sets use_sim_time."),
+    argument("bag_args", "More for ros2 bag play, as in '--loop --rate 0.5'."),
+    argument("bag_delay", "Seconds before the recording starts: models take some to load.", "5.0"),
+    argument(
+        "use_sim_time",
+        "Follow /clock, as with simulators; empty: only with bag.",
+        choices=["", "true", "false"],
     ),
     argument(
         "autostart",
@@ -71,6 +104,13 @@ ARGUMENTS = [
 ]
 
 
+PARAMETERS = (
+    "model", "device", "pose_source", "world_frame", "target_frame", "color_transport",
+    "depth_transport",
+)  # fmt: skip
+"""Arguments that are parameters of the node, by the same name."""
+
+
 def generate_launch_description() -> LaunchDescription:
     """The entry point of `ros2 launch`."""
     profile = str(SHARE / "resource" / "fastdds.xml")
@@ -86,18 +126,19 @@ def generate_launch_description() -> LaunchDescription:
     )
 
 
-def start_nodes(context: LaunchContext) -> list[Node]:
+def start_nodes(context: LaunchContext) -> list[Action]:
     """The nodes, now that the values of the arguments are known."""
     given = {entry.name: LaunchConfiguration(entry.name).perform(context) for entry in ARGUMENTS}
     camera = yaml.safe_load((CONFIG / "cameras" / f"{given['camera']}.yaml").read_text())
     user_file = [given["params_file"]] if given["params_file"] else []
-    chosen = {name: given[name] for name in ("model", "device", "pose_source") if given[name]}
+    chosen = {name: given[name] for name in PARAMETERS if given[name]}
     if given["autostart"]:
         chosen["autostart"] = given["autostart"] == "true"
-    clock = {"use_sim_time": given["use_sim_time"] == "true"}
+    clock = {"use_sim_time": (given["use_sim_time"] or str(bool(given["bag"])).lower()) == "true"}
     log_level = ["--log-level", given["log_level"]]
+    remappings = topics(camera["remappings"], given)
 
-    nodes = [
+    actions: list[Action] = [
         Node(
             package="spatial3d_ros",
             executable="grounding_node",
@@ -105,12 +146,12 @@ def start_nodes(context: LaunchContext) -> list[Node]:
             namespace=given["namespace"],
             ros_arguments=[*presets(camera["parameters"], given["model"]), *log_level],
             parameters=[*user_file, chosen | clock],
-            remappings=topics(camera["remappings"], given),
+            remappings=remappings,
             output="screen",
         )
     ]
     if given["visualizer"] == "true":
-        nodes.append(
+        actions.append(
             Node(
                 package="spatial3d_ros",
                 executable="visualizer_node",
@@ -122,16 +163,26 @@ def start_nodes(context: LaunchContext) -> list[Node]:
             )
         )
     if given["rviz"] == "true":
-        nodes.append(
+        frame = given["target_frame"] or given["world_frame"]
+        actions.append(
             Node(
                 package="rviz2",
                 executable="rviz2",
                 namespace=given["namespace"],
-                arguments=["-d", str(SHARE / "resource" / "spatial3d.rviz")],
+                arguments=[
+                    *("-d", str(SHARE / "resource" / "spatial3d.rviz")),
+                    *(("-f", frame) if frame else ()),
+                ],
                 parameters=[clock],
+                remappings=remappings,
             )
         )
-    return nodes
+    if given["bag"]:
+        play = ["ros2", "bag", "play", given["bag"], "--clock", "--delay", given["bag_delay"]]
+        actions.append(
+            ExecuteProcess(cmd=[*play, *shlex.split(given["bag_args"])], output="screen")
+        )
+    return actions
 
 
 def presets(camera_parameters: dict, model: str) -> list[str]:
@@ -151,6 +202,9 @@ def presets(camera_parameters: dict, model: str) -> list[str]:
 
 def topics(preset: dict[str, str], given: dict[str, str]) -> list[tuple[str, str]]:
     """Remappings of the grounding node: the preset's, unless an argument names the topic."""
+    inside = bool(given["namespace"]) and given["topics_in_namespace"] == "true"
+    if inside:  # a name without a slash before it is one of the namespace
+        preset = {name: topic.lstrip("/") for name, topic in preset.items()}
     arguments = {
         "rgb/image": "rgb_image",
         "depth/image": "depth_image",
@@ -162,4 +216,8 @@ def topics(preset: dict[str, str], given: dict[str, str]) -> list[tuple[str, str
     # a remapping is for one whole name, and compressed images have names of their own
     chosen["rgb/image/compressed"] = f"{chosen['rgb/image']}/compressed"
     chosen["depth/image/compressedDepth"] = f"{chosen['depth/image']}/compressedDepth"
+    beside = f"{chosen['depth/image'].rpartition('/')[0]}/camera_info"
+    chosen["depth/camera_info"] = given["depth_info"] or beside
+    if inside:
+        chosen |= {"/tf": "tf", "/tf_static": "tf_static"}
     return list(chosen.items())

@@ -282,6 +282,8 @@ class Spatial3D:
             "answered_version": known.version if known else 0,
             "objects": len(known.objects) if known else 0,
         }
+        if self._reader and self._reader.gpu_bytes:
+            figures["gpu_bytes"] = self._reader.gpu_bytes
         return figures | {
             f"refresh_{k}_ms": round(v, 1) for k, v in (known.stages_ms if known else {}).items()
         }

@@ -82,3 +82,20 @@ def odometry(at, position=(0.0, 0.0, 0.0), quaternion=(0.0, 0.0, 0.0, 1.0), chil
         child_frame_id=child,
         pose=SimpleNamespace(pose=pose(position, quaternion)),
     )
+
+
+def transforms(*links):
+    """A TFMessage; each link is (parent, child, nanoseconds, position[, quaternion])."""
+    return SimpleNamespace(
+        transforms=[
+            SimpleNamespace(
+                header=header(at, parent),
+                child_frame_id=child,
+                transform=SimpleNamespace(
+                    translation=pose(position).position,
+                    rotation=pose(quaternion=turn[0] if turn else (0.0, 0.0, 0.0, 1.0)).orientation,
+                ),
+            )
+            for parent, child, at, position, *turn in links
+        ]
+    )

@@ -17,7 +17,8 @@ from spatial3d_ros.data.recorded_rooms import load_recorded_room
 from spatial3d_ros.errors import BagError, ConfigError
 
 COMMANDS = [
-    ("demo",), ("ask",), ("convert",), ("synth", "room"), ("evaluate", "rooms"), ("train",),
+    ("demo",), ("ask",), ("check",), ("doctor",), ("convert",), ("synth", "room"),
+    ("evaluate", "rooms"), ("train",),
     ("bench",), ("bench", "ingest"), ("bench", "query"), ("bench", "masks"),
     ("ablate",), ("info",), ("download",), ("assemble",),
     ("evaluate", "referit3d"), ("evaluate", "scanrefer"), ("evaluate", "sr3d-style"),

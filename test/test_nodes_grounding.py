@@ -19,6 +19,7 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.action import ActionClient
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import Trigger
 
 from spatial3d_ros.action import Query
@@ -514,3 +515,41 @@ def test_diagnostics_tell_rates_and_the_silent_topic(make_world):
     assert "p99" in facts["callback"]
     names = {part.name for message in heard for part in message.status}
     assert {"grounding_node: memory", "grounding_node: questions"} <= names
+
+
+def test_with_simulated_time_and_no_clock_the_node_starts_and_complains(make_world):
+    world = make_world("-p", "use_sim_time:=true", "-p", "silence_s:=0.5")
+    heard = []
+    world.person.create_subscription(DiagnosticArray, "/diagnostics", heard.append, 10)
+    assert bench.eventually(lambda: any("silent" in m.status[0].message for m in heard))
+
+
+def test_depth_of_another_camera_is_registered_by_its_calibration(make_world):
+    world = make_world("-p", "color_T_depth:=[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]")
+    infos = world.person.create_publisher(CameraInfo, "depth/camera_info", 10)
+    half = np.full((bench.HEIGHT // 2, bench.WIDTH // 2), 2000, np.uint16)
+
+    def parts(at):
+        info = CameraInfo(width=bench.WIDTH // 2, height=bench.HEIGHT // 2)
+        info.k = [30.0, 0.0, bench.WIDTH / 4, 0.0, 30.0, bench.HEIGHT / 4, 0.0, 0.0, 1.0]
+        infos.publish(bench.set_stamp(info, at, "depth_frame"))
+        depth = bench.image(half, "16UC1", at)
+        depth.header.frame_id = "depth_frame"
+        return {"depth": depth}
+
+    world.ready().play(lambda: world.engine.frames, parts)
+    frame = world.engine.frames[0]
+    assert frame.depth.shape == (bench.HEIGHT, bench.WIDTH)
+    assert frame.valid_fraction > 0.9
+    assert np.isclose(frame.depth[frame.depth > 0], 2.0).all()
+
+
+def test_questions_are_limited_in_length_before_they_wait_and_in_rate(make_world):
+    world = make_world("-p", "max_questions_hz:=1.0", engine=FakeEngine(gate=False)).seen()
+    world.person.call_async(Ground, "ground", query="the chair")
+    assert bench.eventually(lambda: world.node._questions.runner.open == 1)
+    long = world.person.call(Ground, "ground", query="x" * 100_000)
+    assert "100000 characters; at most 500" in long.message
+    reply = world.person.call(Ground, "ground", query="the table")
+    assert "max_questions_hz" in reply.message
+    world.engine.gate.set()

@@ -8,9 +8,10 @@ import messages
 import numpy as np
 import pytest
 
+from spatial3d_ros.geometry.pose import pose_matrix
 from spatial3d_ros.nodes.ingest import CandidateGate, Ingest
-from spatial3d_ros.sensors.frame_builder import FrameBuilder, Topics
-from spatial3d_ros.sensors.pose_source import PoseReader, PoseTrack
+from spatial3d_ros.sensors.camera_poses import TopicPoses
+from spatial3d_ros.sensors.frame_builder import FrameBuilder, Topics, no_extrinsics
 from spatial3d_ros.sensors.synchronizer import SECOND, Synchronizer
 
 TOPICS = Topics("/rgb/image", "/depth/image", "/rgb/camera_info", "/pose")
@@ -23,14 +24,13 @@ DEPTH = np.full((6, 8), 1500, dtype=np.uint16)
 class Robot:
     """An ingest, and a robot that drives along x at 0.3 m/s past it."""
 
-    def __init__(self, *, source="pose", keyframe=True, info=None, run=None, **images):
+    def __init__(self, *, source="pose", keyframe=True, info=None, run=None, poses=None, **images):
         self.frames, self.problems, self.rewinds = [], [], 0
         self.keyframe = keyframe
         self.ingest = Ingest(
             FrameBuilder(TOPICS, **images),
             Synchronizer(),
-            PoseTrack(TOPICS.pose),
-            PoseReader(TOPICS.pose, source),
+            poses or TopicPoses(TOPICS.pose, source),
             CandidateGate(),
             self.add_frame,
             on_problem=lambda topic, text: self.problems.append(f"{topic}: {text}"),
@@ -263,3 +263,60 @@ def test_an_unexpected_error_does_not_stop_the_stream():
     robot.ingest._add_frame = robot.add_frame
     robot.drive(133, 160)
     assert len(robot.frames) == 1
+
+
+DEPTH_FRAME = "camera_depth_optical_frame"
+
+
+def far_camera(**options):
+    """A robot whose depth comes from a camera 5 cm to the left, and its images of one moment."""
+    moved = pose_matrix((-0.05, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
+    options.setdefault("extrinsics", lambda color, depth: {DEPTH_FRAME: moved}[depth])
+    robot = Robot(**options)
+    robot.pose(-5)
+    depth = messages.image(
+        np.full((3, 4), 1000, np.uint16), "16UC1", at=EPOCH, frame_id=DEPTH_FRAME
+    )
+    return robot, depth
+
+
+def test_depth_of_another_camera_is_registered_to_colour():
+    robot, depth = far_camera()
+    robot.ingest.take_depth_info(messages.camera_info(4, 3, focal=5.0))
+    robot.images(0, depth=depth)
+    robot.pose(5)
+    (frame,) = robot.frames
+    assert robot.ingest.aligned == "by us"
+    assert frame.depth.shape == (6, 8)
+    # half a pixel to the left at 1 m with a focal length of 10: the last column is not seen
+    assert (frame.depth[:, :7] == 1.0).all()
+    assert (frame.depth[:, 7] == 0.0).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "info", "words"),
+    [
+        ({}, None, "publish the calibration of depth on depth/camera_info"),
+        ({"alignment": "refuse"}, True, "set depth_alignment to auto"),
+        ({"alignment": "given"}, True, "4x3 in frame"),
+        ({"extrinsics": no_extrinsics}, True, "not linked.*color_T_depth"),
+        ({}, messages.camera_info(8, 6), "depth/camera_info: fields width and height"),
+    ],
+)
+def test_depth_that_cannot_be_registered_is_refused_with_the_way_out(options, info, words):
+    robot, depth = far_camera(**options)
+    if info:
+        robot.ingest.take_depth_info(messages.camera_info(4, 3, 5.0) if info is True else info)
+    robot.images(0, depth=depth)
+    robot.pose(5)
+    assert robot.frames == []
+    assert re.search(words, robot.problems[0]), robot.problems
+
+
+def test_frames_of_headers_may_be_declared_meaningless():
+    robot = Robot(alignment="given")
+    robot.pose(-5)
+    robot.images(0, depth=messages.image(DEPTH, "16UC1", at=EPOCH, frame_id=DEPTH_FRAME))
+    robot.pose(5)
+    np.testing.assert_allclose(robot.frames[0].depth, 1.5, rtol=1e-6)
+    assert robot.ingest.aligned == "yes"

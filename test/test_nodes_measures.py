@@ -39,3 +39,12 @@ def test_a_complaint_is_repeated_only_after_a_while(clock):
     assert (say("a"), say("a"), say("b")) == (True, False, True)
     clock[0] += 5.0
     assert say("a")
+
+
+def test_a_rate_limit_counts_the_last_second(clock):
+    allow = measures.RateLimit()
+    assert [allow(2) for _ in range(3)] == [True, True, False]
+    clock[0] += 0.5
+    assert not allow(2)
+    clock[0] += 0.5
+    assert allow(2)

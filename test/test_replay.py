@@ -202,6 +202,7 @@ def test_what_the_nodes_cannot_take(monkeypatch, name: str, kind: str, words: st
         __exit__ = lambda self, *_: None  # noqa: E731
 
     monkeypatch.setattr(through_ros, "Bag", lambda path: Opened())
+    monkeypatch.setattr(through_ros.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(BagError, match=words):
         through_ros.require_playable(Path(name), Topics(pose="/pose"))
 

@@ -15,7 +15,9 @@ from spatial3d_ros.cli import (
     ask,
     assemble,
     bench,
+    check,
     demo,
+    doctor,
     download,
     evaluate,
     info,
@@ -34,9 +36,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="""Ask a robot with an RGB-D camera where things are and how far apart they are.
 
-    See it work: `spatial3d demo`
+    See it work: `spatial3d doctor`, `spatial3d demo`
 
-    Try your own recording: `spatial3d convert FOLDER my.mcap`, then
+    Try your own recording: `spatial3d convert FOLDER my.mcap`, `spatial3d check my.mcap`, then
     `spatial3d ask my.mcap "where is the red chair?"`
 
     Measure it: `spatial3d evaluate rooms`, `spatial3d bench`
@@ -44,6 +46,8 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("ask")(ask.ask)
+app.command("doctor")(doctor.doctor)
+app.command("check")(check.check)
 app.command("convert")(recordings.convert)
 app.add_typer(recordings.synth, name="synth")
 app.add_typer(evaluate.app, name="evaluate")

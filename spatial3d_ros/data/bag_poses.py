@@ -42,12 +42,11 @@ class CameraPoses:
     ) -> None:
         self.problem = ""
         self._bag, self._camera = bag, camera_frame
-        self._max_gap_s = max_gap_s
         self._track: PoseTrack | None = None
         self._chain: Chain | None = None
         kind = bag.topics[topics.pose][0]
         if kind == TF_TYPE:
-            tree = self._transforms()
+            tree = read_transforms(bag, max_gap_s)
             self.frame_id = world_frame or self._named(tree.world_of, camera_frame)
             self._chain = self._named(tree.chain, self.frame_id, camera_frame)
             return
@@ -69,7 +68,8 @@ class CameraPoses:
             )
         child = reader.child_frame_id
         if child and camera_frame and child != camera_frame:
-            self._chain = self._named(self._transforms().chain, child, camera_frame)
+            tree = read_transforms(bag, max_gap_s)
+            self._chain = self._named(tree.chain, child, camera_frame)
 
     def known(self, stamp_ns: int) -> np.ndarray | None:
         """`world_T_camera` (4, 4), or None where it is not known; `problem` then tells why."""
@@ -86,13 +86,6 @@ class CameraPoses:
             pose = pose @ step
         return pose
 
-    def _transforms(self) -> TransformTree:
-        tree = TransformTree(self._max_gap_s)
-        names = [name for name, (kind, _) in self._bag.topics.items() if kind == TF_TYPE]
-        for name, message in self._bag.messages(*names) if names else ():
-            tree.add(message, fixed=name.endswith(TF_STATIC))
-        return tree
-
     def _named(self, find: Callable[..., Found], *frames: str) -> Found:
         if not self._camera:
             raise BagError(
@@ -103,6 +96,15 @@ class CameraPoses:
             return find(*frames)
         except FrameError as error:
             raise BagError(f"{self._bag.path}: {error}") from error
+
+
+def read_transforms(bag: Bag, max_gap_s: float = 0.5) -> TransformTree:
+    """Every transform of a bag, of all topics that carry some."""
+    tree = TransformTree(max_gap_s)
+    names = [name for name, (kind, _) in bag.topics.items() if kind == TF_TYPE]
+    for name, message in bag.messages(*names) if names else ():
+        tree.add(message, fixed=name.endswith(TF_STATIC))
+    return tree
 
 
 def stamp_ns(message: Any) -> int:

@@ -18,18 +18,23 @@ WANTED = {
     "rgb": IMAGE_TYPES,
     "depth": IMAGE_TYPES,
     "camera_info": (INFO_TYPE,),
+    "depth_info": (INFO_TYPE,),
     "pose": (POSE_TYPE, ODOMETRY_TYPE, TF_TYPE),
 }
 
 
 @dataclass(frozen=True)
 class Topics:
-    """Names of the four topics a recording needs; `pose` may be the one of TF."""
+    """Names of the four topics a recording needs; `pose` may be the one of TF.
+
+    `depth_info` is the calibration of depth, for depth that is not aligned to colour; "" if none.
+    """
 
     rgb: str = "/camera/rgb/image"
     depth: str = "/camera/depth/image"
     camera_info: str = "/camera/rgb/camera_info"
     pose: str = "/camera/pose"
+    depth_info: str = ""
 
     def compressed(self) -> Topics:
         """The same with the names image_transport gives to compressed images."""
@@ -44,16 +49,32 @@ def choose_topics(path: str | Path, present: dict[str, str], given: Mapping[str,
 
     Raises BagError that lists what the bag has when one is missing, ambiguous or of a wrong type.
     """
-    found = {role: _given(path, present, role, name) for role, name in given.items()}
+    found, problems = topics_by_role(path, present, given)
+    if problems:
+        raise problems[0]
+    return Topics(**found)
+
+
+def topics_by_role(
+    path: str | Path, present: dict[str, str], given: Mapping[str, str]
+) -> tuple[dict[str, str], list[BagError]]:
+    """The same for a recording that may lack some: role -> topic, and what is wrong with others."""
+    found: dict[str, str] = {}
+    problems: list[BagError] = []
     images = [name for name, kind in present.items() if kind in IMAGE_TYPES]
     depths = [name for name in images if "depth" in _base(name).lower()]
     packed = [name for name in depths if not name.endswith("/compressed")]
     colors = [n for n in images if n not in depths and not n.endswith("/compressedDepth")]
 
     def choose(role: str, names: list[str]) -> str:
-        if role not in found:
-            found[role] = _only_one(path, present, role, names)
-        return found[role]
+        try:
+            if given.get(role):
+                found[role] = _given(path, present, role, given[role])
+            else:
+                found[role] = _only_one(path, present, role, names)
+        except BagError as error:
+            problems.append(error)
+        return found.get(role, "")
 
     # A depth image in the colour camera's pixels is what is needed.
     choose("depth", _with(packed or depths, "registered", "aligned"))
@@ -63,7 +84,11 @@ def choose_topics(path: str | Path, present: dict[str, str], given: Mapping[str,
     near = max((_common_prefix(name, rgb) for name in infos), default=0)
     choose("camera_info", [name for name in infos if _common_prefix(name, rgb) == near])
     choose("pose", _poses(present))
-    return Topics(**found)
+    # image_transport puts the calibration beside the image.
+    beside = _base(found.get("depth", "")).rpartition("/")[0] + "/camera_info"
+    if given.get("depth_info") or present.get(beside) == INFO_TYPE:
+        choose("depth_info", [beside])
+    return found, problems
 
 
 def _poses(present: dict[str, str]) -> list[str]:

@@ -6,6 +6,7 @@ read frame by frame, so memory stays bounded however long the recording is.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,13 @@ from rosbags.rosbag1 import Reader as Ros1Reader
 from rosbags.rosbag2 import Reader as Ros2Reader
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from spatial3d_ros.data.bag_poses import JUMP_NS, CameraPoses, clock_goes_back, stamp_ns
+from spatial3d_ros.data.bag_poses import (
+    JUMP_NS,
+    CameraPoses,
+    clock_goes_back,
+    read_transforms,
+    stamp_ns,
+)
 from spatial3d_ros.data.bag_topics import IMAGE_TYPES, INFO_TYPE, TF_TYPE, Topics, choose_topics
 from spatial3d_ros.errors import BagError, FrameError
 from spatial3d_ros.scene.frame import Frame
@@ -97,6 +104,8 @@ class Bag:
     def raw(self, *topics: str) -> Iterator[tuple[str, str, int, bytes]]:
         """(topic, message type, time of recording in ns, bytes as recorded) in time order."""
         connections = [c for c in self._reader.connections if c.topic in topics]
+        if not connections:  # of which the reader would make all
+            return
         iterator = self._reader.messages(connections)
         while True:
             with self._naming_the_file():
@@ -154,8 +163,9 @@ class BagFrames:
     wanted, or of any frame when it is empty; `frame_id` tells which came.
 
     Frames and poses that cannot be used are left out like in the node, and `problems` tells why;
-    `strict` raises the FrameError instead. Always raises BagError: missing, damaged, lacking a
-    topic, stamps that start again, or without one usable frame.
+    `strict` raises the FrameError instead. Frames end `seconds` after the bag began. Always raises
+    BagError: missing, damaged, lacking a topic, stamps that start again, or without one usable
+    frame.
     """
 
     def __init__(
@@ -167,9 +177,11 @@ class BagFrames:
         max_pose_gap_s: float = 0.5,
         world_frame: str = "",
         strict: bool = False,
+        seconds: float = math.inf,
     ) -> None:
         self.path = Path(path)
         self.topics = find_topics(path, topics)
+        self.seconds = seconds
         self.slop_s = slop_s
         self.max_pose_gap_s = max_pose_gap_s
         self.strict = strict
@@ -185,15 +197,23 @@ class BagFrames:
             kinds = {topic: kind for topic, (kind, _) in bag.topics.items()}
             _, color = next(bag.messages(topics.rgb))
             _, info = next(bag.messages(topics.camera_info))
+            _, depth_info = next(bag.messages(topics.depth_info), ("", None))
             poses = CameraPoses(
                 bag, topics, color.header.frame_id, self.frame_id, self.max_pose_gap_s,
                 refuse=partial(self._refuse, "unusable pose"),
             )  # fmt: skip
             self.frame_id = poses.frame_id
             builder = FrameBuilder(
-                sensors.Topics(topics.rgb, topics.depth, topics.camera_info, topics.pose),
+                sensors.Topics(
+                    topics.rgb,
+                    topics.depth,
+                    topics.camera_info,
+                    topics.pose,
+                    topics.depth_info or "the camera_info beside it",
+                ),
                 "raw" if kinds[topics.rgb] == IMAGE_TYPES[0] else "compressed",
                 "raw" if kinds[topics.depth] == IMAGE_TYPES[0] else "compressedDepth",
+                extrinsics=self._extrinsics(bag, color),
             )
             for recorded_ns, pair in self._pairs(bag):
                 pose = poses.known(pair.stamp_ns)
@@ -202,8 +222,9 @@ class BagFrames:
                     continue
                 try:
                     frame = builder.build(
-                        pair.color, pair.depth, info, pair.stamp_ns, pose, poses.frame_id
-                    )
+                        pair.color, pair.depth, info, pair.stamp_ns, pose, poses.frame_id,
+                        depth_info,
+                    )  # fmt: skip
                 except FrameError as error:
                     self._refuse("unusable", error)
                     continue
@@ -212,12 +233,21 @@ class BagFrames:
         if not found:
             self._complain()
 
+    def _extrinsics(self, bag: Bag, color: Any) -> sensors.Extrinsics:
+        """The transforms of the bag, read only where depth is in another frame."""
+        _, depth = next(bag.messages(self.topics.depth))
+        if depth.header.frame_id == color.header.frame_id:
+            return sensors.no_extrinsics
+        return read_transforms(bag, self.max_pose_gap_s).latest
+
     def _pairs(self, bag: Bag) -> Iterator[tuple[int, Pair]]:
         """(when it was complete, pair); the clock of the images may not start again."""
         sync, topics = Synchronizer(self.slop_s), self.topics
         add = {topics.rgb: sync.add_color, topics.depth: sync.add_depth}
         newest = dict.fromkeys(add, 0)
         for topic, recorded_ns, message in bag.timed(topics.rgb, topics.depth):
+            if recorded_ns - bag.start_ns > self.seconds * 1e9:
+                break
             stamp = stamp_ns(message)
             if stamp < newest[topic] - JUMP_NS:
                 raise clock_goes_back(bag, topic, newest[topic], stamp)

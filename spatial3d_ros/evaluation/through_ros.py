@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from spatial3d_ros.data.bag_poses import read_transforms
 from spatial3d_ros.data.bag_topics import TF_TYPE
 from spatial3d_ros.data.bags import Bag, Topics, bag_topics, find_topics
 from spatial3d_ros.errors import BagError
@@ -61,11 +63,16 @@ def require_playable(bag: Path, topics: Topics) -> None:
     """Raises BagError for a bag that the engine can read but the nodes cannot be fed with."""
     with Bag(bag) as opened:
         kind = opened.topics[topics.pose][0]
-    if opened.is_ros1 or kind == TF_TYPE:
-        what = "a bag of ROS 1" if opened.is_ros1 else f"a bag with poses as TF ({topics.pose})"
+    if opened.is_ros1:
         raise BagError(
-            f"{bag}: {what} cannot be played to the nodes, which take ROS 2 messages with "
-            "PoseStamped or Odometry; without the nodes it can be evaluated"
+            f"{bag}: a bag of ROS 1 cannot be played to the nodes, which take ROS 2 messages; "
+            "without the nodes it can be evaluated"
+        )
+    if kind == TF_TYPE and importlib.util.find_spec("tf2_msgs") is None:
+        raise BagError(
+            f"{bag}: a bag with poses as TF ({topics.pose}) cannot be played to the nodes, because "
+            "the messages of TF are not installed (ros-jazzy-tf2-msgs; the wheels do not have "
+            "them); without the nodes it can be evaluated"
         )
 
 
@@ -86,8 +93,19 @@ def node_arguments(bag: Path, topics: Topics, model: str) -> list[str]:
             name = f"{name}/{transport}"
         give("-r", name, topic)
     give("-r", "rgb/camera_info", topics.camera_info)
+    if kinds[topics.pose] == TF_TYPE:
+        give("-p", "pose_source", "tf")
+        give("-p", "world_frame", _world_frame(bag, topics))
+        return arguments
     odometry = kinds[topics.pose].endswith("Odometry")
     give("-r", "odom" if odometry else "pose", topics.pose)
     if odometry:
         give("-p", "pose_source", "odom")
     return arguments
+
+
+def _world_frame(bag: Path, topics: Topics) -> str:
+    """The frame in which the engine takes the poses of the same bag."""
+    with Bag(bag) as opened:
+        _, color = next(opened.messages(topics.rgb))
+        return read_transforms(opened).world_of(color.header.frame_id)

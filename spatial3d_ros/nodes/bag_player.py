@@ -22,14 +22,17 @@ import rclpy
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos import QoSProfile
+from rclpy.serialization import deserialize_message, serialize_message
 
+from spatial3d_ros.data.bag_topics import TF_STATIC, TF_TYPE
 from spatial3d_ros.data.bags import Bag
 from spatial3d_ros.errors import BagError
+from spatial3d_ros.nodes import qos
 
 STAMP = struct.Struct("<iI")  # std_msgs/Header begins with it, 4 bytes after the start of the CDR
 STAMP_AT = 4
-IMAGE_DEPTH = 10
+IMAGE_DEPTH, FIXED_DEPTH = 10, 100
 
 
 class BagPlayer(Node):
@@ -47,18 +50,16 @@ class BagPlayer(Node):
             topics = bag.topics
         self.sent: Counter[str] = Counter()
         self._publishers_of: dict[str, Publisher] = {}
+        self._kinds: dict[str, type] = {}
         for topic, (kind, _) in topics.items():
             try:
                 message_type = _message_type(kind)
             except (AttributeError, ModuleNotFoundError, ValueError):
                 self.get_logger().warning(f"{topic} is left out: {kind} is not installed here")
                 continue
-            qos = QoSProfile(
-                depth=IMAGE_DEPTH,
-                reliability=qos_profile_sensor_data.reliability,
-                durability=qos_profile_sensor_data.durability,
-            )
-            self._publishers_of[topic] = self.create_publisher(message_type, topic, qos)
+            self._kinds[topic] = message_type
+            profile = _profile(topic, kind)
+            self._publishers_of[topic] = self.create_publisher(message_type, topic, profile)
         if not self._publishers_of:
             raise BagError(f"{path}: holds no topic that can be published")
 
@@ -95,20 +96,37 @@ class BagPlayer(Node):
                     time.sleep(wait)
                 if not rclpy.ok() or time.monotonic() >= end:
                     return
-                self._publishers_of[topic].publish(self._stamped(data, first, started))
+                self._publishers_of[topic].publish(self._stamped(topic, data, first, started))
                 self.sent[topic] += 1
 
-    def _stamped(self, data: bytes, first_ns: int, started_ns: int) -> bytes:
-        """The message with its header's stamp moved from the recording to this round."""
-        if self.keep_stamps or data[1] != 1:  # the second byte tells little-endian CDR
+    def _stamped(self, topic: str, data: bytes, first_ns: int, started_ns: int) -> bytes:
+        """The message with its stamps moved from the recording to this round."""
+
+        def moved(stamp_ns: int) -> int:
+            return started_ns + round((stamp_ns - first_ns) / self.rate)
+
+        kind = self._kinds[topic]
+        if self.keep_stamps:
+            return data
+        if hasattr(kind, "transforms"):  # TFMessage: many headers, small
+            message = deserialize_message(data, kind)
+            for transform in message.transforms:
+                stamp = transform.header.stamp
+                stamp.sec, stamp.nanosec = divmod(moved(stamp.sec * 10**9 + stamp.nanosec), 10**9)
+            return serialize_message(message)
+        if not hasattr(kind, "header") or data[1] != 1:  # the second byte tells little-endian CDR
             return data
         sec, nanosec = STAMP.unpack_from(data, STAMP_AT)
-        since_start = sec * 10**9 + nanosec - first_ns
-        moved = bytearray(data)
-        STAMP.pack_into(
-            moved, STAMP_AT, *divmod(started_ns + round(since_start / self.rate), 10**9)
-        )
-        return bytes(moved)
+        copy = bytearray(data)
+        STAMP.pack_into(copy, STAMP_AT, *divmod(moved(sec * 10**9 + nanosec), 10**9))
+        return bytes(copy)
+
+
+def _profile(topic: str, kind: str) -> QoSProfile:
+    """Images may be lost, transforms not; those that are fixed wait for who comes later."""
+    if kind != TF_TYPE:
+        return qos.sensor(IMAGE_DEPTH)
+    return qos.latched(FIXED_DEPTH) if topic.endswith(TF_STATIC) else qos.transforms()
 
 
 def _message_type(kind: str) -> type:

@@ -13,6 +13,7 @@ from std_msgs.msg import Header
 from spatial3d_ros import msg
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.scene.objects import SceneObject
+from spatial3d_ros.tasks.placing import Placing
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding, ScoredObject
 
 if TYPE_CHECKING:
@@ -99,13 +100,13 @@ def answer(result: Answer, frame_id: str, latency_ms: float) -> msg.Answer:
     )
 
 
-def scene_objects(scene: Scene) -> msg.SceneObjects:
+def scene_objects(scene: Scene, place: Placing) -> msg.SceneObjects:
     """The message of everything in memory."""
     return msg.SceneObjects(
-        header=header(scene.frame_id, scene.stamp_ns),
+        header=header(place.frame_id, scene.stamp_ns),
         scene_version=int(scene.version),
         views=int(scene.views),
-        objects=known(scene.objects, scene.frame_id),
+        objects=known(place.objects(scene.objects), place.frame_id),
     )
 
 

@@ -12,17 +12,25 @@ from typing import TYPE_CHECKING, Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from spatial3d_ros import msg
-from spatial3d_ros.errors import ConfigError, NoSceneError, NotAvailableError, Spatial3DError
+from spatial3d_ros.errors import (
+    ConfigError,
+    FrameError,
+    NoSceneError,
+    NotAvailableError,
+    Spatial3DError,
+)
 from spatial3d_ros.nodes import conversions, diagnostics, qos
 from spatial3d_ros.nodes.parameters import Parameters, ParameterTable
 from spatial3d_ros.nodes.question_server import QuestionServer
 from spatial3d_ros.nodes.sensor_input import SensorInput
 from spatial3d_ros.nodes.worker import RefreshWorker, within_memory
 from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.tasks.placing import Placing
 
 if TYPE_CHECKING:
     from spatial3d_ros.engine import Spatial3D
@@ -77,15 +85,17 @@ class GroundingNode(LifecycleNode):
             self,
             self._active_engine,
             lambda: self._table.values,
+            self._place,
             self._sensor_hint,
             self._publish_objects,
         )
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.result())
-        self.create_timer(
-            1.0, self._publish_diagnostics, callback_group=MutuallyExclusiveCallbackGroup()
-        )
+        # Not by the node's clock: with use_sim_time and nobody on /clock that one stands still.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        group = MutuallyExclusiveCallbackGroup()
+        self.create_timer(1.0, self._publish_diagnostics, callback_group=group, clock=steady)
         if self._table.values.autostart:
-            self._autostart = self.create_timer(0.0, self._start)
+            self._autostart = self.create_timer(0.0, self._start, clock=steady)
 
     def close(self) -> None:
         """Stop the threads; call it before the node is destroyed."""
@@ -203,6 +213,15 @@ class GroundingNode(LifecycleNode):
             f"settled: ros2 lifecycle set {self.get_fully_qualified_name()} {step}"
         )
 
+    def _place(self, frame_id: str) -> Placing:
+        """How what is known in that frame goes out now. Raises FrameError, NotAvailableError."""
+        target, sensors = self._table.values.target_frame, self._sensors
+        if target in ("", frame_id):
+            return Placing(frame_id)
+        if sensors is None or sensors.transforms is None:
+            raise NotAvailableError(f"nobody listens to TF now, so not to {target!r} either")
+        return Placing(target, sensors.transforms.latest(target, frame_id))
+
     def _sensor_hint(self) -> str:
         sensors = self._sensors
         return self._refresh_problem or (sensors.why_nothing_seen() if sensors else "")
@@ -221,7 +240,10 @@ class GroundingNode(LifecycleNode):
         with within_memory("the update"):
             engine.refresh()
         self._refresh_problem = ""
-        self._publish_objects(engine)
+        try:
+            self._publish_objects(engine)
+        except (FrameError, NotAvailableError) as error:  # the answers' frame is not known
+            self._refresh_problem = f"the objects could not be published: {error}"
 
     def _report_refresh(self, error: Exception) -> None:
         """The object map stays as it was; say so once, and to whoever asks."""
@@ -235,7 +257,8 @@ class GroundingNode(LifecycleNode):
     def _publish_objects(self, engine: Spatial3D) -> None:
         with self._publishing:  # what is read first is published first
             try:
-                message = conversions.scene_objects(engine.scene())
+                scene = engine.scene()
+                message = conversions.scene_objects(scene, self._place(scene.frame_id))
             except NoSceneError:
                 message = msg.SceneObjects()
             self._objects.publish(message)
@@ -254,7 +277,7 @@ class GroundingNode(LifecycleNode):
         if sensors is None or engine is None:
             level = diagnostics.ERROR if self._failure else diagnostics.OK
             return [diagnostics.status(name, level, self._failure or "not active", {})]
-        complaints = sensors.complaints(self._table.values.silence_s)
+        complaints = sensors.watchdog.complaints(self._table.values.silence_s)
         questions = self._questions
         return [
             diagnostics.status(

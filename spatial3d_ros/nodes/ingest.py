@@ -19,10 +19,11 @@ import numpy as np
 from spatial3d_ros.errors import FrameError
 from spatial3d_ros.geometry.pose import motion
 from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.sensors.camera_poses import CameraPoses, stamp_of
 from spatial3d_ros.sensors.frame_builder import FrameBuilder
-from spatial3d_ros.sensors.pose_source import PoseReader, PoseTrack
 from spatial3d_ros.sensors.synchronizer import SECOND, Pair, Synchronizer
 
+JUMP_M, JUMP_M_S = 0.5, 20.0  # further and faster than this between two images is no motion
 MAX_PENDING = 32  # matched pairs that wait for a pose: a second of a 30 Hz camera
 
 
@@ -54,8 +55,9 @@ class Ingest:
     one after the other (on a thread, or at once). At most one pair is under way there; while it is,
     others are skipped, and the next to come is newer and as good.
 
-    Thread-safe. Nothing is raised for bad data: `on_problem(topic, text)` is called instead, and
-    the message is counted in `counts` by reason. `on_rewind()` is called through `run` when the
+    `aligned` says how depth came into the pixels of colour. Thread-safe. Nothing is raised for bad
+    data: `on_problem(topic, text)` is called instead, and the message is counted in `counts` by
+    reason. `on_rewind()` is called through `run` when the
     clock of the images goes back, before the first frame of the new time.
     """
 
@@ -63,8 +65,7 @@ class Ingest:
         self,
         builder: FrameBuilder,
         sync: Synchronizer,
-        poses: PoseTrack,
-        reader: PoseReader,
+        poses: CameraPoses,
         gate: CandidateGate,
         add_frame: Callable[[Frame], bool],
         *,
@@ -77,8 +78,8 @@ class Ingest:
         self.sync = sync
         self.poses = poses
         self.counts: Counter[str] = Counter()
+        self.aligned = ""
         self._builder = builder
-        self._reader = reader
         self._gate = gate
         self._add_frame = add_frame
         self._on_problem = on_problem
@@ -88,6 +89,7 @@ class Ingest:
         self._lock = threading.RLock()
         self._pending: deque[Pair] = deque()
         self._info: Any = None
+        self._depth_info: Any = None
         self._looking = False
         self._restart()
 
@@ -109,13 +111,18 @@ class Ingest:
             self.counts["camera_info"] += 1
             self._info = message
 
+    def take_depth_info(self, message: Any) -> None:
+        """The calibration of the depth image, needed where that is not aligned to colour."""
+        with self._lock:
+            self._depth_info = message
+
     def take_pose(self, message: Any) -> None:
-        """A PoseStamped or Odometry message."""
+        """A PoseStamped, Odometry or TFMessage, as the source of poses has it."""
         with self._lock:
             self.counts["pose"] += 1
             rewinds = self.poses.rewinds
             try:
-                self.poses.add(self._stamp(message, self.topics.pose), self._reader.read(message))
+                self.poses.take(message)
             except FrameError as error:
                 self._refuse(error)
             if self.poses.rewinds != rewinds:
@@ -129,7 +136,7 @@ class Ingest:
 
     def _take_image(self, topic: str, add: Callable[[int, Any], list[Pair]], message: Any) -> None:
         try:
-            stamp = self._stamp(message, topic)
+            stamp = stamp_of(message, topic)
         except FrameError as error:
             self._refuse(error)
             return
@@ -147,6 +154,7 @@ class Ingest:
         self._pending.clear()
         self._keyframe_pose: np.ndarray | None = None
         self._looked_at = 0
+        self._last: tuple[int, np.ndarray] | None = None
 
     def _flush(self) -> None:
         """Deal with every waiting pair whose pose is known by now, oldest first."""
@@ -157,12 +165,14 @@ class Ingest:
                 self._pending.popleft()
                 continue
             try:
-                pose = self.poses.at(pair.stamp_ns)
+                camera = pair.color.header.frame_id
+                pose = self.poses.at(pair.stamp_ns, camera)
                 if pose is None:
                     waited = self._pending[-1].stamp_ns - pair.stamp_ns
                     if waited <= self._max_wait and len(self._pending) <= MAX_PENDING:
                         return
-                    raise FrameError(self._too_late(pair.stamp_ns))
+                    raise FrameError(self.poses.why_late(pair.stamp_ns, camera))
+                self._watch_jumps(pair.stamp_ns, pose)
                 self._consider(pair, pose)
             except FrameError as error:
                 self._refuse(error)
@@ -173,6 +183,21 @@ class Ingest:
         oldest = self.poses.oldest
         return oldest is not None and 0 < oldest - stamp_ns <= self._max_wait
 
+    def _watch_jumps(self, stamp_ns: int, world_T_camera: np.ndarray) -> None:
+        """Say so when the camera moved as nothing moves: the world frame is not continuous."""
+        if self._last is not None:
+            seconds = (stamp_ns - self._last[0]) / SECOND
+            metres = float(np.linalg.norm(world_T_camera[:3, 3] - self._last[1][:3, 3]))
+            if metres > JUMP_M and metres > JUMP_M_S * seconds:
+                self.counts["jumps"] += 1
+                self._on_problem(
+                    self.topics.pose,
+                    f"the pose jumped by {metres:.1f} m within {seconds:.2f} s, so what was seen "
+                    f"before stands elsewhere now. Keep memory in a continuous frame (not "
+                    f"{self.poses.frame_id!r}; REP 105), or call ~/clear.",
+                )
+        self._last = stamp_ns, world_T_camera
+
     def _consider(self, pair: Pair, world_T_camera: np.ndarray) -> None:
         moved = (math.inf, math.inf)
         if self._keyframe_pose is not None:
@@ -181,7 +206,6 @@ class Ingest:
         if self._looking or not self._gate.opens(waited, *moved):
             self.counts["skipped"] += 1
             return
-        self._reader.check_camera_frame(pair.color.header.frame_id)
         self._looking, self._looked_at = True, pair.stamp_ns
         self._run(partial(self._look, pair, self._info, world_T_camera, self.sync.rewinds))
 
@@ -189,9 +213,11 @@ class Ingest:
         """Decode a pair and hand it over; without the lock, because it takes milliseconds."""
         keyframe = False
         try:
+            self.aligned = self._builder.aligned(pair.color, pair.depth)
             frame = self._builder.build(
-                pair.color, pair.depth, info, pair.stamp_ns, world_T_camera, self._reader.frame_id
-            )
+                pair.color, pair.depth, info, pair.stamp_ns, world_T_camera, self.poses.frame_id,
+                self._depth_info,
+            )  # fmt: skip
             keyframe = self._add_frame(frame)
         except FrameError as error:
             self._refuse(error)
@@ -202,27 +228,6 @@ class Ingest:
                 self.counts["keyframes"] += keyframe
                 if keyframe and epoch == self.sync.rewinds:
                     self._keyframe_pose = world_T_camera
-
-    def _stamp(self, message: Any, topic: str) -> int:
-        stamp = message.header.stamp
-        nanoseconds = stamp.sec * SECOND + stamp.nanosec
-        if nanoseconds <= 0:
-            raise FrameError(
-                f"{topic}: field header.stamp is {nanoseconds} ns. Set the time of capture in the "
-                "driver: images and poses are matched by it."
-            )
-        return nanoseconds
-
-    def _too_late(self, stamp_ns: int) -> str:
-        newest = self.poses.newest
-        if newest is None:
-            known = "no pose has come yet"
-        else:
-            known = f"the newest pose is {(stamp_ns - newest) / SECOND:.3f} s older than the image"
-        return (
-            f"{self.topics.pose}: {known} (field header.stamp). Check that poses are published and "
-            "that camera and localisation share one clock."
-        )
 
     def _refuse(self, error: FrameError) -> None:
         topic, _, problem = str(error).partition(": ")

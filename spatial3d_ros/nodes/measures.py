@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 
@@ -70,3 +71,22 @@ class Throttle:
             return False
         self._said[key] = now
         return True
+
+
+class RateLimit:
+    """Says yes at most `per_second` times in any second; may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque()
+        self._lock = threading.Lock()
+
+    def __call__(self, per_second: float) -> bool:
+        """Whether one more is allowed now."""
+        now = time.monotonic()
+        with self._lock:
+            while self._times and now - self._times[0] >= 1.0:
+                self._times.popleft()
+            if len(self._times) >= per_second:
+                return False
+            self._times.append(now)
+            return True

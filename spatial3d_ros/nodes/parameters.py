@@ -50,8 +50,18 @@ class Parameters:
 
     pose_source: str = parameter(
         "pose",
-        "Where poses come from: topic pose (PoseStamped) or topic odom (Odometry).",
-        choices=("pose", "odom"),
+        "Where poses come from: topic pose (PoseStamped), topic odom (Odometry), or tf: the frame "
+        "of the colour image in world_frame.",
+        choices=("pose", "odom", "tf"),
+    )
+    world_frame: str = parameter(
+        "odom",
+        "Frame that memory is kept in when pose_source is tf: one in which motion is continuous.",
+    )
+    target_frame: str = parameter(
+        "",
+        "Frame that answers are given in, by TF at the moment of the answer; empty: that of the "
+        "poses.",
     )
     base_T_camera: tuple[float, ...] = parameter(
         (),
@@ -75,6 +85,17 @@ class Parameters:
     )
     images_rectified: bool = parameter(
         False, "The images are undistorted already: use P of camera_info and ignore D."
+    )
+    depth_alignment: str = parameter(
+        "auto",
+        "Depth in another frame or size than colour: auto registers it (depth/camera_info and "
+        "TF, or color_T_depth), refuse complains, given takes it as aligned.",
+        choices=("auto", "refuse", "given"),
+    )
+    color_T_depth: tuple[float, ...] = parameter(
+        (),
+        "Pose of the depth camera in the colour camera (optical frames), as "
+        "[x, y, z, qx, qy, qz, qw] in metres; empty: by TF.",
     )
     sync_slop_s: float = parameter(
         0.02, "Largest difference of the stamps of a colour and depth pair [s].", low=0.0, high=1.0
@@ -116,6 +137,13 @@ class Parameters:
     )
     max_pending_questions: int = parameter(
         4, "Questions that may wait; more are answered with busy.", low=0, high=64, live=True
+    )
+    max_questions_hz: float = parameter(
+        100.0,
+        "Questions taken in a second [Hz]; more are answered with busy.",
+        low=0.1,
+        high=10000.0,
+        live=True,
     )
     question_timeout_s: float = parameter(
         10.0, "Longest time from question to answer [s].", low=0.05, high=3600.0, live=True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import (
     DurabilityPolicy,
     HistoryPolicy,
@@ -24,11 +25,16 @@ def result() -> QoSProfile:
     return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=10)
 
 
-def latched() -> QoSProfile:
-    """Late subscribers get the last message."""
+def latched(depth: int = 1) -> QoSProfile:
+    """Late subscribers get the last message, or several."""
     return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST, depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL
+        history=HistoryPolicy.KEEP_LAST, depth=depth, durability=DurabilityPolicy.TRANSIENT_LOCAL
     )
+
+
+def transforms() -> QoSProfile:
+    """As tf2 subscribes to what moves: nothing may be lost, and much comes at once."""
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=100)
 
 
 def overridable() -> QoSOverridingOptions:
@@ -43,6 +49,14 @@ def overridable() -> QoSOverridingOptions:
         QoSPolicyKind.DURABILITY,
     )
     return QoSOverridingOptions(kinds)
+
+
+def no_events() -> SubscriptionEventCallbacks:
+    """No event handlers: those that are destroyed while rclpy's executor waits can end it.
+
+    What they would tell (incompatible QoS) is in our own complaint about silence.
+    """
+    return SubscriptionEventCallbacks(use_default_callbacks=False)
 
 
 def describe(profile: QoSProfile) -> str:

@@ -22,9 +22,11 @@ from spatial3d_ros import msg, srv
 from spatial3d_ros.action import Query
 from spatial3d_ros.errors import Cancelled, NoSceneError, QueryError, Spatial3DError
 from spatial3d_ros.nodes import conversions, qos
-from spatial3d_ros.nodes.measures import Durations
+from spatial3d_ros.nodes.measures import Durations, RateLimit
 from spatial3d_ros.nodes.parameters import Parameters
-from spatial3d_ros.nodes.worker import Question, QuestionRunner, within_memory
+from spatial3d_ros.nodes.worker import Busy, Question, QuestionRunner, within_memory
+from spatial3d_ros.tasks.limits import check_length
+from spatial3d_ros.tasks.placing import Placing
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding
 from spatial3d_ros.tasks.stages import timed
 
@@ -53,6 +55,7 @@ class QuestionServer:
     and the action `~/query`, and publishes what they find.
 
     `engine()` returns the engine, or raises Spatial3DError saying why the node cannot answer now;
+    `place(frame_id)` tells in which frame what is known in that one goes out;
     `hint()` tells what is wrong with the sensors, for a question that comes before any frame;
     `on_clear(engine)` is called when its memory was emptied.
     """
@@ -62,14 +65,17 @@ class QuestionServer:
         node: LifecycleNode,
         engine: Callable[[], Spatial3D],
         parameters: Callable[[], Parameters],
+        place: Callable[[str], Placing],
         hint: Callable[[], str],
         on_clear: Callable[[Spatial3D], None],
     ) -> None:
         self.runner = QuestionRunner()
         self.latency_ms = Durations(200)
+        self._allowed = RateLimit()
         self.stages_ms: dict[str, float] = {}
         self._engine = engine
         self._parameters = parameters
+        self._place = place
         self._hint = hint
         self._on_clear = on_clear
         self._logger = node.get_logger()
@@ -110,6 +116,7 @@ class QuestionServer:
     def _ground(self, request: Any, response: Any) -> Any:
         count = request.max_objects or self._parameters().max_objects
         with self._replying(response):
+            check_length(request.query)
             response.grounding = self._answer(
                 lambda engine, question: engine.ground(
                     request.query, max_objects=count, monitor=question
@@ -124,6 +131,8 @@ class QuestionServer:
                 raise QueryError(
                     f"field kind is {request.kind}; it must be one of KIND_* (0, 1, 2)"
                 )
+            for text in (request.query, request.object_a, request.object_b):
+                check_length(text)
             response.distance = self._answer(
                 lambda engine, question: engine.measure_distance(
                     request.query,
@@ -137,6 +146,7 @@ class QuestionServer:
 
     def _ask(self, request: Any, response: Any) -> Any:
         with self._replying(response):
+            check_length(request.question)
             response.answer = self._answer(
                 lambda engine, question: engine.ask(request.question, monitor=question)
             )
@@ -144,6 +154,7 @@ class QuestionServer:
 
     def _edit_layout(self, request: Any, response: Any) -> Any:
         with self._replying(response):
+            check_length(request.instruction)
             edit, frame_id = self._run(
                 lambda engine, question: engine.edit_layout(
                     request.instruction, apply=request.apply, monitor=question
@@ -159,7 +170,8 @@ class QuestionServer:
 
     def _get_scene(self, _: Any, response: Any) -> Any:
         with self._replying(response):
-            response.scene = conversions.scene_objects(self._engine().scene())
+            scene = self._engine().scene()
+            response.scene = conversions.scene_objects(scene, self._place(scene.frame_id))
         return response
 
     def _clear(self, _: Any, response: Any) -> Any:
@@ -180,6 +192,7 @@ class QuestionServer:
         key = bytes(goal.goal_id.uuid)
         question = self._goals[key] = self._new_question(goal.request.timeout_s, tell)
         with self._replying(result):
+            check_length(goal.request.query)
             answer = self._answer(
                 lambda engine, monitor: engine.answer(goal.request.query, monitor=monitor),
                 question,
@@ -233,12 +246,19 @@ class QuestionServer:
     def _run(
         self, ask: Callable[[Spatial3D, Question], Result], question: Question
     ) -> tuple[Result, str]:
-        """The typed result, and the world frame it is in."""
+        """The typed result in the frame in which it goes out, and the name of that."""
         engine = self._engine()
-        pending = self._parameters().max_pending_questions
+        limits = self._parameters()
+        if not self._allowed(limits.max_questions_hz):
+            raise Busy(
+                f"busy: over {limits.max_questions_hz:g} questions a second (parameter "
+                "max_questions_hz). Ask again in a moment."
+            )
+        pending = limits.max_pending_questions
         with within_memory("the question"):
             result = self.runner.run(question, pending, lambda: ask(engine, question))
-        return result, engine.scene().frame_id
+        place = self._place(engine.scene().frame_id)
+        return place.result(result), place.frame_id
 
     @contextmanager
     def _replying(self, response: Any) -> Iterator[None]:

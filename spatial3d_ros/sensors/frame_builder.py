@@ -1,4 +1,4 @@
-"""Messages of one moment to a `Frame`: decode, calibrate, rectify, check that they fit together.
+"""Messages of one moment to a `Frame`: decode, calibrate, rectify, align, check that they fit.
 
 Takes anything shaped like the messages; ROS is not needed.
 """
@@ -15,6 +15,7 @@ from spatial3d_ros.errors import FrameError
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.sensors import image_decoding
+from spatial3d_ros.sensors.registration import register_depth
 
 Decoder = Callable[[Any, str], np.ndarray]
 COLOR_DECODERS: dict[str, Decoder] = {
@@ -36,6 +37,21 @@ class Topics:
     depth: str
     camera_info: str
     pose: str
+    depth_info: str = "depth/camera_info"
+
+
+Extrinsics = Callable[[str, str], np.ndarray]
+"""`a_T_b` (4, 4) of the frames a and b; raises FrameError when they are not linked."""
+
+
+def no_extrinsics(parent: str, child: str) -> np.ndarray:
+    """Where nothing is known but that a frame is itself."""
+    if parent == child:
+        return np.eye(4)
+    raise FrameError(
+        f"TF: {parent!r} and {child!r} are not linked, for nobody listens to TF: install tf2_msgs, "
+        "or set the parameter color_T_depth"
+    )
 
 
 @dataclass(frozen=True)
@@ -44,12 +60,18 @@ class FrameBuilder:
 
     `rectified` says that the images are undistorted already: then P of the calibration holds and D
     is ignored. Otherwise D is what the lens does to the images, as REP 104 has it.
+
+    `alignment` says what is done with depth in another frame or size than colour: "auto" registers
+    it with the calibration of depth and the `extrinsics` of the two frames, "refuse" raises, and
+    "given" takes it as aligned whatever its frame says.
     """
 
     topics: Topics
     color_transport: str = "raw"
     depth_transport: str = "raw"
     rectified: bool = False
+    alignment: str = "auto"
+    extrinsics: Extrinsics = no_extrinsics
 
     def build(
         self,
@@ -59,30 +81,32 @@ class FrameBuilder:
         stamp_ns: int,
         world_T_camera: np.ndarray,
         frame_id: str,
+        depth_info: Any = None,
     ) -> Frame:
         """The frame of a colour message, a depth message and the calibration of the colour image.
 
-        `info` is None while no calibration has come. Raises FrameError.
+        `info` is None while no calibration has come; `depth_info` is that of depth, and only needed
+        to align it. Raises FrameError.
         """
         topics = self.topics
-        camera = self._camera(info)
+        camera = self._camera(info, topics.camera_info)
         rgb = COLOR_DECODERS[self.color_transport](color, topics.color)
         metres = DEPTH_DECODERS[self.depth_transport](depth, topics.depth)
-        if metres.shape != rgb.shape[:2]:
-            raise FrameError(
-                f"{topics.depth}: fields width and height say {_size(metres)}, but {topics.color} "
-                f"is {_size(rgb)}. Register depth to colour in the camera driver."
-            )
         if rgb.shape[:2] != (camera.height, camera.width):
             raise FrameError(
                 f"{topics.camera_info}: fields width and height make an image of "
                 f"{camera.width}x{camera.height}, but {topics.color} is {_size(rgb)}. "
                 "Remap to the calibration of this image."
             )
+        frames = (color.header.frame_id.lstrip("/"), depth.header.frame_id.lstrip("/"))
+        if self._is_aligned(*frames) and metres.shape == rgb.shape[:2]:
+            metres = camera.rectify(metres)
+        else:
+            metres = self._register(metres, depth_info, camera, *frames)
         frame = Frame(
             stamp_ns,
             camera.rectify(rgb),
-            camera.rectify(metres),
+            metres,
             camera.rectified(),
             world_T_camera,
             frame_id,
@@ -95,8 +119,53 @@ class FrameBuilder:
             )
         return frame
 
-    def _camera(self, info: Any) -> Camera:
-        topic = self.topics.camera_info
+    def aligned(self, color: Any, depth: Any) -> str:
+        """How depth comes into the pixels of colour: "yes" if it is there, "by us" otherwise."""
+        frames = (color.header.frame_id.lstrip("/"), depth.header.frame_id.lstrip("/"))
+        sizes = {(getattr(m, "width", 0), getattr(m, "height", 0)) for m in (color, depth)}
+        same = len(sizes - {(0, 0)}) < 2  # those of compressed images are not told
+        return "yes" if self._is_aligned(*frames) and same else "by us"
+
+    def _is_aligned(self, color_frame: str, depth_frame: str) -> bool:
+        return self.alignment == "given" or len({*filter(None, (color_frame, depth_frame))}) < 2
+
+    def _register(
+        self, metres: np.ndarray, info: Any, camera: Camera, color_frame: str, depth_frame: str
+    ) -> np.ndarray:
+        """Depth in the pixels of the rectified colour `camera`."""
+        topics = self.topics
+        problem = (
+            f"{topics.depth}: {_size(metres)} in frame {depth_frame!r}, but {topics.color} is "
+            f"{camera.width}x{camera.height} in {color_frame!r} (fields width, height, "
+            "header.frame_id), so depth is not aligned. Register it to colour in the camera driver"
+        )
+        if self.alignment != "auto":
+            raise FrameError(f"{problem}, or set depth_alignment to auto.")
+        if info is None:
+            raise FrameError(
+                f"{problem}, or publish the calibration of depth on {topics.depth_info} and we do "
+                "it. If it is aligned whatever its frame says, set depth_alignment to given."
+            )
+        depth_camera = self._camera(info, topics.depth_info)
+        if metres.shape != (depth_camera.height, depth_camera.width):
+            raise FrameError(
+                f"{topics.depth_info}: fields width and height make an image of "
+                f"{depth_camera.width}x{depth_camera.height}, but {topics.depth} is "
+                f"{_size(metres)}. Remap to the calibration of this image."
+            )
+        same = not color_frame or not depth_frame or color_frame == depth_frame
+        try:
+            color_T_depth = np.eye(4) if same else self.extrinsics(color_frame, depth_frame)
+        except FrameError as error:
+            raise FrameError(f"{problem}. We cannot do it: {error}") from error
+        return register_depth(
+            depth_camera.rectify(metres),
+            depth_camera.rectified(),
+            camera.rectified(),
+            color_T_depth,
+        )
+
+    def _camera(self, info: Any, topic: str) -> Camera:
         if info is None:
             raise FrameError(
                 f"{topic}: no CameraInfo has come yet, so images cannot be placed in space. "

@@ -1,11 +1,13 @@
 """Camera poses by stamp: a short history of poses, interpolated to the time of an image.
 
-Takes anything shaped like `geometry_msgs/PoseStamped` or `nav_msgs/Odometry`; ROS is not needed.
+Takes anything shaped like `geometry_msgs/PoseStamped`, `nav_msgs/Odometry` or `tf2_msgs/TFMessage`;
+ROS is not needed.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,18 @@ class PoseTrack:
     def oldest(self) -> int | None:
         """Stamp of the oldest pose in nanoseconds; None before the first."""
         return self._stamps[0] if self._stamps else None
+
+    @property
+    def hz(self) -> float:
+        """Poses a second, over all that are remembered."""
+        if len(self._stamps) < 2:
+            return 0.0
+        return (len(self._stamps) - 1) * SECOND / (self._stamps[-1] - self._stamps[0])
+
+    @property
+    def longest_gap_s(self) -> float:
+        """The longest time between two poses that follow each other."""
+        return max((b - a for a, b in pairwise(self._stamps)), default=0) / SECOND
 
     def forget_after(self, stamp_ns: int) -> None:
         """Forget every pose if they reach more than `jump_s` beyond: they are of another time."""
@@ -115,17 +129,7 @@ class PoseReader:
         self.source = source
         self.frame_id = ""
         self.child_frame_id = ""
-        self._extrinsic: np.ndarray | None = None
-        if len(base_T_camera) not in (0, 7):
-            raise ConfigError(
-                f"parameter base_T_camera has {len(base_T_camera)} numbers; give 7 "
-                "(x, y, z in metres, qx, qy, qz, qw), or none"
-            )
-        if base_T_camera:
-            try:
-                self._extrinsic = pose_matrix(base_T_camera[:3], base_T_camera[3:])
-            except FrameError as error:
-                raise ConfigError(f"parameter base_T_camera: {error}") from error
+        self._extrinsic = extrinsic_matrix("base_T_camera", base_T_camera)
 
     def read(self, message: Any) -> np.ndarray:
         """`world_T_camera` (4, 4) of a PoseStamped or Odometry message.
@@ -163,3 +167,21 @@ class PoseReader:
                 f"{camera_frame_id!r}. Set the parameter base_T_camera to the pose of the camera "
                 f"in {child!r}: [x, y, z, qx, qy, qz, qw]."
             )
+
+
+def extrinsic_matrix(name: str, numbers: tuple[float, ...]) -> np.ndarray | None:
+    """The (4, 4) pose of a parameter [x, y, z, qx, qy, qz, qw]; None for an empty one.
+
+    Raises ConfigError, naming the parameter, for other than 7 numbers or no pose.
+    """
+    if not len(numbers):
+        return None
+    if len(numbers) != 7:
+        raise ConfigError(
+            f"parameter {name} has {len(numbers)} numbers; give 7 "
+            "(x, y, z in metres, qx, qy, qz, qw), or none"
+        )
+    try:
+        return pose_matrix(numbers[:3], numbers[3:])
+    except FrameError as error:
+        raise ConfigError(f"parameter {name}: {error}") from error

@@ -73,6 +73,11 @@ class Synchronizer:
             return None
         return (self._depth.newest - self._color.newest) / SECOND
 
+    @property
+    def newest(self) -> int | None:
+        """Newest stamp of a colour image in nanoseconds; None before the first."""
+        return self._color.newest
+
     def _add(self, stream: _Stream, stamp: int, item: Any) -> list[Pair]:
         if stream.newest is not None and stamp < stream.newest - self.jump:
             self._rewind(stamp)

@@ -1,11 +1,15 @@
-"""Camera poses from the transforms of a recording: chains of frames, each link interpolated.
+"""Transforms between frames, of a recording or as they come: chains of links, each interpolated.
 
-Takes anything shaped like `tf2_msgs/TFMessage`; ROS is not needed. The whole recording is read
-first, so a transform may come after the image that needs it.
+Takes anything shaped like `tf2_msgs/TFMessage`; neither ROS nor tf2 is needed. The node and the bag
+reader look up the same way, never extrapolate, and name the link that stands in the way; tf2's own
+buffer (C++ behind Python) would be a second set of rules.
 """
 
 from __future__ import annotations
 
+import math
+import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,23 +17,41 @@ from typing import Any
 import numpy as np
 
 from spatial3d_ros.errors import FrameError
-from spatial3d_ros.geometry.pose import invert, pose_matrix
+from spatial3d_ros.geometry.pose import NORM_TOLERANCE, invert, pose_matrix
 from spatial3d_ros.sensors.pose_source import PoseTrack
 
+UNREAD = 1000  # transforms of a link that nobody asked for so far: 10 s at 100 Hz
 WORLD_FRAMES = ("map", "world", "odom")  # the first of these above the camera, else the top
 
 
 @dataclass
 class _Link:
-    """`parent_T_child`, moving or fixed."""
+    """`parent_T_child`, moving or fixed.
+
+    Most links of a robot are never asked for (fingers, wheels), and turning all into matrices would
+    cost a good part of a core. So transforms wait `unread` until a chain goes through the link.
+    """
 
     parent: str
     child: str
     track: PoseTrack
     fixed: np.ndarray | None = None
+    unread: deque[Any] = field(default_factory=deque)
+    wanted: bool = False
+
+    def read(self) -> None:
+        """Turn what waits into poses."""
+        while self.unread:
+            transform = self.unread.popleft()
+            stamp = transform.header.stamp
+            self.track.add(stamp.sec * 10**9 + stamp.nanosec, _pose(transform.transform))
 
     def at(self, stamp_ns: int) -> np.ndarray | None:
         return self.track.at(stamp_ns) if self.fixed is None else self.fixed
+
+    def __str__(self) -> str:
+        kind = f"moving, {self.track.hz:.1f} Hz" if self.fixed is None else "fixed"
+        return f"{self.parent} -> {self.child} ({kind})"
 
 
 @dataclass(frozen=True)
@@ -41,50 +63,146 @@ class Chain:
     up: Sequence[_Link]
     down: Sequence[_Link]
 
+    @property
+    def moving(self) -> list[PoseTrack]:
+        """The tracks of the links that move."""
+        return [link.track for link in (*self.up, *self.down) if link.fixed is None]
+
     def at(self, stamp_ns: int) -> np.ndarray | None:
         """`parent_T_child` (4, 4); None after the last transform of a link.
 
         Raises FrameError, naming the link, before its first transform or in a gap.
         """
+        if any(track.newest is None or track.newest < stamp_ns for track in self.moving):
+            return None  # known without interpolating the others in vain
         pose = np.eye(4)
-        for links, turned in ((self.up, True), (self.down, False)):
-            for link in links:
-                step = link.at(stamp_ns)
-                if step is None:
-                    return None
-                pose = pose @ (invert(step) if turned else step)
+        for link, turned in self._steps():
+            step = link.at(stamp_ns)
+            if step is None:
+                return None
+            pose = pose @ (invert(step) if turned else step)
         return pose
+
+    def latest(self) -> np.ndarray:
+        """The same of the newest transform of every link. Raises FrameError: one was forgotten."""
+        pose = np.eye(4)
+        for link, turned in self._steps():
+            newest = link.track.newest
+            if link.fixed is None and newest is None:
+                raise FrameError(f"{link.track.topic}: nothing has come since the clock went back")
+            step = link.at(newest or 0)
+            pose = pose @ (invert(step) if turned else step)
+        return pose
+
+    def _steps(self) -> Iterator[tuple[_Link, bool]]:
+        """The links from parent to child, and whether each is gone upwards."""
+        yield from ((link, True) for link in self.up)
+        yield from ((link, False) for link in self.down)
 
 
 @dataclass
 class TransformTree:
-    """Every transform of a recording. Like tf2 it ignores what is not a rigid transform.
+    """Every transform that was added. Like tf2 it ignores what is not a rigid transform.
 
     A link that is ever published as fixed is fixed. `max_gap_s` is how long a moving link may be
-    silent around an image.
+    silent around an image. A `live` tree forgets what is older than 10 s, and starts anew when the
+    clock of a link goes back, which `rewinds` counts; other trees are of a recording, of which
+    everything is added before anything is asked. `add`, `lookup` and `latest` are thread-safe.
     """
 
     max_gap_s: float = 0.5
+    live: bool = False
+    rewinds: int = 0
     _links: dict[tuple[str, str], _Link] = field(default_factory=dict)
+    _chains: dict[tuple[str, str], Chain] = field(default_factory=dict)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def add(self, message: Any, *, fixed: bool) -> None:
         """Take all transforms of a message."""
-        for transform in message.transforms:
-            parent, child = map(_plain, (transform.header.frame_id, transform.child_frame_id))
-            move, turn = transform.transform.translation, transform.transform.rotation
+        with self._lock:
+            for transform in message.transforms:
+                self._add(transform, fixed)
+
+    def _add(self, transform: Any, fixed: bool) -> None:
+        if not _is_rigid(transform.transform):
+            return
+        parent, child = map(_plain, (transform.header.frame_id, transform.child_frame_id))
+        link = self._links.get((parent, child))
+        if link is None:
+            name = f"TF {parent} -> {child}"
+            track = PoseTrack if self.live else PoseTrack.of_recording
+            unread: deque[Any] = deque(maxlen=UNREAD if self.live else None)
+            link = _Link(parent, child, track(name, self.max_gap_s), unread=unread)
+            self._links[parent, child] = link
+            self._chains.clear()
+        if fixed:
+            link.fixed = _pose(transform.transform)
+            return
+        link.unread.append(transform)
+        if link.wanted:
+            self._read(link)
+
+    def _read(self, link: _Link) -> None:
+        rewinds = link.track.rewinds
+        link.read()
+        newest = link.track.newest
+        if link.track.rewinds != rewinds and newest is not None:
+            self.rewinds += 1  # a loop: what other links know is of the old time too
+            self.forget_after(newest)
+
+    def forget_after(self, stamp_ns: int) -> None:
+        """Forget the moving links that reach over a second beyond: they are of another time."""
+        with self._lock:
+            for link in self._links.values():
+                if link.wanted:
+                    link.track.forget_after(stamp_ns)
+                else:
+                    link.unread.clear()
+
+    def lookup(self, parent: str, child: str, stamp_ns: int) -> np.ndarray | None:
+        """`parent_T_child` (4, 4) at that time; None while a link's next transform is to come.
+
+        Raises FrameError when it can never be known, or is not linked so far; it names the link.
+        """
+        with self._lock:
+            return self._chain(parent, child).at(stamp_ns)
+
+    def latest(self, parent: str, child: str) -> np.ndarray:
+        """`parent_T_child` (4, 4) of the newest transform of every link. Raises FrameError."""
+        with self._lock:
+            return self._chain(parent, child).latest()
+
+    def linked(self, parent: str, child: str) -> bool:
+        """Whether there is a way from one frame to the other."""
+        with self._lock:
             try:
-                pose = pose_matrix((move.x, move.y, move.z), (turn.x, turn.y, turn.z, turn.w))
+                return bool(self._chain(parent, child))
             except FrameError:
-                continue
-            if (parent, child) not in self._links:
-                track = PoseTrack.of_recording(f"TF {parent} -> {child}", self.max_gap_s)
-                self._links[parent, child] = _Link(parent, child, track)
-            link = self._links[parent, child]
-            if fixed:
-                link.fixed = pose
-            else:
-                stamp = transform.header.stamp
-                link.track.add(stamp.sec * 10**9 + stamp.nanosec, pose)
+                return False
+
+    def moving(self, parent: str, child: str) -> list[PoseTrack]:
+        """The tracks of the links between two frames that move; none while they are not linked."""
+        with self._lock:
+            return self._chain(parent, child).moving if self.linked(parent, child) else []
+
+    def _chain(self, parent: str, child: str) -> Chain:
+        if (parent, child) not in self._chains:
+            self._chains[parent, child] = self.chain(parent, child)
+        return self._chains[parent, child]
+
+    def __str__(self) -> str:
+        return ", ".join(self.links()) or "nothing"
+
+    def links(self) -> list[str]:
+        """Every link in words: parent, child, fixed or how often it moves."""
+        for link in self._links.values():
+            link.read()
+        return sorted(map(str, self._links.values()))
+
+    def roots(self) -> list[str]:
+        """The frames that hang from none: one, where the tree is whole."""
+        parents, children = ({ends[k] for ends in self._links} for k in (0, 1))
+        return sorted(parents - children)
 
     def world_of(self, frame: str) -> str:
         """The frame that a map above `frame` is in: map, world or odom, else the topmost."""
@@ -101,25 +219,28 @@ class TransformTree:
         ways = [[tops[0], *(k.parent for k in up)], [tops[1], *(k.parent for k in down)]]
         meeting = next((name for name in ways[0] if name in ways[1]), None)
         if meeting is None:
-            known = ", ".join(sorted(f"{p} -> {c}" for p, c in self._links)) or "nothing"
             raise FrameError(
                 f"TF: no chain from {tops[0]!r} to {tops[1]!r}: going up from the camera it ends "
-                f"at {ways[1][-1]!r}, and nothing links {ways[0][-1]!r} to that. The bag knows "
-                f"{known}. Record the missing link (/tf and /tf_static), or name another frame or "
-                "pose topic"
+                f"at {ways[1][-1]!r}, and nothing links {ways[0][-1]!r} to that. Known: {self}. "
+                "Publish (or record) the missing link on /tf or /tf_static, or name another frame "
+                "or pose topic"
             )
-        return Chain(
+        chain = Chain(
             parent,
             child,
             up[: ways[0].index(meeting)],
             list(reversed(down[: ways[1].index(meeting)])),
         )
+        for link in (*chain.up, *chain.down):
+            link.wanted = True
+            self._read(link)
+        return chain
 
     def _above(self, frame: str) -> Iterator[_Link]:
         """The links from a frame to the top. Raises FrameError for two parents, or a circle."""
         frame = _plain(frame)
         met = {frame}
-        while links := [link for link in self._links.values() if link.child == frame]:
+        while links := self._parents(frame):
             if len(links) > 1 or links[0].parent in met:
                 parents = " and ".join(sorted(link.parent for link in links))
                 raise FrameError(
@@ -129,6 +250,32 @@ class TransformTree:
             frame = links[0].parent
             met.add(frame)
             yield links[0]
+
+    def _parents(self, frame: str) -> list[_Link]:
+        """The links that a frame hangs from: one, unless it was moved to another a moment ago."""
+        links = [link for link in self._links.values() if link.child == frame]
+        if len(links) < 2:
+            return links
+        for link in links:
+            link.read()
+        newest = max((link.track.newest or 0 for link in links), default=0)
+        return [
+            link
+            for link in links
+            if link.fixed is not None or (link.track.newest or 0) >= newest - link.track.history
+        ]
+
+
+def _is_rigid(transform: Any) -> bool:
+    """Whether `_pose` takes it: finite numbers, a quaternion of about unit length."""
+    move, turn = transform.translation, transform.rotation
+    length = math.hypot(turn.x, turn.y, turn.z, turn.w)
+    return math.isfinite(move.x + move.y + move.z) and abs(length - 1) < NORM_TOLERANCE
+
+
+def _pose(transform: Any) -> np.ndarray:
+    move, turn = transform.translation, transform.rotation
+    return pose_matrix((move.x, move.y, move.z), (turn.x, turn.y, turn.z, turn.w))
 
 
 def _plain(frame: str) -> str:

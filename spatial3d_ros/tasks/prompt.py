@@ -18,11 +18,11 @@ from tokenizers import Tokenizer
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.model.network import Opening, Words
 from spatial3d_ros.model.tokens import COORD, END, GROUND, MAX_IDENTIFIERS, START, identifier
+from spatial3d_ros.tasks.limits import check_length
 
 SYSTEM = "You are a robot that answers about the room it sees. Mind where things are."
 OBJECTS = "The objects:"
 GROUND_TASK = "Find:"
-MAX_CHARACTERS = 500
 
 CategoryMode = Literal["none", "generate", "given"]
 
@@ -36,10 +36,7 @@ def clean_query(text: str) -> str:
         raise QueryError(
             "query: empty; ask for an object in plain words, e.g. 'the red mug on the table'"
         )
-    if len(words) > MAX_CHARACTERS:
-        raise QueryError(
-            f"query: {len(words)} characters; at most {MAX_CHARACTERS}, ask a shorter question"
-        )
+    check_length(words)
     if not any("a" <= letter <= "z" for letter in words.lower()):
         raise QueryError("query: no Latin letters; this model understands English questions only")
     reserved = [token for token in (START, END, GROUND, COORD) if token in words]

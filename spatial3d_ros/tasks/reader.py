@@ -78,6 +78,11 @@ class SceneReader:
         name = str(self.dtype).removeprefix("torch.")
         return f"{self.device}, {name}{f', {self.weights}' * (self.weights != 'auto')}"
 
+    @property
+    def gpu_bytes(self) -> int:
+        """What this process holds on the GPU; 0 without one."""
+        return torch.cuda.memory_reserved(self.device) if self.device.type == "cuda" else 0
+
     @torch.inference_mode()
     def warm_up(self) -> None:
         """Run everything once, so that the first question is as fast as the second."""

@@ -1,0 +1,101 @@
+"""`spatial3d check`: what a recording holds, whether it can be used, and how."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from spatial3d_ros.cli.output import out, print_json, progress_bar
+
+if TYPE_CHECKING:
+    from spatial3d_ros.data.bag_check import BagReport
+
+
+def check(
+    bag: Annotated[Path, typer.Argument(help="A bag folder, .mcap, .db3, or .bag of ROS 1.")],
+    rgb: Annotated[str | None, typer.Option(help="Topic of colour images.")] = None,
+    depth: Annotated[str | None, typer.Option(help="Topic of depth images.")] = None,
+    camera_info: Annotated[str | None, typer.Option(help="Topic of the calibration.")] = None,
+    pose: Annotated[
+        str | None, typer.Option(help="Topic of PoseStamped, Odometry or TF (/tf).")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="Look at so much of it, from its start.")] = 60.0,
+    sync_slop_s: Annotated[
+        float, typer.Option(help="Colour and depth may be so far apart, seconds.")
+    ] = 0.02,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Look at a recording without ROS: topics, rates, sync, poses, depth, and the launch line.
+
+    Frames are made of it as the node would make them, so what is wrong with it shows here. Exit
+    code 1 when no frame comes out.
+
+    spatial3d check drive.mcap
+
+    spatial3d check drive.mcap --pose /odom --depth /cam/depth/image --json
+    """
+    from spatial3d_ros.data.bag_check import check_bag
+
+    named = {"rgb": rgb, "depth": depth, "camera_info": camera_info, "pose": pose}
+    with progress_bar("tenths of a second") as progress:
+        report = check_bag(
+            bag, seconds=seconds, slop_s=sync_slop_s, progress=progress,
+            **{role: name for role, name in named.items() if name},
+        )  # fmt: skip
+    if json:
+        print_json(report.plain())
+    else:
+        _show(report)
+    if not report.usable:
+        raise typer.Exit(1)
+
+
+def _show(report: BagReport) -> None:
+    roles = {topic: role for role, topic in report.roles.items()}
+    table = Table("", "topic", "type", "messages", "Hz", "frame", "encoding", "size")
+    table.title, table.title_justify = f"{report.bag}, {report.duration_s:.1f} s", "left"
+    for row in report.topics:
+        table.add_row(
+            roles.get(row["name"], ""), row["name"], row["type"].replace("/msg/", "/"),
+            str(row["count"]), f"{row['hz']:.1f}",
+            row.get("frame_id", ""), row.get("encoding", ""), row.get("size", ""),
+        )  # fmt: skip
+    out.print(table)
+    for line in _lines(report):
+        out.print(line, soft_wrap=True, highlight=False, markup=False)
+    for style, texts in (("red", report.problems), ("yellow", report.notes)):
+        for text in texts:
+            out.print(f"- {text}", style=style, soft_wrap=True, highlight=False, markup=False)
+    if report.launch:
+        out.print(f"\n{report.launch}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _lines(report: BagReport) -> list[str]:
+    """What was found, a line each; what was not found has none."""
+    lines = []
+    if report.sync:
+        apart = report.sync["apart_ms"]
+        lines.append(
+            f"sync    {report.sync['paired']:.0%} of the colour images have depth within "
+            f"{report.sync['slop_s'] * 1e3:.0f} ms; median {apart['median']} ms, "
+            f"95 % within {apart['p95']} ms"
+        )
+    if report.poses:
+        rate = f"{report.poses['hz']:.1f} Hz" if "hz" in report.poses else "one only"
+        lines.append(
+            f"poses   {report.poses['source']} in frame {report.poses['frame_id']!r}, {rate}, "
+            f"longest gap {report.poses.get('longest_gap_s', 0.0):.2f} s"
+        )
+    lines += [f"TF      {link}" for link in report.tf]
+    if "median_m" in report.depth:
+        lines.append(
+            f"depth   median {report.depth['median_m']:.2f} m, {report.depth['valid']:.0%} valid, "
+            f"{report.depth['encoding']}, aligned: {report.depth['aligned']}"
+        )
+    if report.frames:
+        left_out = ", ".join(f"{n} {why}" for why, n in report.frames["left_out"].items())
+        lines.append(f"frames  {report.frames['made']}; left out: {left_out or 'none'}")
+    return lines

@@ -1,0 +1,172 @@
+"""Why nothing is seen: the topic that is silent, its publishers, their QoS, or stamps apart.
+
+Most questions of people with a new robot are one of these; a node that only waits answers none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+
+from spatial3d_ros.nodes import qos
+from spatial3d_ros.nodes.ingest import Ingest
+from spatial3d_ros.nodes.measures import Rate, Throttle
+from spatial3d_ros.sensors.synchronizer import SECOND
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+    from rclpy.subscription import Subscription
+
+    from spatial3d_ros.scene.frame import Frame
+
+REPEAT_S = 30.0  # the same complaint is logged once in this time
+LOST_SHARE = 0.7  # fewer images than this share of their camera_infos: the transport loses them
+CLOCKS_S = 1.0  # newest image and newest pose further apart than this: two clocks
+LISTED = 5  # topics that are offered in place of a silent one
+
+
+@dataclass
+class Watched:
+    """A subscription and how often it speaks."""
+
+    subscription: Subscription
+    rate: Rate = field(default_factory=Rate)
+
+    @property
+    def topic(self) -> str:
+        """Resolved name."""
+        return self.subscription.topic_name
+
+
+class Watchdog:
+    """Watches the subscriptions of a node (by the name before remapping) and its `Ingest`."""
+
+    def __init__(self, node: Node, watched: Mapping[str, Watched], ingest: Ingest) -> None:
+        self._node = node
+        self._logger = node.get_logger()
+        self._watched = watched
+        self._ingest = ingest
+        self._pairs = Rate()
+        self._say = Throttle(REPEAT_S)
+
+    def complaints(self, silence_s: float) -> list[str]:
+        """What is wrong with the streams as a whole; logged now and then. Call it once a second."""
+        for watched in self._watched.values():
+            watched.rate.tick()
+        complaints = [
+            self._explain_silence(name, watched)
+            for name, watched in self._watched.items()
+            if watched.rate.silence_s >= silence_s
+        ]
+        general = (self._explain_loss(), self._explain_offset(), self._explain_clocks())
+        if not complaints:
+            complaints = [text for text in general if text]
+        for text in complaints:
+            if self._say(text.split(":")[0]):
+                self._logger.warning(text)
+        return complaints
+
+    def silent(self) -> list[str]:
+        """Topics on which nothing has ever come."""
+        return [watched.topic for watched in self._watched.values() if not watched.rate.count]
+
+    def first_view(self, frame: Frame) -> str:
+        """One line to see at a glance that units, alignment and poses are right."""
+        measured = frame.depth[frame.depth > 0]
+        return (
+            f"first view: {frame.camera.width}x{frame.camera.height}, median depth "
+            f"{np.median(measured):.2f} m, {frame.valid_fraction:.0%} valid, aligned "
+            f"{self._ingest.aligned}, pose {self._ingest.poses.hz:.0f} Hz in frame "
+            f"'{frame.frame_id}'"
+        )
+
+    def _explain_silence(self, name: str, watched: Watched) -> str:
+        topic = watched.topic
+        ours = watched.subscription.qos_profile
+        publishers = self._node.get_publishers_info_by_topic(topic)
+        silent = f"{topic}: silent for {watched.rate.silence_s:.0f} s, "
+        if not publishers:
+            return f"{silent}no publisher. Start it, or remap {name}{self._others(watched)}."
+        offered = [qos.describe(publisher.qos_profile) for publisher in publishers]
+        silent += f"{len(publishers)} publisher(s) ({'; '.join(offered)}), we ask for "
+        silent += f"{qos.describe(ours)}. "
+        kinds = {publisher.topic_type for publisher in publishers}
+        if _type_name(watched) not in kinds:
+            return (
+                f"{silent}They publish {', '.join(sorted(kinds))} but we take "
+                f"{_type_name(watched)}: set color_transport, depth_transport or pose_source."
+            )
+        refused = [_refused(publisher.qos_profile, ours) for publisher in publishers]
+        if not all(refused):
+            return silent + "These match: nothing is published, or DDS loses it on the way."
+        return (
+            f"{silent}These do not match: set qos_overrides.{topic}.subscription.{refused[0]} to "
+            "what is offered."
+        )
+
+    def _others(self, watched: Watched) -> str:
+        """Topics of the same type that somebody publishes: likely what was meant."""
+        kind = _type_name(watched)
+        names = [
+            name
+            for name, kinds in self._node.get_topic_names_and_types()
+            if kind in kinds and name != watched.topic and self._node.count_publishers(name)
+        ]
+        listed = ", ".join(names[:LISTED]) + ", ..." * (len(names) > LISTED)
+        return f" to one of {listed}" if names else f" to a topic of type {kind} (there is none)"
+
+    def _explain_loss(self) -> str:
+        """Every image comes with a camera_info; if those come and images do not, DDS lost them."""
+        infos = self._watched["rgb/camera_info"].rate.hz
+        for name, watched in self._watched.items():
+            if "image" in name and infos > 2 and watched.rate.hz < LOST_SHARE * infos:
+                return (
+                    f"{watched.topic}: {watched.rate.hz:.1f} Hz arrive but "
+                    f"camera_info comes at {infos:.1f} Hz: images are lost on the way. Start "
+                    "camera and node with FASTRTPS_DEFAULT_PROFILES_FILE=.../resource/fastdds.xml "
+                    "(`spatial3d doctor` tells the whole line)."
+                )
+        return ""
+
+    def _explain_offset(self) -> str:
+        sync, topics = self._ingest.sync, self._ingest.topics
+        self._pairs.count = sync.counts["matched"]
+        self._pairs.tick()
+        if sync.offset_s is None or self._pairs.hz > 0:
+            return ""
+        return (
+            f"{topics.depth}: no stamp matches {topics.color}; the newest differ by "
+            f"{sync.offset_s:.3f} s and sync_slop_s is {sync.slop / 1e9:g}. Synchronise the clocks "
+            "of the two, or raise sync_slop_s."
+        )
+
+    def _explain_clocks(self) -> str:
+        image, pose = self._ingest.sync.newest, self._ingest.poses.newest
+        if image is None or pose is None or abs(image - pose) <= CLOCKS_S * SECOND:
+            return ""
+        apart = (image - pose) / SECOND
+        return (
+            f"{self._ingest.topics.pose}: the newest pose is {abs(apart):.1f} s "
+            f"{'older' if apart > 0 else 'newer'} than the newest image. Synchronise the clocks of "
+            "camera and localisation (chrony), or set use_sim_time for all nodes or for none."
+        )
+
+
+def _type_name(watched: Watched) -> str:
+    """As in "sensor_msgs/msg/Image"."""
+    kind: Any = watched.subscription.msg_type
+    package, folder = kind.__module__.split(".")[:2]
+    return f"{package}/{folder}/{kind.__name__}"
+
+
+def _refused(offered: Any, asked: Any) -> str:
+    """The policy for which DDS keeps a publisher and us apart, "" when none does."""
+    if asked.reliability == ReliabilityPolicy.RELIABLE != offered.reliability:
+        return "reliability"
+    if asked.durability == DurabilityPolicy.TRANSIENT_LOCAL != offered.durability:
+        return "durability"
+    return ""

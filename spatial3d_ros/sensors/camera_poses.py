@@ -1,0 +1,197 @@
+"""Where the camera was at a stamp, as messages come: from a topic of poses, or from transforms.
+
+`TopicPoses` and `TransformPoses` answer the same questions, so whoever asks need not know which.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from spatial3d_ros.errors import FrameError
+from spatial3d_ros.sensors.pose_source import SECOND, PoseReader, PoseTrack
+from spatial3d_ros.sensors.transforms import TransformTree
+
+
+class CameraPoses(Protocol):
+    """`world_T_camera` by stamp. `rewinds` counts the clock of the poses going back."""
+
+    frame_id: str
+    topic: str
+
+    @property
+    def rewinds(self) -> int: ...
+
+    @property
+    def oldest(self) -> int | None:
+        """From this stamp on (ns) poses are known; None before the first, or always."""
+
+    @property
+    def newest(self) -> int | None:
+        """Up to this stamp (ns) poses are known; None before the first, or always."""
+
+    @property
+    def hz(self) -> float:
+        """Poses a second; 0 while unknown, or when the camera is fixed."""
+
+    def take(self, message: Any) -> None:
+        """Take a message. Raises FrameError, naming topic and field, when it holds no pose."""
+
+    def at(self, stamp_ns: int, camera_frame: str) -> np.ndarray | None:
+        """`world_T_camera` (4, 4) at that time, None while it is still to come.
+
+        `camera_frame` is the frame that the image names. Raises FrameError when it will never be
+        known: the reason and the way out.
+        """
+
+    def why_late(self, stamp_ns: int, camera_frame: str) -> str:
+        """Why no pose has come for an image that waited long enough."""
+
+    def forget_after(self, stamp_ns: int) -> None:
+        """The clock of the images went back to this stamp."""
+
+
+class TopicPoses:
+    """Poses of PoseStamped (`source` "pose") or Odometry ("odom") messages."""
+
+    def __init__(
+        self,
+        topic: str,
+        source: str,
+        base_T_camera: tuple[float, ...] = (),
+        max_gap_s: float = 0.3,
+    ) -> None:
+        self.topic = topic
+        self._reader = PoseReader(topic, source, base_T_camera)
+        self._track = PoseTrack(topic, max_gap_s)
+
+    @property
+    def frame_id(self) -> str:
+        """The world frame: that of the messages."""
+        return self._reader.frame_id
+
+    @property
+    def rewinds(self) -> int:
+        """How often the clock of the poses went back."""
+        return self._track.rewinds
+
+    @property
+    def oldest(self) -> int | None:
+        """Stamp of the oldest pose (ns)."""
+        return self._track.oldest
+
+    @property
+    def newest(self) -> int | None:
+        """Stamp of the newest pose (ns)."""
+        return self._track.newest
+
+    @property
+    def hz(self) -> float:
+        """Poses a second."""
+        return self._track.hz
+
+    def take(self, message: Any) -> None:
+        """Take a message; raises FrameError."""
+        self._track.add(stamp_of(message, self.topic), self._reader.read(message))
+
+    def at(self, stamp_ns: int, camera_frame: str) -> np.ndarray | None:
+        """See `CameraPoses`."""
+        self._reader.check_camera_frame(camera_frame)
+        return self._track.at(stamp_ns)
+
+    def why_late(self, stamp_ns: int, camera_frame: str) -> str:
+        """See `CameraPoses`."""
+        return f"{self.topic}: {_known(self._track, stamp_ns)} (field header.stamp). {SHARE_CLOCK}"
+
+    def forget_after(self, stamp_ns: int) -> None:
+        """See `CameraPoses`."""
+        self._track.forget_after(stamp_ns)
+
+
+class TransformPoses:
+    """Poses of the frame that an image names, in `frame_id`, by a live tree of transforms."""
+
+    def __init__(self, tree: TransformTree, frame_id: str, topic: str = "/tf") -> None:
+        self.frame_id = frame_id
+        self.topic = topic
+        self._tree = tree
+        self._camera = ""
+
+    @property
+    def rewinds(self) -> int:
+        """How often the clock of the transforms went back."""
+        return self._tree.rewinds
+
+    @property
+    def oldest(self) -> int | None:
+        """From this stamp on (ns) all links from world to camera are known."""
+        known = [track.oldest for track in self._moving()]
+        return max(known) if known and None not in known else None
+
+    @property
+    def newest(self) -> int | None:
+        """Up to this stamp (ns) all links from world to camera are known."""
+        known = [track.newest for track in self._moving()]
+        return min(known) if known and None not in known else None
+
+    @property
+    def hz(self) -> float:
+        """Rate of the slowest link that moves."""
+        return min((track.hz for track in self._moving()), default=0.0)
+
+    def take(self, message: Any) -> None:
+        """Take the transforms of `/tf`."""
+        self._tree.add(message, fixed=False)
+
+    def at(self, stamp_ns: int, camera_frame: str) -> np.ndarray | None:
+        """See `CameraPoses`. Frames that are not linked so far may be in a moment: that is None."""
+        if not camera_frame:
+            raise FrameError(
+                "rgb/image: field header.frame_id is empty, so TF cannot tell where the camera "
+                "was. Set the optical frame in the camera driver, or set pose_source to pose."
+            )
+        self._camera = camera_frame
+        if not self._tree.linked(self.frame_id, camera_frame):
+            return None
+        return self._tree.lookup(self.frame_id, camera_frame, stamp_ns)
+
+    def why_late(self, stamp_ns: int, camera_frame: str) -> str:
+        """See `CameraPoses`."""
+        try:
+            self._tree.lookup(self.frame_id, camera_frame, stamp_ns)
+        except FrameError as error:
+            return f"{error} (parameter world_frame is {self.frame_id!r})"
+        late = min(self._moving(), key=lambda track: track.newest or 0)
+        return f"{late.topic}: {_known(late, stamp_ns)}. {SHARE_CLOCK}"
+
+    def forget_after(self, stamp_ns: int) -> None:
+        """See `CameraPoses`."""
+        self._tree.forget_after(stamp_ns)
+
+    def _moving(self) -> list[PoseTrack]:
+        return self._tree.moving(self.frame_id, self._camera) if self._camera else []
+
+
+SHARE_CLOCK = (
+    "Check that poses are published and that camera and localisation share one clock; nothing is "
+    "extrapolated."
+)
+
+
+def _known(track: PoseTrack, stamp_ns: int) -> str:
+    if track.newest is None:
+        return "no pose has come yet"
+    return f"the newest pose is {(stamp_ns - track.newest) / SECOND:.3f} s older than the image"
+
+
+def stamp_of(message: Any, topic: str) -> int:
+    """The header's stamp in nanoseconds. Raises FrameError for one that nobody has set."""
+    stamp = message.header.stamp
+    nanoseconds = stamp.sec * SECOND + stamp.nanosec
+    if nanoseconds <= 0:
+        raise FrameError(
+            f"{topic}: field header.stamp is {nanoseconds} ns. Set the time of capture in the "
+            "driver: images and poses are matched by it."
+        )
+    return nanoseconds

@@ -74,6 +74,7 @@ class AnswerStart(nn.Module):
             nn.Linear(PAIR_FEATURES + _COUNT_FEATURES, width), nn.GELU(), nn.Linear(width, width)
         )
         self.norm = nn.LayerNorm(width)
+        nn.init.constant_(self.norm.weight, 0.2)  # as long as words, like an object
 
     def forward(self, heard: Tensor, pairs: Tensor, valid: Tensor) -> Subject:
         logits = self.about(heard)[..., 0].float().masked_fill(~valid, -torch.inf)

@@ -6,6 +6,7 @@ or an impossible value raises `ConfigError` with the file, the key and what is a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -178,10 +179,17 @@ class NamesConfig(_Strict):
     colors: tuple[str, ...] = ()
 
 
+Task = Literal["ground", "distance", "ask", "caption"]
+
+
 class ModelConfig(_Strict):
     """Everything that decides the shapes of the weights and the computation."""
 
     name: str
+    tasks: tuple[Task, ...] = ("ground",)
+    """What the weights were trained to answer; training writes it down. distance: metres in the
+    network's own words. ask: questions answered in words. caption: what an object is.
+    """
     vision: VisionConfig = VisionConfig()
     text: TextConfig = TextConfig()
     s2: S2Config = S2Config()
@@ -196,7 +204,18 @@ class ModelConfig(_Strict):
     def _consistent(self) -> ModelConfig:
         if self.object_tokens == "none" and self.head.object_source == "hidden":
             raise ValueError("object_tokens: none needs head.object_source: input")
+        if self.object_tokens == "none" and self.answers:
+            raise ValueError("object_tokens: none can be trained for tasks: [ground] only")
         return self
+
+    def trained_for(self, tasks: Sequence[str]) -> ModelConfig:
+        """The same network, trained for these tasks. Raises ConfigError where it cannot be."""
+        return parse_config(self.model_dump() | {"tasks": tuple(tasks)}, self.name)
+
+    @property
+    def answers(self) -> bool:
+        """Whether it answers in words: then it has the part for it (answering.py)."""
+        return self.tasks != ("ground",)
 
     @property
     def tokens_per_object(self) -> int:

@@ -21,7 +21,7 @@ from spatial3d_ros.model.tokens import COORD, END, GROUND, MAX_IDENTIFIERS, STAR
 
 SYSTEM = "You are a robot that answers about the room it sees. Mind where things are."
 OBJECTS = "The objects:"
-GROUND_TASK = "Find:"
+GROUND_TASK, ANSWER_TASK = "Find:", "Answer:"
 MAX_CHARACTERS = 500
 
 CategoryMode = Literal["none", "generate", "given"]
@@ -73,6 +73,7 @@ class Prompt:
                 [tokenizer.token_to_id(identifier(i)) for i in range(MAX_IDENTIFIERS)]
             ),
             stops=torch.tensor([tokenizer.token_to_id(token) for token in (END, GROUND)]),
+            coord=torch.tensor([tokenizer.token_to_id(COORD)]),
         )
         self._close = self.ids("\n")
 
@@ -111,6 +112,20 @@ class Prompt:
         ids = (*self._close, *instruction, *reply)
         place = answering + reply.index(ground) if reply else answering - 1
         return Sentence(ids, start, answering, place)
+
+    def asking(self, question: str) -> Sentence:
+        """One question that is answered in words, up to where the answer begins."""
+        instruction = self.ids(f"{ANSWER_TASK} {question}{END}\n{START}assistant\n")
+        ids = (*self._close, *instruction)
+        return Sentence(ids, len(self._close), len(ids), len(ids) - 1)
+
+    def reply(self, answer: str) -> list[int]:
+        """The words of an answer behind `<coord>`, and the end of the turn."""
+        return self.ids(f" {answer}{END}")
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The words of some ids, special tokens included, without spaces around them."""
+        return self.tokenizer.decode(list(ids), skip_special_tokens=False).strip()
 
     def batch(self, sentences: Sequence[Sentence], scene: Sequence[int]) -> Words:
         """Right-pad sentences into one batch; `scene` tells which scene each one asks about."""

@@ -41,7 +41,7 @@ PARTS = {  # of the table, in its order: the first that a name begins with
     "guidance decoder": r"guidance\.",
     "object tokens": r"objects\.",
     "relations": r"(edges|relations|bias|readout)\.",
-    "names and roles": r"(name_class|name_color|roles)\.",
+    "names and roles": r"(name_class|name_color|roles|answers)\.",
     "vision tower": r"vision\.",
     "rest": r"",
 }

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import re
 
-_METRES = re.compile(r"(\d{1,3}\.\d\d) m")
-_COUNT = re.compile(r"\d{1,3}")
+_METRES = re.compile(r"([0-9]{1,3}\.[0-9]{2}) m")
+_COUNT = re.compile(r"[0-9]{1,3}")
 _WORDS = re.compile(r"[a-z0-9][a-z0-9 ,'-]*")
 
 

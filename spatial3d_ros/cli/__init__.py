@@ -20,6 +20,7 @@ from spatial3d_ros.cli import (
     evaluate,
     info,
     recordings,
+    synth_instructions,
     train,
 )
 from spatial3d_ros.cli.output import complain
@@ -45,6 +46,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("ask")(ask.ask)
 app.command("convert")(recordings.convert)
+recordings.synth.command("instructions")(synth_instructions.instructions)
 app.add_typer(recordings.synth, name="synth")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(bench.app, name="bench")

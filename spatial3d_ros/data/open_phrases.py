@@ -14,7 +14,7 @@ from .phrases import COLOR_WORDS, article, nouns, plural
 THING = "{object}"
 """Where a caption's question names its object: a box in text, or the identifier of its slot."""
 
-# {a}, {b}, {np}: "the red mug"; {ns}: "red mugs"; {a_n}: "a red mug"; {p}: "on the table"; {r}: "on"
+# {a}, {b}, {np}: "the red mug"; {ns}: "red mugs"; {a_n}: "a red mug"; {r} {a}, {p}: "on the table"
 OPEN_FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
     "train": {
         "surface": (
@@ -28,7 +28,8 @@ OPEN_FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
         "center": (
             "what is the centre distance between {a} and {b}?",
             "what is the center distance from {a} to {b}?",
-            "the centre distance between {a} and {b}", "measure the center distance from {a} to {b}",
+            "the centre distance between {a} and {b}",
+            "measure the center distance from {a} to {b}",
             "tell me the centre distance between {a} and {b}",
         ),
         "things": (
@@ -55,7 +56,8 @@ OPEN_FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
             "are there any {ns}?", "can you see any {ns}?", "is there any {n}?",
         ),
         "exists placed": (
-            "is there {a_n} {p}?", "is there {a_n} {p}?", "is {a_n} {p}?", "are there any {ns} {p}?",
+            "is there {a_n} {p}?", "is there {a_n} {p}?", "is {a_n} {p}?",
+            "are there any {ns} {p}?",
         ),
         "bigger": (
             "which is {more}, {a} or {b}?", "which one is {more}, {a} or {b}?",
@@ -68,7 +70,8 @@ OPEN_FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "test": {
         "surface": (
-            "how wide is the gap between {a} and {b}?", "how large is the space between {a} and {b}?",
+            "how wide is the gap between {a} and {b}?",
+            "how large is the space between {a} and {b}?",
             "how much clearance is there between {a} and {b}?",
             "tell me the gap between {a} and {b}", "what is the free space between {a} and {b}?",
         ),
@@ -78,7 +81,8 @@ OPEN_FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
             "what is the centre distance from {a} to {b}?",
         ),
         "things": (
-            "what do you see {r} {a}?", "which things are {r} {a}?", "what things do you see {r} {a}?",
+            "what do you see {r} {a}?", "which things are {r} {a}?",
+            "what things do you see {r} {a}?",
             "can you tell me what is {r} {a}?",
         ),
         "count": (
@@ -105,7 +109,8 @@ OPEN_FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
             "can you tell me which one is {more}, {a} or {b}?",
         ),
         "caption": (
-            "please describe {object}", "can you describe {object}?", "can you tell me about {object}?",
+            "please describe {object}", "can you describe {object}?",
+            "can you tell me about {object}?",
         ),
     },
 }  # fmt: skip

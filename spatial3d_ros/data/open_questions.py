@@ -60,7 +60,7 @@ class OpenQuestion:
         "caption".
     text: that of a caption holds `open_phrases.THING` where its object is to be named.
     answers: all that are right; the first is taught. "1.84 m", "3", "a book and a mug", "yes".
-    about: ids of the objects that the answer speaks of; both ends of a distance; none for "nothing".
+    about: ids of the objects that the answer speaks of (both ends of a distance, none for "nothing").
     metres: of a distance.
     """
 
@@ -177,9 +177,7 @@ class _Maker:
         metres = surface_distance(self.objects[a].box, self.objects[b].box)[0]
         return self._measured("surface", self._say("surface", a=first, b=second), (a, b), metres)
 
-    def _measured(
-        self, kind: str, text: str, ends: tuple[int, int], metres: float
-    ) -> OpenQuestion:
+    def _measured(self, kind: str, text: str, ends: tuple[int, int], metres: float) -> OpenQuestion:
         return self._made("distance", kind, text, (f"{metres:.2f} m",), ends, metres)
 
     def _things(self) -> OpenQuestion | None:
@@ -283,9 +281,7 @@ class _Maker:
             b=self.speaker.definite(described[b]),
         )
         thing = self.objects[i]
-        return self._made(
-            "ask", "bigger", text, (answer_words(thing.color, thing.category),), (i,)
-        )
+        return self._made("ask", "bigger", text, (answer_words(thing.color, thing.category),), (i,))
 
     def _caption(self) -> OpenQuestion | None:
         i = self.rng.randrange(len(self.objects))

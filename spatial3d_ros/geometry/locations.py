@@ -98,8 +98,8 @@ class SceneFrame:
         bins = [math.floor((value + REACH) / STEP) for value in values]
         if not all(0 <= one < BINS for one in bins):
             raise LocationError(
-                f"{max(values, key=abs):.2f} m: location tokens reach {REACH:.0f} m; use loc_format "
-                "text"
+                f"{max(values, key=abs):.2f} m: location tokens reach {REACH:.0f} m; "
+                "use loc_format text"
             )
         return "".join(f"<LOC{one:03d}>" for one in bins)
 

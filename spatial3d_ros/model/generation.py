@@ -41,7 +41,8 @@ class Turn:
         )
         rows = torch.arange(len(self.state), device=state.device).repeat_interleave(times)
         scenes = self.sight.scenes.repeat_interleave(times)
-        sight = replace(self.sight, scenes=scenes, laid=dict(enumerate(_rows(self.sight.keys, rows))))
+        laid = dict(enumerate(_rows(self.sight.keys, rows)))
+        sight = replace(self.sight, scenes=scenes, laid=laid)
         return Turn(state, real, place, sight)
 
 

@@ -47,7 +47,11 @@ class Answers:
 
 
 def ask_openly(
-    objects: Sequence[RoomObject], rng: np.random.Generator, n: int, split: str, tasks: tuple[Task, ...]
+    objects: Sequence[RoomObject],
+    rng: np.random.Generator,
+    n: int,
+    split: str,
+    tasks: tuple[Task, ...],
 ) -> list[OpenQuestion]:
     """Questions about a room; the stream of `rng` goes on as if none had been drawn."""
     if not n or not objects:
@@ -73,7 +77,8 @@ def collate_answers(
             sentences.append(prompt.asking(text))
             scene.append(b)
             replies.append(torch.tensor(prompt.reply(question.answers[0])))
-            about.append(torch.zeros(count).index_fill_(0, torch.tensor(meant, dtype=torch.long), 1.0))
+            about.append(torch.zeros(count))
+            about[-1][meant] = 1.0
             kinds.append(f"{question.task}/{question.kind}")
             right.append(question.answers)
     if not sentences:

@@ -59,9 +59,7 @@ class Sample:
     def to(self, device: torch.device | str) -> Sample:
         """The same batch on another device."""
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(
-            self, **{k: v.to(device) for k, v in moved.items() if hasattr(v, "to")}
-        )
+        return replace(self, **{k: v.to(device) for k, v in moved.items() if hasattr(v, "to")})
 
     @property
     def counts(self) -> dict[str, int]:
@@ -90,9 +88,9 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class QuestionedRoom:
-    """Boxes (n, 6) in slot order, the room object in each slot (None: a false box), questions about
-    them that ask for places and that are answered in words, and by object id: which ones several views show but none as a whole, and the colour of
-    those that come with a label.
+    """Boxes (n, 6) in slot order, the room object in each slot (None: a false box), questions that
+    ask for places and ones that are answered in words, and by object id: which ones several views
+    show but none as a whole, and the colour of those that come with a label.
     """
 
     boxes: np.ndarray

@@ -60,7 +60,7 @@ class OpenQuestion:
         "caption".
     text: that of a caption holds `open_phrases.THING` where its object is to be named.
     answers: all that are right; the first is taught. "1.84 m", "3", "a book and a mug", "yes".
-    about: ids of the objects that the answer speaks of (both ends of a distance, none for "nothing").
+    about: ids of the objects that the answer speaks of: both ends of a distance, none of "nothing".
     metres: of a distance.
     """
 

@@ -17,7 +17,15 @@ from tokenizers import Tokenizer
 
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.model.network import Opening, Words
-from spatial3d_ros.model.tokens import COORD, END, GROUND, MAX_IDENTIFIERS, START, identifier
+from spatial3d_ros.model.tokens import (
+    COORD,
+    END,
+    GROUND,
+    MAX_IDENTIFIERS,
+    SPECIAL_TOKENS,
+    START,
+    identifier,
+)
 
 SYSTEM = "You are a robot that answers about the room it sees. Mind where things are."
 OBJECTS = "The objects:"
@@ -42,7 +50,7 @@ def clean_query(text: str) -> str:
         )
     if not any("a" <= letter <= "z" for letter in words.lower()):
         raise QueryError("query: no Latin letters; this model understands English questions only")
-    reserved = [token for token in (START, END, GROUND, COORD) if token in words]
+    reserved = [token for token in SPECIAL_TOKENS if token in words]
     if reserved:
         raise QueryError(f"query: '{reserved[0]}' is a sign of the network's own; leave it out")
     return words

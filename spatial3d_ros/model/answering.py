@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 METRE_PERIODS = (0.1, 1.0, 10.0, 100.0)
 COUNT_PERIODS = (10.0, 100.0)
+SURE = 12.0  # logit of an object that is told
 
 
 def number_code(values: Tensor, periods: tuple[float, ...]) -> Tensor:
@@ -57,32 +58,39 @@ class Subject:
 
 
 class AnswerStart(nn.Module):
-    """Objects that have heard a question (Q, N, D), pair codes (Q, N, N, PAIR_FEATURES), valid
-    (Q, N) -> Subject.
+    """Objects that have heard a question (Q, N, D), what they are before any question (Q, N, D),
+    pair codes (Q, N, N, PAIR_FEATURES), valid (Q, N) -> Subject.
 
-    what: the sum of the objects' states, each by its probability; how many: the sum of these; how
+    what: the sum of what the objects are, each by its probability; how many: the sum of these; how
     far apart: the mean pair code, each pair by the product of its odds, so that of two likely
-    objects the distance is exact.
+    objects the distance is exact. `told` (Q, N) bool are the objects a question is really about:
+    words are learnt behind the true subject, as they are behind the true words.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.about = nn.Linear(width, 1)
         nn.init.constant_(self.about.bias, -2.0)  # a question is about few objects
-        self.state = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
+        self.what = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)
+        )
         self.number = nn.Sequential(
             nn.Linear(PAIR_FEATURES + _COUNT_FEATURES, width), nn.GELU(), nn.Linear(width, width)
         )
         self.norm = nn.LayerNorm(width)
         nn.init.constant_(self.norm.weight, 0.2)  # as long as words, like an object
 
-    def forward(self, heard: Tensor, pairs: Tensor, valid: Tensor) -> Subject:
+    def forward(
+        self, heard: Tensor, named: Tensor, pairs: Tensor, valid: Tensor, told: Tensor | None = None
+    ) -> Subject:
         logits = self.about(heard)[..., 0].float().masked_fill(~valid, -torch.inf)
-        share = logits.sigmoid()
-        what = self.state((share[..., None] * heard.float()).sum(1).to(heard.dtype))
+        sure = logits if told is None else torch.where(told, SURE, -SURE)
+        sure = sure.masked_fill(~valid, -torch.inf)
+        share = sure.sigmoid()
+        what = self.what((share[..., None] * named.float()).sum(1).to(named.dtype))
         count = share.sum(1)
         some = torch.stack([count.clamp(max=1), (count + 1).log()], -1)
-        numbers = torch.cat([_apart(logits, pairs), number_code(count, COUNT_PERIODS), some], -1)
+        numbers = torch.cat([_apart(sure, pairs), number_code(count, COUNT_PERIODS), some], -1)
         return Subject(logits, self.norm(what + self.number(numbers.to(what.dtype))))
 
 
@@ -95,4 +103,5 @@ def _apart(logits: Tensor, pairs: Tensor) -> Tensor:
     odds = (logits[:, :, None] + logits[:, None]).masked_fill(~ordered, -torch.inf).flatten(1)
     some = odds.isfinite().any(1, keepdim=True)
     weight = torch.where(some, odds, 0.0).softmax(-1) * some
-    return (weight[:, None] @ pairs.flatten(1, 2).float())[:, 0]
+    # Not a matrix product: autocast would round the code's angles.
+    return (weight[..., None] * pairs.flatten(1, 2)).sum(1)

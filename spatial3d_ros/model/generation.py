@@ -67,8 +67,13 @@ def begin_answer(
     """Read questions up to `<coord>`, which tells the words behind it what they are about."""
     turn, reading = begin(model, scene, words, opening, new + 1)
     subject = model.subject(scene, words, reading)
+    return start_answer(model, turn, subject, opening), subject
+
+
+def start_answer(model: SpatialModel, turn: Turn, subject: Subject, opening: Opening) -> Turn:
+    """One place further, past `<coord>`."""
     start = model.decoder.embed(opening.coord) + subject.embedding
-    return go_on(model, turn, start[:, None])[0], subject
+    return go_on(model, turn, start[:, None].to(turn.state.dtype))[0]
 
 
 def go_on(

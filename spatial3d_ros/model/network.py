@@ -263,10 +263,16 @@ class SpatialModel(nn.Module):
             candidates = heard if hidden else candidates
         return Reading(self.head(query, candidates, valid), said, roles, heard, real, sight)
 
-    def subject(self, scene: Scene, words: Words, reading: Reading) -> Subject:
-        """What questions are about, from the pass that read them."""
+    def subject(
+        self, scene: Scene, words: Words, reading: Reading, told: Tensor | None = None
+    ) -> Subject:
+        """What questions are about, from the pass that read them; `told` (Q, N) bool replaces what
+        the network would find, in training.
+        """
         which = words.scene
-        return self.answers(reading.heard, scene.pairs[which], scene.valid[which])
+        return self.answers(
+            reading.heard, scene.named[which], scene.pairs[which], scene.valid[which], told
+        )
 
     def _places(self, real: Tensor, span: int, prefix_valid: Tensor) -> Tensor:
         """Position of each place of objects and words (Q, span + L), padding not counted."""

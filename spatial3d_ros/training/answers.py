@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from spatial3d_ros.data.catalog import RoomObject
 from spatial3d_ros.data.open_phrases import THING
 from spatial3d_ros.data.open_questions import OpenQuestion, Task, make_open_questions
-from spatial3d_ros.model.generation import Turn, begin_answer, go_on, write
+from spatial3d_ros.model.generation import Turn, begin, begin_answer, go_on, start_answer, write
 from spatial3d_ros.model.network import Opening, Scene, SpatialModel, Words
 from spatial3d_ros.model.tokens import MAX_IDENTIFIERS, identifier
 from spatial3d_ros.tasks.answer_text import read_metres
@@ -95,12 +95,20 @@ def collate_answers(
 def answer_losses(
     model: SpatialModel, scene: Scene, opening: Opening, answers: Answers
 ) -> dict[str, Tensor]:
-    """answer: next-word cross-entropy over the answers; about: whether each object is spoken of."""
-    turn, subject = begin_answer(model, scene, answers.words, opening)
-    logits, labels = _followed(model, turn, answers.replies)
-    valid = scene.valid[answers.words.scene]
+    """answer: next-word cross-entropy over the answers, behind what the network takes a question to
+    be about and behind the truth, in equal parts; about: whether each object is spoken of.
+    """
+    words, valid = answers.words, scene.valid[answers.words.scene]
+    turn, reading = begin(model, scene, words, opening)
+    subject, truth = (
+        model.subject(scene, words, reading, told) for told in (None, answers.about > 0)
+    )
+    said = [
+        language_loss(*_followed(model, start_answer(model, turn, one, opening), answers.replies))
+        for one in (subject, truth)
+    ]
     return {
-        "answer": language_loss(logits, labels),
+        "answer": sum(said) / 2,
         "about": F.binary_cross_entropy_with_logits(subject.logits[valid], answers.about[valid]),
     }
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 
 import numpy as np
 import pytest
@@ -78,20 +79,23 @@ def test_answers_by_the_objects_they_are_about(split):
 
 def test_bigger_is_bigger():
     """The words of the comparison decide by volume or by height, and one of two must win."""
+    more = r"(?:bigger|larger|smaller|taller|higher|lower)"
+    two = re.compile(rf"\bthe ([\w ]+?) (?:or|and) the ([\w ]+?)(?:[,?.]|$| {more}\b)")
     compared = 0
     for objects, q in every(kinds=("bigger",)):
         text, winner = q.text.lower(), objects[q.about[0]]
-        words = set(text.rstrip("?.").replace(",", "").split())
         named = [
-            o for o in objects.values()
-            if any(f"the {n}" in text or f"the {o.color} {n}" in text for n in called(o))
-        ]  # fmt: skip
-        if text.count("the ") != 2 or len(named) != 2 or winner not in named:
+            [o for o in objects.values() for n in called(o) if phrase in (n, f"{o.color} {n}")]
+            for phrase in two.search(text).groups()
+        ]
+        if [len(one) for one in named] != [1, 1]:
             continue  # described by more than class and colour
-        loser = named[named[0] is winner]
-        tall = words & {"taller", "higher", "lower"}
-        sizes = [o.box.size[2] if tall else o.box.volume for o in (winner, loser)]
-        assert (sizes[0] < sizes[1]) == bool(words & {"smaller", "lower"}), q
+        word = re.search(more, text)[0]
+        first, second = (
+            one[0].box.size[2] if word in ("taller", "higher", "lower") else one[0].box.volume
+            for one in named
+        )
+        assert winner is named[(first < second) != (word in ("smaller", "lower"))][0], q
         compared += 1
     assert compared > 10
 

@@ -9,6 +9,14 @@ from hypothesis import strategies as st
 from spatial3d_ros.errors import LocationError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.locations import LOCATION_TOKENS, MARKS, SceneFrame
+from spatial3d_ros.model.config import IoConfig, load_config
+from spatial3d_ros.model.tokens import (
+    SPECIAL_TOKENS,
+    extend_tokenizer,
+    load_tokenizer,
+    special_tokens,
+)
+from spatial3d_ros.resources import resource_path
 
 coordinate = st.floats(-9.5, 9.5)
 point = st.tuples(coordinate, coordinate, coordinate)
@@ -102,3 +110,22 @@ def test_tokens_tell_where_they_end():
     with pytest.raises(LocationError, match="finite"):
         SceneFrame().point((math.nan, 0.0, 0.0))
     assert len(set(LOCATION_TOKENS)) == 1004
+
+
+def test_location_tokens_come_behind_all_others_and_no_id_changes():
+    shipped = load_tokenizer(resource_path("weights/tiny/tokenizer.json"))
+    config = load_config(resource_path("weights/tiny/config.yaml"))
+    before = shipped.get_vocab()
+    wanted = config.model_copy(update={"io": IoConfig(loc_format="tokens")})
+    assert special_tokens(config) == SPECIAL_TOKENS
+    after = extend_tokenizer(shipped, special_tokens(wanted)).get_vocab()
+    assert {token: after[token] for token in before} == before
+    assert len(after) == len(before) + len(LOCATION_TOKENS) <= config.text.vocab
+    told = SceneFrame(format="tokens").box(Box3D((1, 2, 3), (1, 1, 1)))
+    ids = shipped.encode(told).ids
+    assert len(ids) == 8 and shipped.decode(ids, skip_special_tokens=False).replace(" ", "") == told
+
+
+def test_digits_stand_alone_in_the_shipped_tokenizer():
+    shipped = load_tokenizer(resource_path("weights/tiny/tokenizer.json"))
+    assert shipped.encode(" 12.84 m", add_special_tokens=False).tokens[1:-1] == list("12.84")

@@ -179,6 +179,13 @@ class NamesConfig(_Strict):
     colors: tuple[str, ...] = ()
 
 
+class IoConfig(_Strict):
+    """How the network's text holds places (methods 3.3)."""
+
+    loc_format: Literal["text", "tokens"] = "text"
+    """Numbers of two decimals, which any tokenizer has, or 1000 tokens of 2 cm."""
+
+
 Task = Literal["ground", "distance", "ask", "caption"]
 
 
@@ -199,6 +206,7 @@ class ModelConfig(_Strict):
     """`none`: objects meet the decoder only in the head, as S2-MLLM was published (0.1)."""
     head: HeadConfig = HeadConfig()
     names: NamesConfig = NamesConfig()
+    io: IoConfig = IoConfig()
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelConfig:

@@ -14,7 +14,12 @@ from spatial3d_ros.model.checkpoint import CONFIG, TOKENIZER, model_folder
 from spatial3d_ros.model.config import ModelConfig, load_config
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.pretrained import load_pretrained
-from spatial3d_ros.model.tokens import load_tokenizer, train_tokenizer
+from spatial3d_ros.model.tokens import (
+    extend_tokenizer,
+    load_tokenizer,
+    special_tokens,
+    train_tokenizer,
+)
 from spatial3d_ros.tasks.prompt import ANSWER_TASK, END, GROUND_TASK, OBJECTS, START, SYSTEM
 from spatial3d_ros.training.checkpoints import take_weights
 from spatial3d_ros.training.config import TrainConfig
@@ -97,4 +102,4 @@ def _tokenizer(config: TrainConfig, model: ModelConfig, folder: Path) -> Tokeniz
             corpus += [ANSWER_TASK] * 50
             corpus += answer_corpus(config.tokenizer_sentences, config.seed)
         train_tokenizer(corpus, model.text.vocab).save(str(path))
-    return load_tokenizer(path)
+    return extend_tokenizer(load_tokenizer(path), special_tokens(model))

@@ -228,8 +228,9 @@ class Spatial3D:
                 **_provenance(known, stages),
             )
 
-    def ask(self, question: str, *, monitor: Monitor | None = None) -> Answer:
-        """What is where, how many, what colour: an answer in words, and the objects it is about.
+    def ask(self, question: str, *, beams: int = 1, monitor: Monitor | None = None) -> Answer:
+        """What is where, how many, what colour: an answer in words, and the objects it is about;
+        the likeliest of `beams` texts.
 
         Raises NotAvailableError where the weights were not trained for it, UnreadableError when
         what the network writes is no answer, NotFoundError, QueryError, NoSceneError, Cancelled.
@@ -248,7 +249,7 @@ class Spatial3D:
                     said, objects = NO_OBJECTS, ()
                 else:
                     said, objects = answer_question(
-                        self._network(), known.encoded, known.objects, text
+                        self._network(), known.encoded, known.objects, text, beams
                     )
             return Answer(question, said, objects, **_provenance(known, stages))
 

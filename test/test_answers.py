@@ -195,6 +195,15 @@ def test_tasks_need_object_tokens_and_are_known():
 # Learning
 
 
+def test_captions_name_the_slot_of_their_object(tmp_path):
+    changes = {"answers": {"questions": 4, "tasks": ["caption"]}}
+    sample = samples(tmp_path, changes)[0][0][0]
+    slots = Prompt(small_tokenizer()).opening.identifiers
+    for row, about in enumerate(sample.answers.about):
+        named = torch.isin(slots, sample.answers.words.ids[row]).nonzero()[:, 0]
+        assert named.tolist() == about.nonzero()[:, 0].tolist()
+
+
 def test_answers_are_drawn_beside_the_same_questions(tmp_path):
     with_answers = samples(tmp_path, ASKED)[1][0][0]
     without = samples(tmp_path)[1][0][0]

@@ -20,7 +20,7 @@ from spatial3d_ros.errors import (
 from spatial3d_ros.model.answering import (
     METRE_PERIODS,
     PAIR_FEATURES,
-    AnswerStart,
+    AnswerSubject,
     number_code,
     pair_code,
 )
@@ -78,7 +78,7 @@ def test_pairs_know_both_their_distances():
 
 def test_two_sure_objects_have_their_exact_distance_whatever_else_is_there():
     torch.manual_seed(0)
-    start = AnswerStart(8)
+    start = AnswerSubject(8)
     boxes = torch.rand(1, 6, 6) * 5
     valid = torch.ones(1, 6, dtype=torch.bool)
     told = torch.zeros(1, 6, dtype=torch.bool)
@@ -95,7 +95,7 @@ def test_two_sure_objects_have_their_exact_distance_whatever_else_is_there():
 
 def test_order_and_padding_of_objects_do_not_matter():
     torch.manual_seed(1)
-    start, order = AnswerStart(8), torch.randperm(5)
+    start, order = AnswerSubject(8), torch.randperm(5)
     heard, named = torch.randn(2, 1, 5, 8)
     boxes, valid = torch.rand(1, 5, 6) * 4, torch.ones(1, 5, dtype=torch.bool)
     first = start(heard, named, pair_code(boxes), valid)
@@ -111,7 +111,7 @@ def test_order_and_padding_of_objects_do_not_matter():
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_less_than_two_objects_have_no_distance(count):
-    start = AnswerStart(8)
+    start = AnswerSubject(8)
     empty = torch.zeros(1, count, 8)
     valid = torch.ones(1, count, dtype=torch.bool)
     made = start(empty, empty, pair_code(torch.ones(1, count, 6)), valid)
@@ -134,14 +134,24 @@ def test_an_answer_is_the_one_that_starting_over_would_write(form):
         told = write(model, turn, opening, max_new_tokens=5)
         for row, tokens in enumerate(told):
             again, reading = begin(model, scene, words, opening)
-            start = model.decoder.embed(opening.coord) + subject.embedding
-            given = model.decoder.embed(torch.tensor([tokens] * 2, dtype=torch.long))
-            _, states = go_on(model, again, torch.cat([start[:, None], given], 1))
+            again = replace(again, subject=subject.embedding)
+            ids = torch.tensor([[*opening.coord.tolist(), *tokens]] * 2)
+            _, states = go_on(model, again, model.decoder.embed(ids))
             best = model.decoder.logits(states[row]).argmax(-1).tolist()
             assert best[: len(tokens)] == tokens
             if len(tokens) < 5:
                 assert best[len(tokens)] in opening.stops.tolist()
         assert reading.heard is not None
+
+
+def test_every_word_stands_on_what_the_question_is_about():
+    model, prompt = answering(2)
+    scene, words = encoded(model, prompt), questions(prompt, "how far?")
+    with torch.no_grad():
+        turn, subject = begin_answer(model, scene, words, prompt.opening)
+        other = replace(turn, subject=subject.embedding + 1.0)
+        word = model.decoder.embed(torch.tensor([[9]]))
+        assert not torch.allclose(go_on(model, turn, word)[1], go_on(model, other, word)[1])
 
 
 def test_padding_of_answers_changes_nothing():

@@ -1,10 +1,10 @@
-"""Where an answer in words begins: one place that carries what the question is about.
+"""What an answer in words stands on: the objects that the question is about.
 
 The sequence stays `[system | scene | O | P1 | I | A]` (methods 4). Objects have heard the question
 when the pass over `[O | P1 | I]` ends (Inst mask, 2.4). Each says then whether the question is
-about it, and the first place of A, `<coord>`, receives what these objects are, how many, and how
-far apart: their metric code, as the token of that name carries the code of a place (1.6). The words
-follow by the language head, under the same mask.
+about it. A begins with `<coord>`, and this place and every word behind it receive what these
+objects are, how many, and how far apart: a metric code, as the token of that name carries the code
+of a place in S2-MLLM (1.6). The words follow by the language head, under the same mask.
 
 A network of this size does not write metres from coordinates alone: the object mask (2.3) keeps
 distant objects from seeing each other, and digits of a distance are no smooth function of two
@@ -50,21 +50,24 @@ _COUNT_FEATURES = 2 * len(COUNT_PERIODS) + 2
 @dataclass(frozen=True)
 class Subject:
     """What questions are about: logits (Q, N) of each object, -inf where padded, and the embedding
-    (Q, D) that their answers begin with, to be added to that of `<coord>`.
+    (Q, D) of it all, which is added to that of every word of the answers.
     """
 
     logits: Tensor
     embedding: Tensor
 
 
-class AnswerStart(nn.Module):
+class AnswerSubject(nn.Module):
     """Objects that have heard a question (Q, N, D), what they are before any question (Q, N, D),
     pair codes (Q, N, N, PAIR_FEATURES), valid (Q, N) -> Subject.
 
-    what: the sum of what the objects are, each by its probability; how many: the sum of these; how
-    far apart: the mean pair code, each pair by the product of its odds, so that of two likely
-    objects the distance is exact. `told` (Q, N) bool are the objects a question is really about:
-    words are learnt behind the true subject, as they are behind the true words.
+    what: the sum of what the objects are, each by its probability, with what is learnt of it beside
+    it, because a label in it is already near the words to be written. how many: the sum of these
+    probabilities. how far apart: the mean pair code, each pair by the product of its odds, so that
+    of two likely objects the distance is exact; nothing below two.
+
+    `told` (Q, N) bool are the objects a question is really about: words are learnt behind the true
+    subject, as they are behind the true words.
     """
 
     def __init__(self, width: int) -> None:
@@ -87,10 +90,12 @@ class AnswerStart(nn.Module):
         sure = logits if told is None else torch.where(told, SURE, -SURE)
         sure = sure.masked_fill(~valid, -torch.inf)
         share = sure.sigmoid()
-        what = self.what((share[..., None] * named.float()).sum(1).to(named.dtype))
+        what = (share[..., None] * named.float()).sum(1).to(named.dtype)
+        what = what + self.what(what)
         count = share.sum(1)
         some = torch.stack([count.clamp(max=1), (count + 1).log()], -1)
-        numbers = torch.cat([_apart(sure, pairs), number_code(count, COUNT_PERIODS), some], -1)
+        apart = _apart(sure, pairs) * (count - 1).clamp(0, 1)[:, None]
+        numbers = torch.cat([apart, number_code(count, COUNT_PERIODS), some], -1)
         return Subject(logits, self.norm(what + self.number(numbers.to(what.dtype))))
 
 

@@ -26,13 +26,15 @@ class Turn:
     """Q questions read up to a place of their answers.
 
     state (Q, D): what the next word follows from; real (Q, T): which places so far are no padding;
-    place (Q,): the next one; sight: what was seen last, and the keys of all T places.
+    place (Q,): the next one; sight: what was seen last, and the keys of all T places; subject
+    (Q, D): what is added to the embedding of every further word, where an answer has begun.
     """
 
     state: Tensor
     real: Tensor
     place: Tensor
     sight: Sight
+    subject: Tensor | None = None
 
     def repeated(self, times: int) -> Turn:
         """Each question so many times, one behind the other."""
@@ -43,7 +45,8 @@ class Turn:
         scenes = self.sight.scenes.repeat_interleave(times)
         laid = dict(enumerate(_rows(self.sight.keys, rows)))
         sight = replace(self.sight, scenes=scenes, laid=laid)
-        return Turn(state, real, place, sight)
+        subject = None if self.subject is None else self.subject.repeat_interleave(times, 0)
+        return Turn(state, real, place, sight, subject)
 
 
 def begin(
@@ -72,8 +75,8 @@ def begin_answer(
 
 def start_answer(model: SpatialModel, turn: Turn, subject: Subject, opening: Opening) -> Turn:
     """One place further, past `<coord>`."""
-    start = model.decoder.embed(opening.coord) + subject.embedding
-    return go_on(model, turn, start[:, None].to(turn.state.dtype))[0]
+    start = model.decoder.embed(opening.coord).expand_as(subject.embedding)
+    return go_on(model, replace(turn, subject=subject.embedding), start[:, None])[0]
 
 
 def go_on(
@@ -85,14 +88,16 @@ def go_on(
     count, new = embeddings.shape[:2]
     device = embeddings.device
     real = torch.ones(count, new, dtype=torch.bool, device=device) if real is None else real
+    if turn.subject is not None:
+        embeddings = embeddings + turn.subject[:, None]
     causal = torch.ones(new, new, dtype=torch.bool, device=device).tril()
     among = causal & real[:, None]
     keep = torch.cat([turn.real[:, None].expand(-1, new, -1), among], -1)
     sight = replace(turn.sight, keep=keep, earlier=turn.sight.keys, laid={})
     places = turn.place[:, None] + torch.arange(new, device=device)
-    states = model.decoder(embeddings, places, sight)
+    states = model.decoder(embeddings.to(turn.state.dtype), places, sight)
     real = torch.cat([turn.real, real], 1)
-    return Turn(states[:, -1], real, turn.place + new, sight), states
+    return Turn(states[:, -1], real, turn.place + new, sight, turn.subject), states
 
 
 @torch.no_grad()
@@ -156,8 +161,7 @@ def write(
         if beams > 1:
             kept = _rows(turn.sight.keys, (rows[:, None] * beams + beam).flatten())
             turn = replace(turn, sight=replace(turn.sight, laid=dict(enumerate(kept))))
-        embedded = model.decoder.embed(token.flatten())[:, None].to(turn.state.dtype)
-        turn = go_on(model, turn, embedded)[0]
+        turn = go_on(model, turn, model.decoder.embed(token.flatten())[:, None])[0]
     best = (score / length).argmax(1)
     return [_before(row.tolist(), opening.stops) for row in tokens[rows, best]]
 

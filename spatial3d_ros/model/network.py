@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from spatial3d_ros.errors import ConfigError, QueryError
-from spatial3d_ros.model.answering import AnswerStart, Subject, pair_code
+from spatial3d_ros.model.answering import AnswerSubject, Subject, pair_code
 from spatial3d_ros.model.attention import Form, Keys, Sight
 from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.config import ModelConfig
@@ -127,7 +127,7 @@ class SpatialModel(nn.Module):
         self.roles = nn.Linear(width, 2)
         self.name_class = Namer(width)
         self.name_color = Namer(width)
-        self.answers = AnswerStart(width) if config.answers else None
+        self.answers = AnswerSubject(width) if config.answers else None
 
     def encode_views(self, pixels: Tensor) -> Tensor:
         """Vision features of single views, which nothing later changes: (..., 3, S, S) -> (..., P,

@@ -3,12 +3,18 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
+from small_model import small_model
 
 from spatial3d_ros.data.open_phrases import caption
+from spatial3d_ros.data.recorded_rooms import record_room
 from spatial3d_ros.data.rooms import generate_room
-from spatial3d_ros.errors import UnreadableError
+from spatial3d_ros.errors import ConfigError, UnreadableError
 from spatial3d_ros.evaluation import answers as judged
+from spatial3d_ros.evaluation import rooms
 from spatial3d_ros.evaluation.answers import AnswersReport, ask_room, judge_caption, matches
+from spatial3d_ros.geometry.camera import Camera
+from spatial3d_ros.model.checkpoint import save_model
 
 ROOM = generate_room(900_001).objects
 
@@ -111,3 +117,21 @@ def test_questions_are_those_kept_for_tests(monkeypatch):
     )
     ask_room(Oracle(monkeypatch), ROOM, 1, ("ask",), AnswersReport())
     assert set(splits) == {"test"}
+
+
+def test_a_room_is_asked_for_words_besides(tmp_path, monkeypatch):
+    """The whole way, with an untrained network: every question is asked and judged."""
+    camera = Camera(96, 72, 80.0, 80.0, 47.5, 35.5)
+    bag = tmp_path / "room_900003.mcap"
+    made = record_room(bag, 900_003, seconds=2, rate_hz=4, camera=camera, processes=1)
+    made.pixels[made.pixels > 4] = 500  # well in sight, small as the pictures are
+    monkeypatch.setattr(rooms, "film", lambda folder, seed: made)
+    model, prompt = small_model(tasks=("ground", "distance", "ask", "caption"))
+    save_model(tmp_path / "model", model, prompt.tokenizer, torch.float32)
+    options = {"rooms": 1, "seed": 900_003, "true_boxes": True, "model": str(tmp_path / "model")}
+    scores = rooms.evaluate_rooms(**options, tasks=("ask", "distance", "caption")).json()
+    assert scores["ask"]["overall"]["n"] > 5 and scores["caption"]["n"] > 3
+    assert scores["own_number"] and scores["scores"]["grounding"]["n"]
+    assert "ask" not in rooms.evaluate_rooms(**options).json()
+    with pytest.raises(ConfigError, match="through-ros"):
+        rooms.evaluate_rooms(**options | {"through_ros": True}, tasks=("ask",))

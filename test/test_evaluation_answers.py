@@ -49,7 +49,7 @@ class Oracle:
         return SimpleNamespace(objects=[SimpleNamespace(id=o.id, box=o.box) for o in ROOM])
 
 
-def asked(monkeypatch, wrong=(), tasks=("ask", "distance", "caption")):
+def asked(monkeypatch, wrong=(), tasks=("ask", "number", "caption")):
     report = AnswersReport()
     ask_room(Oracle(monkeypatch, wrong), ROOM, 1, tasks, report)
     return report.json()
@@ -59,7 +59,7 @@ def test_right_answers_score_one(monkeypatch):
     scores = asked(monkeypatch)
     assert scores["ask"]["overall"]["exact_match"] == 1 and scores["ask"]["overall"]["n"] == 16
     assert scores["caption"]["class_and_color"] == 1 and scores["caption"]["relation"] is None
-    for kind in scores["own_number"].values():
+    for kind in scores["number"].values():
         assert kind["overall"]["mae"] < 0.006 and kind["overall"]["parse_rate"] == 1
     assert scores["unanswered"] == 0
 
@@ -68,10 +68,10 @@ def test_wrong_answers_score_nothing_and_unread_ones_are_counted(monkeypatch):
     scores = asked(monkeypatch, "wrong")
     assert scores["ask"]["overall"]["exact_match"] == 0
     assert scores["caption"]["class"] == 1 and scores["caption"]["color"] == 0
-    assert all(kind["overall"]["mae"] > 1 for kind in scores["own_number"].values())
-    scores = asked(monkeypatch, "unreadable", ("ask", "distance"))
+    assert all(kind["overall"]["mae"] > 1 for kind in scores["number"].values())
+    scores = asked(monkeypatch, "unreadable", ("ask", "number"))
     assert scores["unanswered"] == 22 and scores["ask"]["overall"]["exact_match"] == 0
-    assert all(kind["overall"]["parse_rate"] == 0 for kind in scores["own_number"].values())
+    assert all(kind["overall"]["parse_rate"] == 0 for kind in scores["number"].values())
 
 
 def test_what_was_not_trained_is_not_asked(monkeypatch):
@@ -129,9 +129,9 @@ def test_a_room_is_asked_for_words_besides(tmp_path, monkeypatch):
     model, prompt = small_model(tasks=("ground", "distance", "ask", "caption"))
     save_model(tmp_path / "model", model, prompt.tokenizer, torch.float32)
     options = {"rooms": 1, "seed": 900_003, "true_boxes": True, "model": str(tmp_path / "model")}
-    scores = rooms.evaluate_rooms(**options, tasks=("ask", "distance", "caption")).json()
+    scores = rooms.evaluate_rooms(**options, tasks=("ask", "number", "caption")).json()
     assert scores["ask"]["overall"]["n"] > 5 and scores["caption"]["n"] > 3
-    assert scores["own_number"] and scores["scores"]["grounding"]["n"]
+    assert scores["number"] and scores["scores"]["grounding"]["n"]
     assert "ask" not in rooms.evaluate_rooms(**options).json()
     with pytest.raises(ConfigError, match="through-ros"):
         rooms.evaluate_rooms(**options | {"through_ros": True}, tasks=("ask",))

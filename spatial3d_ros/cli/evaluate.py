@@ -36,7 +36,7 @@ def rooms(
     ] = False,
     model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
     tasks: Annotated[
-        str, typer.Option(help="ask, caption, distance (own number), with commas; or all.")
+        str, typer.Option(help="ask, caption, number (its own metres), with commas; or all.")
     ] = "",
     folder: Annotated[Path, typer.Option(help="Where recordings are kept.")] = Path(
         "runs/evaluation"
@@ -52,15 +52,15 @@ def rooms(
 
         spatial3d evaluate rooms --rooms 5 --true-boxes --json
 
-        spatial3d evaluate rooms --tasks ask,caption,distance --model runs/tiny/model --json
+        spatial3d evaluate rooms --tasks ask,caption,number --model runs/tiny/model --json
     """
-    from spatial3d_ros.data.open_questions import TASKS
+    from spatial3d_ros.evaluation.answers import EACH
     from spatial3d_ros.evaluation.rooms import evaluate_rooms
 
-    chosen = TASKS if tasks == "all" else tuple(name for name in tasks.split(",") if name)
-    wrong = [name for name in chosen if name not in TASKS]
+    chosen = tuple(EACH) if tasks == "all" else tuple(name for name in tasks.split(",") if name)
+    wrong = [name for name in chosen if name not in EACH]
     if wrong:
-        raise ConfigError(f"--tasks: '{wrong[0]}' is unknown; use {', '.join(TASKS)} or all")
+        raise ConfigError(f"--tasks: '{wrong[0]}' is unknown; use {', '.join(EACH)} or all")
     report = evaluate_rooms(
         rooms=rooms, seed=seed, true_boxes=true_boxes, through_ros=through_ros, model=model,
         tasks=chosen, folder=folder, say=say,

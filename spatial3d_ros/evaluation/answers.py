@@ -24,8 +24,11 @@ from spatial3d_ros.evaluation.benchmark_metrics.distance import distance_scores
 from spatial3d_ros.evaluation.metrics import match_box
 from spatial3d_ros.tasks.answer_text import read_metres
 
-EACH: dict[Task, int] = {"ask": 16, "distance": 6, "caption": 8}
-"""Questions about one room, at most."""
+EACH = {"ask": 16, "caption": 8, "number": 6}
+"""What can be evaluated, with the questions about one room, at most. number: the network's own
+metres, whatever is published as the distance.
+"""
+_TASKS: dict[str, Task] = {"ask": "ask", "caption": "caption", "number": "distance"}
 MIN_IOU = 0.25  # between an object of the map and the true one that it is a caption of
 
 
@@ -71,7 +74,7 @@ class AnswersReport:
                 "relation": _share(told),
             }
         for kind, pairs in self.metres.items():
-            scores.setdefault("own_number", {})[kind] = distance_scores(*zip(*pairs, strict=True))
+            scores.setdefault("number", {})[kind] = distance_scores(*zip(*pairs, strict=True))
         if scores:
             scores["unanswered"] = len(self.failures)
         return scores | ({"not_trained": list(self.not_trained)} if self.not_trained else {})
@@ -81,7 +84,7 @@ def ask_room(
     engine: Spatial3D,
     objects: Sequence[RoomObject],
     seed: int,
-    tasks: Sequence[Task],
+    tasks: Sequence[str],
     report: AnswersReport,
     say: Callable[[str], None] = lambda text: None,
 ) -> None:
@@ -89,10 +92,11 @@ def ask_room(
     add the verdicts to the report. An error of a question counts as a wrong answer; what the
     weights were not trained for is not asked, and the report says so.
     """
-    report.not_trained = tuple(task for task in tasks if task not in engine.tasks)
-    for task in (task for task in tasks if task in engine.tasks):
-        rng = np.random.default_rng((seed, 41, EACH[task]))
-        for question in make_open_questions(objects, rng, EACH[task], split="test", tasks=(task,)):
+    report.not_trained = tuple(name for name in tasks if _TASKS[name] not in engine.tasks)
+    for name in (name for name in tasks if name not in report.not_trained):
+        task, count = _TASKS[name], EACH[name]
+        rng = np.random.default_rng((seed, 41, count))
+        for question in make_open_questions(objects, rng, count, split="test", tasks=(task,)):
             if task == "caption":
                 report.captions.append(_caption(engine, objects, question, report))
                 continue

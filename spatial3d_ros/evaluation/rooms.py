@@ -99,9 +99,9 @@ def evaluate_rooms(
     """Ask about `rooms` rooms from `seed` on; recordings are kept in `folder` for the next time.
 
     `true_boxes` replaces the built-in proposals by the true boxes of the objects that were seen;
-    `tasks` asks besides for answers in words: some of "ask", "caption" and "number" (its own
-    metres). `through_ros` plays every recording into the nodes instead of calling the engine
-    here.
+    `tasks` asks besides for answers in words: some of "ask", "caption" and "number" (the
+    network's own metres). `through_ros` plays every recording into the nodes instead of calling the
+    engine here.
     """
     report = RoomsReport(
         settings={

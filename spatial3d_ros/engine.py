@@ -28,9 +28,11 @@ from spatial3d_ros.scene.heading import room_heading, turned, turned_box
 from spatial3d_ros.scene.keyframes import KeyframeSelector
 from spatial3d_ros.scene.objects import ObjectMap, SceneObject
 from spatial3d_ros.scene.proposals import Proposal, propose
+from spatial3d_ros.tasks.ask_words import is_open
+from spatial3d_ros.tasks.asking import answer_question, describe_known
 from spatial3d_ros.tasks.distance import measure, read_distance
 from spatial3d_ros.tasks.distance_words import parse_distance
-from spatial3d_ros.tasks.grounding import best_pair, describe, meant, rank
+from spatial3d_ros.tasks.grounding import NO_OBJECTS, best_pair, describe, meant, rank
 from spatial3d_ros.tasks.prompt import clean_query
 from spatial3d_ros.tasks.reader import SceneReader
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit, ScoredObject
@@ -103,6 +105,11 @@ class Spatial3D:
         self._reader = SceneReader.load(
             config.model, config.device, config.dtype, config.weights, config.max_views
         )
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What the loaded weights were trained to answer. Raises NotAvailableError before load."""
+        return self._network().model.config.tasks
 
     def add_frame(self, frame: Frame) -> AddedFrame:
         """Keep the frame if it shows something new. Raises FrameError for one that does not fit the
@@ -221,12 +228,41 @@ class Spatial3D:
                 **_provenance(known, stages),
             )
 
-    def ask(self, question: str, *, monitor: Monitor | None = None) -> Answer:
-        """Free questions about the room: not in this model."""
+    def ask(self, question: str, *, beams: int = 1, monitor: Monitor | None = None) -> Answer:
+        """What is where, how many, what colour: an answer in words, and the objects it is about;
+        the likeliest of `beams` texts.
+
+        Raises NotAvailableError where the weights were not trained for it, UnreadableError when
+        what the network writes is no answer, NotFoundError, QueryError, NoSceneError, Cancelled.
+        """
         clean_query(question)
-        raise NotAvailableError(
-            f"the model '{self.config.model}' cannot answer free questions; it finds and measures"
-        )
+        if not self._network().can("ask"):
+            raise NotAvailableError(
+                f"the model '{self.config.model}' cannot answer free questions; it finds and "
+                "measures"
+            )
+        with self._question(monitor) as (known, stages):
+            with _timed(stages, "preprocess", monitor, 0.1):
+                text = clean_query(question)
+            with _timed(stages, "objects and words", monitor, 0.3):
+                if known.encoded is None:
+                    said, objects = NO_OBJECTS, ()
+                else:
+                    said, objects = answer_question(
+                        self._network(), known.encoded, known.objects, text, beams
+                    )
+            return Answer(question, said, objects, **_provenance(known, stages))
+
+    def caption(self, object_id: int, *, monitor: Monitor | None = None) -> Answer:
+        """What an object of the map is, in words. Raises NotFoundError where there is none of that
+        id, and as `ask`.
+        """
+        with self._question(monitor) as (known, stages):
+            with _timed(stages, "objects and words", monitor, 0.3):
+                said, objects = describe_known(
+                    self._network(), known.encoded, known.objects, object_id
+                )
+            return Answer(f"object {object_id}", said, objects, **_provenance(known, stages))
 
     def edit_layout(
         self, instruction: str, *, apply: bool = False, monitor: Monitor | None = None
@@ -240,9 +276,13 @@ class Spatial3D:
     def answer(
         self, query: str, *, monitor: Monitor | None = None
     ) -> Grounding | Distance | Answer:
-        """Any question: the words decide whether it is a distance or a place."""
+        """Any question: its words decide whether it is a distance, a place, or to be answered in
+        words, where the model can do that.
+        """
         if parse_distance(query) is not None:
             return self.measure_distance(query, monitor=monitor)
+        if self._reader is not None and self._reader.can("ask") and is_open(query):
+            return self.ask(query, monitor=monitor)
         return self.ground(query, monitor=monitor)
 
     def scene(self) -> Scene:

@@ -19,6 +19,14 @@ class NotFoundError(QueryError):
     """A question about a thing that is not in the room as far as it was seen."""
 
 
+class LocationError(Spatial3DError):
+    """A place in text that cannot be read, or that text cannot hold."""
+
+
+class UnreadableError(Spatial3DError):
+    """The network wrote something that is no answer to the question."""
+
+
 class NoSceneError(Spatial3DError):
     """A question before anything was seen."""
 

@@ -22,6 +22,7 @@ from spatial3d_ros.cli import (
     evaluate,
     info,
     recordings,
+    synth_instructions,
     train,
 )
 from spatial3d_ros.cli.output import complain
@@ -49,6 +50,7 @@ app.command("ask")(ask.ask)
 app.command("doctor")(doctor.doctor)
 app.command("check")(check.check)
 app.command("convert")(recordings.convert)
+recordings.synth.command("instructions")(synth_instructions.instructions)
 app.add_typer(recordings.synth, name="synth")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(bench.app, name="bench")

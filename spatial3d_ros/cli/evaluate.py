@@ -10,6 +10,7 @@ import typer
 from spatial3d_ros.cli import evaluate_benchmarks
 from spatial3d_ros.cli.evaluate_bag import COMMAND, BagByDefault, evaluate_bag
 from spatial3d_ros.cli.output import out, print_json, say
+from spatial3d_ros.errors import ConfigError
 
 app = typer.Typer(cls=BagByDefault, no_args_is_help=True, help="Measure accuracy.")
 app.command(COMMAND)(evaluate_bag)
@@ -34,6 +35,9 @@ def rooms(
         bool, typer.Option("--through-ros", help="Through the running nodes, in real time.")
     ] = False,
     model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
+    tasks: Annotated[
+        str, typer.Option(help="ask, caption, number (its own metres), with commas; or all.")
+    ] = "",
     folder: Annotated[Path, typer.Option(help="Where recordings are kept.")] = Path(
         "runs/evaluation"
     ),
@@ -47,12 +51,19 @@ def rooms(
         spatial3d evaluate rooms
 
         spatial3d evaluate rooms --rooms 5 --true-boxes --json
+
+        spatial3d evaluate rooms --tasks ask,caption,number --model runs/tiny/model --json
     """
+    from spatial3d_ros.evaluation.answers import EACH
     from spatial3d_ros.evaluation.rooms import evaluate_rooms
 
+    chosen = tuple(EACH) if tasks == "all" else tuple(name for name in tasks.split(",") if name)
+    wrong = [name for name in chosen if name not in EACH]
+    if wrong:
+        raise ConfigError(f"--tasks: '{wrong[0]}' is unknown; use {', '.join(EACH)} or all")
     report = evaluate_rooms(
         rooms=rooms, seed=seed, true_boxes=true_boxes, through_ros=through_ros, model=model,
-        folder=folder, say=say,
+        tasks=chosen, folder=folder, say=say,
     )  # fmt: skip
     if json:
         print_json(report.json())

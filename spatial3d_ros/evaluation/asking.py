@@ -23,7 +23,7 @@ from spatial3d_ros.evaluation.report import Row
 from spatial3d_ros.geometry.box import Box3D
 
 if TYPE_CHECKING:
-    from spatial3d_ros.tasks.results import Distance, Grounding
+    from spatial3d_ros.tasks.results import Answer, Distance, Grounding
 
 DEMO_KINDS = (
     "attribute",
@@ -70,13 +70,14 @@ class Reply:
         )
 
     @classmethod
-    def from_result(cls, result: Grounding | Distance, latency_ms: float) -> Reply:
+    def from_result(cls, result: Grounding | Distance | Answer, latency_ms: float) -> Reply:
         """From an answer of the engine."""
         if hasattr(result, "metres"):
             ends = (result.a.object.box, result.b.object.box)
             return cls(result.text, ends, metres=result.metres, latency_ms=latency_ms)
         boxes = tuple(scored.object.box for scored in result.objects)
-        return cls(result.text, boxes, result.no_target, latency_ms=latency_ms)
+        nothing = getattr(result, "no_target", False)
+        return cls(result.text, boxes, nothing, latency_ms=latency_ms)
 
 
 def ask_about(

@@ -7,7 +7,7 @@ into the engine (or, through ROS, into the node), and is asked about in wordings
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,10 +18,12 @@ from spatial3d_ros.data.bags import read_bag
 from spatial3d_ros.data.language import Question
 from spatial3d_ros.data.recorded_rooms import RecordedRoom, load_recorded_room, record_room
 from spatial3d_ros.engine import EngineConfig, Spatial3D
-from spatial3d_ros.errors import BagError, Spatial3DError
+from spatial3d_ros.errors import BagError, ConfigError, Spatial3DError
+from spatial3d_ros.evaluation.answers import AnswersReport, ask_room
 from spatial3d_ros.evaluation.asking import ROOM_KINDS, Reply, ask_about, judge
 from spatial3d_ros.evaluation.metrics import Verdict, latency_scores, recall, summarise
 from spatial3d_ros.evaluation.through_ros import ask_nodes
+from spatial3d_ros.geometry.box import iou_matrix
 from spatial3d_ros.scene.proposals import Proposal
 
 SECONDS, RATE_HZ = 12.0, 5.0
@@ -40,6 +42,7 @@ class RoomsReport:
     objects_mapped: int = 0
     rooms: int = 0
     settings: dict[str, object] = field(default_factory=dict)
+    answers: AnswersReport = field(default_factory=AnswersReport)
 
     def json(self) -> dict[str, object]:
         """Everything as plain data."""
@@ -55,6 +58,7 @@ class RoomsReport:
                 "recall@0.5": _weighted(self.found_50, self.objects_seen),
             },
             "latency": latency_scores(v.latency_ms for v in self.verdicts if v.latency_ms),
+            **self.answers.json(),
         }
 
     def table(self) -> Table:
@@ -89,12 +93,15 @@ def evaluate_rooms(
     through_ros: bool = False,
     folder: Path = Path("runs/evaluation"),
     model: str = "tiny",
+    tasks: Sequence[str] = (),
     say: Callable[[str], None] = lambda text: None,
 ) -> RoomsReport:
     """Ask about `rooms` rooms from `seed` on; recordings are kept in `folder` for the next time.
 
     `true_boxes` replaces the built-in proposals by the true boxes of the objects that were seen;
-    `through_ros` plays every recording into the nodes instead of calling the engine here.
+    `tasks` asks besides for answers in words: some of "ask", "caption" and "number" (the
+    network's own metres). `through_ros` plays every recording into the nodes instead of calling the
+    engine here.
     """
     report = RoomsReport(
         settings={
@@ -105,6 +112,8 @@ def evaluate_rooms(
         }
     )
     engine = None
+    if through_ros and tasks:
+        raise ConfigError("--tasks: answers in words are asked of the engine; leave --through-ros")
     if not through_ros:
         engine = Spatial3D(EngineConfig(model=model))
         engine.load()
@@ -116,6 +125,9 @@ def evaluate_rooms(
             replies, boxes, seen = _ask_nodes(recorded, questions, folder, say, model)
         else:
             replies, boxes, seen = _ask_engine(engine, recorded, questions, true_boxes)
+            there = _present(recorded, boxes) if true_boxes else seen
+            objects = [recorded.room.objects[i] for i in there]
+            ask_room(engine, objects, seed + k, tasks, report.answers)
         verdicts = [judge(q, recorded.room, r) for q, r in zip(questions, replies, strict=True)]
         report.verdicts += verdicts
         report.rooms += 1
@@ -177,6 +189,13 @@ def _ask_engine(
             replies.append(Reply(str(error), success=False))
     boxes = [o.box.array() for o in engine.scene().objects]
     return replies, np.array(boxes).reshape(-1, 6), seen
+
+
+def _present(recorded: RecordedRoom, boxes: np.ndarray) -> list[int]:
+    """Ids of the objects whose true boxes (M, 6) the map was given."""
+    truth = np.array([o.box.array() for o in recorded.room.objects])
+    same = iou_matrix(truth, boxes).max(1, initial=0.0) > 0.9
+    return [o.id for o, there in zip(recorded.room.objects, same, strict=True) if there]
 
 
 def _ask_nodes(

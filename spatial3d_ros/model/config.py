@@ -6,6 +6,7 @@ or an impossible value raises `ConfigError` with the file, the key and what is a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -214,10 +215,24 @@ class NamesConfig(_Strict):
     colors: tuple[str, ...] = ()
 
 
+class IoConfig(_Strict):
+    """How the network's text holds places (methods 3.3)."""
+
+    loc_format: Literal["text", "tokens"] = "text"
+    """Numbers of two decimals, which any tokenizer has, or 1000 tokens of 2 cm."""
+
+
+Task = Literal["ground", "distance", "ask", "caption"]
+
+
 class ModelConfig(_Strict):
     """Everything that decides the shapes of the weights and the computation."""
 
     name: str
+    tasks: tuple[Task, ...] = ("ground",)
+    """What the weights were trained to answer; training writes it down. distance: metres in the
+    network's own words. ask: questions answered in words. caption: what an object is.
+    """
     vision: VisionConfig = VisionConfig()
     text: TextConfig = TextConfig()
     s2: S2Config = S2Config()
@@ -230,6 +245,7 @@ class ModelConfig(_Strict):
     """
     head: HeadConfig = HeadConfig()
     names: NamesConfig = NamesConfig()
+    io: IoConfig = IoConfig()
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelConfig:
@@ -237,7 +253,18 @@ class ModelConfig(_Strict):
             raise ValueError("object_tokens: none needs head.object_source: input")
         if self.object_tokens == "object+referent" and not self.psa.enabled:
             raise ValueError("object_tokens: object+referent needs psa.enabled: true")
+        if self.object_tokens == "none" and self.answers:
+            raise ValueError("object_tokens: none can be trained for tasks: [ground] only")
         return self
+
+    def trained_for(self, tasks: Sequence[str]) -> ModelConfig:
+        """The same network, trained for these tasks. Raises ConfigError where it cannot be."""
+        return parse_config(self.model_dump() | {"tasks": tuple(tasks)}, self.name)
+
+    @property
+    def answers(self) -> bool:
+        """Whether it answers in words: then it has the part for it (answering.py)."""
+        return self.tasks != ("ground",)
 
     @property
     def tokens_per_object(self) -> int:

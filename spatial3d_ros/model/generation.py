@@ -7,17 +7,97 @@ the question stay true and each step costs one place.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from spatial3d_ros.model.attention import Keys
+from spatial3d_ros.model.answering import Subject
+from spatial3d_ros.model.attention import Keys, Sight
 from spatial3d_ros.model.network import Opening, Reading, Scene, SpatialModel, Words
 
 NAME_WORDS = 16
 """Tokens in which a network must have named what it looks for before `<ground>` is put to it."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Q questions read up to a place of their answers.
+
+    state (Q, D): what the next word follows from; real (Q, T): which places so far are no padding;
+    place (Q,): the next one; sight: what was seen last, and the keys of all T places; subject
+    (Q, D): what is added to the embedding of every further word, where an answer has begun.
+    """
+
+    state: Tensor
+    real: Tensor
+    place: Tensor
+    sight: Sight
+    subject: Tensor | None = None
+
+    def repeated(self, times: int) -> Turn:
+        """Each question so many times, one behind the other."""
+        state, real, place = (
+            part.repeat_interleave(times, 0) for part in (self.state, self.real, self.place)
+        )
+        rows = torch.arange(len(self.state), device=state.device).repeat_interleave(times)
+        scenes = self.sight.scenes.repeat_interleave(times)
+        laid = dict(enumerate(_rows(self.sight.keys, rows)))
+        sight = replace(self.sight, scenes=scenes, laid=laid)
+        subject = None if self.subject is None else self.subject.repeat_interleave(times, 0)
+        return Turn(state, real, place, sight, subject)
+
+
+def begin(
+    model: SpatialModel, scene: Scene, words: Words, opening: Opening, new: int = 0
+) -> tuple[Turn, Reading]:
+    """Read questions up to their last word. Raises QueryError when `new` words more may not fit."""
+    which = words.scene
+    prefix_valid, valid = scene.prefix_valid[which], scene.valid[which]
+    model.require_places(prefix_valid, valid, opening, words.real, new)
+    reading = model(scene, words, opening)
+    rows = torch.arange(len(which), device=which.device)
+    state = reading.states[rows, words.real.sum(1) - 1]
+    place = prefix_valid.sum(1) + reading.real.sum(1)
+    sight = replace(reading.sight, bias=None, objects=0)
+    return Turn(state, reading.real, place, sight), reading
+
+
+def begin_answer(
+    model: SpatialModel, scene: Scene, words: Words, opening: Opening, new: int = 0
+) -> tuple[Turn, Subject]:
+    """Read questions up to `<coord>`, which tells the words behind it what they are about."""
+    turn, reading = begin(model, scene, words, opening, new + 1)
+    subject = model.subject(scene, words, reading)
+    return start_answer(model, turn, subject, opening), subject
+
+
+def start_answer(model: SpatialModel, turn: Turn, subject: Subject, opening: Opening) -> Turn:
+    """One place further, past `<coord>`."""
+    start = model.decoder.embed(opening.coord).expand_as(subject.embedding)
+    return go_on(model, replace(turn, subject=subject.embedding), start[:, None])[0]
+
+
+def go_on(
+    model: SpatialModel, turn: Turn, embeddings: Tensor, real: Tensor | None = None
+) -> tuple[Turn, Tensor]:
+    """K places more (Q, K, D), each of which sees those before it; real (Q, K) where some are
+    padding, at the end. Returns the turn up to the last place, and the states (Q, K, D).
+    """
+    count, new = embeddings.shape[:2]
+    device = embeddings.device
+    real = torch.ones(count, new, dtype=torch.bool, device=device) if real is None else real
+    if turn.subject is not None:
+        embeddings = embeddings + turn.subject[:, None]
+    causal = torch.ones(new, new, dtype=torch.bool, device=device).tril()
+    among = causal & real[:, None]
+    keep = torch.cat([turn.real[:, None].expand(-1, new, -1), among], -1)
+    sight = replace(turn.sight, keep=keep, earlier=turn.sight.keys, laid={})
+    places = turn.place[:, None] + torch.arange(new, device=device)
+    states = model.decoder(embeddings.to(turn.state.dtype), places, sight)
+    real = torch.cat([turn.real, real], 1)
+    return Turn(states[:, -1], real, turn.place + new, sight, turn.subject), states
 
 
 @torch.no_grad()
@@ -31,32 +111,42 @@ def generate(
     beams: int = 1,
     repetition_penalty: float = 1.0,
 ) -> list[list[int]]:
-    """The token ids that follow each of Q questions, up to the end of the turn or `<ground>`, which
-    are left out.
+    """The token ids that follow each of Q questions; see `write`. Raises QueryError when the new
+    tokens may not fit.
+    """
+    turn = begin(model, scene, words, opening, max_new_tokens)[0]
+    return write(
+        model, turn, opening, max_new_tokens=max_new_tokens, beams=beams,
+        repetition_penalty=repetition_penalty,
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def write(
+    model: SpatialModel,
+    turn: Turn,
+    opening: Opening,
+    *,
+    max_new_tokens: int = 64,
+    beams: int = 1,
+    repetition_penalty: float = 1.0,
+) -> list[list[int]]:
+    """The token ids that follow each of Q turns, up to the end of the turn or `<ground>`, which are
+    left out.
 
     The likeliest `beams` beginnings are kept, finished ones among them; of these, the best a token
     is the answer. 1 is greedy. Scores of tokens already used are divided by `repetition_penalty`
-    (multiplied where negative). Raises QueryError when the new tokens may not fit.
+    (multiplied where negative).
     """
-    which = words.scene
-    prefix_valid, valid = scene.prefix_valid[which], scene.valid[which]
-    model.require_places(prefix_valid, valid, opening, words.real, max_new_tokens)
-    reading = model(scene, words, opening)
-    count, rows = len(which), torch.arange(len(which), device=which.device)
-    hidden = reading.states[rows, words.real.sum(1) - 1].repeat_interleave(beams, 0)
-    real = reading.real.repeat_interleave(beams, 0)
-    sight = replace(
-        reading.sight, scenes=which.repeat_interleave(beams), bias=None, objects=0, laid={}
-    )
-    keys = _rows(reading.sight.keys, rows.repeat_interleave(beams))
-    place = (prefix_valid.sum(1) + reading.real.sum(1)).repeat_interleave(beams)[:, None]
-
-    tokens = which.new_zeros(count, beams, 0)
-    score = torch.full((count, beams), -torch.inf, device=which.device)
+    count, device = len(turn.state), turn.state.device
+    rows = torch.arange(count, device=device)
+    turn = turn.repeated(beams)
+    tokens = torch.zeros(count, beams, 0, dtype=torch.long, device=device)
+    score = torch.full((count, beams), -torch.inf, device=device)
     score[:, 0] = 0.0
     length, done = torch.zeros_like(score), torch.zeros_like(score, dtype=torch.bool)
     for step in range(max_new_tokens):
-        logits = model.decoder.logits(hidden).float().unflatten(0, (count, beams))
+        logits = model.decoder.logits(turn.state).float().unflatten(0, (count, beams))
         logits = _penalised(logits, tokens, repetition_penalty)
         total = score[..., None] + _finished(logits.log_softmax(-1), done, opening.stops[0])
         score, best = total.flatten(1).topk(beams)
@@ -69,12 +159,9 @@ def generate(
         if done.all() or step + 1 == max_new_tokens:
             break
         if beams > 1:
-            keys = _rows(keys, (rows[:, None] * beams + beam).flatten())
-        real = F.pad(real, (0, 1), value=True)
-        now = replace(sight, keep=real[:, None], earlier=keys, laid={})
-        embedded = model.decoder.embed(token.flatten())[:, None].to(hidden.dtype)
-        hidden = model.decoder(embedded, place + step, now)[:, 0]
-        keys = now.keys
+            kept = _rows(turn.sight.keys, (rows[:, None] * beams + beam).flatten())
+            turn = replace(turn, sight=replace(turn.sight, laid=dict(enumerate(kept))))
+        turn = go_on(model, turn, model.decoder.embed(token.flatten())[:, None])[0]
     best = (score / length).argmax(1)
     return [_before(row.tolist(), opening.stops) for row in tokens[rows, best]]
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from spatial3d_ros.errors import ConfigError, QueryError
+from spatial3d_ros.model.answering import AnswerSubject, Subject, pair_code
 from spatial3d_ros.model.attention import Form, Keys, Sight
 from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.config import ModelConfig
@@ -31,13 +32,14 @@ from spatial3d_ros.model.vision import Projector, VisionTower
 @dataclass(frozen=True)
 class Opening:
     """Token ids of the fixed text around the scene: `before` the views, `after` them (P0);
-    `identifiers` of the slots; `stops` (2,): the end of a turn, `<ground>`.
+    `identifiers` of the slots; `stops` (2,): the end of a turn, `<ground>`; `coord` (1,).
     """
 
     before: Tensor
     after: Tensor
     identifiers: Tensor
     stops: Tensor
+    coord: Tensor
 
     def to(self, device: torch.device) -> Opening:
         """The same ids on another device."""
@@ -58,6 +60,8 @@ class Scene:
     valid: Tensor
     edges: Tensor
     among: Tensor
+    pairs: Tensor
+    """Metric code of each pair of objects; empty where the network does not answer in words."""
     beside: Tensor | None = None
     referents: Referents | None = None
 
@@ -83,13 +87,15 @@ class Words:
 class Reading:
     """scores (Q, N + 1) of the objects and of "nothing" last; states (Q, L, D) of the words; roles
     (Q, N, 2) logits of what each object is in the question: meant by its noun, leant on by the
-    rest (None without object tokens); real (Q, N * c + L) which places are no padding; sight: what
-    the pass saw, and its keys.
+    rest (None without object tokens); heard (Q, N, D) the objects' final states, where they are
+    candidates or answered from; real (Q, N * c + L) which places are no padding; sight: what the
+    pass saw, and its keys.
     """
 
     scores: Tensor
     states: Tensor
     roles: Tensor | None
+    heard: Tensor | None
     real: Tensor
     sight: Sight
 
@@ -128,6 +134,7 @@ class SpatialModel(nn.Module):
         self.roles = nn.Linear(width, 2)
         self.name_class = Namer(width)
         self.name_color = Namer(width)
+        self.answers = AnswerSubject(width) if config.answers else None
 
     def encode_views(self, pixels: Tensor) -> Tensor:
         """Vision features of single views, which nothing later changes: (..., 3, S, S) -> (..., P,
@@ -185,6 +192,7 @@ class SpatialModel(nn.Module):
             valid=batch.object_valid,
             edges=edges,
             among=object_mask(batch.boxes[..., :3], batch.object_valid, self.config.slim),
+            pairs=pair_code(batch.boxes if self.config.answers else batch.boxes[:, :0]),
             beside=beside,
             referents=referents,
         )
@@ -279,15 +287,28 @@ class SpatialModel(nn.Module):
             form=self.attention,
         )
         states = self.decoder(embeddings, self._places(real, span, prefix_valid), sight)
-        heard = states[:, span:]
-        query = heard[torch.arange(len(heard), device=heard.device), words.ground]
-        candidates, roles = scene.visual[which], None
+        said = states[:, span:]
+        query = said[torch.arange(len(said), device=said.device), words.ground]
+        candidates, roles, heard = scene.visual[which], None, None
         if places:
             objects = states[:, places - 1 : span : places]
             roles = self.roles(objects)
-            if self.config.head.object_source == "hidden":
-                candidates = self.readout(objects, edges, valid)
-        return Reading(self.head(query, candidates, valid), heard, roles, real, sight)
+            hidden = self.config.head.object_source == "hidden"
+            if hidden or self.config.answers:
+                heard = self.readout(objects, edges, valid)
+            candidates = heard if hidden else candidates
+        return Reading(self.head(query, candidates, valid), said, roles, heard, real, sight)
+
+    def subject(
+        self, scene: Scene, words: Words, reading: Reading, told: Tensor | None = None
+    ) -> Subject:
+        """What questions are about, from the pass that read them; `told` (Q, N) bool replaces what
+        the network would find, in training.
+        """
+        which = words.scene
+        return self.answers(
+            reading.heard, scene.named[which], scene.pairs[which], scene.valid[which], told
+        )
 
     def _places(self, real: Tensor, span: int, prefix_valid: Tensor) -> Tensor:
         """Position of each place of objects and words (Q, span + L), padding not counted."""

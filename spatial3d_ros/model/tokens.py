@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    trainers,
+)
 
 from spatial3d_ros.errors import CheckpointError
+from spatial3d_ros.geometry.locations import LOCATION_TOKENS
 from spatial3d_ros.model.config import ModelConfig
 
 START, END = "<|im_start|>", "<|im_end|>"
@@ -25,9 +34,17 @@ SPECIAL_TOKENS = (START, END, GROUND, COORD, *(identifier(i) for i in range(MAX_
 
 def special_tokens(config: ModelConfig) -> tuple[str, ...]:
     """The special tokens that a network needs: without object tokens in the sequence no
-    identifiers, so that two words are new to the public tokenizer, as published.
+    identifiers, so that two words are new to the public tokenizer, as published. Location tokens
+    come last.
     """
-    return (START, END, GROUND, COORD) if config.object_tokens == "none" else SPECIAL_TOKENS
+    ours = (START, END, GROUND, COORD) if config.object_tokens == "none" else SPECIAL_TOKENS
+    return (*ours, *(LOCATION_TOKENS if config.io.loc_format == "tokens" else ()))
+
+
+def extend_tokenizer(tokenizer: Tokenizer, tokens: Sequence[str]) -> Tokenizer:
+    """The tokenizer with those of the tokens that it lacks, behind all others: no id changes."""
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in tokens])
+    return tokenizer
 
 
 def train_tokenizer(corpus: Iterable[str], vocab: int) -> Tokenizer:

@@ -11,6 +11,7 @@ from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.results import ScoredObject
 
 MASS = 0.4
+NO_OBJECTS = "I have seen no objects yet."
 
 
 def rank(
@@ -57,12 +58,10 @@ def name(thing: SceneObject) -> str:
     return f"the {words}" if words else f"object {thing.id}"
 
 
-def describe(
-    ranked: Sequence[ScoredObject], no_target: bool, query: str, several: int = 1
-) -> str:
+def describe(ranked: Sequence[ScoredObject], no_target: bool, query: str, several: int = 1) -> str:
     """The sentence that goes with a grounding; `several` of the ranked objects are meant."""
     if not ranked:
-        return "I have seen no objects yet."
+        return NO_OBJECTS
     thing = ranked[0].object
     if no_target:
         return f"I see nothing that fits '{query}'; the nearest miss is {name(thing)}."

@@ -17,12 +17,20 @@ from tokenizers import Tokenizer
 
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.model.network import Opening, Words
-from spatial3d_ros.model.tokens import COORD, END, GROUND, MAX_IDENTIFIERS, START, identifier
+from spatial3d_ros.model.tokens import (
+    COORD,
+    END,
+    GROUND,
+    MAX_IDENTIFIERS,
+    SPECIAL_TOKENS,
+    START,
+    identifier,
+)
 from spatial3d_ros.tasks.limits import check_length
 
 SYSTEM = "You are a robot that answers about the room it sees. Mind where things are."
 OBJECTS = "The objects:"
-GROUND_TASK = "Find:"
+GROUND_TASK, ANSWER_TASK = "Find:", "Answer:"
 
 CategoryMode = Literal["none", "generate", "given"]
 
@@ -39,7 +47,7 @@ def clean_query(text: str) -> str:
     check_length(words)
     if not any("a" <= letter <= "z" for letter in words.lower()):
         raise QueryError("query: no Latin letters; this model understands English questions only")
-    reserved = [token for token in (START, END, GROUND, COORD) if token in words]
+    reserved = [token for token in SPECIAL_TOKENS if token in words]
     if reserved:
         raise QueryError(f"query: '{reserved[0]}' is a sign of the network's own; leave it out")
     return words
@@ -70,6 +78,7 @@ class Prompt:
                 [tokenizer.token_to_id(identifier(i)) for i in range(MAX_IDENTIFIERS)]
             ),
             stops=torch.tensor([tokenizer.token_to_id(token) for token in (END, GROUND)]),
+            coord=torch.tensor([tokenizer.token_to_id(COORD)]),
         )
         self._close = self.ids("\n")
 
@@ -108,6 +117,20 @@ class Prompt:
         ids = (*self._close, *instruction, *reply)
         place = answering + reply.index(ground) if reply else answering - 1
         return Sentence(ids, start, answering, place)
+
+    def asking(self, question: str) -> Sentence:
+        """One question that is answered in words, up to where the answer begins."""
+        instruction = self.ids(f"{ANSWER_TASK} {question}{END}\n{START}assistant\n")
+        ids = (*self._close, *instruction)
+        return Sentence(ids, len(self._close), len(ids), len(ids) - 1)
+
+    def reply(self, answer: str) -> list[int]:
+        """The words of an answer behind `<coord>`, and the end of the turn."""
+        return self.ids(f" {answer}{END}")
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The words of some ids, special tokens included, without spaces around them."""
+        return self.tokenizer.decode(list(ids), skip_special_tokens=False).strip()
 
     def batch(self, sentences: Sequence[Sentence], scene: Sequence[int]) -> Words:
         """Right-pad sentences into one batch; `scene` tells which scene each one asks about."""

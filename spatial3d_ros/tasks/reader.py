@@ -13,20 +13,23 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.errors import ConfigError, NotAvailableError
 from spatial3d_ros.model.batch import SceneBatch, ViewInput, prepare_view, stack_views
 from spatial3d_ros.model.budget import require_memory
 from spatial3d_ros.model.checkpoint import CONFIG, load_model, model_folder
-from spatial3d_ros.model.config import load_config
-from spatial3d_ros.model.generation import read
+from spatial3d_ros.model.config import Task, load_config
+from spatial3d_ros.model.generation import begin_answer, read, write
 from spatial3d_ros.model.network import Scene, SpatialModel
 from spatial3d_ros.model.objects import mean_words
 from spatial3d_ros.model.quantize import Weights, check_weights, place_model
+from spatial3d_ros.model.tokens import MAX_IDENTIFIERS, identifier
 from spatial3d_ros.scene.buffer import Snapshot, View
 from spatial3d_ros.scene.objects import SceneObject
+from spatial3d_ros.tasks.answer_text import read_metres
 from spatial3d_ros.tasks.prompt import Prompt
 from spatial3d_ros.tasks.stages import timed
 
+ANSWER_TOKENS = 32
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -157,6 +160,45 @@ class SceneReader:
         words = self.prompt.batch(sentences, [0] * len(phrases)).to(self.device)
         with self._autocast():
             return read(self.model, scene, words, self.opening).scores.float().cpu()
+
+    def can(self, task: Task) -> bool:
+        """Whether the weights were trained for a task (`tasks` in their config.yaml)."""
+        return task in self.model.config.tasks
+
+    @torch.inference_mode()
+    def read_answer(
+        self, scene: Scene, question: str, task: Task = "ask", beams: int = 1
+    ) -> tuple[str, Tensor]:
+        """The network's own words, unread, and how likely the question is about each object (N,).
+
+        Raises NotAvailableError where the weights were not trained for the task, QueryError when
+        the question is longer than the network can read.
+        """
+        if not self.can(task):
+            config = self.model.config
+            raise NotAvailableError(
+                f"the weights of '{config.name}' were not trained for '{task}', only for "
+                f"{', '.join(config.tasks)} (tasks in {CONFIG})"
+            )
+        words = self.prompt.batch([self.prompt.asking(question)], [0]).to(self.device)
+        opening, new = self.opening, ANSWER_TOKENS
+        with self._autocast():
+            turn, subject = begin_answer(self.model, scene, words, opening, new)
+            told = write(self.model, turn, opening, max_new_tokens=new, beams=beams)
+        return self.prompt.text(told[0]), subject.logits[0].sigmoid().float().cpu()
+
+    def read_number(self, scene: Scene, question: str) -> float | None:
+        """The metres that the network itself writes to a question about a distance; None where the
+        weights were not trained for it, or what it writes is no distance.
+        """
+        if not self.can("distance"):
+            return None
+        return read_metres(self.read_answer(scene, question, "distance")[0])
+
+    def read_caption(self, scene: Scene, slot: int, beams: int = 1) -> str:
+        """What the network says of the object in a slot of the scene. Raises NotAvailableError."""
+        question = f"describe {identifier(slot % MAX_IDENTIFIERS)}"
+        return self.read_answer(scene, question, "caption", beams)[0]
 
     def forget_views(self) -> None:
         """Drop the features of all views: their places in the world have changed."""

@@ -7,14 +7,20 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from spatial3d_ros.data.language import vocabulary_corpus
+from spatial3d_ros.data.open_questions import answer_corpus
 from spatial3d_ros.data.view_store import ViewStore, render_store
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.model.checkpoint import CONFIG, TOKENIZER, model_folder
 from spatial3d_ros.model.config import ModelConfig, load_config
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.pretrained import load_pretrained
-from spatial3d_ros.model.tokens import load_tokenizer, train_tokenizer
-from spatial3d_ros.tasks.prompt import END, GROUND_TASK, OBJECTS, START, SYSTEM
+from spatial3d_ros.model.tokens import (
+    extend_tokenizer,
+    load_tokenizer,
+    special_tokens,
+    train_tokenizer,
+)
+from spatial3d_ros.tasks.prompt import ANSWER_TASK, END, GROUND_TASK, OBJECTS, START, SYSTEM
 from spatial3d_ros.training.checkpoints import take_weights
 from spatial3d_ros.training.config import TrainConfig
 from spatial3d_ros.training.presets import Preset
@@ -27,7 +33,7 @@ def first_network(config: TrainConfig, recipe: Preset, out: Path) -> tuple[Spati
     `config.init` is one of our model folders or the public weights (`model.pretrained`). Without
     it, weights are random and a tokenizer is made from the sentences of the questions.
     """
-    shape = recipe.configure(load_config(config.model))
+    shape = recipe.configure(load_config(config.model)).trained_for(config.tasks)
     folder = None if config.init is None else model_folder(config.init)
     if folder is not None and not (folder / CONFIG).is_file():
         public = load_pretrained(folder, shape)
@@ -92,5 +98,8 @@ def _tokenizer(config: TrainConfig, model: ModelConfig, folder: Path) -> Tokeniz
             f" the {color} {name}" for color in model.names.colors for name in model.names.classes
         ]
         corpus = [*fixed * 50, *vocabulary_corpus(config.tokenizer_sentences, config.seed)]
+        if config.answers.questions:
+            corpus += [ANSWER_TASK] * 50
+            corpus += answer_corpus(config.tokenizer_sentences, config.seed)
         train_tokenizer(corpus, model.text.vocab).save(str(path))
-    return load_tokenizer(path)
+    return extend_tokenizer(load_tokenizer(path), special_tokens(model))

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from spatial3d_ros.data.open_questions import TASKS, Task
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.training.presets import load_preset
 
@@ -39,6 +40,15 @@ class BoxesConfig(_Strict):
     questions: int = 8
 
 
+class AnswersConfig(_Strict):
+    """Questions answered in words: `questions` for each room, beside those that ask for a place; 0
+    trains no part for them.
+    """
+
+    questions: int = Field(0, ge=0)
+    tasks: tuple[Task, ...] = TASKS
+
+
 class NoiseConfig(_Strict):
     """How far boxes in training are from true ones. `false_boxes`: at most so many boxes that are
     no object for each true one, as many as built-in proposals bring.
@@ -60,8 +70,9 @@ class ValidationConfig(_Strict):
 
 class LossWeights(_Strict):
     """Factors of the losses (methods 1.11): grounding, names of objects, their roles in the
-    question; votes and objectness of referents (3.2), where `psa` is on: 0 leaves one out. Those of
-    language and guidance stand in the model's configuration (`s2`).
+    question; words of answers, and which objects these are about; votes and objectness of referents
+    (3.2), where `psa` is on: 0 leaves one out. Those of language (the sentence of a grounding) and
+    guidance stand in the model's configuration (`s2`).
     """
 
     ground: float = 1.0
@@ -69,6 +80,8 @@ class LossWeights(_Strict):
     role: float = 2.0
     vote: float = Field(0.5, ge=0.0)
     objectness: float = Field(0.2, ge=0.0)
+    answer: float = 1.0
+    about: float = 2.0
 
 
 class TrainConfig(_Strict):
@@ -107,6 +120,7 @@ class TrainConfig(_Strict):
     tokenizer_sentences: int = 60_000
     rendered: RenderedConfig = RenderedConfig()
     boxes: BoxesConfig = BoxesConfig()
+    answers: AnswersConfig = AnswersConfig()
     noise: NoiseConfig = NoiseConfig()
     validation: ValidationConfig = ValidationConfig()
     weights: LossWeights = LossWeights()
@@ -130,6 +144,11 @@ class TrainConfig(_Strict):
         """Where rooms come from: "rendered", "boxes", or both."""
         sizes = {"rendered": self.rendered.batch, "boxes": self.boxes.batch}
         return tuple(name for name, batch in sizes.items() if batch)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What the network is trained for, as its configuration will say."""
+        return ("ground", *(self.answers.tasks if self.answers.questions else ()))
 
     @property
     def score(self) -> str:

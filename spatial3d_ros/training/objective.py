@@ -14,6 +14,7 @@ from spatial3d_ros.model.network import Reading, Scene, SpatialModel
 from spatial3d_ros.model.objects import mean_words
 from spatial3d_ros.model.reconstruction import build_guidance
 from spatial3d_ros.tasks.prompt import Prompt
+from spatial3d_ros.training.answers import answer_losses, answered
 from spatial3d_ros.training.config import LossWeights
 from spatial3d_ros.training.losses import (
     grounding_loss,
@@ -49,6 +50,8 @@ class Objective(nn.Module):
             "class": weights.name,
             "color": weights.name,
             "guide": s2.sg.weight,
+            "answer": weights.answer,
+            "about": weights.about,
         }
         psa = model.config.psa
         self.weights |= {"vote": weights.vote * psa.intra, "objectness": weights.objectness}
@@ -62,6 +65,8 @@ class Objective(nn.Module):
         if self.guidance is not None and origin == "rendered":
             names.append("guide")
         names += self.on_referents if origin == "rendered" else []
+        if self.model.config.answers:
+            names += ["answer", "about"]
         return [f"{origin}/{name}" for name in [*names, "accuracy"]]
 
     def forward(
@@ -77,6 +82,9 @@ class Objective(nn.Module):
             losses = self.losses(sample, scene, reading)
             if self.guidance is not None and projected is not None:
                 losses["guide"] = self.guidance(projected, sample.scenes)
+            if sample.answers is not None:
+                opening = self.prompt.opening.to(sample.targets.device)
+                losses |= answer_losses(self.model, scene, opening, sample.answers)
             counts = sample.counts
             means = losses | {"accuracy": _right(reading, sample).float().mean()}
             for name, mean in means.items():
@@ -97,6 +105,12 @@ class Objective(nn.Module):
     def hits(self, sample: Sample) -> Tensor:
         """Whether each question of a sample is answered right: bool (Q,)."""
         return _right(self.read(sample)[1], sample)
+
+    def answered(self, sample: Sample) -> list[bool]:
+        """Whether each question that asks for words is answered right."""
+        opening = self.prompt.opening.to(sample.targets.device)
+        scene = self.model.encode_scene(sample.scenes, opening)
+        return answered(self.model, scene, self.prompt, opening, sample.answers)
 
     def losses(self, sample: Sample, scene: Scene, reading: Reading) -> dict[str, Tensor]:
         """Each loss by its name in the weights."""

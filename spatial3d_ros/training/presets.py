@@ -42,7 +42,7 @@ PARTS = {  # of the table, in its order: the first that a name begins with
     "object tokens": r"objects\.",
     "spatial awareness": r"psa\.",
     "relations": r"(edges|relations|bias|readout)\.",
-    "names and roles": r"(name_class|name_color|roles)\.",
+    "names and roles": r"(name_class|name_color|roles|answers)\.",
     "vision tower": r"vision\.",
     "rest": r"",
 }

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 
 from spatial3d_ros.data.descriptions import Description, Meanings
 from spatial3d_ros.data.language import Question, make_questions
+from spatial3d_ros.data.open_questions import OpenQuestion
 from spatial3d_ros.data.relations import bits
 from spatial3d_ros.data.rooms import RoomObject, generate_room
 from spatial3d_ros.data.view_store import RoomViews, ViewStore
@@ -25,6 +26,7 @@ from spatial3d_ros.model.batch import SceneBatch, prepare_view, stack_views
 from spatial3d_ros.model.config import ModelConfig
 from spatial3d_ros.model.network import Words
 from spatial3d_ros.tasks.prompt import Prompt
+from spatial3d_ros.training.answers import Answers, ask_openly, collate_answers
 from spatial3d_ros.training.augmentation import disturb, false_boxes, turn_boxes, turn_views
 from spatial3d_ros.training.config import TrainConfig
 
@@ -40,6 +42,7 @@ class Sample:
     """One batch: scenes, tokenised questions, targets (Q, N + 1) bool, roles (Q, N, 2), next-token
     labels (Q, L), and the class and colour of each object (B, N), -100 where a box is no object.
     kinds names the type of each question; partly tells those whose target no view shows whole.
+    answers: what is asked besides, to be answered in words.
     """
 
     scenes: SceneBatch
@@ -51,13 +54,12 @@ class Sample:
     colors: Tensor
     kinds: tuple[str, ...]
     partly: tuple[bool, ...]
+    answers: Answers | None = None
 
     def to(self, device: torch.device | str) -> Sample:
         """The same batch on another device."""
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(
-            self, **{k: v.to(device) for k, v in moved.items() if not isinstance(v, tuple)}
-        )
+        return replace(self, **{k: v.to(device) for k, v in moved.items() if hasattr(v, "to")})
 
     @property
     def counts(self) -> dict[str, int]:
@@ -74,6 +76,9 @@ class Sample:
             known = self.scenes.valid.flatten(2).any(-1) & self.scenes.view_valid
             made["guide"] = int(known.sum())
             made["vote"] = made["objectness"] = len(self.scenes.boxes)
+        if self.answers is not None:
+            made["answer"] = int((self.answers.replies >= 0).sum())
+            made["about"] = int(self.scenes.object_valid[self.answers.words.scene].sum())
         return made
 
     @property
@@ -84,9 +89,9 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class QuestionedRoom:
-    """Boxes (n, 6) in slot order, the room object in each slot (None: a false box), questions about
-    them, and by object id: which ones several views show but none as a whole, and the colour of
-    those that come with a label.
+    """Boxes (n, 6) in slot order, the room object in each slot (None: a false box), questions that
+    ask for places and ones that are answered in words, and by object id: which ones several views
+    show but none as a whole, and the colour of those that come with a label.
     """
 
     boxes: np.ndarray
@@ -95,6 +100,7 @@ class QuestionedRoom:
     views: dict[str, Tensor] | None = None
     partly: frozenset[int] = frozenset()
     labelled: dict[int, np.ndarray] = field(default_factory=dict)
+    open_questions: Sequence[OpenQuestion] = ()
 
 
 class Samples(Dataset[list[list[Sample]]]):
@@ -213,6 +219,8 @@ class Samples(Dataset[list[list[Sample]]]):
         questions = (
             make_questions(objects, rng, count, split=self.split) if len(objects) > 1 else []
         )
+        answers = self.config.answers
+        openly = ask_openly(objects, rng, answers.questions, self.split, answers.tasks)
         owners: list[RoomObject | None] = list(objects)
         boxes = np.array([o.box.array() for o in objects]).reshape(-1, 6)
         if self.noisy and self.config.noise.boxes:
@@ -235,6 +243,7 @@ class Samples(Dataset[list[list[Sample]]]):
             turn_views(views, turn, shift),
             partly,
             labelled,
+            openly,
         )
 
     def collate(self, rooms: Sequence[QuestionedRoom]) -> Sample:
@@ -247,10 +256,12 @@ class Samples(Dataset[list[list[Sample]]]):
         labels = torch.full((len(rooms), count, 4), -1)
         rgb = torch.full((len(rooms), count, 3), torch.nan)
         sentences, scene, targets, roles, kinds, partly = [], [], [], [], [], []
+        openly = []
         for b, room in enumerate(rooms):
             boxes[b, : len(room.boxes)] = torch.from_numpy(room.boxes).float()
             valid[b, : len(room.boxes)] = True
             slot = {owner.id: i for i, owner in enumerate(room.owners) if owner is not None}
+            openly.append((slot, room.open_questions))
             for i, owner in enumerate(room.owners):
                 if owner is not None:
                     classes[b, i] = self.model.names.classes.index(owner.category)
@@ -291,6 +302,7 @@ class Samples(Dataset[list[list[Sample]]]):
             colors,
             tuple(kinds),
             tuple(partly),
+            collate_answers(self.prompt, openly, count),
         )
 
 

@@ -89,7 +89,8 @@ class _Run:
         if self.accelerator.is_fsdp2:  # autocast alone, as without: places have to stay float32
             self.accelerator.state.fsdp_plugin.mixed_precision_policy = None
         self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
-        register_fsdp_forward_method(self.objective, "hits")
+        for method in ("hits", "answered"):
+            register_fsdp_forward_method(self.objective, method)
         self.start = resume_state(self.accelerator, self.out)
         share = (self.accelerator.process_index, self.accelerator.num_processes)
         self.loader = DataLoader(

@@ -66,6 +66,7 @@ def evaluate(
         for place in range(rank, -(-len(same) // world) * world, world):
             sample = same[min(place, len(same) - 1)].to(device)
             hits = objective.hits(sample).tolist()
+            hits += objective.answered(sample) if sample.answers is not None else []
             if place >= len(same):
                 continue
             for names, hit in zip(score_names(sample), hits, strict=True):
@@ -81,8 +82,11 @@ def evaluate(
 
 
 def score_names(sample: Sample) -> list[list[str]]:
-    """The scores that each question of a batch counts for."""
-    return [
+    """The scores that each question of a batch counts for, those answered in words last."""
+    names = [
         [sample.origin, *(f"{sample.origin}/{name}" for name in (kind.split("/")[0], kind, *also))]
         for kind, also in zip(sample.kinds, (["partly"] * p for p in sample.partly), strict=True)
     ]
+    kinds = () if sample.answers is None else sample.answers.kinds
+    parts = ((f"answers/{sample.origin}", kind.split("/")[0], kind) for kind in kinds)
+    return names + [[first, *(f"{first}/{name}" for name in others)] for first, *others in parts]

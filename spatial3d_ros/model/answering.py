@@ -1,0 +1,112 @@
+"""What an answer in words stands on: the objects that the question is about.
+
+The sequence stays `[system | scene | O | P1 | I | A]` (methods 4). Objects have heard the question
+when the pass over `[O | P1 | I]` ends (Inst mask, 2.4). Each says then whether the question is
+about it. A begins with `<coord>`, and this place and every word behind it receive what these
+objects are, how many, and how far apart: a metric code, as the token of that name carries the code
+of a place in S2-MLLM (1.6). The words follow by the language head, under the same mask.
+
+A network of this size does not write metres from coordinates alone: the object mask (2.3) keeps
+distant objects from seeing each other, and digits of a distance are no smooth function of two
+places. So lengths and counts come in Fourier features with a period for each decimal place (FoNE,
+arXiv 2502.09741), from which each digit can be read linearly.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+METRE_PERIODS = (0.1, 1.0, 10.0, 100.0)
+COUNT_PERIODS = (10.0, 100.0)
+SURE = 12.0  # logit of an object that is told
+
+
+def number_code(values: Tensor, periods: tuple[float, ...]) -> Tensor:
+    """Cosine and sine at each period: values (...) in float32 -> (..., 2 * periods)."""
+    turns = values.float()[..., None] * (2 * math.pi / values.new_tensor(periods).float())
+    return torch.cat([turns.cos(), turns.sin()], dim=-1)
+
+
+def pair_code(boxes: Tensor) -> Tensor:
+    """Distance of centres and of surfaces of each pair, in metres, as codes and as plain numbers:
+    boxes (B, N, 6) -> (B, N, N, PAIR_FEATURES).
+    """
+    center, half = boxes[..., :3].float(), boxes[..., 3:].float() / 2
+    offset = (center[:, None] - center[:, :, None]).abs()
+    gap = (offset - half[:, None] - half[:, :, None]).clamp(min=0)
+    metres = torch.stack([offset.norm(dim=-1), gap.norm(dim=-1)], dim=-1)
+    plain = torch.cat([metres / 2, (metres + 0.1).log()], dim=-1)
+    return torch.cat([number_code(metres, METRE_PERIODS).flatten(-2), plain], dim=-1)
+
+
+PAIR_FEATURES = 4 * len(METRE_PERIODS) + 4
+_COUNT_FEATURES = 2 * len(COUNT_PERIODS) + 2
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What questions are about: logits (Q, N) of each object, -inf where padded, and the embedding
+    (Q, D) of it all, which is added to that of every word of the answers.
+    """
+
+    logits: Tensor
+    embedding: Tensor
+
+
+class AnswerSubject(nn.Module):
+    """Objects that have heard a question (Q, N, D), what they are before any question (Q, N, D),
+    pair codes (Q, N, N, PAIR_FEATURES), valid (Q, N) -> Subject.
+
+    what: the sum of what the objects are, each by its probability, with what is learnt of it beside
+    it, because a label in it is already near the words to be written. how many: the sum of these
+    probabilities. how far apart: the mean pair code, each pair by the product of its odds, so that
+    of two likely objects the distance is exact; nothing below two.
+
+    `told` (Q, N) bool are the objects a question is really about: words are learnt behind the true
+    subject, as they are behind the true words.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.about = nn.Linear(width, 1)
+        nn.init.constant_(self.about.bias, -2.0)  # a question is about few objects
+        self.what = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)
+        )
+        self.number = nn.Sequential(
+            nn.Linear(PAIR_FEATURES + _COUNT_FEATURES, width), nn.GELU(), nn.Linear(width, width)
+        )
+        self.norm = nn.LayerNorm(width)
+        nn.init.constant_(self.norm.weight, 0.2)  # as long as words, like an object
+
+    def forward(
+        self, heard: Tensor, named: Tensor, pairs: Tensor, valid: Tensor, told: Tensor | None = None
+    ) -> Subject:
+        logits = self.about(heard)[..., 0].float().masked_fill(~valid, -torch.inf)
+        sure = logits if told is None else torch.where(told, SURE, -SURE)
+        sure = sure.masked_fill(~valid, -torch.inf)
+        share = sure.sigmoid()
+        what = (share[..., None] * named.float()).sum(1).to(named.dtype)
+        what = what + self.what(what)
+        count = share.sum(1)
+        some = torch.stack([count.clamp(max=1), (count + 1).log()], -1)
+        apart = _apart(sure, pairs) * (count - 1).clamp(0, 1)[:, None]
+        numbers = torch.cat([apart, number_code(count, COUNT_PERIODS), some], -1)
+        return Subject(logits, self.norm(what + self.number(numbers.to(what.dtype))))
+
+
+def _apart(logits: Tensor, pairs: Tensor) -> Tensor:
+    """Mean code of the pairs that a question is about: (Q, PAIR_FEATURES); zero below two
+    objects.
+    """
+    count = logits.shape[1]
+    ordered = torch.ones(count, count, dtype=torch.bool, device=logits.device).triu(1)
+    odds = (logits[:, :, None] + logits[:, None]).masked_fill(~ordered, -torch.inf).flatten(1)
+    some = odds.isfinite().any(1, keepdim=True)
+    weight = torch.where(some, odds, 0.0).softmax(-1) * some
+    # Not a matrix product: autocast would round the code's angles.
+    return (weight[..., None] * pairs.flatten(1, 2)).sum(1)

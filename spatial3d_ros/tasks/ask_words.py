@@ -1,0 +1,72 @@
+"""Which questions are answered in words, by how they begin, and what may be an answer to them.
+
+    what is on the table?    how many chairs are there?    what colour is the sofa?
+    is there a plant?    which is bigger, the bed or the sofa?    describe the red chair
+
+What names a thing ("what is the thing on the table?", "which chair is next to the bed?") asks for
+a place, and metres are `distance_words`.
+"""
+
+from __future__ import annotations
+
+import re
+
+from spatial3d_ros.errors import UnreadableError
+from spatial3d_ros.tasks.answer_text import read_count, read_metres, read_words
+from spatial3d_ros.tasks.distance_words import parse_distance
+
+_COURTESY = re.compile(
+    r"^(?:hey|hi|hello|ok|please|robot|now|(?:can|could|would|will) you|tell me|do you know)\b,? *"
+)
+_COUNT = (
+    r"how many(?! (?:(?:centi)?met(?:er|re)s?|cm|feet|inches)\b)|count\b|(?:what is )?the number of"
+)
+_MORE = r"(?:bigger|larger|smaller|taller|higher|lower)"
+_OPEN = re.compile(
+    rf"^(?:{_COUNT}"
+    r"|(?:what|which) colou?r|(?:what is )?the colou?r of"
+    r"|(?:is|are) (?:there )?(?:an?|any|some)\b|(?:is|are) there\b|see (?:an?|any|some)\b"
+    r"|(?:what|which) (?:things|objects)\b|what (?:are|do|can) "
+    rf"|.*\b{_MORE}\b.* or |.* or .*\b{_MORE}$|of .*, which is {_MORE})"
+    r"|(?:^|, )what (?:is|stands|do you see|can you see)(?! the\b)"
+)
+_COUNTING = re.compile(rf"^(?:{_COUNT})")
+_DESCRIBE = re.compile(r"^(?:describe|what can you say about|about) (.+)$")
+
+
+def is_open(text: str) -> bool:
+    """Whether a question asks for words, not for a place or a distance."""
+    words = _plain(text)
+    return _OPEN.search(words) is not None or _DESCRIBE.match(words) is not None
+
+
+def described(text: str) -> str | None:
+    """What is to be described: "describe the red chair" -> "the red chair"; None for others."""
+    match = _DESCRIBE.match(_plain(text))
+    return match[1] if match else None
+
+
+def readable(question: str, said: str) -> str:
+    """What the network wrote, where it can be an answer: metres to a distance, a number to "how
+    many", words to the rest. Raises UnreadableError for anything else: nothing is made up.
+    """
+    if parse_distance(question) is not None:
+        wanted, read = "a distance", read_metres(said)
+    elif _COUNTING.match(_plain(question)):
+        wanted, read = "a number", read_count(said)
+    else:
+        wanted, read = "an answer", read_words(said)
+    if read is None:
+        raise UnreadableError(
+            f"the network wrote '{said}' to '{question}', which is not {wanted}; ask in other words"
+        )
+    return said
+
+
+def _plain(text: str) -> str:
+    """Lower case, one space between words, without courtesies and sentence marks."""
+    words = text.lower().replace("\u2019", "'").replace("what's", "what is")
+    words, before = " ".join(re.sub(r"[?!.]+(?=\s|$)", " ", words).split()), ""
+    while words != before:
+        before, words = words, _COURTESY.sub("", words)
+    return words.removesuffix(" please").rstrip(" ,")

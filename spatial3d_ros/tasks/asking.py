@@ -1,0 +1,78 @@
+"""Questions about the room, answered in the network's words: read strictly, with the objects they
+are about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from spatial3d_ros.errors import NotFoundError
+from spatial3d_ros.model.config import Task
+from spatial3d_ros.model.network import Scene
+from spatial3d_ros.scene.objects import SceneObject
+from spatial3d_ros.tasks.ask_words import described, readable
+from spatial3d_ros.tasks.distance_words import parse_distance
+from spatial3d_ros.tasks.grounding import describe, rank
+from spatial3d_ros.tasks.reader import SceneReader
+from spatial3d_ros.tasks.results import ScoredObject
+
+LIKELY = 0.5  # from which an object counts as one that the answer is about
+Told = tuple[str, tuple[ScoredObject, ...]]
+
+
+def answer_question(
+    reader: SceneReader,
+    scene: Scene,
+    objects: Sequence[SceneObject],
+    question: str,
+    beams: int = 1,
+) -> Told:
+    """The answer in words, and the objects it is about, likeliest first.
+
+    "describe the red chair" finds the object first. Raises NotAvailableError where the weights were
+    not trained for it, UnreadableError when the network writes no answer, NotFoundError when
+    nothing fits what is to be described, QueryError.
+    """
+    phrase = described(question)
+    if phrase is not None:
+        return describe_one(reader, scene, objects, phrase, beams)
+    task: Task = "ask" if parse_distance(question) is None else "distance"
+    said, likely = reader.read_answer(scene, question, task, beams)
+    return readable(question, said), _about(likely, objects)
+
+
+def describe_one(
+    reader: SceneReader,
+    scene: Scene,
+    objects: Sequence[SceneObject],
+    phrase: str,
+    beams: int = 1,
+) -> Told:
+    """The caption of the object that a phrase means; raises as `answer_question`."""
+    scores = reader.read_phrases(scene, [phrase])[0]
+    found, nothing = rank(scores, objects, 1)
+    if nothing:
+        raise NotFoundError(describe(found, True, phrase))
+    return describe_known(reader, scene, objects, found[0].object.id, beams)[0], found
+
+
+def describe_known(
+    reader: SceneReader,
+    scene: Scene | None,
+    objects: Sequence[SceneObject],
+    object_id: int,
+    beams: int = 1,
+) -> Told:
+    """The caption of the object of an id; NotFoundError where the map holds none of it."""
+    slot = next((i for i, thing in enumerate(objects) if thing.id == object_id), None)
+    if scene is None or slot is None:
+        raise NotFoundError(f"object {object_id} is not in the map; get_scene tells those that are")
+    said = readable("describe it", reader.read_caption(scene, slot, beams))
+    return said, (ScoredObject(objects[slot], 1.0),)
+
+
+def _about(likely: Tensor, objects: Sequence[SceneObject]) -> tuple[ScoredObject, ...]:
+    ordered = likely.argsort(descending=True).tolist()
+    return tuple(ScoredObject(objects[i], float(likely[i])) for i in ordered if likely[i] >= LIKELY)

@@ -1,0 +1,285 @@
+"""Questions answered in words and edits of rooms: their truth, their wordings, their stream."""
+
+import hashlib
+import json
+import re
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from spatial3d_ros.cli import app
+from spatial3d_ros.data.catalog import COLORS, FLOOR, support_surface
+from spatial3d_ros.data.edits import COLLISION, EDIT_FRAMES, make_edits, possible
+from spatial3d_ros.data.instructions import FAMILIES, instructions, line
+from spatial3d_ros.data.language import MAX_WORDS
+from spatial3d_ros.data.open_phrases import OPEN_FRAMES, THING, list_answers
+from spatial3d_ros.data.open_questions import KINDS, TASKS, make_open_questions
+from spatial3d_ros.data.phrases import nouns
+from spatial3d_ros.data.rooms import generate_room
+from spatial3d_ros.data.view_store import render_store
+from spatial3d_ros.geometry.box import Box3D, center_distance, iou, surface_distance
+from spatial3d_ros.geometry.locations import LOCATION_TOKENS, SceneFrame
+from spatial3d_ros.tasks.ask_words import is_open
+from spatial3d_ros.tasks.distance_words import parse_distance
+
+ROOMS = range(40)
+
+
+def asked(seed, n=24, **options):
+    room = generate_room(seed)
+    return room, make_open_questions(room.objects, np.random.default_rng(seed), n, **options)
+
+
+def every(split="train", **options):
+    for seed in ROOMS:
+        room, questions = asked(seed, split=split, **options)
+        for question in questions:
+            yield {o.id: o for o in room.objects}, question
+
+
+def called(thing):
+    """Nouns that people may use for it."""
+    broader = {"armchair": "chair", "desk": "table"}
+    names = [thing.category, broader.get(thing.category, thing.category)]
+    return {noun for name in names for noun in nouns(name)}
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_answers_by_the_objects_they_are_about(split):
+    counted = dict.fromkeys((kind for kinds in KINDS.values() for kind in kinds), 0)
+    for objects, q in every(split):
+        counted[q.kind] += 1
+        about = [objects[i] for i in q.about]
+        said = q.answers[0]
+        assert len(q.text.split()) <= MAX_WORDS and len(set(q.about)) == len(q.about)
+        if q.kind == "center":
+            assert q.metres == pytest.approx(center_distance(*(o.box for o in about)))
+        elif q.kind == "surface":
+            assert q.metres == pytest.approx(surface_distance(*(o.box for o in about))[0])
+        elif q.kind == "things":
+            assert q.answers == list_answers([o.category for o in about])
+        elif q.kind == "count":
+            assert said == str(len(about))
+            assert len({frozenset(called(o)) for o in about}) <= 1
+        elif q.kind == "color":
+            assert len(about) == 1 and about[0].color == said
+            assert not set(COLORS) & set(q.text.lower().split()[:4])
+        elif q.kind == "exists":
+            assert said == ("yes" if about else "no")
+        elif q.kind in ("view", "bigger"):
+            assert said == f"the {about[0].color} {nouns(about[0].category)[0]}"
+        else:
+            assert q.text.count(THING) == 1 and len(about) == 1
+            assert f" {about[0].color} {nouns(about[0].category)[0]}" in said
+        if q.metres is not None:
+            assert said == f"{q.metres:.2f} m"
+    assert min(counted.values()) > 5, counted
+
+
+def test_bigger_is_bigger():
+    """The words of the comparison decide by volume or by height, and one of two must win."""
+    more = r"(?:bigger|larger|smaller|taller|higher|lower)"
+    two = re.compile(rf"\bthe ([\w ]+?) (?:or|and) the ([\w ]+?)(?:[,?.]|$| {more}\b)")
+    compared = 0
+    for objects, q in every(kinds=("bigger",)):
+        text, winner = q.text.lower(), objects[q.about[0]]
+        named = [
+            [o for o in objects.values() for n in called(o) if phrase in (n, f"{o.color} {n}")]
+            for phrase in two.search(text).groups()
+        ]
+        if [len(one) for one in named] != [1, 1]:
+            continue  # described by more than class and colour
+        word = re.search(more, text)[0]
+        first, second = (
+            one[0].box.size[2] if word in ("taller", "higher", "lower") else one[0].box.volume
+            for one in named
+        )
+        assert winner is named[(first < second) != (word in ("smaller", "lower"))][0], q
+        compared += 1
+    assert compared > 10
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_words_lead_to_the_right_task(split):
+    for _, q in every(split):
+        distance = parse_distance(q.text)
+        assert (distance is not None) == (q.task == "distance"), q.text
+        if distance is not None:
+            assert distance.kind == q.kind, q.text
+        elif q.task == "ask":
+            assert is_open(q.text), q.text
+
+
+def test_frames_of_the_splits_have_none_in_common():
+    for frames in (OPEN_FRAMES, EDIT_FRAMES):
+        assert frames["train"].keys() == frames["test"].keys()
+        for family, train in frames["train"].items():
+            assert not set(train) & set(frames["test"][family]), family
+
+
+def test_the_same_seed_asks_the_same_and_tasks_can_be_chosen():
+    assert asked(3)[1] == asked(3)[1]
+    for task in TASKS:
+        assert {q.task for q in asked(4, tasks=(task,))[1]} == {task}
+    assert make_open_questions((), np.random.default_rng(0), 5) == []
+    texts = [(q.text.lower(), q.about) for q in asked(5, 40)[1]]
+    assert len(set(texts)) == len(texts)
+
+
+def test_lists_are_right_in_any_order():
+    assert list_answers(["mug", "book", "mug"]) == ("a book and 2 mugs", "2 mugs and a book")
+    assert len(list_answers(["mug", "book", "vase"])) == 6
+    assert list_answers([]) == ("nothing",)
+    assert list_answers(["armchair"]) == ("an armchair",)
+
+
+# Edits
+
+
+@pytest.fixture(scope="module")
+def edits():
+    rooms = [generate_room(seed) for seed in ROOMS]
+    made = []
+    for split in ("train", "test"):
+        for room in rooms:
+            rng = np.random.default_rng(room.seed)
+            made += [(room, edit) for edit in make_edits(room, rng, 12, split=split)]
+    return made
+
+
+def overlap(a, b):
+    (a_low, a_high), (b_low, b_high) = a.bounds(), b.bounds()
+    return float((np.minimum(a_high, b_high) - np.maximum(a_low, b_low)).clip(0).prod())
+
+
+def test_every_edit_is_possible_and_changes_what_it_says(edits):
+    seen = set()
+    for room, edit in edits:
+        objects = {o.id: o for o in room.objects}
+        things = [objects[i] for i in edit.objects]
+        seen.add((edit.action, edit.kind))
+        assert len(edit.after) == (0 if edit.action == "remove" else max(1, len(things)))
+        for k, box in enumerate(edit.after):
+            low, high = box.bounds()
+            half_x, half_y, height = room.size[0] / 2, room.size[1] / 2, room.size[2]
+            assert (low >= np.array([-half_x, -half_y, 0.0]) - 1e-6).all()
+            assert (high <= np.array([half_x, half_y, height]) + 1e-6).all()
+            carrier = (
+                {edit.anchor} if edit.kind == "on" else {things[k].support} if things else set()
+            )
+            for other in room.objects:
+                if other.id not in {*edit.objects, *carrier}:
+                    assert overlap(box, other.box) <= COLLISION * box.volume + 1e-9
+            if things and edit.action in ("move", "swap"):
+                assert box.size == things[k].box.size
+        if edit.kind in ("towards", "away"):
+            before, after, anchor = things[0].box, edit.after[0], objects[edit.anchor].box
+            moved = np.subtract(after.center, before.center)
+            assert np.linalg.norm(moved) == pytest.approx(edit.metres) and moved[2] == 0
+            assert edit.metres / 0.25 == pytest.approx(round(edit.metres / 0.25))
+            gap = [np.hypot(*np.subtract(anchor.center, b.center)[:2]) for b in (before, after)]
+            sign = 1 if edit.kind == "towards" else -1
+            assert gap[0] - gap[1] == pytest.approx(sign * edit.metres, abs=1e-6)
+        elif edit.kind == "on":
+            bottom = edit.after[0].center[2] - edit.after[0].size[2] / 2
+            assert bottom == pytest.approx(support_surface(objects[edit.anchor])[2])
+        elif edit.kind == "next_to":
+            assert 0.04 < surface_distance(edit.after[0], objects[edit.anchor].box)[0] < 0.35
+            assert edit.after[0].bounds()[0][2] == pytest.approx(0)
+        elif edit.action == "swap":
+            assert all(o.support == FLOOR for o in things)
+            assert edit.after[0].center[:2] == things[1].box.center[:2]
+    wanted = {("move", k) for k in ("towards", "away", "next_to", "on")}
+    assert seen >= wanted | {("place", "on"), ("place", "next_to"), ("remove", "remove")}
+
+
+def test_what_is_in_the_way_is_not_possible():
+    room = generate_room(1)
+    thing = next(o for o in room.objects if o.support == FLOOR)
+    assert not possible(room, thing.box) and possible(room, thing.box, [o.id for o in room.objects])
+    assert not possible(room, Box3D((room.size[0] / 2, 0, 1), (0.5, 0.5, 0.5)), range(99))
+
+
+# The stream
+
+
+def stream(**options):
+    return list(instructions(**({"rooms": 6, "each": 30} | options)))
+
+
+def test_one_seed_gives_the_same_bytes_and_another_does_not():
+    digest = [
+        hashlib.sha256("".join(map(line, stream(seed=seed))).encode()).hexdigest()
+        for seed in (0, 0, 1)
+    ]
+    assert digest[0] == digest[1] != digest[2]
+    alone = stream(rooms=1, first=2_000_005)
+    assert alone == stream()[-len(alone) :]
+
+
+def test_every_item_has_the_fields_of_the_format():
+    items = stream(rooms=20)
+    frame = SceneFrame()
+    assert len({item["id"] for item in items}) == len(items)
+    for item in items:
+        assert list(item) == ["id", "dataset", "task", "scene_id", "question", "answer", "meta"]
+        assert json.loads(line(item)) == item and line(item).count("\n") == 1
+        objects = {o.id: o for o in generate_room(int(item["scene_id"].split("_")[1])).objects}
+        about = [objects[i].box for i in item["meta"]["object_ids"]]
+        if item["task"] == "vg":
+            boxes = frame.read(item["answer"])
+            assert "<ground>" in item["answer"] and len(boxes) == len(about)
+            assert all(
+                iou(*pair) > 0.7
+                for pair in zip(
+                    sorted(boxes, key=str),
+                    sorted((frame.read_box(frame.box(box)) for box in about), key=str),
+                    strict=True,
+                )
+            )
+        elif item["task"] == "densecap":
+            assert iou(frame.read_box(item["question"]), about[0]) > 0.5
+        elif item["task"] == "distance":
+            assert item["meta"]["kind"] in ("center", "surface")
+            assert (
+                item["answer"] == f"{item['meta']['gt']:.2f} m"
+                or abs(float(item["answer"].split()[0]) - item["meta"]["gt"]) < 0.006
+            )
+        elif item["task"].startswith("layout"):
+            assert len(frame.read(item["answer"])) == (
+                0 if item["task"] == "layout_remove" else max(1, len(about))
+            )
+    tasks = {item["task"] for item in items}
+    assert {"vg", "vqa", "distance", "densecap", "layout_move", "layout_place"} <= tasks
+
+
+def test_families_splits_and_tokens():
+    assert {i["task"] for i in stream(families=("distance", "vqa"))} == {"distance", "vqa"}
+    train, test = ({i["question"] for i in stream(split=s)} for s in ("train", "test"))
+    assert not train & test
+    told = [i["answer"] for i in stream(families=("vg",), frame=SceneFrame(format="tokens"))]
+    assert any(token in " ".join(told) for token in LOCATION_TOKENS[4:])
+
+
+def test_rendered_rooms_tell_their_frames_and_only_what_is_in_sight(tmp_path):
+    store = render_store(tmp_path, rooms=2, views=2, size=32, first=0, workers=1)
+    items = stream(store=store, rooms=9)
+    assert {i["scene_id"] for i in items} == {"room_0", "room_1"}
+    for item in items:
+        stored = store[int(item["scene_id"][-1])]
+        assert item["frames"] == [0, 1] and list(item)[4] == "frames"
+        assert all(stored.seen.sum(0)[i] >= 6 for i in item["meta"]["object_ids"])
+
+
+def test_the_command(tmp_path):
+    run = CliRunner()
+    out = tmp_path / "deep" / "items.jsonl"
+    options = ["synth", "instructions", "--rooms", "2", "--each", "10"]
+    assert run.invoke(app, [*options, "--out", str(out)]).exit_code == 0
+    printed = run.invoke(app, options).stdout
+    assert printed == out.read_text() and len(printed.splitlines()) > 10
+    for wrong in (["--families", "vg,dance"], ["--split", "dev"], ["--loc-format", "x"]):
+        failed = run.invoke(app, [*options, *wrong])
+        assert failed.exit_code and "is unknown; use" in str(failed.exception)
+    assert set(FAMILIES) == {"vg", "distance", "vqa", "densecap", "layout"}

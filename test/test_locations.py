@@ -12,9 +12,9 @@ from spatial3d_ros.geometry.locations import LOCATION_TOKENS, MARKS, SceneFrame
 from spatial3d_ros.model.config import IoConfig, load_config
 from spatial3d_ros.model.tokens import (
     SPECIAL_TOKENS,
-    extend_tokenizer,
     load_tokenizer,
     special_tokens,
+    with_special_tokens,
 )
 from spatial3d_ros.resources import resource_path
 
@@ -118,7 +118,7 @@ def test_location_tokens_come_behind_all_others_and_no_id_changes():
     before = shipped.get_vocab()
     wanted = config.model_copy(update={"io": IoConfig(loc_format="tokens")})
     assert special_tokens(config) == SPECIAL_TOKENS
-    after = extend_tokenizer(shipped, special_tokens(wanted)).get_vocab()
+    after = with_special_tokens(shipped, special_tokens(wanted)).get_vocab()
     assert {token: after[token] for token in before} == before
     assert len(after) == len(before) + len(LOCATION_TOKENS) <= config.text.vocab
     told = SceneFrame(format="tokens").box(Box3D((1, 2, 3), (1, 1, 1)))

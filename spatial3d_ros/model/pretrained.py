@@ -24,7 +24,7 @@ from spatial3d_ros.errors import CheckpointError
 from spatial3d_ros.model.checkpoint import fill_tables
 from spatial3d_ros.model.config import ModelConfig
 from spatial3d_ros.model.network import SpatialModel
-from spatial3d_ros.model.tokens import END, START, extend_tokenizer, special_tokens
+from spatial3d_ros.model.tokens import END, START, special_tokens, with_special_tokens
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ def grow_tokenizer(folder: Path, config: ModelConfig) -> tuple[Tokenizer, int]:
             "LLaVA-Video; copy its tokenizer files beside its weights"
         )
     known = max(tokenizer.get_vocab().values()) + 1
-    return extend_tokenizer(tokenizer, special_tokens(config)), known
+    return with_special_tokens(tokenizer, special_tokens(config)), known
 
 
 def _settings(folder: Path) -> dict:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from spatial3d_ros.data.homes.statements import all_nouns, statement_corpus
 from spatial3d_ros.data.language import vocabulary_corpus
 from spatial3d_ros.data.open_questions import answer_corpus
 from spatial3d_ros.data.view_store import ViewStore, render_store
@@ -19,6 +20,7 @@ from spatial3d_ros.model.tokens import (
     load_tokenizer,
     special_tokens,
     train_tokenizer,
+    with_special_tokens,
 )
 from spatial3d_ros.tasks.prompt import ANSWER_TASK, END, GROUND_TASK, OBJECTS, START, SYSTEM
 from spatial3d_ros.training.checkpoints import take_weights
@@ -38,7 +40,7 @@ def first_network(config: TrainConfig, recipe: Preset, out: Path) -> tuple[Spati
     if folder is not None and not (folder / CONFIG).is_file():
         public = load_pretrained(folder, shape)
         return public.model, public.tokenizer
-    tokenizer = _tokenizer(config, shape, folder or out)
+    tokenizer, grown = _tokenizer(config, shape, folder, out)
     words = tokenizer.get_vocab_size()
     if words > shape.text.vocab:
         raise ConfigError(
@@ -48,6 +50,9 @@ def first_network(config: TrainConfig, recipe: Preset, out: Path) -> tuple[Spati
     model = SpatialModel(shape)
     if folder is not None:
         take_weights(model, folder)
+        table = model.decoder.embed.weight.data
+        for token, parts in grown.items():  # a new word starts as its pieces did in a label
+            table[token] = table[parts].sum(0) / len(parts) ** 0.5
     return model, tokenizer
 
 
@@ -80,9 +85,23 @@ def room_stores(
     )
 
 
-def _tokenizer(config: TrainConfig, model: ModelConfig, folder: Path) -> Tokenizer:
-    path = folder / TOKENIZER
-    if config.init is None and not path.is_file():
+def _tokenizer(
+    config: TrainConfig, model: ModelConfig, folder: Path | None, out: Path
+) -> tuple[Tokenizer, dict[int, list[int]]]:
+    """The tokenizer of a run. That of `init` gets the words of homes where it has room for them;
+    its new tokens come with the old ones that they replace.
+    """
+    path = out / TOKENIZER if folder is None or config.homes.batch else folder / TOKENIZER
+    homes = config.homes.batch and not path.is_file()
+    told = list(statement_corpus(config.homes.sentences, config.seed)) if homes else []
+    if homes:
+        told += [f" {noun}" for noun in all_nouns() for _ in range(3)]
+    if folder is not None and homes:
+        old = load_tokenizer(folder / TOKENIZER)
+        tokenizer, grown = extend_tokenizer(old, told, model.text.vocab)
+        tokenizer.save(str(path))
+        return with_special_tokens(tokenizer, special_tokens(model)), grown
+    if folder is None and not path.is_file():
         fixed = [
             START,
             SYSTEM,
@@ -97,9 +116,9 @@ def _tokenizer(config: TrainConfig, model: ModelConfig, folder: Path) -> Tokeniz
         fixed += [
             f" the {color} {name}" for color in model.names.colors for name in model.names.classes
         ]
-        corpus = [*fixed * 50, *vocabulary_corpus(config.tokenizer_sentences, config.seed)]
+        asked = list(vocabulary_corpus(config.tokenizer_sentences, config.seed))
         if config.answers.questions:
-            corpus += [ANSWER_TASK] * 50
-            corpus += answer_corpus(config.tokenizer_sentences, config.seed)
-        train_tokenizer(corpus, model.text.vocab).save(str(path))
-    return extend_tokenizer(load_tokenizer(path), special_tokens(model))
+            asked += [ANSWER_TASK] * 50
+            asked += answer_corpus(config.tokenizer_sentences, config.seed)
+        train_tokenizer([*fixed * 50, *asked, *told], model.text.vocab).save(str(path))
+    return with_special_tokens(load_tokenizer(path), special_tokens(model)), {}

@@ -49,6 +49,20 @@ class AnswersConfig(_Strict):
     tasks: tuple[Task, ...] = TASKS
 
 
+class HomesConfig(_Strict):
+    """Rooms like people's with statements like people's: boxes, labels and colours, made afresh at
+    every step. The tokenizer learns their words from `sentences` of them. Rooms of few `objects`
+    and statements of few `words` are read several times faster: to begin with.
+    """
+
+    first: int = 10_000_000
+    batch: int = 0
+    questions: int = 10
+    sentences: int = 6000
+    objects: int = Field(70, ge=10)
+    words: int = Field(60, ge=5)
+
+
 class NoiseConfig(_Strict):
     """How far boxes in training are from true ones. `false_boxes`: at most so many boxes that are
     no object for each true one, as many as built-in proposals bring.
@@ -121,6 +135,7 @@ class TrainConfig(_Strict):
     rendered: RenderedConfig = RenderedConfig()
     boxes: BoxesConfig = BoxesConfig()
     answers: AnswersConfig = AnswersConfig()
+    homes: HomesConfig = HomesConfig()
     noise: NoiseConfig = NoiseConfig()
     validation: ValidationConfig = ValidationConfig()
     weights: LossWeights = LossWeights()
@@ -141,8 +156,10 @@ class TrainConfig(_Strict):
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """Where rooms come from: "rendered", "boxes", or both."""
-        sizes = {"rendered": self.rendered.batch, "boxes": self.boxes.batch}
+        """Where rooms come from: "rendered", "boxes", "homes", or several."""
+        sizes = {
+            "rendered": self.rendered.batch, "boxes": self.boxes.batch, "homes": self.homes.batch
+        }  # fmt: skip
         return tuple(name for name, batch in sizes.items() if batch)
 
     @property

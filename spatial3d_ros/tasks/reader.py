@@ -153,6 +153,12 @@ class SceneReader:
         with self._autocast():
             return read(self.model, scene, words, self.opening).scores.float().cpu()
 
+    def read_number(self, scene: Scene, question: str) -> float | None:
+        """The metres that the network itself says to a question about a distance; None when it says
+        no number that can be read, as this one, which has not learnt to.
+        """
+        return None
+
     def forget_views(self) -> None:
         """Drop the features of all views: their places in the world have changed."""
         self._views.clear()

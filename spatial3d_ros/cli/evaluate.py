@@ -33,13 +33,16 @@ def rooms(
     through_ros: Annotated[
         bool, typer.Option("--through-ros", help="Through the running nodes, in real time.")
     ] = False,
+    tasks: Annotated[
+        str, typer.Option(help="all, or some of grounding, distance, layout.")
+    ] = "grounding,distance",
     model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
     folder: Annotated[Path, typer.Option(help="Where recordings are kept.")] = Path(
         "runs/evaluation"
     ),
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Ask about rooms that no training has seen: grounding, distances, proposals.
+    """Ask about rooms that no training has seen: grounding, distances, layout edits, proposals.
 
     Every room is filmed along a robot's (even seeds) or a hand's path (odd seeds) with sensor and
     pose noise, and asked about in wordings kept for tests. The same seed gives the same figures.
@@ -47,14 +50,19 @@ def rooms(
         spatial3d evaluate rooms
 
         spatial3d evaluate rooms --rooms 5 --true-boxes --json
+
+        spatial3d evaluate rooms --tasks all
     """
     from spatial3d_ros.evaluation.rooms import evaluate_rooms
 
     report = evaluate_rooms(
         rooms=rooms, seed=seed, true_boxes=true_boxes, through_ros=through_ros, model=model,
-        folder=folder, say=say,
+        tasks=tasks, folder=folder, say=say,
     )  # fmt: skip
     if json:
         print_json(report.json())
     else:
         out.print(report.table())
+        edits = report.edits_table()
+        if edits is not None:
+            out.print(edits)

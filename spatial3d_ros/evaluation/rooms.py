@@ -15,12 +15,12 @@ import numpy as np
 from rich.table import Table
 
 from spatial3d_ros.data.bags import read_bag
-from spatial3d_ros.data.language import Question
 from spatial3d_ros.data.recorded_rooms import RecordedRoom, load_recorded_room, record_room
 from spatial3d_ros.engine import EngineConfig, Spatial3D
 from spatial3d_ros.errors import BagError, Spatial3DError
-from spatial3d_ros.evaluation.asking import ROOM_KINDS, Reply, ask_about, judge
+from spatial3d_ros.evaluation.asking import Reply
 from spatial3d_ros.evaluation.metrics import Verdict, latency_scores, recall, summarise
+from spatial3d_ros.evaluation.room_tasks import TASKS, RoomQuestion, chosen_tasks
 from spatial3d_ros.evaluation.through_ros import ask_nodes
 from spatial3d_ros.scene.proposals import Proposal
 
@@ -80,6 +80,21 @@ class RoomsReport:
         )
         return table
 
+    def edits_table(self) -> Table | None:
+        """The measures of layout edits, for the terminal; None where none was asked for."""
+        scores = {k: v for k, v in summarise(self.verdicts).items() if k.startswith("layout")}
+        if not scores:
+            return None
+        table = Table(caption="right: the right object, a valid place, and what was asked for")
+        keys = ("n", "right", "right_object", "valid", "relation")
+        for name in ("layout edits", *keys):
+            table.add_column(name, justify="left" if name == "layout edits" else "right")
+        for name, row in scores.items():
+            shares = ("" if row.get(key) is None else f"{row[key]:.1%}" for key in keys[1:])
+            label = name.replace("layout/", "  ") if "/" in name else "[bold]all"
+            table.add_row(label, str(row["n"]), *shares)
+        return table
+
 
 def evaluate_rooms(
     *,
@@ -89,17 +104,21 @@ def evaluate_rooms(
     through_ros: bool = False,
     folder: Path = Path("runs/evaluation"),
     model: str = "tiny",
+    tasks: str = "grounding,distance",
     say: Callable[[str], None] = lambda text: None,
 ) -> RoomsReport:
     """Ask about `rooms` rooms from `seed` on; recordings are kept in `folder` for the next time.
 
     `true_boxes` replaces the built-in proposals by the true boxes of the objects that were seen;
-    `through_ros` plays every recording into the nodes instead of calling the engine here.
+    `through_ros` plays every recording into the nodes instead of calling the engine here. `tasks`
+    is "all" or names of TASKS with commas between. Raises ConfigError for an unknown task.
     """
+    wanted = chosen_tasks(tasks)
     report = RoomsReport(
         settings={
             "seed": seed,
             "model": model,
+            "tasks": list(wanted),
             "true_boxes": true_boxes,
             "through_ros": through_ros,
         }
@@ -110,13 +129,13 @@ def evaluate_rooms(
         engine.load()
     for k in range(rooms):
         recorded = film(folder, seed + k)
-        questions = ask_about(recorded.seen(), seed + k, ROOM_KINDS)
+        questions = [q for task in wanted for q in TASKS[task](recorded, seed + k)]
         begin = time.monotonic()
         if engine is None:
             replies, boxes, seen = _ask_nodes(recorded, questions, folder, say, model)
         else:
             replies, boxes, seen = _ask_engine(engine, recorded, questions, true_boxes)
-        verdicts = [judge(q, recorded.room, r) for q, r in zip(questions, replies, strict=True)]
+        verdicts = [q.judge(reply) for q, reply in zip(questions, replies, strict=True)]
         report.verdicts += verdicts
         report.rooms += 1
         truth = np.array([recorded.room.objects[i].box.array() for i in seen]).reshape(-1, 6)
@@ -147,7 +166,7 @@ Asked = tuple[list[Reply], np.ndarray, list[int]]
 
 
 def _ask_engine(
-    engine: Spatial3D, recorded: RecordedRoom, questions: list[Question], true_boxes: bool
+    engine: Spatial3D, recorded: RecordedRoom, questions: list[RoomQuestion], true_boxes: bool
 ) -> Asked:
     """Replies, boxes of the object map (M, 6), and the ids of the objects seen by its views."""
     engine.clear()
@@ -181,7 +200,7 @@ def _ask_engine(
 
 def _ask_nodes(
     recorded: RecordedRoom,
-    questions: list[Question],
+    questions: list[RoomQuestion],
     folder: Path,
     say: Callable[[str], None],
     model: str,

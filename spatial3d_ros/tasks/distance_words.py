@@ -20,8 +20,8 @@ _ADJECTIVE = r"(?:(?:exact|free|straight[ -]line|centre|center|surface|shortest|
 _NOUN = rf"{_ADJECTIVE}(?:distance|separation|gap|clearance|space|spacing|room)"
 COURTESY = re.compile(  # before any request
     r"^(?:hey|hi|hello|ok|okay|please|now|robot|(?:can|could|would|will) you|do you know|i wonder"
-    r"|(?:i )?(?:want|need|would like) (?:to know|you to)|(?:tell|show|give) (?:me|us)|let me know|say|check"
-    r"|estimate|calculate|compute|find(?: out)?|work out)\b ?"
+    r"|(?:i )?(?:want|need|would like) (?:to know|you to)|(?:tell|show|give) (?:me|us)|let me know"
+    r"|say|check|estimate|calculate|compute|find(?: out)?|work out)\b ?"
 )
 _HEAD = re.compile(
     rf"^(?:how (?:far|close|near|many {_UNIT}|(?:much|wide|big|large|long)(?= .*\b{_NOUN}\b))"

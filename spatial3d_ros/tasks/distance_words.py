@@ -31,8 +31,8 @@ _HEAD = re.compile(
     rf"|between|of|(?:the )?{_NOUN}|in {_UNIT})\b)* ?"
 )
 _TAIL = re.compile(
-    r"(?: (?:please|now|right now|exactly|roughly|robot|in a straight line|apart|is|are|away"
-    rf"|in {_UNIT}|(?:to|from) (?:each other|one another)))+$"
+    r"(?: (?:please|now|right now|exactly|roughly|in a straight line|apart|is|are|away"
+    rf"|in {_UNIT}|(?:to|from) (?:each other|one another))|(?<!the) robot)+$"
 )
 _ASKED_LAST = re.compile(r"^(.+) how far(?: apart)? (?:is it|are they)(?: apart)?$")
 _NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?"

@@ -1,5 +1,5 @@
 """Where a box can stand among others (methods 3.4): inside the room, at most 10 % of its volume in
-other things, and on something.
+other things, and on something. Nor may it fill more than 10 % of anything small, such as a mug.
 
 Boxes are coarse hulls. So what carries a thing, and what it stands under, does not count as being
 in its way; nor does what a thing overlaps already where it stands now, as far as it does.
@@ -15,7 +15,7 @@ import numpy as np
 from spatial3d_ros.geometry.box import Box3D, iou, shared_volume
 from spatial3d_ros.scene.bounds import Bounds
 
-COLLISION = 0.1  # share of its volume that a thing may have in others
+COLLISION = 0.1  # share of its volume that a thing may have in others, or others in it
 GAP_M = 0.05  # air between a thing and what it stands on
 _SLACK_M = 0.02  # that a box may reach into a wall
 _SAME = 0.25  # overlap (IoU) from which two boxes are two views of one thing
@@ -36,18 +36,24 @@ class Body:
     name: str = "something"
 
     def carries(self, box: Box3D) -> bool:
-        """Whether the box rests on it: at its top within 5 cm, the middle of the box over it."""
+        """Whether the box rests on it: at its top within 5 cm, the middle of the box and half of
+        its outline over it.
+        """
         if self.top is None or abs(box.center[2] - box.size[2] / 2 - self.top) > GAP_M + 1e-9:
             return False
-        return self.covers(box.center)
+        if not self.covers(box.center):
+            return False
+        (low, high), (own_low, own_high) = box.bounds(), self.box.bounds()
+        over = (np.minimum(high, own_high) - np.maximum(low, own_low))[:2].clip(min=0).prod()
+        return bool(over >= 0.5 * (high - low)[:2].prod() - 1e-9)
 
     def covers(self, point: Sequence[float]) -> bool:
         """Whether a point lies over, in or under the outline."""
         return bool(self.box.contains(np.array([point[0], point[1], self.box.center[2]])))
 
     def roofs(self, box: Box3D) -> bool:
-        """Whether the box stands under it."""
-        below = box.bounds()[1][2] <= self.box.bounds()[1][2]
+        """Whether the box stands under it, its top clearly below that of the table."""
+        below = box.bounds()[1][2] <= self.box.bounds()[1][2] - GAP_M + 1e-9
         return self.hollow and bool(below) and self.covers(box.center)
 
 
@@ -170,7 +176,9 @@ class Places:
         return volume.clip(min=0).sum(1) > COLLISION * box.volume
 
     def _shares(self, box: Box3D, allowed: Sequence[float], free: Sequence[bool]) -> np.ndarray:
-        """Shares (N,) of the box's volume in each of the bodies, beyond what is allowed."""
+        """Volumes (N,) shared with each of the bodies beyond what is allowed, as shares of the
+        smaller of the two.
+        """
         low, high = box.bounds()
         shares = np.zeros(len(self.bodies))
         if not box.volume:
@@ -178,7 +186,8 @@ class Places:
         meets = ((low < self._highs) & (high > self._lows)).all(1)
         for k in np.flatnonzero(meets & ~np.array(free, dtype=bool)):
             excess = shared_volume(box, self.bodies[k].box) - allowed[k]
-            shares[k] = max(excess, 0.0) / box.volume
+            smaller = min(box.volume, self.bodies[k].box.volume)
+            shares[k] = max(excess, 0.0) / smaller if smaller else 0.0
         return shares
 
 

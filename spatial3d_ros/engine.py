@@ -14,28 +14,33 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from spatial3d_ros.errors import FrameError, NoSceneError, NotAvailableError, NotFoundError
+from spatial3d_ros.errors import FrameError, NoSceneError, NotAvailableError
 from spatial3d_ros.model.network import Scene as EncodedScene
 from spatial3d_ros.model.quantize import Weights
+from spatial3d_ros.scene.bounds import Bounds, room_bounds
 from spatial3d_ros.scene.buffer import Snapshot, View, ViewBuffer
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.heading import room_heading, turned, turned_box
 from spatial3d_ros.scene.keyframes import KeyframeSelector
-from spatial3d_ros.scene.objects import ObjectMap, SceneObject
+from spatial3d_ros.scene.objects import NO_ID, ObjectMap, SceneObject
 from spatial3d_ros.scene.proposals import Proposal, propose
+from spatial3d_ros.tasks import layout
 from spatial3d_ros.tasks.ask_words import is_open
 from spatial3d_ros.tasks.asking import answer_question, describe_known
-from spatial3d_ros.tasks.distance import measure, read_distance
+from spatial3d_ros.tasks.distance import distance_answer, fixed_end, read_distance
 from spatial3d_ros.tasks.distance_words import parse_distance
-from spatial3d_ros.tasks.grounding import NO_OBJECTS, best_pair, describe, meant, rank
+from spatial3d_ros.tasks.grounding import NO_OBJECTS, describe, find, meant, rank, ties
+from spatial3d_ros.tasks.layout_words import parse_layout, read_layout
 from spatial3d_ros.tasks.prompt import clean_query
 from spatial3d_ros.tasks.reader import SceneReader
-from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit, ScoredObject
+from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit
 from spatial3d_ros.tasks.stages import timed
 
 
@@ -82,8 +87,16 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class _Known(Scene):
+    room: Snapshot  # the views in a world whose axes run along the walls
+    heading: float  # of the walls in the map, rad
     encoded: EncodedScene | None = None
     stages_ms: dict[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def bounds(self) -> Bounds:
+        """Where the room ends, in the world of `room`; worked out when first needed."""
+        boxes = [turned_box(thing.box, -self.heading) for thing in self.objects]
+        return room_bounds([view.frame for view in self.room.views], boxes)
 
 
 class Spatial3D:
@@ -97,6 +110,7 @@ class Spatial3D:
         self._map = ObjectMap(patience=1)
         self._known: _Known | None = None
         self._heading = 0.0
+        self._robot: np.ndarray | None = None
         self._sensor, self._refreshing, self._asking = (threading.Lock() for _ in range(3))
 
     def load(self) -> None:
@@ -116,6 +130,7 @@ class Spatial3D:
         memory.
         """
         with self._sensor:
+            self._robot = frame.world_T_camera[:3, 3]
             if not self._keyframes.accepts(frame):
                 return AddedFrame(False, self._buffer.snapshot().version, self._keyframes.reason)
             try:
@@ -151,13 +166,15 @@ class Spatial3D:
                 proposals = [replace(p, box=turned_box(p.box, -self._heading)) for p in proposals]
             found = self._map.update(proposals, room)
         named, encoded = self._network().read_scene(room, found, stages)
-        objects = tuple(replace(o, box=turned_box(o.box, self._heading)) for o in named)
+        objects = _turned(named, self._heading)
         return _Known(
             snapshot.version,
             newest.stamp_ns,
             newest.frame_id,
             len(snapshot.views),
             objects,
+            room,
+            self._heading,
             encoded,
             stages,
         )
@@ -184,10 +201,14 @@ class Spatial3D:
                 phrase = clean_query(query)
             scores = self._scores(known, [phrase], stages, monitor)[0]
             with _timed(stages, "decode", monitor, 0.9):
-                objects, nothing = rank(scores, known.objects, max_objects)
+                ranked, nothing = rank(scores, known.objects, len(known.objects))
+                objects = ranked[:max_objects]
                 several = min(meant(scores), len(objects))
-                text = describe(objects, nothing, query, several)
-            return Grounding(query, objects, nothing, text, several, **_provenance(known, stages))
+                text = describe(ranked, nothing, query, several)
+                tied = 1 if nothing or several > 1 else len(ties(ranked))
+            return Grounding(
+                query, objects, nothing, text, several, tied, **_provenance(known, stages)
+            )
 
     def measure_distance(
         self,
@@ -198,7 +219,8 @@ class Spatial3D:
         kind: str = "auto",
         monitor: Monitor | None = None,
     ) -> Distance:
-        """Metres between two things, named in one question or as two phrases.
+        """Metres between two things, named in one question or as two phrases; one may be the robot
+        ("how far am I from the door"), meaning its camera now, or a point "(1.0, 2.0, 0.5)".
 
         Raises NotFoundError naming the phrase that fits nothing, QueryError, NoSceneError,
         Cancelled.
@@ -206,27 +228,18 @@ class Spatial3D:
         with self._question(monitor) as (known, stages):
             with _timed(stages, "preprocess", monitor, 0.1):
                 wanted = read_distance(query, a, b, kind)
-            scores = self._scores(known, [wanted.a, wanted.b], stages, monitor)
+                fixed = [fixed_end(phrase, self._robot) for phrase in (wanted.a, wanted.b)]
+                named = [p for p, end in zip((wanted.a, wanted.b), fixed, strict=True) if not end]
+            scores = self._scores(known, named, stages, monitor)
+            said = None
+            if known.encoded is not None:
+                question = query or f"how far is {wanted.a} from {wanted.b}?"
+                said = self._network().read_number(known.encoded, question)
             with _timed(stages, "decode", monitor, 0.9):
-                for phrase, row in zip((wanted.a, wanted.b), scores, strict=True):
-                    objects, nothing = rank(row, known.objects, 1)
-                    if nothing or len(known.objects) < 2:
-                        raise NotFoundError(describe(objects, True, phrase))
-                ends = [
-                    ScoredObject(known.objects[i], float(row.softmax(-1)[i]))
-                    for i, row in zip(best_pair(*scores), scores, strict=True)
-                ]
-                metres, start, end, text = measure(ends[0].object, ends[1].object, wanted.kind)
-            return Distance(
-                query or f"{a}, {b}",
-                metres,
-                wanted.kind,
-                *ends,
-                start,
-                end,
-                text,
-                **_provenance(known, stages),
-            )
+                return distance_answer(
+                    query or f"{a}, {b}", wanted, fixed, scores, known.objects, said,
+                    **_provenance(known, stages),
+                )  # fmt: skip
 
     def ask(self, question: str, *, beams: int = 1, monitor: Monitor | None = None) -> Answer:
         """What is where, how many, what colour: an answer in words, and the objects it is about;
@@ -267,20 +280,67 @@ class Spatial3D:
     def edit_layout(
         self, instruction: str, *, apply: bool = False, monitor: Monitor | None = None
     ) -> LayoutEdit:
-        """Changes of the room: not in this model."""
-        clean_query(instruction)
-        raise NotAvailableError(
-            f"the model '{self.config.model}' cannot edit layouts; it finds and measures"
-        )
+        """How the room would look after "move the chair 0.5 m towards the window" and the like.
+
+        The edit is a proposal. With `apply`, and if it is possible, questions are answered from the
+        new layout at once, under a new version, until the memory changes: the first refresh with a
+        new view believes the camera again. So an edit that a person or the robot has carried out
+        stays true, one that nobody has does not poison the map, and nothing must be undone.
+        Raises NotFoundError naming the phrase that fits nothing, QueryError, NoSceneError,
+        Cancelled.
+        """
+        with self._question(monitor) as (known, stages):
+            with _timed(stages, "preprocess", monitor, 0.1):
+                wanted = read_layout(clean_query(instruction))
+                phrases = layout.phrases_of(wanted)
+            scores = self._scores(known, phrases, stages, monitor)
+            with _timed(stages, "layout", monitor, 0.6):
+                found, others = find(phrases, scores, known.objects)
+                named = {p: one.object for p, one in zip(phrases, found, strict=True)}
+                room = layout.Room(known.objects, named, known.bounds, self._robot, known.heading)
+                edit = layout.edit(
+                    instruction, wanted, layout.change(wanted, room), others,
+                    **_provenance(known, stages),
+                )  # fmt: skip
+            if apply and edit.possible:
+                with _timed(stages, "apply", monitor, 0.9):
+                    edit = self._apply(edit)
+            return edit
+
+    def _apply(self, edit: LayoutEdit) -> LayoutEdit:
+        """Answer from the layout after an edit."""
+        with self._refreshing:
+            known = self.scene()
+            with self._sensor:
+                seen_all = self._buffer.snapshot().version == known.version
+                version = self._buffer.renew() if seen_all else known.version
+            # Older than the newest look: the network goes by their words, not by what the pixels
+            # show where they would stand.
+            after = tuple(
+                replace(o, id=self._map.new_id() if o.id == NO_ID else o.id,
+                        stamp_ns=known.stamp_ns - 1)
+                for o in edit.after
+            )  # fmt: skip
+            gone = {thing.id for thing in edit.before}
+            objects = (*(o for o in known.objects if o.id not in gone), *after)
+            named, encoded = self._network().read_scene(
+                known.room, _turned(objects, -known.heading)
+            )
+            self._known = replace(
+                known, version=version, objects=_turned(named, known.heading), encoded=encoded
+            )
+            return replace(edit, after=after, applied=True, scene_version=version)
 
     def answer(
         self, query: str, *, monitor: Monitor | None = None
-    ) -> Grounding | Distance | Answer:
-        """Any question: its words decide whether it is a distance, a place, or to be answered in
-        words, where the model can do that.
+    ) -> Grounding | Distance | Answer | LayoutEdit:
+        """Any question: its words decide whether it is a distance, a proposal for the layout, a
+        place, or to be answered in words, where the model can do that.
         """
         if parse_distance(query) is not None:
             return self.measure_distance(query, monitor=monitor)
+        if parse_layout(query) is not None:
+            return self.edit_layout(query, monitor=monitor)
         if self._reader is not None and self._reader.can("ask") and is_open(query):
             return self.ask(query, monitor=monitor)
         return self.ground(query, monitor=monitor)
@@ -303,6 +363,7 @@ class Spatial3D:
             self._map.clear()
             self._known = None
             self._heading = 0.0
+            self._robot = None
 
     def forget_views(self) -> None:
         """Forget the views but not the objects: the clock jumped, or a bag started again."""
@@ -346,8 +407,8 @@ class Spatial3D:
         monitor: Monitor | None,
     ) -> Tensor:
         """Scores (Q, N + 1) of the objects for each phrase; "nothing" is last."""
-        if known.encoded is None:
-            return torch.zeros(len(phrases), 1)
+        if known.encoded is None or not phrases:
+            return torch.zeros(len(phrases), len(known.objects) + 1)
         with _timed(stages, "objects and words", monitor, 0.3):
             return self._network().read_phrases(known.encoded, phrases)
 
@@ -357,6 +418,10 @@ class Spatial3D:
                 "no weights are loaded: call load() first, or configure the node"
             )
         return self._reader
+
+
+def _turned(objects: Sequence[SceneObject], heading: float) -> tuple[SceneObject, ...]:
+    return tuple(replace(o, box=turned_box(o.box, heading)) for o in objects)
 
 
 def _provenance(known: _Known, stages: dict[str, float]) -> dict[str, object]:

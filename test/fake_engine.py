@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from spatial3d_ros.errors import NoSceneError, NotAvailableError, QueryError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.scene.objects import SceneObject
-from spatial3d_ros.tasks.results import Distance, Grounding, ScoredObject
+from spatial3d_ros.tasks.results import Distance, Grounding, LayoutEdit, ScoredObject
 
 STAGES = ("preprocess", "objects", "decode", "answer")
 
@@ -39,6 +40,7 @@ class FakeEngine:
         self.frames = []
         self.rewinds = 0
         self.refreshes = 0
+        self.moved = None
         self.failure = None
         self.refresh_failure = None
         self._lock = threading.Lock()
@@ -68,7 +70,7 @@ class FakeEngine:
             raise NoSceneError("nothing was seen yet: start the camera")
         stamp = frames[-1].stamp_ns
         things = (
-            scene_object(1, (1.0, 2.0, 0.5), "chair", stamp),
+            self.moved or scene_object(1, (1.0, 2.0, 0.5), "chair", stamp),
             scene_object(2, (4.0, 6.0, 0.5), "table", stamp),
         )
         return SimpleNamespace(
@@ -89,17 +91,37 @@ class FakeEngine:
         one, two = (ScoredObject(thing, 0.8) for thing in scene.objects)
         ends = (one.object.box.center, two.object.box.center)
         kind = "center" if kind == "auto" else kind
-        return Distance(query, 5.0, kind, one, two, *ends, "5.00 m", **self._tail(scene))
+        return Distance(
+            query, 5.0, kind, one, two, *ends, "5.00 m", uncertainty_m=0.25, network_m=4.5,
+            disagreement_m=0.5, alternatives=(two,), **self._tail(scene),
+        )  # fmt: skip
 
     def ask(self, question, monitor=None):
         raise NotAvailableError("the model 'fake' has no part for open questions")
 
     def edit_layout(self, instruction, apply=False, monitor=None):
-        raise NotAvailableError("the model 'fake' has no part for layouts")
+        """The chair half a metre further; "impossible" is, and so is nothing that is applied."""
+        scene = self._work(instruction, monitor)
+        chair = scene.objects[0]
+        if "impossible" in instruction:
+            reason = "the table is in the way"
+            return LayoutEdit(
+                instruction, "move", False, reason, False, (chair,), (), reason, **self._tail(scene)
+            )
+        x, y, z = chair.box.center
+        after = replace(chair, box=replace(chair.box, center=(x + 0.5, y, z)))
+        if apply:
+            self.moved = after
+        return LayoutEdit(
+            instruction, "move", True, "", True, (chair,), (after,), "the chair moved", apply,
+            **self._tail(scene),
+        )  # fmt: skip
 
     def answer(self, query, monitor=None):
         if query.startswith("how far"):
             return self.measure_distance(query, monitor=monitor)
+        if query.startswith("move"):
+            return self.edit_layout(query, monitor=monitor)
         return self.ground(query, monitor=monitor)
 
     def _work(self, query, monitor):

@@ -1,5 +1,6 @@
 """The engine with a real, small, untrained network: memory, versions, errors, threads."""
 
+import math
 import threading
 from dataclasses import replace
 
@@ -24,9 +25,9 @@ from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.geometry.pose import look_at
 from spatial3d_ros.model.checkpoint import save_model
 from spatial3d_ros.scene.frame import Frame
-from spatial3d_ros.scene.objects import SceneObject
+from spatial3d_ros.scene.objects import NO_ID, SceneObject
 from spatial3d_ros.scene.proposals import Proposal
-from spatial3d_ros.tasks.grounding import best_pair, describe, meant, rank
+from spatial3d_ros.tasks.grounding import describe, distinct, find, meant, rank, ties
 from spatial3d_ros.tasks.results import ScoredObject
 
 
@@ -168,11 +169,125 @@ def test_bad_questions(engine):
             engine.ground(text)
     with pytest.raises(QueryError, match="two things"):
         engine.measure_distance("the chair")
-    with pytest.raises(NotAvailableError, match="no object"):
-        engine.measure_distance("how far is the chair from me?")
-    for unavailable in (engine.ask, engine.edit_layout):
-        with pytest.raises(NotAvailableError, match="finds and measures"):
-            unavailable("what is on the table?")
+    with pytest.raises(QueryError, match="changes nothing in the room"):
+        engine.edit_layout("what is on the table?")
+    with pytest.raises(NotAvailableError, match="finds and measures"):
+        engine.ask("what is on the table?")
+
+
+FIRST, SECOND = [9.0, 1.0, 0.0, -9.0], [0.0, 9.0, 1.0, -9.0]
+
+
+def scored_as(monkeypatch, engine, *rows):
+    monkeypatch.setattr(engine._reader, "read_phrases", lambda *_: torch.tensor(rows))
+
+
+def test_distances_to_the_camera_and_to_a_point(engine, monkeypatch):
+    seen(engine)
+    pose = look_at((0.903, 0, 1), (0.903, 3, 1))
+    here = replace(frame(3), stamp_ns=4 * 10**9, world_T_camera=pose)
+    assert not engine.add_frame(here).keyframe  # but the camera is there
+    scored_as(monkeypatch, engine, FIRST)
+    mine = engine.measure_distance("how far am I from the chair?")
+    assert mine.metres == pytest.approx(math.dist((0.903, 0, 1), (0, 2, 1)))
+    assert mine.a.object.label == "robot" and mine.a.object.id == NO_ID
+    assert "the camera and the centre of" in mine.text
+    point = engine.measure_distance(a="(0.0, 5.0, 1.0)", b="the chair", kind="surface")
+    assert point.metres == pytest.approx(2.8) and point.point_a == (0, 5, 1)
+    far = engine.measure_distance("how far am I from (0, 0, 0)?")
+    assert far.metres == pytest.approx(math.dist((0.903, 0, 1), (0, 0, 0)))
+    engine.clear()
+    seen(engine)
+    assert engine.measure_distance("how far am I from the chair?").metres > 0
+
+
+def test_a_distance_tells_its_doubt_and_its_routes(engine, monkeypatch):
+    seen(engine)
+    scored_as(monkeypatch, engine, FIRST, SECOND)
+    clear = engine.measure_distance(a="the chair", b="the table")
+    assert 0.02 < clear.uncertainty_m < 0.06 and clear.alternatives == ()
+    assert (clear.route, clear.network_m, clear.disagreement_m) == ("geometry", None, None)
+    scored_as(monkeypatch, engine, FIRST, [0.0, 5.0, 4.9, -9.0])
+    doubtful = engine.measure_distance(a="the chair", b="the table")
+    assert [o.object.id for o in doubtful.alternatives] == [2]
+    assert "could also mean" in doubtful.text and doubtful.metres == clear.metres
+    assert doubtful.uncertainty_m == pytest.approx(0.5 * math.sqrt(0.475), abs=0.04)
+    monkeypatch.setattr(engine._reader, "read_number", lambda *_: 0.7)
+    both = engine.measure_distance(a="the chair", b="the table")
+    assert both.metres == pytest.approx(0.5) and both.network_m == 0.7
+    assert both.disagreement_m == pytest.approx(0.2)
+    with pytest.raises(QueryError, match="same thing"):
+        engine.measure_distance("how far is the chair from the chair?")
+
+
+def test_two_equal_candidates_are_both_told(engine, monkeypatch):
+    seen(engine)
+    scored_as(monkeypatch, engine, [5.0, 4.95, 0.0, -9.0])
+    unclear = engine.ground("the chair")
+    assert unclear.tied == 2 and "2 objects fit about equally well" in unclear.text
+    scored_as(monkeypatch, engine, FIRST)
+    assert engine.ground("the chair").tied == 1
+    same = [scored(0), replace(scored(0), score=0.29)]
+    assert len(ties(same)) == 1  # two boxes of one thing
+
+
+def test_what_is_not_there_comes_with_the_nearest(engine, monkeypatch):
+    seen(engine)
+    scored_as(monkeypatch, engine, FIRST, [1.0, 2.0, 0.0, 9.0])
+    with pytest.raises(NotFoundError, match=r"'the unicorn'; the nearest misses are (.*, ){2}"):
+        engine.measure_distance(a="the chair", b="the unicorn")
+    with pytest.raises(NotFoundError, match="too few"):
+        find(["a", "b"], torch.tensor([[3.0, 0.0], [3.0, 0.0]]), [scored(0).object])
+
+
+def test_an_edit_is_a_proposal_until_it_is_applied(engine, monkeypatch):
+    seen(engine)
+    scored_as(monkeypatch, engine, FIRST)
+    before = engine.scene()
+    edit = engine.edit_layout("move the chair 0.2 m up")
+    assert edit.action == "move" and edit.possible and edit.satisfied and not edit.applied
+    assert edit.after[0].box.center == pytest.approx((0, 2, 1.2))
+    assert engine.scene() is before and edit.scene_version == before.version
+    assert engine.answer("move the chair 0.2 m up").after[0].id == 0
+
+    applied = engine.edit_layout("move the chair 0.2 m up", apply=True)
+    after = engine.scene()
+    assert applied.applied and applied.scene_version == after.version > before.version
+    assert after.objects[0].box.center == pytest.approx((0, 2, 1.2))
+    assert after.objects[0].label == before.objects[0].label
+    assert engine.refresh() == after.version  # nothing new was seen: it stays
+    engine.add_frame(frame(9))
+    engine.refresh(boxes())
+    assert engine.scene().objects[0].box.center == pytest.approx((0, 2, 1))
+
+
+def test_new_things_get_ids_of_their_own_and_removed_ones_go(engine, monkeypatch):
+    seen(engine)
+    scored_as(monkeypatch, engine, FIRST)
+    edit = engine.edit_layout("put a lamp of 0.1 x 0.1 x 0.3 m next to the chair")
+    if edit.possible:
+        assert edit.after[0].id == NO_ID
+        applied = engine.edit_layout(edit.query, apply=True)
+        assert applied.after[0].id not in (0, 1, 2, NO_ID)
+        assert applied.after[0].id in [o.id for o in engine.scene().objects]
+    count = len(engine.scene().objects)
+    scored_as(monkeypatch, engine, [9.0, *[0.0] * (count - 1), -9.0])
+    assert engine.edit_layout("remove the chair", apply=True).after == ()
+    left = [o.id for o in engine.scene().objects]
+    assert 0 not in left and len(left) == count - 1
+    monkeypatch.undo()
+    assert engine.ground("the chair").objects
+
+
+def test_an_impossible_edit_is_not_applied(engine, monkeypatch):
+    seen(engine)
+    scored_as(monkeypatch, engine, FIRST, SECOND)
+    edit = engine.edit_layout("move the chair 0.4 m towards the table", apply=True)
+    assert not edit.possible and not edit.applied and edit.after == ()
+    assert "in the way" in edit.reason and edit.reason in edit.text
+    scored_as(monkeypatch, engine, FIRST, [0.0, 0.0, 0.0, 9.0])
+    with pytest.raises(NotFoundError, match="the unicorn"):
+        engine.edit_layout("move the chair next to the unicorn")
 
 
 def test_a_cancel_takes_effect_between_stages_and_frees_the_engine(engine):
@@ -241,7 +356,7 @@ def test_ranking_and_pairs():
     assert [r.object for r in ranked] == ["b", "c"] and not nothing
     assert rank(torch.tensor([0.0, 1.0, 0.0, 9.0]), things, 1)[1]
     one, other = torch.tensor([5.0, 4.0, 0.0, 0.0]), torch.tensor([5.0, 1.0, 0.0, 0.0])
-    assert best_pair(one, other) == (1, 0)
+    assert distinct(torch.stack([one, other])) == [1, 0]
 
 
 def test_how_many_objects_are_meant():
@@ -249,7 +364,7 @@ def test_how_many_objects_are_meant():
     assert meant(torch.tensor([3.0, 3.0, -9.0, 0.0]), mass=0.9) == 2
     assert meant(torch.tensor([3.0, 3.0, 3.0, 3.0, -9.0]), mass=0.4) == 2
     assert meant(torch.tensor([1.0, 0.0, 5.0])) == 0
-    things = [scored(i) for i in range(3)]
+    things = [replace(scored(i), score=0.3 * 0.5**i) for i in range(3)]
     assert describe(things, False, "all chairs", 2).startswith("2 objects: ")
     assert describe(things, False, "the chair", 1).count(" at (") == 1
 

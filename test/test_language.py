@@ -1,4 +1,4 @@
-"""Generated questions: their truth read again box by box, their words, the reader of distances."""
+"""Generated questions: their truth read again box by box, and their words."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from spatial3d_ros.data.phrases import (
 )
 from spatial3d_ros.data.rooms import generate_room
 from spatial3d_ros.evaluation.asking import ROOM_KINDS, ask_about
-from spatial3d_ros.tasks.distance_words import DistanceQuery, parse_distance
 
 ROOMS = range(200)
 
@@ -365,95 +364,3 @@ def test_every_category_and_colour_is_said_and_no_noun_has_two_meanings():
         assert any(set(noun.split()) <= words for noun in nouns(category))
     said = list(itertools.chain.from_iterable(nouns(category) for category in CATEGORIES))
     assert len(said) == len(set(said))
-
-
-# Distances
-
-
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_generated_distances_are_read_back(split):
-    count = 0
-    for seed in ROOMS:
-        for q in questions_of(seed, split=split)[1]:
-            query = parse_distance(q.text)
-            if q.kind == "distance":
-                assert query == DistanceQuery(*q.phrases, "center"), q.text
-                count += 1
-            else:
-                assert query is None, q.text
-    assert count > 200
-
-
-@pytest.mark.parametrize(
-    ("text", "a", "b"),
-    [
-        ("How far is the red mug from the sofa?", "the red mug", "the sofa"),
-        ("HOW FAR IS CHAIR FROM TABLE", "chair", "table"),
-        ("how far is the chair farthest from the door from the table",
-         "the chair farthest from the door", "the table"),
-        ("how far is the table from the chair that is farthest away from the door?",
-         "the table", "the chair that is farthest away from the door"),
-        ("Distance between the lamp between the sofa and the bed and the chair",
-         "the lamp between the sofa and the bed", "the chair"),
-        ("What\u2019s the distance between the sofa and the lamp between the bed and the door",
-         "the sofa", "the lamp between the bed and the door"),
-        ("distance between the mug on the table and next to the lamp and the sofa",
-         "the mug on the table and next to the lamp", "the sofa"),
-        ("how far is it from the closest chair to the door to the table?",
-         "the closest chair to the door", "the table"),
-        ("distance from the closest chair to the door", "the closest chair", "the door"),
-        ("how far is it from the chair next to the desk to the bin close to the bed",
-         "the chair next to the desk", "the bin close to the bed"),
-        ("how far is the chair to the left of the desk from the door",
-         "the chair to the left of the desk", "the door"),
-        ("How far apart are the table and the chair?", "the table", "the chair"),
-        ("how far are the table and the chair from each other?", "the table", "the chair"),
-        ("How close is the mug next to the lamp to the laptop?", "the mug next to the lamp",
-         "the laptop"),
-        ("how close together are the sofa and the table", "the sofa", "the table"),
-        ("how many meters is it from the chair closest to the door to the table",
-         "the chair closest to the door", "the table"),
-        ("How many metres separate the sofa from the table?", "the sofa", "the table"),
-        ("How far is the biggest mug away from the smallest box?", "the biggest mug",
-         "the smallest box"),
-        ("how far from the sofa that is next to the door is the lamp?",
-         "the sofa that is next to the door", "the lamp"),
-        ("Could you please tell me how far the red chair is from the blue one?", "the red chair",
-         "the blue one"),
-        ("measure from the chair to the table, please", "the chair", "the table"),
-        ("I want to know the distance between the mug and the lamp in metres.", "the mug",
-         "the lamp"),
-        ("the sofa and the table, how far apart are they?", "the sofa", "the table"),
-        ("distance between the black and white chair and my bed", "the black and white chair",
-         "my bed"),
-    ],
-)  # fmt: skip
-def test_distances_as_people_ask(text, a, b):
-    assert parse_distance(text) == DistanceQuery(a, b, "center")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "What's the gap between the bed and the desk?",
-        "how much space is there between the bed and the desk",
-        "How wide is the gap between the bed and the desk?",
-        "measure the clearance between the bed and the desk",
-        "what is the shortest distance from the bed to the desk",
-    ],
-)
-def test_gaps_are_between_surfaces(text):
-    assert parse_distance(text) == DistanceQuery("the bed", "the desk", "surface")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "", "?", "where is the mug", "the chair farthest from the table", "how far is the table?",
-        "how far is the chair next to the sofa?", "how big is the sofa", "measure the table",
-        "find the chair between the sofa and the bed", "how many chairs are there",
-        "how far is the chair between the sofa and the bed", "the mug closest to the lamp",
-    ],
-)  # fmt: skip
-def test_other_questions_are_not_distances(text):
-    assert parse_distance(text) is None

@@ -24,7 +24,7 @@ from std_srvs.srv import Trigger
 
 from spatial3d_ros.action import Query
 from spatial3d_ros.errors import CheckpointError
-from spatial3d_ros.msg import Grounding, SceneObjects
+from spatial3d_ros.msg import Grounding, LayoutEdit, SceneObjects
 from spatial3d_ros.nodes.grounding_node import GroundingNode, build_engine
 from spatial3d_ros.srv import Ask, EditLayout, GetScene, Ground, MeasureDistance
 
@@ -132,13 +132,47 @@ def test_frames_in_typed_answers_out(make_world):
 
 def test_what_the_model_cannot_do_is_said(make_world):
     world = make_world().seen()
-    for kind, name, fields in (
-        (Ask, "ask", {"question": "what is this"}),
-        (EditLayout, "edit_layout", {"instruction": "move the chair"}),
-    ):
-        reply = world.person.call(kind, name, **fields)
-        assert not reply.success
-        assert "has no part for" in reply.message
+    reply = world.person.call(Ask, "ask", question="what is this")
+    assert not reply.success
+    assert "has no part for" in reply.message
+
+
+def test_distances_tell_how_sure_they_are(make_world):
+    world = make_world().seen()
+    reply = world.person.call(MeasureDistance, "measure_distance", query="how far")
+    distance = reply.distance
+    assert (distance.route, distance.uncertainty) == ("geometry", 0.25)
+    assert (distance.network_distance, distance.disagreement) == (4.5, 0.5)
+    assert [thing.label for thing in distance.alternatives] == ["table"]
+
+
+def test_edits_are_proposed_published_and_applied(make_world):
+    world = make_world().seen()
+    heard, objects = [], []
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    world.person.create_subscription(LayoutEdit, "grounding_node/layout_edits", heard.append, 10)
+    world.person.create_subscription(
+        SceneObjects, "grounding_node/objects", objects.append, latched
+    )
+    reply = world.person.call(EditLayout, "edit_layout", instruction="move the chair")
+    edit = reply.edit
+    assert reply.success and (edit.possible, edit.applied, edit.satisfied) == (True, False, True)
+    assert (edit.action, edit.text) == (LayoutEdit.MOVE, "the chair moved")
+    assert edit.query == "move the chair"
+    (before,), (after,) = edit.before, edit.after
+    assert (before.id, before.pose.position.x, after.pose.position.x) == (1, 1.0, 1.5)
+    assert edit.header.frame_id == "map" and edit.latency_ms > 0
+    assert bench.eventually(lambda: heard)
+
+    reply = world.person.call(EditLayout, "edit_layout", instruction="impossible")
+    assert reply.success and not reply.edit.possible
+    assert (reply.edit.reason, list(reply.edit.after)) == ("the table is in the way", [])
+    assert world.person.call(GetScene, "get_scene").scene.objects[0].pose.position.x == 1.0
+
+    reply = world.person.call(EditLayout, "edit_layout", instruction="move it", apply=True)
+    assert reply.edit.applied
+    assert world.person.call(GetScene, "get_scene").scene.objects[0].pose.position.x == 1.5
+    assert bench.eventually(lambda: objects and objects[-1].objects[0].pose.position.x == 1.5)
 
 
 def test_scene_is_latched_listed_and_cleared(make_world):
@@ -352,6 +386,9 @@ def test_the_action_tells_its_stages_and_routes_by_words(make_world):
     assert asker.stages[: len(STAGES) + 1] == ["waiting", *STAGES]
     reply = asker.result(asker.send("how far is the chair from the table"))
     assert (reply.result.kind, reply.result.distance.distance) == (Query.Result.DISTANCE, 5.0)
+    reply = asker.result(asker.send("move the chair"))
+    assert (reply.result.kind, reply.result.layout.possible) == (Query.Result.LAYOUT, True)
+    assert not reply.result.layout.applied
 
 
 def test_the_action_is_cancelled_running_and_waiting(make_world):

@@ -7,7 +7,7 @@ import ros_bench as bench
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from visualization_msgs.msg import Marker, MarkerArray
 
-from spatial3d_ros.msg import DistanceAnswer, GroundedObject, Grounding, SceneObjects
+from spatial3d_ros.msg import DistanceAnswer, GroundedObject, Grounding, LayoutEdit, SceneObjects
 from spatial3d_ros.nodes.visualizer_node import VisualizerNode
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -32,6 +32,7 @@ def show():
         SceneObjects: person.create_publisher(SceneObjects, "robot/grounder/objects", LATCHED),
         Grounding: person.create_publisher(Grounding, "robot/grounder/groundings", 10),
         DistanceAnswer: person.create_publisher(DistanceAnswer, "robot/grounder/distances", 10),
+        LayoutEdit: person.create_publisher(LayoutEdit, "robot/grounder/layout_edits", 10),
     }
     world.add(person)
 
@@ -87,3 +88,29 @@ def test_flat_boxes_get_a_thickness(show):
     flat = thing(1, 0.0)
     flat.size.z = 0.0
     assert show(SceneObjects(objects=[flat]))[0].scale.z > 0
+
+
+def test_an_edit_is_a_ghost_with_an_arrow_until_the_next_answer(show):
+    show(SceneObjects(objects=[thing(7, 1.0, "chair")]))
+    edit = LayoutEdit(
+        possible=True, before=[thing(7, 1.0, "chair")], after=[thing(7, 2.5, "chair")]
+    )
+    edit.header.frame_id = "map"
+    markers = show(edit)
+    (ghost,) = [marker for marker in markers if marker.ns == "ghost"]
+    (arrow,) = [marker for marker in markers if marker.type == Marker.ARROW]
+    assert ghost.pose.position.x == 2.5 and 0 < ghost.color.a < 0.5
+    assert [end.x for end in arrow.points] == [1.0, 2.5]
+    assert [m.pose.position.x for m in markers if m.ns == "objects"] == [1.0]
+    for after in (
+        Grounding(no_target=True),
+        LayoutEdit(possible=False, before=edit.before),
+        LayoutEdit(possible=True, applied=True, before=edit.before, after=edit.after),
+    ):
+        assert any(marker.ns == "ghost" for marker in show(edit))
+        assert {marker.ns for marker in show(after)} == {"objects", "names"}
+
+
+def test_what_would_go_is_marked_where_it_stands(show):
+    (box, _) = show(LayoutEdit(possible=True, action=LayoutEdit.REMOVE, before=[thing(7, 1.0)]))
+    assert box.pose.position.x == 1.0 and box.color.r > box.color.b

@@ -68,6 +68,7 @@ def test_messages_have_their_fields():
     assert (msg.DistanceAnswer.CENTER, msg.DistanceAnswer.SURFACE) == (0, 1)
     assert MeasureDistance.Request.KIND_SURFACE == 2
     assert (Query.Result.GROUNDING, Query.Result.DISTANCE, Query.Result.ANSWER) == (0, 1, 2)
+    assert Query.Result.LAYOUT == 3
 
 
 def test_shipped_files_are_found_and_missing_ones_are_named():

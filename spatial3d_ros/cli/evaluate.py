@@ -10,7 +10,6 @@ import typer
 from spatial3d_ros.cli import evaluate_benchmarks
 from spatial3d_ros.cli.evaluate_bag import COMMAND, BagByDefault, evaluate_bag
 from spatial3d_ros.cli.output import out, print_json, say
-from spatial3d_ros.errors import ConfigError
 
 app = typer.Typer(cls=BagByDefault, no_args_is_help=True, help="Measure accuracy.")
 app.command(COMMAND)(evaluate_bag)
@@ -34,16 +33,20 @@ def rooms(
     through_ros: Annotated[
         bool, typer.Option("--through-ros", help="Through the running nodes, in real time.")
     ] = False,
-    model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
     tasks: Annotated[
-        str, typer.Option(help="ask, caption, number (its own metres), with commas; or all.")
-    ] = "",
+        str,
+        typer.Option(
+            help="all, or some of grounding, distance, layout, ask, caption, number (its own "
+            "metres), with commas."
+        ),
+    ] = "grounding,distance",
+    model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
     folder: Annotated[Path, typer.Option(help="Where recordings are kept.")] = Path(
         "runs/evaluation"
     ),
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Ask about rooms that no training has seen: grounding, distances, proposals.
+    """Ask about rooms that no training has seen: grounding, distances, layout edits, proposals.
 
     Every room is filmed along a robot's (even seeds) or a hand's path (odd seeds) with sensor and
     pose noise, and asked about in wordings kept for tests. The same seed gives the same figures.
@@ -52,20 +55,20 @@ def rooms(
 
         spatial3d evaluate rooms --rooms 5 --true-boxes --json
 
+        spatial3d evaluate rooms --tasks all --true-boxes
+
         spatial3d evaluate rooms --tasks ask,caption,number --model runs/tiny/model --json
     """
-    from spatial3d_ros.evaluation.answers import EACH
     from spatial3d_ros.evaluation.rooms import evaluate_rooms
 
-    chosen = tuple(EACH) if tasks == "all" else tuple(name for name in tasks.split(",") if name)
-    wrong = [name for name in chosen if name not in EACH]
-    if wrong:
-        raise ConfigError(f"--tasks: '{wrong[0]}' is unknown; use {', '.join(EACH)} or all")
     report = evaluate_rooms(
         rooms=rooms, seed=seed, true_boxes=true_boxes, through_ros=through_ros, model=model,
-        tasks=chosen, folder=folder, say=say,
+        tasks=tasks, folder=folder, say=say,
     )  # fmt: skip
     if json:
         print_json(report.json())
     else:
         out.print(report.table())
+        edits = report.edits_table()
+        if edits is not None:
+            out.print(edits)

@@ -23,7 +23,7 @@ from spatial3d_ros.evaluation.report import Row
 from spatial3d_ros.geometry.box import Box3D
 
 if TYPE_CHECKING:
-    from spatial3d_ros.tasks.results import Answer, Distance, Grounding
+    from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit
 
 DEMO_KINDS = (
     "attribute",
@@ -45,7 +45,9 @@ TOLERANCE_M = 0.25
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back for one question. `boxes` best first, or the two ends of a distance."""
+    """What came back for one question. `boxes` best first, the two ends of a distance, or what a
+    layout edit changes; `after` are the new boxes of an edit, `uncertainty_m` is of a distance.
+    """
 
     text: str
     boxes: tuple[Box3D, ...] = ()
@@ -53,31 +55,44 @@ class Reply:
     metres: float | None = None
     success: bool = True
     latency_ms: float = 0.0
+    after: tuple[Box3D, ...] = ()
+    uncertainty_m: float | None = None
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> Reply:
         """From an entry of the file that the demo client writes."""
-        boxes = tuple(
-            Box3D(tuple(o["center"]), tuple(o["size"]), o["yaw"]) for o in data["objects"]
-        )
         return cls(
             data["answer"] if data["success"] else data["message"],
-            boxes,
+            _boxes(data["objects"]),
             data["no_target"],
             data.get("metres") if data["success"] else None,
             data["success"],
             data["latency_ms"],
+            _boxes(data.get("after", ())),
+            data.get("uncertainty"),
         )
 
     @classmethod
-    def from_result(cls, result: Grounding | Distance | Answer, latency_ms: float) -> Reply:
+    def from_result(
+        cls, result: Grounding | Distance | Answer | LayoutEdit, latency_ms: float
+    ) -> Reply:
         """From an answer of the engine."""
+        if hasattr(result, "after"):
+            before, after = (tuple(o.box for o in part) for part in (result.before, result.after))
+            return cls(result.text, before, latency_ms=latency_ms, after=after)
         if hasattr(result, "metres"):
             ends = (result.a.object.box, result.b.object.box)
-            return cls(result.text, ends, metres=result.metres, latency_ms=latency_ms)
+            return cls(
+                result.text, ends, metres=result.metres, latency_ms=latency_ms,
+                uncertainty_m=result.uncertainty_m,
+            )  # fmt: skip
         boxes = tuple(scored.object.box for scored in result.objects)
         nothing = getattr(result, "no_target", False)
         return cls(result.text, boxes, nothing, latency_ms=latency_ms)
+
+
+def _boxes(things: Sequence[dict[str, Any]]) -> tuple[Box3D, ...]:
+    return tuple(Box3D(tuple(o["center"]), tuple(o["size"]), o["yaw"]) for o in things)
 
 
 def ask_about(
@@ -116,6 +131,7 @@ def judge(question: Question, room: Room, reply: Reply) -> Verdict:
             ends_right=set(found) == {*question.targets, *question.second},
             subkind=question.subkind,
             latency_ms=reply.latency_ms,
+            uncertainty_m=reply.uncertainty_m,
         )
     answer = None if reply.no_target or not reply.boxes else reply.boxes[0]
     return judge_grounding(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spatial3d_ros.evaluation.benchmark_metrics.layout import EditOutcome, layout_scores
 from spatial3d_ros.geometry.box import Box3D, iou_matrix
 
 MRA_THRESHOLDS = np.arange(0.50, 0.951, 0.05)
@@ -20,7 +21,9 @@ GROUNDING_KINDS = ("attribute", "relation", "size")
 
 @dataclass(frozen=True)
 class Verdict:
-    """One question judged. `iou` is with the best target; `error_m` is answer minus truth."""
+    """One question judged. `iou` is with the best target; `error_m` is answer minus truth, and
+    `uncertainty_m` what the answer said of it; `edit` is of a layout instruction.
+    """
 
     kind: str
     subkind: str = ""
@@ -30,6 +33,8 @@ class Verdict:
     error_m: float | None = None
     truth_m: float | None = None
     latency_ms: float | None = None
+    uncertainty_m: float | None = None
+    edit: EditOutcome | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,7 @@ def judge_distance(
     ends_right: bool = True,
     subkind: str = "",
     latency_ms: float | None = None,
+    uncertainty_m: float | None = None,
 ) -> Verdict:
     """Judge a distance; right means within `tolerance_m`, and between the right objects.
 
@@ -91,7 +97,9 @@ def judge_distance(
         return Verdict("distance", subkind, False, truth_m=truth_m, latency_ms=latency_ms)
     error = metres - truth_m
     right = ends_right and abs(error) <= tolerance_m
-    return Verdict("distance", subkind, True, right, None, error, truth_m, latency_ms)
+    return Verdict(
+        "distance", subkind, True, right, None, error, truth_m, latency_ms, uncertainty_m
+    )
 
 
 def recall(boxes: np.ndarray, truth: np.ndarray, threshold: float) -> float:
@@ -114,7 +122,11 @@ def grounding_scores(verdicts: Iterable[Verdict]) -> dict[str, float | int]:
 
 
 def distance_scores(verdicts: Iterable[Verdict]) -> dict[str, float | int]:
-    """Errors in metres over the answered questions; `answered` is their share (methods 5.8)."""
+    """Errors in metres over the answered questions; `answered` is their share (methods 5.8).
+
+    "within_1_sigma" and "within_2_sigma" are the shares of errors within the told uncertainty, and
+    within twice that; 0.68 and 0.95 if errors are normal and it is right.
+    """
     chosen = list(verdicts)
     pairs = [(abs(v.error_m), v.truth_m) for v in chosen if v.error_m is not None]
     scores: dict[str, float | int] = {
@@ -134,7 +146,21 @@ def distance_scores(verdicts: Iterable[Verdict]) -> dict[str, float | int]:
             "within_0.25m": float((errors <= 0.25).mean()),
             "mra": float((relative[:, None] < 1 - MRA_THRESHOLDS).mean()),
         }
+    told = [
+        abs(v.error_m) / max(v.uncertainty_m, 1e-9)
+        for v in chosen
+        if v.error_m is not None and v.uncertainty_m is not None
+    ]
+    if told:
+        scores |= {f"within_{k}_sigma": float((np.array(told) <= k).mean()) for k in (1, 2)}
     return scores
+
+
+def edit_scores(verdicts: Iterable[Verdict]) -> dict[str, float | int]:
+    """Measures of layout edits (methods 5.9); `right`: the right object, valid, and as asked."""
+    chosen = list(verdicts)
+    scores = layout_scores([v.edit for v in chosen if v.edit is not None])
+    return {"n": len(chosen), "right": _mean([v.right for v in chosen])} | scores
 
 
 def latency_scores(milliseconds: Iterable[float]) -> dict[str, float]:
@@ -158,11 +184,11 @@ def summarise(verdicts: Sequence[Verdict]) -> dict[str, dict[str, float | int]]:
         groups[verdict.kind].append(verdict)
         if verdict.subkind:
             groups[f"{verdict.kind}/{verdict.subkind}"].append(verdict)
-    order = ["grounding", *GROUNDING_KINDS, "none", "distance"]
+    order = ["grounding", *GROUNDING_KINDS, "none", "distance", "layout"]
     names = [n for n in order if n in groups] + sorted(n for n in groups if "/" in n)
+    scorers = {"distance": distance_scores, "layout": edit_scores}
     return {
-        name: (distance_scores if name.startswith("distance") else grounding_scores)(groups[name])
-        for name in names
+        name: scorers.get(name.partition("/")[0], grounding_scores)(groups[name]) for name in names
     }
 
 

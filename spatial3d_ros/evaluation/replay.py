@@ -221,6 +221,7 @@ def _reply(result: Grounding | Distance | Answer) -> dict[str, Any]:
     if isinstance(result, Distance):
         return reply | {
             "metres": result.metres,
+            "uncertainty": result.uncertainty_m,
             "measure": result.kind,
             "objects": [_object(end.object, end.score) for end in (result.a, result.b)],
         }

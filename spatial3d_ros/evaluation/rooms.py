@@ -7,7 +7,7 @@ into the engine (or, through ROS, into the node), and is asked about in wordings
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,13 +15,13 @@ import numpy as np
 from rich.table import Table
 
 from spatial3d_ros.data.bags import read_bag
-from spatial3d_ros.data.language import Question
 from spatial3d_ros.data.recorded_rooms import RecordedRoom, load_recorded_room, record_room
 from spatial3d_ros.engine import EngineConfig, Spatial3D
 from spatial3d_ros.errors import BagError, ConfigError, Spatial3DError
-from spatial3d_ros.evaluation.answers import AnswersReport, ask_room
-from spatial3d_ros.evaluation.asking import ROOM_KINDS, Reply, ask_about, judge
+from spatial3d_ros.evaluation.answers import EACH, AnswersReport, ask_room
+from spatial3d_ros.evaluation.asking import Reply
 from spatial3d_ros.evaluation.metrics import Verdict, latency_scores, recall, summarise
+from spatial3d_ros.evaluation.room_tasks import TASKS, RoomQuestion, chosen_tasks
 from spatial3d_ros.evaluation.through_ros import ask_nodes
 from spatial3d_ros.geometry.box import iou_matrix
 from spatial3d_ros.scene.proposals import Proposal
@@ -84,6 +84,21 @@ class RoomsReport:
         )
         return table
 
+    def edits_table(self) -> Table | None:
+        """The measures of layout edits, for the terminal; None where none was asked for."""
+        scores = {k: v for k, v in summarise(self.verdicts).items() if k.startswith("layout")}
+        if not scores:
+            return None
+        table = Table(caption="right: the right object, a valid place, and what was asked for")
+        keys = ("n", "right", "right_object", "valid", "relation")
+        for name in ("layout edits", *keys):
+            table.add_column(name, justify="left" if name == "layout edits" else "right")
+        for name, row in scores.items():
+            shares = ("" if row.get(key) is None else f"{row[key]:.1%}" for key in keys[1:])
+            label = name.replace("layout/", "  ") if "/" in name else "[bold]all"
+            table.add_row(label, str(row["n"]), *shares)
+        return table
+
 
 def evaluate_rooms(
     *,
@@ -93,33 +108,35 @@ def evaluate_rooms(
     through_ros: bool = False,
     folder: Path = Path("runs/evaluation"),
     model: str = "tiny",
-    tasks: Sequence[str] = (),
+    tasks: str = "grounding,distance",
     say: Callable[[str], None] = lambda text: None,
 ) -> RoomsReport:
     """Ask about `rooms` rooms from `seed` on; recordings are kept in `folder` for the next time.
 
     `true_boxes` replaces the built-in proposals by the true boxes of the objects that were seen;
-    `tasks` asks besides for answers in words: some of "ask", "caption" and "number" (the
-    network's own metres). `through_ros` plays every recording into the nodes instead of calling the
-    engine here.
+    `tasks` is "all" or names of TASKS and of EACH with commas between. `through_ros` plays every
+    recording into the nodes instead of calling the engine here; answers in words (EACH) are asked
+    of the engine only. Raises ConfigError for an unknown task.
     """
+    wanted = chosen_tasks(tasks)
     report = RoomsReport(
         settings={
             "seed": seed,
             "model": model,
+            "tasks": list(wanted),
             "true_boxes": true_boxes,
             "through_ros": through_ros,
         }
     )
     engine = None
-    if through_ros and tasks:
+    if through_ros and not set(wanted).isdisjoint(EACH):
         raise ConfigError("--tasks: answers in words are asked of the engine; leave --through-ros")
     if not through_ros:
         engine = Spatial3D(EngineConfig(model=model))
         engine.load()
     for k in range(rooms):
         recorded = film(folder, seed + k)
-        questions = ask_about(recorded.seen(), seed + k, ROOM_KINDS)
+        questions = [q for task in wanted if task in TASKS for q in TASKS[task](recorded, seed + k)]
         begin = time.monotonic()
         if engine is None:
             replies, boxes, seen = _ask_nodes(recorded, questions, folder, say, model)
@@ -127,8 +144,9 @@ def evaluate_rooms(
             replies, boxes, seen = _ask_engine(engine, recorded, questions, true_boxes)
             there = _present(recorded, boxes) if true_boxes else seen
             objects = [recorded.room.objects[i] for i in there]
-            ask_room(engine, objects, seed + k, tasks, report.answers)
-        verdicts = [judge(q, recorded.room, r) for q, r in zip(questions, replies, strict=True)]
+            in_words = [name for name in wanted if name in EACH]
+            ask_room(engine, objects, seed + k, in_words, report.answers)
+        verdicts = [q.judge(reply) for q, reply in zip(questions, replies, strict=True)]
         report.verdicts += verdicts
         report.rooms += 1
         truth = np.array([recorded.room.objects[i].box.array() for i in seen]).reshape(-1, 6)
@@ -159,7 +177,7 @@ Asked = tuple[list[Reply], np.ndarray, list[int]]
 
 
 def _ask_engine(
-    engine: Spatial3D, recorded: RecordedRoom, questions: list[Question], true_boxes: bool
+    engine: Spatial3D, recorded: RecordedRoom, questions: list[RoomQuestion], true_boxes: bool
 ) -> Asked:
     """Replies, boxes of the object map (M, 6), and the ids of the objects seen by its views."""
     engine.clear()
@@ -200,7 +218,7 @@ def _present(recorded: RecordedRoom, boxes: np.ndarray) -> list[int]:
 
 def _ask_nodes(
     recorded: RecordedRoom,
-    questions: list[Question],
+    questions: list[RoomQuestion],
     folder: Path,
     say: Callable[[str], None],
     model: str,

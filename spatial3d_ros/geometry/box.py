@@ -114,10 +114,17 @@ def iou_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def iou(a: Box3D, b: Box3D) -> float:
     """Exact intersection over union of two boxes with any yaw; 0 for two flat boxes."""
-    low, high = _overlap(a, b)
-    shared = _area(_clip(a._plan(), b._plan())) * max(high - low, 0.0)
+    shared = shared_volume(a, b)
     union = a.volume + b.volume - shared
     return min(shared / union, 1.0) if union > 0 else 0.0  # 1 + rounding
+
+
+def shared_volume(a: Box3D, b: Box3D) -> float:
+    """Exact cubic metres that two boxes with any yaw have in common."""
+    low, high = _overlap(a, b)
+    if low >= high:
+        return 0.0
+    return _area(_clip(a._plan(), b._plan())) * (high - low)
 
 
 def center_distance(a: Box3D, b: Box3D) -> float:
@@ -179,6 +186,11 @@ def _area(polygon: np.ndarray) -> float:
 
 def _closest_plan_points(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Closest points of two rectangles; when apart, one of them is always a corner."""
+    if not np.ptp(b, axis=0).any():  # a point has no inside that could clip
+        if not np.ptp(a, axis=0).any():
+            return a[0], b[0]
+        on_b, on_a = _closest_plan_points(b, a)
+        return on_a, on_b
     shared = _clip(a, b)
     if len(shared):
         point = shared.mean(axis=0)

@@ -14,7 +14,7 @@ from spatial3d_ros import msg
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.placing import Placing
-from spatial3d_ros.tasks.results import Answer, Distance, Grounding, ScoredObject
+from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit, ScoredObject
 
 if TYPE_CHECKING:
     from spatial3d_ros.engine import Scene
@@ -23,6 +23,10 @@ SECOND = 1_000_000_000
 DISTANCE_KINDS = {
     "center": msg.DistanceAnswer.CENTER,
     "surface": msg.DistanceAnswer.SURFACE,
+}
+EDIT_ACTIONS = {
+    name: getattr(msg.LayoutEdit, name.upper())
+    for name in ("move", "place", "swap", "remove", "turn")
 }
 
 
@@ -75,6 +79,7 @@ def grounding(result: Grounding, frame_id: str, latency_ms: float) -> msg.Ground
         objects=[] if result.no_target else scored(result.objects, frame_id),
         no_target=bool(result.no_target),
         meant=int(result.meant),
+        tied=int(result.tied),
         **_common(result, frame_id, latency_ms),
     )
 
@@ -84,11 +89,30 @@ def distance(result: Distance, frame_id: str, latency_ms: float) -> msg.Distance
     object_a, object_b = scored((result.a, result.b), frame_id)
     return msg.DistanceAnswer(
         distance=float(result.metres),
+        uncertainty=float(result.uncertainty_m),
+        route=result.route,
+        network_distance=_or_nan(result.network_m),
+        disagreement=_or_nan(result.disagreement_m),
+        alternatives=scored(result.alternatives, frame_id),
         kind=DISTANCE_KINDS[result.kind],
         object_a=object_a,
         object_b=object_b,
         point_a=point(result.point_a),
         point_b=point(result.point_b),
+        **_common(result, frame_id, latency_ms),
+    )
+
+
+def layout_edit(result: LayoutEdit, frame_id: str, latency_ms: float) -> msg.LayoutEdit:
+    """The message of a layout edit."""
+    return msg.LayoutEdit(
+        action=EDIT_ACTIONS[result.action],
+        possible=bool(result.possible),
+        reason=result.reason,
+        applied=bool(result.applied),
+        satisfied=bool(result.satisfied),
+        before=known(result.before, frame_id),
+        after=known(result.after, frame_id),
         **_common(result, frame_id, latency_ms),
     )
 
@@ -115,8 +139,12 @@ def target(message: msg.GroundedObject) -> PoseStamped:
     return PoseStamped(header=message.header, pose=message.pose)
 
 
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
 def _common(
-    result: Grounding | Distance | Answer, frame_id: str, latency_ms: float
+    result: Grounding | Distance | Answer | LayoutEdit, frame_id: str, latency_ms: float
 ) -> dict[str, Any]:
     return {
         "header": header(frame_id, result.stamp_ns),

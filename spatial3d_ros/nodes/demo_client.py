@@ -1,8 +1,8 @@
 """Asks a running grounding node questions and writes down the answers.
 
-Grounding questions go to `~/ground`, distances to `~/measure_distance`, and those marked
-"action" to the action `~/query`. Input and output are JSON files, so that whoever starts this
-process needs no ROS.
+Grounding questions go to `~/ground`, distances to `~/measure_distance`, instructions about the
+layout to `~/edit_layout`, and those marked "action" to the action `~/query`. Input and output are
+JSON files, so that whoever starts this process needs no ROS.
 
     python -m spatial3d_ros.nodes.demo_client questions.json answers.json --settle 15
 """
@@ -29,7 +29,7 @@ from rclpy.task import Future
 
 from spatial3d_ros.action import Query
 from spatial3d_ros.errors import NotAvailableError
-from spatial3d_ros.srv import GetScene, Ground, MeasureDistance
+from spatial3d_ros.srv import EditLayout, GetScene, Ground, MeasureDistance
 
 CALL_S = 20.0
 
@@ -42,6 +42,7 @@ class Asker(Node):
         self.server = server
         self._ground = self.create_client(Ground, f"{server}/ground")
         self._measure = self.create_client(MeasureDistance, f"{server}/measure_distance")
+        self._edit = self.create_client(EditLayout, f"{server}/edit_layout")
         self._get_scene = self.create_client(GetScene, f"{server}/get_scene")
         self._query = ActionClient(self, Query, f"{server}/query")
         self.diagnostics: dict[str, dict[str, str]] = {}
@@ -98,6 +99,9 @@ class Asker(Node):
         elif question["kind"] == "distance":
             request = MeasureDistance.Request(query=question["text"])
             answer = _distance(self._call(self._measure, request))
+        elif question["kind"] == "layout":
+            request = EditLayout.Request(instruction=question["text"])
+            answer = _edit(self._call(self._edit, request), "edit")
         else:
             answer = _grounding(self._call(self._ground, Ground.Request(query=question["text"])))
         return {**question, **answer, "latency_ms": 1000 * (time.monotonic() - begin)}
@@ -110,8 +114,8 @@ class Asker(Node):
         if not handle.accepted:
             return {"success": False, "message": "the goal was rejected: the node is busy"}
         result = _wait(handle.get_result_async(), "the result").result
-        distance = result.kind == Query.Result.DISTANCE
-        return {**(_distance if distance else _grounding)(result), "stages": stages}
+        read = {Query.Result.DISTANCE: _distance, Query.Result.LAYOUT: _edit}
+        return {**read.get(result.kind, _grounding)(result), "stages": stages}
 
     def _note(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -165,10 +169,27 @@ def _distance(reply: Any) -> dict[str, Any]:
         "answer": answer.text,
         "no_target": False,
         "metres": answer.distance,
+        "uncertainty": answer.uncertainty,
         "objects": [_object(answer.object_a), _object(answer.object_b)] if reply.success else [],
         "server_ms": answer.latency_ms,
         "views": answer.views_used,
         "version": answer.scene_version,
+    }
+
+
+def _edit(reply: Any, field: str = "layout") -> dict[str, Any]:
+    edit = getattr(reply, field)
+    return {
+        "success": reply.success,
+        "message": reply.message,
+        "answer": edit.text,
+        "no_target": False,
+        "objects": [_object(o) for o in edit.before],
+        "after": [_object(o) for o in edit.after],
+        "possible": edit.possible,
+        "server_ms": edit.latency_ms,
+        "views": edit.views_used,
+        "version": edit.scene_version,
     }
 
 

@@ -27,7 +27,7 @@ from spatial3d_ros.nodes.parameters import Parameters
 from spatial3d_ros.nodes.worker import Busy, Question, QuestionRunner, within_memory
 from spatial3d_ros.tasks.limits import check_length
 from spatial3d_ros.tasks.placing import Placing
-from spatial3d_ros.tasks.results import Answer, Distance, Grounding
+from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit
 from spatial3d_ros.tasks.stages import timed
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ RESULT_FIELDS = {
     msg.Grounding: (Query.Result.GROUNDING, "grounding"),
     msg.DistanceAnswer: (Query.Result.DISTANCE, "distance"),
     msg.Answer: (Query.Result.ANSWER, "answer"),
+    msg.LayoutEdit: (Query.Result.LAYOUT, "layout"),
 }
 BY_CLIENT = "cancelled by the client"
 LONGEST_S = 3600.0
@@ -57,7 +58,7 @@ class QuestionServer:
     `engine()` returns the engine, or raises Spatial3DError saying why the node cannot answer now;
     `place(frame_id)` tells in which frame what is known in that one goes out;
     `hint()` tells what is wrong with the sensors, for a question that comes before any frame;
-    `on_clear(engine)` is called when its memory was emptied.
+    `on_change(engine)` is called when its memory was emptied or an edit was applied.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class QuestionServer:
         parameters: Callable[[], Parameters],
         place: Callable[[str], Placing],
         hint: Callable[[], str],
-        on_clear: Callable[[Spatial3D], None],
+        on_change: Callable[[Spatial3D], None],
     ) -> None:
         self.runner = QuestionRunner()
         self.latency_ms = Durations(200)
@@ -77,7 +78,7 @@ class QuestionServer:
         self._parameters = parameters
         self._place = place
         self._hint = hint
-        self._on_clear = on_clear
+        self._on_change = on_change
         self._logger = node.get_logger()
         self._goals: dict[bytes, Question] = {}
         group = ReentrantCallbackGroup()
@@ -104,6 +105,7 @@ class QuestionServer:
                 (msg.Grounding, "~/groundings"),
                 (msg.DistanceAnswer, "~/distances"),
                 (msg.Answer, "~/answers"),
+                (msg.LayoutEdit, "~/layout_edits"),
                 (PoseStamped, "~/target"),
             )
         }
@@ -111,6 +113,7 @@ class QuestionServer:
             Grounding: conversions.grounding,
             Distance: conversions.distance,
             Answer: conversions.answer,
+            LayoutEdit: conversions.layout_edit,
         }
 
     def _ground(self, request: Any, response: Any) -> Any:
@@ -155,17 +158,13 @@ class QuestionServer:
     def _edit_layout(self, request: Any, response: Any) -> Any:
         with self._replying(response):
             check_length(request.instruction)
-            edit, frame_id = self._run(
+            response.edit = self._answer(
                 lambda engine, question: engine.edit_layout(
                     request.instruction, apply=request.apply, monitor=question
-                ),
-                self._new_question(),
+                )
             )
-            response.before = conversions.known(edit.before, frame_id)
-            response.after = conversions.known(edit.after, frame_id)
-            response.text = edit.text
-            if not edit.possible:
-                raise QueryError(edit.text)
+            if response.edit.applied:
+                self._on_change(self._engine())
         return response
 
     def _get_scene(self, _: Any, response: Any) -> Any:
@@ -178,7 +177,7 @@ class QuestionServer:
         with self._replying(response):
             engine = self._engine()
             engine.clear()
-            self._on_clear(engine)
+            self._on_change(engine)
             response.message = "the memory is empty"
         return response
 

@@ -1,4 +1,4 @@
-"""Shows the objects, the last answer and the last distance as markers in RViz or Foxglove."""
+"""Shows the objects and the last answer, distance or edit as markers in RViz or Foxglove."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from rclpy.node import Node
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from spatial3d_ros.msg import DistanceAnswer, GroundedObject, Grounding, SceneObjects
+from spatial3d_ros.msg import DistanceAnswer, GroundedObject, Grounding, LayoutEdit, SceneObjects
 from spatial3d_ros.nodes import qos
 
 GREY = ColorRGBA(r=0.7, g=0.7, b=0.75, a=0.25)
 GREEN = ColorRGBA(r=0.1, g=0.9, b=0.3, a=0.5)
 ORANGE = ColorRGBA(r=1.0, g=0.6, b=0.1, a=0.5)
+BLUE = ColorRGBA(r=0.2, g=0.5, b=1.0, a=0.3)
+RED = ColorRGBA(r=1.0, g=0.2, b=0.2, a=0.4)
 WHITE = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
 TEXT_M = 0.12  # height of letters
 LINE_M = 0.03  # width of the distance line
+ARROW_M = (0.04, 0.1, 0.15)  # width of shaft and head, length of the head
 MIN_SIZE_M = 0.01  # RViz refuses boxes without thickness
 
 
@@ -40,6 +43,7 @@ class VisualizerNode(Node):
             (SceneObjects, "objects", self._show_objects, qos.latched()),
             (Grounding, "groundings", self._show_grounding, qos.result()),
             (DistanceAnswer, "distances", self._show_distance, qos.result()),
+            (LayoutEdit, "layout_edits", self._show_edit, qos.result()),
         ):
             self.create_subscription(kind, f"{source}/{name}", receive, profile)
 
@@ -69,6 +73,27 @@ class VisualizerNode(Node):
             line,
             text,
         ]
+        self._publish()
+
+    def _show_edit(self, message: LayoutEdit) -> None:
+        """A ghost of everything in its new place, and an arrow to it from the old one; what would
+        go is red. An edit that is impossible, or applied, leaves nothing to show; the next answer
+        of any kind takes the ghosts away.
+        """
+        self._answer = []
+        if message.possible and not message.applied:
+            color = BLUE if message.after else RED
+            for number, thing in enumerate(message.after or message.before):
+                self._answer += [
+                    _box(thing, "ghost", number, color),
+                    _label(thing, "ghost text", number, _name(thing)),
+                ]
+            for number, (old, new) in enumerate(zip(message.before, message.after, strict=False)):
+                arrow = _marker("ghost arrow", number, Marker.ARROW, message.header)
+                arrow.points = [old.pose.position, new.pose.position]
+                arrow.scale = Vector3(**dict(zip("xyz", ARROW_M, strict=True)))
+                arrow.color = ColorRGBA(r=BLUE.r, g=BLUE.g, b=BLUE.b, a=1.0)
+                self._answer.append(arrow)
         self._publish()
 
     def _publish(self) -> None:

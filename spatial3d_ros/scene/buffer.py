@@ -84,6 +84,11 @@ class ViewBuffer:
         """The memory as it is now; it never changes afterwards. Costs nothing."""
         return self._snapshot
 
+    def renew(self) -> int:
+        """A new version of the same views, for what rests on them and has changed; returns it."""
+        with self._lock:
+            return self._publish(list(self._snapshot.views))
+
     def clear(self) -> None:
         """Forgets all views; versions and view ids go on counting."""
         with self._lock:

@@ -15,6 +15,7 @@ from spatial3d_ros.scene.visibility import EMPTY, THERE, UNSEEN, observe
 
 _SAMPLES = 48  # points of an object that are looked for in a view
 _RECENT = 4  # newest views that may contradict an object
+NO_ID = 2**32 - 1  # of what is no object of the map: the robot, a named point, what is to be put
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +59,11 @@ class ObjectMap:
         """Forgets everything but which ids were given."""
         self._objects: dict[int, SceneObject] = {}
         self._doubts: dict[int, int] = {}
+
+    def new_id(self) -> int:
+        """An id that no other thing has or gets."""
+        self._next_id += 1
+        return self._next_id - 1
 
     @property
     def objects(self) -> tuple[SceneObject, ...]:
@@ -114,12 +120,12 @@ class ObjectMap:
                     del self._objects[k], self._doubts[k]
 
     def _add(self, proposal: Proposal, stamp_ns: int) -> None:
-        self._objects[self._next_id] = SceneObject(
-            self._next_id, proposal.box, proposal.rgb, proposal.score, proposal.views, stamp_ns,
+        number = self.new_id()
+        self._objects[number] = SceneObject(
+            number, proposal.box, proposal.rgb, proposal.score, proposal.views, stamp_ns,
             proposal.points,
         )  # fmt: skip
-        self._doubts[self._next_id] = 0
-        self._next_id += 1
+        self._doubts[number] = 0
 
     def _bound(self) -> None:
         """Drops what was seen longest ago, then what is least sure."""

@@ -9,30 +9,41 @@ paired up first, and a word left without a partner is where to cut.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 CENTER, SURFACE = "center", "surface"
+Point = tuple[float, float, float]
 
 _UNIT = r"(?:(?:centi)?met(?:er|re)s?|cm|m|feet|inches)"
 _ADJECTIVE = r"(?:(?:exact|free|straight[ -]line|centre|center|surface|shortest|minimum) )*"
 _NOUN = rf"{_ADJECTIVE}(?:distance|separation|gap|clearance|space|spacing|room)"
-_COURTESY = re.compile(
+COURTESY = re.compile(  # before any request
     r"^(?:hey|hi|hello|ok|okay|please|now|robot|(?:can|could|would|will) you|do you know|i wonder"
-    r"|(?:i )?(?:want|need|would like) to know|(?:tell|show|give) (?:me|us)|let me know|say|check"
-    r"|estimate|calculate|compute|find(?: out)?|work out)\b ?"
+    r"|(?:i )?(?:want|need|would like) (?:to know|you to)|(?:tell|show|give) (?:me|us)|let me know"
+    r"|say|check|estimate|calculate|compute|find(?: out)?|work out)\b ?"
 )
 _HEAD = re.compile(
     rf"^(?:how (?:far|close|near|many {_UNIT}|(?:much|wide|big|large|long)(?= .*\b{_NOUN}\b))"
     rf"|(?:measure |what is |what )?(?:the |a )?"
     rf"(?:{_ADJECTIVE}distance|{_NOUN}(?= (?:between|from|is|in)\b))|measure)\b"
-    r"(?: (?:away|apart|together|is|are|lies?|separates?|there|it|do i go|would i go|from|between"
-    rf"|of|(?:the )?{_NOUN}|in {_UNIT})\b)* ?"
+    r"(?: (?:away|apart|together|is|are|am|lies?|separates?|there|it|do i go|would i go|from"
+    rf"|between|of|(?:the )?{_NOUN}|in {_UNIT})\b)* ?"
 )
 _TAIL = re.compile(
-    r"(?: (?:please|now|right now|exactly|roughly|robot|in a straight line|apart|is|are|away"
-    rf"|in {_UNIT}|(?:to|from) (?:each other|one another)))+$"
+    r"(?: (?:please|now|right now|exactly|roughly|in a straight line|apart|is|are|away"
+    rf"|in {_UNIT}|(?:to|from) (?:each other|one another))|(?<!the) robot)+$"
 )
 _ASKED_LAST = re.compile(r"^(.+) how far(?: apart)? (?:is it|are they)(?: apart)?$")
+_NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?"
+_NAMED = r"(?:the )?(?:point|position|location|place|spot|coordinates?)(?: at)? ?"
+_POINT = re.compile(
+    rf"(?:{_NAMED})?[(\[<] *({_NUMBER})(?: *m)?[ ,;]+({_NUMBER})(?: *m)?[ ,;]+({_NUMBER})(?: *m)?"
+    r" *[)\]>]"
+    rf"|{_NAMED}({_NUMBER}) *[ ,;] *({_NUMBER}) *[ ,;] *({_NUMBER})"
+    rf"|(?:{_NAMED})?x *= *({_NUMBER})[ ,;]+y *= *({_NUMBER})[ ,;]+z *= *({_NUMBER})"
+)
+_HELD = "named-point-"  # stands for a point while the words are read
 _SURFACE = re.compile(
     r"\b(?:gap|clearance|space|spacing|room|surface|(?:shortest|minimum) distance)\b"
 )
@@ -56,7 +67,10 @@ _PLACES = {  # after these, "and" goes on describing the same thing
 
 @dataclass(frozen=True)
 class DistanceQuery:
-    """The two things as said, in lower case; `kind` is "center" or "surface"."""
+    """The two things as said, in lower case; `kind` is "center" or "surface".
+
+    A named point stands in its phrase as "(x, y, z)".
+    """
 
     a: str
     b: str
@@ -68,16 +82,37 @@ def parse_distance(text: str) -> DistanceQuery | None:
 
     "gap", "clearance", "space between", "shortest distance" ask for surfaces, all else for centres.
     """
-    words = _plain(text)
+    points: list[Point] = []
+
+    def hold(match: re.Match[str]) -> str:
+        points.append(tuple(float(number) for number in match.groups() if number))  # type: ignore
+        return f" {_HELD}{len(points) - 1} "
+
+    words = _plain(_POINT.sub(hold, text.lower()))
     head = _HEAD.match(words)
     if head is None:
         return None
     body = words[head.end() :].split()
-    cut = _cut(body)
-    if cut is None:
+    at = cut(body)
+    if at is None:
         return None
-    a, b = _TAIL.sub("", " ".join(body[:cut])), " ".join(body[cut + 1 :])
+    a, b = _TAIL.sub("", " ".join(body[:at])), " ".join(body[at + 1 :])
+    a, b = (
+        re.sub(rf"{_HELD}(\d+)", lambda m: point_words(points[int(m[1])]), phrase)
+        for phrase in (a, b)
+    )
     return DistanceQuery(a, b, SURFACE if _SURFACE.search(head.group()) else CENTER)
+
+
+def read_point(phrase: str) -> Point | None:
+    """The point (x, y, z) in metres that a phrase is, None if it is none; not always finite."""
+    match = _POINT.fullmatch(phrase.lower().strip(" ?!."))
+    return tuple(float(number) for number in match.groups() if number) if match else None  # type: ignore
+
+
+def point_words(point: Point) -> str:
+    """The point as a phrase that `read_point` reads."""
+    return "({:g}, {:g}, {:g})".format(*point)
 
 
 def _plain(text: str) -> str:
@@ -88,11 +123,11 @@ def _plain(text: str) -> str:
     before = ""
     while before != words:
         before = words
-        words = _TAIL.sub("", _COURTESY.sub("", words))
+        words = _TAIL.sub("", COURTESY.sub("", words))
     return words
 
 
-def _cut(words: list[str]) -> int | None:
+def cut(words: Sequence[str]) -> int | None:
     """Where the word stands that parts the two things: one that belongs to neither of them."""
     free, loose = [], []
     openers: list[int] = []

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
+import numpy as np
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from spatial3d_ros.errors import NotFoundError
+from spatial3d_ros.geometry.box import iou
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.results import ScoredObject
 
 MASS = 0.4
 NO_OBJECTS = "I have seen no objects yet."
+TIE = 0.7  # of the best share: what has as much fits about equally well
+NEAREST = 3  # near misses that are named
+_RIVALS = 0.25  # overlap (IoU) from which two boxes are two views of one thing
+_SELF = {"me", "you", "us", "here", "i", "myself", "yourself", "robot", "camera"}
+
+
+def is_self(phrase: str) -> bool:
+    """Whether a phrase means the robot, or who asks through it."""
+    return phrase.lower().strip(" ?.!").removeprefix("the ") in _SELF
 
 
 def rank(
@@ -40,16 +52,53 @@ def meant(scores: Tensor, mass: float = MASS) -> int:
     return int((shares.cumsum(-1) < mass).sum()) + 1
 
 
-def best_pair(first: Tensor, second: Tensor) -> tuple[int, int]:
-    """The likeliest two different objects for two phrases: scores (N + 1,) each, "nothing" not
-    considered.
+def ties(ranked: Sequence[ScoredObject]) -> tuple[ScoredObject, ...]:
+    """Of objects, best first, those with about the same share, 0.7 of the best or more; another box
+    of the same thing is no rival.
     """
-    joint = first[:-1, None].log_softmax(0) + second[None, :-1].log_softmax(1)
-    joint = joint.masked_fill(
-        torch.eye(len(joint), dtype=torch.bool, device=joint.device), -torch.inf
-    )
-    best = int(joint.argmax())
-    return best // len(joint), best % len(joint)
+    things: list[ScoredObject] = []
+    for found in ranked:
+        if found.score < TIE * ranked[0].score:
+            break
+        if all(iou(found.object.box, other.object.box) < _RIVALS for other in things):
+            things.append(found)
+    return tuple(things)
+
+
+def distinct(scores: Tensor) -> list[int]:
+    """The likeliest different objects for some phrases: scores (Q, N + 1) each, "nothing" not
+    considered; N must be Q or more.
+    """
+    shares = scores[:, :-1].float().log_softmax(-1).numpy()
+    return [int(k) for k in linear_sum_assignment(np.maximum(shares, -1e6), maximize=True)[1]]
+
+
+def find(
+    phrases: Sequence[str], scores: Tensor, objects: Sequence[SceneObject]
+) -> tuple[list[ScoredObject], tuple[ScoredObject, ...]]:
+    """The object that each phrase means, all different, and what they could mean as well.
+
+    Raises NotFoundError for the first phrase that fits nothing, with the nearest candidates.
+    """
+    for phrase, row in zip(phrases, scores, strict=True):
+        ranked, nothing = rank(row, objects, NEAREST)
+        if nothing or not ranked:
+            raise NotFoundError(describe(ranked, True, phrase))
+    if len(phrases) > len(objects):
+        raise NotFoundError(
+            f"'{phrases[-1]}': I have seen {len(objects)} object(s) only, too few for this question"
+        )
+    chosen = distinct(scores) if phrases else []
+    found = [
+        ScoredObject(objects[k], float(row.softmax(-1)[k]))
+        for k, row in zip(chosen, scores.float(), strict=True)
+    ]
+    others: dict[int, ScoredObject] = {}
+    for row in scores:
+        for other in ties(rank(row, objects, len(objects))[0]):
+            if other.object.id not in {objects[k].id for k in chosen}:
+                others.setdefault(other.object.id, other)
+    return found, tuple(others.values())
 
 
 def name(thing: SceneObject) -> str:
@@ -62,15 +111,21 @@ def describe(ranked: Sequence[ScoredObject], no_target: bool, query: str, severa
     """The sentence that goes with a grounding; `several` of the ranked objects are meant."""
     if not ranked:
         return NO_OBJECTS
-    thing = ranked[0].object
     if no_target:
-        return f"I see nothing that fits '{query}'; the nearest miss is {name(thing)}."
-    places = [_placed(found.object) for found in ranked[:several]]
+        misses = [name(miss.object) for miss in ranked[:NEAREST]]
+        nearest = f"miss is {misses[0]}" if len(misses) == 1 else f"misses are {', '.join(misses)}"
+        return f"I see nothing that fits '{query}'; the nearest {nearest}."
+    places = [placed(found) for found in ranked[:several]]
     if len(places) > 1:
         return f"{len(places)} objects: {'; '.join(places)}"
+    alike = ties(ranked)
+    if len(alike) > 1:
+        places = [placed(found) for found in alike]
+        return f"{len(alike)} objects fit about equally well: {'; '.join(places)}"
     return places[0].capitalize()
 
 
-def _placed(thing: SceneObject) -> str:
-    x, y, z = thing.box.center
-    return f"{name(thing)} at ({x:.2f}, {y:.2f}, {z:.2f}) m"
+def placed(found: ScoredObject) -> str:
+    """The object in words, and where it is."""
+    x, y, z = found.object.box.center
+    return f"{name(found.object)} at ({x:.2f}, {y:.2f}, {z:.2f}) m"

@@ -64,9 +64,13 @@ class Placing:
         if isinstance(result, Distance):
             a, b = self._scored((result.a, result.b))
             return replace(
-                result, a=a, b=b, point_a=self._point(result.point_a),
+                result,
+                a=a,
+                b=b,
+                alternatives=self._scored(result.alternatives),
+                point_a=self._point(result.point_a),
                 point_b=self._point(result.point_b),
-            )  # fmt: skip
+            )
         if isinstance(result, LayoutEdit):
             return replace(
                 result, before=self.objects(result.before), after=self.objects(result.after)

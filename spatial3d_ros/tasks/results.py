@@ -33,7 +33,8 @@ class Provenance:
 @dataclass(frozen=True)
 class Grounding(Provenance):
     """Objects that fit a description, best first; the first `meant` are the answer (several for
-    "all chairs"). `no_target`: nothing fits, and the objects are near misses.
+    "all chairs"). `no_target`: nothing fits, and the objects are near misses. `tied`: so many
+    different things fit about equally well; more than one where the words do not tell them apart.
     """
 
     query: str
@@ -41,12 +42,19 @@ class Grounding(Provenance):
     no_target: bool
     text: str
     meant: int
+    tied: int = 1
 
 
 @dataclass(frozen=True)
 class Distance(Provenance):
     """Metres from `point_a` to `point_b`: the centres of two objects, or the nearest points of
-    their boxes.
+    their boxes. An end may be the robot's camera or a named point: an object with the id NO_ID and
+    a box without size.
+
+    `metres` is by the `route` that is more accurate on held-out data: "geometry", between the
+    boxes, or "network", the number that the network says itself (`network_m`, None when it said
+    none); `disagreement_m` is how far the two are apart. `uncertainty_m` is one standard deviation
+    (see `tasks.distance.uncertainty`). `alternatives` are what the words could mean as well.
     """
 
     query: str
@@ -57,6 +65,11 @@ class Distance(Provenance):
     point_a: Point
     point_b: Point
     text: str
+    uncertainty_m: float = 0.0
+    route: Literal["geometry", "network"] = "geometry"
+    network_m: float | None = None
+    disagreement_m: float | None = None
+    alternatives: tuple[ScoredObject, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,12 +83,20 @@ class Answer(Provenance):
 
 @dataclass(frozen=True)
 class LayoutEdit(Provenance):
-    """A proposed change of the room: objects before and after, or in `text` why it is
-    impossible.
+    """A proposed change of the room; the memory is as it was unless `applied`.
+
+    `before` and `after` hold the same objects in the same order, what was named first and then what
+    it carries. A new object has no `before` and the id NO_ID, a removed one no `after`; an
+    impossible edit has no `after` either, and `reason` says why in words. `satisfied`: everything
+    stands as it was asked for.
     """
 
     query: str
+    action: Literal["move", "place", "swap", "remove", "turn"]
     possible: bool
+    reason: str
+    satisfied: bool
     before: tuple[SceneObject, ...]
     after: tuple[SceneObject, ...]
     text: str
+    applied: bool = False

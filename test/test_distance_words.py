@@ -118,7 +118,7 @@ def test_other_questions_are_not_distances(text):
         ("How far is the robot from the red chair", "the robot", "the red chair", "center"),
         ("how far is the lamp from (1.0, 2.0, 0.5)?", "the lamp", "(1, 2, 0.5)", "center"),
         ("how far is the lamp from the point (1, -2, .5)", "the lamp", "(1, -2, 0.5)", "center"),
-        ("what is the gap between it and [0.25 0 1.5]", "it", "(0.25, 0, 1.5)", "surface"),
+        ("what is the gap between bed and [0.25 0 1.5]", "bed", "(0.25, 0, 1.5)", "surface"),
         ("distance from the point 1.5, 2, 0 to the sofa", "(1.5, 2, 0)", "the sofa", "center"),
         ("how far is the bed from x=1, y=2, z=3?", "the bed", "(1, 2, 3)", "center"),
         ("how far am I from (0, 0, 0)", "i", "(0, 0, 0)", "center"),

@@ -85,10 +85,12 @@ def started(launch_file, **arguments):
     assert not arguments
     found = {}
     for action in launch_file.start_nodes(context):
-        if hasattr(action, "node_executable"):
+        if hasattr(action, "node_executable"):  # the first half of Node.execute
             action._perform_substitutions(context)
+            names = {"name": "__node:=NAME", "ns": f"__ns:={action.expanded_node_namespace}"}
+            context.extend_locals({"ros_specific_arguments": names})
         words = [perform_substitutions(context, word) for word in action.cmd]
-        files = [Path(w) for w in words if w.startswith("/tmp/launch_params")]
+        files = [Path(w) for w in words if "launch_params_" in w]
         texts = [file.read_text() for file in files]
         found[Path(words[0]).name] = " ".join([*words, *texts])
     return found
@@ -122,14 +124,16 @@ def test_a_robot_in_its_namespace(launch_file):
     assert "rgb/image:=/camera/rgb/image " in line
 
 
-def test_arguments_become_parameters(launch_file):
+def test_arguments_become_parameters(launch_file, tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("/**: {ros__parameters: {max_views: 8}}")
     line = started(
         launch_file, pose_source="tf", target_frame="map", depth_transport="compressedDepth",
-        device="cuda", model="/models/robot", params_file="/my.yaml",
+        device="cuda", model="/models/robot", params_file=str(mine),
     )["grounding_node"]  # fmt: skip
     for text in (
         "pose_source: tf", "target_frame: map", "depth_transport: compressedDepth",
-        "device: cuda", "model: /models/robot", "--params-file /my.yaml",
+        "device: cuda", "model: /models/robot", f"--params-file {mine}",
     ):  # fmt: skip
         assert text in line
 

@@ -298,7 +298,7 @@ def test_depth_of_another_camera_is_registered_to_colour():
     [
         ({}, None, "publish the calibration of depth on depth/camera_info"),
         ({"alignment": "refuse"}, True, "set depth_alignment to auto"),
-        ({"alignment": "given"}, True, "4x3 in frame"),
+        ({"alignment": "given"}, True, "4x3, but /rgb/image is 8x6"),
         ({"extrinsics": no_extrinsics}, True, "not linked.*color_T_depth"),
         ({}, messages.camera_info(8, 6), "depth/camera_info: fields width and height"),
     ],

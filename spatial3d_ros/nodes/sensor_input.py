@@ -38,6 +38,7 @@ POSES = {"pose": PoseStamped, "odom": Odometry}
 IMAGE_QUEUE = 20
 POSE_QUEUE = FIXED_QUEUE = 100
 TF, TF_STATIC, DEPTH_INFO = "/tf", "/tf_static", "depth/camera_info"
+GREET_VIEWS = 3  # the first of them may come with the first pose, which has no rate
 REPEAT_PROBLEM_S = 5.0  # bad data of one topic is logged once in this time
 
 
@@ -61,6 +62,7 @@ class SensorInput:
         self._logger = node.get_logger()
         self._say_problem = Throttle(REPEAT_PROBLEM_S)
         self._greeted = self._closed = False
+        self._views = 0
         self._looker = ThreadPoolExecutor(1, thread_name_prefix="look")
         self._add_frame = add_frame
         self._group = MutuallyExclusiveCallbackGroup()
@@ -198,7 +200,9 @@ class SensorInput:
         durations.add((time.perf_counter() - started) * 1e3)
 
     def _take_frame(self, frame: Frame) -> bool:
-        if not self._greeted:
+        self._views += 1
+        rate_is_known = self.ingest.poses.hz > 0 or self._views >= GREET_VIEWS
+        if not self._greeted and rate_is_known:
             self._greeted = True
             self._logger.info(self.watchdog.first_view(frame))
         return self._add_frame(frame)

@@ -134,10 +134,18 @@ class FrameBuilder:
     ) -> np.ndarray:
         """Depth in the pixels of the rectified colour `camera`."""
         topics = self.topics
+        size = f"{camera.width}x{camera.height}"
+        differ = [
+            f"{field} {ours}, but {topics.color} is {theirs}"
+            for field, ours, theirs in (
+                ("fields width and height say", _size(metres), size),
+                ("field header.frame_id is", repr(depth_frame), repr(color_frame)),
+            )
+            if ours != theirs
+        ]
         problem = (
-            f"{topics.depth}: {_size(metres)} in frame {depth_frame!r}, but {topics.color} is "
-            f"{camera.width}x{camera.height} in {color_frame!r} (fields width, height, "
-            "header.frame_id), so depth is not aligned. Register it to colour in the camera driver"
+            f"{topics.depth}: {'; '.join(differ)}, so depth is not aligned. Register it to colour "
+            "in the camera driver"
         )
         if self.alignment != "auto":
             raise FrameError(f"{problem}, or set depth_alignment to auto.")

@@ -1,0 +1,1 @@
+"""Rooms like people's, made by rule, and what people would say about the things in them."""

@@ -1,0 +1,176 @@
+"""Statements about one thing of a room, as people make them, each true of that thing alone."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from spatial3d_ros.data.homes.clauses import Clause, Mask, Teller
+from spatial3d_ros.data.homes.naming import NO_ANCHORS, Naming, plural
+from spatial3d_ros.data.homes.rooms import Home, generate_home
+from spatial3d_ros.data.homes.speaking import Speaker
+
+KINDS = {
+    "closest": 16, "farthest": 6, "near": 14, "on": 8, "above": 4, "below": 5, "between": 6, "left": 4,
+    "right": 4, "front": 4, "behind": 2, "across": 2, "facing": 1, "back to": 0.6, "end": 2,
+    "middle": 0.8, "color": 6, "spot": 5, "size": 6, "shape": 1, "order": 7, "view order": 9,
+    "view side": 4, "with": 4, "count": 1.5, "not": 3,
+}  # fmt: skip
+_GROUPING = ("near", "near", "on", "spot", "color", "below", "left", "right", "front", "across")
+_PICKING = {"closest": 4, "farthest": 2, "size": 2, "order": 5, "view order": 4, "near": 2, "end": 1}
+MAX_WORDS = 60
+
+
+@dataclass(frozen=True, eq=False)
+class Statement:
+    """text means thing number `target`. kind: its deciding clause, "group" or "named" (the noun alone
+    decides). candidates, anchors (n,) bool: what its noun could mean, what the rest leans on.
+    """
+
+    text: str
+    target: int
+    kind: str
+    noun: str
+    clauses: tuple[Clause, ...]
+    group: Clause | None
+    candidates: Mask
+    anchors: Mask
+
+
+class Statements:
+    """Draws statements about one room, with its names (`naming.labels`). One seed, one list."""
+
+    def __init__(self, home: Home, rng: np.random.Generator, split: str = "train") -> None:
+        self.home = home
+        self.rng = random.Random(int(rng.integers(2**62)))
+        self.naming = Naming(home.keys, self.rng)
+        self.teller = Teller(home, self.naming, self.rng)
+        self.speaker = Speaker(self.rng, split)
+        counts = Counter(home.keys)
+        # People are asked about things that are not alone of their kind.
+        self.weights = [
+            0.0 if key in NO_ANCHORS else (1.0 if counts[key] == 1 else 2.5 if counts[key] < 7 else 1.0)
+            for key in home.keys
+        ]
+
+    def make(self, count: int) -> list[Statement]:
+        """Up to `count` statements, no text twice."""
+        made: dict[str, Statement] = {}
+        for _ in range(6 * count):
+            if len(made) == count or not any(self.weights):
+                break
+            target = self.rng.choices(range(len(self.weights)), self.weights)[0]
+            one = self.about(target)
+            if one is not None and len(one.text.split()) <= MAX_WORDS:
+                made.setdefault(one.text.lower(), one)
+        return list(made.values())
+
+    def about(self, target: int) -> Statement | None:
+        """A statement about one thing, or None where nothing was found to tell it by."""
+        word = self.naming.word(target)
+        sure, possible = self.naming.masks(word)
+        if not possible[target]:
+            return None
+        alike = int(possible.sum())
+        if alike == 1:
+            clauses = [c for c in (self.some(target, possible) for _ in range(self.rng.choice((1, 1, 2, 2, 3, 4)))) if c]
+            return self.statement(word, target, possible, "named", _distinct(clauses))
+        if self.rng.random() < 0.28:
+            found = self.grouped(word, target, sure, possible)
+            if found is not None:
+                return found
+        left, clauses, kind = possible, [], ""
+        for _ in range(14):
+            if left.sum() == 1 or len(clauses) == 3:
+                break
+            clause = self.some(target, possible)
+            if clause is None or any(c.kind == clause.kind and c.kind != "near" for c in clauses):
+                continue
+            fewer = left & clause.maybe
+            if fewer.sum() == left.sum() or clause.view is not None and any(c.view for c in clauses):
+                continue
+            left, kind = fewer, kind or clause.kind
+            clauses.append(clause)
+        if left.sum() != 1:
+            return None
+        if len(clauses) > 1:
+            kind = "several"
+        for _ in range(self.rng.choice((0, 0, 0, 0, 1, 1, 2))):
+            clause = self.some(target, possible)
+            if clause is not None and clause.view is None:
+                clauses.append(clause)
+        clauses = _distinct(clauses)
+        self.rng.shuffle(clauses)
+        return self.statement(word, target, possible, kind, clauses)
+
+    def some(self, target: int, among: Mask) -> Clause | None:
+        """Any true clause."""
+        kind = self.rng.choices(list(KINDS), list(KINDS.values()))[0]
+        return self.teller.draw(kind, target, among)
+
+    def grouped(self, word: str, target: int, sure: Mask, possible: Mask) -> Statement | None:
+        """ "There are three chairs at the table. Choose the one closest to the door." """
+        group, among = None, possible
+        if self.rng.random() < 0.6:
+            group = self.teller.draw(self.rng.choice(_GROUPING), target, possible)
+            if group is None:
+                return None
+            among = possible & group.maybe
+            if (among != (possible & group.yes)).any() or (among != (among & sure)).any():
+                return None
+        number = int(among.sum())
+        if not 2 <= number <= 6 or group is None and (among != sure).any():
+            return None
+        for _ in range(4):
+            kind = self.rng.choices(list(_PICKING), list(_PICKING.values()))[0]
+            clause = self.teller.draw(kind, target, among)
+            if clause is not None and (among & clause.maybe).sum() == 1:
+                return self.statement(word, target, possible, "group", [clause], group, number)
+        return None
+
+    def statement(
+        self, word: str, target: int, possible: Mask, kind: str, clauses: list[Clause],
+        group: Clause | None = None, number: int = 0,
+    ) -> Statement:  # fmt: skip
+        anchors = np.zeros(len(possible), bool)
+        for clause in [*clauses, *([group] if group is not None else [])]:
+            anchors |= clause.leant_on
+        text = self.speaker.finish(self.speaker.sentence(word, clauses, group, number))
+        return Statement(text, target, kind, word, tuple(clauses), group, possible, anchors)
+
+
+def _distinct(clauses: list[Clause]) -> list[Clause]:
+    """One clause of each kind, at most one with a viewpoint."""
+    kept: list[Clause] = []
+    for clause in clauses:
+        if all(clause.kind != other.kind for other in kept):
+            if clause.view is None or all(other.view is None for other in kept):
+                kept.append(clause)
+    return kept
+
+
+def statement_corpus(count: int, seed: int) -> Iterator[str]:
+    """Texts and labels of many rooms, to make a tokenizer with."""
+    rng = np.random.default_rng((seed, 15485863))
+    made = 0
+    while made < count:
+        home = generate_home(int(rng.integers(2**31)))
+        said = Statements(home, rng)
+        if said.naming.made_up:
+            continue
+        for one in said.make(min(24, count - made)):
+            yield one.text
+            made += 1
+        yield ". ".join(f" {name}" for name in said.naming.labels if name)
+
+
+def all_nouns() -> list[str]:
+    """Every noun of the vocabulary, with its plural."""
+    from spatial3d_ros.data.homes.things import THINGS
+
+    nouns = {noun for thing in THINGS.values() for noun in (*thing.names, *thing.broader)}
+    return sorted(nouns | {plural(noun) for noun in nouns})

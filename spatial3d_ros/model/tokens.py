@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -54,6 +56,58 @@ def train_tokenizer(corpus: Iterable[str], vocab: int) -> Tokenizer:
     )
     tokenizer.train_from_iterator(corpus, trainer)
     return tokenizer
+
+
+def extend_tokenizer(
+    tokenizer: Tokenizer, corpus: Iterable[str], vocab: int, min_frequency: int = 3
+) -> tuple[Tokenizer, dict[int, list[int]]]:
+    """The same tokenizer with more merges, up to `vocab` tokens: words that it breaks up and that the
+    corpus has often become tokens of their own. Old tokens keep their ids.
+
+    Also returns, for each new token, the old ones that it replaces.
+    """
+    plain = json.loads(tokenizer.to_str())
+    ids, merges = plain["model"]["vocab"], plain["model"]["merges"]
+    split = tokenizer.pre_tokenizer.pre_tokenize_str
+    normal = tokenizer.normalizer.normalize_str
+    words = Counter(word for text in corpus for word, _ in split(normal(text)))
+    broken = {}
+    for word, times in words.items():
+        text = tokenizer.decoder.decode([word])
+        parts = tuple(tokenizer.encode(text, add_special_tokens=False).tokens)
+        if len(parts) > 1 and "".join(parts) == word:
+            broken[parts] = broken.get(parts, 0) + times
+    parts_of: dict[str, list[int]] = {}
+    while broken and len(ids) < vocab:
+        pairs: Counter[tuple[str, str]] = Counter()
+        for parts, times in broken.items():
+            for pair in zip(parts, parts[1:], strict=False):
+                pairs[pair] += times
+        (left, right), often = min(pairs.items(), key=lambda item: (-item[1], item[0]))
+        if often < min_frequency:
+            break
+        made = left + right
+        if made not in ids:
+            parts_of[made] = [p for x in (left, right) for p in parts_of.get(x, [ids[x]])]
+            ids[made] = len(ids)
+        merges.append([left, right])
+        joined: Counter[tuple[str, ...]] = Counter()
+        for parts, times in broken.items():
+            if left in parts and (merged := _merge(parts, left, right)) != parts:
+                parts = merged
+            if len(parts) > 1:
+                joined[parts] += times
+        broken = joined
+    return Tokenizer.from_str(json.dumps(plain)), {ids[t]: old for t, old in parts_of.items()}
+
+
+def _merge(parts: tuple[str, ...], left: str, right: str) -> tuple[str, ...]:
+    made, i = [], 0
+    while i < len(parts):
+        pair = parts[i : i + 2] == (left, right)
+        made.append(left + right if pair else parts[i])
+        i += 1 + pair
+    return tuple(made)
 
 
 def load_tokenizer(path: str | Path, needed: Sequence[str] = SPECIAL_TOKENS) -> Tokenizer:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from spatial3d_ros.data.homes.statements import all_nouns, statement_corpus
 from spatial3d_ros.data.language import vocabulary_corpus
 from spatial3d_ros.data.view_store import ViewStore, render_store
 from spatial3d_ros.errors import ConfigError
@@ -13,7 +14,7 @@ from spatial3d_ros.model.checkpoint import CONFIG, TOKENIZER, model_folder
 from spatial3d_ros.model.config import ModelConfig, load_config
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.pretrained import load_pretrained
-from spatial3d_ros.model.tokens import load_tokenizer, train_tokenizer
+from spatial3d_ros.model.tokens import extend_tokenizer, load_tokenizer, train_tokenizer
 from spatial3d_ros.tasks.prompt import END, GROUND_TASK, OBJECTS, START, SYSTEM
 from spatial3d_ros.training.checkpoints import take_weights
 from spatial3d_ros.training.config import TrainConfig
@@ -32,7 +33,7 @@ def first_network(config: TrainConfig, recipe: Preset, out: Path) -> tuple[Spati
     if folder is not None and not (folder / CONFIG).is_file():
         public = load_pretrained(folder, shape)
         return public.model, public.tokenizer
-    tokenizer = _tokenizer(config, shape, folder or out)
+    tokenizer, grown = _tokenizer(config, shape, folder, out)
     words = tokenizer.get_vocab_size()
     if words > shape.text.vocab:
         raise ConfigError(
@@ -42,6 +43,9 @@ def first_network(config: TrainConfig, recipe: Preset, out: Path) -> tuple[Spati
     model = SpatialModel(shape)
     if folder is not None:
         take_weights(model, folder)
+        table = model.decoder.embed.weight.data
+        for token, parts in grown.items():  # a new word starts as its pieces did in a label
+            table[token] = table[parts].sum(0) / len(parts) ** 0.5
     return model, tokenizer
 
 
@@ -74,9 +78,23 @@ def room_stores(
     )
 
 
-def _tokenizer(config: TrainConfig, model: ModelConfig, folder: Path) -> Tokenizer:
-    path = folder / TOKENIZER
-    if config.init is None and not path.is_file():
+def _tokenizer(
+    config: TrainConfig, model: ModelConfig, folder: Path | None, out: Path
+) -> tuple[Tokenizer, dict[int, list[int]]]:
+    """The tokenizer of a run. That of `init` gets the words of homes where it has room for them; its
+    new tokens come with the old ones that they replace.
+    """
+    path = out / TOKENIZER if folder is None or config.homes.batch else folder / TOKENIZER
+    homes = config.homes.batch and not path.is_file()
+    told = list(statement_corpus(config.homes.sentences, config.seed)) if homes else []
+    if homes:
+        told += [f" {noun}" for noun in all_nouns() for _ in range(3)]
+    if folder is not None and homes:
+        old = load_tokenizer(folder / TOKENIZER)
+        tokenizer, grown = extend_tokenizer(old, told, model.text.vocab)
+        tokenizer.save(str(path))
+        return tokenizer, grown
+    if folder is None and not path.is_file():
         fixed = [
             START,
             SYSTEM,
@@ -91,6 +109,6 @@ def _tokenizer(config: TrainConfig, model: ModelConfig, folder: Path) -> Tokeniz
         fixed += [
             f" the {color} {name}" for color in model.names.colors for name in model.names.classes
         ]
-        corpus = [*fixed * 50, *vocabulary_corpus(config.tokenizer_sentences, config.seed)]
-        train_tokenizer(corpus, model.text.vocab).save(str(path))
-    return load_tokenizer(path)
+        asked = vocabulary_corpus(config.tokenizer_sentences, config.seed)
+        train_tokenizer([*fixed * 50, *asked, *told], model.text.vocab).save(str(path))
+    return load_tokenizer(path), {}

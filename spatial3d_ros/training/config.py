@@ -39,6 +39,17 @@ class BoxesConfig(_Strict):
     questions: int = 8
 
 
+class HomesConfig(_Strict):
+    """Rooms like people's with statements like people's: boxes, labels and colours, made afresh at
+    every step. The tokenizer learns their words from `sentences` of them.
+    """
+
+    first: int = 10_000_000
+    batch: int = 0
+    questions: int = 10
+    sentences: int = 6000
+
+
 class NoiseConfig(_Strict):
     """How far boxes in training are from true ones. `false_boxes`: at most so many boxes that are
     no object for each true one, as many as built-in proposals bring.
@@ -104,6 +115,7 @@ class TrainConfig(_Strict):
     tokenizer_sentences: int = 60_000
     rendered: RenderedConfig = RenderedConfig()
     boxes: BoxesConfig = BoxesConfig()
+    homes: HomesConfig = HomesConfig()
     noise: NoiseConfig = NoiseConfig()
     validation: ValidationConfig = ValidationConfig()
     weights: LossWeights = LossWeights()
@@ -124,8 +136,10 @@ class TrainConfig(_Strict):
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """Where rooms come from: "rendered", "boxes", or both."""
-        sizes = {"rendered": self.rendered.batch, "boxes": self.boxes.batch}
+        """Where rooms come from: "rendered", "boxes", "homes", or several."""
+        sizes = {
+            "rendered": self.rendered.batch, "boxes": self.boxes.batch, "homes": self.homes.batch
+        }  # fmt: skip
         return tuple(name for name, batch in sizes.items() if batch)
 
     @property

@@ -23,9 +23,12 @@ def language_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 def naming_loss(logits: Tensor, names: Tensor) -> Tensor:
     """Every object says its class (or colour): (B, N, W) logits, (B, N) index, -100 where there is
-    none.
+    none; zero where no object has one.
     """
-    return F.cross_entropy(logits.flatten(0, 1).float(), names.flatten(), ignore_index=-100)
+    total = F.cross_entropy(
+        logits.flatten(0, 1).float(), names.flatten(), ignore_index=-100, reduction="sum"
+    )
+    return total / (names >= 0).sum().clamp(min=1)
 
 
 def role_loss(logits: Tensor, roles: Tensor, valid: Tensor) -> Tensor:

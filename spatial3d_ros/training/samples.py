@@ -1,5 +1,5 @@
 """Training samples: rooms with pixels and rooms without, many questions for each (shared scene,
-methods 4).
+methods 4); homes.py adds rooms like people's.
 
 Every room is drawn from the seed, the step, its origin and its place in the step alone: a resumed
 run sees what it would have seen, and any number of processes share the very same step.
@@ -27,6 +27,7 @@ from spatial3d_ros.model.network import Words
 from spatial3d_ros.tasks.prompt import Prompt
 from spatial3d_ros.training.augmentation import disturb, false_boxes, turn_boxes, turn_views
 from spatial3d_ros.training.config import TrainConfig
+from spatial3d_ros.training.homes import home_fields, tell_home
 
 MIN_PIXELS = 6
 _TRIES = 50
@@ -51,12 +52,13 @@ class Sample:
     colors: Tensor
     kinds: tuple[str, ...]
     partly: tuple[bool, ...]
+    source: str = ""
 
     def to(self, device: torch.device | str) -> Sample:
         """The same batch on another device."""
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(
-            self, **{k: v.to(device) for k, v in moved.items() if not isinstance(v, tuple)}
+            self, **{k: v.to(device) for k, v in moved.items() if not isinstance(v, tuple | str)}
         )
 
     @property
@@ -77,8 +79,8 @@ class Sample:
 
     @property
     def origin(self) -> str:
-        """Where its rooms come from: "rendered" or "boxes"."""
-        return "rendered" if self.scenes.has_views else "boxes"
+        """Where its rooms come from: "rendered", "boxes" or "homes"."""
+        return self.source or ("rendered" if self.scenes.has_views else "boxes")
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +121,8 @@ class Samples(Dataset[list[list[Sample]]]):
         self.noisy = split == "train"
         self.rank, self.world = share
         parts = self.world * config.accumulate
-        for name, batch in (("rendered", config.rendered.batch), ("boxes", config.boxes.batch)):
+        for name in ("rendered", "boxes", "homes"):
+            batch = getattr(config, name).batch
             if self.noisy and 0 < batch < parts:
                 raise ConfigError(
                     f"{name}.batch: {batch} rooms for {self.world} processes x accumulate "
@@ -135,7 +138,7 @@ class Samples(Dataset[list[list[Sample]]]):
         return [self._portion(index + self.start, i) for i in range(self.config.accumulate)]
 
     def _portion(self, step: int, portion: int) -> list[Sample]:
-        rendered, boxes = self.config.rendered, self.config.boxes
+        rendered, boxes, homes = self.config.rendered, self.config.boxes, self.config.homes
         mine = slice(self.rank + portion * self.world, None, self.world * self.config.accumulate)
         samples = []
         if self.store is not None and rendered.batch and step >= rendered.start:
@@ -147,6 +150,11 @@ class Samples(Dataset[list[list[Sample]]]):
             places = range(boxes.batch)[mine]
             rooms = [self.boxes_room(first + i, self._rng(step, 1, i)) for i in places]
             samples.append(self.collate(rooms))
+        if homes.batch:
+            first = homes.first + step * homes.batch
+            places = range(homes.batch)[mine]
+            told = [tell_home(first + i, self._rng(step, 2, i), homes.questions) for i in places]
+            samples.append(Sample(**home_fields(told, self.prompt, self.model.names)))
         return samples
 
     def _rng(self, step: int, *place: int) -> np.random.Generator:

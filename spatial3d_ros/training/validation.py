@@ -14,6 +14,7 @@ from spatial3d_ros.data.view_store import ViewStore
 from spatial3d_ros.model.config import ModelConfig
 from spatial3d_ros.tasks.prompt import Prompt
 from spatial3d_ros.training.config import TrainConfig
+from spatial3d_ros.training.homes import home_fields, tell_home
 from spatial3d_ros.training.objective import Objective
 from spatial3d_ros.training.samples import Sample, Samples
 
@@ -38,11 +39,22 @@ def validation_samples(
     if store is not None:
         seen = [samples.rendered_room(store[i], rngs[i], rendered.views) for i in range(len(store))]
         seen = [room for room in seen if room.questions]
-    return [
+    batches = [
         samples.collate(same[first : first + _TOGETHER])
         for same in (rooms, seen)
         for first in range(0, len(same), _TOGETHER)
     ]
+    if config.homes.batch:
+        rngs = [np.random.default_rng((config.seed, VALIDATION_FIRST, 1, i)) for i in range(asked.rooms)]
+        told = [
+            tell_home(VALIDATION_FIRST + i, rng, asked.questions, split="test")
+            for i, rng in enumerate(rngs)
+        ]
+        batches += [
+            Sample(**home_fields(told[first : first + _TOGETHER], prompt, model.names))
+            for first in range(0, len(told), _TOGETHER)
+        ]
+    return batches
 
 
 @torch.no_grad()

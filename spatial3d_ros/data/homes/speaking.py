@@ -103,7 +103,7 @@ class Speaker:
         elif kind == "on" and clause.anchors[0].word.endswith(_INSIDE) and rng.random() < 0.5:
             name = "in"
         text = self.place(name)
-        words = {}
+        words: dict[str, str] = {}
         if clause.anchors:
             first = clause.anchors[0]
             words = {"as": plural(first.word)}
@@ -146,6 +146,8 @@ class Speaker:
             opener = self.place("enter" if view.entering else "view")
             opener = opener.format(v=self.anchor(view.view))
             frame = rng.choice(self.frames["view"])
+            if count:  # a whole sentence already
+                frame = rng.choice(("{v}, {s}", "{s} {v}"))
             if "you're {v}" in frame or "when {v}" in frame:
                 frame = frame if opener.split()[0].endswith("ing") else "{s} {v}"
             text = frame.format(v=opener, s=text)

@@ -53,8 +53,9 @@ class Statements:
         counts = Counter(home.keys)
         # People are asked about things that are not alone of their kind.
         self.weights = [
-            0.0 if key in NO_ANCHORS else (1.0 if counts[key] == 1 else 2.5 if counts[key] < 7 else 1.0)
-            for key in home.keys
+            (0.0 if key in NO_ANCHORS else 0.3 if counts[key] == 1 else 1.0 if counts[key] < 7 else 0.5)
+            * (1.0 if label and label != "object" else 0.3)
+            for key, label in zip(home.keys, self.naming.labels, strict=True)
         ]
 
     def make(self, count: int) -> list[Statement]:

@@ -108,12 +108,13 @@ class Teller:
 
     def narrowed(self, noun: Noun, index: int, target: int) -> Noun | None:
         """The same noun with a clause that leaves one thing."""
+        among = self.naming.masks(noun.word)[1]
         for _ in range(4):
             kind = self.rng.choice(("color", "near", "on", "closest", "size", "spot", "below"))
-            clause = self.draw(kind, index, noun.maybe, depth=1)
+            clause = self.draw(kind, index, among, depth=1)
             if clause is None or clause.leant_on[target]:
                 continue
-            yes, maybe = noun.yes & clause.yes, noun.maybe & clause.maybe
+            yes, maybe = noun.yes & clause.yes, among & clause.maybe
             if maybe.sum() == 1 and yes[index]:
                 return Noun(noun.word, yes, maybe, clause, noun.other)
         return None
@@ -139,9 +140,10 @@ class Teller:
         noun = self.noun(int(self.rng.choice(found)), target, depth, kind in LONE)
         if noun is None or not (yes[target] & noun.yes).any():
             return None
-        return Clause(
-            kind, yes[:, noun.yes].any(1), maybe[:, noun.maybe].any(1), anchors=(noun,)
-        )
+        sure, possible = noun.yes, noun.maybe
+        if noun.other and noun.clause is None:  # to each of them, the others are "the other one"
+            sure, possible = self.naming.masks(noun.word)
+        return Clause(kind, yes[:, sure].any(1), maybe[:, possible].any(1), anchors=(noun,))
 
     def between(self, kind: str, target: int, among: Mask, depth: int) -> Clause | None:
         near = self.facts.distance[target] + 1e3 * ~self.anchorable
@@ -254,10 +256,10 @@ class Teller:
         if len(members) % 2 == 0:
             return None
         flat = self.facts.center[members, :2] - self.facts.center[members, :2].mean(0)
-        _, spread, axes = np.linalg.svd(flat)
-        if len(spread) < 2 or spread[1] > 0.25 * spread[0]:
-            return None
+        axes = np.linalg.svd(flat)[2]
         direction = np.array([axes[0][1], -axes[0][0]])
+        if np.abs(flat @ direction).max() > 0.4:
+            return None
         row = self.ranks(among, direction, 0.25)
         if row is None or row[len(row) // 2] != target:
             return None

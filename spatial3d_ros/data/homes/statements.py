@@ -102,9 +102,8 @@ class Statements:
             kind = "several"
         for _ in range(self.rng.choice((0, 0, 0, 0, 1, 1, 2))):
             clause = self.some(target, possible)
-            if clause is not None and clause.view is None:
+            if clause is not None and clause.view is None and all(c.kind != clause.kind for c in clauses):
                 clauses.append(clause)
-        clauses = _distinct(clauses)
         self.rng.shuffle(clauses)
         return self.statement(word, target, possible, kind, clauses)
 

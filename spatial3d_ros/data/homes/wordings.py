@@ -39,7 +39,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "across": ("across from {a}", "opposite {a}", "opposite of {a}", "directly across from {a}",
                "on the opposite side of {a}", "~face to face with {a}"),
     "facing": ("facing {a}", "that faces {a}", "that is facing {a}", "pointing at {a}",
-               "turned towards {a}", "~looking towards {a}"),
+               "turned towards {a}", "~with its front towards {a}"),
     "back to": ("facing away from {a}", "that has its back to {a}", "with its back to {a}",
                 "~turned away from {a}"),
     "end": ("at the end of {a}", "at the head of {a}", "at one end of {a}", "on the end of {a}",

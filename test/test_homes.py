@@ -78,7 +78,10 @@ def test_rooms_are_full_and_have_many_of_a_kind(told):
 
 def test_what_stands_on_a_thing_is_over_it(told):
     for home, _, _ in told:
-        low, high = home.boxes[:, :2] - home.boxes[:, 3:5] / 2, home.boxes[:, :2] + home.boxes[:, 3:5] / 2
+        low, high = (
+            home.boxes[:, :2] - home.boxes[:, 3:5] / 2,
+            home.boxes[:, :2] + home.boxes[:, 3:5] / 2,
+        )
         for i, support in enumerate(home.support):
             if support < 0:
                 continue
@@ -98,7 +101,11 @@ class Plain:
 
     def __init__(self, home, naming):
         self.home, self.naming, self.boxes = home, naming, home.boxes
-        inner = [b for b, k in zip(home.boxes, home.keys, strict=True) if k not in ("wall", "floor", "ceiling")]
+        inner = [
+            b
+            for b, k in zip(home.boxes, home.keys, strict=True)
+            if k not in ("wall", "floor", "ceiling")
+        ]
         self.low = np.min([b[:3] - b[3:] / 2 for b in inner], axis=0)
         self.high = np.max([b[:3] + b[3:] / 2 for b in inner], axis=0)
         self.middle = (self.low + self.high) / 2
@@ -128,7 +135,9 @@ class Plain:
         )
 
     def above(self, i, j):
-        return self.bottom(i) > self.top(j) and self.outside(i, j) < 0.15 and self.home.support[i] != j
+        return (
+            self.bottom(i) > self.top(j) and self.outside(i, j) < 0.15 and self.home.support[i] != j
+        )
 
     def pair(self, kind, i, j):
         if kind == "near":
@@ -167,14 +176,18 @@ class Plain:
         if kind == "color":
             return self.home.colors[i] == clause.value
         if kind in ("closest", "farthest"):
-            reach = {k: min(self.off(k, a) for a in anchors[0]) for k in np.flatnonzero(clause.among)}
+            reach = {
+                k: min(self.off(k, a) for a in anchors[0]) for k in np.flatnonzero(clause.among)
+            }
             return (min if kind == "closest" else max)(reach, key=reach.get) == i
         if kind == "between":
             a, b = anchors[0] if clause.value == "two" else (anchors[0][0], anchors[1][0])
             line = self.boxes[b, :2] - self.boxes[a, :2]
             to = self.boxes[i, :2] - self.boxes[a, :2]
             along = to @ line / (line @ line)
-            return 0.15 < along < 0.85 and np.linalg.norm(to - along * line) < 0.35 * np.linalg.norm(line)
+            return 0.15 < along < 0.85 and np.linalg.norm(
+                to - along * line
+            ) < 0.35 * np.linalg.norm(line)
         if kind == "spot":
             return self.spot(clause.value, i)
         if kind == "size":
@@ -193,7 +206,9 @@ class Plain:
             number = sum(self.pair(name, a, i) for a in anchors[0])
             return number > 0 if kind == "with" else number == int(clause.value.split()[1])
         if kind == "view order":
-            return self.placed(clause, i, {k: self.lateral(clause, k) for k in np.flatnonzero(clause.among)})
+            return self.placed(
+                clause, i, {k: self.lateral(clause, k) for k in np.flatnonzero(clause.among)}
+            )
         if kind == "order":
             return self.in_row(clause, i)
         if kind == "view side":
@@ -213,22 +228,37 @@ class Plain:
 
     def spot(self, name, i):
         b = self.boxes[i]
-        sides = [min(b[k] - b[3 + k] / 2 - self.low[k], self.high[k] - b[k] - b[3 + k] / 2) for k in (0, 1)]
+        sides = [
+            min(b[k] - b[3 + k] / 2 - self.low[k], self.high[k] - b[k] - b[3 + k] / 2)
+            for k in (0, 1)
+        ]
         if name == "centre":
             return all(abs(b[k] - self.middle[k]) < 0.2 * (self.high - self.low)[k] for k in (0, 1))
-        return {"corner": max(sides) < 0.6, "wall": min(sides) < 0.2, "floor": self.bottom(i) < 0.15}[name]
+        return {
+            "corner": max(sides) < 0.6,
+            "wall": min(sides) < 0.2,
+            "floor": self.bottom(i) < 0.15,
+        }[name]
 
     def in_row(self, clause, i):
         """Left to right for who looks at the wall that the things are at, from the room."""
         among = np.flatnonzero(clause.among)
         away = {}
         for axis in (0, 1):
-            low = [self.boxes[k, axis] - self.boxes[k, 3 + axis] / 2 - self.low[axis] for k in among]
-            high = [self.high[axis] - self.boxes[k, axis] - self.boxes[k, 3 + axis] / 2 for k in among]
+            low = [
+                self.boxes[k, axis] - self.boxes[k, 3 + axis] / 2 - self.low[axis] for k in among
+            ]
+            high = [
+                self.high[axis] - self.boxes[k, axis] - self.boxes[k, 3 + axis] / 2 for k in among
+            ]
             away[axis, -1], away[axis, 1] = max(low), max(high)
         axis, sign = min(away, key=away.get)
         if clause.value == "middle":  # from any side; a row is longer than it is wide
-            axis = 1 - int(np.argmax(np.ptp(self.boxes[among, :2], axis=0))) if away[axis, sign] > 0.9 else axis
+            axis = (
+                1 - int(np.argmax(np.ptp(self.boxes[among, :2], axis=0)))
+                if away[axis, sign] > 0.9
+                else axis
+            )
             return self.placed(clause, i, {k: self.boxes[k, 1 - axis] for k in among})
         ahead = np.eye(2)[axis] * sign
         return self.placed(clause, i, {k: cross(ahead, self.boxes[k, :2]) for k in among})
@@ -283,16 +313,13 @@ def by_hand(*things):
 
 def test_left_and_right_are_those_of_who_looks_at_the_front():
     bed = ("bed", (0, -2, 0.4, 1.6, 2.0, 0.8), (0.0, 1.0), FLOOR)
-    stand = ("nightstand", (1.2, -2.7, 0.3, 0.5, 0.4, 0.6), (0.0, 1.0), FLOOR)
+    stand = ("nightstand", (1.2, -2.3, 0.3, 0.5, 0.4, 0.6), (0.0, 1.0), FLOOR)
     bench = ("bench", (0, -0.5, 0.2, 1.2, 0.4, 0.4), None, FLOOR)
     pillow = ("pillow", (0.3, -2.8, 0.85, 0.5, 0.3, 0.2), None, 0)
     facts = Facts(by_hand(bed, stand, bench, pillow))
     # Who stands at the foot of the bed and looks towards -y has +x on the left.
-    left, right = facts.pairs["left"][0], facts.pairs["right"][1]
-    away = ("nightstand", (1.4, -1.9, 0.3, 0.5, 0.4, 0.6), (0.0, 1.0), FLOOR)
-    level = Facts(by_hand(bed, away))
-    assert level.pairs["left"][0][1, 0] and not level.pairs["right"][1][1, 0]
-    assert not left[2, 0] and not right[1, 0]
+    assert facts.pairs["left"][0][1, 0] and not facts.pairs["right"][1][1, 0]
+    assert not facts.pairs["left"][0][2, 0] and not facts.pairs["left"][1][3, 0]
     assert facts.pairs["front"][0][2, 0] and not facts.pairs["behind"][1][2, 0]
     assert facts.pairs["on"][0][3, 0] and not facts.pairs["on"][1][2, 0]
     assert facts.pairs["near"][0][1, 0] and not facts.pairs["near"][0][3, 0]
@@ -312,7 +339,9 @@ def test_places_in_a_row_are_counted_from_the_room():
 
 
 def test_what_hangs_on_a_threshold_is_not_said():
-    box = lambda x: ("box", (x, 0, 0.2, 0.3, 0.3, 0.3), None, FLOOR)  # noqa: E731
+    def box(x):
+        return ("box", (x, 0, 0.2, 0.3, 0.3, 0.3), None, FLOOR)
+
     lamp = ("floor lamp", (0, 0, 0.8, 0.3, 0.3, 1.6), None, FLOOR)
     for x, clear in ((-0.85, False), (-2.4, True)):
         home = by_hand(box(0.8), box(x), lamp)
@@ -324,19 +353,13 @@ def test_what_hangs_on_a_threshold_is_not_said():
             if c is not None and c.anchors[0].yes[2]
         ]  # fmt: skip
         assert bool(to_lamp) == clear
-        near = facts_near(home)
-        assert near[0][0, 2] == (not near[1][0, 2]) or near[1][0, 2]
-
-
-def facts_near(home):
-    return Facts(home).pairs["near"]
 
 
 def test_a_sure_relation_is_always_a_possible_one(told):
     for home, _, _ in told[:8]:
         facts = Facts(home)
         for name, (yes, maybe) in {**facts.pairs, **facts.spots}.items():
-            assert not (yes & ~maybe).any() or name in ("facing", "back to"), name
+            assert not (yes & ~maybe).any(), name
 
 
 # -- names ----------------------------------------------------------------------------------------
@@ -392,7 +415,9 @@ def test_wordings_of_the_splits_are_disjoint():
     pattern = re.compile("|".join(rf"\b{text}\b" for text in literal if len(text) > 9))
     for split in heard:
         for seed in range(12):
-            heard[split] |= {m for one in made(seed, 8, split)[2] for m in pattern.findall(one.text.lower())}
+            heard[split] |= {
+                m for one in made(seed, 8, split)[2] for m in pattern.findall(one.text.lower())
+            }
     assert not heard["train"]
     assert len(heard["test"]) > 3
 
@@ -412,7 +437,9 @@ def test_homes_become_a_sample():
     prompt = Prompt(small_tokenizer())
     rooms = [tell_home(seed, np.random.default_rng(seed), 4) for seed in (1, 2)]
     sample = Sample(**home_fields(rooms, prompt, NAMES))
-    again = Sample(**home_fields([tell_home(s, np.random.default_rng(s), 4) for s in (1, 2)], prompt, NAMES))
+    again = Sample(
+        **home_fields([tell_home(s, np.random.default_rng(s), 4) for s in (1, 2)], prompt, NAMES)
+    )
     assert torch.equal(sample.words.ids, again.words.ids)
     assert torch.equal(sample.scenes.boxes, again.scenes.boxes)
     assert sample.origin == "homes" and sample.to("cpu").origin == "homes"
@@ -428,7 +455,9 @@ def test_homes_become_a_sample():
             assert sample.roles[k, one.target, 0] == 1 and sample.roles[k, one.target, 1] == 0
             k += 1
     np.testing.assert_allclose(
-        np.sort(sample.scenes.boxes[0, : len(rooms[0].boxes), 5]), np.sort(rooms[0].home.boxes[:, 5]), rtol=1e-5
+        np.sort(sample.scenes.boxes[0, : len(rooms[0].boxes), 5]),
+        np.sort(rooms[0].home.boxes[:, 5]),
+        rtol=1e-5,
     )
 
 

@@ -42,9 +42,7 @@ class ToldRoom:
     statements: list[Statement]
 
 
-def tell_home(
-    seed: int, rng: np.random.Generator, count: int, *, split: str = "train"
-) -> ToldRoom:
+def tell_home(seed: int, rng: np.random.Generator, count: int, *, split: str = "train") -> ToldRoom:
     """The room of a seed with up to `count` statements; as scanned in the split "test"."""
     home = generate_home(seed)
     said = Statements(home, rng, split)

@@ -286,9 +286,7 @@ class Teller:
     ) -> Clause:
         only = np.zeros(self.count, bool)
         only[target] = True
-        return Clause(
-            kind, only, only | ~among, value, among=among, view=view, entering=entering
-        )
+        return Clause(kind, only, only | ~among, value, among=among, view=view, entering=entering)
 
     def view(self, target: int) -> tuple[Noun, list[np.ndarray], bool] | None:
         """Something to look at, or a door to come in by, and the directions of that look."""
@@ -328,7 +326,9 @@ class Teller:
         anchors: tuple[Noun, ...] = ()
         origin, reach = self.facts.middle[:2], 0.8
         if self.rng.random() < 0.5:
-            near = np.flatnonzero((self.facts.gap[target] < 1.2) & self.anchorable & self.facts.others[target])
+            near = np.flatnonzero(
+                (self.facts.gap[target] < 1.2) & self.anchorable & self.facts.others[target]
+            )
             if not len(near):
                 return None
             index = int(self.rng.choice(near))
@@ -343,11 +343,11 @@ class Teller:
             yes = np.min(sides, 0) > reach
             maybe = np.max(sides, 0) > -0.1
             if anchors:
-                yes &= (np.min(sides, 0) > 1.2 * np.max(depths, 0)) & (np.linalg.norm(offset, axis=1) < 2.5)
-            if yes[target]:
-                return Clause(
-                    kind, yes, maybe, value, anchors, view=noun, entering=entering
+                yes &= (np.min(sides, 0) > 1.2 * np.max(depths, 0)) & (
+                    np.linalg.norm(offset, axis=1) < 2.5
                 )
+            if yes[target]:
+                return Clause(kind, yes, maybe, value, anchors, view=noun, entering=entering)
         return None
 
     def having(self, kind: str, target: int, among: Mask, depth: int) -> Clause | None:

@@ -24,7 +24,10 @@ _ENDS = "b ck d ft g k l ll lt m mp n nd ng nk nt p r rd rk rm rt s sh ss st t t
 
 def made_up_word(rng: random.Random) -> str:
     """A word that can be spoken and that nobody knows: "stroamel"."""
-    middle = "".join(rng.choice(_VOWELS) + rng.choice("bdfglmnprstvz") for _ in range(rng.choice((0, 0, 1, 1, 2))))
+    middle = "".join(
+        rng.choice(_VOWELS) + rng.choice("bdfglmnprstvz")
+        for _ in range(rng.choice((0, 0, 1, 1, 2)))
+    )
     return rng.choice(_ONSETS) + middle + rng.choice(_VOWELS) + rng.choice(_ENDS)
 
 
@@ -33,7 +36,9 @@ def plural(noun: str) -> str:
     """ "bookshelf" -> "bookshelves"; what is plural already stays."""
     if noun.endswith("shelf"):
         return noun[:-1] + "ves"
-    if noun.endswith(("s", "clothing", "clothes", "furniture", "luggage")) and not noun.endswith("ss"):
+    if noun.endswith(("s", "clothing", "clothes", "furniture", "luggage")) and not noun.endswith(
+        "ss"
+    ):
         return noun
     if noun.endswith("y") and noun[-2:-1] not in "aeiou":
         return noun[:-1] + "ies"

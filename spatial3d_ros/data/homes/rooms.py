@@ -142,7 +142,9 @@ class _Home:
                 hosts = [i for i, item in enumerate(items) if item.key == member.host]
             for host in hosts if member.how != "overall" else hosts[:1]:
                 times = int(self.rng.integers(member.least, member.most + 1))
-                slots = self.around(items[host], times) if member.how == "around" else [None] * times
+                slots = (
+                    self.around(items[host], times) if member.how == "around" else [None] * times
+                )
                 for k in range(times):
                     item = self.member(items, heads, host, member, k, times, slots[k])
                     if item is not None and self.fits(items, host, item):
@@ -363,7 +365,9 @@ class _Home:
         """Walls, colours, and what a scan makes of it."""
         rng, n = self.rng, self.count
         keys = list(self.keys)
-        boxes = np.concatenate([(self.low[:n] + self.high[:n]) / 2, self.high[:n] - self.low[:n]], 1)
+        boxes = np.concatenate(
+            [(self.low[:n] + self.high[:n]) / 2, self.high[:n] - self.low[:n]], 1
+        )
         fronts, supports = list(self.fronts), list(self.supports)
         shell = self.shell()
         keys += [key for key, _ in shell]
@@ -455,5 +459,8 @@ def _scanned(boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     lost = rng.random(low.shape) < 0.05
     share = rng.uniform(0.05, 0.35, low.shape) * (high - low)
     upper = rng.random(low.shape) < 0.5
-    low, high = np.where(lost & ~upper, low + share, low), np.where(lost & upper, high - share, high)
+    low, high = (
+        np.where(lost & ~upper, low + share, low),
+        np.where(lost & upper, high - share, high),
+    )
     return np.concatenate([(low + high) / 2, np.maximum(high - low, 0.02)], 1)

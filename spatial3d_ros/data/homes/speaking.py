@@ -75,7 +75,9 @@ class Speaker:
             return _Said(word, "", f"is {word}")
         if kind == "size":
             two = int(clause.among.sum()) == 2
-            words = [w for w in SIZES[clause.value] if two or w.endswith("st") or w in ("top", "bottom")]
+            words = [
+                w for w in SIZES[clause.value] if two or w.endswith("st") or w in ("top", "bottom")
+            ]
             words = words if words else list(SIZES[clause.value])
             word = rng.choice(words)
             return _Said(word, "", f"is the {word} one")
@@ -123,7 +125,9 @@ class Speaker:
         k = int(number)
         text = self.place("order from")
         if text.startswith("{k}") and self.rng.random() < 0.3:
-            return _Said(ORDINALS[k - 1], f"from the {side}", f"is the {ORDINALS[k - 1]} one from the {side}")
+            return _Said(
+                ORDINALS[k - 1], f"from the {side}", f"is the {ORDINALS[k - 1]} one from the {side}"
+            )
         said = text.format(k=ORDINALS[k - 1], n=k, side=side)
         return _Said("", said, f"is {said.removeprefix('that is ')}")
 
@@ -161,7 +165,9 @@ class Speaker:
         for clause in refused:
             inner = self.clause(clause.inner)
             where = inner.after or f"that is {inner.adjective}"
-            tail += rng.choice((", ", ". ", " ")) + rng.choice(self.frames["refuse"]).format(p=where)
+            tail += rng.choice((", ", ". ", " ")) + rng.choice(self.frames["refuse"]).format(
+                p=where
+            )
         adjectives = [one for one in said if one.adjective and one.after]
         adjectives += [one for one in said if one.adjective and not one.after]
         after = [one for one in said if not one.adjective]
@@ -183,14 +189,18 @@ class Speaker:
             )
         return text + tail
 
-    def phrase(self, noun: str, adjectives: Sequence[_Said], after: Sequence[_Said]) -> tuple[str, str]:
+    def phrase(
+        self, noun: str, adjectives: Sequence[_Said], after: Sequence[_Said]
+    ) -> tuple[str, str]:
         """ "brown chair next to the table" and its part after the noun."""
         joint = self.rng.choice((" and ", " ", ", ", " that is ", " and "))
         if joint == " that is " and any(
             one.after.startswith(("that", "with", "which")) for one in after
         ):
             joint = " and "
-        place = joint.join([one.after for one in adjectives if one.after] + [one.after for one in after])
+        place = joint.join(
+            [one.after for one in adjectives if one.after] + [one.after for one in after]
+        )
         words = [one.adjective for one in adjectives]
         return " ".join([*words, noun, *([place] if place else [])]), place
 
@@ -202,7 +212,9 @@ class Speaker:
         first = [one for one in first if not one.of_it.startswith("is the ")] or first[:0]
         rest = [one for one in said if one not in first]
         rng.shuffle(rest)
-        attached = [rest.pop()] if len(rest) > 1 and not rest[-1].adjective and rng.random() < 0.3 else []
+        attached = (
+            [rest.pop()] if len(rest) > 1 and not rest[-1].adjective and rng.random() < 0.3 else []
+        )
         nominal = self.phrase(noun, first, attached)[0]
         text = rng.choice(self.frames["intro"]).format(adj=nominal, a_adj=article(nominal))
         while rest:
@@ -211,7 +223,9 @@ class Speaker:
             if rest and rng.random() < 0.3:
                 of_it += f" and {rest.pop().of_it}"
             bare = of_it.removeprefix("is ")
-            text += " " + rng.choice(self.frames["more"]).format(**{"is": of_it, "n": noun, "bare": bare})
+            text += " " + rng.choice(self.frames["more"]).format(
+                **{"is": of_it, "n": noun, "bare": bare}
+            )
         return text
 
     def one(self, noun: str, clauses: Sequence[Clause], pronoun: str = "") -> str:
@@ -222,14 +236,20 @@ class Speaker:
         phrase = self.phrase(noun, adjectives, [one for one in said if not one.adjective])[0]
         return f"the {phrase}"
 
-    def grouped(self, noun: str, clauses: Sequence[Clause], group: Clause | None, count: int) -> str:
+    def grouped(
+        self, noun: str, clauses: Sequence[Clause], group: Clause | None, count: int
+    ) -> str:
         rng = self.rng
         one = self.one(noun, clauses)
         said = self.clause(group) if group is not None else _Said()
         many = plural(noun)
         if said.adjective:
             many = f"{said.adjective} {many}"
-        where = f" {said.after}" if said.after else rng.choice(("", "", " in the room", " in this room"))
+        where = (
+            f" {said.after}"
+            if said.after
+            else rng.choice(("", "", " in the room", " in this room"))
+        )
         pick = rng.choice(self.frames["pick"]).format(one=one)
         number = rng.choice((NUMBERS[count], NUMBERS[count], str(count)))
         return rng.choice(self.frames["group"]).format(
@@ -239,7 +259,11 @@ class Speaker:
     def chained(self, noun: str, clauses: Sequence[Clause]) -> str:
         """The anchor first, in a sentence of its own; "" where no anchor has more to tell."""
         rng = self.rng
-        chains = [c for c in clauses if len(c.anchors) == 1 and c.kind not in ("with", "count", "not", "between")]
+        chains = [
+            c
+            for c in clauses
+            if len(c.anchors) == 1 and c.kind not in ("with", "count", "not", "between")
+        ]
         if len(clauses) > 2 or not chains or chains[0].anchors[0].other:
             return ""
         anchor = chains[0].anchors[0]
@@ -252,7 +276,9 @@ class Speaker:
         one = "the " + self.phrase(noun, adjectives, [s for s in said if not s.adjective])[0]
         pick = rng.choice(self.frames["pick"]).format(one=one)
         bare = article(first.removeprefix("the "))
-        return rng.choice(self.frames["chain"]).format(first=first, a_first=bare, pick=pick, one=one)
+        return rng.choice(self.frames["chain"]).format(
+            first=first, a_first=bare, pick=pick, one=one
+        )
 
     # -- haste ---------------------------------------------------------------------------------
     def finish(self, text: str) -> str:

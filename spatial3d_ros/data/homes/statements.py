@@ -21,7 +21,15 @@ KINDS = {
     "view side": 4, "with": 4, "count": 1.5, "not": 3,
 }  # fmt: skip
 _GROUPING = ("near", "near", "on", "spot", "color", "below", "left", "right", "front", "across")
-_PICKING = {"closest": 4, "farthest": 2, "size": 2, "order": 5, "view order": 4, "near": 2, "end": 1}
+_PICKING = {
+    "closest": 4,
+    "farthest": 2,
+    "size": 2,
+    "order": 5,
+    "view order": 4,
+    "near": 2,
+    "end": 1,
+}
 MAX_WORDS = 60
 
 
@@ -53,7 +61,15 @@ class Statements:
         counts = Counter(home.keys)
         # People are asked about things that are not alone of their kind.
         self.weights = [
-            (0.0 if key in NO_ANCHORS else 0.3 if counts[key] == 1 else 1.0 if counts[key] < 7 else 0.5)
+            (
+                0.0
+                if key in NO_ANCHORS
+                else 0.3
+                if counts[key] == 1
+                else 1.0
+                if counts[key] < 7
+                else 0.5
+            )
             * (1.0 if label and label != "object" else 0.3)
             for key, label in zip(home.keys, self.naming.labels, strict=True)
         ]
@@ -78,7 +94,13 @@ class Statements:
             return None
         alike = int(possible.sum())
         if alike == 1:
-            clauses = [c for c in (self.some(target, possible) for _ in range(self.rng.choice((1, 1, 2, 2, 3, 4)))) if c]
+            clauses = [
+                c
+                for c in (
+                    self.some(target, possible) for _ in range(self.rng.choice((1, 1, 2, 2, 3, 4)))
+                )
+                if c
+            ]
             return self.statement(word, target, possible, "named", _distinct(clauses))
         if self.rng.random() < 0.28:
             found = self.grouped(word, target, sure, possible)
@@ -92,7 +114,11 @@ class Statements:
             if clause is None or any(c.kind == clause.kind and c.kind != "near" for c in clauses):
                 continue
             fewer = left & clause.maybe
-            if fewer.sum() == left.sum() or clause.view is not None and any(c.view for c in clauses):
+            if (
+                fewer.sum() == left.sum()
+                or clause.view is not None
+                and any(c.view for c in clauses)
+            ):
                 continue
             left, kind = fewer, kind or clause.kind
             clauses.append(clause)
@@ -102,7 +128,11 @@ class Statements:
             kind = "several"
         for _ in range(self.rng.choice((0, 0, 0, 0, 1, 1, 2))):
             clause = self.some(target, possible)
-            if clause is not None and clause.view is None and all(c.kind != clause.kind for c in clauses):
+            if (
+                clause is not None
+                and clause.view is None
+                and all(c.kind != clause.kind for c in clauses)
+            ):
                 clauses.append(clause)
         self.rng.shuffle(clauses)
         return self.statement(word, target, possible, kind, clauses)

@@ -1,5 +1,5 @@
-"""Homes and what people say about them: truth against a second, plain evaluator and hand-made rooms,
-names, splits, and how they become training samples.
+"""Homes and what people say about them: truth against a second, plain evaluator and hand-made
+rooms, names, splits, and how they become training samples.
 """
 
 import random
@@ -198,7 +198,7 @@ class Plain:
             best = np.argmax if clause.value[0] == "+" else np.argmin
             return among[best(values[among])] == i
         if kind == "shape":
-            w, d, h = sorted(self.boxes[i, 3:5])[::-1] + [self.boxes[i, 5]]
+            w, d, h = *sorted(self.boxes[i, 3:5])[::-1], self.boxes[i, 5]
             return {"square": w / d < 1.25, "rectangular": w / d > 1.35, "long": w / d > 1.8,
                     "tall": h / w > 1.4}[clause.value]  # fmt: skip
         if kind in ("with", "count"):

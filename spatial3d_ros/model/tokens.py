@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -61,8 +62,8 @@ def train_tokenizer(corpus: Iterable[str], vocab: int) -> Tokenizer:
 def extend_tokenizer(
     tokenizer: Tokenizer, corpus: Iterable[str], vocab: int, min_frequency: int = 3
 ) -> tuple[Tokenizer, dict[int, list[int]]]:
-    """The same tokenizer with more merges, up to `vocab` tokens: words that it breaks up and that the
-    corpus has often become tokens of their own. Old tokens keep their ids.
+    """The same tokenizer with more merges, up to `vocab` tokens: words that it breaks up and that
+    the corpus has often become tokens of their own. Old tokens keep their ids.
 
     Also returns, for each new token, the old ones that it replaces.
     """
@@ -81,7 +82,7 @@ def extend_tokenizer(
     while broken and len(ids) < vocab:
         pairs: Counter[tuple[str, str]] = Counter()
         for parts, times in broken.items():
-            for pair in zip(parts, parts[1:], strict=False):
+            for pair in pairwise(parts):
                 pairs[pair] += times
         (left, right), often = min(pairs.items(), key=lambda item: (-item[1], item[0]))
         if often < min_frequency:

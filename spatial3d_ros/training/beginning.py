@@ -81,8 +81,8 @@ def room_stores(
 def _tokenizer(
     config: TrainConfig, model: ModelConfig, folder: Path | None, out: Path
 ) -> tuple[Tokenizer, dict[int, list[int]]]:
-    """The tokenizer of a run. That of `init` gets the words of homes where it has room for them; its
-    new tokens come with the old ones that they replace.
+    """The tokenizer of a run. That of `init` gets the words of homes where it has room for them;
+    its new tokens come with the old ones that they replace.
     """
     path = out / TOKENIZER if folder is None or config.homes.batch else folder / TOKENIZER
     homes = config.homes.batch and not path.is_file()

@@ -30,8 +30,8 @@ _CALLED = {"couch": "sofa", "bookshelf": "shelf", "refrigerator": "fridge", "tra
 
 @dataclass(frozen=True, eq=False)
 class ToldRoom:
-    """A room, its boxes (n, 6) turned and moved, colours (n, 3) in [0, 1] or NaN, labels ("": none),
-    and what is said of it.
+    """A room, its boxes (n, 6) turned and moved, colours (n, 3) in [0, 1] or NaN, labels ("" where
+    there is none), and what is said of it.
     """
 
     home: Home
@@ -58,7 +58,7 @@ def tell_home(seed: int, rng: np.random.Generator, count: int, *, split: str = "
 
 
 def home_fields(rooms: Sequence[ToldRoom], prompt: Prompt, names: NamesConfig) -> dict[str, Any]:
-    """The fields of a `Sample` of these rooms (samples.py). Kinds are "real/..." or "made_up/..."."""
+    """The fields of a `Sample` of these rooms. Kinds are "real/..." or "made_up/..."."""
     count = max(len(room.boxes) for room in rooms)
     shape = (len(rooms), count)
     boxes, valid = torch.zeros(*shape, 6), torch.zeros(*shape, dtype=torch.bool)

@@ -45,7 +45,9 @@ def validation_samples(
         for first in range(0, len(same), _TOGETHER)
     ]
     if config.homes.batch:
-        rngs = [np.random.default_rng((config.seed, VALIDATION_FIRST, 1, i)) for i in range(asked.rooms)]
+        rngs = [
+            np.random.default_rng((config.seed, VALIDATION_FIRST, 1, i)) for i in range(asked.rooms)
+        ]
         told = [
             tell_home(VALIDATION_FIRST + i, rng, asked.questions, split="test")
             for i, rng in enumerate(rngs)

@@ -1,8 +1,8 @@
 """What can be said of one thing of a room to tell it from others: clauses, and when they hold.
 
-A clause knows which things fit it for sure (`yes`) and which could (`maybe`), as (n,) bool masks. The
-words come later (`wording`). Clauses that compare ("the tallest", "second from the left") compare
-among given candidates only, and fit exactly one of them or are not made at all.
+A clause knows which things fit it for sure (`yes`) and which could (`maybe`), as (n,) bool masks.
+The words come later (`speaking`). Clauses that compare ("the tallest", "second from the left")
+compare among given candidates only, and fit exactly one of them or are not made at all.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from spatial3d_ros.data.homes.rooms import Home
 from spatial3d_ros.data.homes.things import CONFUSED
 
 Mask = np.ndarray
-PAIRS = ("near", "on", "above", "below", "left", "right", "front", "behind", "across", "facing",
-         "back to", "end", "middle")  # fmt: skip
 LONE = {"left", "right", "front", "behind", "across", "facing", "back to", "end", "middle"}
 """Relations that need to know which anchor is meant."""
 
@@ -46,9 +44,9 @@ class Noun:
 
 @dataclass(frozen=True, eq=False)
 class Clause:
-    """kind: a relation of `PAIRS`, "closest", "farthest", "between", "color", "spot", "size", "shape",
-    "order", "view order", "view side", "with", "count", "not". value: its colour, spot, measure, place
-    or number. among: the candidates that a comparison is about.
+    """kind: a relation of `Facts.pairs`, "closest", "farthest", "between", "color", "spot", "size",
+    "shape", "order", "view order", "view side", "with", "count", "not". value: its colour, spot,
+    measure, place or number. among: the candidates that a comparison is about.
     """
 
     kind: str
@@ -88,7 +86,7 @@ class Teller:
 
     # -- nouns ---------------------------------------------------------------------------------
     def noun(self, index: int, target: int, depth: int = 0, single: bool = False) -> Noun | None:
-        """A noun for an anchor, without the target; more is said of it where `single` needs that."""
+        """A noun for an anchor; more is said of it where `single` needs that."""
         word = self.naming.word(index)
         sure, possible = self.naming.masks(word)
         if not possible[index] or word in ("object", "item", "thing"):
@@ -102,7 +100,7 @@ class Teller:
             return noun
         if depth == 0 and (single or self.rng.random() < 0.3):
             return self.narrowed(noun, index, target)
-        if single or (yes != maybe).any() or maybe.sum() > 4 or other and self.rng.random() < 0.8:
+        if single or (yes != maybe).any() or maybe.sum() > 4 or (other and self.rng.random() < 0.8):
             return None
         return noun
 
@@ -235,7 +233,7 @@ class Teller:
         return Clause(kind, *shapes[name], name)
 
     def ranks(self, among: Mask, direction: np.ndarray, by: float) -> list[int] | None:
-        """Some things from left to right for who looks along a direction; None where it is close."""
+        """Some things from left to right for who looks along a direction, `by` m apart, or None."""
         members = np.flatnonzero(among)
         lateral = self.facts.center[members, :2] @ left_of(direction)
         order = np.argsort(-lateral)
@@ -244,7 +242,7 @@ class Teller:
         return members[order].tolist()
 
     def order(self, kind: str, target: int, among: Mask, depth: int) -> Clause | None:
-        """Places in a row at a wall, seen from the room; or the middle of any row of three or five."""
+        """Places in a row at a wall, seen from the room; or the middle of any row of 3, 5 or 7."""
         members = np.flatnonzero(among)
         if not 2 <= len(members) <= 7:
             return None

@@ -1,9 +1,9 @@
 """How the things of a room stand to each other, for all pairs at once.
 
 Each relation is a pair of (n, n) bool matrices [target, anchor]: `yes` where anybody would agree,
-`maybe` where somebody could; yes is part of maybe. A statement is only made where the one thing that
-fits for sure is the only one that could fit: its truth hangs on no threshold. Metres; boxes are as
-scanned, so faces are off by centimetres.
+`maybe` where somebody could; yes is part of maybe. A statement is only made where the one thing
+that fits for sure is the only one that could fit: its truth hangs on no threshold. Metres; boxes
+are as scanned, so faces are off by centimetres.
 
     near      yes: at most 0.35 m between the boxes, neither on, in nor over the other; maybe: 1.1 m
     on        yes: supported by it (known from how the room was made), or standing within 8 cm of
@@ -14,8 +14,8 @@ scanned, so faces are off by centimetres.
     left, right, front, behind
               of an anchor with a front, for somebody who stands before it and looks at it. yes:
               within 35 degrees of that direction, 2.5 m at most; maybe: 65 degrees and 5 m
-    across    before the anchor's front or behind its back, 1 m or more off, within 20 degrees of its
-              axis; maybe: 50 degrees, 0.5 m
+    across    before the anchor's front or behind its back, 1.2 m or more off, within 20 degrees of
+              its axis; maybe: 50 degrees, 0.6 m
     facing    the target's front looks at it, within 20 degrees; maybe: 60
     back to   the same for its back
     end       at an end of a long anchor; middle: beside its middle
@@ -142,8 +142,8 @@ class Facts:
         return (end[0], end[1] | end[0]), (middle[0], middle[1] | middle[0])
 
     def between(self, a: int, b: int) -> Pair:
-        """Who is between two things on the floor plan, (n,) each: yes at 25-75 % of the line and off
-        it by at most 20 % of its length, the line 0.8 m or longer; maybe: 5-95 % and 50 %.
+        """Who is between two things on the floor plan, (n,) each: yes at 25-75 % of the line and
+        off it by at most 20 % of its length, the line 0.8 m or longer; maybe: 5-95 % and 50 %.
         """
         line = self.center[b, :2] - self.center[a, :2]
         length = float(np.linalg.norm(line))
@@ -186,8 +186,8 @@ class Facts:
         }
 
     def views(self, anchor: int) -> list[np.ndarray]:
-        """Directions (2,) in which somebody may look who faces a thing: from the middle of the room,
-        at right angles to its wall, against its front. Empty where these disagree.
+        """Directions (2,) in which somebody may look who faces a thing: from the middle of the
+        room, at right angles to its wall, against its front. Empty where these disagree.
         """
         ahead = self.center[anchor, :2] - self.middle[:2]
         off = float(np.linalg.norm(ahead))

@@ -17,9 +17,19 @@ from spatial3d_ros.data.homes.things import THINGS
 MADE_UP = 0.35  # rooms with made-up nouns
 NO_ANCHORS = {"wall", "floor", "ceiling", "object", "doorframe"}
 _UNLABELLED, _UNKNOWN = 0.025, 0.02
-_ONSETS = "b bl br c ch cl cr d dr f fl fr g gl gr h j k kl l m n p pl pr qu r s sc sh sk sl sm sn sp st str t th tr v w wh y z".split()
-_VOWELS = "a a e e i i o o u u ai ea ee oa oo ou".split()
-_ENDS = "b ck d ft g k l ll lt m mp n nd ng nk nt p r rd rk rm rt s sh ss st t th tch x z er el in on et ow y".split()
+_ONSETS = (
+    "b", "bl", "br", "c", "ch", "cl", "cr", "d", "dr", "f", "fl", "fr", "g", "gl", "gr", "h", "j",
+    "k", "kl", "l", "m", "n", "p", "pl", "pr", "qu", "r", "s", "sc", "sh", "sk", "sl", "sm", "sn",
+    "sp", "st", "str", "t", "th", "tr", "v", "w", "wh", "y", "z",
+)  # fmt: skip
+_VOWELS = (
+    "a", "a", "e", "e", "i", "i", "o", "o", "u", "u", "ai", "ea", "ee", "oa", "oo", "ou",
+)  # fmt: skip
+_ENDS = (
+    "b", "ck", "d", "ft", "g", "k", "l", "ll", "lt", "m", "mp", "n", "nd", "ng", "nk", "nt", "p",
+    "r", "rd", "rk", "rm", "rt", "s", "sh", "ss", "st", "t", "th", "tch", "x", "z", "er", "el",
+    "in", "on", "et", "ow", "y",
+)  # fmt: skip
 
 
 def made_up_word(rng: random.Random) -> str:
@@ -101,7 +111,7 @@ class Naming:
         """Which things a noun means for sure, and which it could mean."""
         if word not in self._masks:
             if word in ("object", "item", "thing", "one"):
-                sure = possible = {key: True for key in self.names}
+                sure = possible = dict.fromkeys(self.names, True)
             else:
                 sure = {key: word in names for key, names in self.names.items()}
                 possible = {key: sure[key] or word in self.broader[key] for key in self.names}

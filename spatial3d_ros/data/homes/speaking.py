@@ -53,7 +53,7 @@ class Speaker:
             return pronoun
         if noun.clause is not None:
             said = self.clause(noun.clause)
-            return f"the {said.adjective + ' ' if said.adjective else ''}{noun.word}{' ' + said.after if said.after else ''}"
+            return " ".join(filter(None, ("the", said.adjective, noun.word, said.after)))
         if noun.other:
             return f"{'the other' if noun.single else 'another'} {noun.word}"
         if noun.single or self.rng.random() < 0.5:
@@ -135,8 +135,8 @@ class Speaker:
     def sentence(
         self, noun: str, clauses: Sequence[Clause], group: Clause | None = None, count: int = 0
     ) -> str:
-        """All clauses of a thing called `noun`; with `count`, they tell it from that many, which are
-        those that `group` holds for.
+        """All clauses of a thing called `noun`; with `count`, they tell it from that many, which
+        are those that `group` holds for.
         """
         rng = self.rng
         view = next((clause for clause in clauses if clause.view is not None), None)
@@ -172,7 +172,7 @@ class Speaker:
         adjectives += [one for one in said if one.adjective and not one.after]
         after = [one for one in said if not one.adjective]
         roll = rng.random()
-        if roll < 0.4 and len(said) > 1 and not brief or roll < 0.12 and said and not brief:
+        if (roll < 0.4 and len(said) > 1 and not brief) or (roll < 0.12 and said and not brief):
             return self.parts(noun, said) + tail
         phrase, place = self.phrase(noun, adjectives, after)
         nominal = self.phrase(noun, [one for one in adjectives if not one.after], [])[0]
@@ -282,7 +282,7 @@ class Speaker:
 
     # -- haste ---------------------------------------------------------------------------------
     def finish(self, text: str) -> str:
-        """As people type: mostly lower case, often without marks or articles, now and then a slip."""
+        """As people type: mostly lower case, often without marks, now and then with a slip."""
         rng = self.rng
         text = re.sub(r"\s+", " ", text).strip()
         roll = rng.random()

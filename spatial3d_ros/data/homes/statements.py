@@ -15,9 +15,9 @@ from spatial3d_ros.data.homes.rooms import Home, generate_home
 from spatial3d_ros.data.homes.speaking import Speaker
 
 KINDS = {
-    "closest": 16, "farthest": 6, "near": 14, "on": 8, "above": 4, "below": 5, "between": 6, "left": 4,
-    "right": 4, "front": 4, "behind": 2, "across": 2, "facing": 1, "back to": 0.6, "end": 2,
-    "middle": 0.8, "color": 6, "spot": 5, "size": 6, "shape": 1, "order": 7, "view order": 9,
+    "closest": 16, "farthest": 6, "near": 14, "on": 8, "above": 4, "below": 5, "between": 6,
+    "left": 4, "right": 4, "front": 4, "behind": 2, "across": 2, "facing": 1, "back to": 0.6,
+    "end": 2, "middle": 0.8, "color": 6, "spot": 5, "size": 6, "shape": 1, "order": 7, "view order": 9,
     "view side": 4, "with": 4, "count": 1.5, "not": 3,
 }  # fmt: skip
 _GROUPING = ("near", "near", "on", "spot", "color", "below", "left", "right", "front", "across")
@@ -35,8 +35,9 @@ MAX_WORDS = 60
 
 @dataclass(frozen=True, eq=False)
 class Statement:
-    """text means thing number `target`. kind: its deciding clause, "group" or "named" (the noun alone
-    decides). candidates, anchors (n,) bool: what its noun could mean, what the rest leans on.
+    """text means thing number `target`. kind: the deciding clause, "several" that decide together,
+    "group" (of the three chairs ...) or "named" (the noun alone decides). candidates, anchors (n,)
+    bool: what its noun could mean, what the rest leans on.
     """
 
     text: str
@@ -114,10 +115,8 @@ class Statements:
             if clause is None or any(c.kind == clause.kind and c.kind != "near" for c in clauses):
                 continue
             fewer = left & clause.maybe
-            if (
-                fewer.sum() == left.sum()
-                or clause.view is not None
-                and any(c.view for c in clauses)
+            if fewer.sum() == left.sum() or (
+                clause.view is not None and any(c.view for c in clauses)
             ):
                 continue
             left, kind = fewer, kind or clause.kind
@@ -153,7 +152,7 @@ class Statements:
             if (among != (possible & group.yes)).any() or (among != (among & sure)).any():
                 return None
         number = int(among.sum())
-        if not 2 <= number <= 6 or group is None and (among != sure).any():
+        if not 2 <= number <= 6 or (group is None and (among != sure).any()):
             return None
         for _ in range(4):
             kind = self.rng.choices(list(_PICKING), list(_PICKING.values()))[0]
@@ -177,9 +176,9 @@ def _distinct(clauses: list[Clause]) -> list[Clause]:
     """One clause of each kind, at most one with a viewpoint."""
     kept: list[Clause] = []
     for clause in clauses:
-        if all(clause.kind != other.kind for other in kept):
-            if clause.view is None or all(other.view is None for other in kept):
-                kept.append(clause)
+        seen = clause.view is not None and any(other.view is not None for other in kept)
+        if not seen and all(clause.kind != other.kind for other in kept):
+            kept.append(clause)
     return kept
 
 

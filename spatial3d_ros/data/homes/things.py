@@ -1,7 +1,8 @@
 """What stands in homes, offices and schools: names, sizes, places, colours.
 
 A row reads `names | broader words | width depth height in cm | place | colours`. The first name is
-the thing's key. Sizes are typical ones; each thing is drawn up to a third smaller or larger. Places:
+the thing's key; an indented line goes on with the one before. Sizes are typical ones; each thing is
+drawn up to a third smaller or a half larger. Places:
 
     floor   anywhere on the floor       wall    on the floor with its back to a wall
     top     on or in other things       hung    on a wall, at a height in cm (`hung 120`)
@@ -16,8 +17,10 @@ from dataclasses import dataclass
 
 _TABLE = """
 chair | seat | 48 50 88 | floor > | brown black blue gray white green red tan
-office chair, desk chair, swivel chair, computer chair, rolling chair | chair, seat | 62 62 98 | floor > | black gray blue red
-armchair, arm chair, sofa chair, lounge chair, easy chair | chair, seat | 82 80 85 | floor > | brown gray tan red blue black orange green
+office chair, desk chair, swivel chair, computer chair, rolling chair | chair, seat | 62 62 98 |
+    floor > | black gray blue red
+armchair, arm chair, sofa chair, lounge chair, easy chair | chair, seat | 82 80 85 | floor > |
+    brown gray tan red blue black orange green
 folding chair | chair, seat | 46 48 80 | floor > | gray black white
 stack of chairs, stacked chairs | chairs, chair | 55 60 120 | wall | black gray blue
 recliner, reclining chair | chair, armchair | 85 90 100 | floor > | brown black tan
@@ -50,21 +53,27 @@ console table, sofa table | table | 120 38 78 | wall | brown black
 desk, writing desk, study desk | table | 140 72 75 | wall > | brown white black gray tan
 computer desk, work desk, workstation | desk, table | 150 75 76 | wall > | brown black gray
 podium, lectern | stand | 60 55 115 | floor > | brown black
-nightstand, night stand, bedside table, night table | table, end table | 50 42 58 | wall > | brown white black tan
+nightstand, night stand, bedside table, night table | table, end table | 50 42 58 | wall > |
+    brown white black tan
 dresser, chest of drawers, drawers, bureau | cabinet | 110 50 90 | wall > | brown white black tan
-wardrobe, wardrobe closet, armoire, wardrobe cabinet | closet, cabinet | 115 60 195 | wall > | brown white tan
+wardrobe, wardrobe closet, armoire, wardrobe cabinet | closet, cabinet | 115 60 195 | wall > |
+    brown white tan
 closet | | 130 65 205 | wall > | white brown
 cabinet, cupboard | | 90 48 110 | wall > | brown white gray tan
 file cabinet, filing cabinet | cabinet | 46 62 105 | wall > | gray black tan silver
 storage cabinet, metal cabinet | cabinet | 90 48 175 | wall > | gray white brown
-kitchen cabinet, kitchen cabinets, base cabinet, lower cabinet | cabinet, cabinets, cupboard | 85 60 88 | wall > | brown white tan
-wall cabinet, upper cabinet, overhead cabinet | cabinet, kitchen cabinet, cupboard | 80 34 72 | hung 145 > | brown white tan
+kitchen cabinet, kitchen cabinets, base cabinet, lower cabinet | cabinet, cabinets, cupboard |
+    85 60 88 | wall > | brown white tan
+wall cabinet, upper cabinet, overhead cabinet | cabinet, kitchen cabinet, cupboard | 80 34 72 |
+    hung 145 > | brown white tan
 medicine cabinet | cabinet | 55 16 65 | hung 130 > | white silver
 bathroom vanity, vanity, sink cabinet | cabinet | 95 54 84 | wall > | white brown tan
 bathroom cabinet | cabinet | 50 35 110 | wall > | white brown
-tv stand, tv cabinet, media console, entertainment center | stand, cabinet | 145 45 55 | wall > | black brown white
+tv stand, tv cabinet, media console, entertainment center | stand, cabinet | 145 45 55 | wall > |
+    black brown white
 display case, display cabinet, glass cabinet | cabinet, case | 95 45 180 | wall > | brown silver
-bookshelf, bookcase, book shelf, book case | shelf, shelves | 90 32 180 | wall > | brown white black tan
+bookshelf, bookcase, book shelf, book case | shelf, shelves | 90 32 180 | wall > |
+    brown white black tan
 shelf, shelves, shelving unit | | 90 36 150 | wall > | brown white black gray
 wall shelf, floating shelf | shelf | 80 24 12 | hung 135 | brown white
 rack, storage rack, metal rack | shelf | 100 45 175 | wall | silver black gray
@@ -89,7 +98,8 @@ fan, standing fan | | 42 42 115 | floor | white black gray
 ceiling fan | fan | 120 120 40 | roof | white brown
 air purifier, humidifier | machine | 32 26 55 | floor | white black
 refrigerator, fridge | appliance | 80 72 172 | wall > | white silver black
-mini fridge, small fridge, mini refrigerator | refrigerator, fridge | 50 52 84 | wall > | black white silver
+mini fridge, small fridge, mini refrigerator | refrigerator, fridge | 50 52 84 | wall > |
+    black white silver
 stove, range | appliance | 72 64 92 | wall > | white black silver
 oven | stove, appliance | 60 58 80 | wall > | black silver white
 range hood, hood, vent hood | | 75 48 40 | hung 160 | silver white black
@@ -142,7 +152,8 @@ wall mounted tv, mounted television | tv, television, screen | 115 10 68 | hung 
 monitor, computer monitor, screen, computer screen | | 54 20 42 | top > | black gray silver
 projector | | 34 28 14 | roof | white black
 projector screen, projection screen | screen | 220 10 160 | hung 90 | white
-computer tower, pc tower, computer, desktop computer | machine | 22 46 44 | floor | black gray silver
+computer tower, pc tower, computer, desktop computer | machine | 22 46 44 | floor |
+    black gray silver
 laptop, laptop computer, notebook computer | computer | 35 28 22 | top > | black silver gray
 keyboard, computer keyboard | | 44 16 4 | top | black white gray
 piano keyboard | keyboard | 120 32 14 | top | black
@@ -169,7 +180,8 @@ clock, wall clock | | 31 6 31 | hung 200 | white black brown
 alarm clock | clock | 16 9 9 | top | black white
 mirror | | 75 5 100 | hung 105 | silver brown white gray
 standing mirror, full length mirror | mirror | 52 22 160 | wall | brown black silver
-picture, painting, framed picture, picture frame | art, frame | 62 4 52 | hung 140 | brown black blue tan white green
+picture, painting, framed picture, picture frame | art, frame | 62 4 52 | hung 140 |
+    brown black blue tan white green
 poster | picture | 62 3 88 | hung 120 | blue red white black
 photo, photograph | picture | 20 5 25 | top | black brown white
 calendar | | 32 3 45 | hung 140 | white
@@ -199,7 +211,8 @@ elevator | door | 150 20 215 | part > | silver gray
 divider, partition, room divider, cubicle wall | wall | 155 8 145 | floor | gray blue tan
 fire extinguisher | | 18 16 52 | hung 60 | red
 fire alarm, smoke detector | alarm | 14 7 14 | hung 215 | red white
-trash can, garbage can, waste basket, wastebasket, trash bin, garbage bin | bin, can | 34 30 46 | floor | black gray white blue silver
+trash can, garbage can, waste basket, wastebasket, trash bin, garbage bin | bin, can | 34 30 46 |
+    floor | black gray white blue silver
 recycling bin, recycle bin | bin, trash can | 36 32 52 | floor | blue green
 bucket, pail | | 29 29 31 | floor | white red blue gray
 mop | | 22 22 130 | wall | white blue
@@ -209,7 +222,8 @@ vacuum cleaner, vacuum, hoover | machine | 34 36 105 | floor | red black blue
 cleaning cart, cart, trolley | | 62 46 95 | floor | gray black blue yellow
 box, cardboard box | container | 44 36 32 | floor | brown tan white
 boxes, stack of boxes | box | 60 46 70 | floor | brown tan
-storage bin, storage container, plastic bin, tub | bin, container, box | 56 40 34 | floor | blue white gray
+storage bin, storage container, plastic bin, tub | bin, container, box | 56 40 34 | floor |
+    blue white gray
 crate, milk crate | box | 36 33 28 | floor | blue red green black
 basket | container | 38 32 28 | floor | brown tan white
 container | | 26 22 22 | top | white blue
@@ -358,6 +372,11 @@ class Thing:
         return self.names[0]
 
 
+def rows(table: str) -> list[str]:
+    """The rows of a table; an indented line goes on with the one before."""
+    return table.strip().replace("\n    ", " ").splitlines()
+
+
 def _row(line: str) -> Thing:
     names, broader, size, place, colors = (part.strip() for part in line.split("|"))
     where = place.replace(">", " ").split()
@@ -373,6 +392,4 @@ def _row(line: str) -> Thing:
     )
 
 
-THINGS: dict[str, Thing] = {
-    thing.key: thing for thing in (_row(line) for line in _TABLE.strip().splitlines())
-}
+THINGS: dict[str, Thing] = {thing.key: thing for thing in map(_row, rows(_TABLE))}

@@ -17,8 +17,8 @@ from spatial3d_ros.data.homes.speaking import Speaker
 KINDS = {
     "closest": 16, "farthest": 6, "near": 14, "on": 8, "above": 4, "below": 5, "between": 6,
     "left": 4, "right": 4, "front": 4, "behind": 2, "across": 2, "facing": 1, "back to": 0.6,
-    "end": 2, "middle": 0.8, "color": 6, "spot": 5, "size": 6, "shape": 1, "order": 7, "view order": 9,
-    "view side": 4, "with": 4, "count": 1.5, "not": 3,
+    "end": 2, "middle": 0.8, "color": 6, "spot": 5, "size": 6, "shape": 1, "order": 7,
+    "view order": 9, "view side": 4, "with": 4, "count": 1.5, "not": 3,
 }  # fmt: skip
 _GROUPING = ("near", "near", "on", "spot", "color", "below", "left", "right", "front", "across")
 _PICKING = {

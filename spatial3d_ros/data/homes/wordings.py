@@ -169,9 +169,9 @@ SHAPES = {"square": ("square", "square shaped"), "rectangular": ("rectangular", 
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
 
-# whole: {np} "brown chair by the door", {the}, {a_np} with an article; placed: {n} the noun, {adj} with
-# its adjectives, {p} what is said after it; more: {is} "is by the door", {bare} without "is"; group:
-# {count} {ns} {g} the things it is one of; pick: {one}; chain: {first} the anchor; view: {v} {s}.
+# whole: {np} "brown chair by the door", {the}, {a_np} with an article; placed: {n} the noun, {adj}
+# with its adjectives, {p} what is said after it; more: {is} "is by the door", {bare} without "is";
+# group: {count} {ns} {g} the things it is one of; pick: {one}; chain: {first} the anchor; view: {v}.
 FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
     "train": {
         "whole": (

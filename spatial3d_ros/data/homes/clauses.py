@@ -108,7 +108,9 @@ class Teller:
         """The same noun with a clause that leaves one thing."""
         among = self.naming.masks(noun.word)[1]
         for _ in range(4):
-            kind = self.rng.choice(("color", "near", "on", "closest", "size", "spot", "below"))
+            kind = self.rng.choice(
+                ("color", "near", "on", "closest", "size", "spot", "below", "with", "count")
+            )
             clause = self.draw(kind, index, among, depth=1)
             if clause is None or clause.leant_on[target]:
                 continue

@@ -19,6 +19,7 @@ from spatial3d_ros.data.homes.wordings import (
     SIZES,
 )
 
+_BEFORE = ("left", "right", "behind")  # of what one looks at
 _INSIDE = ("shelf", "closet", "cabinet", "stall", "tub", "shower", "bookcase", "rack", "wardrobe")
 
 
@@ -140,15 +141,22 @@ class Speaker:
         """
         rng = self.rng
         view = next((clause for clause in clauses if clause.view is not None), None)
+        before = None
+        if (
+            view is None and not count and rng.random() < 0.35
+        ):  # "facing the bed, the lamp on its left"
+            before = next((c for c in clauses if c.kind in _BEFORE), None)
         if count:
             text = self.grouped(noun, clauses, group, count)
+        elif before is not None:
+            text = self.told(noun, clauses, True, before)
         elif view is None and rng.random() < 0.5 and (chain := self.chained(noun, clauses)):
             text = chain
         else:
             text = self.told(noun, clauses, view is not None)
-        if view is not None:
-            opener = self.place("enter" if view.entering else "view")
-            opener = opener.format(v=self.anchor(view.view))
+        if view is not None or before is not None:
+            opener = self.place("before" if before else "enter" if view.entering else "view")
+            opener = opener.format(v=self.anchor(before.anchors[0] if before else view.view))
             frame = rng.choice(self.frames["view"])
             if count:  # a whole sentence already
                 frame = rng.choice(("{v}, {s}", "{s} {v}"))
@@ -157,10 +165,13 @@ class Speaker:
             text = frame.format(v=opener, s=text)
         return text
 
-    def told(self, noun: str, clauses: Sequence[Clause], brief: bool) -> str:
+    def told(
+        self, noun: str, clauses: Sequence[Clause], brief: bool, before: Clause | None = None
+    ) -> str:
+        """A phrase (brief) or sentences; the anchor of `before` is named already."""
         rng = self.rng
         refused = [c for c in clauses if c.kind == "not" and rng.random() < 0.4]
-        said = [self.clause(c) for c in clauses if c not in refused]
+        said = [self.clause(c, "it" if c is before else "") for c in clauses if c not in refused]
         tail = ""
         for clause in refused:
             inner = self.clause(clause.inner)

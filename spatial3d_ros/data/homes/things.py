@@ -42,7 +42,7 @@ mattress | bed | 140 200 28 | wall | white gray
 table | | 140 82 74 | floor | brown white gray black tan
 dining table, kitchen table, dinner table | table | 165 92 76 | floor | brown black white
 coffee table, low table | table | 110 60 43 | floor | brown black white gray
-end table, side table | table | 52 50 55 | wall | brown black white tan
+end table, side table | table | 52 50 55 | wall > | brown black white tan
 conference table, meeting table, long table | table | 290 120 75 | floor | brown gray black tan
 round table | table | 110 110 75 | floor | brown white tan
 folding table | table | 150 72 73 | wall | white gray brown
@@ -78,7 +78,7 @@ shelf, shelves, shelving unit | | 90 36 150 | wall > | brown white black gray
 wall shelf, floating shelf | shelf | 80 24 12 | hung 135 | brown white
 rack, storage rack, metal rack | shelf | 100 45 175 | wall | silver black gray
 shoe rack | rack, shelf | 75 30 55 | wall | brown black
-coat rack, clothes rack, coat stand | rack, stand | 55 55 175 | wall | brown black silver
+coat rack, clothes rack, coat stand | rack, stand | 55 55 175 | wall > | brown black silver
 towel rack, towel bar, towel rod | rack | 60 10 8 | hung 125 | silver white
 wine rack | rack | 45 30 80 | wall | brown black
 dish rack, dish drainer, drying rack | rack | 42 34 22 | top | silver white black
@@ -91,7 +91,7 @@ mailbox, mailboxes, mail slots | shelf, cabinet | 120 40 150 | wall > | gray bro
 locker, lockers | cabinet | 45 48 185 | wall > | gray blue red
 safe | cabinet | 48 45 55 | wall > | gray black
 fireplace | | 140 45 115 | wall > | brown white gray red
-radiator, heater | | 110 14 62 | wall | white gray
+radiator, heater | | 110 14 62 | wall > | white gray
 space heater | heater | 38 20 55 | floor | black white
 air conditioner, ac unit | | 85 24 30 | hung 200 | white
 fan, standing fan | | 42 42 115 | floor | white black gray
@@ -124,7 +124,7 @@ toilet | seat | 42 68 76 | wall > | white
 toilet paper, toilet paper roll, toilet roll | paper, roll | 13 12 13 | hung 65 | white
 toilet paper dispenser | dispenser | 30 15 30 | hung 65 | silver white
 urinal | toilet | 40 36 70 | hung 50 > | white
-bathtub, tub, bath tub | bath | 155 76 55 | wall | white
+bathtub, tub, bath tub | bath | 155 76 55 | wall > | white
 shower, shower stall, shower cabin | | 95 95 205 | wall > | white silver gray
 shower curtain | curtain | 150 14 185 | hung 15 | white blue tan green
 shower curtain rod, curtain rod | rod | 160 5 6 | hung 205 | silver white
@@ -151,7 +151,7 @@ tv, television, flat screen | screen | 110 14 66 | top > | black gray
 wall mounted tv, mounted television | tv, television, screen | 115 10 68 | hung 120 > | black
 monitor, computer monitor, screen, computer screen | | 54 20 42 | top > | black gray silver
 projector | | 34 28 14 | roof | white black
-projector screen, projection screen | screen | 220 10 160 | hung 90 | white
+projector screen, projection screen | screen | 220 10 160 | hung 90 > | white
 computer tower, pc tower, computer, desktop computer | machine | 22 46 44 | floor |
     black gray silver
 laptop, laptop computer, notebook computer | computer | 35 28 22 | top > | black silver gray
@@ -178,27 +178,27 @@ power outlet, electrical outlet | outlet | 8 3 12 | hung 35 | white
 thermostat | | 12 4 12 | hung 140 | white
 clock, wall clock | | 31 6 31 | hung 200 | white black brown
 alarm clock | clock | 16 9 9 | top | black white
-mirror | | 75 5 100 | hung 105 | silver brown white gray
-standing mirror, full length mirror | mirror | 52 22 160 | wall | brown black silver
-picture, painting, framed picture, picture frame | art, frame | 62 4 52 | hung 140 |
+mirror | | 75 5 100 | hung 105 > | silver brown white gray
+standing mirror, full length mirror | mirror | 52 22 160 | wall > | brown black silver
+picture, painting, framed picture, picture frame | art, frame | 62 4 52 | hung 140 > |
     brown black blue tan white green
-poster | picture | 62 3 88 | hung 120 | blue red white black
+poster | picture | 62 3 88 | hung 120 > | blue red white black
 photo, photograph | picture | 20 5 25 | top | black brown white
 calendar | | 32 3 45 | hung 140 | white
 map | poster | 120 3 85 | hung 120 | blue green tan
-sign | | 42 3 30 | hung 160 | white red green
+sign | | 42 3 30 | hung 160 > | white red green
 exit sign | sign | 34 8 20 | hung 215 | red green
-whiteboard, white board, dry erase board | board | 190 6 118 | hung 90 | white
-blackboard, chalkboard, chalk board | board | 230 8 120 | hung 90 | black green
-bulletin board, notice board, cork board | board | 125 5 95 | hung 110 | brown tan
+whiteboard, white board, dry erase board | board | 190 6 118 | hung 90 > | white
+blackboard, chalkboard, chalk board | board | 230 8 120 | hung 90 > | black green
+bulletin board, notice board, cork board | board | 125 5 95 | hung 110 > | brown tan
 flip chart, easel | stand, board | 72 55 170 | floor > | white
 door | | 92 9 206 | part > | brown white gray tan blue
 closet door, closet doors, sliding door | door | 120 9 204 | part > | white brown
 glass door, patio door | door | 140 10 206 | part > | silver gray white
 doorframe, door frame | frame | 104 14 212 | part | white brown
-window | | 130 12 125 | part | white gray blue silver
+window | | 130 12 125 | part > | white gray blue silver
 windowsill, window sill, ledge | sill | 130 22 8 | hung 85 | white
-curtain, curtains, drapes | | 75 14 200 | hung 12 | white tan gray blue red green brown
+curtain, curtains, drapes | | 75 14 200 | hung 12 > | white tan gray blue red green brown
 blinds, window blinds, shade | | 125 9 125 | hung 90 | white gray tan
 vent, air vent | | 42 6 26 | hung 215 | white
 pipe, pipes | | 12 12 200 | wall | gray white

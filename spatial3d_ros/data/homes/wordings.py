@@ -16,9 +16,16 @@ PLACES: dict[str, tuple[str, ...]] = {
         "~not far from {a}", "~just beside {a}",
     ),
     "on": (
+        "supported by {a}",
         "on {a}", "on top of {a}", "on {a}", "sitting on {a}", "placed on {a}", "resting on {a}",
         "sitting on top of {a}", "that sits on {a}", "laying on {a}", "~lying on top of {a}",
         "~set on {a}",
+    ),
+    "before": (
+        "facing {v}", "facing the front of {v}", "looking at the front of {v}", "facing {v}",
+        "if you are facing {v}", "when looking at {v}", "standing in front of {v}",
+        "if you stand in front of {v}",
+        "~seen from in front of {v}",
     ),
     "in": ("in {a}", "inside {a}", "on {a}", "inside of {a}", "~within {a}"),
     "above": (
@@ -171,7 +178,7 @@ NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
 
 # whole: {np} "brown chair by the door", {the}, {a_np} with an article; placed: {n} the noun, {adj}
 # with its adjectives, {p} what is said after it; more: {is} "is by the door", {bare} without "is";
-# group: {count} {ns} {g} the things it is one of; pick: {one}; chain: {first} the anchor; view: {v}.
+# group: {count} {ns} {g} the things it is one of; pick: {one}; chain: {first} the anchor.
 FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
     "train": {
         "whole": (

@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 import torch
+import yaml
 from small_model import small_config, small_tokenizer
 
 from spatial3d_ros.data.catalog import CATEGORIES, COLORS
@@ -21,13 +22,28 @@ from spatial3d_ros.data.homes.statements import KINDS, Statements
 from spatial3d_ros.data.homes.things import COLORS as SHADES
 from spatial3d_ros.data.homes.things import CONFUSED, THINGS
 from spatial3d_ros.data.homes.wordings import FRAMES, PLACES
+from spatial3d_ros.model.checkpoint import save_model
+from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.tokens import SPECIAL_TOKENS, extend_tokenizer
 from spatial3d_ros.tasks.prompt import Prompt
+from spatial3d_ros.training.beginning import first_network
+from spatial3d_ros.training.config import HomesConfig, TrainConfig
 from spatial3d_ros.training.homes import home_fields, tell_home
 from spatial3d_ros.training.losses import naming_loss
-from spatial3d_ros.training.samples import Sample
+from spatial3d_ros.training.presets import load_preset
+from spatial3d_ros.training.samples import Sample, Samples
 
+FOUR = HomesConfig(questions=4)
 NAMES = small_config(names={"classes": list(CATEGORIES), "colors": list(COLORS)}).names
+
+
+def settings(tmp_path, **changes):
+    """A run on homes alone."""
+    path = tmp_path / "model.yaml"
+    path.write_text(yaml.safe_dump(small_config(names=NAMES.model_dump()).model_dump(mode="json")))
+    homes = {"batch": 2, "questions": 3, "sentences": 60, "objects": 15}
+    values = {"rendered": {"batch": 0}, "boxes": {"batch": 0}, "homes": homes, "steps": 3}
+    return TrainConfig(model=str(path), out=str(tmp_path / "out"), warmup=1, **values | changes)
 
 
 def made(seed, count=8, split="train"):
@@ -61,6 +77,7 @@ def test_one_seed_is_one_room():
     for name in ("boxes", "rgb", "front", "support", "size"):
         np.testing.assert_array_equal(getattr(one, name), getattr(same, name))
     assert one.keys != other.keys
+    assert len(generate_home(3, 15).keys) < 30 < len(one.keys)
 
 
 def test_rooms_are_full_and_have_many_of_a_kind(told):
@@ -435,10 +452,10 @@ def test_statements_have_no_holes_and_many_forms(told):
 # -- training -------------------------------------------------------------------------------------
 def test_homes_become_a_sample():
     prompt = Prompt(small_tokenizer())
-    rooms = [tell_home(seed, np.random.default_rng(seed), 4) for seed in (1, 2)]
+    rooms = [tell_home(seed, np.random.default_rng(seed), FOUR) for seed in (1, 2)]
     sample = Sample(**home_fields(rooms, prompt, NAMES))
     again = Sample(
-        **home_fields([tell_home(s, np.random.default_rng(s), 4) for s in (1, 2)], prompt, NAMES)
+        **home_fields([tell_home(s, np.random.default_rng(s), FOUR) for s in (1, 2)], prompt, NAMES)
     )
     assert torch.equal(sample.words.ids, again.words.ids)
     assert torch.equal(sample.scenes.boxes, again.scenes.boxes)
@@ -487,3 +504,33 @@ def test_a_tokenizer_learns_words_and_keeps_its_own():
         assert all(piece < size for piece in pieces)
         assert old.decode(pieces) == new.decode([token])
     assert all(new.token_to_id(token) is not None for token in SPECIAL_TOKENS)
+
+
+def test_any_number_of_processes_reads_the_same_homes(tmp_path):
+    config = settings(tmp_path)
+    shape = small_config(names=NAMES.model_dump())
+    prompt = Prompt(small_tokenizer())
+    (whole,) = Samples(config, shape, prompt, None)[1][0]
+    (resumed,) = Samples(config, shape, prompt, None, start=1)[0][0]
+    assert torch.equal(whole.words.ids, resumed.words.ids)
+    shares = [Samples(config, shape, prompt, None, share=(k, 2))[1][0][0] for k in range(2)]
+    boxes = sorted(whole.scenes.boxes[whole.scenes.object_valid].tolist())
+    apart = [s.scenes.boxes[s.scenes.object_valid] for s in shares]
+    assert sorted(torch.cat(apart).tolist()) == boxes
+
+
+def test_a_run_from_older_weights_learns_the_words_of_homes(tmp_path):
+    old, tokenizer = SpatialModel(small_config(names=NAMES.model_dump())), small_tokenizer()
+    save_model(tmp_path / "old", old, tokenizer, torch.float32)
+    config = settings(tmp_path, init=str(tmp_path / "old"))
+    (tmp_path / "out").mkdir()
+    model, new = first_network(config, load_preset("tiny"), tmp_path / "out")
+    size, table = tokenizer.get_vocab_size(), model.decoder.embed.weight
+    assert size < new.get_vocab_size() <= len(table)
+    assert torch.equal(table[:size], old.decoder.embed.weight[:size])
+    word = new.decode([size])
+    pieces = tokenizer.encode(word, add_special_tokens=False).ids
+    assert len(pieces) > 1
+    torch.testing.assert_close(table[size], table[pieces].sum(0) / len(pieces) ** 0.5)
+    again, same = first_network(config, load_preset("tiny"), tmp_path / "out")
+    assert same.to_str() == new.to_str()

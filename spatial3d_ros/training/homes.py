@@ -20,6 +20,7 @@ from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.config import NamesConfig
 from spatial3d_ros.tasks.prompt import Prompt
 from spatial3d_ros.training.augmentation import turn_boxes
+from spatial3d_ros.training.config import HomesConfig
 
 _COLORLESS, _COLORLESS_ROOM = 0.03, 0.06
 _LABEL_TOKENS = 10
@@ -42,11 +43,13 @@ class ToldRoom:
     statements: list[Statement]
 
 
-def tell_home(seed: int, rng: np.random.Generator, count: int, *, split: str = "train") -> ToldRoom:
-    """The room of a seed with up to `count` statements; as scanned in the split "test"."""
-    home = generate_home(seed)
+def tell_home(
+    seed: int, rng: np.random.Generator, config: HomesConfig, *, split: str = "train"
+) -> ToldRoom:
+    """The room of a seed with statements about it; as scanned in the split "test"."""
+    home = generate_home(seed, config.objects)
     said = Statements(home, rng, split)
-    statements = said.make(count)
+    statements = said.make(config.questions, config.words)
     rgb, boxes = home.rgb.copy(), home.boxes
     if split == "train":
         rgb[rng.random(len(rgb)) < _COLORLESS] = np.nan

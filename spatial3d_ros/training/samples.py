@@ -153,7 +153,7 @@ class Samples(Dataset[list[list[Sample]]]):
         if homes.batch:
             first = homes.first + step * homes.batch
             places = range(homes.batch)[mine]
-            told = [tell_home(first + i, self._rng(step, 2, i), homes.questions) for i in places]
+            told = [tell_home(first + i, self._rng(step, 2, i), homes) for i in places]
             samples.append(Sample(**home_fields(told, self.prompt, self.model.names)))
         return samples
 

@@ -13,7 +13,7 @@ from accelerate.utils import gather_object
 from spatial3d_ros.data.view_store import ViewStore
 from spatial3d_ros.model.config import ModelConfig
 from spatial3d_ros.tasks.prompt import Prompt
-from spatial3d_ros.training.config import TrainConfig
+from spatial3d_ros.training.config import HomesConfig, TrainConfig
 from spatial3d_ros.training.homes import home_fields, tell_home
 from spatial3d_ros.training.objective import Objective
 from spatial3d_ros.training.samples import Sample, Samples
@@ -45,12 +45,12 @@ def validation_samples(
         for first in range(0, len(same), _TOGETHER)
     ]
     if config.homes.batch:
+        homes = HomesConfig(questions=asked.questions)
         rngs = [
             np.random.default_rng((config.seed, VALIDATION_FIRST, 1, i)) for i in range(asked.rooms)
         ]
         told = [
-            tell_home(VALIDATION_FIRST + i, rng, asked.questions, split="test")
-            for i, rng in enumerate(rngs)
+            tell_home(VALIDATION_FIRST + i, rng, homes, split="test") for i, rng in enumerate(rngs)
         ]
         batches += [
             Sample(**home_fields(told[first : first + _TOGETHER], prompt, model.names))

@@ -35,14 +35,14 @@ class Home:
     support: np.ndarray
 
 
-def generate_home(seed: int) -> Home:
-    """One seed is always one room."""
+def generate_home(seed: int, most: int = MOST) -> Home:
+    """A room of about `most` things at most. One seed (and most) is always one room."""
     rng = np.random.default_rng((seed, 6271))
     table = kinds()
     weights = np.array([kind.weight for kind in table], float)
     while True:
         kind = table[int(rng.choice(len(table), p=weights / weights.sum()))]
-        builder = _Home(rng, kind.low, kind.high)
+        builder = _Home(rng, kind.low, kind.high, most)
         wanted = [
             name
             for name, least, most in kind.groups
@@ -59,8 +59,9 @@ _ORDER = {"hung": 0, "corner": 1, "wall": 1, "grid": 2, "middle": 2}
 
 
 class _Home(Arranger):
-    def __init__(self, rng: np.random.Generator, low: float, high: float) -> None:
+    def __init__(self, rng: np.random.Generator, low: float, high: float, most: int) -> None:
         super().__init__(rng, rng.uniform(low, high, 2) / 2, float(rng.uniform(2.3, 3.1)))
+        self.most = most
         self.keys: list[str] = []
         self.fronts: list[int] = []  # quarter turns from +y, -1 where it has none
         self.supports: list[int] = []
@@ -74,7 +75,7 @@ class _Home(Arranger):
 
     def add(self, group: Group) -> bool:
         """Build a group and look for a place; False where it finds none."""
-        if self.count >= MOST:
+        if self.count >= self.most:
             return False
         items = self.build(group)
         low, high = bounds(items)
@@ -117,7 +118,7 @@ class _Home(Arranger):
         low[:, :2] += shift
         high[:, :2] += shift
         inside = (low[:, :2] > -self.half - 0.12).all() and (high[:, :2] < self.half + 0.12).all()
-        if not inside or self.count + len(items) > MOST + 10:
+        if not inside or self.count + len(items) > self.most + 10:
             return False
         solid = np.array([not item.free for item in items])
         n = self.count

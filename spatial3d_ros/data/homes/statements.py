@@ -76,8 +76,8 @@ class Statements:
             for key, label in zip(home.keys, self.naming.labels, strict=True)
         ]
 
-    def make(self, count: int) -> list[Statement]:
-        """Up to `count` statements, no text twice."""
+    def make(self, count: int, words: int = MAX_WORDS) -> list[Statement]:
+        """Up to `count` statements of at most so many words, no text twice."""
         made: dict[str, Statement] = {}
         for _ in range(6 * count):
             if len(made) == count or not any(self.weights):
@@ -85,7 +85,7 @@ class Statements:
             target = self.rng.choices(range(len(self.weights)), self.weights)[0]
             # What is alone of its kind is always told apart: others get more tries.
             one = next(filter(None, (self.about(target) for _ in range(3))), None)
-            if one is not None and len(one.text.split()) <= MAX_WORDS:
+            if one is not None and len(one.text.split()) <= words:
                 made.setdefault(one.text.lower(), one)
         return list(made.values())
 

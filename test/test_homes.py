@@ -532,5 +532,5 @@ def test_a_run_from_older_weights_learns_the_words_of_homes(tmp_path):
     pieces = tokenizer.encode(word, add_special_tokens=False).ids
     assert len(pieces) > 1
     torch.testing.assert_close(table[size], table[pieces].sum(0) / len(pieces) ** 0.5)
-    again, same = first_network(config, load_preset("tiny"), tmp_path / "out")
+    _, same = first_network(config, load_preset("tiny"), tmp_path / "out")
     assert same.to_str() == new.to_str()

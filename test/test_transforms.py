@@ -183,7 +183,7 @@ def test_the_newest_of_every_link_is_what_answers_go_out_with():
 
 PLACE = Placing("map", pose_matrix((10.0, 0.0, 1.0), QUARTER))
 CHAIR = ScoredObject(scene_object(1, (1.0, 2.0, 0.5), "chair", 7), 0.8)
-TABLE = ScoredObject(scene_object(2, (4.0, 6.0, 0.5), "table", 7), 0.6)
+TABLE = ScoredObject(scene_object(2, (4.0, 6.0, 0.5), "table", 7), 0.1)
 TAIL = {"views_used": 1, "scene_version": 1, "stamp_ns": 7}
 
 

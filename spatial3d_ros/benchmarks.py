@@ -71,7 +71,9 @@ def bench_query(
     model: str = "tiny",
     say: Say = lambda text: None,
 ) -> dict[str, Any]:
-    """Service call to reply on a warm scene, while frames keep arriving at `rate_hz`."""
+    """Service call to reply on a warm scene, while frames keep arriving at `rate_hz`; and where the
+    time of the last question went, as the node's diagnostics tell.
+    """
     run = _Run(folder, rate_hz, model, say)
     made = ask_about(run.room.seen(), SEED, KINDS)
     asked = [{"text": q.text, "kind": q.kind, "via": "service"} for q in made]
@@ -91,6 +93,7 @@ def bench_query(
             kind: latency_scores(a["latency_ms"] for a in answers if a["kind"] == kind)
             for kind in sorted({a["kind"] for a in answers})
         },
+        "last_stages_ms": _group(result["diagnostics"]["grounding_node: questions"], "stages_ms."),
         "rate_hz_meanwhile": _group(sensors, "hz."),
         "callback_ms": _durations(sensors["callback"]),
         "cores": os.cpu_count(),

@@ -393,6 +393,7 @@ def test_topics_of_a_whole_robot() -> None:
         "depth": "/cam/aligned_depth_to_color/image_raw",
         "camera_info": "/cam/color/camera_info",
         "pose": "/tf",
+        "depth_info": "",
     }
     assert choose_topics("b", ROBOT, {"pose": "/odom"}).pose == "/odom"
 

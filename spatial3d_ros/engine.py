@@ -1,9 +1,8 @@
-"""The whole algorithm on one screen: frames in, a memory of views and objects, answers to plain
-questions.
+"""The whole algorithm on one screen: frames in, a memory of views and objects, answers out.
 
-    add_frame   sensor rate, cheap: is the frame worth keeping? refresh     when the memory changed:
-    objects from depth, features of new views, scene prefix ground ...  per question: objects and
-    words behind the cached prefix
+    add_frame   at sensor rate, cheap: is the frame worth keeping?
+    refresh     when the memory changed: objects from depth, features of new views, scene prefix
+    ground ...  for each question: objects and words behind the cached prefix
 
 The node, the command line and the evaluation drive this same object, so they cannot disagree.
 """
@@ -13,23 +12,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Protocol
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from spatial3d_ros.errors import FrameError, NoSceneError, NotAvailableError
-from spatial3d_ros.model.network import Scene as EncodedScene
 from spatial3d_ros.model.quantize import Weights
-from spatial3d_ros.scene.bounds import Bounds, room_bounds
 from spatial3d_ros.scene.buffer import Snapshot, View, ViewBuffer
 from spatial3d_ros.scene.frame import Frame
-from spatial3d_ros.scene.heading import room_heading, turned, turned_box
+from spatial3d_ros.scene.heading import room_heading, turned, turned_box, turned_objects
 from spatial3d_ros.scene.keyframes import KeyframeSelector
-from spatial3d_ros.scene.objects import NO_ID, ObjectMap, SceneObject
+from spatial3d_ros.scene.objects import NO_ID, ObjectMap
 from spatial3d_ros.scene.proposals import Proposal, propose
 from spatial3d_ros.tasks import layout
 from spatial3d_ros.tasks.ask_words import is_open
@@ -37,11 +32,12 @@ from spatial3d_ros.tasks.asking import answer_question, describe_known
 from spatial3d_ros.tasks.distance import distance_answer, fixed_end, read_distance
 from spatial3d_ros.tasks.distance_words import parse_distance
 from spatial3d_ros.tasks.grounding import NO_OBJECTS, describe, find, meant, rank, ties
+from spatial3d_ros.tasks.known import KnownScene, Scene
 from spatial3d_ros.tasks.layout_words import parse_layout, read_layout
 from spatial3d_ros.tasks.prompt import clean_query
 from spatial3d_ros.tasks.reader import SceneReader
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit
-from spatial3d_ros.tasks.stages import timed
+from spatial3d_ros.tasks.stages import Monitor, timed
 
 
 @dataclass(frozen=True)
@@ -59,12 +55,6 @@ class EngineConfig:
     max_bytes: int = 512 * 2**20
 
 
-class Monitor(Protocol):
-    """Watches a question; `stage` may raise Cancelled to stop it. progress 0 .. 1."""
-
-    def stage(self, name: str, progress: float) -> None: ...
-
-
 @dataclass(frozen=True)
 class AddedFrame:
     """Whether a frame was kept, the memory's version after it, and why."""
@@ -72,31 +62,6 @@ class AddedFrame:
     keyframe: bool
     version: int
     reason: str
-
-
-@dataclass(frozen=True, eq=False)
-class Scene:
-    """What questions are answered from: objects of the map in frame `frame_id`, metres."""
-
-    version: int
-    stamp_ns: int
-    frame_id: str
-    views: int
-    objects: tuple[SceneObject, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class _Known(Scene):
-    room: Snapshot  # the views in a world whose axes run along the walls
-    heading: float  # of the walls in the map, rad
-    encoded: EncodedScene | None = None
-    stages_ms: dict[str, float] = field(default_factory=dict)
-
-    @cached_property
-    def bounds(self) -> Bounds:
-        """Where the room ends, in the world of `room`; worked out when first needed."""
-        boxes = [turned_box(thing.box, -self.heading) for thing in self.objects]
-        return room_bounds([view.frame for view in self.room.views], boxes)
 
 
 class Spatial3D:
@@ -108,7 +73,7 @@ class Spatial3D:
         self._buffer = ViewBuffer(config.max_views, config.max_seconds, config.max_bytes)
         self._keyframes = KeyframeSelector()
         self._map = ObjectMap(patience=1)
-        self._known: _Known | None = None
+        self._known: KnownScene | None = None
         self._heading = 0.0
         self._robot: np.ndarray | None = None
         self._sensor, self._refreshing, self._asking = (threading.Lock() for _ in range(3))
@@ -155,10 +120,10 @@ class Spatial3D:
             self._known = self._look(snapshot, proposals)
             return snapshot.version
 
-    def _look(self, snapshot: Snapshot, proposals: Sequence[Proposal] | None) -> _Known:
+    def _look(self, snapshot: Snapshot, proposals: Sequence[Proposal] | None) -> KnownScene:
         stages: dict[str, float] = {}
         newest = snapshot.views[-1].frame
-        with _timed(stages, "proposals"):
+        with timed(stages, "proposals"):
             room = self._along_walls(snapshot)
             if proposals is None:
                 proposals = propose([view.frame for view in room.views])
@@ -166,8 +131,8 @@ class Spatial3D:
                 proposals = [replace(p, box=turned_box(p.box, -self._heading)) for p in proposals]
             found = self._map.update(proposals, room)
         named, encoded = self._network().read_scene(room, found, stages)
-        objects = _turned(named, self._heading)
-        return _Known(
+        objects = turned_objects(named, self._heading)
+        return KnownScene(
             snapshot.version,
             newest.stamp_ns,
             newest.frame_id,
@@ -197,17 +162,17 @@ class Spatial3D:
     ) -> Grounding:
         """Which object a description means. Raises QueryError, NoSceneError, Cancelled."""
         with self._question(monitor) as (known, stages):
-            with _timed(stages, "preprocess", monitor, 0.1):
+            with timed(stages, "preprocess", monitor, 0.1):
                 phrase = clean_query(query)
             scores = self._scores(known, [phrase], stages, monitor)[0]
-            with _timed(stages, "decode", monitor, 0.9):
+            with timed(stages, "decode", monitor, 0.9):
                 ranked, nothing = rank(scores, known.objects, len(known.objects))
                 objects = ranked[:max_objects]
                 several = min(meant(scores), len(objects))
                 text = describe(ranked, nothing, query, several)
                 tied = 1 if nothing or several > 1 else len(ties(ranked))
             return Grounding(
-                query, objects, nothing, text, several, tied, **_provenance(known, stages)
+                query, objects, nothing, text, several, tied, **known.provenance(stages)
             )
 
     def measure_distance(
@@ -226,7 +191,7 @@ class Spatial3D:
         Cancelled.
         """
         with self._question(monitor) as (known, stages):
-            with _timed(stages, "preprocess", monitor, 0.1):
+            with timed(stages, "preprocess", monitor, 0.1):
                 wanted = read_distance(query, a, b, kind)
                 fixed = [fixed_end(phrase, self._robot) for phrase in (wanted.a, wanted.b)]
                 named = [p for p, end in zip((wanted.a, wanted.b), fixed, strict=True) if not end]
@@ -235,10 +200,10 @@ class Spatial3D:
             if known.encoded is not None:
                 question = query or f"how far is {wanted.a} from {wanted.b}?"
                 said = self._network().read_number(known.encoded, question)
-            with _timed(stages, "decode", monitor, 0.9):
+            with timed(stages, "decode", monitor, 0.9):
                 return distance_answer(
                     query or f"{a}, {b}", wanted, fixed, scores, known.objects, said,
-                    **_provenance(known, stages),
+                    **known.provenance(stages),
                 )  # fmt: skip
 
     def ask(self, question: str, *, beams: int = 1, monitor: Monitor | None = None) -> Answer:
@@ -255,27 +220,27 @@ class Spatial3D:
                 "measures"
             )
         with self._question(monitor) as (known, stages):
-            with _timed(stages, "preprocess", monitor, 0.1):
+            with timed(stages, "preprocess", monitor, 0.1):
                 text = clean_query(question)
-            with _timed(stages, "objects and words", monitor, 0.3):
+            with timed(stages, "objects and words", monitor, 0.3):
                 if known.encoded is None:
                     said, objects = NO_OBJECTS, ()
                 else:
                     said, objects = answer_question(
                         self._network(), known.encoded, known.objects, text, beams
                     )
-            return Answer(question, said, objects, **_provenance(known, stages))
+            return Answer(question, said, objects, **known.provenance(stages))
 
     def caption(self, object_id: int, *, monitor: Monitor | None = None) -> Answer:
         """What an object of the map is, in words. Raises NotFoundError where there is none of that
         id, and as `ask`.
         """
         with self._question(monitor) as (known, stages):
-            with _timed(stages, "objects and words", monitor, 0.3):
+            with timed(stages, "objects and words", monitor, 0.3):
                 said, objects = describe_known(
                     self._network(), known.encoded, known.objects, object_id
                 )
-            return Answer(f"object {object_id}", said, objects, **_provenance(known, stages))
+            return Answer(f"object {object_id}", said, objects, **known.provenance(stages))
 
     def edit_layout(
         self, instruction: str, *, apply: bool = False, monitor: Monitor | None = None
@@ -290,20 +255,20 @@ class Spatial3D:
         Cancelled.
         """
         with self._question(monitor) as (known, stages):
-            with _timed(stages, "preprocess", monitor, 0.1):
+            with timed(stages, "preprocess", monitor, 0.1):
                 wanted = read_layout(clean_query(instruction))
                 phrases = layout.phrases_of(wanted)
             scores = self._scores(known, phrases, stages, monitor)
-            with _timed(stages, "layout", monitor, 0.6):
+            with timed(stages, "layout", monitor, 0.6):
                 found, others = find(phrases, scores, known.objects)
                 named = {p: one.object for p, one in zip(phrases, found, strict=True)}
                 room = layout.Room(known.objects, named, known.bounds, self._robot, known.heading)
                 edit = layout.edit(
                     instruction, wanted, layout.change(wanted, room), others,
-                    **_provenance(known, stages),
+                    **known.provenance(stages),
                 )  # fmt: skip
             if apply and edit.possible:
-                with _timed(stages, "apply", monitor, 0.9):
+                with timed(stages, "apply", monitor, 0.9):
                     edit = self._apply(edit)
             return edit
 
@@ -324,10 +289,13 @@ class Spatial3D:
             gone = {thing.id for thing in edit.before}
             objects = (*(o for o in known.objects if o.id not in gone), *after)
             named, encoded = self._network().read_scene(
-                known.room, _turned(objects, -known.heading)
+                known.room, turned_objects(objects, -known.heading)
             )
             self._known = replace(
-                known, version=version, objects=_turned(named, known.heading), encoded=encoded
+                known,
+                version=version,
+                objects=turned_objects(named, known.heading),
+                encoded=encoded,
             )
             return replace(edit, after=after, applied=True, scene_version=version)
 
@@ -390,7 +358,7 @@ class Spatial3D:
         }
 
     @contextmanager
-    def _question(self, monitor: Monitor | None) -> Iterator[tuple[_Known, dict[str, float]]]:
+    def _question(self, monitor: Monitor | None) -> Iterator[tuple[KnownScene, dict[str, float]]]:
         """One question at a time, on the newest complete version of the scene. Vision and prefix
         are what that version cost when the memory changed.
         """
@@ -401,7 +369,7 @@ class Spatial3D:
 
     def _scores(
         self,
-        known: _Known,
+        known: KnownScene,
         phrases: Sequence[str],
         stages: dict[str, float],
         monitor: Monitor | None,
@@ -409,7 +377,7 @@ class Spatial3D:
         """Scores (Q, N + 1) of the objects for each phrase; "nothing" is last."""
         if known.encoded is None or not phrases:
             return torch.zeros(len(phrases), len(known.objects) + 1)
-        with _timed(stages, "objects and words", monitor, 0.3):
+        with timed(stages, "objects and words", monitor, 0.3):
             return self._network().read_phrases(known.encoded, phrases)
 
     def _network(self) -> SceneReader:
@@ -418,26 +386,3 @@ class Spatial3D:
                 "no weights are loaded: call load() first, or configure the node"
             )
         return self._reader
-
-
-def _turned(objects: Sequence[SceneObject], heading: float) -> tuple[SceneObject, ...]:
-    return tuple(replace(o, box=turned_box(o.box, heading)) for o in objects)
-
-
-def _provenance(known: _Known, stages: dict[str, float]) -> dict[str, object]:
-    return {
-        "views_used": known.views,
-        "scene_version": known.version,
-        "stamp_ns": known.stamp_ns,
-        "stages_ms": stages,
-    }
-
-
-@contextmanager
-def _timed(
-    stages: dict[str, float], name: str, monitor: Monitor | None = None, progress: float = 0.0
-) -> Iterator[None]:
-    if monitor:
-        monitor.stage(name, progress)
-    with timed(stages, name):
-        yield

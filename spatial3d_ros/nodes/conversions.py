@@ -17,7 +17,7 @@ from spatial3d_ros.tasks.placing import Placing
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit, ScoredObject
 
 if TYPE_CHECKING:
-    from spatial3d_ros.engine import Scene
+    from spatial3d_ros.tasks.known import Scene
 
 SECOND = 1_000_000_000
 DISTANCE_KINDS = {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.scene.objects import SceneObject
 
 _STRIDE = 6  # pixels between samples of a depth image
 _UPRIGHT = 0.15  # largest vertical part of the normal of a wall
@@ -57,6 +59,11 @@ def turned_box(box: Box3D, heading: float) -> Box3D:
     x, y, z = box.center
     cos, sin = float(np.cos(heading)), float(np.sin(heading))
     return Box3D((cos * x - sin * y, sin * x + cos * y, z), box.size, box.yaw + heading)
+
+
+def turned_objects(objects: Iterable[SceneObject], heading: float) -> tuple[SceneObject, ...]:
+    """The same objects, their boxes in a world turned by `heading` rad."""
+    return tuple(replace(thing, box=turned_box(thing.box, heading)) for thing in objects)
 
 
 def _wall_angles(frame: Frame) -> np.ndarray:

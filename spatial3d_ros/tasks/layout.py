@@ -9,7 +9,7 @@ thing, or in it, goes with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.scene.bounds import Bounds
-from spatial3d_ros.scene.heading import turned_box
+from spatial3d_ros.scene.heading import turned_box, turned_objects
 from spatial3d_ros.scene.objects import NO_ID, SceneObject
 from spatial3d_ros.scene.places import GAP_M, Body, Places, carried_by, moved_along
 from spatial3d_ros.tasks import layout_goals as goals
@@ -53,8 +53,8 @@ class Room:
         if self.robot is not None:
             robot = np.array(turned_box(Box3D(tuple(self.robot), (0, 0, 0)), -self.heading).center)
         return Room(
-            _turned(self.objects, -self.heading),
-            dict(zip(self.named, _turned(self.named.values(), -self.heading), strict=True)),
+            turned_objects(self.objects, -self.heading),
+            dict(zip(self.named, turned_objects(self.named.values(), -self.heading), strict=True)),
             self.bounds,
             robot,
         )
@@ -88,7 +88,7 @@ def change(instruction: Instruction, room: Room) -> Change:
     way = Box3D(instruction.axis, (0, 0, 0))
     along = replace(instruction, axis=turned_box(way, -room.heading).center)
     made = _change(along, room.turned())
-    before, after = (_turned(objects, room.heading) for objects in (made.before, made.after))
+    before, after = (turned_objects(objects, room.heading) for objects in (made.before, made.after))
     text = made.text
     if after and instruction.action in ("move", "place"):
         x, y, z = after[0].box.center
@@ -111,10 +111,6 @@ def edit(
         query, instruction.action, not made.reason, made.reason, made.satisfied, made.before,
         made.after, text, **provenance,
     )  # fmt: skip
-
-
-def _turned(objects: Iterable[SceneObject], heading: float) -> tuple[SceneObject, ...]:
-    return tuple(replace(o, box=turned_box(o.box, heading)) for o in objects)
 
 
 def _change(instruction: Instruction, room: Room) -> Change:

@@ -183,6 +183,14 @@ def test_a_thing_may_stay_in_what_it_is_in_already():
     assert carried_by(body(CHAIR), [rival], 0.0) == [0]  # another box of the same thing
 
 
+def test_another_box_of_the_carrier_is_not_in_the_way():
+    seat, rival = body(SOFA), Body(Box3D((2.4, 0, 0.42), (0.85, 1.9, 0.84)), 0.84)
+    mug = Box3D((2.4, 0, seat.top + 0.05), (0.1, 0.1, 0.1))
+    assert Places(BOUNDS, [seat, rival]).problem(mug) == ""
+    assert Places(BOUNDS, [seat, rival]).nearest(mug, np.array([mug.center]))[0] == mug
+    assert Places(BOUNDS, [rival]).problem(mug) != ""
+
+
 def test_what_is_as_high_as_a_table_is_not_under_it():
     table = Body(Box3D((0, 0, 0.4), (1, 1, 0.8)), 0.8, hollow=True)
     assert Places(BOUNDS, [table]).problem(Box3D((0, 0, 0.3), (0.3, 0.3, 0.6))) == ""

@@ -1,8 +1,8 @@
 """Where a room ends, from its walls and from all that was seen in it.
 
 The room is taken for a rectangle along the axes of the given views. A side whose wall was seen ends
-there; any other side ends where the last things were seen. A door that stands open, or a room in
-the shape of an L, makes it too large, never too small.
+there, to about 2 cm; any other side ends where the last things were seen, which may be too near. A
+room in the shape of an L is taken for too large.
 """
 
 from __future__ import annotations

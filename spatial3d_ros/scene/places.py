@@ -72,7 +72,7 @@ def carried_by(thing: Body, others: Sequence[Body], floor: float) -> list[int]:
 
 
 def _goes_with(other: Body, below: Body, floor: float) -> bool:
-    if below.carries(other.box) or iou(other.box, below.box) >= _SAME:
+    if below.carries(other.box) or same(other.box, below.box):
         return True
     standing = other.box.center[2] - other.box.size[2] / 2 < floor + GAP_M
     if below.hollow and standing:
@@ -127,8 +127,10 @@ class Places:
         low, high = box.bounds()
         if (low < self._low).any() or (high > self._high).any():
             return "it would reach out of the room"
-        # What carries a thing is not in its way, nor in that of what the thing carries.
-        free = [body.carries(box) or body.roofs(box) for body in self.bodies]
+        # What carries a thing is not in its way, nor in that of what the thing carries; other
+        # boxes of the carrier are no more so.
+        hosts = [body for body in self.bodies if body.carries(box) or body.roofs(box)]
+        free = [any(same(body.box, host.box) for host in hosts) for body in self.bodies]
         shares = self._shares(box, self._allowed[0], free)
         for passenger, allowed in zip(self.passengers, self._allowed[1:], strict=True):
             if self.before is not None and shares.sum() <= COLLISION:
@@ -172,7 +174,9 @@ class Places:
         top = np.array([np.inf if body.top is None else body.top for body in bodies])
         carries = np.abs(centers[:, None, 2] - half[2] - top) <= 2 * GAP_M
         hollow = np.array([body.hollow for body in bodies])
-        volume[over & (carries | hollow)] = 0
+        free = over & (carries | hollow)
+        alike = np.array([[same(a.box, b.box) for b in bodies] for a in bodies])
+        volume[free @ alike] = 0
         return volume.clip(min=0).sum(1) > COLLISION * box.volume
 
     def _shares(self, box: Box3D, allowed: Sequence[float], free: Sequence[bool]) -> np.ndarray:
@@ -189,6 +193,11 @@ class Places:
             smaller = min(box.volume, self.bodies[k].box.volume)
             shares[k] = max(excess, 0.0) / smaller if smaller else 0.0
         return shares
+
+
+def same(a: Box3D, b: Box3D) -> bool:
+    """Whether two boxes are so much alike that they are taken for one thing."""
+    return a == b or iou(a, b) >= _SAME
 
 
 def _straight(box: Box3D) -> bool:

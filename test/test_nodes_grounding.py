@@ -447,7 +447,7 @@ def test_a_model_that_does_not_fit_leaves_a_node_that_says_so(make_world):
     assert bench.eventually(lambda: world.node._failure)
     reply = world.person.call(Ground, "ground", query="the chair")
     assert "loading the model was given up, out of memory" in reply.message
-    assert world.state() == "unconfigured"
+    assert bench.eventually(lambda: world.state() == "unconfigured")
 
 
 def test_lifecycle_by_hand_and_impossible_transitions_do_not_end_the_node(make_world):
@@ -495,7 +495,7 @@ def test_weights_that_cannot_be_loaded_leave_a_node_that_says_so(make_world):
     assert bench.eventually(lambda: world.node._failure)
     reply = world.person.call(Ground, "ground", query="the chair")
     assert "model.safetensors is truncated" in reply.message
-    assert world.state() == "unconfigured"
+    assert bench.eventually(lambda: world.state() == "unconfigured")
     assert world.change(Transition.TRANSITION_CONFIGURE)
 
 
@@ -504,7 +504,7 @@ def test_a_folder_without_weights_is_named(make_world, tmp_path):
     assert bench.eventually(lambda: world.node._failure, 60.0)
     reply = world.person.call(Ground, "ground", query="the chair")
     assert f"configure failed: {tmp_path}" in reply.message
-    assert world.state() == "unconfigured"
+    assert bench.eventually(lambda: world.state() == "unconfigured")
 
 
 def test_bad_parameters_are_refused_by_name_and_range(make_world):

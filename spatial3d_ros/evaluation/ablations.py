@@ -42,7 +42,7 @@ Report = dict[str, dict[str, dict[str, dict[str, float]]]]
 class Stress(BaseModel, extra="forbid", frozen=True):
     """Levels to try on the variants named in `of`: numbers of views; the largest shift of a face as
     a share of the box's side; the share of boxes that are missed; the share that is split; most
-    objects in rooms without pixels.
+    objects in rooms without pixels. Asked about are the first `rooms` of the validation.
     """
 
     of: tuple[str, ...] = Field(min_length=1)
@@ -51,6 +51,7 @@ class Stress(BaseModel, extra="forbid", frozen=True):
     missed: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3)
     split: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3)
     crowded: tuple[int, ...] = ()
+    rooms: int = Field(32, ge=1)
 
 
 class Variant(BaseModel, extra="forbid", frozen=True):

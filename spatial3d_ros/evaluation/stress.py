@@ -83,7 +83,7 @@ class Stressed:
         """The stored rooms; none is needed where only crowded ones are asked about."""
         size = self.objective.model.config.vision.image_size
         store = _store(self.train, self.stress, size)
-        return [self._room(store, i) for i in range(len(store))]
+        return [self._room(store, i) for i in range(min(self.stress.rooms, len(store)))]
 
     @torch.no_grad()
     def _room(self, store: ViewStore, index: int) -> QuestionedRoom:
@@ -125,7 +125,7 @@ class Stressed:
     def _crowded(self, most: int) -> dict[str, dict[str, float]]:
         """Rooms of boxes alone, as large and full as `most` objects make them."""
         rooms = []
-        for i in range(self.train.validation.rooms):
+        for i in range(min(self.stress.rooms, self.train.validation.rooms)):
             seed, rng = VALIDATION_FIRST + i, _draw(i, 2)
             objects = generate_room(seed, min_objects=3 * most // 4, max_objects=most).objects
             asked = self.train.validation.questions

@@ -132,9 +132,7 @@ def _cuda() -> Finding:
         return Finding("CUDA", "ok", "no NVIDIA GPU: the network runs on the CPU")
     if built_for is None:
         found = "there is an NVIDIA GPU, but this torch was built without CUDA"
-        cure = (
-            "pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu126"
-        )
+        cure = "pip install --force-reinstall torch   (pip's index set to builds of it with CUDA)"
         if NVIDIA[1].exists():
             cure = "install NVIDIA's own torch for this JetPack (docs/YOUR_ROBOT.md, Jetson)"
         return Finding("CUDA", "degraded", found, cure)

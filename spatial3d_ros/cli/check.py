@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from spatial3d_ros.cli.output import out, print_json, progress_bar
+from spatial3d_ros.cli.topics import ColorTopic, DepthTopic, InfoTopic, PoseTopic, SyncSlop
 
 if TYPE_CHECKING:
     from spatial3d_ros.data.bag_check import BagReport
@@ -16,16 +17,12 @@ if TYPE_CHECKING:
 
 def check(
     bag: Annotated[Path, typer.Argument(help="A bag folder, .mcap, .db3, or .bag of ROS 1.")],
-    rgb: Annotated[str | None, typer.Option(help="Topic of colour images.")] = None,
-    depth: Annotated[str | None, typer.Option(help="Topic of depth images.")] = None,
-    camera_info: Annotated[str | None, typer.Option(help="Topic of the calibration.")] = None,
-    pose: Annotated[
-        str | None, typer.Option(help="Topic of PoseStamped, Odometry or TF (/tf).")
-    ] = None,
+    rgb: ColorTopic = None,
+    depth: DepthTopic = None,
+    camera_info: InfoTopic = None,
+    pose: PoseTopic = None,
     seconds: Annotated[float, typer.Option(help="Look at so much of it, from its start.")] = 60.0,
-    sync_slop_s: Annotated[
-        float, typer.Option(help="Colour and depth may be so far apart, seconds.")
-    ] = 0.02,
+    sync_slop_s: SyncSlop = 0.02,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Look at a recording without ROS: topics, rates, sync, poses, depth, and the launch line.

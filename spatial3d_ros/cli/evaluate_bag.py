@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from spatial3d_ros.cli.output import out, print_json, progress_bar, say
+from spatial3d_ros.cli.topics import ColorTopic, DepthTopic, InfoTopic, PoseTopic, SyncSlop
 
 COMMAND = "bag"
 BAG_SUFFIXES = (".mcap", ".db3", ".bag")
@@ -34,17 +35,13 @@ def evaluate_bag(
     folder: Annotated[Path, typer.Option("--out", help="Folder for the report.")] = Path(
         "evaluation_out"
     ),
-    rgb: Annotated[str | None, typer.Option(help="Topic of colour images.")] = None,
-    depth: Annotated[str | None, typer.Option(help="Topic of depth images.")] = None,
-    camera_info: Annotated[str | None, typer.Option(help="Topic of the calibration.")] = None,
-    pose: Annotated[
-        str | None, typer.Option(help="Topic of PoseStamped, Odometry or TF (/tf).")
-    ] = None,
+    rgb: ColorTopic = None,
+    depth: DepthTopic = None,
+    camera_info: InfoTopic = None,
+    pose: PoseTopic = None,
     model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
-    sync_slop_s: Annotated[
-        float, typer.Option(help="Colour and depth may be so far apart, seconds.")
-    ] = 0.02,
+    sync_slop_s: SyncSlop = 0.02,
     max_pose_gap_s: Annotated[
         float, typer.Option(help="Longest gap between poses around an image, seconds.")
     ] = 0.5,

@@ -8,8 +8,9 @@ and then put into words.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -25,6 +26,8 @@ KINDS = {
     "view": 0.12, "hop": 0.05, "several": 0.06,
 }  # fmt: skip
 MAX_WORDS = 24
+
+Drawn = TypeVar("Drawn")
 
 
 @dataclass(frozen=True)
@@ -71,22 +74,42 @@ def make_questions(
     drawer = Drawer(Meanings(objects), quick)
     speaker = Speaker(quick, split)
     weights = {kind: KINDS[kind] for kind in (KINDS if kinds is None else kinds)}
-    failures = dict.fromkeys(weights, 0)
-    made: list[Question] = []
     seen: set[object] = set()
-    while len(made) < n and weights:
-        kind = quick.choices(list(weights), list(weights.values()))[0]
+
+    def draw(kind: str, failures: int) -> Question | None:
         question = _draw(kind, drawer, speaker)
-        if question is not None and len(question.text.split()) <= MAX_WORDS:
-            text = question.text.lower()
-            # At first every question must mean something new; when that gets scarce, say it anew.
-            if (text if failures[kind] > 3 else question.meaning) not in seen and text not in seen:
-                seen |= {question.meaning, text}
-                made.append(question)
-                continue
+        if question is None or len(question.text.split()) > MAX_WORDS:
+            return None
+        text = question.text.lower()
+        # At first every question must mean something new; when that gets scarce, say it anew.
+        if text in seen or (failures <= 3 and question.meaning in seen):
+            return None
+        seen.update((question.meaning, text))
+        return question
+
+    return draw_by_weight(n, weights, quick, draw)
+
+
+def draw_by_weight(
+    n: int,
+    weights: Mapping[str, float],
+    rng: random.Random,
+    draw: Callable[[str, int], Drawn | None],
+) -> list[Drawn]:
+    """Up to `n` items of kinds in proportion to `weights`. `draw(kind, failures)` gives one, or
+    None where it fails; a kind is given up after its ninth failure.
+    """
+    left, failures = dict(weights), dict.fromkeys(weights, 0)
+    made: list[Drawn] = []
+    while len(made) < n and left:
+        kind = rng.choices(list(left), list(left.values()))[0]
+        item = draw(kind, failures[kind])
+        if item is not None:
+            made.append(item)
+            continue
         failures[kind] += 1
         if failures[kind] > 8:
-            del weights[kind]
+            del left[kind]
     return made
 
 

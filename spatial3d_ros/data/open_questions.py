@@ -18,7 +18,7 @@ from spatial3d_ros.geometry.box import surface_distance
 from .catalog import WALL
 from .descriptions import Description, Meanings
 from .drawing import Drawer
-from .language import MAX_WORDS
+from .language import MAX_WORDS, draw_by_weight
 from .open_phrases import (
     MORE,
     OPEN_FRAMES,
@@ -93,22 +93,19 @@ def make_open_questions(
         for kind, weight in KINDS[task].items()
         if kinds is None or kind in kinds
     }
-    failures = dict.fromkeys(weights, 0)
-    made: list[OpenQuestion] = []
     seen: set[tuple[str, tuple[int, ...]]] = set()
-    while len(made) < n and weights:
-        kind = maker.rng.choices(list(weights), list(weights.values()))[0]
+
+    def draw(kind: str, failures: int) -> OpenQuestion | None:
         question = maker.draw(kind)
-        if question is not None and len(question.text.split()) <= MAX_WORDS:
-            key = question.text.lower(), question.about if kind == "caption" else ()
-            if key not in seen:
-                seen.add(key)
-                made.append(question)
-                continue
-        failures[kind] += 1
-        if failures[kind] > 8:
-            del weights[kind]
-    return made
+        if question is None or len(question.text.split()) > MAX_WORDS:
+            return None
+        key = question.text.lower(), question.about if kind == "caption" else ()
+        if key in seen:
+            return None
+        seen.add(key)
+        return question
+
+    return draw_by_weight(n, weights, maker.rng, draw)
 
 
 def answer_corpus(n: int, seed: int) -> Iterator[str]:

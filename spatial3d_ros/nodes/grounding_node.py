@@ -172,7 +172,8 @@ class GroundingNode(LifecycleNode):
         try:
             step()
         except Exception as error:
-            self._failure = f"{name} failed: {error}"
+            # In this order: a question in between must not hear that the step is still going on.
+            self._under_way, self._failure = "", f"{name} failed: {error}"
             known = isinstance(error, Spatial3DError)
             self.get_logger().error(self._failure if known else traceback.format_exc())
             return FAILURE

@@ -24,9 +24,9 @@ from spatial3d_ros.errors import (
 )
 from spatial3d_ros.nodes import conversions, diagnostics, qos
 from spatial3d_ros.nodes.answering import Answering
-from spatial3d_ros.nodes.guarded_lifecycle import GuardedLifecycleNode
+from spatial3d_ros.nodes.guarded_lifecycle import SUCCESS, GuardedLifecycleNode
 from spatial3d_ros.nodes.parameter_table import ParameterTable
-from spatial3d_ros.nodes.parameters import Parameters
+from spatial3d_ros.nodes.parameters import Parameters, as_yaml
 from spatial3d_ros.nodes.question_server import QuestionServer
 from spatial3d_ros.nodes.sensor_input import SensorInput
 from spatial3d_ros.nodes.worker import RefreshWorker, within_memory
@@ -72,6 +72,8 @@ class GroundingNode(GuardedLifecycleNode):
         super().__init__("grounding_node", **options)
         self._build = build
         self._table = ParameterTable(self)
+        for warning in self._table.unknown:
+            self.get_logger().warning(warning)
         self._engine: Spatial3D | None = None
         self._sensors: SensorInput | None = None
         self._refresher: RefreshWorker | None = None
@@ -100,7 +102,10 @@ class GroundingNode(GuardedLifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe, and accept questions."""
         super().on_activate(state)
-        return self.attempt("activate", self._listen)
+        self._table.active = True  # first: what is read below must not change meanwhile
+        result = self.attempt("activate", self._listen)
+        self._table.active = result == SUCCESS
+        return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe, and refuse questions; network and memory stay."""
@@ -120,12 +125,15 @@ class GroundingNode(GuardedLifecycleNode):
     def _load(self) -> None:
         if self._table.problems:
             raise ConfigError("; ".join(self._table.problems.values()))
-        self.get_logger().info(f"configuring with {self._table.values}")
+        values = self._table.values
+        self.get_logger().info(f"configuring with\n{as_yaml(values)}")
         with within_memory("loading the model"):
-            self._engine = self._build(self._table.values)
-        self._table.locked = True
+            self._engine = self._build(values)
+        self._table.loaded = values
 
     def _listen(self) -> None:
+        if outdated := self._table.outdated():
+            raise ConfigError(outdated)
         engine = self._engine
         self._sensors = SensorInput(
             self,
@@ -148,10 +156,10 @@ class GroundingNode(GuardedLifecycleNode):
         if self._refresher is not None:
             self._refresher.stop()
             self._refresher = None
+        self._table.active = False
 
     def _unload(self) -> None:
-        self._engine = None
-        self._table.locked = False
+        self._engine = self._table.loaded = None
 
     def _active_engine(self) -> Spatial3D:
         if self._engine is not None and self._sensors is not None:

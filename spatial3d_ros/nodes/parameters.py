@@ -6,6 +6,8 @@ No ROS here.
 
 from __future__ import annotations
 
+import difflib
+import json
 import math
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -21,29 +23,42 @@ def parameter(
     high: float | None = None,
     choices: tuple[str, ...] = (),
     live: bool = False,
+    loaded: bool = False,
 ) -> Any:
-    """A field with what `ros2 param describe` shows; a `live` one may change at any time."""
+    """A field with what `ros2 param describe` shows.
+
+    A `live` one may change at any time, a `loaded` one takes effect when the node is configured,
+    any other when it is activated.
+    """
     limits = {"description": description, "low": low, "high": high, "choices": choices}
-    return field(default=default, metadata={**limits, "live": live})
+    return field(default=default, metadata={**limits, "live": live, "loaded": loaded})
 
 
 @dataclass(frozen=True)
 class Parameters:
     """Every parameter of `grounding_node`, with its default."""
 
-    model: str = parameter("tiny", "Name of a shipped model, or path of a folder with weights.")
-    device: str = parameter("auto", "Where the network runs: auto, cpu, cuda, cuda:1, ...")
+    model: str = parameter(
+        "tiny", "Name of a shipped model, or path of a folder with weights.", loaded=True
+    )
+    device: str = parameter(
+        "auto", "Where the network runs: auto, cpu, cuda, cuda:1, ...", loaded=True
+    )
     dtype: str = parameter(
         "auto",
         "Number format of the network.",
         choices=("auto", "float32", "float16", "bfloat16"),
+        loaded=True,
     )
     weights: str = parameter(
         "auto",
         "Weights of the decoder: auto (as dtype says), or fewer bits to save memory.",
         choices=("auto", "int8", "int4"),
+        loaded=True,
     )
-    autostart: bool = parameter(True, "Configure and activate without being asked.")
+    autostart: bool = parameter(
+        True, "Configure and activate without being asked, when the node starts."
+    )
 
     pose_source: str = parameter(
         "pose",
@@ -116,10 +131,16 @@ class Parameters:
         low=0.1,
         high=3600.0,
     )
-    max_views: int = parameter(16, "Views kept in memory.", low=1, high=256)
-    max_seconds: float = parameter(60.0, "Age of the oldest view kept [s].", low=1.0, high=86400.0)
+    max_views: int = parameter(16, "Views kept in memory.", low=1, high=256, loaded=True)
+    max_seconds: float = parameter(
+        60.0, "Age of the oldest view kept [s].", low=1.0, high=86400.0, loaded=True
+    )
     max_megabytes: float = parameter(
-        512.0, "Memory that the images of the views may take [MiB].", low=1.0, high=65536.0
+        512.0,
+        "Memory that the images of the views may take [MiB].",
+        low=1.0,
+        high=65536.0,
+        loaded=True,
     )
 
     refresh_period_s: float = parameter(
@@ -194,3 +215,22 @@ def _cast(name: str, value: Any, default: Any) -> Any:
 
 def _is_finite(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
+
+
+def as_yaml(values: Parameters) -> str:
+    """All of them, a line each as in a parameter file; what is not as it comes is marked."""
+    lines = []
+    for name, entry in FIELDS.items():
+        value = getattr(values, name)
+        line = f"{name}: {json.dumps(value)}"
+        lines.append(
+            line if value == entry.default else f"{line}  # not {json.dumps(entry.default)}"
+        )
+    return "\n".join(lines)
+
+
+def explain_unknown(name: str) -> str:
+    """What to say about a parameter that the node was given and does not have."""
+    near = difflib.get_close_matches(name, FIELDS, n=1)
+    meant = f"did you mean {near[0]}?" if near else "it changes nothing here."
+    return f"parameter {name} is unknown: {meant}"

@@ -82,7 +82,5 @@ def test_a_node_that_loads_a_large_network_ends_before_launch_loses_patience(sto
     while "loading" not in process.stderr.readline():
         assert process.poll() is None
     process.send_signal(stop)
-    _, errors = process.communicate(
-        timeout=30
-    )  # loading takes 60
+    _, errors = process.communicate(timeout=30)  # loading takes 60
     assert process.returncode == 0, errors

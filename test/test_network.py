@@ -13,7 +13,7 @@ from spatial3d_ros.model.batch import prepare_view, stack_views
 from spatial3d_ros.model.config import PositionConfig, StructureConfig, VisionConfig
 from spatial3d_ros.model.heads import GroundingHead
 from spatial3d_ros.model.position import RayCode, coordinate_code, patch_centroids, pool_views
-from spatial3d_ros.model.relations import pair_geometry, spoken
+from spatial3d_ros.model.relations import front_geometry, pair_geometry, spoken
 from spatial3d_ros.model.structure import StructureEnhanced
 from spatial3d_ros.tasks.prompt import clean_query
 from spatial3d_ros.training.losses import grounding_loss
@@ -219,6 +219,33 @@ def test_shared_places_make_the_order_of_objects_unheard():
         )
     expected = scores[:, torch.cat([order, torch.tensor([5])])]
     torch.testing.assert_close(shuffled, expected, atol=1e-4, rtol=1e-3)
+
+
+def test_front_geometry_tells_sides_as_from_the_thing_itself():
+    boxes = torch.tensor([[[0.0, 0, 0, 1, 1, 1], [2.0, 0, 0, 1, 1, 1], [0.0, 3, 0, 1, 1, 1]]])
+    fronts = torch.tensor([[[0.0, 1.0], [torch.nan, torch.nan], [1.0, 0.0]]])
+    edges = front_geometry(boxes, fronts)
+    right_of_me, before_me = edges[0, 0, 1], edges[0, 0, 2]
+    torch.testing.assert_close(right_of_me, torch.tensor([0.0, 1, 1, 0, 0, 0]))
+    torch.testing.assert_close(before_me[:3], torch.tensor([1.0, 0, 1]))
+    # Who looks along +x from (0, 3) has the origin on the right.
+    torch.testing.assert_close(before_me[3:], torch.tensor([0.0, 1, 1]))
+    torch.testing.assert_close(edges[0, 1, 0], right_of_me[[3, 4, 5, 0, 1, 2]])
+    turn = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+    moved = boxes.clone()
+    moved[..., :2] = boxes[..., :2] @ turn.T
+    torch.testing.assert_close(front_geometry(moved, fronts @ turn.T), edges)
+
+
+def test_known_fronts_change_a_reading_only_where_the_network_reads_them():
+    fronts = torch.tensor([[[0.0, 1.0]] * 5])
+    for reads in (True, False):
+        model, prompt = small_model(objects={"fronts": reads})
+        told = read(model, prompt, replace(small_scene(), fronts=fronts))
+        untold = read(model, prompt, small_scene())
+        unknown = read(model, prompt, replace(small_scene(), fronts=fronts * torch.nan))
+        torch.testing.assert_close(unknown, untold)
+        assert (not torch.equal(told, untold)) == reads
 
 
 def test_words_of_a_label_and_whole_labels_are_found_in_a_question():

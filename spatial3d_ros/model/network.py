@@ -23,7 +23,14 @@ from spatial3d_ros.model.heads import GroundingHead, Namer
 from spatial3d_ros.model.objects import ObjectRelations, ObjectTokens, see_objects
 from spatial3d_ros.model.position import RayCode, coordinate_code, patch_centroids, pool_views
 from spatial3d_ros.model.referents import Referents, SpatialAwareness, with_referent_objects
-from spatial3d_ros.model.relations import AttentionBias, EdgeEncoder, LabelBias, pair_geometry
+from spatial3d_ros.model.relations import (
+    AttentionBias,
+    EdgeEncoder,
+    FrontEncoder,
+    LabelBias,
+    front_geometry,
+    pair_geometry,
+)
 from spatial3d_ros.model.slim_mask import object_mask, sequence_mask
 from spatial3d_ros.model.structure import StructureEnhanced
 from spatial3d_ros.model.vision import Projector, VisionTower
@@ -130,6 +137,7 @@ class SpatialModel(nn.Module):
     def _build_objects(self, config: ModelConfig, width: int, edge: int) -> None:
         self.objects = ObjectTokens(config)
         self.edges = EdgeEncoder(edge)
+        self.fronts = FrontEncoder(edge) if config.objects.fronts else None
         self.relations = ObjectRelations(config, config.objects.relation_layers)
         heads = config.text.heads
         self.bias = AttentionBias(edge, heads) if config.objects.decoder_bias else None
@@ -186,6 +194,9 @@ class SpatialModel(nn.Module):
         if self.config.object_tokens != "none":
             named = self.objects(batch, seen, self.decoder.embed, added)
             edges = self.edges(pair_geometry(batch.boxes))
+            if self.fronts is not None:
+                fronts = batch.boxes[..., :2] * torch.nan if batch.fronts is None else batch.fronts
+                edges = edges + self.fronts(front_geometry(batch.boxes, fronts))
             objects = self.relations(named, edges, batch.object_valid)
         return Scene(
             prefix=self.decoder.encode_prefix(embeddings, prefix_valid),

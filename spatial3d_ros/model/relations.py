@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 EDGE_FEATURES = 19
+FRONT_FEATURES = 6
 
 
 def pair_geometry(boxes: Tensor) -> Tensor:
@@ -49,6 +50,33 @@ class EdgeEncoder(nn.Sequential):
         super().__init__(
             nn.Linear(EDGE_FEATURES, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU()
         )
+
+
+def front_geometry(boxes: Tensor, fronts: Tensor) -> Tensor:
+    """Where j lies for who looks along i's front, and i along j's: boxes (B, N, 6), fronts (B, N,
+    2), NaN where unknown -> (B, N, N, FRONT_FEATURES) float32: ahead and to the right of the front
+    as parts of one, whether it is known, for i and for j.
+    """
+    center, known = boxes[..., :2].float(), fronts.isfinite().all(-1)
+    ahead = torch.where(known[..., None], fronts.float(), 0.0)
+    right = torch.stack([ahead[..., 1], -ahead[..., 0]], -1)
+    offset = center[:, None] - center[:, :, None]
+    offset = offset / offset.norm(dim=-1, keepdim=True).clamp(min=0.05)
+    sides = torch.stack([ahead, right], -1)[:, :, None]  # (B, N, 1, 2, 2)
+    mine = (offset[..., None] * sides).sum(-2)
+    mine = torch.cat([mine, known[:, :, None, None].expand(*mine.shape[:-1], 1)], -1)
+    return torch.cat([mine, mine.transpose(1, 2)], -1)
+
+
+class FrontEncoder(nn.Sequential):
+    """Front geometry (B, N, N, FRONT_FEATURES) -> what is added to edge features (B, N, N, hidden);
+    zero at the start of training.
+    """
+
+    def __init__(self, hidden: int) -> None:
+        last = nn.Linear(hidden, hidden, bias=False)
+        nn.init.zeros_(last.weight)
+        super().__init__(nn.Linear(FRONT_FEATURES, hidden), nn.GELU(), last)
 
 
 class RelationLayer(nn.Module):

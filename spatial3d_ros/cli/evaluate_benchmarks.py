@@ -97,18 +97,26 @@ def sr3d_style(
         int, typer.Option(min=10, help="How many sentences, over 10 relations.")
     ] = 1000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same sentences.")] = 0,
+    mix: Annotated[
+        str, typer.Option(help="Relations as often as in Sr3D (sr3d), or all alike (equal).")
+    ] = "sr3d",
     model: Model = "tiny",
     fronts: Fronts = True,
     json: AsJson = False,
 ) -> None:
     """Sentences with one relation each, made on the rooms: closest, between, above, left and so on.
 
-    spatial3d evaluate sr3d-style --objects rooms.jsonl.gz --count 1000
+    Beside the floors stands a ceiling: rules that know the relations, and the fronts of things,
+    which the network is not told.
+
+        spatial3d evaluate sr3d-style --objects rooms.jsonl.gz --count 1000
+
+        spatial3d evaluate sr3d-style --objects rooms.jsonl.gz --mix equal --json
     """
     from spatial3d_ros.evaluation.boxes_benchmarks import evaluate_boxes
     from spatial3d_ros.evaluation.boxes_cases import relation_cases
 
-    report = evaluate_boxes(relation_cases(objects, count, seed), model, say, fronts=fronts)
+    report = evaluate_boxes(relation_cases(objects, count, seed, mix), model, say, fronts=fronts)
     if json:
         print_json(report.json())
     else:

@@ -20,7 +20,8 @@ from spatial3d_ros.engine import EngineConfig, Spatial3D
 from spatial3d_ros.errors import BagError, ConfigError, NotAvailableError, Spatial3DError
 from spatial3d_ros.evaluation.processes import require_ros
 from spatial3d_ros.evaluation.queries import Query, QueryFile, read_queries
-from spatial3d_ros.evaluation.through_ros import ask_nodes, require_playable
+from spatial3d_ros.evaluation.settings import engine_settings
+from spatial3d_ros.evaluation.through_ros import ask_nodes, node_parameters, require_playable
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding
@@ -133,13 +134,11 @@ def _ask_engine(
     replay: Replay, frames: BagFrames, engine: Spatial3D, total: int, progress: Progress
 ) -> None:
     """The engine in this process, one frame after the other."""
-    config = engine.config
     engine.load()
     replay.settings |= {
         "device": engine.stats()["device"],
         "refresh_every_keyframes": REFRESH_EVERY,
-        "max_views": config.max_views,
-        "max_seconds": config.max_seconds,
+        "engine": engine_settings(engine),
     }
     waiting = replay.questions.in_time()
     refreshes: list[dict[str, float]] = []
@@ -270,6 +269,8 @@ def _ask_running_nodes(
             )  # fmt: skip
         except NotAvailableError as error:
             replies = [_failed(str(error)) for _ in queries]
+        else:
+            replay.settings["node"] = node_parameters(logs / f"nodes_{number}")
         replay.asked += [Asked(query, reply) for query, reply in zip(queries, replies, strict=True)]
     replay.scene.setdefault("objects", [])
     replay.scene.setdefault("views", 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -10,10 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.table import Table
 
-from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.evaluation.asking import MIN_IOU, TOLERANCE_M, Reply
 from spatial3d_ros.evaluation.metrics import (
     Verdict,
@@ -26,11 +23,10 @@ from spatial3d_ros.evaluation.pictures import Album, named_boxes
 from spatial3d_ros.evaluation.queries import AskQuery, DistanceQuery, GroundQuery, Query
 from spatial3d_ros.evaluation.replay import Asked, Replay
 from spatial3d_ros.evaluation.report import Row, answers_table, write_page
+from spatial3d_ros.evaluation.settings import weights_version
 from spatial3d_ros.geometry.box import Box3D, iou
-from spatial3d_ros.model.checkpoint import model_folder
 
 DIGITS = 4
-CHUNK = 2**20
 
 
 @dataclass(frozen=True)
@@ -62,8 +58,6 @@ class ReplayReport:
             "settings": replay.settings
             | {
                 "weights": weights_version(replay.settings["model"]),
-                "torch": torch.__version__,
-                "threads": torch.get_num_threads(),
                 "right_from_iou": MIN_IOU,
                 "right_within_m": TOLERANCE_M,
             },
@@ -192,20 +186,6 @@ def judge(query: Query, reply: Reply) -> Verdict | None:
         return Verdict("ground", answered=reply.success, right=reply.success and found is None)
     overlap = 0.0 if found is None else iou(found, query.expect.box)
     return Verdict("ground", answered=reply.success, right=overlap >= MIN_IOU, iou=overlap)
-
-
-def weights_version(model: str) -> str:
-    """The beginning of the SHA-256 of a model's tensors; "" when they are elsewhere."""
-    digest = hashlib.sha256()
-    try:
-        files = sorted(model_folder(model).glob("*.safetensors"))
-    except ConfigError:
-        files = []
-    for file in files:
-        with file.open("rb") as opened:
-            while chunk := opened.read(CHUNK):
-                digest.update(chunk)
-    return f"sha256 {digest.hexdigest()[:16]}" if files else ""
 
 
 def _reply(asked: Asked) -> Reply:

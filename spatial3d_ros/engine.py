@@ -31,7 +31,15 @@ from spatial3d_ros.tasks.ask_words import is_open
 from spatial3d_ros.tasks.asking import answer_question, describe_known
 from spatial3d_ros.tasks.distance import distance_answer, fixed_end, read_distance
 from spatial3d_ros.tasks.distance_words import parse_distance
-from spatial3d_ros.tasks.grounding import NO_OBJECTS, describe, find, meant, rank, ties
+from spatial3d_ros.tasks.grounding import (
+    NO_OBJECTS,
+    describe,
+    find,
+    meant,
+    places_of,
+    rank,
+    told,
+)
 from spatial3d_ros.tasks.known import KnownScene, Scene
 from spatial3d_ros.tasks.layout_words import parse_layout, read_layout
 from spatial3d_ros.tasks.prompt import clean_query
@@ -170,10 +178,12 @@ class Spatial3D:
                 objects = ranked[:max_objects]
                 several = min(meant(scores), len(objects))
                 text = describe(ranked, nothing, query, several)
-                tied = 1 if nothing or several > 1 else len(ties(ranked))
+                named = told(ranked, nothing, several)
+                tied = 1 if nothing or several > 1 else len(named)
             return Grounding(
-                query, objects, nothing, text, several, tied, **known.provenance(stages)
-            )
+                query, objects, nothing, text, several, tied, places=places_of(named),
+                **known.provenance(stages),
+            )  # fmt: skip
 
     def measure_distance(
         self,

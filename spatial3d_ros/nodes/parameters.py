@@ -46,6 +46,12 @@ class Parameters:
         "Weights of the decoder: auto (as dtype says), or fewer bits to save memory.",
         choices=("auto", "int8", "int4"),
     )
+    proposals: str = parameter(
+        "auto",
+        "Where objects come from: builtin (from depth), referents (of networks with psa), or "
+        "auto: built in, and where that finds nothing, referents if the network has them.",
+        choices=("auto", "builtin", "referents"),
+    )
     autostart: bool = parameter(True, "Configure and activate without being asked.")
 
     pose_source: str = parameter(

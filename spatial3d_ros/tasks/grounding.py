@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -11,7 +12,7 @@ from torch import Tensor
 from spatial3d_ros.errors import NotFoundError
 from spatial3d_ros.geometry.box import iou
 from spatial3d_ros.scene.objects import SceneObject
-from spatial3d_ros.tasks.results import Point, ScoredObject, in_words
+from spatial3d_ros.tasks.results import Grounding, Point, ScoredObject, in_words
 
 MASS = 0.4
 NO_OBJECTS = "I have seen no objects yet."
@@ -120,6 +121,21 @@ def describe(ranked: Sequence[ScoredObject], no_target: bool, query: str, severa
         return places[0].capitalize()
     why = "objects" if several > 1 else "objects fit about equally well"
     return f"{len(places)} {why}: {'; '.join(places)}"
+
+
+def grounding_answer(
+    query: str, scores: Tensor, objects: Sequence[SceneObject], limit: int, **provenance: Any
+) -> Grounding:
+    """The answer, with at most `limit` objects: scores (N + 1,) logits with "nothing" last."""
+    ranked, nothing = rank(scores, objects, len(objects))
+    best = ranked[:limit]
+    several = min(meant(scores), len(best))
+    named = told(ranked, nothing, several)
+    text = describe(ranked, nothing, query, several)
+    tied = 1 if nothing or several > 1 else len(named)
+    return Grounding(
+        query, best, nothing, text, several, tied, places=places_of(named), **provenance
+    )
 
 
 def told(

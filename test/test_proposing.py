@@ -28,9 +28,7 @@ def folders(tmp_path_factory):
 
 def looked(folder, source, views=3):
     """An engine that saw a bare wall, where nothing stands out by depth."""
-    engine = Spatial3D(
-        EngineConfig(model=str(folder), device="cpu", max_views=4, proposals=source)
-    )
+    engine = Spatial3D(EngineConfig(model=str(folder), device="cpu", max_views=4, proposals=source))
     engine.load()
     for number in range(1, views + 1):
         engine.add_frame(frame(number))

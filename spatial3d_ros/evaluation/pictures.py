@@ -50,6 +50,7 @@ PALETTE = (
 IN_SIGHT = 0.002
 LEAST_WAY_M = 0.1  # of what moves, for an arrow to be drawn
 MAX_IN_VIEW = 10
+MAX_SHOTS = 4
 UNKNOWN = (150, 156, 166)  # fill of an object whose colour has no name
 RIVAL_RATIO = 8.0  # a box with more times the volume may well hold the smaller thing
 
@@ -122,12 +123,12 @@ class Album:
         self._connect(axes, row)
         place_labels(axes, answers or truths)
         _legend(axes, truth=bool(truths), answer=color if answers else None)
-        shown = [item.box for item in answers] or list(row.truth_boxes)
+        shown = [item.box for item in answers if item.strong] or list(row.truth_boxes)
         if not shown:  # nothing fits: show where the camera looked
             for axes, shot in self._grid(right, 2, 2):
                 draw_view(axes, shot.frame, [])
             return _save(figure, path)
-        shots = self._shots_of(shown)
+        shots = self._shots_of(shown[:MAX_SHOTS])
         grid = right.subplots(1, len(shots), gridspec_kw=_TIGHT, squeeze=False).flat
         for axes, shot in zip(grid, shots, strict=True):
             draw_view(axes, shot.frame, [*truths, *answers])
@@ -149,7 +150,7 @@ class Album:
             yield axes, max(choices, key=lambda shot: len(self._in_sight(shot)))
 
     def _connect(self, axes: Axes, row: Row) -> None:
-        for old, new in zip(row.boxes, row.after_boxes, strict=False):
+        for old, new in zip(row.boxes[:1], row.after_boxes[:1], strict=False):
             if math.dist(old.center[:2], new.center[:2]) > LEAST_WAY_M:
                 axes.annotate(
                     "", new.center[:2], old.center[:2], zorder=5,
@@ -184,16 +185,14 @@ def _answers(row: Row, color: str) -> list[Drawn]:
     what changes as it stands and, as ghosts, as it would stand.
     """
     if row.kind == "layout":
-        named = "removed" if not row.after_boxes else "now"
-        before = [
-            Drawn(box, SECOND, named if k == 0 else "", False, 2.6, True)
-            for k, box in enumerate(row.boxes)
+        both = ((row.boxes, SECOND, "now"), (row.after_boxes, color, "then"))
+        return [
+            Drawn(
+                box, paint, "" if k else name, False, 1.2 if k else 2.6, not k, ghost=name == "then"
+            )
+            for boxes, paint, name in both
+            for k, box in enumerate(boxes)  # the first is meant, the rest goes with it
         ]
-        after = [
-            Drawn(box, color, "then" if k == 0 else "", False, 2.6, True, ghost=True)
-            for k, box in enumerate(row.after_boxes)
-        ]
-        return [*before, *after]
     if row.metres is None:
         return [Drawn(box, color, "answer", False, 2.6, True) for box in row.boxes]
     ends = ((color, "from"), (WRONG if row.right is False else SECOND, "to"))

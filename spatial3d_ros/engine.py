@@ -28,7 +28,7 @@ from spatial3d_ros.scene.objects import NO_ID, ObjectMap
 from spatial3d_ros.scene.proposals import Proposal
 from spatial3d_ros.tasks import layout
 from spatial3d_ros.tasks.ask_words import is_open
-from spatial3d_ros.tasks.asking import answer_question, describe_known
+from spatial3d_ros.tasks.asking import Told, answer_question, describe_known
 from spatial3d_ros.tasks.distance import distance_answer, fixed_end, read_distance
 from spatial3d_ros.tasks.distance_words import parse_distance
 from spatial3d_ros.tasks.grounding import NO_OBJECTS, find, grounding_answer
@@ -223,12 +223,14 @@ class Spatial3D:
                 text = clean_query(question)
             with timed(stages, "objects and words", monitor, 0.3):
                 if known.encoded is None:
-                    said, objects = NO_OBJECTS, ()
+                    told = Told(NO_OBJECTS, ())
                 else:
-                    said, objects = answer_question(
+                    told = answer_question(
                         self._network(), known.encoded, known.objects, text, beams
                     )
-            return Answer(question, said, objects, **known.provenance(stages))
+            return Answer(
+                question, told.text, told.objects, places=told.places, **known.provenance(stages)
+            )
 
     def caption(self, object_id: int, *, monitor: Monitor | None = None) -> Answer:
         """What an object of the map is, in words. Raises NotFoundError where there is none of that
@@ -236,10 +238,10 @@ class Spatial3D:
         """
         with self._question(monitor) as (known, stages):
             with timed(stages, "objects and words", monitor, 0.3):
-                said, objects = describe_known(
-                    self._network(), known.encoded, known.objects, object_id
-                )
-            return Answer(f"object {object_id}", said, objects, **known.provenance(stages))
+                told = describe_known(self._network(), known.encoded, known.objects, object_id)
+            return Answer(
+                f"object {object_id}", told.text, told.objects, **known.provenance(stages)
+            )
 
     def edit_layout(
         self, instruction: str, *, apply: bool = False, monitor: Monitor | None = None

@@ -90,7 +90,7 @@ def _words_row(
     """An answer in words; of a caption class and colour must be right."""
     about = [thing for thing in seen if thing.id in question.about]
     if question.task == "caption":
-        told = judge_caption(reply.text, about[0], seen)
+        told = judge_caption(reply.text.split(";")[0], about[0], seen)  # then other meanings
         wrong = [part for part, ok in (("class", told.named), ("colour", told.color)) if not ok]
     else:
         wrong = [] if matches(reply.text, question.answers) else ["words"]

@@ -17,7 +17,7 @@ import numpy as np
 from .catalog import CATEGORIES, FLOOR, SMALL, WALL, RoomObject, support_surface
 from .descriptions import Description, Meanings
 from .drawing import Drawer
-from .phrases import SIDE_WORDS, Speaker, article
+from .phrases import SIDE_WORDS, Speaker, article, of_split
 
 LAYOUT_KINDS = {
     "towards": 0.14, "away": 0.08, "to_side": 0.08, "next_to": 0.16, "on": 0.1, "side": 0.12,
@@ -144,7 +144,7 @@ class _Maker:
         self.sized = sized
         self.drawer, self.speaker, self.rng = drawer, speaker, speaker.rng
         self.objects = drawer.objects
-        self.frames = LAYOUT_FRAMES[split]
+        self.frames = of_split(LAYOUT_FRAMES, split)
         self.known = [i for i in range(len(self.objects)) if drawer.plain[i] or drawer.sized[i]]
         self.movable = [i for i in self.known if self.objects[i].support != WALL]
         self.floor = [i for i in self.known if self.objects[i].support == FLOOR]

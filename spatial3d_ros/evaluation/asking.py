@@ -106,9 +106,15 @@ def _boxes(things: Sequence[dict[str, Any]]) -> tuple[Box3D, ...]:
 
 
 def ask_about(
-    objects: Sequence[RoomObject], seed: int, kinds: Sequence[str], *, varied: bool = False
+    objects: Sequence[RoomObject],
+    seed: int,
+    kinds: Sequence[str],
+    *,
+    varied: bool = False,
+    split: str = "test",
 ) -> list[Question]:
-    """One question of each kind in `kinds`, in that order, none twice, in wordings kept for tests.
+    """One question of each kind in `kinds`, in that order, none twice, in wordings of a split: by
+    default those kept for tests.
 
     A kind that the room has no more questions of is left out. `varied` prefers other subkinds over
     the proportions in which they are drawn.
@@ -118,7 +124,7 @@ def ask_about(
     for kind in dict.fromkeys(kinds):
         count = kinds.count(kind)
         made = make_questions(
-            objects, rng, 4 * count if varied else count, split="test", kinds=[kind]
+            objects, rng, 4 * count if varied else count, split=split, kinds=[kind]
         )
         met: Counter[str] = Counter()
         rank = {}

@@ -30,13 +30,13 @@ _DRAWN = 4  # instructions drawn for one that is asked: there is no room for som
 
 
 def layout_questions(
-    room: Room, objects: Sequence[RoomObject], seed: int, n: int
+    room: Room, objects: Sequence[RoomObject], seed: int, n: int, split: str = "test"
 ) -> list[tuple[LayoutQuestion, Box3D]]:
-    """Up to `n` instructions about the given objects in wordings kept for tests, each with one new
-    box (of a removal the old one) that would be right; those are left out for which there is none.
+    """Up to `n` instructions about the given objects in wordings of a split, each with one new box
+    (of a removal the old one) that would be right; those are left out for which there is none.
     """
     rng = np.random.default_rng((seed, 31))
-    made = make_layout_questions(objects, rng, _DRAWN * n, split="test")
+    made = make_layout_questions(objects, rng, _DRAWN * n, split=split)
     found = [(edit.question, edit.box) for edit in possible_edits(room, made)]
     kinds: dict[str, int] = {}
     order = []

@@ -510,6 +510,8 @@ def test_the_bench_tells_every_stage():
         stages
     )
     assert stages["referents"] == 32 and stages["context_ms"]["least"] > 0
+    for stage in ("vision", "views_together", "scene_with_referents", "question"):
+        assert stages[f"{stage}_ms"]["least"] > 0
 
 
 def test_the_ablation_changes_the_stages_one_by_one():

@@ -50,9 +50,9 @@ def read(parse, texts):
 def test_in_a_hurry_the_task_is_still_told():
     objects, rng = generate_room(4).objects, np.random.default_rng(0)
     edits = [q.text for q in make_layout_questions(objects, rng, 40, split="test")]
-    assert read(parse_layout, [hurried(t, random.Random(k)) for k, t in enumerate(edits)]) > 0.6
+    assert read(parse_layout, [hurried(t, random.Random(k)) for k, t in enumerate(edits)]) > 0.4
     far = make_questions(objects, rng, 20, split="test", kinds=["distance"])
-    assert read(parse_distance, [worded(q.text, "hurried", k) for k, q in enumerate(far)]) > 0.6
+    assert read(parse_distance, [worded(q.text, "hurried", k) for k, q in enumerate(far)]) > 0.7
 
 
 def test_slips_are_drawn_from_the_seed_and_other_wordings_are_left_alone():

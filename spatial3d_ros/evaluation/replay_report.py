@@ -20,7 +20,15 @@ from spatial3d_ros.evaluation.metrics import (
     latency_scores,
 )
 from spatial3d_ros.evaluation.pictures import Album, named_boxes
-from spatial3d_ros.evaluation.queries import AskQuery, DistanceQuery, GroundQuery, Query
+from spatial3d_ros.evaluation.queries import (
+    KINDS,
+    AskQuery,
+    DistanceQuery,
+    ExpectedEdit,
+    GroundQuery,
+    LayoutQuery,
+    Query,
+)
 from spatial3d_ros.evaluation.replay import Asked, Replay
 from spatial3d_ros.evaluation.report import Row, answers_table, write_page
 from spatial3d_ros.evaluation.settings import weights_version
@@ -71,7 +79,7 @@ class ReplayReport:
 
     def scores(self) -> dict[str, dict[str, float | int]]:
         """By kind of question, over those whose truth is known."""
-        groups: dict[str, list[Verdict]] = {"ground": [], "distance": [], "ask": []}
+        groups: dict[str, list[Verdict]] = {kind: [] for kind in KINDS}
         for verdict in self.verdicts:
             if verdict is not None:
                 groups[verdict.kind].append(verdict)
@@ -172,7 +180,8 @@ def judge(query: Query, reply: Reply) -> Verdict | None:
     """Right or wrong; None when the truth is not known.
 
     A box is right from an IoU of 0.25 on (exact, for boxes of any yaw), a distance within 0.25 m,
-    an answer in words when it holds one of the expected ones.
+    an answer in words when it holds one of the expected ones, and an edit of the layout when it is
+    possible or not, changes what it should, and puts it where it should, as far as that is told.
     """
     if query.expect is None:
         return None
@@ -181,11 +190,27 @@ def judge(query: Query, reply: Reply) -> Verdict | None:
     if isinstance(query, AskQuery):
         right = any(_within(words, reply.text) for words in query.expect.text)
         return Verdict("ask", answered=reply.success, right=reply.success and right)
+    if isinstance(query, LayoutQuery):
+        return _judge_edit(query.expect, reply)
     found = None if reply.no_target or not reply.boxes else reply.boxes[0]
     if query.expect.box is None:
         return Verdict("ground", answered=reply.success, right=reply.success and found is None)
     overlap = 0.0 if found is None else iou(found, query.expect.box)
     return Verdict("ground", answered=reply.success, right=overlap >= MIN_IOU, iou=overlap)
+
+
+def _judge_edit(expect: ExpectedEdit, reply: Reply) -> Verdict:
+    """The overlap is that of the new place, or else of what changes."""
+    overlaps = [
+        iou(boxes[0], wanted.box) if boxes else 0.0
+        for wanted, boxes in ((expect.before, reply.boxes), (expect.after, reply.after))
+        if wanted is not None
+    ]
+    right = reply.success and reply.possible == expect.possible
+    right = right and all(overlap >= MIN_IOU for overlap in overlaps)
+    return Verdict(
+        "layout", answered=reply.success, right=right, iou=overlaps[-1] if overlaps else None
+    )
 
 
 def _reply(asked: Asked) -> Reply:
@@ -203,7 +228,8 @@ def _entry(asked: Asked, verdict: Verdict | None) -> dict[str, Any]:
     query, reply = asked.query, asked.reply
     answer = None
     if reply["success"]:
-        left_out = ("success", "message", "latency_ms", "server_ms", "kind", "via", "stages")
+        left_out = ("success", "message", "latency_ms", "server_ms", "kind", "via", "stages",
+                    "answered")  # fmt: skip
         answer = {key: value for key, value in reply.items() if key not in left_out}
         answer["text"] = answer.pop("answer")
     expected = query.expect.model_dump(exclude_none=True) if query.expect else None
@@ -216,7 +242,7 @@ def _entry(asked: Asked, verdict: Verdict | None) -> dict[str, Any]:
         "truth": expected,
         "right": verdict.right if verdict else None,
     }
-    if isinstance(query, GroundQuery):
+    if isinstance(query, GroundQuery | LayoutQuery):
         entry["iou"] = verdict.iou if verdict else None
     if isinstance(query, DistanceQuery):
         entry["error_m"] = verdict.error_m if verdict else None
@@ -235,7 +261,12 @@ def _row(asked: Asked, reply: Reply, verdict: Verdict | None) -> Row:
     elif isinstance(query, GroundQuery) and query.expect:
         box = query.expect.box
         truth, truth_boxes = (_where(box), (box,)) if box else ("nothing in the room fits", ())
-    shown = 2 if query.kind == "distance" else 1
+    elif isinstance(query, LayoutQuery) and query.expect:
+        parts = {"from": query.expect.before, "to": query.expect.after}
+        truth_boxes = tuple(part.box for part in parts.values() if part)
+        told = [f"{name} {_where(part.box)}" for name, part in parts.items() if part]
+        truth = ", ".join(["possible" if query.expect.possible else "impossible", *told])
+    shown = {"ground": 1, "distance": 2}.get(query.kind, len(reply.boxes))
     return Row(
         question=query.text,
         kind=query.kind,
@@ -248,6 +279,7 @@ def _row(asked: Asked, reply: Reply, verdict: Verdict | None) -> Row:
         latency_ms=reply.latency_ms,
         via="nodes" if "via" in asked.reply else "",
         boxes=() if reply.no_target else reply.boxes[:shown],
+        after_boxes=reply.after,
         truth_boxes=truth_boxes,
         name=query.id,
         asked_at="at the end" if query.at == "end" else f"at {query.at:g} s",

@@ -218,9 +218,10 @@ class SpatialModel(nn.Module):
             referents=referents,
         )
 
-    def propose(self, batch: SceneBatch) -> SceneBatch:
+    def propose(self, batch: SceneBatch) -> tuple[SceneBatch, Tensor]:
         """The same scenes with their referents as objects, where nothing else proposes any (methods
-        4); the boxes of `batch` are not read. Raises ConfigError without `psa` or views.
+        4), and how likely each is one (B, N), 0 .. 1; the boxes of `batch` are not read. Raises
+        ConfigError without `psa` or views.
         """
         if self.psa is None or not batch.has_views:
             raise ConfigError(

@@ -1,13 +1,16 @@
-"""`spatial3d evaluate referit3d`, `spatial3d evaluate scanrefer`: rooms of boxes, no images."""
+"""`spatial3d evaluate referit3d`, `... scanrefer`, `... sr3d-style`: rooms of boxes, no images."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from spatial3d_ros.cli.output import out, print_json, say
+
+if TYPE_CHECKING:
+    from spatial3d_ros.evaluation.boxes_benchmarks import BoxesReport
 
 Objects = Annotated[
     Path,
@@ -16,17 +19,25 @@ Objects = Annotated[
         "and if known avg_rgb); may be gzipped."
     ),
 ]
+Detections = Annotated[
+    Path | None, typer.Option(help="Boxes to choose from instead; the form of --objects.")
+]
 Model = Annotated[str, typer.Option(help="Shipped model, or folder with weights.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Results = Annotated[
+    Path | None, typer.Option(help="Markdown page to write the tables to, between their marks.")
+]
 
 
 def referit3d(
     objects: Objects,
     utterances: Annotated[Path, typer.Option(help="CSV file of Nr3D or Sr3D.")],
+    detections: Detections = None,
     model: Model = "tiny",
     json: AsJson = False,
+    results: Results = None,
 ) -> None:
-    """Nr3D or Sr3D on true boxes with labels and colours, without images.
+    """Nr3D or Sr3D on true boxes, or a detector's, with labels and colours, without images.
 
     The official filter is applied. Beside the network stand two floors: the nearest-anchor rule,
     and a random pick within the right class. Sentences about scenes or objects that the rooms lack
@@ -37,19 +48,15 @@ def referit3d(
     from spatial3d_ros.evaluation.boxes_benchmarks import evaluate_boxes
     from spatial3d_ros.evaluation.boxes_cases import referit_cases
 
-    report = evaluate_boxes(referit_cases(objects, utterances), model, say)
-    if json:
-        print_json(report.json())
-    else:
-        out.print(report.table())
+    report = evaluate_boxes(referit_cases(objects, utterances, detections=detections), model, say)
+    command = f"referit3d --objects FILE --utterances {utterances.name}"
+    _show(report, json, results, command + _detections(detections))
 
 
 def scanrefer(
     objects: Objects,
     utterances: Annotated[Path, typer.Option(help="JSON file of ScanRefer.")],
-    detections: Annotated[
-        Path | None, typer.Option(help="Boxes to choose from instead; the form of --objects.")
-    ] = None,
+    detections: Detections = None,
     classes: Annotated[
         str, typer.Option(help="What 'unique' counts: raw labels, scannet18 or nyu40 classes.")
     ] = "raw",
@@ -61,6 +68,7 @@ def scanrefer(
     ] = "scene",
     model: Model = "tiny",
     json: AsJson = False,
+    results: Results = None,
 ) -> None:
     """ScanRefer on true boxes, or on a detector's, with labels and colours, without images.
 
@@ -80,10 +88,8 @@ def scanrefer(
         unique_by=unique_by,
     )  # fmt: skip
     report = evaluate_boxes(asked, model, say)
-    if json:
-        print_json(report.json())
-    else:
-        out.print(report.table())
+    command = f"scanrefer --objects FILE --utterances {utterances.name}"
+    _show(report, json, results, command + _detections(detections))
 
 
 def sr3d_style(
@@ -97,6 +103,7 @@ def sr3d_style(
     ] = "sr3d",
     model: Model = "tiny",
     json: AsJson = False,
+    results: Results = None,
 ) -> None:
     """Sentences with one relation each, made on the rooms: closest, between, above, left and so on.
 
@@ -111,7 +118,22 @@ def sr3d_style(
     from spatial3d_ros.evaluation.boxes_cases import relation_cases
 
     report = evaluate_boxes(relation_cases(objects, count, seed, mix), model, say)
+    command = f"sr3d-style --objects FILE --count {count} --seed {seed} --mix {mix}"
+    _show(report, json, results, command)
+
+
+def _detections(path: Path | None) -> str:
+    return f" --detections {path.name}" if path else ""
+
+
+def _show(report: BoxesReport, json: bool, results: Path | None, command: str) -> None:
+    from spatial3d_ros.evaluation.results_page import write_section
+
     if json:
         print_json(report.json())
     else:
         out.print(report.table())
+        out.print(report.confusion_table())
+    if results is not None:
+        command = f"spatial3d evaluate {command}"
+        write_section(results, command, command, report.markdown(command))

@@ -157,10 +157,11 @@ def test_named_topics(here: Path) -> None:
 
 def test_through_ros(here: Path, tmp_path: Path, monkeypatch) -> None:
     """The nodes are played up to each time of asking; what they say is judged alike."""
-    calls = []
+    calls, measures = [], []
 
     def ask_nodes(bag, asked, out, say, model, *, topics, seconds):
         calls.append((out.name, [a["text"] for a in asked], round(seconds, 2)))
+        measures.extend(a["measure"] for a in asked if a["kind"] == "distance")
         if seconds == 0:
             raise NotAvailableError("no scene after 120 s")
         thing = {"id": 4, "label": "chair", "color": "red", "score": 0.9,
@@ -181,13 +182,15 @@ def test_through_ros(here: Path, tmp_path: Path, monkeypatch) -> None:
     assert calls == [
         ("nodes_0", ["the chair"], 0.0),
         ("nodes_1", ["the chair"], 0.5),
-        ("nodes_2", ["the red chair", "how far is the chair from the table"], 1.75),
+        ("nodes_2", ["what colour is it"], 1.1),
+        ("nodes_3", ["the red chair", "how far is the chair from the table"], 1.75),
     ]
     late, far, first, _, free = data["answers"]
     assert (late["iou"], late["right"]) == (1.0, True)
     assert far["error_m"] == pytest.approx(0.1)
     assert "no scene" in first["error"]
-    assert "leave out --through-ros" in free["error"]
+    assert (free["answer"]["text"], free["right"]) == ("there", False)
+    assert measures == ["surface"]  # as the truth is
 
 
 @pytest.mark.parametrize(

@@ -196,9 +196,7 @@ def _ask(engine: Spatial3D, query: Query) -> Asked:
         if query.kind == "ground":
             result = engine.ground(query.text)
         elif query.kind == "distance":
-            # Truth and answer must mean the same: between centres, or between surfaces.
-            kind = query.expect.measure if query.expect else "auto"
-            result = engine.measure_distance(query.text, kind=kind)
+            result = engine.measure_distance(query.text, kind=_measure(query))
         else:
             result = engine.ask(query.text)
         reply = _reply(result)
@@ -206,6 +204,11 @@ def _ask(engine: Spatial3D, query: Query) -> Asked:
         reply = _failed(str(error))
     reply["latency_ms"] = 1e3 * (time.perf_counter() - begin)
     return Asked(query, reply, result.stages_ms if result else {})
+
+
+def _measure(query: Query) -> str:
+    """What a distance is measured between: truth and answer must mean the same."""
+    return query.expect.measure if query.kind == "distance" and query.expect else "auto"
 
 
 def _reply(result: Grounding | Distance | Answer) -> dict[str, Any]:
@@ -256,13 +259,12 @@ def _ask_running_nodes(
     replay.frames = [f for _, f in islice(frames, 0, None, max(1, total // PICTURED_FRAMES))]
     moments: dict[float, list[Query]] = defaultdict(list)
     for query in replay.questions.in_time():
-        if query.kind == "ask":
-            refused = "free questions are not asked through the nodes; leave out --through-ros"
-            replay.asked.append(Asked(query, _failed(refused)))
-        else:
-            moments[min(query.seconds, seconds)].append(query)
+        moments[min(query.seconds, seconds)].append(query)
     for number, (moment, queries) in enumerate(moments.items()):
-        asked = [{"text": query.text, "kind": query.kind, "via": "service"} for query in queries]
+        asked = [
+            {"text": query.text, "kind": query.kind, "via": "service", "measure": _measure(query)}
+            for query in queries
+        ]
         try:
             replies, replay.scene = ask_nodes(
                 replay.bag, asked, logs / f"nodes_{number}", say, replay.settings["model"],

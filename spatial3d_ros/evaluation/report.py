@@ -16,6 +16,7 @@ from rich.table import Table
 
 from spatial3d_ros.geometry.box import Box3D
 
+BEFORE = " (before)"  # of stages that were over when the question came
 COLORS = {"right": "green", "wrong": "red", "failed": "red"}
 
 
@@ -25,7 +26,8 @@ class Row:
 
     `boxes` are the answered boxes (two for a distance), `truth_boxes` the true ones; `right` is
     None when the truth is not known; `metres` is an answered distance. `failed` says that `answer`
-    tells why there is none; `stages_ms` are parts of the latency.
+    tells why there is none; `others` names what else was likely. `stages_ms` are parts of the
+    latency, and those marked "(before)" what had been spent on the map it rests on.
     """
 
     question: str
@@ -44,6 +46,7 @@ class Row:
     asked_at: str = ""
     failed: bool = False
     stages_ms: dict[str, float] = field(default_factory=dict, repr=False)
+    others: str = ""
 
     @property
     def score(self) -> str:
@@ -198,14 +201,27 @@ def _card(number: int, row: Row, picture: Path) -> str:
         lines["truth"] = row.truth
     if row.score:
         lines["error" if row.error_m is not None else "overlap"] = row.score
+    if row.others:
+        lines["next"] = row.others
     via = f" through the {row.via}" if row.via else ""
-    parts = ", ".join(f"{stage} {spent:.1f}" for stage, spent in row.stages_ms.items())
-    lines["latency"] = f"{row.latency_ms:.0f} ms{via}{f' ({parts})' if parts else ''}"
+    own, before = _stages(row.stages_ms, before=False), _stages(row.stages_ms, before=True)
+    lines["latency"] = f"{row.latency_ms:.0f} ms{via}{f' ({own})' if own else ''}"
+    if before:
+        lines["map before it"] = f"{before} ms"
     kind = " · ".join(filter(None, (row.name or str(number), row.kind, row.asked_at)))
     return (
         f"<section id=q{number}><header><span class=kind>{html.escape(kind)}</span>{_badge(row)}"
         f"</header><h2>{html.escape(row.question)}</h2>{_list(lines)}"
         f'<img alt="{html.escape(row.question)}" src="{_embedded(picture)}"></section>'
+    )
+
+
+def _stages(stages_ms: Mapping[str, float], *, before: bool) -> str:
+    """The milliseconds of the stages of a question, or of the map it rests on."""
+    return ", ".join(
+        f"{stage.removesuffix(BEFORE)} {spent:.1f}"
+        for stage, spent in stages_ms.items()
+        if stage.endswith(BEFORE) is before
     )
 
 

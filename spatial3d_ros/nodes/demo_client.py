@@ -1,7 +1,8 @@
 """Asks a running grounding node questions and writes down the answers.
 
-Grounding questions go to `~/ground`, distances to `~/measure_distance`, instructions about the
-layout to `~/edit_layout`, and those marked "action" to the action `~/query`. Input and output are
+Grounding questions go to `~/ground`, distances to `~/measure_distance`, free questions to `~/ask`,
+instructions about the layout to `~/edit_layout`, and those marked "action" to the action `~/query`.
+Input and output are
 JSON files, so that whoever starts this process needs no ROS.
 
     python -m spatial3d_ros.nodes.demo_client questions.json answers.json --settle 15
@@ -29,7 +30,7 @@ from rclpy.task import Future
 
 from spatial3d_ros.action import Query
 from spatial3d_ros.errors import NotAvailableError
-from spatial3d_ros.srv import EditLayout, GetScene, Ground, MeasureDistance
+from spatial3d_ros.srv import Ask, EditLayout, GetScene, Ground, MeasureDistance
 
 CALL_S = 20.0
 
@@ -42,6 +43,7 @@ class Asker(Node):
         self.server = server
         self._ground = self.create_client(Ground, f"{server}/ground")
         self._measure = self.create_client(MeasureDistance, f"{server}/measure_distance")
+        self._ask = self.create_client(Ask, f"{server}/ask")
         self._edit = self.create_client(EditLayout, f"{server}/edit_layout")
         self._get_scene = self.create_client(GetScene, f"{server}/get_scene")
         self._query = ActionClient(self, Query, f"{server}/query")
@@ -92,13 +94,20 @@ class Asker(Node):
         }
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        """Ask one question ({"text", "kind", "via"}); the reply with the time it took, in ms."""
+        """Ask one question ({"text", "kind", "via"}, of a distance also "measure": auto, center or
+        surface); the reply with the time it took, in ms.
+        """
         begin = time.monotonic()
         if question.get("via") == "action":
             answer = self._ask_action(question["text"])
         elif question["kind"] == "distance":
-            request = MeasureDistance.Request(query=question["text"])
+            kind = getattr(
+                MeasureDistance.Request, f"KIND_{question.get('measure', 'auto').upper()}"
+            )
+            request = MeasureDistance.Request(query=question["text"], kind=kind)
             answer = _distance(self._call(self._measure, request))
+        elif question["kind"] == "ask":
+            answer = _answer(self._call(self._ask, Ask.Request(question=question["text"])))
         elif question["kind"] == "layout":
             request = EditLayout.Request(instruction=question["text"])
             answer = _edit(self._call(self._edit, request), "edit")
@@ -161,6 +170,20 @@ def _grounding(reply: Any) -> dict[str, Any]:
     }
 
 
+def _answer(reply: Any) -> dict[str, Any]:
+    answer = reply.answer
+    return {
+        "success": reply.success,
+        "message": reply.message,
+        "answer": answer.text,
+        "no_target": False,
+        "objects": [_object(o) for o in answer.objects],
+        "server_ms": answer.latency_ms,
+        "views": answer.views_used,
+        "version": answer.scene_version,
+    }
+
+
 def _distance(reply: Any) -> dict[str, Any]:
     answer = reply.distance
     return {
@@ -196,7 +219,7 @@ def _edit(reply: Any, field: str = "layout") -> dict[str, Any]:
 def main() -> None:
     """Entry point of the process."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("questions", type=Path, help="JSON list of {text, kind, via}")
+    parser.add_argument("questions", type=Path, help="JSON list of {text, kind, via, measure}")
     parser.add_argument("answers", type=Path, help="JSON file to write")
     parser.add_argument("--node", default="grounding_node", help="name of the node to ask")
     parser.add_argument("--settle", type=float, default=0.0, help="seconds from scene to questions")

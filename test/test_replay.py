@@ -191,6 +191,7 @@ def test_through_ros(here: Path, tmp_path: Path, monkeypatch) -> None:
     assert "no scene" in first["error"]
     assert (free["answer"]["text"], free["right"]) == ("there", False)
     assert measures == ["surface"]  # as the truth is
+    assert late["latency_ms"] == {"total": 20.0, "in the node": 15.0, "on the way": 5.0}
 
 
 @pytest.mark.parametrize(

@@ -206,6 +206,12 @@ def _ask(engine: Spatial3D, query: Query) -> Asked:
     return Asked(query, reply, result.stages_ms if result else {})
 
 
+def _in_the_node(reply: dict[str, Any]) -> dict[str, float]:
+    """The milliseconds of a reply that the node spent, and those of the way there and back."""
+    spent = reply.get("server_ms")
+    return {"in the node": spent, "on the way": reply["latency_ms"] - spent} if spent else {}
+
+
 def _measure(query: Query) -> str:
     """What a distance is measured between: truth and answer must mean the same."""
     return query.expect.measure if query.kind == "distance" and query.expect else "auto"
@@ -272,6 +278,9 @@ def _ask_running_nodes(
             )  # fmt: skip
         except NotAvailableError as error:
             replies = [_failed(str(error)) for _ in queries]
-        replay.asked += [Asked(query, reply) for query, reply in zip(queries, replies, strict=True)]
+        replay.asked += [
+            Asked(query, reply, _in_the_node(reply))
+            for query, reply in zip(queries, replies, strict=True)
+        ]
     replay.scene.setdefault("objects", [])
     replay.scene.setdefault("views", 0)

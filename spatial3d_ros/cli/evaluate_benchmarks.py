@@ -16,13 +16,16 @@ Objects = Annotated[
     Path,
     typer.Option(
         help="Rooms: one JSON object a line with scene_id and objects (id, label, center, size, "
-        "and if known avg_rgb); may be gzipped."
+        "and if known avg_rgb, front_point); may be gzipped."
     ),
 ]
 Detections = Annotated[
     Path | None, typer.Option(help="Boxes to choose from instead; the form of --objects.")
 ]
 Model = Annotated[str, typer.Option(help="Shipped model, or folder with weights.")]
+Fronts = Annotated[
+    bool, typer.Option(help="Tell the network where things face, where the rooms have front_point.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Results = Annotated[
     Path | None, typer.Option(help="Markdown page to write the tables to, between their marks.")
@@ -34,6 +37,7 @@ def referit3d(
     utterances: Annotated[Path, typer.Option(help="CSV file of Nr3D or Sr3D.")],
     detections: Detections = None,
     model: Model = "tiny",
+    fronts: Fronts = False,
     json: AsJson = False,
     results: Results = None,
 ) -> None:
@@ -48,9 +52,10 @@ def referit3d(
     from spatial3d_ros.evaluation.boxes_benchmarks import evaluate_boxes
     from spatial3d_ros.evaluation.boxes_cases import referit_cases
 
-    report = evaluate_boxes(referit_cases(objects, utterances, detections=detections), model, say)
+    asked = referit_cases(objects, utterances, detections=detections)
+    report = evaluate_boxes(asked, model, say, fronts=fronts)
     command = f"referit3d --objects FILE --utterances {utterances.name}"
-    _show(report, json, results, command + _detections(detections))
+    _show(report, json, results, command + _detections(detections) + " --fronts" * fronts)
 
 
 def scanrefer(
@@ -67,6 +72,7 @@ def scanrefer(
         str, typer.Option(help="Among all objects of the scene, or the annotated ones (official).")
     ] = "scene",
     model: Model = "tiny",
+    fronts: Fronts = False,
     json: AsJson = False,
     results: Results = None,
 ) -> None:
@@ -87,9 +93,9 @@ def scanrefer(
         objects, utterances, detections=detections, classes=classes, label_table=label_table,
         unique_by=unique_by,
     )  # fmt: skip
-    report = evaluate_boxes(asked, model, say)
+    report = evaluate_boxes(asked, model, say, fronts=fronts)
     command = f"scanrefer --objects FILE --utterances {utterances.name}"
-    _show(report, json, results, command + _detections(detections))
+    _show(report, json, results, command + _detections(detections) + " --fronts" * fronts)
 
 
 def sr3d_style(
@@ -102,13 +108,13 @@ def sr3d_style(
         str, typer.Option(help="Relations as often as in Sr3D (sr3d), or all alike (equal).")
     ] = "sr3d",
     model: Model = "tiny",
+    fronts: Fronts = True,
     json: AsJson = False,
     results: Results = None,
 ) -> None:
     """Sentences with one relation each, made on the rooms: closest, between, above, left and so on.
 
-    Beside the floors stands a ceiling: rules that know the relations, and the fronts of things,
-    which the network is not told.
+    Beside the floors stands a ceiling: rules that know the relations, and the fronts of things.
 
         spatial3d evaluate sr3d-style --objects rooms.jsonl.gz --count 1000
 
@@ -117,9 +123,10 @@ def sr3d_style(
     from spatial3d_ros.evaluation.boxes_benchmarks import evaluate_boxes
     from spatial3d_ros.evaluation.boxes_cases import relation_cases
 
-    report = evaluate_boxes(relation_cases(objects, count, seed, mix), model, say)
+    asked = relation_cases(objects, count, seed, mix)
+    report = evaluate_boxes(asked, model, say, fronts=fronts)
     command = f"sr3d-style --objects FILE --count {count} --seed {seed} --mix {mix}"
-    _show(report, json, results, command)
+    _show(report, json, results, command + " --no-fronts" * (not fronts))
 
 
 def _detections(path: Path | None) -> str:

@@ -150,12 +150,15 @@ class BoxesReport:
         return ["split", "n", *KINDS], rows
 
 
-def evaluate_boxes(asked: Cases, model: str = "tiny", say: Say = lambda text: None) -> BoxesReport:
+def evaluate_boxes(
+    asked: Cases, model: str = "tiny", say: Say = lambda text: None, *, fronts: bool = False
+) -> BoxesReport:
     """Ask the network and the rules beside it. The same files and weights give the same scores.
+    `fronts`: the network is told where things face, as far as the rooms say.
 
     Raises CheckpointError for weights that cannot be read.
     """
-    reader = BoxesReader.load(model)
+    reader = BoxesReader.load(model, fronts=fronts)
     say(f"{asked.name}: {len(asked.cases)} sentences")
     methods: dict[str, Choose] = {NETWORK: reader.choose, HEURISTIC: _one_by_one(choose_nearest)}
     if asked.name == RELATIONS:
@@ -167,6 +170,7 @@ def evaluate_boxes(asked: Cases, model: str = "tiny", say: Say = lambda text: No
     right[RANDOM] = _collect([_expected(case) for case in asked.cases])
     settings = {
         "model": model,
+        "fronts": "told" if fronts else "not told",
         "runs_on": f"{reader.where}, {torch.get_num_threads()} threads of {os.cpu_count()} cores",
         "identifiers": reader.identifiers,
     }

@@ -75,6 +75,7 @@ class SensorInput:
         moving = pose == TF or bool(parameters.target_frame)
         self.transforms: TransformTree | None = None
         if moving or (aligning and can_hear_transforms()):
+            transform_message()  # raises before anything is subscribed to
             self.transforms = TransformTree(parameters.max_pose_gap_s, live=True)
         self.ingest = Ingest(
             FrameBuilder(

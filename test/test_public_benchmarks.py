@@ -81,6 +81,10 @@ def test_multi3drefer(tmp_path: Path, rooms: Path, weights: str) -> None:
     assert data["samples"]["of_no_question"] == {"count": 1, "what": ["s/0/99"]}
     assert data["scores"]["overall"]["f1@0.5"] == pytest.approx((0.5 + 1 + 1) / 3)
     assert data["scores"]["mt"] == {"n": 1, "f1@0.25": 0.5, "f1@0.5": 0.5}
+    table = invoke("evaluate", *asked, "--answers", answers).stdout
+    words = " ".join(table.split())
+    assert "about absent scenes or objects: 2 (s: object 7, elsewhere)" in words
+    assert "answers to no question: 1 (s/0/99)" in words
     network = evaluate(*asked, "--model", weights)
     assert network["samples"]["evaluated"] == 3
     assert 0 <= network["scores"]["overall"]["f1@0.25"] <= 1
@@ -178,6 +182,21 @@ def test_wrong_answers_are_named(tmp_path: Path, lines: list, words: str) -> Non
     answers = write(tmp_path / "a.jsonl", lines, lines=True)
     with pytest.raises(ConfigError, match=words):
         raise invoke("evaluate", "distance", "--answers", answers).exception
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("field", ["center", "size", "front_point"])
+def test_boxes_that_are_not_finite(tmp_path: Path, value: float, field: str) -> None:
+    thing = {"id": 0, "label": "chair", "center": [0, 0, 0], "size": [1, 1, 1]}
+    room = {"scene_id": "s", "objects": [thing | {field: [0, value, 1]}]}
+    objects = write(tmp_path / "rooms.jsonl", [room], lines=True)
+    asked = write(tmp_path / "m.json", [described(0, [0], "st_wo_d")])
+    with pytest.raises(
+        ConfigError, match=rf"rooms\.jsonl: line 1: objects\.0\.{field}\.1: .*finite"
+    ):
+        raise invoke(
+            "evaluate", "multi3drefer", "--objects", objects, "--descriptions", asked
+        ).exception
 
 
 def test_files_that_do_not_belong_together(tmp_path: Path, rooms: Path) -> None:

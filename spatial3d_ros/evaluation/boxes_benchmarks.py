@@ -22,6 +22,7 @@ import torch
 from rich.table import Table
 
 from spatial3d_ros.data.benchmarks.boxes_only import BoxRoom
+from spatial3d_ros.data.benchmarks.references import listed
 from spatial3d_ros.evaluation.boxes_cases import RELATIONS, Case, Cases
 from spatial3d_ros.evaluation.boxes_confusion import KINDS, Confusion, confusion
 from spatial3d_ros.evaluation.boxes_reader import BoxesReader
@@ -102,7 +103,7 @@ class BoxesReport:
             table.add_row(*row)
         table.caption = (
             f"network: {1000 * self.seconds[NETWORK]:.1f} ms a question; left out by the official "
-            f"filter: {asked.left_out}; about absent scenes or objects: {asked.absent['count']}"
+            f"filter: {asked.left_out}; about absent scenes or objects: {listed(asked.absent)}"
         )
         return table
 
@@ -122,7 +123,7 @@ class BoxesReport:
         told = (
             f"`{command}`: {len(asked.cases)} sentences, {asked.settings['boxes']}; left out by "
             f"the official filter {asked.left_out}, about absent scenes or objects "
-            f"{asked.absent['count']}; weights `{Path(self.settings['model']).name}`, "
+            f"{listed(asked.absent)}; weights `{Path(self.settings['model']).name}`, "
             f"{1000 * self.seconds[NETWORK]:.0f} ms a question ({self.settings['runs_on']})."
         )
         kinds = "What the network takes (`evaluation/boxes_confusion.py` tells the columns):"

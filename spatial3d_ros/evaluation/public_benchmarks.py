@@ -19,7 +19,7 @@ from rich.table import Table
 from spatial3d_ros.data.benchmarks.answers import Given, read_given_answers
 from spatial3d_ros.data.benchmarks.boxes_only import BoxRoom, read_box_rooms
 from spatial3d_ros.data.benchmarks.multi3drefer import read_multi_descriptions
-from spatial3d_ros.data.benchmarks.references import Matched, match
+from spatial3d_ros.data.benchmarks.references import Matched, listed, match
 from spatial3d_ros.data.benchmarks.scan2cap import caption_targets
 from spatial3d_ros.data.benchmarks.scanqa import read_scene_questions
 from spatial3d_ros.data.benchmarks.scanrefer import read_descriptions
@@ -64,10 +64,10 @@ class PublicReport:
         for measure in measures:
             cells = (values.get(measure) for values in self.scores.values())
             table.add_row(measure, *("" if v is None else f"{v:.4g}" for v in cells))
-        told = [f"about absent scenes or objects: {self.samples['absent']['count']}"]
+        told = [f"about absent scenes or objects: {listed(self.samples['absent'])}"]
         if "unanswered" in self.samples:
             told.append(f"without an answer: {self.samples['unanswered']}")
-            told.append(f"answers to no question: {self.samples['of_no_question']['count']}")
+            told.append(f"answers to no question: {listed(self.samples['of_no_question'])}")
         table.caption = "; ".join(told)
         return table
 

@@ -161,7 +161,7 @@ class ReplayReport:
             speed = recording["seconds"] / timing["replay_s"]
             facts["real time"] = f"{speed:.2g} x"
             speed = recording["seconds"] / timing["replay_cpu_s"]
-            facts["of processor time"] = f"{speed:.2g} x"
+            facts["real time, by processor time"] = f"{speed:.2g} x"
         return facts
 
     def _notes(self) -> dict[str, str]:

@@ -137,11 +137,13 @@ def write_page(
     end. `glance` puts a table of all rows before the pictures.
     """
     judged = [row for row in rows if row.right is not None]
-    latency = median(row.latency_ms for row in rows) if rows else 0.0
+    answered = [row.latency_ms for row in rows if not row.failed]
     tiles = {"questions": str(len(rows))}
     if judged:
         tiles["right"] = f"{right_count(judged)} of {len(judged)}"
-    tiles |= {"median latency": f"{latency:.0f} ms", **facts}
+    if answered:
+        tiles["median latency"] = f"{median(answered):.0f} ms"
+    tiles |= facts
     cards = "\n".join(
         _card(number, row, picture)
         for number, (row, picture) in enumerate(zip(rows, pictures, strict=True), 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ from spatial3d_ros.evaluation.queries import (
     Query,
 )
 from spatial3d_ros.evaluation.replay import Asked, Replay
-from spatial3d_ros.evaluation.report import Row, answers_table, write_page
+from spatial3d_ros.evaluation.report import BEFORE, Row, answers_table, write_page
 from spatial3d_ros.evaluation.settings import weights_version
 from spatial3d_ros.geometry.box import Box3D, iou
 
@@ -73,7 +74,8 @@ class ReplayReport:
             "scores": self.scores(),
             "answers": [_entry(*parts) for parts in zip(self.asked, self.verdicts, strict=True)],
             "scene": replay.scene,
-            "timing": replay.timing | {"question_ms": latency_scores(milliseconds)},
+            "timing": replay.timing
+            | {"question_ms": latency_scores(milliseconds), "stages_ms": self.stages()},
         }
         return _rounded(report)
 
@@ -88,6 +90,15 @@ class ReplayReport:
             for kind, verdicts in groups.items()
             if verdicts
         }
+
+    def stages(self) -> dict[str, dict[str, float]]:
+        """Median, 95th percentile and maximum of each stage of a question."""
+        spent: dict[str, list[float]] = defaultdict(list)
+        for asked in self.asked:
+            for stage, milliseconds in asked.stages_ms.items():
+                if not stage.endswith(BEFORE):
+                    spent[stage].append(milliseconds)
+        return {stage: latency_scores(values) for stage, values in spent.items()}
 
     def table(self) -> Table:
         """For the terminal."""
@@ -150,7 +161,9 @@ class ReplayReport:
         facts["of recording"] = f"{recording['seconds']:.1f} s"
         if timing.get("replay_s"):
             speed = recording["seconds"] / timing["replay_s"]
-            facts["of real time"] = f"{speed:.2g} x"
+            facts["real time"] = f"{speed:.2g} x"
+            speed = recording["seconds"] / timing["replay_cpu_s"]
+            facts["real time, by processor time"] = f"{speed:.2g} x"
         return facts
 
     def _notes(self) -> dict[str, str]:
@@ -160,6 +173,8 @@ class ReplayReport:
         notes = self._summary() | {
             "frame": report["frame_id"],
             "questions": settings["queries"],
+            "right is": f"a box from an IoU of {MIN_IOU} on, a distance within {TOLERANCE_M} m, an "
+            "answer that holds one of the expected words",
             "weights": f"{settings['model']}, {settings['weights']}",
             "played": "through the nodes, in real time"
             if settings["through_ros"]
@@ -167,6 +182,14 @@ class ReplayReport:
             f"{settings['refresh_every_keyframes']} views and before each question",
         }
         notes |= {f"{role} topic": name for role, name in settings["topics"].items()}
+        notes["synchronised"] = (
+            f"colour and depth within {settings['sync_slop_s']} s, poses at most "
+            f"{settings['max_pose_gap_s']} s apart"
+        )
+        notes["torch"] = f"{settings['torch']}, {settings['threads']} threads"
+        if "max_views" in settings:
+            notes["memory"] = f"{settings['max_views']} views, {settings['max_seconds']:g} s"
+        notes |= self._spent()
         if "frames" in recording:
             notes["frames"] = f"{recording['frames']}, of them {recording['keyframes']} views"
             notes["left out"] = ", ".join(
@@ -174,6 +197,19 @@ class ReplayReport:
             )
             notes["problems"] = " / ".join(recording["problems"])
         return {name: text for name, text in notes.items() if text}
+
+    def _spent(self) -> dict[str, str]:
+        """Where the time went, in words."""
+        timing, notes = self.replay.timing, {}
+        if "replay_s" in timing:
+            notes["replayed in"] = (
+                f"{timing['replay_s']:.1f} s, {timing['replay_cpu_s']:.1f} s of processor time"
+            )
+            parts = (f"{stage} {spent:.0f}" for stage, spent in timing["refresh_mean_ms"].items())
+            notes["a refresh of the map"] = f"{', '.join(parts)} ms, mean"
+        stages = (f"{stage} {spent['median_ms']:.1f}" for stage, spent in self.stages().items())
+        notes["stages of a question"] = f"{', '.join(stages)} ms, median" if self.stages() else ""
+        return notes
 
 
 def judge(query: Query, reply: Reply) -> Verdict | None:
@@ -285,6 +321,16 @@ def _row(asked: Asked, reply: Reply, verdict: Verdict | None) -> Row:
         asked_at="at the end" if query.at == "end" else f"at {query.at:g} s",
         failed=not reply.success,
         stages_ms=asked.stages_ms,
+        others=_others(asked) if query.kind == "ground" else "",
+    )
+
+
+def _others(asked: Asked) -> str:
+    """What else was likely, with its share."""
+    rivals = asked.reply["objects"][0 if asked.reply["no_target"] else 1 :][:3]
+    return ", ".join(
+        " ".join(filter(None, (str(o["id"]), o["color"], o["label"], f"({o['score']:.0%})")))
+        for o in rivals
     )
 
 

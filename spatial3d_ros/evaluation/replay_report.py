@@ -186,9 +186,10 @@ class ReplayReport:
             f"colour and depth within {settings['sync_slop_s']} s, poses at most "
             f"{settings['max_pose_gap_s']} s apart"
         )
-        notes["torch"] = f"{settings['torch']}, {settings['threads']} threads"
-        if "max_views" in settings:
-            notes["memory"] = f"{settings['max_views']} views, {settings['max_seconds']:g} s"
+        if "engine" in settings:
+            engine = settings["engine"]
+            notes["torch"] = f"{engine['torch']}, {engine['threads']} threads"
+            notes["memory"] = f"{engine['max_views']} views, {engine['max_seconds']:g} s"
         notes |= self._spent()
         if "frames" in recording:
             notes["frames"] = f"{recording['frames']}, of them {recording['keyframes']} views"

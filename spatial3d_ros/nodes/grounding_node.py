@@ -51,6 +51,7 @@ def build_engine(parameters: Parameters) -> Spatial3D:
             device=parameters.device,
             dtype=parameters.dtype,
             weights=parameters.weights,
+            proposals=parameters.proposals,
             max_views=parameters.max_views,
             max_seconds=parameters.max_seconds,
             max_bytes=int(parameters.max_megabytes * 2**20),

@@ -100,7 +100,7 @@ def test_poses_from_transforms(tmp_path: Path) -> None:
         "odom -> base (moving, 20.0 Hz)",
     ]
     assert (report.poses["source"], report.poses["hz"]) == ("tf", 20.0)
-    assert report.launch.endswith("pose_source:=tf world_frame:=map")
+    assert report.launch.endswith("pose_source:=tf target_frame:=map")
 
 
 def test_depth_of_another_camera_is_registered(tmp_path: Path) -> None:
@@ -175,6 +175,10 @@ def test_the_launch_line_names_what_differs_from_the_nearest_preset() -> None:
     ]  # fmt: skip
     usual = launch_line("b", Topics(), {"source": "tf", "frame_id": "odom"})
     assert usual == f"{LAUNCH} bag:=b pose_source:=tf"
+    mapped = {"source": "tf", "frame_id": "map"}
+    through_odom = launch_line("b", Topics(), mapped, ["map -> odom (moving, 10.0 Hz)"])
+    assert through_odom == f"{LAUNCH} bag:=b pose_source:=tf target_frame:=map"
+    assert launch_line("b", Topics(), mapped).endswith("pose_source:=tf world_frame:=map")
 
 
 def test_the_command_prints_a_page_or_json(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def check_bag(
     _check_alignment(report, topics)
     _check_poses(report, topics, tree, stamps[topics.pose], made)
     if not bag.is_ros1 and report.usable:
-        report.launch = launch_line(path, topics, report.poses)
+        report.launch = launch_line(path, topics, report.poses, report.tf)
     return report
 
 

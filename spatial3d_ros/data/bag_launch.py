@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,13 @@ TRANSPORTS = {
 }
 
 
-def launch_line(path: str | Path, topics: Topics, poses: Mapping[str, Any]) -> str:
+def launch_line(
+    path: str | Path, topics: Topics, poses: Mapping[str, Any], links: Sequence[str] = ()
+) -> str:
     """The command that plays the recording into the nodes.
 
-    `poses` holds "source" (pose, odom or tf) and "frame_id", the world frame.
+    `poses` holds "source" (pose, odom or tf) and "frame_id", the world frame; `links` are those of
+    TF, as in "map -> odom (moving, 10.0 Hz)".
     """
     arguments: dict[str, str] = {"bag": str(path)}
     names = {}
@@ -45,7 +48,10 @@ def launch_line(path: str | Path, topics: Topics, poses: Mapping[str, Any]) -> s
     if source != "pose":
         arguments["pose_source"] = source
     if source == "tf" and poses["frame_id"] != "odom":
-        arguments["world_frame"] = poses["frame_id"]
+        world = poses["frame_id"]
+        # With odometry below it, memory is kept there, where motion is continuous (REP 105).
+        below = any(link.startswith(f"{world} -> odom ") for link in links)
+        arguments["target_frame" if below else "world_frame"] = world
     if source != "tf" and presets[best].get(source) != topics.pose:
         arguments["pose_topic"] = topics.pose
     return " ".join([LAUNCH, *(f"{name}:={shlex.quote(v)}" for name, v in arguments.items())])

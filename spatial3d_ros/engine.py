@@ -25,16 +25,17 @@ from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.heading import room_heading, turned, turned_box, turned_objects
 from spatial3d_ros.scene.keyframes import KeyframeSelector
 from spatial3d_ros.scene.objects import NO_ID, ObjectMap
-from spatial3d_ros.scene.proposals import Proposal, propose
+from spatial3d_ros.scene.proposals import Proposal
 from spatial3d_ros.tasks import layout
 from spatial3d_ros.tasks.ask_words import is_open
-from spatial3d_ros.tasks.asking import answer_question, describe_known
+from spatial3d_ros.tasks.asking import Told, answer_question, describe_known
 from spatial3d_ros.tasks.distance import distance_answer, fixed_end, read_distance
 from spatial3d_ros.tasks.distance_words import parse_distance
-from spatial3d_ros.tasks.grounding import NO_OBJECTS, describe, find, meant, rank, ties
+from spatial3d_ros.tasks.grounding import NO_OBJECTS, find, grounding_answer
 from spatial3d_ros.tasks.known import KnownScene, Scene
 from spatial3d_ros.tasks.layout_words import parse_layout, read_layout
 from spatial3d_ros.tasks.prompt import clean_query
+from spatial3d_ros.tasks.proposing import Source, check_source, find_objects
 from spatial3d_ros.tasks.reader import SceneReader
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit
 from spatial3d_ros.tasks.stages import Monitor, timed
@@ -42,14 +43,15 @@ from spatial3d_ros.tasks.stages import Monitor, timed
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """`model` is a shipped name or a folder; `weights` is auto, int8 or int4; `max_*` bound the
-    memory (views, seconds, bytes).
+    """`model` is a shipped name or a folder; `weights` is auto, int8 or int4; `proposals` says
+    where objects come from; `max_*` bound the memory (views, seconds, bytes).
     """
 
     model: str = "tiny"
     device: str = "auto"
     dtype: str = "auto"
     weights: Weights = "auto"
+    proposals: Source = "auto"
     max_views: int = 16
     max_seconds: float = 60.0
     max_bytes: int = 512 * 2**20
@@ -81,9 +83,11 @@ class Spatial3D:
     def load(self) -> None:
         """Load the weights and warm up. Raises CheckpointError or ConfigError."""
         config = self.config
-        self._reader = SceneReader.load(
+        reader = SceneReader.load(
             config.model, config.device, config.dtype, config.weights, config.max_views
         )
+        check_source(config.proposals, reader)
+        self._reader = reader
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -108,7 +112,7 @@ class Spatial3D:
         """Bring objects and scene prefix up to the newest memory; returns the version now answered
         from.
 
-        `proposals` replaces the built-in ones (a detector's, or true boxes in an evaluation).
+        `proposals` replaces its own ones (a detector's, or true boxes in an evaluation).
         """
         with self._refreshing:
             snapshot = self._buffer.snapshot()
@@ -126,7 +130,7 @@ class Spatial3D:
         with timed(stages, "proposals"):
             room = self._along_walls(snapshot)
             if proposals is None:
-                proposals = propose([view.frame for view in room.views])
+                proposals = find_objects(room, self.config.proposals, self._network())
             else:
                 proposals = [replace(p, box=turned_box(p.box, -self._heading)) for p in proposals]
             found = self._map.update(proposals, room)
@@ -166,14 +170,9 @@ class Spatial3D:
                 phrase = clean_query(query)
             scores = self._scores(known, [phrase], stages, monitor)[0]
             with timed(stages, "decode", monitor, 0.9):
-                ranked, nothing = rank(scores, known.objects, len(known.objects))
-                objects = ranked[:max_objects]
-                several = min(meant(scores), len(objects))
-                text = describe(ranked, nothing, query, several)
-                tied = 1 if nothing or several > 1 else len(ties(ranked))
-            return Grounding(
-                query, objects, nothing, text, several, tied, **known.provenance(stages)
-            )
+                return grounding_answer(
+                    query, scores, known.objects, max_objects, **known.provenance(stages)
+                )
 
     def measure_distance(
         self,
@@ -224,12 +223,14 @@ class Spatial3D:
                 text = clean_query(question)
             with timed(stages, "objects and words", monitor, 0.3):
                 if known.encoded is None:
-                    said, objects = NO_OBJECTS, ()
+                    told = Told(NO_OBJECTS, ())
                 else:
-                    said, objects = answer_question(
+                    told = answer_question(
                         self._network(), known.encoded, known.objects, text, beams
                     )
-            return Answer(question, said, objects, **known.provenance(stages))
+            return Answer(
+                question, told.text, told.objects, places=told.places, **known.provenance(stages)
+            )
 
     def caption(self, object_id: int, *, monitor: Monitor | None = None) -> Answer:
         """What an object of the map is, in words. Raises NotFoundError where there is none of that
@@ -237,10 +238,10 @@ class Spatial3D:
         """
         with self._question(monitor) as (known, stages):
             with timed(stages, "objects and words", monitor, 0.3):
-                said, objects = describe_known(
-                    self._network(), known.encoded, known.objects, object_id
-                )
-            return Answer(f"object {object_id}", said, objects, **known.provenance(stages))
+                told = describe_known(self._network(), known.encoded, known.objects, object_id)
+            return Answer(
+                f"object {object_id}", told.text, told.objects, **known.provenance(stages)
+            )
 
     def edit_layout(
         self, instruction: str, *, apply: bool = False, monitor: Monitor | None = None

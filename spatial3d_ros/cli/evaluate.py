@@ -28,6 +28,37 @@ def evaluate() -> None:
     """Measure accuracy on data with a known truth."""
 
 
+Recordings = Annotated[Path, typer.Option(help="Where recordings are kept.")]
+FOLDER = Path("runs/evaluation")
+
+
+@app.command()
+def wordings(
+    rooms: Annotated[int, typer.Option(help="How many rooms.")] = 15,
+    seed: Annotated[int, typer.Option(help="The first room; from 900000 on held out.")] = 900_000,
+    tasks: Annotated[
+        str, typer.Option(help="all, or some of grounding, distance, layout, ask, caption.")
+    ] = "all",
+    model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
+    folder: Recordings = FOLDER,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """The same tasks in one template each, in the sentences of training, in those kept for tests,
+    and in these as typed in a hurry: without articles and marks, with slips. With true boxes.
+
+        spatial3d evaluate wordings --rooms 15
+    """
+    from spatial3d_ros.evaluation.wordings import evaluate_wordings, wordings_table
+
+    reports = evaluate_wordings(
+        rooms=rooms, seed=seed, model=model, tasks=tasks, folder=folder, say=say
+    )
+    if json:
+        print_json(reports)
+    else:
+        out.print(wordings_table(reports))
+
+
 @app.command()
 def rooms(
     rooms: Annotated[int, typer.Option(help="How many rooms.")] = 15,
@@ -46,9 +77,7 @@ def rooms(
         ),
     ] = "grounding,distance",
     model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
-    folder: Annotated[Path, typer.Option(help="Where recordings are kept.")] = Path(
-        "runs/evaluation"
-    ),
+    folder: Recordings = FOLDER,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Ask about rooms that no training has seen: grounding, distances, layout edits, proposals.

@@ -24,10 +24,12 @@ COLORS = {"right": "green", "wrong": "red", "failed": "red"}
 class Row:
     """One question with its answer and, where it is known, the truth.
 
-    `boxes` are the answered boxes (two for a distance), `truth_boxes` the true ones; `right` is
-    None when the truth is not known; `metres` is an answered distance. `failed` says that `answer`
-    tells why there is none; `others` names what else was likely. `stages_ms` are parts of the
-    latency, and those marked "(before)" what had been spent on the map it rests on.
+    `boxes` are the answered boxes (two for a distance, of a layout edit those that change),
+    `after_boxes` where they would stand then, `truth_boxes` the true ones; `right` is None when the
+    truth is not known; `metres` is an answered distance; `missed` tells what is wrong where neither
+    overlap nor metres do. `failed` says that `answer` tells why there is none; `others` names what
+    else was likely. `stages_ms` are parts of the latency, and those marked "(before)" what had been
+    spent on the map it rests on.
     """
 
     question: str
@@ -41,7 +43,9 @@ class Row:
     latency_ms: float = 0.0
     via: str = ""
     boxes: tuple[Box3D, ...] = field(default=(), repr=False)
+    after_boxes: tuple[Box3D, ...] = field(default=(), repr=False)
     truth_boxes: tuple[Box3D, ...] = field(default=(), repr=False)
+    missed: str = ""
     name: str = ""
     asked_at: str = ""
     failed: bool = False
@@ -50,10 +54,10 @@ class Row:
 
     @property
     def score(self) -> str:
-        """Overlap or error in words."""
+        """Overlap or error in words, or what is wrong."""
         if self.error_m is not None:
             return f"{self.error_m:+.2f} m"
-        return "" if self.iou is None else f"IoU {self.iou:.2f}"
+        return self.missed if self.iou is None else f"IoU {self.iou:.2f}"
 
     def json(self) -> dict[str, object]:
         """As it stands in answers.json."""
@@ -68,11 +72,18 @@ class Row:
         else:
             row["iou"] = None if self.iou is None else round(self.iou, 4)
         row |= {"latency_ms": round(self.latency_ms, 1), "right": self.right, "via": self.via}
-        row["boxes"] = [
-            {"center": [round(v, 4) for v in b.center], "size": [round(v, 4) for v in b.size]}
-            for b in self.boxes
-        ]
+        row["boxes"] = [_rounded(box) for box in self.boxes]
+        if self.after_boxes:
+            row["after"] = [_rounded(box) for box in self.after_boxes]
         return row
+
+
+def _rounded(box: Box3D) -> dict[str, object]:
+    place: dict[str, object] = {
+        "center": [round(v, 4) for v in box.center],
+        "size": [round(v, 4) for v in box.size],
+    }
+    return place | ({"yaw": round(box.yaw, 4)} if box.yaw else {})
 
 
 def right_count(rows: Sequence[Row]) -> int:
@@ -178,7 +189,7 @@ def _list(items: Mapping[str, str]) -> str:
 
 
 def _notes(notes: Mapping[str, str]) -> str:
-    return f"<section class=notes><h2>How it was measured</h2>{_list(notes)}</section>"
+    return f"<section class=notes><h2>Notes</h2>{_list(notes)}</section>"
 
 
 def _badge(row: Row) -> str:
@@ -197,12 +208,18 @@ def _glance(rows: Sequence[Row]) -> str:
     return f"<section><table>{lines}</table></section>"
 
 
+def _score_name(row: Row) -> str:
+    if row.error_m is not None:
+        return "error"
+    return "wrong" if row.iou is None else "overlap"
+
+
 def _card(number: int, row: Row, picture: Path) -> str:
     lines = {"no answer" if row.failed else "answer": row.answer}
     if row.truth:
         lines["truth"] = row.truth
     if row.score:
-        lines["error" if row.error_m is not None else "overlap"] = row.score
+        lines[_score_name(row)] = row.score
     if row.others:
         lines["next"] = row.others
     via = f" through the {row.via}" if row.via else ""

@@ -212,7 +212,7 @@ def test_through_ros(here: Path, tmp_path: Path, monkeypatch) -> None:
     assert "no scene" in first["error"]
     assert (free["answer"]["text"], free["right"]) == ("there", False)
     assert edit["answer"]["after"][0]["center"] == [1.0, 0.0, 0.5]
-    assert data["settings"]["node"] == {"folder": "nodes_2"}
+    assert data["settings"]["node"] == {"folder": "nodes_3"}
     assert late["latency_ms"] == {"total": 20.0, "in the node": 15.0, "on the way": 5.0}
 
 

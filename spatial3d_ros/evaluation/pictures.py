@@ -124,7 +124,7 @@ class Album:
         place_labels(axes, answers or truths)
         _legend(axes, truth=bool(truths), answer=color if answers else None)
         shown = [item.box for item in answers if item.strong] or list(row.truth_boxes)
-        if row.right is False and row.kind in ("ground", "ask") and answers:
+        if row.right is False and row.kind not in ("distance", "layout") and answers:
             shown = [answers[0].box, *row.truth_boxes[:1]]  # what it took, and what was meant
         if not shown:  # nothing fits: show where the camera looked
             for axes, shot in self._grid(right, 2, 2):

@@ -19,7 +19,7 @@ from spatial3d_ros.data.bags import Bag, BagFrames, Topics, find_topics
 from spatial3d_ros.engine import EngineConfig, Spatial3D
 from spatial3d_ros.errors import BagError, ConfigError, NotAvailableError, Spatial3DError
 from spatial3d_ros.evaluation.processes import require_ros
-from spatial3d_ros.evaluation.queries import DistanceQuery, Query, QueryFile, read_queries
+from spatial3d_ros.evaluation.queries import Query, QueryFile, read_queries
 from spatial3d_ros.evaluation.settings import engine_settings
 from spatial3d_ros.evaluation.through_ros import ask_nodes, node_parameters, require_playable
 from spatial3d_ros.scene.frame import Frame
@@ -214,9 +214,9 @@ def _in_the_node(reply: dict[str, Any]) -> dict[str, float]:
     return {"in the node": spent, "on the way": reply["latency_ms"] - spent} if spent else {}
 
 
-def _measure(query: DistanceQuery) -> str:
+def _measure(query: Query) -> str:
     """Truth and answer must mean the same: between centres, or between surfaces."""
-    return query.expect.measure if query.expect else "auto"
+    return query.expect.measure if query.kind == "distance" and query.expect else "auto"
 
 
 def _reply(result: Grounding | Distance | Answer | LayoutEdit) -> dict[str, Any]:
@@ -278,8 +278,7 @@ def _ask_running_nodes(
         moments[min(query.seconds, seconds)].append(query)
     for number, (moment, queries) in enumerate(moments.items()):
         asked = [
-            {"text": query.text, "kind": query.kind, "via": "service"}
-            | ({"measure": _measure(query)} if isinstance(query, DistanceQuery) else {})
+            {"text": query.text, "kind": query.kind, "via": "service", "measure": _measure(query)}
             for query in queries
         ]
         try:

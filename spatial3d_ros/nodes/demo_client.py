@@ -160,7 +160,7 @@ def _wait(future: Future, what: str) -> Any:
 def main() -> None:
     """Entry point of the process."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("questions", type=Path, help="JSON list of {text, kind, via}")
+    parser.add_argument("questions", type=Path, help="JSON list of {text, kind, via, measure}")
     parser.add_argument("answers", type=Path, help="JSON file to write")
     parser.add_argument("--node", default="grounding_node", help="name of the node to ask")
     parser.add_argument("--settle", type=float, default=0.0, help="seconds from scene to questions")

@@ -21,7 +21,8 @@ from spatial3d_ros.evaluation.asking import Reply, ask_about, write_queries
 from spatial3d_ros.evaluation.layout import layout_questions
 from spatial3d_ros.evaluation.queries import QueryFile, read_queries
 from spatial3d_ros.evaluation.replay import replay_bag
-from spatial3d_ros.evaluation.replay_report import ReplayReport, judge, weights_version
+from spatial3d_ros.evaluation.replay_report import ReplayReport, judge
+from spatial3d_ros.evaluation.settings import weights_version
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.model.checkpoint import save_model
@@ -122,6 +123,11 @@ def test_every_answer_is_reported(report: ReplayReport) -> None:
     assert data["recording"]["frames"] == SECONDS * RATE_HZ
     assert data["settings"]["weights"] == weights_version(data["settings"]["model"])
     assert re.fullmatch(r"sha256 [0-9a-f]{16}", data["settings"]["weights"])
+    engine = data["settings"]["engine"]
+    assert (engine["model"], engine["dtype"], engine["max_bytes"]) == (
+        data["settings"]["model"], "auto", 512 * 2**20,
+    )  # fmt: skip
+    assert engine["runs_on"].startswith("cpu")
 
 
 def test_the_files_of_a_report(report: ReplayReport, tmp_path: Path) -> None:
@@ -197,6 +203,7 @@ def test_through_ros(here: Path, tmp_path: Path, monkeypatch) -> None:
         return replies, {"views": 3, "version": 5, "objects": [thing]}
 
     monkeypatch.setattr(replay_module, "ask_nodes", ask_nodes)
+    monkeypatch.setattr(replay_module, "node_parameters", lambda folder: {"folder": folder.name})
     monkeypatch.setattr(replay_module, "require_ros", lambda: None)
     data = run(here, through_ros=tmp_path).json()
     late_text, edit_text = (data["answers"][k]["question"] for k in (0, 5))
@@ -213,6 +220,8 @@ def test_through_ros(here: Path, tmp_path: Path, monkeypatch) -> None:
     assert "no scene" in first["error"]
     assert (free["answer"]["text"], free["right"]) == ("there", False)
     assert edit["answer"]["after"][0]["center"] == [1.0, 0.0, 0.5]
+    assert data["settings"]["node"] == {"folder": "nodes_3"}
+    assert late["latency_ms"] == {"total": 20.0, "in the node": 15.0, "on the way": 5.0}
 
 
 @pytest.mark.parametrize(

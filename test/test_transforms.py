@@ -15,6 +15,7 @@ from test_nodes_ingest import EPOCH, MS, Robot
 
 from spatial3d_ros.errors import FrameError
 from spatial3d_ros.geometry.pose import pose_matrix
+from spatial3d_ros.sensors import transforms
 from spatial3d_ros.sensors.camera_poses import TransformPoses
 from spatial3d_ros.sensors.transforms import UNREAD, TransformTree
 from spatial3d_ros.tasks.grounding import describe, places_of, told
@@ -165,6 +166,17 @@ def test_links_that_nobody_asks_for_stay_unread_and_bounded():
     assert not link.unread
     tree.add(messages.transforms(("hand", "finger", 2000 * MS, (7, 0, 0))), fixed=False)
     assert not link.unread
+
+
+def test_a_publisher_that_makes_up_frames_is_refused_and_the_known_links_go_on(monkeypatch):
+    monkeypatch.setattr(transforms, "MAX_LINKS", 3)
+    tree = TransformTree(0.3, live=True)
+    for k in range(3):
+        tree.add(messages.transforms(("hand", f"finger_{k}", 1, (0, 0, 0))), fixed=False)
+    with pytest.raises(FrameError, match=r"hand -> finger_3 is left out.*3 links"):
+        tree.add(messages.transforms(("hand", "finger_3", 1, (0, 0, 0))), fixed=False)
+    tree.add(messages.transforms(("hand", "finger_0", 10**9, (2, 0, 0))), fixed=False)
+    assert tree.latest("hand", "finger_0")[0, 3] == 2.0
 
 
 @pytest.mark.parametrize("turn", [(0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, math.nan)])

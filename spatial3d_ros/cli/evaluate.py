@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from spatial3d_ros.cli import evaluate_benchmarks
+from spatial3d_ros.cli import evaluate_benchmarks, evaluate_public
 from spatial3d_ros.cli.evaluate_bag import COMMAND, BagByDefault, evaluate_bag
 from spatial3d_ros.cli.output import out, print_json, say
 
@@ -16,6 +16,11 @@ app.command(COMMAND)(evaluate_bag)
 app.command("referit3d")(evaluate_benchmarks.referit3d)
 app.command("scanrefer")(evaluate_benchmarks.scanrefer)
 app.command("sr3d-style")(evaluate_benchmarks.sr3d_style)
+app.command("multi3drefer")(evaluate_public.multi3drefer)
+app.command("scanqa")(evaluate_public.scanqa)
+app.command("sqa3d")(evaluate_public.sqa3d)
+app.command("scan2cap")(evaluate_public.scan2cap)
+app.command("distance")(evaluate_public.distance)
 
 
 @app.callback()

@@ -226,6 +226,7 @@ def draw_view(axes: Axes, frame: Frame, items: Sequence[Drawn], *, fontsize: flo
     axes.set_axis_off()
     axes.apply_aspect()
     renderer = axes.figure.canvas.get_renderer()
+    pixel = width / axes.get_window_extent(renderer).width
     taken: list[Bbox] = []
     for item in items:
         shown, hidden = _edges(frame, item.box)
@@ -249,7 +250,7 @@ def draw_view(axes: Axes, frame: Frame, items: Sequence[Drawn], *, fontsize: flo
             continue
         left, top = points[points[:, 1].argmin()]
         text = axes.text(
-            np.clip(left, 0.1 * width, 0.9 * width),
+            left,
             top,
             item.label,
             ha="center",
@@ -259,6 +260,8 @@ def draw_view(axes: Axes, frame: Frame, items: Sequence[Drawn], *, fontsize: flo
             color="white",
             bbox={"boxstyle": "round,pad=0.25", "color": item.color, "linewidth": 0},
         )
+        half = (text.get_window_extent(renderer).width / 2 + 4) * pixel
+        text.set_x(np.clip(left, half, max(half, width - half)))
         # From the top edge of the box down to the first place in the image that is free.
         for y in np.arange(max(top - 4, 0.075 * height), height, 0.02 * height):
             text.set_y(y)

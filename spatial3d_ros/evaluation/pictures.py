@@ -110,7 +110,7 @@ class Album:
         return _save(figure, path)
 
     def question(self, path: Path, row: Row) -> Path:
-        """Map with answer and truth, beside the camera view that shows them best."""
+        """Map with answer and truth, beside the camera views that show them best."""
         color = WRONG if row.right is False else ANSWER
         answers = _answers(row, color)
         truths = [Drawn(box, TRUTH, "", True, 1.8, True) for box in row.truth_boxes]
@@ -124,6 +124,8 @@ class Album:
         place_labels(axes, answers or truths)
         _legend(axes, truth=bool(truths), answer=color if answers else None)
         shown = [item.box for item in answers if item.strong] or list(row.truth_boxes)
+        if row.right is False and row.kind not in ("distance", "layout") and answers:
+            shown = [answers[0].box, *row.truth_boxes[:1]]  # what it took, and what was meant
         if not shown:  # nothing fits: show where the camera looked
             for axes, shot in self._grid(right, 2, 2):
                 draw_view(axes, shot.frame, [])

@@ -19,8 +19,9 @@ from spatial3d_ros.data.bags import Bag, BagFrames, Topics, find_topics
 from spatial3d_ros.engine import EngineConfig, Spatial3D
 from spatial3d_ros.errors import BagError, ConfigError, NotAvailableError, Spatial3DError
 from spatial3d_ros.evaluation.processes import require_ros
-from spatial3d_ros.evaluation.queries import DistanceQuery, Query, QueryFile, read_queries
-from spatial3d_ros.evaluation.through_ros import ask_nodes, require_playable
+from spatial3d_ros.evaluation.queries import Query, QueryFile, read_queries
+from spatial3d_ros.evaluation.settings import engine_settings
+from spatial3d_ros.evaluation.through_ros import ask_nodes, node_parameters, require_playable
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit
@@ -134,13 +135,11 @@ def _ask_engine(
     replay: Replay, frames: BagFrames, engine: Spatial3D, total: int, progress: Progress
 ) -> None:
     """The engine in this process, one frame after the other."""
-    config = engine.config
     engine.load()
     replay.settings |= {
         "device": engine.stats()["device"],
         "refresh_every_keyframes": REFRESH_EVERY,
-        "max_views": config.max_views,
-        "max_seconds": config.max_seconds,
+        "engine": engine_settings(engine),
     }
     waiting = replay.questions.in_time()
     refreshes: list[dict[str, float]] = []
@@ -209,9 +208,15 @@ def _ask(engine: Spatial3D, query: Query) -> Asked:
     return Asked(query, reply, result.stages_ms if result else {})
 
 
-def _measure(query: DistanceQuery) -> str:
+def _in_the_node(reply: dict[str, Any]) -> dict[str, float]:
+    """The milliseconds of a reply that the node spent, and those of the way there and back."""
+    spent = reply.get("server_ms")
+    return {"in the node": spent, "on the way": reply["latency_ms"] - spent} if spent else {}
+
+
+def _measure(query: Query) -> str:
     """Truth and answer must mean the same: between centres, or between surfaces."""
-    return query.expect.measure if query.expect else "auto"
+    return query.expect.measure if query.kind == "distance" and query.expect else "auto"
 
 
 def _reply(result: Grounding | Distance | Answer | LayoutEdit) -> dict[str, Any]:
@@ -273,8 +278,7 @@ def _ask_running_nodes(
         moments[min(query.seconds, seconds)].append(query)
     for number, (moment, queries) in enumerate(moments.items()):
         asked = [
-            {"text": query.text, "kind": query.kind, "via": "service"}
-            | ({"measure": _measure(query)} if isinstance(query, DistanceQuery) else {})
+            {"text": query.text, "kind": query.kind, "via": "service", "measure": _measure(query)}
             for query in queries
         ]
         try:
@@ -284,6 +288,11 @@ def _ask_running_nodes(
             )  # fmt: skip
         except NotAvailableError as error:
             replies = [_failed(str(error)) for _ in queries]
-        replay.asked += [Asked(query, reply) for query, reply in zip(queries, replies, strict=True)]
+        else:
+            replay.settings["node"] = node_parameters(logs / f"nodes_{number}")
+        replay.asked += [
+            Asked(query, reply, _in_the_node(reply))
+            for query, reply in zip(queries, replies, strict=True)
+        ]
     replay.scene.setdefault("objects", [])
     replay.scene.setdefault("views", 0)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.table import Table
 
-from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.evaluation.asking import MIN_IOU, TOLERANCE_M, Reply
 from spatial3d_ros.evaluation.metrics import (
     Verdict,
@@ -33,12 +31,11 @@ from spatial3d_ros.evaluation.queries import (
     Query,
 )
 from spatial3d_ros.evaluation.replay import Asked, Replay
-from spatial3d_ros.evaluation.report import Row, answers_table, write_page
+from spatial3d_ros.evaluation.report import BEFORE, Row, answers_table, write_page
+from spatial3d_ros.evaluation.settings import weights_version
 from spatial3d_ros.geometry.box import Box3D, iou
-from spatial3d_ros.model.checkpoint import model_folder
 
 DIGITS = 4
-CHUNK = 2**20
 
 
 @dataclass(frozen=True)
@@ -70,8 +67,6 @@ class ReplayReport:
             "settings": replay.settings
             | {
                 "weights": weights_version(replay.settings["model"]),
-                "torch": torch.__version__,
-                "threads": torch.get_num_threads(),
                 "right_from_iou": MIN_IOU,
                 "right_within_m": TOLERANCE_M,
             },
@@ -79,7 +74,8 @@ class ReplayReport:
             "scores": self.scores(),
             "answers": [_entry(*parts) for parts in zip(self.asked, self.verdicts, strict=True)],
             "scene": replay.scene,
-            "timing": replay.timing | {"question_ms": latency_scores(milliseconds)},
+            "timing": replay.timing
+            | {"question_ms": latency_scores(milliseconds), "stages_ms": self.stages()},
         }
         return _rounded(report)
 
@@ -94,6 +90,15 @@ class ReplayReport:
             for kind, verdicts in groups.items()
             if verdicts
         }
+
+    def stages(self) -> dict[str, dict[str, float]]:
+        """Median, 95th percentile and maximum of each stage of a question."""
+        spent: dict[str, list[float]] = defaultdict(list)
+        for asked in self.asked:
+            for stage, milliseconds in asked.stages_ms.items():
+                if not stage.endswith(BEFORE):
+                    spent[stage].append(milliseconds)
+        return {stage: latency_scores(values) for stage, values in spent.items()}
 
     def table(self) -> Table:
         """For the terminal."""
@@ -156,7 +161,9 @@ class ReplayReport:
         facts["of recording"] = f"{recording['seconds']:.1f} s"
         if timing.get("replay_s"):
             speed = recording["seconds"] / timing["replay_s"]
-            facts["of real time"] = f"{speed:.2g} x"
+            facts["real time"] = f"{speed:.2g} x"
+            speed = recording["seconds"] / timing["replay_cpu_s"]
+            facts["real time, by processor time"] = f"{speed:.2g} x"
         return facts
 
     def _notes(self) -> dict[str, str]:
@@ -166,6 +173,8 @@ class ReplayReport:
         notes = self._summary() | {
             "frame": report["frame_id"],
             "questions": settings["queries"],
+            "right is": f"a box from an IoU of {MIN_IOU} on, a distance within {TOLERANCE_M} m, an "
+            "answer that holds one of the expected words",
             "weights": f"{settings['model']}, {settings['weights']}",
             "played": "through the nodes, in real time"
             if settings["through_ros"]
@@ -173,6 +182,15 @@ class ReplayReport:
             f"{settings['refresh_every_keyframes']} views and before each question",
         }
         notes |= {f"{role} topic": name for role, name in settings["topics"].items()}
+        notes["synchronised"] = (
+            f"colour and depth within {settings['sync_slop_s']} s, poses at most "
+            f"{settings['max_pose_gap_s']} s apart"
+        )
+        if "engine" in settings:
+            engine = settings["engine"]
+            notes["torch"] = f"{engine['torch']}, {engine['threads']} threads"
+            notes["memory"] = f"{engine['max_views']} views, {engine['max_seconds']:g} s"
+        notes |= self._spent()
         if "frames" in recording:
             notes["frames"] = f"{recording['frames']}, of them {recording['keyframes']} views"
             notes["left out"] = ", ".join(
@@ -180,6 +198,19 @@ class ReplayReport:
             )
             notes["problems"] = " / ".join(recording["problems"])
         return {name: text for name, text in notes.items() if text}
+
+    def _spent(self) -> dict[str, str]:
+        """Where the time went, in words."""
+        timing, notes = self.replay.timing, {}
+        if "replay_s" in timing:
+            notes["replayed in"] = (
+                f"{timing['replay_s']:.1f} s, {timing['replay_cpu_s']:.1f} s of processor time"
+            )
+            parts = (f"{stage} {spent:.0f}" for stage, spent in timing["refresh_mean_ms"].items())
+            notes["a refresh of the map"] = f"{', '.join(parts)} ms, mean"
+        stages = (f"{stage} {spent['median_ms']:.1f}" for stage, spent in self.stages().items())
+        notes["stages of a question"] = f"{', '.join(stages)} ms, median" if self.stages() else ""
+        return notes
 
 
 def judge(query: Query, reply: Reply) -> Verdict | None:
@@ -217,20 +248,6 @@ def _judge_edit(expect: ExpectedEdit, reply: Reply) -> Verdict:
     return Verdict(
         "layout", answered=reply.success, right=right, iou=overlaps[-1] if overlaps else None
     )
-
-
-def weights_version(model: str) -> str:
-    """The beginning of the SHA-256 of a model's tensors; "" when they are elsewhere."""
-    digest = hashlib.sha256()
-    try:
-        files = sorted(model_folder(model).glob("*.safetensors"))
-    except ConfigError:
-        files = []
-    for file in files:
-        with file.open("rb") as opened:
-            while chunk := opened.read(CHUNK):
-                digest.update(chunk)
-    return f"sha256 {digest.hexdigest()[:16]}" if files else ""
 
 
 def _reply(asked: Asked) -> Reply:
@@ -305,6 +322,16 @@ def _row(asked: Asked, reply: Reply, verdict: Verdict | None) -> Row:
         asked_at="at the end" if query.at == "end" else f"at {query.at:g} s",
         failed=not reply.success,
         stages_ms=asked.stages_ms,
+        others=_others(asked) if query.kind == "ground" else "",
+    )
+
+
+def _others(asked: Asked) -> str:
+    """What else was likely, with its share."""
+    rivals = asked.reply["objects"][0 if asked.reply["no_target"] else 1 :][:3]
+    return ", ".join(
+        " ".join(filter(None, (str(o["id"]), o["color"], o["label"], f"({o['score']:.0%})")))
+        for o in rivals
     )
 
 

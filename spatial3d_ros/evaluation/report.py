@@ -16,6 +16,7 @@ from rich.table import Table
 
 from spatial3d_ros.geometry.box import Box3D
 
+BEFORE = " (before)"  # of stages that were over when the question came
 COLORS = {"right": "green", "wrong": "red", "failed": "red"}
 
 
@@ -26,8 +27,9 @@ class Row:
     `boxes` are the answered boxes (two for a distance, of a layout edit those that change),
     `after_boxes` where they would stand then, `truth_boxes` the true ones; `right` is None when the
     truth is not known; `metres` is an answered distance; `missed` tells what is wrong where neither
-    overlap nor metres do. `failed` says that `answer` tells why there is none; `stages_ms` are
-    parts of the latency.
+    overlap nor metres do. `failed` says that `answer` tells why there is none; `others` names what
+    else was likely. `stages_ms` are parts of the latency, and those marked "(before)" what had been
+    spent on the map it rests on.
     """
 
     question: str
@@ -48,6 +50,7 @@ class Row:
     asked_at: str = ""
     failed: bool = False
     stages_ms: dict[str, float] = field(default_factory=dict, repr=False)
+    others: str = ""
 
     @property
     def score(self) -> str:
@@ -145,11 +148,13 @@ def write_page(
     end. `glance` puts a table of all rows before the pictures.
     """
     judged = [row for row in rows if row.right is not None]
-    latency = median(row.latency_ms for row in rows) if rows else 0.0
+    answered = [row.latency_ms for row in rows if not row.failed]
     tiles = {"questions": str(len(rows))}
     if judged:
         tiles["right"] = f"{right_count(judged)} of {len(judged)}"
-    tiles |= {"median latency": f"{latency:.0f} ms", **facts}
+    if answered:
+        tiles["median latency"] = f"{median(answered):.0f} ms"
+    tiles |= facts
     cards = "\n".join(
         _card(number, row, picture)
         for number, (row, picture) in enumerate(zip(rows, pictures, strict=True), 1)
@@ -215,14 +220,27 @@ def _card(number: int, row: Row, picture: Path) -> str:
         lines["truth"] = row.truth
     if row.score:
         lines[_score_name(row)] = row.score
+    if row.others:
+        lines["next"] = row.others
     via = f" through the {row.via}" if row.via else ""
-    parts = ", ".join(f"{stage} {spent:.1f}" for stage, spent in row.stages_ms.items())
-    lines["latency"] = f"{row.latency_ms:.0f} ms{via}{f' ({parts})' if parts else ''}"
+    own, before = _stages(row.stages_ms, before=False), _stages(row.stages_ms, before=True)
+    lines["latency"] = f"{row.latency_ms:.0f} ms{via}{f' ({own})' if own else ''}"
+    if before:
+        lines["map before it"] = f"{before} ms"
     kind = " · ".join(filter(None, (row.name or str(number), row.kind, row.asked_at)))
     return (
         f"<section id=q{number}><header><span class=kind>{html.escape(kind)}</span>{_badge(row)}"
         f"</header><h2>{html.escape(row.question)}</h2>{_list(lines)}"
         f'<img alt="{html.escape(row.question)}" src="{_embedded(picture)}"></section>'
+    )
+
+
+def _stages(stages_ms: Mapping[str, float], *, before: bool) -> str:
+    """The milliseconds of the stages of a question, or of the map it rests on."""
+    return ", ".join(
+        f"{stage.removesuffix(BEFORE)} {spent:.1f}"
+        for stage, spent in stages_ms.items()
+        if stage.endswith(BEFORE) is before
     )
 
 

@@ -22,7 +22,8 @@ from spatial3d_ros.evaluation.answers import EACH, AnswersReport, ask_room
 from spatial3d_ros.evaluation.asking import Reply
 from spatial3d_ros.evaluation.metrics import Verdict, latency_scores, recall, summarise
 from spatial3d_ros.evaluation.room_tasks import TASKS, RoomQuestion, chosen_tasks
-from spatial3d_ros.evaluation.through_ros import ask_nodes
+from spatial3d_ros.evaluation.settings import engine_settings
+from spatial3d_ros.evaluation.through_ros import ask_nodes, node_parameters
 from spatial3d_ros.evaluation.wordings import split_of, worded
 from spatial3d_ros.geometry.box import iou_matrix
 from spatial3d_ros.scene.proposals import Proposal
@@ -138,6 +139,7 @@ def evaluate_rooms(
     if not through_ros:
         engine = Spatial3D(EngineConfig(model=model))
         engine.load()
+        report.settings["engine"] = engine_settings(engine)
     for k in range(rooms):
         recorded = film(folder, seed + k)
         questions = [
@@ -149,6 +151,7 @@ def evaluate_rooms(
         begin = time.monotonic()
         if engine is None:
             replies, boxes, seen = _ask_nodes(recorded, questions, folder, say, model)
+            report.settings["node"] = node_parameters(folder / recorded.bag.stem)
         else:
             replies, boxes, seen = _ask_engine(engine, recorded, questions, true_boxes)
             there = _present(recorded, boxes) if true_boxes else seen

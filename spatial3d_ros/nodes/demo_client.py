@@ -20,15 +20,18 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.srv import GetParameters
 from rclpy.action import ActionClient
 from rclpy.client import Client
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import parameter_value_to_python
 from rclpy.task import Future
 
 from spatial3d_ros.action import Query
 from spatial3d_ros.errors import NotAvailableError
 from spatial3d_ros.nodes import plain_replies
+from spatial3d_ros.nodes.parameters import FIELDS
 from spatial3d_ros.srv import Ask, EditLayout, GetScene, Ground, MeasureDistance
 
 CALL_S = 20.0
@@ -50,6 +53,7 @@ class Asker(Node):
         self._edit = self.create_client(EditLayout, f"{server}/edit_layout")
         self._words = self.create_client(Ask, f"{server}/ask")
         self._get_scene = self.create_client(GetScene, f"{server}/get_scene")
+        self._parameters = self.create_client(GetParameters, f"{server}/get_parameters")
         self._query = ActionClient(self, Query, f"{server}/query")
         self.diagnostics: dict[str, dict[str, str]] = {}
         self.create_subscription(DiagnosticArray, "/diagnostics", self._note, 10)
@@ -96,6 +100,11 @@ class Asker(Node):
             "version": reply.scene.scene_version,
             "objects": objects,
         }
+
+    def parameters(self) -> dict[str, Any]:
+        """What the node is set to now."""
+        reply = self._call(self._parameters, GetParameters.Request(names=list(FIELDS)))
+        return dict(zip(FIELDS, map(parameter_value_to_python, reply.values), strict=True))
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:
         """Ask one question ({"text", "kind", "via"}, of a distance also "measure": "center" or
@@ -151,7 +160,7 @@ def _wait(future: Future, what: str) -> Any:
 def main() -> None:
     """Entry point of the process."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("questions", type=Path, help="JSON list of {text, kind, via}")
+    parser.add_argument("questions", type=Path, help="JSON list of {text, kind, via, measure}")
     parser.add_argument("answers", type=Path, help="JSON file to write")
     parser.add_argument("--node", default="grounding_node", help="name of the node to ask")
     parser.add_argument("--settle", type=float, default=0.0, help="seconds from scene to questions")
@@ -177,8 +186,12 @@ def main() -> None:
             print(f"{answers[-1]['latency_ms']:6.0f} ms  {question['text']}", flush=True)
             time.sleep(options.pause)
         time.sleep(options.linger)
-        scene = asker.scene()
-        result = {"answers": answers, "scene": scene, "diagnostics": asker.diagnostics}
+        result = {
+            "answers": answers,
+            "scene": asker.scene(),
+            "diagnostics": asker.diagnostics,
+            "parameters": asker.parameters(),
+        }
         options.answers.write_text(json.dumps(result, indent=2))
     except NotAvailableError as error:
         sys.exit(str(error))

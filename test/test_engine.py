@@ -384,7 +384,7 @@ def test_a_map_that_is_not_parallel_to_the_walls(engine):
         view = frame(number)
         engine.add_frame(replace(view, world_T_camera=tilted @ view.world_T_camera))
     engine.refresh(boxes())
-    assert abs(np.rad2deg(engine._heading)) == pytest.approx(25, abs=1)
+    assert abs(np.rad2deg(engine._map.heading)) == pytest.approx(25, abs=1)
     centers = [o.box.center for o in engine.scene().objects]
     np.testing.assert_allclose(centers, [b.box.center for b in boxes()], atol=1e-9)
     assert wall.frame_id == engine.scene().frame_id

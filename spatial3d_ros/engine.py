@@ -47,7 +47,7 @@ from spatial3d_ros.tasks.told import is_told, with_told
 @dataclass(frozen=True)
 class EngineConfig:
     """`model` is a shipped name or a folder; `weights` is auto, int8 or int4; `max_*` bound the
-    memory (views, seconds, bytes).
+    memory (views, seconds, bytes); so many sightings of a detector make a thing.
     """
 
     model: str = "tiny"
@@ -57,6 +57,7 @@ class EngineConfig:
     max_views: int = 16
     max_seconds: float = 60.0
     max_bytes: int = 512 * 2**20
+    min_sightings: int = 1
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Spatial3D:
         self._reader: SceneReader | None = None
         self._buffer = ViewBuffer(config.max_views, config.max_seconds, config.max_bytes)
         self._keyframes = KeyframeSelector()
-        self._map = RoomMap()
+        self._map = RoomMap(config.min_sightings)
         self._known: KnownScene | None = None
         self._robot: np.ndarray | None = None
         self._sensor, self._refreshing, self._asking = (threading.Lock() for _ in range(3))

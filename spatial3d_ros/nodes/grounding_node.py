@@ -28,12 +28,14 @@ from spatial3d_ros.nodes import conversions, diagnostics, qos
 from spatial3d_ros.nodes.parameters import Parameters, ParameterTable
 from spatial3d_ros.nodes.question_server import QuestionServer
 from spatial3d_ros.nodes.sensor_input import SensorInput
+from spatial3d_ros.nodes.vision_messages import have_vision_messages, vision_messages
 from spatial3d_ros.nodes.worker import RefreshWorker, within_memory
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.tasks.placing import Placing
 
 if TYPE_CHECKING:
     from spatial3d_ros.engine import Spatial3D
+    from spatial3d_ros.scene.sightings import Sighting
 
 THREADS = 80  # each waiting question holds one; threads are made when first needed
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -52,6 +54,7 @@ def build_engine(parameters: Parameters) -> Spatial3D:
             max_views=parameters.max_views,
             max_seconds=parameters.max_seconds,
             max_bytes=int(parameters.max_megabytes * 2**20),
+            min_sightings=parameters.detection_min_sightings,
         )
     )
     engine.load()
@@ -81,6 +84,10 @@ class GroundingNode(LifecycleNode):
         self._objects = self.create_lifecycle_publisher(
             msg.SceneObjects, "~/objects", qos.latched()
         )
+        self._detections = None
+        if have_vision_messages():
+            kind = vision_messages("~/detections").Detection3DArray
+            self._detections = self.create_lifecycle_publisher(kind, "~/detections", qos.latched())
         self._questions = QuestionServer(
             self,
             self._active_engine,
@@ -144,6 +151,7 @@ class GroundingNode(LifecycleNode):
             self,
             self._table.values,
             partial(self._add_frame, engine),
+            partial(self._add_sightings, engine),
             partial(self._rewind, engine),
         )
         self._refresher = RefreshWorker(
@@ -233,6 +241,10 @@ class GroundingNode(LifecycleNode):
             self._refresher.notify()
         return added.keyframe
 
+    def _add_sightings(self, engine: Spatial3D, sightings: list[Sighting]) -> None:
+        if engine.add_sightings(sightings) and self._refresher is not None:
+            self._refresher.notify()
+
     def _rewind(self, engine: Spatial3D) -> None:
         self.get_logger().warning("time went back: views are forgotten, known objects stay")
         engine.forget_views()
@@ -263,6 +275,8 @@ class GroundingNode(LifecycleNode):
             except NoSceneError:
                 message = msg.SceneObjects()
             self._objects.publish(message)
+            if self._detections is not None:
+                self._detections.publish(conversions.detections(message))
 
     def _publish_diagnostics(self) -> None:
         """Never raises: an exception out of a timer ends the node."""

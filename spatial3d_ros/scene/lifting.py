@@ -83,10 +83,10 @@ def rectified_corners(
 
 def _pixels(detection: ImageBox, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of a grid over the box, or over the mask without its edge."""
-    left, top, right, bottom = detection.corners
-    first = np.floor([max(left, 0), max(top, 0)]).astype(int)
-    last = np.ceil([min(right, camera.width), min(bottom, camera.height)]).astype(int)
-    width, height = np.maximum(last - first, 0)
+    limits = np.array([camera.width, camera.height])
+    first = np.floor(np.clip(detection.corners[:2], 0, limits)).astype(int)
+    last = np.ceil(np.clip(detection.corners[2:], 0, limits)).astype(int)
+    width, height = last - first
     step = max(1, int(np.sqrt(width * height / SAMPLES)))
     rows, columns = np.mgrid[first[1] : last[1] : step, first[0] : last[0] : step]
     rows, columns = rows.ravel(), columns.ravel()

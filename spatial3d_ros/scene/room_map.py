@@ -20,10 +20,10 @@ class RoomMap:
     time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, min_sightings: int = 1) -> None:
         self.heading = 0.0
         self._objects = ObjectMap(patience=1)
-        self._sightings = SightingMap()
+        self._sightings = SightingMap(min_sightings=min_sightings)
         self._telling = threading.Lock()
         self._proposed: tuple[tuple[float, ...], list[Proposal]] = ((), [])
 

@@ -21,11 +21,12 @@ from spatial3d_ros.errors import FrameError
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.scene.lifting import ImageBox, lift, rectified_corners
 from spatial3d_ros.scene.sightings import Sighting
-from spatial3d_ros.sensors.camera_poses import stamp_of
+from spatial3d_ros.sensors.camera_poses import CameraPoses, stamp_of
 from spatial3d_ros.sensors.detections import DetectionReader
 from spatial3d_ros.sensors.frame_builder import FrameBuilder
 from spatial3d_ros.sensors.image_decoding import decode_labels
 from spatial3d_ros.sensors.synchronizer import SECOND
+from spatial3d_ros.sensors.transforms import TransformTree
 
 MAX_WAITING = 16  # messages that wait for their image, mask or transform
 MAX_BYTES = 512 * 2**20  # of images that are kept for detections to come
@@ -71,11 +72,11 @@ class _Waiting:
 class DetectionFeed:
     """Takes Detection2DArray and Detection3DArray, and hands sightings to `deliver`.
 
-    `frame_id()` is the world frame, "" while it is unknown; `locate(frame, stamp_ns)` is
-    `world_T_frame` (4, 4), None while it is to come, and raises FrameError when it never will.
-    `run` is as in `Ingest`. Nothing is raised for bad data: it is counted in `counts` by reason and
-    told to `on_problem(topic, text)`. At most `max_hz` messages a second, by their stamps, are
-    used; masks are label images: pixel n belongs to the n-th box of the message of that stamp.
+    Boxes in space may be in the frame of the memory, in that of the colour image, or in any that
+    `transforms` link to it. Masks are label images: pixel n belongs to the n-th box of the message
+    of that stamp. At most `max_hz` messages a second, by their stamps, are used. `run` is as in
+    `Ingest`. Nothing is raised for bad data: it is counted in `counts` by reason and told to
+    `on_problem(topic, text)`.
     """
 
     def __init__(
@@ -83,8 +84,8 @@ class DetectionFeed:
         topics: DetectionTopics,
         reader: DetectionReader,
         builder: FrameBuilder,
-        frame_id: Callable[[], str],
-        locate: Callable[[str, int], np.ndarray | None],
+        poses: CameraPoses,
+        transforms: TransformTree | None,
         deliver: Callable[[list[Sighting]], None],
         counts: Counter[str],
         *,
@@ -98,8 +99,8 @@ class DetectionFeed:
         self.counts = counts
         self._reader = reader
         self._builder = builder
-        self._frame_id = frame_id
-        self._locate = locate
+        self._poses = poses
+        self._transforms = transforms
         self._deliver = deliver
         self._on_problem = on_problem
         self._run = run
@@ -226,20 +227,30 @@ class DetectionFeed:
             raise FrameError(
                 f"{topic}: field header.frame_id is empty: name the frame of the boxes."
             )
-        world = self._frame_id()
-        pose = None
-        if world:
-            try:
-                pose = np.eye(4) if frame == world else self._locate(frame, waiting.stamp_ns)
-            except FrameError as error:
-                raise FrameError(f"{topic}: field header.frame_id is {frame!r}: {error}") from error
+        try:
+            pose = self._world_T(frame, waiting.stamp_ns)
+        except FrameError as error:
+            raise FrameError(f"{topic}: field header.frame_id is {frame!r}: {error}") from error
         if pose is None:
             if time.monotonic() - waiting.since < GIVE_UP_S:
                 return None
             raise FrameError(
-                f"{topic}: where frame {frame!r} is was not told within {GIVE_UP_S:g} s."
+                f"{topic}: field header.frame_id is {frame!r}, and where that is was not told "
+                f"within {GIVE_UP_S:g} s. Give boxes in {self._poses.frame_id!r} or in the frame "
+                "of the colour image, or publish its transform."
             )
         return partial(self._place, waiting, pose)
+
+    def _world_T(self, frame: str, stamp_ns: int) -> np.ndarray | None:
+        """Pose (4, 4) of a frame in the memory's; None while it is to come. Raises FrameError."""
+        if frame == self._poses.frame_id.lstrip("/"):
+            return np.eye(4)
+        if self._moments and frame == self._moments[-1].color.header.frame_id.lstrip("/"):
+            return self._poses.at(stamp_ns, frame)
+        world = self._poses.frame_id
+        if self._transforms is None or not self._transforms.linked(world, frame):
+            return None
+        return self._transforms.lookup(world, frame, stamp_ns)
 
     def _place(self, waiting: _Waiting, world_T_frame: np.ndarray) -> None:
         problem = partial(self._on_problem, self.topics.boxes_3d)
@@ -260,7 +271,7 @@ class DetectionFeed:
         try:
             frame = self._builder.build(
                 moment.color, moment.depth, moment.info, moment.stamp_ns, moment.world_T_camera,
-                self._frame_id(), moment.depth_info,
+                self._poses.frame_id, moment.depth_info,
             )  # fmt: skip
         except FrameError as error:
             self._refuse("a damaged frame", error)

@@ -14,9 +14,14 @@ from spatial3d_ros.geometry.pose import transform
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.sightings import LEAST_POINTS, TRIM, Sighting
 
+Corners = tuple[float, float, float, float]
 SAMPLES = 4000  # pixels that are looked at in each box
 KEPT = 200  # points of a surface that are kept
 GAP_M, GAP = 0.06, 0.02  # depth without pixels that parts two things: metres, and share of depth
+RING = 0.3  # of the sides of a box: how far around it one looks for what the thing stands on
+FLAT_M = 0.02  # height of a slice of a level surface
+FLAT_SHARE = 0.15  # of the ring at one height: a level surface
+LEFT_SHARE = 0.2  # of the box: less than this above the surface, and the thing is that surface
 MASK_EDGE = 0.04  # of the width of a mask: pixels at its edge often belong to what is behind
 
 
@@ -26,7 +31,7 @@ class ImageBox:
     words or ""; `score` 0 .. 1; `mask` (H, W) bool of the whole image, None where there is none.
     """
 
-    corners: tuple[float, float, float, float]
+    corners: Corners
     label: str
     score: float
     mask: np.ndarray | None = None
@@ -35,35 +40,33 @@ class ImageBox:
 def lift(detection: ImageBox, frame: Frame) -> Sighting:
     """What the detection shows, in the world. Raises FrameError where no depth was measured.
 
-    Within a box the thing is taken to be the surface in its middle: of the depths, parted where
-    nothing lies between them, the part that weighs most, and pixels near the middle weigh more.
+    Within a box the thing is taken to be the surface in its middle: without the level surface that
+    it stands on, which goes on around the box, and of the depths that are left, parted where
+    nothing lies between them, the part that weighs most; pixels near the middle weigh more.
     """
-    rows, columns = _pixels(detection, frame.camera)
+    rows, columns = _grid(detection.corners, frame.camera)
+    measured = frame.depth[rows, columns] > 0
+    rows, columns = rows[measured], columns[measured]
     z = frame.depth[rows, columns]
-    rows, columns, z = rows[z > 0], columns[z > 0], z[z > 0]
-    if len(z) >= LEAST_POINTS and detection.mask is None:
-        part = _surface(z, _weights(rows, columns, detection.corners))
+    if detection.mask is None:
+        thing = _in_box(rows, columns, z, detection.corners, frame)
     else:
-        part = np.ones(len(z), bool) if len(z) < LEAST_POINTS else _near_median(z)
-    rows, columns, z = rows[part], columns[part], z[part]
+        thing = _core(detection.mask)[rows, columns]
+        thing[thing] = _near_median(z[thing])
+    rows, columns, z = rows[thing], columns[thing], z[thing]
     if len(z) < LEAST_POINTS:
         raise FrameError(
             f"no depth in the box of {detection.label or 'a detection'!r}: {len(z)} pixels; is it "
             "out of range, or of glass?"
         )
     chosen = np.linspace(0, len(z) - 1, min(len(z), KEPT)).astype(int)
-    camera = frame.camera
-    rays = np.stack([(columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy], 1)
-    points = np.concatenate([rays * z[:, None], z[:, None]], 1)[chosen]
-    world = transform(frame.world_T_camera, points).astype(np.float32)
+    points = _world(rows[chosen], columns[chosen], z[chosen], frame)
     rgb = tuple(map(float, frame.rgb[rows, columns].mean(0)))
-    box = Box3D.from_points(world, TRIM)
-    return Sighting(box, detection.label, detection.score, frame.stamp_ns, world, rgb)
+    box = Box3D.from_points(points, TRIM)
+    return Sighting(box, detection.label, detection.score, frame.stamp_ns, points, rgb)
 
 
-def rectified_corners(
-    corners: tuple[float, float, float, float], camera: Camera
-) -> tuple[float, float, float, float]:
+def rectified_corners(corners: Corners, camera: Camera) -> Corners:
     """The hull of a box of the raw image in the pixels of the rectified one."""
     if not camera.distortion:
         return corners
@@ -81,27 +84,64 @@ def rectified_corners(
     return (*map(float, straight.min(0)), *map(float, straight.max(0)))
 
 
-def _pixels(detection: ImageBox, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of a grid over the box, or over the mask without its edge."""
+def _grid(corners: Corners, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of a grid over the box and the ring around it."""
+    sides = np.subtract(corners[2:], corners[:2])
     limits = np.array([camera.width, camera.height])
-    first = np.floor(np.clip(detection.corners[:2], 0, limits)).astype(int)
-    last = np.ceil(np.clip(detection.corners[2:], 0, limits)).astype(int)
-    width, height = last - first
-    step = max(1, int(np.sqrt(width * height / SAMPLES)))
+    first = np.floor(np.clip(corners[:2] - RING * sides, 0, limits)).astype(int)
+    last = np.ceil(np.clip(corners[2:] + RING * sides, 0, limits)).astype(int)
+    step = max(1, int(np.sqrt(np.prod(last - first) / SAMPLES)))
     rows, columns = np.mgrid[first[1] : last[1] : step, first[0] : last[0] : step]
-    rows, columns = rows.ravel(), columns.ravel()
-    if detection.mask is not None:
-        edge = max(1, int(MASK_EDGE * min(width, height)))
-        core = cv2.erode(detection.mask.astype(np.uint8), np.ones((2 * edge + 1,) * 2, np.uint8))
-        mask = core.astype(bool) if core.any() else detection.mask
-        inside = mask[rows, columns]
-        rows, columns = rows[inside], columns[inside]
-    return rows, columns
+    return rows.ravel(), columns.ravel()
 
 
-def _weights(
-    rows: np.ndarray, columns: np.ndarray, corners: tuple[float, float, float, float]
+def _world(rows: np.ndarray, columns: np.ndarray, z: np.ndarray, frame: Frame) -> np.ndarray:
+    """World points (n, 3) float32 of pixels with their depths."""
+    camera = frame.camera
+    points = np.stack(
+        [(columns - camera.cx) / camera.fx * z, (rows - camera.cy) / camera.fy * z, z], 1
+    )
+    return transform(frame.world_T_camera, points).astype(np.float32)
+
+
+def _in_box(
+    rows: np.ndarray, columns: np.ndarray, z: np.ndarray, corners: Corners, frame: Frame
 ) -> np.ndarray:
+    """Which pixels of a grid show the thing in a box."""
+    left, top, right, bottom = corners
+    inside = (columns >= left) & (columns < right) & (rows >= top) & (rows < bottom)
+    weight = _weights(rows, columns, corners)
+    thing = inside & (weight > 0)
+    if not thing.any():
+        return thing
+    height = _world(rows, columns, z, frame)[:, 2]
+    above = thing & ~_on_level(height, height[~inside], float(np.median(height[thing])))
+    if weight[above].sum() >= LEFT_SHARE * weight[thing].sum():
+        thing = above
+    thing[thing] = _surface(z[thing], weight[thing])
+    return thing
+
+
+def _on_level(height: np.ndarray, around: np.ndarray, middle: float) -> np.ndarray:
+    """Which heights are those of level surfaces in the ring, at or below the middle of the box."""
+    level = np.zeros(len(height), bool)
+    slices, counts = np.unique(np.round(around / FLAT_M), return_counts=True)
+    for part in slices[counts >= FLAT_SHARE * max(len(around), LEAST_POINTS)]:
+        if part * FLAT_M <= middle + FLAT_M:
+            level |= np.abs(height - part * FLAT_M) <= 1.5 * FLAT_M
+    return level
+
+
+def _core(mask: np.ndarray) -> np.ndarray:
+    """The mask without its edge, if that leaves anything."""
+    rows, columns = np.nonzero(mask)
+    narrow = min(np.ptp(rows), np.ptp(columns)) + 1 if len(rows) else 0
+    edge = max(1, int(MASK_EDGE * narrow))
+    core = cv2.erode(mask.astype(np.uint8), np.ones((2 * edge + 1,) * 2, np.uint8)).astype(bool)
+    return core if core.any() else mask
+
+
+def _weights(rows: np.ndarray, columns: np.ndarray, corners: Corners) -> np.ndarray:
     """1 in the middle of the box, 0 from its inscribed ellipse on."""
     left, top, right, bottom = corners
     u = (columns - (left + right) / 2) / max((right - left) / 2, 1e-6)
@@ -110,18 +150,19 @@ def _weights(
 
 
 def _surface(z: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Which pixels belong to the heaviest stretch of depth, within the ellipse."""
+    """Which pixels belong to the heaviest stretch of depth."""
     order = np.argsort(z)
     depth = z[order]
-    part = np.cumsum(np.diff(depth, prepend=depth[0]) > np.maximum(GAP_M, GAP * depth))
-    heaviest = np.bincount(part, weight[order]).argmax()
+    part = np.cumsum(np.diff(depth, prepend=depth[:1]) > np.maximum(GAP_M, GAP * depth))
     chosen = np.zeros(len(z), bool)
-    chosen[order] = part == heaviest
-    return chosen & (weight > 0)
+    chosen[order] = part == np.bincount(part, weight[order]).argmax()
+    return chosen
 
 
 def _near_median(z: np.ndarray) -> np.ndarray:
     """All of a mask but what lies far behind or before its middle: its edge spills over."""
+    if not len(z):
+        return np.zeros(0, bool)
     middle = np.median(z)
     spread = max(3 * float(np.median(np.abs(z - middle))), 0.1, GAP * float(middle))
     return np.abs(z - middle) <= spread

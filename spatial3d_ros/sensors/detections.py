@@ -84,12 +84,12 @@ def class_names(entries: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def clean_label(text: str) -> str:
+def clean_label(text: str, letters: int = LABEL_LETTERS) -> str:
     """A class name as words: "dining_table" is a dining table. Letters of any script stay; what is
     no text, or could be read as a sign of the network's own, goes.
     """
     readable = text.encode("utf-8", "replace").decode()
-    return " ".join(_HIDDEN.sub(" ", readable).split())[:LABEL_LETTERS].strip()
+    return " ".join(_HIDDEN.sub(" ", readable).split())[:letters].strip()
 
 
 class DetectionReader:

@@ -18,7 +18,7 @@ from torch import Tensor
 from spatial3d_ros.scene.objects import SceneObject
 
 # Behind the first of these words stands what the thing is near to, not what it is.
-_RELATIONS = re.compile(
+RELATIONS = re.compile(
     r"\b(?:on|in|inside|under|underneath|below|beneath|above|over|next|near|nearest|nearer|close"
     r"|closest|closer|farthest|furthest|beside|by|at|behind|between|among|opposite|against|to|from"
     r"|left|right|front|with|without|that|which|where|who|standing|lying|seen|facing|not|but)\b"
@@ -84,5 +84,5 @@ def _head(phrase: str) -> str:
     """
     text = words_of(phrase)
     text = text[_OPENING.match(text).end() :] if _OPENING.match(text) else text
-    found = _RELATIONS.search(text)
+    found = RELATIONS.search(text)
     return text[: found.start()] if found else text

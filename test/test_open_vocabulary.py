@@ -49,8 +49,9 @@ def folder(tmp_path_factory):
     from transformers.models.owlv2.image_processing_pil_owlv2 import Owlv2ImageProcessorPil
 
     path = tmp_path_factory.mktemp("owlv2")
+    # the model takes a prompt that begins with token 0 as none
     letters = "abcdefghijklmnopqrstuvwxyz"
-    pieces = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{c}</w>" for c in letters)]
+    pieces = ["!", "<|startoftext|>", "<|endoftext|>", *letters, *(f"{c}</w>" for c in letters)]
     tokenizer = CLIPTokenizer(
         vocab={piece: k for k, piece in enumerate(pieces)}, merges=[], model_max_length=16
     )
@@ -59,7 +60,7 @@ def folder(tmp_path_factory):
     config = Owlv2Config(
         text_config={
             **small, **heads, "vocab_size": len(pieces), "max_position_embeddings": 16,
-            "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1,
+            "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2,
         },
         vision_config={**small, **heads, "image_size": SIDE, "patch_size": PATCH},
         projection_dim=32,

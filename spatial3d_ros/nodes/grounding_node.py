@@ -25,6 +25,7 @@ from spatial3d_ros.errors import (
     Spatial3DError,
 )
 from spatial3d_ros.nodes import conversions, diagnostics, qos
+from spatial3d_ros.nodes.annotated_image import AnnotatedImage
 from spatial3d_ros.nodes.parameters import Parameters, ParameterTable
 from spatial3d_ros.nodes.question_server import QuestionServer
 from spatial3d_ros.nodes.sensor_input import SensorInput
@@ -84,6 +85,7 @@ class GroundingNode(LifecycleNode):
         self._objects = self.create_lifecycle_publisher(
             msg.SceneObjects, "~/objects", qos.latched()
         )
+        self._annotated = AnnotatedImage(self)
         self._detections = None
         if have_vision_messages():
             kind = vision_messages("~/detections").Detection3DArray
@@ -95,6 +97,7 @@ class GroundingNode(LifecycleNode):
             self._place,
             self._sensor_hint,
             self._publish_objects,
+            self._annotated.answered,
         )
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.result())
         # Not by the node's clock: with use_sim_time and nobody on /clock that one stands still.
@@ -237,6 +240,7 @@ class GroundingNode(LifecycleNode):
 
     def _add_frame(self, engine: Spatial3D, frame: Frame) -> bool:
         added = engine.add_frame(frame)
+        self._annotated.show(frame)
         if added.keyframe and self._refresher is not None:
             self._refresher.notify()
         return added.keyframe

@@ -58,7 +58,8 @@ class QuestionServer:
     `engine()` returns the engine, or raises Spatial3DError saying why the node cannot answer now;
     `place(frame_id)` tells in which frame what is known in that one goes out;
     `hint()` tells what is wrong with the sensors, for a question that comes before any frame;
-    `on_change(engine)` is called when its memory was emptied or an edit was applied.
+    `on_change(engine)` is called when its memory was emptied or an edit was applied;
+    `on_answer(result)` with every answer, in the frame of the memory.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class QuestionServer:
         place: Callable[[str], Placing],
         hint: Callable[[], str],
         on_change: Callable[[Spatial3D], None],
+        on_answer: Callable[[Any], None] = lambda _: None,
     ) -> None:
         self.runner = QuestionRunner()
         self.latency_ms = Durations(200)
@@ -79,6 +81,7 @@ class QuestionServer:
         self._place = place
         self._hint = hint
         self._on_change = on_change
+        self._on_answer = on_answer
         self._logger = node.get_logger()
         self._goals: dict[bytes, Question] = {}
         group = ReentrantCallbackGroup()
@@ -256,6 +259,7 @@ class QuestionServer:
         pending = limits.max_pending_questions
         with within_memory("the question"):
             result = self.runner.run(question, pending, lambda: ask(engine, question))
+        self._on_answer(result)
         place = self._place(engine.scene().frame_id)
         return place.result(result), place.frame_id
 

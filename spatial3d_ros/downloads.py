@@ -40,7 +40,7 @@ SOURCES = {
     ),
     "owlv2_base": Source(
         "google/owlv2-base-patch16-ensemble",
-        "OWLv2, a detector for any word (detector_node); 0.6 GB",
+        "OWLv2, a detector for any word, for detector_node",
     ),
 }
 

@@ -52,6 +52,7 @@ class OpenVocabularyDetector:
         from transformers import AutoConfig, AutoModelForZeroShotObjectDetection, AutoProcessor
 
         folder = Path(folder).expanduser()
+        local = {"local_files_only": True, "trust_remote_code": False}
         cure = (
             "on a computer that is online: spatial3d download owlv2_base, then give its folder as "
             "the parameter model"
@@ -60,15 +61,15 @@ class OpenVocabularyDetector:
         if missing:
             raise CheckpointError(f"{folder}: no {' and no '.join(missing)} there; {cure}")
         try:
-            kind = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
+            kind = AutoConfig.from_pretrained(folder, **local).model_type
             if kind not in KINDS:
                 raise CheckpointError(
                     f"{folder}: holds a {kind!r}, not one of {', '.join(KINDS)}; {cure}"
                 )
             model = AutoModelForZeroShotObjectDetection.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True
+                folder, use_safetensors=True, **local
             )
-            return cls(model, AutoProcessor.from_pretrained(folder, local_files_only=True), device)
+            return cls(model, AutoProcessor.from_pretrained(folder, **local), device)
         except (OSError, ValueError, KeyError, ImportError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise CheckpointError(f"{folder}: cannot be loaded ({reason}); {cure}") from error

@@ -8,6 +8,8 @@ from collections import Counter
 import messages as make
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.geometry.pose import pose_matrix, quaternion_xyzw
@@ -117,6 +119,22 @@ def test_a_tilted_box_becomes_the_upright_one_around_it():
     tilted = make.detection_3d("cup", (0, 0, 0), (1, 1, 1), quaternion=quaternion_xyzw(half))
     (found,) = made.read_3d(make.detections(tilted), told.append)
     assert found.upright(np.eye(4)).size[1] == pytest.approx(math.cos(0.8) + math.sin(0.8))
+
+
+NUMBERS = st.floats(width=32) | st.sampled_from([0.0, 1e30, -1e30, NAN, INF])
+
+
+@given(st.lists(NUMBERS, min_size=10, max_size=10), st.text(max_size=99), NUMBERS)
+def test_whatever_stands_in_a_message_nothing_is_raised(numbers, label, score):
+    made, _, told = reader(names=["a"])
+    u, v, width, height, theta, *space = numbers
+    flat = make.detection_2d(label, (u, v, width, height), score=score, theta=theta)
+    solid = make.detection_3d(label, (u, v, width), space[:3], score, (*space[3:], theta, 0.0))
+    for found in made.read_2d(make.detections(flat), told.append):
+        assert np.isfinite(found.corners).all() and 0.3 <= found.score <= 1
+    for found in made.read_3d(make.detections(solid), told.append):
+        box = found.upright(np.eye(4))
+        assert min(box.size) > 0 and len(found.label) <= 64
 
 
 class Feed:

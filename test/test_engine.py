@@ -392,8 +392,8 @@ def test_a_map_that_is_not_parallel_to_the_walls(engine):
 
 
 def sightings(label="zorbik", x=0.5, stamp=10**9, score=0.8):
-    point = Box3D((x, 2.0, 1.0), (0.4, 0.1, 0.4))
-    return [Sighting(point, label, score, stamp)]
+    box = Box3D((x, 2.0, 1.0), (0.4, 0.4, 0.4))
+    return [Sighting(box, label, score, stamp)]
 
 
 def test_a_detectors_word_is_found_where_it_saw_it(engine):

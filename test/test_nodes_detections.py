@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import ros_bench as bench
 from diagnostic_msgs.msg import DiagnosticArray
-from fake_engine import FakeEngine
+from fake_engine import FakeEngine, scene_object
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
 
@@ -17,11 +18,15 @@ from spatial3d_ros.detectors.open_vocabulary import Detected
 from spatial3d_ros.errors import CheckpointError, ConfigError
 from spatial3d_ros.msg import Grounding
 from spatial3d_ros.nodes import detector_node
+from spatial3d_ros.nodes.annotated_image import marks_of
 from spatial3d_ros.nodes.detector_node import DetectorNode
 from spatial3d_ros.nodes.grounding_node import GroundingNode
 from spatial3d_ros.nodes.parameters import Parameters
 from spatial3d_ros.nodes.vision_messages import vision_messages
+from spatial3d_ros.scene.annotation import GREEN, ORANGE
 from spatial3d_ros.srv import Ground
+from spatial3d_ros.tasks.results import Grounding as Grounded
+from spatial3d_ros.tasks.results import ScoredObject
 
 HAVE = importlib.util.find_spec("vision_msgs") is not None
 with_messages = pytest.mark.skipif(not HAVE, reason="vision_msgs are not here: apt has them")
@@ -143,6 +148,27 @@ def test_the_annotated_picture_is_made_for_who_looks():
     assert (pictures[-1].width, pictures[-1].encoding) == (bench.WIDTH, "rgb8")
     assert made.spinning
     made.close()
+
+
+def test_only_what_could_be_meant_is_drawn():
+    chair, table = two_objects()
+    answer = grounding(ScoredObject(chair, 0.9), ScoredObject(table, 0.02))
+    (mark,) = marks_of(answer)
+    assert (mark.text, mark.color) == ("red chair 0.90", GREEN)
+    several = grounding(
+        ScoredObject(chair, 0.5), ScoredObject(table, 0.4), ScoredObject(table, 0.1)
+    )
+    assert [mark.color for mark in marks_of(several)] == [GREEN, ORANGE, ORANGE]
+    assert marks_of(replace(answer, no_target=True)) == []
+
+
+def two_objects():
+    return [scene_object(k, (k, 0, 0), name, 1) for k, name in enumerate(("chair", "table"))]
+
+
+def grounding(*found):
+    return Grounded("the chair", found, False, "", 1, views_used=1, scene_version=1, stamp_ns=1,
+                    stages_ms={})  # fmt: skip
 
 
 class Finder:

@@ -14,6 +14,8 @@ from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit,
 if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleNode
 
+POSSIBLE = 0.1  # share from which what is not meant is shown all the same
+
 
 class AnnotatedImage:
     """Draws nothing and costs nothing while nobody subscribes."""
@@ -56,7 +58,11 @@ def marks_of(result: Any) -> list[Mark]:
         if result.no_target:
             return []
         sure = max(1, result.meant)
-        return [_mark(f, GREEN if k < sure else ORANGE) for k, f in enumerate(result.objects)]
+        return [
+            _mark(found, GREEN if place < sure else ORANGE)
+            for place, found in enumerate(result.objects)
+            if place < sure or found.score >= POSSIBLE
+        ]
     if isinstance(result, Distance):
         return [_mark(found, GREEN) for found in (result.a, result.b)]
     if isinstance(result, LayoutEdit):

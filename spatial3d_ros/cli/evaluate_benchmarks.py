@@ -13,10 +13,13 @@ Objects = Annotated[
     Path,
     typer.Option(
         help="Rooms: one JSON object a line with scene_id and objects (id, label, center, size, "
-        "and if known avg_rgb); may be gzipped."
+        "and if known avg_rgb, front_point); may be gzipped."
     ),
 ]
 Model = Annotated[str, typer.Option(help="Shipped model, or folder with weights.")]
+Fronts = Annotated[
+    bool, typer.Option(help="Tell the network where things face, where the rooms have front_point.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -24,6 +27,7 @@ def referit3d(
     objects: Objects,
     utterances: Annotated[Path, typer.Option(help="CSV file of Nr3D or Sr3D.")],
     model: Model = "tiny",
+    fronts: Fronts = False,
     json: AsJson = False,
 ) -> None:
     """Nr3D or Sr3D on true boxes with labels and colours, without images.
@@ -37,7 +41,7 @@ def referit3d(
     from spatial3d_ros.evaluation.boxes_benchmarks import evaluate_boxes
     from spatial3d_ros.evaluation.boxes_cases import referit_cases
 
-    report = evaluate_boxes(referit_cases(objects, utterances), model, say)
+    report = evaluate_boxes(referit_cases(objects, utterances), model, say, fronts=fronts)
     if json:
         print_json(report.json())
     else:
@@ -60,6 +64,7 @@ def scanrefer(
         str, typer.Option(help="Among all objects of the scene, or the annotated ones (official).")
     ] = "scene",
     model: Model = "tiny",
+    fronts: Fronts = False,
     json: AsJson = False,
 ) -> None:
     """ScanRefer on true boxes, or on a detector's, with labels and colours, without images.
@@ -79,7 +84,7 @@ def scanrefer(
         objects, utterances, detections=detections, classes=classes, label_table=label_table,
         unique_by=unique_by,
     )  # fmt: skip
-    report = evaluate_boxes(asked, model, say)
+    report = evaluate_boxes(asked, model, say, fronts=fronts)
     if json:
         print_json(report.json())
     else:
@@ -92,17 +97,26 @@ def sr3d_style(
         int, typer.Option(min=10, help="How many sentences, over 10 relations.")
     ] = 1000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same sentences.")] = 0,
+    mix: Annotated[
+        str, typer.Option(help="Relations as often as in Sr3D (sr3d), or all alike (equal).")
+    ] = "sr3d",
     model: Model = "tiny",
+    fronts: Fronts = True,
     json: AsJson = False,
 ) -> None:
     """Sentences with one relation each, made on the rooms: closest, between, above, left and so on.
 
-    spatial3d evaluate sr3d-style --objects rooms.jsonl.gz --count 1000
+    Beside the floors stands a ceiling: rules that know the relations, and the fronts of things,
+    which the network is not told.
+
+        spatial3d evaluate sr3d-style --objects rooms.jsonl.gz --count 1000
+
+        spatial3d evaluate sr3d-style --objects rooms.jsonl.gz --mix equal --json
     """
     from spatial3d_ros.evaluation.boxes_benchmarks import evaluate_boxes
     from spatial3d_ros.evaluation.boxes_cases import relation_cases
 
-    report = evaluate_boxes(relation_cases(objects, count, seed), model, say)
+    report = evaluate_boxes(relation_cases(objects, count, seed, mix), model, say, fronts=fronts)
     if json:
         print_json(report.json())
     else:

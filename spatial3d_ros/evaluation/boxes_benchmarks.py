@@ -1,9 +1,10 @@
-"""Referring benchmarks on rooms of labelled boxes: the network beside two floors, in one table.
+"""Referring benchmarks on rooms of labelled boxes: the network beside its floors, in one table.
 
 With true boxes, accuracy is the share of sentences whose very object was chosen; with detections,
 the share whose chosen box overlaps the target's by 0.25 or 0.5. The two are never mixed
 (methods 5.2). The floors: a rule without reasoning (referit_heuristic.py), and what picking at
-random among the objects of the right class gives on average.
+random among the objects of the right class gives on average. Sentences made from one relation
+each have a ceiling as well: rules that know the relations and the fronts (relation_rules.py).
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ import torch
 from rich.table import Table
 
 from spatial3d_ros.data.benchmarks.boxes_only import BoxRoom
-from spatial3d_ros.evaluation.boxes_cases import Case, Cases
+from spatial3d_ros.evaluation.boxes_cases import RELATIONS, Case, Cases
 from spatial3d_ros.evaluation.boxes_reader import BoxesReader
 from spatial3d_ros.evaluation.referit_heuristic import choose_nearest
+from spatial3d_ros.evaluation.relation_rules import choose_by_rule
 
-NETWORK, HEURISTIC, RANDOM = "network", "heuristic", "random in class"
+NETWORK, HEURISTIC, RANDOM, RULES = "network", "heuristic", "random in class", "relation rules"
 SPLITS = (
     "overall", "easy", "hard", "view-dependent", "view-independent", "unique", "multiple",
 )  # fmt: skip
@@ -104,19 +106,26 @@ class BoxesReport:
         return table
 
 
-def evaluate_boxes(asked: Cases, model: str = "tiny", say: Say = lambda text: None) -> BoxesReport:
-    """Ask the network and both floors. The same files and weights give the same scores.
+def evaluate_boxes(
+    asked: Cases, model: str = "tiny", say: Say = lambda text: None, *, fronts: bool = False
+) -> BoxesReport:
+    """Ask the network and the rules beside it. The same files and weights give the same scores.
+    `fronts`: the network is told where things face, as far as the rooms say.
 
     Raises CheckpointError for weights that cannot be read.
     """
-    reader = BoxesReader.load(model)
+    reader = BoxesReader.load(model, fronts=fronts)
     say(f"{asked.name}: {len(asked.cases)} sentences")
+    methods: dict[str, Choose] = {NETWORK: reader.choose, HEURISTIC: _one_by_one(choose_nearest)}
+    if asked.name == RELATIONS:
+        methods[RULES] = _one_by_one(choose_by_rule)
     right, seconds = {}, {}
-    for name, choose in ((NETWORK, reader.choose), (HEURISTIC, _by_rule)):
+    for name, choose in methods.items():
         right[name], seconds[name] = _judge(asked.cases, choose)
     right[RANDOM] = _collect([_expected(case) for case in asked.cases])
     settings = {
         "model": model,
+        "fronts": "told" if fronts else "not told",
         "runs_on": f"{reader.where}, {torch.get_num_threads()} threads of {os.cpu_count()} cores",
         "identifiers": reader.identifiers,
     }
@@ -146,8 +155,8 @@ def _judge(cases: Sequence[Case], choose: Choose) -> tuple[dict[str, list[float]
     return _collect(verdicts), seconds
 
 
-def _by_rule(room: BoxRoom, texts: Sequence[str]) -> list[int | None]:
-    return [choose_nearest(room, text) for text in texts]
+def _one_by_one(choose: Callable[[BoxRoom, str], int | None]) -> Choose:
+    return lambda room, texts: [choose(room, text) for text in texts]
 
 
 def _expected(case: Case) -> dict[str, float]:

@@ -19,12 +19,13 @@ from spatial3d_ros.data.benchmarks.referit3d import (
     is_view_dependent,
     read_utterances,
 )
-from spatial3d_ros.data.benchmarks.relation_sentences import relation_sentences
+from spatial3d_ros.data.benchmarks.relation_sentences import Mix, relation_sentences
 from spatial3d_ros.data.benchmarks.scanrefer import read_descriptions, unique_objects
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.geometry.box import iou_matrix
 
 THRESHOLDS = (0.25, 0.5)
+RELATIONS = "sr3d-style"
 UniqueBy = Literal["scene", "annotated"]
 
 
@@ -153,12 +154,12 @@ def scanrefer_cases(
     return Cases("scanrefer", tuple(cases), found.json(), 0, settings)
 
 
-def relation_cases(objects: str | Path, count: int, seed: int = 0) -> Cases:
+def relation_cases(objects: str | Path, count: int, seed: int = 0, mix: Mix = "sr3d") -> Cases:
     """Sentences in the manner of Sr3D made on the rooms themselves, with a split for each relation
-    (relation_sentences.py). Raises ConfigError for a file that cannot be used.
+    (relation_sentences.py). Raises ConfigError for another mix or a file that cannot be used.
     """
     cases = []
-    for one in relation_sentences(read_box_rooms(objects).values(), count, seed):
+    for one in relation_sentences(read_box_rooms(objects).values(), count, seed, mix):
         room, target = one.room, one.room.slots[one.target_id]
         splits = _splits(
             room.count(room.labels[target]) <= EASY_COUNT, one.relation in VIEW_WORDS, False
@@ -166,11 +167,11 @@ def relation_cases(objects: str | Path, count: int, seed: int = 0) -> Cases:
         cases.append(Case(one.text, room, target, room, (*splits, one.relation)))
     settings = {
         "objects": str(objects),
-        "utterances": f"{len(cases)} made with seed {seed}",
+        "utterances": f"{len(cases)} made with seed {seed}, {mix} mix of relations",
         "boxes": "true boxes",
         "splits": "by label and relation",
     }
-    return Cases("sr3d-style", tuple(cases), {"count": 0, "what": {}}, 0, settings)
+    return Cases(RELATIONS, tuple(cases), {"count": 0, "what": {}}, 0, settings)
 
 
 def _ids(rooms: Mapping[str, BoxRoom]) -> dict[str, dict[int, int]]:

@@ -18,20 +18,21 @@ class BoxesReader:
     identifiers is read whole, with identifiers used again: slots differ by their boxes as well.
     """
 
-    def __init__(self, reader: SceneReader) -> None:
-        self._reader = reader
+    def __init__(self, reader: SceneReader, *, fronts: bool = False) -> None:
+        self._reader, self.fronts = reader, fronts
         names = reader.opening.identifiers
         self.identifiers = len(names)
         again = -(-reader.model.config.text.max_positions // len(names))
         reader.opening = replace(reader.opening, identifiers=names.repeat(again))
 
     @classmethod
-    def load(cls, model: str) -> BoxesReader:
+    def load(cls, model: str, *, fronts: bool = False) -> BoxesReader:
         """A shipped model by its name, or a folder with weights; float32, so that figures repeat.
+        `fronts`: tell it where things face, as far as the rooms say.
 
         Raises CheckpointError.
         """
-        return cls(SceneReader.load(model, dtype="float32"))
+        return cls(SceneReader.load(model, dtype="float32"), fronts=fronts)
 
     @property
     def where(self) -> str:
@@ -46,15 +47,15 @@ class BoxesReader:
         network can read.
         """
         reader = self._reader
-        batch = scene_batch(room, reader).to(reader.device)
+        batch = scene_batch(room, reader, fronts=self.fronts).to(reader.device)
         scene = reader.model.encode_scene(batch, reader.opening)
         phrases = [" ".join(text.split()) for text in texts]
         return reader.read_phrases(scene, phrases)[:, :-1].argmax(dim=1).tolist()
 
 
-def scene_batch(room: BoxRoom, reader: SceneReader) -> SceneBatch:
+def scene_batch(room: BoxRoom, reader: SceneReader, *, fronts: bool = False) -> SceneBatch:
     """A room with its origin at the middle of its floor, as the network knows rooms: boxes, labels,
-    and colours where the room has them.
+    and colours where the room has them; with `fronts` also where its things face.
     """
     boxes = room.boxes.copy()
     low = (boxes[:, :3] - boxes[:, 3:] / 2).min(axis=0)
@@ -66,4 +67,5 @@ def scene_batch(room: BoxRoom, reader: SceneReader) -> SceneBatch:
         object_valid=torch.ones(1, len(boxes), dtype=torch.bool),
         labels=reader.prompt.name_ids(room.labels)[None],
         colors=torch.tensor(colors, dtype=torch.float32)[None] / 255,
+        fronts=torch.from_numpy(room.fronts).float()[None] if fronts else None,
     )

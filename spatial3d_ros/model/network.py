@@ -23,7 +23,14 @@ from spatial3d_ros.model.heads import GroundingHead, Namer
 from spatial3d_ros.model.objects import ObjectRelations, ObjectTokens, see_objects
 from spatial3d_ros.model.position import RayCode, coordinate_code, patch_centroids, pool_views
 from spatial3d_ros.model.referents import Referents, SpatialAwareness, with_referent_objects
-from spatial3d_ros.model.relations import AttentionBias, EdgeEncoder, pair_geometry
+from spatial3d_ros.model.relations import (
+    AttentionBias,
+    EdgeEncoder,
+    FrontEncoder,
+    LabelBias,
+    front_geometry,
+    pair_geometry,
+)
 from spatial3d_ros.model.slim_mask import object_mask, sequence_mask
 from spatial3d_ros.model.structure import StructureEnhanced
 from spatial3d_ros.model.vision import Projector, VisionTower
@@ -62,6 +69,8 @@ class Scene:
     among: Tensor
     pairs: Tensor
     """Metric code of each pair of objects; empty where the network does not answer in words."""
+    labels: Tensor
+    """Words of the objects' labels (B, N, T), -1 padded."""
     beside: Tensor | None = None
     referents: Referents | None = None
 
@@ -128,8 +137,11 @@ class SpatialModel(nn.Module):
     def _build_objects(self, config: ModelConfig, width: int, edge: int) -> None:
         self.objects = ObjectTokens(config)
         self.edges = EdgeEncoder(edge)
+        self.fronts = FrontEncoder(edge) if config.objects.fronts else None
         self.relations = ObjectRelations(config, config.objects.relation_layers)
-        self.bias = AttentionBias(edge, config.text.heads) if config.objects.decoder_bias else None
+        heads = config.text.heads
+        self.bias = AttentionBias(edge, heads) if config.objects.decoder_bias else None
+        self.label_bias = LabelBias(heads) if config.objects.label_bias else None
         self.readout = ObjectRelations(config, config.head.relation_layers)
         self.roles = nn.Linear(width, 2)
         self.name_class = Namer(width)
@@ -182,6 +194,9 @@ class SpatialModel(nn.Module):
         if self.config.object_tokens != "none":
             named = self.objects(batch, seen, self.decoder.embed, added)
             edges = self.edges(pair_geometry(batch.boxes))
+            if self.fronts is not None:
+                fronts = batch.boxes[..., :2] * torch.nan if batch.fronts is None else batch.fronts
+                edges = edges + self.fronts(front_geometry(batch.boxes, fronts))
             objects = self.relations(named, edges, batch.object_valid)
         return Scene(
             prefix=self.decoder.encode_prefix(embeddings, prefix_valid),
@@ -193,6 +208,7 @@ class SpatialModel(nn.Module):
             edges=edges,
             among=object_mask(batch.boxes[..., :3], batch.object_valid, self.config.slim),
             pairs=pair_code(batch.boxes if self.config.answers else batch.boxes[:, :0]),
+            labels=_labels(batch),
             beside=beside,
             referents=referents,
         )
@@ -267,9 +283,6 @@ class SpatialModel(nn.Module):
         real = torch.cat([valid.repeat_interleave(places, 1), words.real], dim=1)
         prefix_valid = scene.prefix_valid[which]
         self.require_places(prefix_valid, valid, opening, words.real)
-        bias = None
-        if places and self.bias is not None:
-            bias = self.bias(edges).repeat_interleave(places, 2).repeat_interleave(places, 3)
         sight = Sight(
             keep=sequence_mask(
                 scene.among[which],
@@ -282,7 +295,7 @@ class SpatialModel(nn.Module):
             prefix=scene.prefix,
             prefix_valid=scene.prefix_valid,
             scenes=which,
-            bias=bias,
+            bias=self._bias(scene, words) if places else None,
             objects=span,
             form=self.attention,
         )
@@ -298,6 +311,23 @@ class SpatialModel(nn.Module):
                 heard = self.readout(objects, edges, valid)
             candidates = heard if hidden else candidates
         return Reading(self.head(query, candidates, valid), said, roles, heard, real, sight)
+
+    def _bias(self, scene: Scene, words: Words) -> Tensor | None:
+        """What is learnt about how objects hear each other, and the words that name them: (Q,
+        heads, N * c, N * c or N * c + L).
+        """
+        which, places = words.scene, self.config.tokens_per_object
+        bias = None
+        if self.bias is not None:
+            bias = self.bias(scene.edges[which])
+            bias = bias.repeat_interleave(places, 2).repeat_interleave(places, 3)
+        if self.label_bias is None or not scene.labels.shape[-1]:
+            return bias
+        heard = self.label_bias(scene.labels[which], words.ids, words.instruction)
+        heard = heard.repeat_interleave(places, 2)
+        if bias is None:
+            bias = heard.new_zeros(*heard.shape[:3], heard.shape[2])
+        return torch.cat([bias, heard.to(bias.dtype)], -1)
 
     def subject(
         self, scene: Scene, words: Words, reading: Reading, told: Tensor | None = None
@@ -363,3 +393,9 @@ class SpatialModel(nn.Module):
             return objects + names
         parts = [names, objects] if beside is None else [names, beside, objects]
         return torch.stack([part.to(objects.dtype) for part in parts], dim=2).flatten(1, 2)
+
+
+def _labels(batch: SceneBatch) -> Tensor:
+    if batch.labels is not None:
+        return batch.labels
+    return batch.object_valid.new_zeros(*batch.object_valid.shape, 0, dtype=torch.long)

@@ -80,6 +80,7 @@ class SensorInput:
         asking = bool(parameters.detections_3d) and can_hear_transforms()
         self.transforms: TransformTree | None = None
         if moving or asking or (aligning and can_hear_transforms()):
+            transform_message()  # raises before anything is subscribed to
             self.transforms = TransformTree(parameters.max_pose_gap_s, live=True)
         builder = FrameBuilder(
             topics,

@@ -103,7 +103,7 @@ def test_boxes_become_sightings_whatever_else_comes(world):
         "a class id has no name",
         "no stamp",
     ):
-        assert counts[reason], reason
+        assert bench.eventually(lambda reason=reason: shown() and counts[reason]), reason
     facts = {}
 
     def told():

@@ -14,6 +14,7 @@ from spatial3d_ros.errors import CheckpointError, ConfigError
 from spatial3d_ros.geometry.box import iou_matrix
 
 SAME_BOX = 0.6  # overlap (IoU) from which two boxes of one word are one thing
+LEAST_PX = 1.0  # a box with a shorter side shows nothing
 CONFIG, WEIGHTS = "config.json", "*.safetensors"
 KINDS = ("owlv2", "grounding-dino")
 
@@ -98,7 +99,7 @@ class OpenVocabularyDetector:
                 for box, score, label in zip(
                     boxes, found["scores"], found["text_labels"], strict=True
                 )
-                if (box[2:] > box[:2]).all() and _prompt(label, prompts)
+                if (box[2:] - box[:2] >= LEAST_PX).all() and _prompt(label, prompts)
             ]
         )
 

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 REPEAT_S = 5.0
 PARAMETERS: dict[str, tuple[Any, str]] = {
-    "model": ("models/owlv2_base", "Folder of an OWLv2 or Grounding DINO model; never downloaded."),
+    "model": (
+        "models/owlv2_base",
+        "Folder with an OWLv2 or Grounding DINO model, on this computer.",
+    ),
     "device": ("auto", "Where the model runs: auto, cpu, cuda, cuda:1, ..."),
     "source": ("grounding_node", "Name of the node whose questions tell what to look for."),
     "color_transport": ("raw", "rgb/image as it is (raw), or rgb/image/compressed (compressed)."),

@@ -84,7 +84,8 @@ ARGUMENTS = [
     argument("namespace", "Namespace of the nodes: one per robot."),
     argument(
         "topics_in_namespace",
-        "With a namespace, look there for the preset's topics and for TF; false: global ones.",
+        "With a namespace, look there for the preset's topics and for TF; false: global ones, as "
+        "those of a recording usually are.",
         default="true",
         choices=["true", "false"],
     ),
@@ -100,6 +101,10 @@ ARGUMENTS = [
         "autostart",
         "Configure and activate at once; false waits for ros2 lifecycle set.",
         choices=["", "true", "false"],
+    ),
+    argument(
+        "enclaves",
+        "With SROS 2, what stands before the nodes' names in their enclaves (/spatial3d).",
     ),
     argument("visualizer", "Publish markers.", default="true", choices=["true", "false"]),
     argument("rviz", "Open RViz.", default="false", choices=["true", "false"]),
@@ -151,6 +156,11 @@ def start_nodes(context: LaunchContext) -> list[Action]:
         chosen = own | chosen
     clock = {"use_sim_time": (given["use_sim_time"] or str(bool(given["bag"])).lower()) == "true"}
     log_level = ["--log-level", given["log_level"]]
+    enclaves = given["enclaves"].rstrip("/")
+
+    def arguments(node: str) -> list[str]:
+        return [*log_level, *(["--enclave", f"{enclaves}/{node}"] if enclaves else [])]
+
     remappings = topics(camera["remappings"], given)
 
     actions: list[Action] = [
@@ -159,7 +169,10 @@ def start_nodes(context: LaunchContext) -> list[Action]:
             executable="grounding_node",
             name="grounding_node",
             namespace=given["namespace"],
-            ros_arguments=[*presets(camera["parameters"], given["model"]), *log_level],
+            ros_arguments=[
+                *presets(camera["parameters"], given["model"]),
+                *arguments("grounding_node"),
+            ],
             parameters=[*user_file, chosen | clock],
             remappings=remappings,
             output="screen",
@@ -187,7 +200,7 @@ def start_nodes(context: LaunchContext) -> list[Action]:
                 executable="visualizer_node",
                 name="visualizer_node",
                 namespace=given["namespace"],
-                ros_arguments=log_level,
+                ros_arguments=arguments("visualizer_node"),
                 parameters=[*user_file, clock],
                 output="screen",
             )

@@ -135,7 +135,7 @@ def _cuda() -> Finding:
         found = "there is an NVIDIA GPU, but this torch was built without CUDA"
         cure = "pip install --force-reinstall torch   (pip's index set to builds of it with CUDA)"
         if NVIDIA[1].exists():
-            cure = "install NVIDIA's own torch for this JetPack (docs/YOUR_ROBOT.md, Jetson)"
+            cure = "install NVIDIA's own torch for this JetPack (docs/COMPUTERS.md, Jetson)"
         return Finding("CUDA", "degraded", found, cure)
     found = f"there is an NVIDIA GPU, but torch (CUDA {built_for}) cannot use it"
     return Finding("CUDA", "degraded", found, "nvidia-smi   (it tells what the driver lacks)")

@@ -31,13 +31,14 @@ from spatial3d_ros.scene.room_map import RoomMap
 from spatial3d_ros.scene.sightings import Sighting
 from spatial3d_ros.tasks import layout
 from spatial3d_ros.tasks.ask_words import is_open
-from spatial3d_ros.tasks.asking import answer_question, describe_known
+from spatial3d_ros.tasks.asking import Told, answer_question, describe_known
 from spatial3d_ros.tasks.distance import distance_answer, fixed_end, read_distance
 from spatial3d_ros.tasks.distance_words import parse_distance
-from spatial3d_ros.tasks.grounding import NO_OBJECTS, describe, find, meant, rank, ties
+from spatial3d_ros.tasks.grounding import NO_OBJECTS, find, grounding_answer
 from spatial3d_ros.tasks.known import KnownScene, Scene
 from spatial3d_ros.tasks.layout_words import parse_layout, read_layout
 from spatial3d_ros.tasks.prompt import clean_query
+from spatial3d_ros.tasks.proposing import Source, check_source, find_objects
 from spatial3d_ros.tasks.reader import SceneReader
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit
 from spatial3d_ros.tasks.stages import Monitor, timed
@@ -46,14 +47,16 @@ from spatial3d_ros.tasks.told import is_told, with_told
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """`model` is a shipped name or a folder; `weights` is auto, int8 or int4; `max_*` bound the
-    memory (views, seconds, bytes); so many sightings of a detector make a thing.
+    """`model` is a shipped name or a folder; `weights` is auto, int8 or int4; `proposals` says
+    where objects come from; `max_*` bound the memory (views, seconds, bytes); a detector has to
+    see a thing `min_sightings` times.
     """
 
     model: str = "tiny"
     device: str = "auto"
     dtype: str = "auto"
     weights: Weights = "auto"
+    proposals: Source = "auto"
     max_views: int = 16
     max_seconds: float = 60.0
     max_bytes: int = 512 * 2**20
@@ -85,9 +88,11 @@ class Spatial3D:
     def load(self) -> None:
         """Load the weights and warm up. Raises CheckpointError or ConfigError."""
         config = self.config
-        self._reader = SceneReader.load(
+        reader = SceneReader.load(
             config.model, config.device, config.dtype, config.weights, config.max_views
         )
+        check_source(config.proposals, reader)
+        self._reader = reader
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -124,7 +129,7 @@ class Spatial3D:
         """Bring objects and scene prefix up to the newest memory; returns the version now answered
         from.
 
-        `proposals` replaces the built-in ones (a detector's, or true boxes in an evaluation).
+        `proposals` replaces its own ones (a detector's, or true boxes in an evaluation).
         """
         with self._refreshing:
             snapshot = self._buffer.snapshot()
@@ -141,9 +146,10 @@ class Spatial3D:
         newest = snapshot.views[-1].frame
         with timed(stages, "proposals"):
             heading = self._map.heading
-            room, found = self._map.update(snapshot, proposals)
+            room = self._map.along_walls(snapshot)
             if self._map.heading != heading:
                 self._network().forget_views()  # their places in that world have changed
+            found = self._map.update(snapshot, room, self._find if proposals is None else proposals)
         named, encoded = self._network().read_scene(room, found, stages)
         objects = turned_objects(named, self._map.heading)
         return KnownScene(
@@ -158,6 +164,9 @@ class Spatial3D:
             stages,
         )
 
+    def _find(self, room: Snapshot) -> list[Proposal]:
+        return find_objects(room, self.config.proposals, self._network())
+
     def ground(
         self, query: str, *, max_objects: int = 5, monitor: Monitor | None = None
     ) -> Grounding:
@@ -167,14 +176,9 @@ class Spatial3D:
                 phrase = clean_query(query, is_told(query, known.objects))
             scores = self._scores(known, [phrase], stages, monitor)[0]
             with timed(stages, "decode", monitor, 0.9):
-                ranked, nothing = rank(scores, known.objects, len(known.objects))
-                objects = ranked[:max_objects]
-                several = min(meant(scores), len(objects))
-                text = describe(ranked, nothing, query, several)
-                tied = 1 if nothing or several > 1 else len(ties(ranked))
-            return Grounding(
-                query, objects, nothing, text, several, tied, **known.provenance(stages)
-            )
+                return grounding_answer(
+                    query, scores, known.objects, max_objects, **known.provenance(stages)
+                )
 
     def measure_distance(
         self,
@@ -225,12 +229,14 @@ class Spatial3D:
                 text = clean_query(question)
             with timed(stages, "objects and words", monitor, 0.3):
                 if known.encoded is None:
-                    said, objects = NO_OBJECTS, ()
+                    told = Told(NO_OBJECTS, ())
                 else:
-                    said, objects = answer_question(
+                    told = answer_question(
                         self._network(), known.encoded, known.objects, text, beams
                     )
-            return Answer(question, said, objects, **known.provenance(stages))
+            return Answer(
+                question, told.text, told.objects, places=told.places, **known.provenance(stages)
+            )
 
     def caption(self, object_id: int, *, monitor: Monitor | None = None) -> Answer:
         """What an object of the map is, in words. Raises NotFoundError where there is none of that
@@ -238,10 +244,10 @@ class Spatial3D:
         """
         with self._question(monitor) as (known, stages):
             with timed(stages, "objects and words", monitor, 0.3):
-                said, objects = describe_known(
-                    self._network(), known.encoded, known.objects, object_id
-                )
-            return Answer(f"object {object_id}", said, objects, **known.provenance(stages))
+                told = describe_known(self._network(), known.encoded, known.objects, object_id)
+            return Answer(
+                f"object {object_id}", told.text, told.objects, **known.provenance(stages)
+            )
 
     def edit_layout(
         self, instruction: str, *, apply: bool = False, monitor: Monitor | None = None

@@ -25,7 +25,13 @@ from spatial3d_ros.evaluation.boxes_benchmarks import (
     RULES,
     evaluate_boxes,
 )
-from spatial3d_ros.evaluation.boxes_cases import referit_cases, relation_cases, scanrefer_cases
+from spatial3d_ros.evaluation.boxes_cases import (
+    Case,
+    referit_cases,
+    relation_cases,
+    scanrefer_cases,
+)
+from spatial3d_ros.evaluation.boxes_confusion import KINDS, confusion
 from spatial3d_ros.evaluation.boxes_reader import BoxesReader, scene_batch
 from spatial3d_ros.evaluation.referit_heuristic import choose_nearest, named_labels
 from spatial3d_ros.evaluation.relation_rules import choose_by_rule
@@ -294,6 +300,22 @@ def test_mixes(rooms: Path) -> None:
         relation_cases(rooms, 10, mix="natural")
 
 
+def test_what_is_taken_instead() -> None:
+    room = BoxRoom(
+        scene_id="s",
+        objects=tuple(
+            BoxObject(id=k, label=label, center=(x, 0, 0.5), size=(0.4, 0.4, 0.4))
+            for k, (label, x) in enumerate(
+                (("chair", 1), ("chair", 2), ("chair", 4), ("table", 0), ("lamp", 9))
+            )
+        ),
+    )
+    case = Case("the chair closest to the table", room, 0, room, ("hard", "closest"))
+    counts = confusion([case] * 6, [0, 2, 1, 3, 4, None])
+    assert counts["closest"] == {"n": 6, **dict.fromkeys(KINDS, pytest.approx(1 / 6))}
+    assert counts["overall"] == counts["hard"] == counts["closest"]
+
+
 def run(*arguments: object) -> dict:
     result = CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
     assert result.exit_code == 0, result.output
@@ -310,8 +332,22 @@ def test_the_commands(tmp_path: Path, rooms: Path, weights: str) -> None:
         "--model", weights, "--json",
     )  # fmt: skip
     assert data["scores"][HEURISTIC]["overall"] == {"n": 1, "acc@0.25": 1.0, "acc@0.5": 1.0}
+    data = run(
+        "referit3d", "--objects", rooms, "--utterances", nr3d, "--detections", rooms,
+        "--model", weights, "--json",
+    )  # fmt: skip
+    assert data["scores"][HEURISTIC]["overall"]["acc@0.5"] == 1.0
+    page = tmp_path / "RESULTS.md"
     arguments = ("--objects", rooms, "--count", 50, "--model", weights, "--json")
-    scores = run("sr3d-style", *arguments)["scores"]
+    data = run("sr3d-style", *arguments, "--results", page)
+    scores, confused = data["scores"], data["confusion"]
+    assert confused["overall"]["right"] == pytest.approx(scores[NETWORK]["overall"]["accuracy"])
+    assert sum(confused["overall"][kind] for kind in KINDS) == pytest.approx(1)
+    command = "spatial3d evaluate sr3d-style --objects FILE --count 50 --seed 0 --mix sr3d"
+    text = page.read_text()
+    assert f"`{command}`: " in text
+    assert str(tmp_path) not in text  # nothing of this machine
+    assert text.count("| closest |") == 2
     assert scores[HEURISTIC]["closest"]["accuracy"] == 1.0
     assert scores[RULES]["overall"]["accuracy"] == 1.0
     result = CliRunner().invoke(

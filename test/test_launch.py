@@ -124,6 +124,13 @@ def test_a_robot_in_its_namespace(launch_file):
     assert "rgb/image:=/camera/rgb/image " in line
 
 
+def test_with_sros_2_each_node_has_its_own_enclave(launch_file):
+    assert "--enclave" not in started(launch_file)["grounding_node"]
+    commands = started(launch_file, enclaves="/spatial3d")
+    for node in ("grounding_node", "visualizer_node"):
+        assert f"--enclave /spatial3d/{node} " in f"{commands[node]} "
+
+
 def test_arguments_become_parameters(launch_file, tmp_path):
     mine = tmp_path / "mine.yaml"
     mine.write_text("/**: {ros__parameters: {max_views: 8}}")

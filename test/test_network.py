@@ -15,6 +15,7 @@ from spatial3d_ros.model.heads import GroundingHead
 from spatial3d_ros.model.position import RayCode, coordinate_code, patch_centroids, pool_views
 from spatial3d_ros.model.relations import front_geometry, pair_geometry, spoken
 from spatial3d_ros.model.structure import StructureEnhanced
+from spatial3d_ros.model.tokens import identifier
 from spatial3d_ros.tasks.prompt import clean_query
 from spatial3d_ros.training.losses import grounding_loss
 
@@ -275,6 +276,21 @@ def test_an_object_hears_its_own_label_louder_and_no_other_object_does():
             heard.append(model(scene, words, prompt.opening).heard[0])
     moved = (heard[1] - heard[0]).abs().amax(-1)
     assert moved[1] > 1e-2 and moved[[0, 2, 3, 4]].max() == 0
+
+
+def test_an_object_hears_its_identifier_louder_without_any_label():
+    objects = {"relation_layers": 0, "decoder_bias": False, "label_bias": True}
+    head = {"object_source": "hidden", "relation_layers": 0}
+    model, prompt = small_model(objects=objects, head=head, slim={"objects": "diagonal"})
+    words = prompt.batch([prompt.asking(f"describe {identifier(3)}")], [0])
+    heard = []
+    with torch.no_grad():
+        for louder in (0.0, 1.0):
+            model.label_bias.identifier[:] = louder
+            scene = model.encode_scene(small_scene(), prompt.opening)
+            heard.append(model(scene, words, prompt.opening).heard[0])
+    moved = (heard[1] - heard[0]).abs().amax(-1)
+    assert moved[3] > 1e-2 and moved[[0, 1, 2, 4]].max() == 0
 
 
 @pytest.mark.parametrize("form", ["masked", "rows", "shared"])

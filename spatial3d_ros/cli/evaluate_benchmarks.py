@@ -1,13 +1,16 @@
-"""`spatial3d evaluate referit3d`, `spatial3d evaluate scanrefer`: rooms of boxes, no images."""
+"""`spatial3d evaluate referit3d`, `... scanrefer`, `... sr3d-style`: rooms of boxes, no images."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from spatial3d_ros.cli.output import out, print_json, say
+
+if TYPE_CHECKING:
+    from spatial3d_ros.evaluation.boxes_benchmarks import BoxesReport
 
 Objects = Annotated[
     Path,
@@ -16,21 +19,29 @@ Objects = Annotated[
         "and if known avg_rgb, front_point); may be gzipped."
     ),
 ]
+Detections = Annotated[
+    Path | None, typer.Option(help="Boxes to choose from instead; the form of --objects.")
+]
 Model = Annotated[str, typer.Option(help="Shipped model, or folder with weights.")]
 Fronts = Annotated[
     bool, typer.Option(help="Tell the network where things face, where the rooms have front_point.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Results = Annotated[
+    Path | None, typer.Option(help="Markdown page to write the tables to, between their marks.")
+]
 
 
 def referit3d(
     objects: Objects,
     utterances: Annotated[Path, typer.Option(help="CSV file of Nr3D or Sr3D.")],
+    detections: Detections = None,
     model: Model = "tiny",
     fronts: Fronts = False,
     json: AsJson = False,
+    results: Results = None,
 ) -> None:
-    """Nr3D or Sr3D on true boxes with labels and colours, without images.
+    """Nr3D or Sr3D on true boxes, or a detector's, with labels and colours, without images.
 
     The official filter is applied. Beside the network stand two floors: the nearest-anchor rule,
     and a random pick within the right class. Sentences about scenes or objects that the rooms lack
@@ -41,19 +52,16 @@ def referit3d(
     from spatial3d_ros.evaluation.boxes_benchmarks import evaluate_boxes
     from spatial3d_ros.evaluation.boxes_cases import referit_cases
 
-    report = evaluate_boxes(referit_cases(objects, utterances), model, say, fronts=fronts)
-    if json:
-        print_json(report.json())
-    else:
-        out.print(report.table())
+    asked = referit_cases(objects, utterances, detections=detections)
+    report = evaluate_boxes(asked, model, say, fronts=fronts)
+    command = f"referit3d --objects FILE --utterances {utterances.name}"
+    _show(report, json, results, command + _detections(detections) + " --fronts" * fronts)
 
 
 def scanrefer(
     objects: Objects,
     utterances: Annotated[Path, typer.Option(help="JSON file of ScanRefer.")],
-    detections: Annotated[
-        Path | None, typer.Option(help="Boxes to choose from instead; the form of --objects.")
-    ] = None,
+    detections: Detections = None,
     classes: Annotated[
         str, typer.Option(help="What 'unique' counts: raw labels, scannet18 or nyu40 classes.")
     ] = "raw",
@@ -66,6 +74,7 @@ def scanrefer(
     model: Model = "tiny",
     fronts: Fronts = False,
     json: AsJson = False,
+    results: Results = None,
 ) -> None:
     """ScanRefer on true boxes, or on a detector's, with labels and colours, without images.
 
@@ -85,10 +94,8 @@ def scanrefer(
         unique_by=unique_by,
     )  # fmt: skip
     report = evaluate_boxes(asked, model, say, fronts=fronts)
-    if json:
-        print_json(report.json())
-    else:
-        out.print(report.table())
+    command = f"scanrefer --objects FILE --utterances {utterances.name}"
+    _show(report, json, results, command + _detections(detections) + " --fronts" * fronts)
 
 
 def sr3d_style(
@@ -103,11 +110,11 @@ def sr3d_style(
     model: Model = "tiny",
     fronts: Fronts = True,
     json: AsJson = False,
+    results: Results = None,
 ) -> None:
     """Sentences with one relation each, made on the rooms: closest, between, above, left and so on.
 
-    Beside the floors stands a ceiling: rules that know the relations, and the fronts of things,
-    which the network is not told.
+    Beside the floors stands a ceiling: rules that know the relations, and the fronts of things.
 
         spatial3d evaluate sr3d-style --objects rooms.jsonl.gz --count 1000
 
@@ -116,8 +123,24 @@ def sr3d_style(
     from spatial3d_ros.evaluation.boxes_benchmarks import evaluate_boxes
     from spatial3d_ros.evaluation.boxes_cases import relation_cases
 
-    report = evaluate_boxes(relation_cases(objects, count, seed, mix), model, say, fronts=fronts)
+    asked = relation_cases(objects, count, seed, mix)
+    report = evaluate_boxes(asked, model, say, fronts=fronts)
+    command = f"sr3d-style --objects FILE --count {count} --seed {seed} --mix {mix}"
+    _show(report, json, results, command + " --no-fronts" * (not fronts))
+
+
+def _detections(path: Path | None) -> str:
+    return f" --detections {path.name}" if path else ""
+
+
+def _show(report: BoxesReport, json: bool, results: Path | None, command: str) -> None:
+    from spatial3d_ros.evaluation.results_page import write_section
+
     if json:
         print_json(report.json())
     else:
         out.print(report.table())
+        out.print(report.confusion_table())
+    if results is not None:
+        command = f"spatial3d evaluate {command}"
+        write_section(results, command, command, report.markdown(command))

@@ -30,25 +30,28 @@ def convert(
 ) -> None:
     """Turn a folder of RGB-D images with poses into a ROS 2 bag.
 
-    Two layouts are understood. *Numbered*: `images/` (or `color/`, `rgb/`), `depth/`,
+    Three layouts are understood. *Numbered*: `images/` (or `color/`, `rgb/`), `depth/`,
     `poses.txt` with a camera-to-world pose an image (16, 12 or 7 numbers a line) and `K.txt`; where
     `poses.txt` covers more images than are there, `all_image_names.txt` names them all.
     *TUM*: `rgb.txt`, `depth.txt`, `groundtruth.txt`, and `K.txt`.
+    *ScanNet*: a scene as its own tools export it, with `color/`, `depth/`, `pose/`, `intrinsic/`;
+    it comes in the axis-aligned frame, at its own 30 images a second.
 
         spatial3d convert corridor/ corridor.mcap --up y --rate 5
 
         spatial3d convert rgbd_dataset_freiburg1_desk/ desk/ --intrinsics 517.3,516.5,318.6,255.3
     """
     from spatial3d_ros.data.bag_writer import write_bag
+    from spatial3d_ros.data.benchmarks.scannet import is_scannet_scene, read_scannet_scene
     from spatial3d_ros.data.folders import frames_from_folder
 
-    recording = frames_from_folder(
-        folder,
-        rate_hz=rate,
-        depth_scale=depth_scale,
-        up=up,
-        intrinsics=_four_numbers(intrinsics) if intrinsics else None,
-    )
+    if is_scannet_scene(folder):
+        recording = read_scannet_scene(folder)
+    else:
+        recording = frames_from_folder(
+            folder, rate_hz=rate, depth_scale=depth_scale, up=up,
+            intrinsics=_four_numbers(intrinsics) if intrinsics else None,
+        )  # fmt: skip
     with progress_bar("images") as progress:
 
         def counted():  # noqa: ANN202
@@ -100,6 +103,23 @@ def room(
         f"{truth_file(bag)}\n{queries}",
         soft_wrap=True,
     )
+
+
+def scannet_boxes(
+    scenes: Annotated[list[Path], typer.Argument(help="Folders of ScanNet scenes.")],
+    boxes: Annotated[Path, typer.Option("--out", help="File to write.")] = Path("rooms.jsonl"),
+) -> None:
+    """Annotated objects of ScanNet scenes as rooms of boxes, for `spatial3d evaluate --objects`.
+
+    spatial3d scannet-boxes scans/scene0011_00 scans/scene0011_01 --out rooms.jsonl
+    """
+    from spatial3d_ros.data.benchmarks.boxes_only import write_box_rooms
+    from spatial3d_ros.data.benchmarks.scannet_objects import read_scannet_objects
+
+    rooms = [read_scannet_objects(scene) for scene in scenes]
+    write_box_rooms(boxes, rooms)
+    count = sum(len(room.objects) for room in rooms)
+    out.print(f"{boxes}: {len(rooms)} scenes, {count} objects", soft_wrap=True)
 
 
 def _four_numbers(text: str) -> tuple[float, float, float, float]:

@@ -47,6 +47,8 @@ TOLERANCE_M = 0.25
 class Reply:
     """What came back for one question. `boxes` best first, the two ends of a distance, or what a
     layout edit changes; `after` are the new boxes of an edit, `uncertainty_m` is of a distance.
+    `possible`: whether there is room for an edit. `kind` is that of the answer: ground, distance,
+    ask or layout; "" where there is none.
     """
 
     text: str
@@ -57,6 +59,8 @@ class Reply:
     latency_ms: float = 0.0
     after: tuple[Box3D, ...] = ()
     uncertainty_m: float | None = None
+    kind: str = ""
+    possible: bool = True
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> Reply:
@@ -70,6 +74,8 @@ class Reply:
             data["latency_ms"],
             _boxes(data.get("after", ())),
             data.get("uncertainty"),
+            data.get("answered", "") if data["success"] else "",
+            data.get("possible", True),
         )
 
     @classmethod
@@ -79,16 +85,20 @@ class Reply:
         """From an answer of the engine."""
         if hasattr(result, "after"):
             before, after = (tuple(o.box for o in part) for part in (result.before, result.after))
-            return cls(result.text, before, latency_ms=latency_ms, after=after)
+            return cls(
+                result.text, before, latency_ms=latency_ms, after=after, kind="layout",
+                possible=result.possible,
+            )  # fmt: skip
         if hasattr(result, "metres"):
             ends = (result.a.object.box, result.b.object.box)
             return cls(
                 result.text, ends, metres=result.metres, latency_ms=latency_ms,
-                uncertainty_m=result.uncertainty_m,
+                uncertainty_m=result.uncertainty_m, kind="distance",
             )  # fmt: skip
         boxes = tuple(scored.object.box for scored in result.objects)
-        nothing = getattr(result, "no_target", False)
-        return cls(result.text, boxes, nothing, latency_ms=latency_ms)
+        nothing = getattr(result, "no_target", None)
+        kind = "ask" if nothing is None else "ground"
+        return cls(result.text, boxes, bool(nothing), latency_ms=latency_ms, kind=kind)
 
 
 def _boxes(things: Sequence[dict[str, Any]]) -> tuple[Box3D, ...]:
@@ -96,9 +106,15 @@ def _boxes(things: Sequence[dict[str, Any]]) -> tuple[Box3D, ...]:
 
 
 def ask_about(
-    objects: Sequence[RoomObject], seed: int, kinds: Sequence[str], *, varied: bool = False
+    objects: Sequence[RoomObject],
+    seed: int,
+    kinds: Sequence[str],
+    *,
+    varied: bool = False,
+    split: str = "test",
 ) -> list[Question]:
-    """One question of each kind in `kinds`, in that order, none twice, in wordings kept for tests.
+    """One question of each kind in `kinds`, in that order, none twice, in wordings of a split: by
+    default those kept for tests.
 
     A kind that the room has no more questions of is left out. `varied` prefers other subkinds over
     the proportions in which they are drawn.
@@ -108,7 +124,7 @@ def ask_about(
     for kind in dict.fromkeys(kinds):
         count = kinds.count(kind)
         made = make_questions(
-            objects, rng, 4 * count if varied else count, split="test", kinds=[kind]
+            objects, rng, 4 * count if varied else count, split=split, kinds=[kind]
         )
         met: Counter[str] = Counter()
         rank = {}

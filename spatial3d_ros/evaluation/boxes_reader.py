@@ -7,9 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from spatial3d_ros.data.benchmarks.boxes_only import BoxRoom
 from spatial3d_ros.model.batch import SceneBatch
+from spatial3d_ros.model.network import Scene
+from spatial3d_ros.tasks.grounding import meant
 from spatial3d_ros.tasks.reader import SceneReader
 
 
@@ -46,11 +49,42 @@ class BoxesReader:
         Raises ConfigError when the room, QueryError when a sentence with it, is more than the
         network can read.
         """
+        return self._scores(room, texts)[:, :-1].argmax(dim=1).tolist()
+
+    @torch.inference_mode()
+    def choose_all(self, room: BoxRoom, texts: Sequence[str]) -> list[list[int]]:
+        """All slots that each sentence means, none to several (methods 1.8). Raises as `choose`."""
+        return [
+            row[:-1].argsort(descending=True)[: meant(row)].tolist()
+            for row in self._scores(room, texts)
+        ]
+
+    @torch.inference_mode()
+    def answers(self, room: BoxRoom, questions: Sequence[str]) -> list[str]:
+        """What the network says to each question, in its own words.
+
+        Raises NotAvailableError where the weights were not trained for it, and as `choose`.
+        """
+        scene = self._scene(room)
+        return [self._reader.read_answer(scene, _spaced(text))[0] for text in questions]
+
+    @torch.inference_mode()
+    def captions(self, room: BoxRoom, slots: Sequence[int]) -> list[str]:
+        """What the network says of the object in each slot. Raises as `answers`."""
+        scene = self._scene(room)
+        return [self._reader.read_caption(scene, slot) for slot in slots]
+
+    def _scene(self, room: BoxRoom) -> Scene:
         reader = self._reader
         batch = scene_batch(room, reader, fronts=self.fronts).to(reader.device)
-        scene = reader.model.encode_scene(batch, reader.opening)
-        phrases = [" ".join(text.split()) for text in texts]
-        return reader.read_phrases(scene, phrases)[:, :-1].argmax(dim=1).tolist()
+        return reader.model.encode_scene(batch, reader.opening)
+
+    def _scores(self, room: BoxRoom, texts: Sequence[str]) -> Tensor:
+        return self._reader.read_phrases(self._scene(room), [_spaced(text) for text in texts])
+
+
+def _spaced(text: str) -> str:
+    return " ".join(text.split())
 
 
 def scene_batch(room: BoxRoom, reader: SceneReader, *, fronts: bool = False) -> SceneBatch:

@@ -33,12 +33,20 @@ _RELATIONS = (
 """In this order, because "on the left" names "on", and "seen from in front of it" names "front"."""
 
 
-def choose_by_rule(room: BoxRoom, text: str) -> int | None:
-    """The slot that fits a sentence best; None when its names or its relation are not understood,
-    or when it asks for a side of something without a front.
+OPPOSITES = {
+    "closest": "far", "farthest": "near", "above": "below", "below": "above", "left": "right",
+    "right": "left", "front": "behind", "behind": "front",
+}  # fmt: skip
+"""For the relation of a sentence (relation_sentences.py), the rule that means the opposite."""
+
+
+def choose_by_rule(room: BoxRoom, text: str, relation: str | None = None) -> int | None:
+    """The slot that fits a sentence best, or would if it said another `relation`; None when its
+    names or its relation are not understood, or when it asks for a side of something without a
+    front.
     """
-    lower = text.lower()
-    relation = next((name for name, words in _RELATIONS if re.search(words, lower)), None)
+    if relation is None:
+        relation = next((name for name, told in _RELATIONS if re.search(told, text.lower())), None)
     named = named_labels(text, room.labels)
     single = [label for label in named if room.count(label) == 1]
     several = [label for label in named if room.count(label) > 1]

@@ -71,6 +71,10 @@ class Scene:
     """Metric code of each pair of objects; empty where the network does not answer in words."""
     labels: Tensor
     """Words of the objects' labels (B, N, T), -1 padded."""
+    aspects: Tensor
+    """Class and colour of each object as places among the words (B, N, 2, D); D is 0 where the
+    network does not answer in words.
+    """
     beside: Tensor | None = None
     referents: Referents | None = None
 
@@ -209,13 +213,15 @@ class SpatialModel(nn.Module):
             among=object_mask(batch.boxes[..., :3], batch.object_valid, self.config.slim),
             pairs=pair_code(batch.boxes if self.config.answers else batch.boxes[:, :0]),
             labels=_labels(batch),
+            aspects=self._aspects(named),
             beside=beside,
             referents=referents,
         )
 
-    def propose(self, batch: SceneBatch) -> SceneBatch:
+    def propose(self, batch: SceneBatch) -> tuple[SceneBatch, Tensor]:
         """The same scenes with their referents as objects, where nothing else proposes any (methods
-        4); the boxes of `batch` are not read. Raises ConfigError without `psa` or views.
+        4), and how likely each is one (B, N), 0 .. 1; the boxes of `batch` are not read. Raises
+        ConfigError without `psa` or views.
         """
         if self.psa is None or not batch.has_views:
             raise ConfigError(
@@ -295,7 +301,7 @@ class SpatialModel(nn.Module):
             prefix=scene.prefix,
             prefix_valid=scene.prefix_valid,
             scenes=which,
-            bias=self._bias(scene, words) if places else None,
+            bias=self._bias(scene, words, opening) if places else None,
             objects=span,
             form=self.attention,
         )
@@ -312,7 +318,7 @@ class SpatialModel(nn.Module):
             candidates = heard if hidden else candidates
         return Reading(self.head(query, candidates, valid), said, roles, heard, real, sight)
 
-    def _bias(self, scene: Scene, words: Words) -> Tensor | None:
+    def _bias(self, scene: Scene, words: Words, opening: Opening) -> Tensor | None:
         """What is learnt about how objects hear each other, and the words that name them: (Q,
         heads, N * c, N * c or N * c + L).
         """
@@ -321,9 +327,10 @@ class SpatialModel(nn.Module):
         if self.bias is not None:
             bias = self.bias(scene.edges[which])
             bias = bias.repeat_interleave(places, 2).repeat_interleave(places, 3)
-        if self.label_bias is None or not scene.labels.shape[-1]:
+        if self.label_bias is None:
             return bias
-        heard = self.label_bias(scene.labels[which], words.ids, words.instruction)
+        names = _identifiers(opening, scene.valid.shape[1])
+        heard = self.label_bias(scene.labels[which], names, words.ids, words.instruction)
         heard = heard.repeat_interleave(places, 2)
         if bias is None:
             bias = heard.new_zeros(*heard.shape[:3], heard.shape[2])
@@ -337,8 +344,26 @@ class SpatialModel(nn.Module):
         """
         which = words.scene
         return self.answers(
-            reading.heard, scene.named[which], scene.pairs[which], scene.valid[which], told
+            reading.heard,
+            scene.named[which],
+            scene.aspects[which],
+            scene.pairs[which],
+            scene.valid[which],
+            told,
         )
+
+    def word_logits(self, states: Tensor, subject: Subject | None) -> Tensor:
+        """Next-word scores behind states (Q, D) or (Q, T, D): (..., vocab); an answer takes up what
+        is known of its subject.
+        """
+        if subject is not None:
+            states = self.answers.recital(states, subject.facts)
+        return self.decoder.logits(states)
+
+    def _aspects(self, named: Tensor) -> Tensor:
+        if not self.config.answers:
+            return named.new_zeros(*named.shape[:2], 2, 0)
+        return torch.stack([self.name_class.aspect(named), self.name_color.aspect(named)], 2)
 
     def _places(self, real: Tensor, span: int, prefix_valid: Tensor) -> Tensor:
         """Position of each place of objects and words (Q, span + L), padding not counted."""
@@ -387,8 +412,7 @@ class SpatialModel(nn.Module):
         """
         if self.config.object_tokens == "none":
             return objects[:, :0]
-        slots = torch.arange(objects.shape[1], device=objects.device) % len(opening.identifiers)
-        names = self.decoder.embed(opening.identifiers[slots]).expand_as(objects)
+        names = self.decoder.embed(_identifiers(opening, objects.shape[1])).expand_as(objects)
         if self.config.objects.identifier == "added":
             return objects + names
         parts = [names, objects] if beside is None else [names, beside, objects]
@@ -399,3 +423,9 @@ def _labels(batch: SceneBatch) -> Tensor:
     if batch.labels is not None:
         return batch.labels
     return batch.object_valid.new_zeros(*batch.object_valid.shape, 0, dtype=torch.long)
+
+
+def _identifiers(opening: Opening, count: int) -> Tensor:
+    """Of so many slots; where there are more than identifiers, these begin anew."""
+    slots = torch.arange(count, device=opening.identifiers.device)
+    return opening.identifiers[slots % len(opening.identifiers)]

@@ -128,20 +128,26 @@ class AttentionBias(nn.Module):
 
 class LabelBias(nn.Module):
     """Additive attention bias of objects on the words of a question: labels (Q, N, T), -1 padded,
-    ids and instruction (Q, L) -> (Q, heads, N, L); zero at the start of training.
+    identifiers (N,) of the slots, ids and instruction (Q, L) -> (Q, heads, N, L); zero at the start
+    of training.
 
-    A word counts where it is one of the label's, and again where the whole label stands: so any
-    noun, heard before or not, leads an object to the place where it is spoken of.
+    A word counts where it is one of the label's, again where the whole label stands, and where it
+    is the object's identifier: so any noun, heard before or not, leads an object to the place where
+    it is spoken of.
     """
 
     def __init__(self, heads: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(2, heads))
+        self.identifier = nn.Parameter(torch.zeros(1, heads))
 
-    def forward(self, labels: Tensor, ids: Tensor, instruction: Tensor) -> Tensor:
-        some, whole = (found & instruction[:, None] for found in spoken(labels, ids))
-        told = torch.stack([some, whole], -1).to(self.weight.dtype)
-        return (told @ (LOUDER * self.weight)).permute(0, 3, 1, 2)
+    def forward(
+        self, labels: Tensor, identifiers: Tensor, ids: Tensor, instruction: Tensor
+    ) -> Tensor:
+        itself = identifiers[:, None] == ids[:, None]
+        told = torch.stack([*spoken(labels, ids), itself], -1) & instruction[:, None, :, None]
+        weight = LOUDER * torch.cat([self.weight, self.identifier])
+        return (told.to(weight.dtype) @ weight).permute(0, 3, 1, 2)
 
 
 LOUDER = 10.0

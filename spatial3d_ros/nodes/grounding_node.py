@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import traceback
 from collections.abc import Callable
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from spatial3d_ros.engine import Spatial3D
     from spatial3d_ros.scene.sightings import Sighting
 
+STOP_S = 3.0  # launch escalates after 5
 THREADS = 80  # each waiting question holds one; threads are made when first needed
 
 
@@ -52,6 +54,7 @@ def build_engine(parameters: Parameters) -> Spatial3D:
             device=parameters.device,
             dtype=parameters.dtype,
             weights=parameters.weights,
+            proposals=parameters.proposals,
             max_views=parameters.max_views,
             max_seconds=parameters.max_seconds,
             max_bytes=int(parameters.max_megabytes * 2**20),
@@ -260,7 +263,16 @@ def main(
     executor.add_node(node)
     with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
         executor.spin()
-    node.close()
-    executor.shutdown(timeout_sec=2.0)
-    node.destroy_node()
-    rclpy.try_shutdown()
+
+    def close() -> None:
+        node.close()
+        executor.shutdown(timeout_sec=1.0)
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+    closing = threading.Thread(target=close, daemon=True)
+    closing.start()
+    closing.join(STOP_S)
+    # Python would wait for the threads: loading a large network or an update, which leave nothing
+    # behind, takes longer than launch has patience.
+    os._exit(0)

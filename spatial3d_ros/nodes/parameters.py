@@ -56,6 +56,13 @@ class Parameters:
         choices=("auto", "int8", "int4"),
         loaded=True,
     )
+    proposals: str = parameter(
+        "auto",
+        "Where objects come from: builtin (from depth), referents (of networks with psa), or "
+        "auto: built in, and where that finds nothing, referents if the network has them.",
+        choices=("auto", "builtin", "referents"),
+        loaded=True,
+    )
     autostart: bool = parameter(
         True, "Configure and activate without being asked, when the node starts."
     )

@@ -38,6 +38,7 @@ RESULT_FIELDS = {
     msg.Answer: (Query.Result.ANSWER, "answer"),
     msg.LayoutEdit: (Query.Result.LAYOUT, "layout"),
 }
+RESULT_KEPT_S = 60  # for a client that asks late; rclpy's 900 s add up when many ask
 BY_CLIENT = "cancelled by the client"
 
 
@@ -65,7 +66,13 @@ class QuestionServer:
         ):
             node.create_service(kind, name, callback, callback_group=group)
         self._action = ActionServer(
-            node, Query, "~/query", self._query, callback_group=group, cancel_callback=self._cancel
+            node,
+            Query,
+            "~/query",
+            self._query,
+            callback_group=group,
+            cancel_callback=self._cancel,
+            result_timeout=RESULT_KEPT_S,
         )
 
     def _ground(self, request: Any, response: Any) -> Any:

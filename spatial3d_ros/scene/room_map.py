@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from spatial3d_ros.scene.buffer import Snapshot, View
 from spatial3d_ros.scene.heading import room_heading, turned, turned_box
 from spatial3d_ros.scene.objects import ObjectMap, SceneObject
-from spatial3d_ros.scene.proposals import Proposal, propose
+from spatial3d_ros.scene.proposals import Proposal
 from spatial3d_ros.scene.sightings import Sighting, SightingMap, named, with_surface
+
+Finder = Callable[[Snapshot], list[Proposal]]
 
 
 class RoomMap:
@@ -48,15 +50,18 @@ class RoomMap:
             self._sightings.clear()
 
     def update(
-        self, snapshot: Snapshot, proposals: Sequence[Proposal] | None
-    ) -> tuple[Snapshot, tuple[SceneObject, ...]]:
-        """The views along the walls, and all objects with boxes along them.
+        self, snapshot: Snapshot, room: Snapshot, proposals: Sequence[Proposal] | Finder
+    ) -> tuple[SceneObject, ...]:
+        """All objects, with boxes along the walls. `room` is `along_walls` of the snapshot.
 
-        `proposals`, in the world frame, stand in place of the built-in ones.
+        `proposals` are in the world frame, or are found in the room: once for the same views,
+        however often a detector speaks.
         """
-        room = self._along_walls(snapshot)
-        if proposals is None:
-            proposals = self._propose(room)
+        if callable(proposals):
+            made_of = (self.heading, *(view.id for view in room.views))
+            if self._proposed[0] != made_of:
+                self._proposed = made_of, proposals(room)
+            proposals = self._proposed[1]
         else:
             proposals = [replace(p, box=turned_box(p.box, -self.heading)) for p in proposals]
         with self._telling:
@@ -64,11 +69,12 @@ class RoomMap:
             told = self._sightings.proposals(self.heading)
         frames = [view.frame for view in room.views]
         proposals = named(proposals, [with_surface(p, frames) for p in told])
-        return room, self._objects.update(proposals, room)
+        return self._objects.update(proposals, room)
 
-    def _along_walls(self, snapshot: Snapshot) -> Snapshot:
-        """The heading is found once, as soon as it is clear; what was known before is then seen
-        anew.
+    def along_walls(self, snapshot: Snapshot) -> Snapshot:
+        """The views in a world whose axes run along the walls: there, boxes fit furniture.
+
+        The heading is found once, as soon as it is clear; what was known before is then seen anew.
         """
         if not self.heading:
             self.heading = room_heading([view.frame for view in snapshot.views]) or 0.0
@@ -76,10 +82,3 @@ class RoomMap:
                 self._objects.clear()
         views = (View(view.id, turned(view.frame, self.heading)) for view in snapshot.views)
         return Snapshot(snapshot.version, tuple(views))
-
-    def _propose(self, room: Snapshot) -> list[Proposal]:
-        """The built-in proposals; made once for the same views, however often a detector speaks."""
-        made_of = (self.heading, *(view.id for view in room.views))
-        if self._proposed[0] != made_of:
-            self._proposed = made_of, propose([view.frame for view in room.views])
-        return self._proposed[1]

@@ -138,4 +138,4 @@ def _followed(model: SpatialModel, turn: Turn, replies: Tensor) -> tuple[Tensor,
     _, states = go_on(model, turn, model.decoder.embed(given.clamp(min=0)), given >= 0)
     states = torch.cat([turn.state[:, None], states], 1)
     said = replies >= 0
-    return model.decoder.logits(states[said]), replies[said]
+    return model.word_logits(states, turn.subject)[said], replies[said]

@@ -18,7 +18,7 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import DescribeParameters, SetParameters
 from rclpy.action import ActionClient
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import Trigger
 
@@ -578,6 +578,17 @@ def test_parameters_are_described_with_range_and_when_they_take_effect(make_worl
     assert slop.description.endswith("Takes effect when the node is activated.")
     assert slop.floating_point_range[0].to_value == 1.0
     assert world.node._table.unknown == ["parameter max_view is unknown: did you mean max_views?"]
+
+
+def test_the_quality_of_service_of_a_topic_can_be_overridden_by_its_resolved_name(make_world):
+    policy = "qos_overrides./cam/color.subscription.reliability:=reliable"
+    world = make_world("-r", "rgb/image:=/cam/color", "-p", policy)
+    assert bench.eventually(lambda: world.node._refresher)
+    watched = world.node._sensors.watched
+    asked = {name: watched[name].subscription.qos_profile.reliability for name in watched}
+    assert asked["rgb/image"] == ReliabilityPolicy.RELIABLE
+    assert asked["depth/image"] == ReliabilityPolicy.BEST_EFFORT
+    assert not world.node._table.unknown
 
 
 def test_diagnostics_tell_rates_and_the_silent_topic(make_world):

@@ -32,6 +32,7 @@ from spatial3d_ros.model.checkpoint import load_model, save_model
 from spatial3d_ros.model.config import ModelConfig
 from spatial3d_ros.model.generation import begin, begin_answer, go_on, write
 from spatial3d_ros.model.network import SpatialModel
+from spatial3d_ros.model.tokens import identifier
 from spatial3d_ros.tasks.answer_text import read_count, read_metres, read_words
 from spatial3d_ros.tasks.ask_words import described, is_open, readable
 from spatial3d_ros.tasks.prompt import Prompt
@@ -93,13 +94,14 @@ def test_two_sure_objects_have_their_exact_distance_whatever_else_is_there():
     told[0, [1, 4]] = True
     heard, named = torch.randn(2, 1, 6, 8)
     named[0, [0, 2, 3, 5]] *= 100.0
-    whole = start(heard, named, aspects(named), pair_code(boxes), valid, told)
+    whole = start(heard, named, aspects(named), pair_code(boxes), valid & False, valid, told)
     two = [1, 4]
     alone = start(
         heard[:, two],
         named[:, two],
         aspects(named[:, two]),
         pair_code(boxes[:, two]),
+        valid[:, two] & False,
         valid[:, two],
         told[:, two],
     )
@@ -113,12 +115,13 @@ def test_order_and_padding_of_objects_do_not_matter():
     start, order = AnswerSubject(8), torch.randperm(5)
     heard, named = torch.randn(2, 1, 5, 8)
     boxes, valid = torch.rand(1, 5, 6) * 4, torch.ones(1, 5, dtype=torch.bool)
-    first = start(heard, named, aspects(named), pair_code(boxes), valid)
+    first = start(heard, named, aspects(named), pair_code(boxes), valid & False, valid)
     turned = start(
         heard[:, order],
         named[:, order],
         aspects(named[:, order]),
         pair_code(boxes[:, order]),
+        valid & False,
         valid,
     )
     torch.testing.assert_close(first.embedding, turned.embedding)
@@ -126,7 +129,8 @@ def test_order_and_padding_of_objects_do_not_matter():
     torch.testing.assert_close(first.facts, turned.facts)
     pad = [torch.cat([part, torch.full_like(part[:, :2], 9.0)], 1) for part in (heard, named)]
     more = torch.cat([boxes, torch.full_like(boxes[:, :2], 9.0)], 1)
-    padded = start(*pad, aspects(pad[1]), pair_code(more), torch.tensor([[True] * 5 + [False] * 2]))
+    real = torch.tensor([[True] * 5 + [False] * 2])
+    padded = start(*pad, aspects(pad[1]), pair_code(more), real & False, real)
     torch.testing.assert_close(first.embedding, padded.embedding)
     assert padded.logits[0, 5:].tolist() == [-torch.inf] * 2
 
@@ -147,6 +151,17 @@ def test_each_digit_of_a_distance_and_of_a_number_is_a_fact_of_its_own():
     assert digits[:, 8:].tolist() == [[2, 0, 2]] * 4
     alone = facts(torch.zeros(4, 2, 2, 10), -logits, code * 0)[:, 2 * SPOKEN :]
     assert not alone[:, :8].any() and alone[:, 8:].argmax(-1).tolist() == [[0, 0, 0]] * 4
+
+
+def test_what_is_called_by_its_identifier_is_what_a_question_is_about():
+    model, prompt = answering(4)
+    scene = encoded(model, prompt)
+    plain, called = (
+        begin_answer(model, scene, questions(prompt, text), prompt.opening)[1].logits[0]
+        for text in ("describe it", f"describe {identifier(2)}")
+    )
+    moved = (called - plain).detach()
+    assert moved.argmax() == 2 and moved[2] > 3 + moved[[0, 1, 3, 4]].max()
 
 
 def test_names_of_the_likeliest_objects_are_facts():
@@ -173,7 +188,7 @@ def test_less_than_two_objects_have_no_distance(count):
     start = AnswerSubject(8)
     empty = torch.zeros(1, count, 8)
     valid = torch.ones(1, count, dtype=torch.bool)
-    made = start(empty, empty, aspects(empty), pair_code(torch.ones(1, count, 6)), valid)
+    made = start(empty, empty, aspects(empty), pair_code(torch.ones(1, count, 6)), valid, valid)
     assert made.embedding.isfinite().all()
     made.embedding.sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in start.parameters())

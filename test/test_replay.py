@@ -18,6 +18,7 @@ from spatial3d_ros.errors import BagError, ConfigError, NotAvailableError
 from spatial3d_ros.evaluation import replay as replay_module
 from spatial3d_ros.evaluation import through_ros
 from spatial3d_ros.evaluation.asking import Reply, ask_about, write_queries
+from spatial3d_ros.evaluation.layout import layout_questions
 from spatial3d_ros.evaluation.queries import QueryFile, read_queries
 from spatial3d_ros.evaluation.replay import replay_bag
 from spatial3d_ros.evaluation.replay_report import ReplayReport, judge
@@ -145,9 +146,16 @@ def test_the_files_of_a_report(report: ReplayReport, tmp_path: Path) -> None:
 def test_rooms_come_with_questions_that_can_be_replayed(here: Path, tmp_path: Path) -> None:
     recorded = load_recorded_room(here / "room.mcap")
     asked = ask_about(recorded.room.objects, 3, ("attribute", "none", "distance"))
-    write_queries(tmp_path / "room.queries.yaml", asked, recorded.room)
+    edits = layout_questions(recorded.room, recorded.room.objects, 3, 12)
+    write_queries(tmp_path / "room.queries.yaml", asked, recorded.room, edits)
     queries = read_queries(tmp_path / "room.queries.yaml").queries
-    assert [q.text for q in queries] == [q.text for q in asked]
+    assert [q.text for q in queries] == [q.text for q in (*asked, *(edit for edit, _ in edits))]
+    for query, (edit, outcome) in zip(queries[3:], edits, strict=True):
+        before = tuple(recorded.room.objects[i].box for i in edit.targets)
+        after = () if edit.action == "remove" else (outcome,)
+        assert judge(query, Reply("", before, after=after)).right, query
+        definite = edit.metres is not None or edit.action in ("swap", "turn")
+        assert (query.expect.after is not None) == definite
     assert queries[0].expect.box == Box3D(*map(tuple, (queries[0].expect.center,
                                                        queries[0].expect.size)))  # fmt: skip
     assert queries[1].expect.no_target

@@ -23,6 +23,7 @@ from spatial3d_ros.cli import (
     evaluate,
     info,
     recordings,
+    rerun,
     synth_instructions,
     train,
 )
@@ -56,6 +57,7 @@ recordings.synth.command("instructions")(synth_instructions.instructions)
 app.add_typer(recordings.synth, name="synth")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(bench.app, name="bench")
+app.command("rerun")(rerun.rerun)
 app.command("train")(train.train)
 app.command("curves")(curves.curves)
 app.command("ablate")(ablate.ablate)

@@ -143,4 +143,5 @@ def _show(report: BoxesReport, json: bool, results: Path | None, command: str) -
         out.print(report.confusion_table())
     if results is not None:
         command = f"spatial3d evaluate {command}"
-        write_section(results, command, command, report.markdown(command))
+        mark = command.replace("--", "")  # which may not stand inside a comment
+        write_section(results, mark, command, report.markdown(command))

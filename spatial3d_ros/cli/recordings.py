@@ -79,7 +79,7 @@ def room(
     """Furnish a room, film it as a noisy RGB-D camera would, and write a bag with its exact truth.
 
     Beside the bag stand `NAME.truth.json` (every object with its box, and the pixels of each in
-    each frame) and `NAME.queries.yaml` (questions with their answers).
+    each frame) and `NAME.queries.yaml` (questions and layout edits with their answers).
 
         spatial3d synth room room.mcap --seed 900001 --path hand
     """
@@ -90,6 +90,8 @@ def room(
         queries_file,
         write_queries,
     )
+    from spatial3d_ros.evaluation.layout import layout_questions
+    from spatial3d_ros.evaluation.room_tasks import EDITS
 
     with progress_bar("frames") as progress:
         made = record_room(
@@ -97,7 +99,8 @@ def room(
             compressed=compressed, progress=progress, overwrite=overwrite,
         )  # fmt: skip
     queries = queries_file(bag)
-    write_queries(queries, ask_about(made.seen(), seed, ROOM_KINDS), made.room)
+    edits = layout_questions(made.room, made.seen(), seed, EDITS)
+    write_queries(queries, ask_about(made.seen(), seed, ROOM_KINDS), made.room, edits)
     out.print(
         f"{bag}: {len(made.stamps_ns)} frames of a room with {len(made.room.objects)} objects\n"
         f"{truth_file(bag)}\n{queries}",

@@ -23,6 +23,7 @@ from spatial3d_ros.evaluation.report import Row
 from spatial3d_ros.geometry.box import Box3D
 
 if TYPE_CHECKING:
+    from spatial3d_ros.data.layout_language import LayoutQuestion
     from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit
 
 DEMO_KINDS = (
@@ -193,8 +194,15 @@ def queries_file(bag: Path) -> Path:
     return bag.with_name(f"{bag.stem if bag.suffix in SUFFIXES else bag.name}.queries.yaml")
 
 
-def write_queries(path: Path, questions: Sequence[Question], room: Room) -> None:
-    """Questions with their answers, as YAML that `spatial3d evaluate BAG --queries` reads."""
+def write_queries(
+    path: Path,
+    questions: Sequence[Question],
+    room: Room,
+    edits: Sequence[tuple[LayoutQuestion, Box3D]] = (),
+) -> None:
+    """Questions with their answers, and instructions with one right outcome each (of a removal what
+    goes), as YAML that `spatial3d evaluate BAG --queries` reads.
+    """
     queries = [
         {
             "id": f"q{k}",
@@ -205,6 +213,16 @@ def write_queries(path: Path, questions: Sequence[Question], room: Room) -> None
         }
         for k, question in enumerate(questions, 1)
     ]
+    queries += [
+        {
+            "id": f"edit{k}",
+            "kind": "layout",
+            "at": "end",
+            "text": question.text,
+            "expect": _expected_edit(question, outcome, room),
+        }
+        for k, (question, outcome) in enumerate(edits, 1)
+    ]
     data = {"frame_id": "map", "queries": queries}
     path.write_text(yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=1000))
 
@@ -214,8 +232,21 @@ def _expected(question: Question, room: Room) -> dict[str, Any]:
         return {"distance": round(question.metres or 0.0, 4), "measure": "center"}
     if not question.targets:
         return {"no_target": True}
-    box = room.objects[question.targets[0]].box
-    return {"center": [round(v, 4) for v in box.center], "size": [round(v, 4) for v in box.size]}
+    return _place(room.objects[question.targets[0]].box)
+
+
+def _expected_edit(question: LayoutQuestion, outcome: Box3D, room: Room) -> dict[str, Any]:
+    """What changes, and where to if only one place is right."""
+    expected: dict[str, Any] = {"possible": True}
+    if question.targets:
+        expected["before"] = _place(room.objects[question.targets[0]].box)
+    if question.metres is not None or question.action in ("swap", "turn"):
+        expected["after"] = _place(Box3D.from_bounds(*outcome.bounds()))
+    return expected
+
+
+def _place(box: Box3D) -> dict[str, list[float]]:
+    return {name: [round(float(v), 4) for v in getattr(box, name)] for name in ("center", "size")}
 
 
 def read_questions(path: Path) -> list[str]:

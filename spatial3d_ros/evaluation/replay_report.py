@@ -186,10 +186,9 @@ class ReplayReport:
             f"colour and depth within {settings['sync_slop_s']} s, poses at most "
             f"{settings['max_pose_gap_s']} s apart"
         )
-        if "engine" in settings:
-            engine = settings["engine"]
-            notes["torch"] = f"{engine['torch']}, {engine['threads']} threads"
-            notes["memory"] = f"{engine['max_views']} views, {engine['max_seconds']:g} s"
+        for who in ("engine", "node"):
+            heard = settings.get(who, {})
+            notes[f"settings of the {who}"] = ", ".join(f"{k}: {v}" for k, v in heard.items())
         notes |= self._spent()
         if "frames" in recording:
             notes["frames"] = f"{recording['frames']}, of them {recording['keyframes']} views"

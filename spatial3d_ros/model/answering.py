@@ -124,8 +124,8 @@ class Recital(nn.Module):
 
 class AnswerSubject(nn.Module):
     """Objects that have heard a question (Q, N, D), what they are before any question (Q, N, D),
-    their class and colour among the words (Q, N, 2, D), pair codes (Q, N, N, PAIR_FEATURES), valid
-    (Q, N) -> Subject.
+    their class and colour among the words (Q, N, 2, D), pair codes (Q, N, N, PAIR_FEATURES), which
+    ones the question names by their identifiers and which are real (Q, N) bool -> Subject.
 
     what: the sum of what the objects are, each by its probability, with what is learnt of it beside
     it, because a label in it is already near the words to be written. how many: the sum of these
@@ -140,6 +140,7 @@ class AnswerSubject(nn.Module):
         super().__init__()
         self.about = nn.Linear(width, 1)
         nn.init.constant_(self.about.bias, -2.0)  # a question is about few objects
+        self.called = nn.Parameter(torch.tensor(6.0))  # what is called by its identifier is meant
         self.what = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)
         )
@@ -157,10 +158,12 @@ class AnswerSubject(nn.Module):
         named: Tensor,
         aspects: Tensor,
         pairs: Tensor,
+        called: Tensor,
         valid: Tensor,
         told: Tensor | None = None,
     ) -> Subject:
-        logits = self.about(heard)[..., 0].float().masked_fill(~valid, -torch.inf)
+        logits = self.about(heard)[..., 0].float() + self.called * called
+        logits = logits.masked_fill(~valid, -torch.inf)
         sure = logits if told is None else torch.where(told, SURE, -SURE)
         sure = sure.masked_fill(~valid, -torch.inf)
         share = sure.sigmoid()

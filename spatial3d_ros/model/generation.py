@@ -69,7 +69,7 @@ def begin_answer(
 ) -> tuple[Turn, Subject]:
     """Read questions up to `<coord>`, which tells the words behind it what they are about."""
     turn, reading = begin(model, scene, words, opening, new + 1)
-    subject = model.subject(scene, words, reading)
+    subject = model.subject(scene, words, reading, opening)
     return start_answer(model, turn, subject, opening), subject
 
 

@@ -337,17 +337,25 @@ class SpatialModel(nn.Module):
         return torch.cat([bias, heard.to(bias.dtype)], -1)
 
     def subject(
-        self, scene: Scene, words: Words, reading: Reading, told: Tensor | None = None
+        self,
+        scene: Scene,
+        words: Words,
+        reading: Reading,
+        opening: Opening,
+        told: Tensor | None = None,
     ) -> Subject:
         """What questions are about, from the pass that read them; `told` (Q, N) bool replaces what
         the network would find, in training.
         """
         which = words.scene
+        names = _identifiers(opening, scene.valid.shape[1])
+        said = (names[:, None] == words.ids[:, None]) & words.instruction[:, None]
         return self.answers(
             reading.heard,
             scene.named[which],
             scene.aspects[which],
             scene.pairs[which],
+            said.any(-1),
             scene.valid[which],
             told,
         )

@@ -38,7 +38,8 @@ class Answering:
 
     `engine()` returns the engine, or raises Spatial3DError saying why the node cannot answer now;
     `place(frame_id)` tells in which frame what is known in that one goes out;
-    `hint()` tells what is wrong with the sensors, for a question that comes before any frame.
+    `hint()` tells what is wrong with the sensors, for a question that comes before any frame;
+    `on_answer(result)` is called with every answer, in the frame of the memory.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Answering:
         parameters: Callable[[], Parameters],
         place: Callable[[str], Placing],
         hint: Callable[[], str],
+        on_answer: Callable[[Any], None] = lambda _: None,
     ) -> None:
         self.engine = engine
         self.parameters = parameters
@@ -57,6 +59,7 @@ class Answering:
         self.stages_ms: dict[str, float] = {}
         self._allowed = RateLimit()
         self._hint = hint
+        self._on_answer = on_answer
         self._logger = node.get_logger()
         self._publishers = {
             kind: node.create_lifecycle_publisher(kind, name, qos.result())
@@ -112,6 +115,7 @@ class Answering:
         pending = limits.max_pending_questions
         with within_memory("the question"):
             result = self.runner.run(question, pending, lambda: ask(engine, question))
+        self._on_answer(result)
         place = self.place(engine.scene().frame_id)
         return place.result(result), place.frame_id
 

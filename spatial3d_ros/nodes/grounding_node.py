@@ -24,18 +24,21 @@ from spatial3d_ros.errors import (
     Spatial3DError,
 )
 from spatial3d_ros.nodes import conversions, diagnostics, qos
+from spatial3d_ros.nodes.annotated_image import AnnotatedImage
 from spatial3d_ros.nodes.answering import Answering
 from spatial3d_ros.nodes.guarded_lifecycle import SUCCESS, GuardedLifecycleNode
 from spatial3d_ros.nodes.parameter_table import ParameterTable
 from spatial3d_ros.nodes.parameters import Parameters, as_yaml
 from spatial3d_ros.nodes.question_server import QuestionServer
 from spatial3d_ros.nodes.sensor_input import SensorInput
+from spatial3d_ros.nodes.vision_messages import have_vision_messages, vision_messages
 from spatial3d_ros.nodes.worker import RefreshWorker, within_memory
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.tasks.placing import Placing
 
 if TYPE_CHECKING:
     from spatial3d_ros.engine import Spatial3D
+    from spatial3d_ros.scene.sightings import Sighting
 
 STOP_S = 3.0  # launch escalates after 5
 THREADS = 80  # each waiting question holds one; threads are made when first needed
@@ -55,6 +58,7 @@ def build_engine(parameters: Parameters) -> Spatial3D:
             max_views=parameters.max_views,
             max_seconds=parameters.max_seconds,
             max_bytes=int(parameters.max_megabytes * 2**20),
+            min_sightings=parameters.detection_min_sightings,
         )
     )
     engine.load()
@@ -85,8 +89,18 @@ class GroundingNode(GuardedLifecycleNode):
         self._objects = self.create_lifecycle_publisher(
             msg.SceneObjects, "~/objects", qos.latched()
         )
+        self._annotated = AnnotatedImage(self)
+        self._detections = None
+        if have_vision_messages():
+            kind = vision_messages("~/detections").Detection3DArray
+            self._detections = self.create_lifecycle_publisher(kind, "~/detections", qos.latched())
         self._questions = Answering(
-            self, self._active_engine, lambda: self._table.values, self._place, self._sensor_hint
+            self,
+            self._active_engine,
+            lambda: self._table.values,
+            self._place,
+            self._sensor_hint,
+            self._annotated.answered,
         )
         self._server = QuestionServer(self, self._questions, self._publish_objects)
         diagnostics.publish_regularly(self, self._statuses)
@@ -142,6 +156,7 @@ class GroundingNode(GuardedLifecycleNode):
             self,
             self._table.values,
             partial(self._add_frame, engine),
+            partial(self._add_sightings, engine),
             partial(self._rewind, engine),
         )
         self._refresher = RefreshWorker(
@@ -185,9 +200,14 @@ class GroundingNode(GuardedLifecycleNode):
 
     def _add_frame(self, engine: Spatial3D, frame: Frame) -> bool:
         added = engine.add_frame(frame)
+        self._annotated.show(frame)
         if added.keyframe and self._refresher is not None:
             self._refresher.notify()
         return added.keyframe
+
+    def _add_sightings(self, engine: Spatial3D, sightings: list[Sighting]) -> None:
+        if engine.add_sightings(sightings) and self._refresher is not None:
+            self._refresher.notify()
 
     def _rewind(self, engine: Spatial3D) -> None:
         self.get_logger().warning("time went back: views are forgotten, known objects stay")
@@ -219,6 +239,8 @@ class GroundingNode(GuardedLifecycleNode):
             except NoSceneError:
                 message = msg.SceneObjects()
             self._objects.publish(message)
+            if self._detections is not None:
+                self._detections.publish(conversions.detections(message))
 
     def _statuses(self) -> list[DiagnosticStatus]:
         name, sensors, engine = self.get_name(), self._sensors, self._engine

@@ -150,6 +150,43 @@ class Parameters:
         loaded=True,
     )
 
+    detections_2d: str = parameter(
+        "", "Topic of a detector's vision_msgs/Detection2DArray in the colour image; empty: none."
+    )
+    detections_3d: str = parameter(
+        "", "Topic of a detector's vision_msgs/Detection3DArray, in any known frame; empty: none."
+    )
+    detection_masks: str = parameter(
+        "",
+        "Topic of label images (mono8, mono16) with the stamps of detections_2d: pixel n belongs "
+        "to the n-th box; empty: none.",
+    )
+    detection_classes: tuple[str, ...] = parameter(
+        (), "Names of numbered classes in their order, or as id=name; empty: class ids are names."
+    )
+    detection_min_score: float = parameter(
+        0.3, "Leave out boxes that the detector is less sure of, 0 .. 1.", low=0.0, high=1.0
+    )
+    detection_min_sightings: int = parameter(
+        2,
+        "Believe in a thing after the detector has seen it so often.",
+        low=1,
+        high=100,
+        loaded=True,
+    )
+    detection_max_count: int = parameter(
+        100, "Boxes taken of one message, the surest.", low=1, high=1000
+    )
+    detection_max_hz: float = parameter(
+        5.0, "Use no more messages of a detector a second than this [Hz].", low=0.1, high=100.0
+    )
+    detection_delay_s: float = parameter(
+        3.0,
+        "Longest time from an image to the boxes found in it; so long images are kept [s].",
+        low=0.1,
+        high=60.0,
+    )
+
     refresh_period_s: float = parameter(
         0.5,
         "Shortest time between two updates of the object map [s].",
@@ -182,6 +219,7 @@ class Parameters:
     )
 
 
+TEXTS = "tuple[str, ...]"  # the type of a parameter that is a list of texts, as it is annotated
 FIELDS = {entry.name: entry for entry in fields(Parameters)}
 
 
@@ -194,6 +232,8 @@ def check(name: str, value: Any) -> Any:
     entry = FIELDS.get(name)
     if entry is None:
         raise ConfigError(f"parameter {name} is unknown. Known: {', '.join(FIELDS)}")
+    if entry.type == TEXTS:
+        return _texts(name, value)
     value = _cast(name, value, entry.default)
     low, high, choices = (entry.metadata[key] for key in ("low", "high", "choices"))
     if choices and value not in choices:
@@ -218,6 +258,13 @@ def _cast(name: str, value: Any, default: Any) -> Any:
         return value
     kind = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
     raise ConfigError(f"parameter {name} is {value!r}; it must be {kind[type(default)]}")
+
+
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    entries = () if value is None else value
+    if isinstance(entries, (list, tuple)) and all(isinstance(entry, str) for entry in entries):
+        return tuple(entries)
+    raise ConfigError(f"parameter {name} is {value!r}; it must be a list of texts, or empty")
 
 
 def _is_finite(value: Any) -> bool:

@@ -245,16 +245,19 @@ class SceneReader:
         return prepared, patches.float()
 
     def _remembered(self, objects: Sequence[SceneObject], newest_ns: int) -> tuple[Tensor, Tensor]:
-        """What is known of objects that the newest look did not find again: their words (N, T) and
-        colour (N, 3).
+        """What is known of objects besides pixels: the words (N, T) of a detector, and of those
+        that the newest look did not find again the words and the colour (N, 3).
         """
         old = [thing.stamp_ns < newest_ns and bool(thing.label) for thing in objects]
+        known = [late or thing.told for thing, late in zip(objects, old, strict=True)]
         labels = self.prompt.name_ids(
-            [thing.label if known else "" for thing, known in zip(objects, old, strict=True)]
+            [thing.label if word else "" for thing, word in zip(objects, known, strict=True)]
         )
         colors = torch.tensor([thing.rgb for thing in objects], dtype=torch.float32) / 255
-        fresh = ~torch.tensor(old)
-        return labels.masked_fill(fresh[:, None], -1), colors.masked_fill(fresh[:, None], torch.nan)
+        return (
+            labels.masked_fill(~torch.tensor(known)[:, None], -1),
+            colors.masked_fill(~torch.tensor(old)[:, None], torch.nan),
+        )
 
     def _named(
         self, objects: Sequence[SceneObject], scene: Scene, newest_ns: int
@@ -274,8 +277,12 @@ class SceneReader:
         )
         return tuple(
             thing
-            if thing.label and thing.stamp_ns < newest_ns
-            else replace(thing, label=names.classes[kind], color=names.colors[color])
+            if thing.label and thing.stamp_ns < newest_ns and (thing.color or not thing.told)
+            else replace(
+                thing,
+                label=thing.label if thing.told else names.classes[kind],
+                color=names.colors[color],
+            )
             for thing, kind, color in zip(objects, kinds.tolist(), colors.tolist(), strict=True)
         )
 

@@ -101,7 +101,7 @@ def answer_losses(
     words, valid = answers.words, scene.valid[answers.words.scene]
     turn, reading = begin(model, scene, words, opening)
     subject, truth = (
-        model.subject(scene, words, reading, told) for told in (None, answers.about > 0)
+        model.subject(scene, words, reading, opening, told) for told in (None, answers.about > 0)
     )
     said = [
         language_loss(*_followed(model, start_answer(model, turn, one, opening), answers.replies))

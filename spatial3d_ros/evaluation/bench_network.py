@@ -23,7 +23,8 @@ from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.checkpoint import load_model, model_folder
 from spatial3d_ros.model.config import ModelConfig, load_config
 from spatial3d_ros.model.generation import read
-from spatial3d_ros.model.network import Scene, SpatialModel
+from spatial3d_ros.model.network import SpatialModel
+from spatial3d_ros.model.sequence import Scene
 from spatial3d_ros.tasks.prompt import Prompt
 
 QUESTION = "the red chair that is next to the round table"

@@ -20,10 +20,11 @@ from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.checkpoint import load_model, model_folder
 from spatial3d_ros.model.config import ModelConfig, named_config
 from spatial3d_ros.model.generation import read
-from spatial3d_ros.model.network import Scene, SpatialModel
+from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.point_encoder import RADII_M, SAMPLES
 from spatial3d_ros.model.psa import BALL_M, BALL_VOTES, message_passing
 from spatial3d_ros.model.sampling import ball_query, farthest_points, gather
+from spatial3d_ros.model.sequence import Scene
 from spatial3d_ros.tasks.prompt import Prompt
 
 POINTS, SEEDS, REFERENTS = 40_000, 1024, 256

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from spatial3d_ros.data.benchmarks.boxes_only import BoxRoom
 from spatial3d_ros.model.batch import SceneBatch
-from spatial3d_ros.model.network import Scene
+from spatial3d_ros.model.sequence import Scene
 from spatial3d_ros.tasks.grounding import meant
 from spatial3d_ros.tasks.reader import SceneReader
 

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from spatial3d_ros.model.answering import Subject
 from spatial3d_ros.model.attention import Keys, Sight
-from spatial3d_ros.model.network import Opening, Reading, Scene, SpatialModel, Words
+from spatial3d_ros.model.network import SpatialModel
+from spatial3d_ros.model.sequence import Opening, Reading, Scene, Words
 
 NAME_WORDS = 16
 """Tokens in which a network must have named what it looks for before `<ground>` is put to it."""

@@ -7,7 +7,7 @@ referents, places of the room that know their surroundings, and the geometry of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from spatial3d_ros.errors import ConfigError, QueryError
 from spatial3d_ros.model.answering import AnswerSubject, Subject, pair_code
-from spatial3d_ros.model.attention import Form, Keys, Sight
+from spatial3d_ros.model.attention import Form, Sight
 from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.config import ModelConfig
 from spatial3d_ros.model.decoder import Decoder, positions
@@ -31,86 +31,10 @@ from spatial3d_ros.model.relations import (
     front_geometry,
     pair_geometry,
 )
+from spatial3d_ros.model.sequence import Opening, Reading, Scene, Words
 from spatial3d_ros.model.slim_mask import object_mask, sequence_mask
 from spatial3d_ros.model.structure import StructureEnhanced
 from spatial3d_ros.model.vision import Projector, VisionTower
-
-
-@dataclass(frozen=True)
-class Opening:
-    """Token ids of the fixed text around the scene: `before` the views, `after` them (P0);
-    `identifiers` of the slots; `stops` (2,): the end of a turn, `<ground>`; `coord` (1,).
-    """
-
-    before: Tensor
-    after: Tensor
-    identifiers: Tensor
-    stops: Tensor
-    coord: Tensor
-
-    def to(self, device: torch.device) -> Opening:
-        """The same ids on another device."""
-        return Opening(*(getattr(self, f.name).to(device) for f in fields(self)))
-
-
-@dataclass(frozen=True)
-class Scene:
-    """Everything about B scenes that no question changes; kept by the engine for each memory
-    version. beside (B, N, D): the referent's token of each object, where it has one of its own.
-    """
-
-    prefix: Keys
-    prefix_valid: Tensor
-    objects: Tensor
-    visual: Tensor
-    named: Tensor
-    valid: Tensor
-    edges: Tensor
-    among: Tensor
-    pairs: Tensor
-    """Metric code of each pair of objects; empty where the network does not answer in words."""
-    labels: Tensor
-    """Words of the objects' labels (B, N, T), -1 padded."""
-    aspects: Tensor
-    """Class and colour of each object as places among the words (B, N, 2, D); D is 0 where the
-    network does not answer in words.
-    """
-    beside: Tensor | None = None
-    referents: Referents | None = None
-
-
-@dataclass(frozen=True)
-class Words:
-    """Q tokenised questions `[P1 | I | A]`, right-padded: ids, real, instruction (B, L); ground
-    (B,) place of `<ground>`; scene (B,) index of the scene that each one asks about.
-    """
-
-    ids: Tensor
-    real: Tensor
-    instruction: Tensor
-    ground: Tensor
-    scene: Tensor
-
-    def to(self, device: torch.device) -> Words:
-        """The same questions on another device."""
-        return Words(*(getattr(self, f.name).to(device) for f in fields(self)))
-
-
-@dataclass(frozen=True)
-class Reading:
-    """scores (Q, N + 1) of the objects and of "nothing" last; states (Q, L, D) of the words; roles
-    (Q, N, 2) logits of what each object is in the question: meant by its noun, leant on by the
-    rest (None without object tokens); heard (Q, N, D) the objects' final states, where they are
-    candidates or answered from; real (Q, N * c + L) which places are no padding; sight: what the
-    pass saw, and its keys.
-    """
-
-    scores: Tensor
-    states: Tensor
-    roles: Tensor | None
-    heard: Tensor | None
-    real: Tensor
-    sight: Sight
 
 
 class SpatialModel(nn.Module):
@@ -329,7 +253,7 @@ class SpatialModel(nn.Module):
             bias = bias.repeat_interleave(places, 2).repeat_interleave(places, 3)
         if self.label_bias is None:
             return bias
-        names = _identifiers(opening, scene.valid.shape[1])
+        names = opening.names(scene.valid.shape[1])
         heard = self.label_bias(scene.labels[which], names, words.ids, words.instruction)
         heard = heard.repeat_interleave(places, 2)
         if bias is None:
@@ -348,7 +272,7 @@ class SpatialModel(nn.Module):
         the network would find, in training.
         """
         which = words.scene
-        names = _identifiers(opening, scene.valid.shape[1])
+        names = opening.names(scene.valid.shape[1])
         said = (names[:, None] == words.ids[:, None]) & words.instruction[:, None]
         return self.answers(
             reading.heard,
@@ -420,7 +344,7 @@ class SpatialModel(nn.Module):
         """
         if self.config.object_tokens == "none":
             return objects[:, :0]
-        names = self.decoder.embed(_identifiers(opening, objects.shape[1])).expand_as(objects)
+        names = self.decoder.embed(opening.names(objects.shape[1])).expand_as(objects)
         if self.config.objects.identifier == "added":
             return objects + names
         parts = [names, objects] if beside is None else [names, beside, objects]
@@ -431,9 +355,3 @@ def _labels(batch: SceneBatch) -> Tensor:
     if batch.labels is not None:
         return batch.labels
     return batch.object_valid.new_zeros(*batch.object_valid.shape, 0, dtype=torch.long)
-
-
-def _identifiers(opening: Opening, count: int) -> Tensor:
-    """Of so many slots; where there are more than identifiers, these begin anew."""
-    slots = torch.arange(count, device=opening.identifiers.device)
-    return opening.identifiers[slots % len(opening.identifiers)]

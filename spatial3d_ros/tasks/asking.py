@@ -11,7 +11,7 @@ from torch import Tensor
 
 from spatial3d_ros.errors import NotFoundError
 from spatial3d_ros.model.config import Task
-from spatial3d_ros.model.network import Scene
+from spatial3d_ros.model.sequence import Scene
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.ask_words import described, readable
 from spatial3d_ros.tasks.distance_words import parse_distance

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from spatial3d_ros.model.network import Scene as EncodedScene
+from spatial3d_ros.model.sequence import Scene as EncodedScene
 from spatial3d_ros.scene.bounds import Bounds, room_bounds
 from spatial3d_ros.scene.buffer import Snapshot
 from spatial3d_ros.scene.heading import turned_box

@@ -16,7 +16,7 @@ import torch
 from tokenizers import Tokenizer
 
 from spatial3d_ros.errors import QueryError
-from spatial3d_ros.model.network import Opening, Words
+from spatial3d_ros.model.sequence import Opening, Words
 from spatial3d_ros.model.tokens import (
     COORD,
     END,

@@ -20,9 +20,10 @@ from spatial3d_ros.model.budget import require_memory
 from spatial3d_ros.model.checkpoint import CONFIG, load_model, model_folder
 from spatial3d_ros.model.config import Task, load_config
 from spatial3d_ros.model.generation import begin_answer, read, write
-from spatial3d_ros.model.network import Scene, SpatialModel
+from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.objects import mean_words
 from spatial3d_ros.model.quantize import Weights, check_weights, place_model
+from spatial3d_ros.model.sequence import Scene
 from spatial3d_ros.model.tokens import MAX_IDENTIFIERS, identifier
 from spatial3d_ros.scene.buffer import Snapshot, View
 from spatial3d_ros.scene.objects import SceneObject

@@ -18,7 +18,8 @@ from spatial3d_ros.data.catalog import RoomObject
 from spatial3d_ros.data.open_phrases import THING
 from spatial3d_ros.data.open_questions import OpenQuestion, Task, make_open_questions
 from spatial3d_ros.model.generation import Turn, begin, begin_answer, go_on, start_answer, write
-from spatial3d_ros.model.network import Opening, Scene, SpatialModel, Words
+from spatial3d_ros.model.network import SpatialModel
+from spatial3d_ros.model.sequence import Opening, Scene, Words
 from spatial3d_ros.model.tokens import MAX_IDENTIFIERS, identifier
 from spatial3d_ros.tasks.answer_text import read_metres
 from spatial3d_ros.tasks.prompt import Prompt

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from spatial3d_ros.model.network import Reading, Scene, SpatialModel
+from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.objects import mean_words
 from spatial3d_ros.model.reconstruction import build_guidance
+from spatial3d_ros.model.sequence import Reading, Scene
 from spatial3d_ros.tasks.prompt import Prompt
 from spatial3d_ros.training.answers import answer_losses, answered
 from spatial3d_ros.training.config import LossWeights

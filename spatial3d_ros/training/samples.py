@@ -24,7 +24,7 @@ from spatial3d_ros.data.view_store import RoomViews, ViewStore
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.model.batch import SceneBatch, prepare_view, stack_views
 from spatial3d_ros.model.config import ModelConfig
-from spatial3d_ros.model.network import Words
+from spatial3d_ros.model.sequence import Words
 from spatial3d_ros.tasks.prompt import Prompt
 from spatial3d_ros.training.answers import Answers, ask_openly, collate_answers
 from spatial3d_ros.training.augmentation import disturb, false_boxes, turn_boxes, turn_views

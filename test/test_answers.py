@@ -93,11 +93,13 @@ def test_two_sure_objects_have_their_exact_distance_whatever_else_is_there():
     told = torch.zeros(1, 6, dtype=torch.bool)
     told[0, [1, 4]] = True
     heard, named = torch.randn(2, 1, 6, 8)
+    state = torch.randn(1, 8)
     named[0, [0, 2, 3, 5]] *= 100.0
-    whole = start(heard, named, aspects(named), pair_code(boxes), valid & False, valid, told)
+    whole = start(heard, state, named, aspects(named), pair_code(boxes), valid & False, valid, told)
     two = [1, 4]
     alone = start(
         heard[:, two],
+        state,
         named[:, two],
         aspects(named[:, two]),
         pair_code(boxes[:, two]),
@@ -114,10 +116,12 @@ def test_order_and_padding_of_objects_do_not_matter():
     torch.manual_seed(1)
     start, order = AnswerSubject(8), torch.randperm(5)
     heard, named = torch.randn(2, 1, 5, 8)
+    state = torch.randn(1, 8)
     boxes, valid = torch.rand(1, 5, 6) * 4, torch.ones(1, 5, dtype=torch.bool)
-    first = start(heard, named, aspects(named), pair_code(boxes), valid & False, valid)
+    first = start(heard, state, named, aspects(named), pair_code(boxes), valid & False, valid)
     turned = start(
         heard[:, order],
+        state,
         named[:, order],
         aspects(named[:, order]),
         pair_code(boxes[:, order]),
@@ -130,7 +134,7 @@ def test_order_and_padding_of_objects_do_not_matter():
     pad = [torch.cat([part, torch.full_like(part[:, :2], 9.0)], 1) for part in (heard, named)]
     more = torch.cat([boxes, torch.full_like(boxes[:, :2], 9.0)], 1)
     real = torch.tensor([[True] * 5 + [False] * 2])
-    padded = start(*pad, aspects(pad[1]), pair_code(more), real & False, real)
+    padded = start(pad[0], state, pad[1], aspects(pad[1]), pair_code(more), real & False, real)
     torch.testing.assert_close(first.embedding, padded.embedding)
     assert padded.logits[0, 5:].tolist() == [-torch.inf] * 2
 
@@ -141,16 +145,19 @@ def test_each_digit_of_a_distance_and_of_a_number_is_a_fact_of_its_own():
     metres = torch.tensor([2.7, 13.06, 0.994, 4.999])
     boxes = torch.zeros(4, 2, 6)
     boxes[:, 1, 0] = metres
-    code = pair_code(boxes)[:, 0, 1]
     logits = torch.tensor([[3.0, 2.0]] * 4)
-    said = facts(torch.zeros(4, 2, 2, 10), logits, code)[:, 2 * SPOKEN :]
+    said = facts(torch.zeros(4, 2, 2, 10), logits, pair_code(boxes))[:, 2 * SPOKEN :]
     assert torch.equal(said.sum(-1), torch.ones_like(said[..., 0]))
     digits = said.argmax(-1)  # hundredths, tenths, metres, tens; twice; number, its tens, the same
     assert digits[:, :4].tolist() == [[0, 7, 2, 0], [6, 0, 3, 1], [9, 9, 0, 0], [0, 0, 5, 0]]
     assert torch.equal(digits[:, 4:8], digits[:, :4])
     assert digits[:, 8:].tolist() == [[2, 0, 2]] * 4
-    alone = facts(torch.zeros(4, 2, 2, 10), -logits, code * 0)[:, 2 * SPOKEN :]
-    assert not alone[:, :8].any() and alone[:, 8:].argmax(-1).tolist() == [[0, 0, 0]] * 4
+    unsure = facts(torch.zeros(4, 2, 2, 10), -logits, pair_code(boxes))[:, 2 * SPOKEN :]
+    assert torch.equal(unsure[:, :8], said[:, :8])
+    assert unsure[:, 8:].argmax(-1).tolist() == [[0, 0, 0]] * 4
+    logits[:, 1] = -torch.inf
+    alone = facts(torch.zeros(4, 2, 2, 10), logits, pair_code(boxes))[:, 2 * SPOKEN :]
+    assert not alone[:, :8].any() and alone[:, 8:].argmax(-1).tolist() == [[1, 0, 1]] * 4
 
 
 def test_what_is_called_by_its_identifier_is_what_a_question_is_about():
@@ -167,7 +174,7 @@ def test_what_is_called_by_its_identifier_is_what_a_question_is_about():
 def test_names_of_the_likeliest_objects_are_facts():
     facts, words = Facts(8), torch.randn(1, 5, 2, 8)
     logits = torch.tensor([[-9.0, 4.0, -torch.inf, 9.0, 6.0]])
-    said = facts(words, logits, torch.zeros(1, PAIR_FEATURES))[0, : 2 * SPOKEN]
+    said = facts(words, logits, torch.zeros(1, 5, 5, PAIR_FEATURES))[0, : 2 * SPOKEN]
     expected = torch.cat([words[0, i] * logits[0, i].sigmoid() for i in (3, 4, 1)]) * 2.0
     torch.testing.assert_close(said, expected)
 
@@ -177,7 +184,7 @@ def test_a_word_takes_up_one_fact_or_none():
     recital, states, facts = Recital(8), torch.randn(2, 3, 8), torch.randn(2, FACTS, 8)
     torch.testing.assert_close(recital(states[:, 1], facts), recital(states, facts)[:, 1])
     assert torch.equal(recital(states, facts * 0), states)
-    recital.query.weight.data = torch.eye(8)
+    recital.query = torch.nn.Identity()
     recital.keys.data = torch.zeros(FACTS + 1, 8)
     recital.keys.data[4] = 100.0 * states[0, 0]
     torch.testing.assert_close(recital(states, facts)[0, 0], states[0, 0] + facts[0, 3])
@@ -188,7 +195,15 @@ def test_less_than_two_objects_have_no_distance(count):
     start = AnswerSubject(8)
     empty = torch.zeros(1, count, 8)
     valid = torch.ones(1, count, dtype=torch.bool)
-    made = start(empty, empty, aspects(empty), pair_code(torch.ones(1, count, 6)), valid, valid)
+    made = start(
+        empty,
+        torch.zeros(1, 8),
+        empty,
+        aspects(empty),
+        pair_code(torch.ones(1, count, 6)),
+        valid,
+        valid,
+    )
     assert made.embedding.isfinite().all()
     made.embedding.sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in start.parameters())

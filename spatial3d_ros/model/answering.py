@@ -78,10 +78,10 @@ FACTS = 2 * SPOKEN + NUMBERS + 1  # the last: whether there is any at all
 
 class Facts(nn.Module):
     """What an answer may have to say, each as a direction among the words: aspects (Q, N, 2, D) of
-    objects, their logits (Q, N), the code of a distance (Q, PAIR_FEATURES) -> (Q, FACTS, D).
+    objects, their logits (Q, N), pair codes (Q, N, N, PAIR_FEATURES) -> (Q, FACTS, D).
 
-    Class and colour of the likeliest objects, then each digit of the two distances, where there are
-    two objects, and of the number of objects, as one of ten learned directions.
+    Class and colour of the likeliest objects, then each digit of the two distances between the two
+    likeliest, and of the number of objects, as one of ten learned directions.
     """
 
     def __init__(self, width: int) -> None:
@@ -89,20 +89,22 @@ class Facts(nn.Module):
         self.loud = nn.Parameter(torch.full((2 * SPOKEN, 1), 2.0))
         self.digits = nn.Parameter(torch.randn(NUMBERS + 1, 10, width) * 0.1)
 
-    def forward(self, aspects: Tensor, logits: Tensor, apart: Tensor) -> Tensor:
+    def forward(self, aspects: Tensor, logits: Tensor, pairs: Tensor) -> Tensor:
         count = min(SPOKEN, logits.shape[1])
         best = logits.topk(count, dim=1)
         named = aspects.gather(1, best.indices[..., None, None].expand(-1, -1, *aspects.shape[2:]))
         named = named.float() * best.values.sigmoid()[..., None, None]
         names = F.pad(named.flatten(1, 2), (0, 0, 0, 2 * (SPOKEN - count))) * self.loud
         many = (logits > 0).sum(1)
+        rows, two = torch.arange(len(logits), device=logits.device), best.indices[:, :2]
+        apart = pairs[rows, two[:, 0], two[:, 1]] if count > 1 else pairs.new_zeros(len(logits), 4)
         centimetres = (apart[:, -4:-2].float() * 200).round().long()
         places = 10 ** torch.arange(DIGITS, device=logits.device)
         metres = (centimetres[..., None] // places % 10).flatten(1)
         number = torch.stack([many % 10, many // 10 % 10, many.clamp(max=9)], 1)
         said = self.digits[torch.arange(NUMBERS + 1), torch.cat([metres, number], 1)].float()
-        two = (many > 1)[:, None].expand(-1, 2 * DIGITS)
-        return torch.cat([names, said * F.pad(two, (0, 3), value=True)[..., None]], 1)
+        both = (logits.isfinite().sum(1, keepdim=True) > 1).expand(-1, 2 * DIGITS)
+        return torch.cat([names, said * F.pad(both, (0, 3), value=True)[..., None]], 1)
 
 
 class Recital(nn.Module):
@@ -112,7 +114,9 @@ class Recital(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.query = nn.Linear(width, width, bias=False)
+        self.query = nn.Sequential(
+            nn.Linear(width, width), nn.GELU(), nn.Linear(width, width, bias=False)
+        )
         self.keys = nn.Parameter(torch.randn(FACTS + 1, width))
 
     def forward(self, states: Tensor, facts: Tensor) -> Tensor:
@@ -123,9 +127,10 @@ class Recital(nn.Module):
 
 
 class AnswerSubject(nn.Module):
-    """Objects that have heard a question (Q, N, D), what they are before any question (Q, N, D),
-    their class and colour among the words (Q, N, 2, D), pair codes (Q, N, N, PAIR_FEATURES), which
-    ones the question names by their identifiers and which are real (Q, N) bool -> Subject.
+    """Objects that have heard a question (Q, N, D), the state of its last word (Q, D), what the
+    objects are before any question (Q, N, D), their class and colour among the words (Q, N, 2, D),
+    pair codes (Q, N, N, PAIR_FEATURES), which ones the question names by their identifiers and
+    which are real (Q, N) bool -> Subject.
 
     what: the sum of what the objects are, each by its probability, with what is learnt of it beside
     it, because a label in it is already near the words to be written. how many: the sum of these
@@ -138,8 +143,9 @@ class AnswerSubject(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.about = nn.Linear(width, 1)
-        nn.init.constant_(self.about.bias, -2.0)  # a question is about few objects
+        self.heard, self.asked = nn.LayerNorm(width), nn.Linear(width, width)
+        self.about = nn.Sequential(nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, 1))
+        nn.init.constant_(self.about[-1].bias, -2.0)  # a question is about few objects
         self.called = nn.Parameter(torch.tensor(6.0))  # what is called by its identifier is meant
         self.what = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)
@@ -155,6 +161,7 @@ class AnswerSubject(nn.Module):
     def forward(
         self,
         heard: Tensor,
+        state: Tensor,
         named: Tensor,
         aspects: Tensor,
         pairs: Tensor,
@@ -162,7 +169,9 @@ class AnswerSubject(nn.Module):
         valid: Tensor,
         told: Tensor | None = None,
     ) -> Subject:
-        logits = self.about(heard)[..., 0].float() + self.called * called
+        heard = self.heard(heard)
+        known = torch.cat([heard, heard * self.asked(state)[:, None]], -1)
+        logits = self.about(known)[..., 0].float() + self.called * called
         logits = logits.masked_fill(~valid, -torch.inf)
         sure = logits if told is None else torch.where(told, SURE, -SURE)
         sure = sure.masked_fill(~valid, -torch.inf)
@@ -173,7 +182,7 @@ class AnswerSubject(nn.Module):
         some = torch.stack([count.clamp(max=1), (count + 1).log()], -1)
         apart = _apart(sure, pairs) * (count - 1).clamp(0, 1)[:, None]
         numbers = torch.cat([apart, number_code(count, COUNT_PERIODS), some], -1)
-        facts = self.facts(aspects, sure, apart)
+        facts = self.facts(aspects, sure, pairs)
         return Subject(logits, self.norm(what + self.number(numbers.to(what.dtype))), facts)
 
 

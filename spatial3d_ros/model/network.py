@@ -274,8 +274,10 @@ class SpatialModel(nn.Module):
         which = words.scene
         names = opening.names(scene.valid.shape[1])
         said = (names[:, None] == words.ids[:, None]) & words.instruction[:, None]
+        rows = torch.arange(len(which), device=which.device)
         return self.answers(
             reading.heard,
+            reading.states[rows, words.real.sum(1) - 1],
             scene.named[which],
             scene.aspects[which],
             scene.pairs[which],

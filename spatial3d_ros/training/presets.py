@@ -41,7 +41,7 @@ PARTS = {  # of the table, in its order: the first that a name begins with
     "guidance decoder": r"guidance\.",
     "object tokens": r"objects\.",
     "spatial awareness": r"psa\.",
-    "relations": r"(edges|relations|bias|readout)\.",
+    "relations": r"(edges|fronts|relations|bias|label_bias|readout)\.",
     "names and roles": r"(name_class|name_color|roles|answers)\.",
     "vision tower": r"vision\.",
     "rest": r"",
@@ -72,14 +72,14 @@ class OptimizerSettings(_Strict):
 
 class Preset(_Strict):
     """A training recipe. Everything trains but what begins with a name in `frozen`; of the decoder,
-    its `last_blocks` and rows of the token table train even so.
+    its `last_blocks` and rows of the token table train even so: all, those of new words, or none.
     """
 
     name: str
     model: dict = Field(default_factory=dict)
     frozen: tuple[str, ...] = ()
     last_blocks: int = Field(0, ge=0)
-    words: Literal["all", "new"] = "all"
+    words: Literal["all", "new", "none"] = "all"
     lora: LoraSettings | None = None
     optimizer: OptimizerSettings = OptimizerSettings()
 
@@ -127,8 +127,8 @@ def apply_preset(module: nn.Module, preset: Preset) -> list[dict]:
         grow_words(model, _new_words(module, model))
     blocks = len(model.decoder.qwen.layers)
     last = {f"decoder.qwen.layers.{i}." for i in range(blocks - preset.last_blocks, blocks)}
-    words = "decoder.qwen.embed_tokens." + ("rows" if preset.words == "new" else "")
-    always = (*last, words)
+    rows = {"all": [""], "new": ["rows"], "none": []}[preset.words]
+    always = (*last, *(f"decoder.qwen.embed_tokens.{row}" for row in rows))
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         name = name.removeprefix("model.")

@@ -37,9 +37,10 @@ CALL_S = 20.0
 class Asker(Node):
     """A client of one grounding node; every call has a time limit and raises NotAvailableError."""
 
-    def __init__(self, server: str = "grounding_node") -> None:
+    def __init__(self, server: str = "grounding_node", limit_s: float = CALL_S) -> None:
         super().__init__("demo_client")
         self.server = server
+        self.limit_s = limit_s
         self._ground = self.create_client(Ground, f"{server}/ground")
         self._measure = self.create_client(MeasureDistance, f"{server}/measure_distance")
         self._edit = self.create_client(EditLayout, f"{server}/edit_layout")
@@ -108,12 +109,12 @@ class Asker(Node):
 
     def _ask_action(self, text: str) -> dict[str, Any]:
         stages: list[str] = []
-        goal = Query.Goal(query=text, timeout_s=CALL_S)
+        goal = Query.Goal(query=text, timeout_s=self.limit_s)
         sent = self._query.send_goal_async(goal, lambda f: stages.append(f.feedback.stage))
-        handle = _wait(sent, "the goal")
+        handle = self._wait(sent, "the goal")
         if not handle.accepted:
             return {"success": False, "message": "the goal was rejected: the node is busy"}
-        result = _wait(handle.get_result_async(), "the result").result
+        result = self._wait(handle.get_result_async(), "the result").result
         read = {Query.Result.DISTANCE: _distance, Query.Result.LAYOUT: _edit}
         return {**read.get(result.kind, _grounding)(result), "stages": stages}
 
@@ -123,16 +124,15 @@ class Asker(Node):
             self.diagnostics[status.name] = {"message": status.message, **facts}
 
     def _call(self, client: Client, request: Any) -> Any:
-        return _wait(client.call_async(request), client.srv_name)
+        return self._wait(client.call_async(request), client.srv_name)
 
-
-def _wait(future: Future, what: str) -> Any:
-    """The result of a future that another thread's executor completes."""
-    done = threading.Event()
-    future.add_done_callback(lambda _: done.set())
-    if not done.wait(CALL_S):
-        raise NotAvailableError(f"no reply from {what} in {CALL_S:.0f} s")
-    return future.result()
+    def _wait(self, future: Future, what: str) -> Any:
+        """The result of a future that another thread's executor completes."""
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        if not done.wait(self.limit_s):
+            raise NotAvailableError(f"no reply from {what} in {self.limit_s:.0f} s")
+        return future.result()
 
 
 def _object(message: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.callback_groups import CallbackGroup, MutuallyExclusiveCallbackGroup
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -45,7 +45,8 @@ REPEAT_PROBLEM_S = 5.0  # bad data of one topic is logged once in this time
 class SensorInput:
     """Subscribes to camera and poses, and feeds an `Ingest`, until `close`.
 
-    All callbacks share one group: they run one after the other and never wait for a question.
+    Images run one after the other, poses too, and neither waits for a question. Poses have a group
+    of their own: they come more often, and on a busy machine images would starve them otherwise.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class SensorInput:
         self._views = 0
         self._looker = ThreadPoolExecutor(1, thread_name_prefix="look")
         self._add_frame = add_frame
-        self._group = MutuallyExclusiveCallbackGroup()
+        self._images, self._motion = (MutuallyExclusiveCallbackGroup() for _ in range(2))
         color = _transported("rgb/image", parameters.color_transport)
         depth = _transported("depth/image", parameters.depth_transport)
         pose = TF if parameters.pose_source == "tf" else parameters.pose_source
@@ -110,15 +111,21 @@ class SensorInput:
             self.watched[name] = self._subscribe(name, kind, handle, profile)
         if pose != TF:
             profile = qos.sensor(POSE_QUEUE)
-            self.watched[pose] = self._subscribe(pose, POSES[pose], take.take_pose, profile)
+            self.watched[pose] = self._subscribe(
+                pose, POSES[pose], take.take_pose, profile, self._motion
+            )
         if moving:
             add = take.take_pose if pose == TF else partial(self.transforms.add, fixed=False)
-            self.watched[TF] = self._subscribe(TF, transform_message(), add, qos.transforms())
+            self.watched[TF] = self._subscribe(
+                TF, transform_message(), add, qos.transforms(), self._motion
+            )
         # What is sent once, or not needed by all: nobody waits for it to speak.
         self._others = []
         if self.transforms is not None:
             keep, latched = partial(self.transforms.add, fixed=True), qos.latched(FIXED_QUEUE)
-            self._others += [self._subscribe(TF_STATIC, transform_message(), keep, latched)]
+            self._others += [
+                self._subscribe(TF_STATIC, transform_message(), keep, latched, self._motion)
+            ]
         if aligning:
             profile = qos.sensor(1)
             self._others += [self._subscribe(DEPTH_INFO, CameraInfo, take.take_depth_info, profile)]
@@ -166,7 +173,12 @@ class SensorInput:
         return f"Last problem: {self.last_problem}" if self.last_problem else ""
 
     def _subscribe(
-        self, name: str, kind: type, take: Callable[[Any], None], profile: QoSProfile
+        self,
+        name: str,
+        kind: type,
+        take: Callable[[Any], None],
+        profile: QoSProfile,
+        group: CallbackGroup | None = None,
     ) -> Watched:
         def receive(message: Any) -> None:
             if not self._closed:
@@ -179,7 +191,7 @@ class SensorInput:
                 name,
                 receive,
                 profile,
-                callback_group=self._group,
+                callback_group=group or self._images,
                 event_callbacks=qos.no_events(),
                 qos_overriding_options=qos.overridable(),
             )

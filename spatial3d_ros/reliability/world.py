@@ -1,0 +1,159 @@
+"""A robot's nodes, its camera and a person, as processes of their own, for faults to happen to."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from spatial3d_ros.data.bags import find_topics
+from spatial3d_ros.errors import NotAvailableError
+from spatial3d_ros.evaluation.processes import NodeGroup
+from spatial3d_ros.evaluation.through_ros import START_S, node_arguments
+from spatial3d_ros.reliability.puppet import ORDER_S, Puppet
+
+Value = TypeVar("Value")
+NODE, CAMERA, PERSON, VIEWER = "grounding_node", "rough_player", "person", "visualizer_node"
+SAME_M = 0.3  # an object whose centre is this near to where one was known is that one
+SETTLE_VIEWS = 6
+POLL_S = 0.25
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a world is made of: the recording, its speed, the node, and its parameters.
+
+    `environment` is of the node alone; `limit_s` is the person's patience with every call.
+    """
+
+    bag: Path
+    rate: float = 1.0
+    node: str = NODE
+    model: str = "tiny"
+    parameters: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    limit_s: float = 15.0
+
+
+@dataclass
+class World:
+    """Starts with `with`, ends with it. Every call has a time limit and raises NotAvailableError.
+
+    `known` are the centres of the objects that were known when `remember` was called.
+    """
+
+    setting: Setting
+    logs: Path
+    known: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
+
+    def __enter__(self) -> World:
+        self.nodes = NodeGroup(self.logs).__enter__()
+        try:
+            self.start_node()
+            self.start_camera()
+            self.person = self._puppet(PERSON, "--limit", str(self.setting.limit_s))
+            self.await_scene(START_S)
+        except BaseException:
+            self.nodes.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.nodes.__exit__(*error)
+
+    def start_node(self) -> None:
+        """Start the node that is asked."""
+        setting = self.setting
+        arguments = node_arguments(setting.bag, find_topics(setting.bag), setting.model)
+        given = [part for text in setting.parameters for part in ("-p", text)]
+        self.nodes.start(setting.node, *arguments, *given, **dict(setting.environment))
+
+    def start_camera(self) -> None:
+        """Start the camera."""
+        self.camera = self._puppet(CAMERA, str(self.setting.bag), "--rate", str(self.setting.rate))
+
+    def _puppet(self, name: str, *arguments: str) -> Puppet:
+        process = self.nodes.start(name, *arguments, talk=True)
+        assert process.stdin and process.stdout
+        return Puppet(name, process.stdin, process.stdout)
+
+    @property
+    def node(self) -> subprocess.Popen[bytes]:
+        """The process of the node."""
+        return self.nodes.processes[self.setting.node]
+
+    def kill(self, name: str) -> None:
+        """kill -9."""
+        process = self.nodes.processes[name]
+        process.kill()
+        process.wait()
+
+    def alive(self) -> bool:
+        """Whether the node's process runs."""
+        return self.node.poll() is None
+
+    def spoil(self, name: str = "", **options: Any) -> None:
+        """Let the camera spoil its messages in this way, and no other; by default in none."""
+        spoilers = [{"name": name, **options}] if name else []
+        self.camera.tell("spoil", spoilers=spoilers)
+
+    def ask(self, text: str, kind: str = "attribute", via: str = "service") -> dict[str, Any]:
+        """What comes back for a question: an answer, a reason, or "replied": False."""
+        begin = time.monotonic()
+        try:
+            reply = self.person.tell(
+                "ask", within_s=2 * self.setting.limit_s, text=text, kind=kind, via=via
+            )
+        except NotAvailableError as error:
+            reply = {"success": False, "message": str(error), "replied": False}
+        return {"replied": True, **reply, "seconds": time.monotonic() - begin}
+
+    def status(self, part: str) -> dict[str, str]:
+        """What the node says now of a part of itself ("sensors", "memory", "questions")."""
+        facts = self.person.tell("status")
+        return facts.get(f"grounding_node: {part}", facts.get("grounding_node", {}))
+
+    def frames(self, what: str = "looked at") -> int:
+        """Frames that the node has counted so."""
+        return int(self.status("sensors").get(f"frames.{what}", 0))
+
+    def await_scene(self, timeout_s: float, views: int = SETTLE_VIEWS) -> None:
+        """Return when the node answers from so many views."""
+        self.person.tell(
+            "await_scene", within_s=2 * timeout_s + ORDER_S, views=views, timeout_s=timeout_s
+        )
+
+    def objects(self) -> list[dict[str, Any]]:
+        """The object map; empty where there is none."""
+        return self.person.tell("scene")["objects"]
+
+    def remember(self) -> int:
+        """Note what is known now; returns how many objects that are."""
+        self.known = _centers(self.objects())
+        return len(self.known)
+
+    def still_known(self) -> float:
+        """The share of the objects remembered that stand where they stood."""
+        now = _centers(self.objects())
+        if not len(self.known) or not len(now):
+            return 0.0
+        apart = np.linalg.norm(self.known[:, None] - now, axis=2)
+        return float((apart.min(1) < SAME_M).mean())
+
+    def until(self, holds: Callable[[], Value], timeout_s: float, what: str = "it") -> Value:
+        """Wait until something holds; its value. Raises NotAvailableError after `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        while not (value := holds()):
+            if time.monotonic() > deadline:
+                raise NotAvailableError(f"{what} did not come in {timeout_s:.0f} s")
+            time.sleep(POLL_S)
+        return value
+
+
+def _centers(objects: list[dict[str, Any]]) -> np.ndarray:
+    return np.array([o["center"] for o in objects]).reshape(-1, 3)

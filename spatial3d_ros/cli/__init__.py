@@ -22,6 +22,7 @@ from spatial3d_ros.cli import (
     evaluate,
     info,
     recordings,
+    reliability,
     synth_instructions,
     train,
 )
@@ -54,6 +55,8 @@ recordings.synth.command("instructions")(synth_instructions.instructions)
 app.add_typer(recordings.synth, name="synth")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(bench.app, name="bench")
+app.command("soak")(reliability.soak)
+app.command("faults")(reliability.faults)
 app.command("train")(train.train)
 app.command("ablate")(ablate.ablate)
 app.command("info")(info.info)

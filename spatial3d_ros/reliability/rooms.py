@@ -68,7 +68,7 @@ def filmed(
     folder: Path, room: Room | None = None, name: str = "room", *, compressed: bool = False
 ) -> RecordedRoom:
     """The recording of a room (by default that of SEED) in the folder, made where it is missing."""
-    bag = folder / f"{name}_{SEED}.mcap"
+    bag = folder / f"{name}{'_jpeg' * compressed}_{SEED}.mcap"
     try:
         return load_recorded_room(bag)
     except BagError:

@@ -11,8 +11,7 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,19 +20,16 @@ import numpy as np
 
 from spatial3d_ros.data.rooms import generate_room
 from spatial3d_ros.errors import NotAvailableError
-from spatial3d_ros.evaluation.asking import ask_about
 from spatial3d_ros.evaluation.metrics import latency_scores
 from spatial3d_ros.evaluation.processes import require_ros
+from spatial3d_ros.reliability.questions import Questions, questions_about
 from spatial3d_ros.reliability.rooms import FILMED_HZ, SEED, filmed, tidied
 from spatial3d_ros.reliability.world import VIEWER, Setting, World
 
 RATE_HZ = 30.0
-PERIOD_S = 1.0  # between two questions
-PHASE_S = 60.0  # between two recordings
+PHASE_S = 60  # seconds between two recordings
 WARM_UP = 1 / 6  # of the time, before memory counts
-ASKERS = 8  # more questions open than these wait for their turn on our side
-KINDS = ("attribute", "relation", "size", "distance", "none")
-EDITS = ("move {} 0.5 m towards {}", "remove {}")
+MAX_SLOPE = 1.0  # MB a minute
 
 Say = Callable[[str], None]
 
@@ -49,9 +45,8 @@ class Sample:
 
 @dataclass
 class Tally:
-    """What the questions and the process came to."""
+    """What the processes came to."""
 
-    replies: list[dict[str, Any]] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     crashes: list[str] = field(default_factory=list)
 
@@ -72,80 +67,46 @@ def run_soak(
     with World(setting, folder / "logs") as world:
         world.nodes.start(VIEWER)
         say(f"playing and asking for {minutes:g} minutes")
-        _ask_and_watch(world, _questions(room.seen()), bags, 60.0 * minutes, tally)
+        with Questions(world, questions_about(room.seen(), SEED)) as asked:
+            _watch(world, bags, 60.0 * minutes, tally)
         sensors = {} if tally.crashes else world.status("sensors")
         sent = {} if tally.crashes else world.camera.tell("count")
-    return _figures(tally, sensors, sent, minutes)
+    return _figures(asked, tally, sensors, sent, minutes)
 
 
-def _questions(objects: Any) -> Iterator[dict[str, str]]:
-    """Questions of every kind in turn, for ever."""
-    asked: list[dict[str, str]] = [
-        {"text": q.text, "kind": q.kind, "via": "action" if k % 3 == 2 else "service"}
-        for k, q in enumerate(ask_about(objects, SEED, KINDS * 2))
-    ]
-    names = [f"the {o.color} {o.category}" for o in objects]
-    layout = [{"text": text.format(*names), "kind": "layout", "via": "service"} for text in EDITS]
-    return itertools.cycle([*asked, {"text": "", "kind": "scene"}, *layout])
-
-
-def _ask_and_watch(
-    world: World,
-    questions: Iterator[dict[str, str]],
-    bags: tuple[Path, Path],
-    seconds: float,
-    tally: Tally,
-) -> None:
-    """A question each second, whether or not the one before it was answered, until the end."""
+def _watch(world: World, bags: tuple[Path, Path], seconds: float, tally: Tally) -> None:
+    """Change the recording now and then, and look at the node's memory every second."""
     phases = itertools.cycle([(bag, keep) for keep in (False, True) for bag in bags])
     begin = time.monotonic()
-    with ThreadPoolExecutor(ASKERS) as pool:
-        for k in itertools.count():
-            due = k * PERIOD_S
-            if due >= seconds:
-                return
-            time.sleep(max(0.0, begin + due - time.monotonic()))
-            try:
-                world.nodes.check()
-                if due % PHASE_S < PERIOD_S:
-                    bag, keep = next(phases)
-                    world.camera.tell("play", bag=str(bag), keep_stamps=keep)
-            except NotAvailableError as error:
-                tally.crashes.append(str(error))
-                return
-            tally.samples.append(Sample(due, *resident_mb(world.node.pid)))
-            pool.submit(lambda q: tally.replies.append(_ask(world, q)), next(questions))
-
-
-def _ask(world: World, question: dict[str, str]) -> dict[str, Any]:
-    if question["kind"] != "scene":
-        return world.ask(**question)
-    begin = time.monotonic()
-    try:
-        world.objects()
-    except NotAvailableError as error:
-        return {**question, "success": False, "message": str(error), "replied": False}
-    seconds = time.monotonic() - begin
-    return {**question, "success": True, "replied": True, "latency_ms": 1e3 * seconds}
+    for second in range(int(seconds)):
+        time.sleep(max(0.0, begin + second - time.monotonic()))
+        try:
+            world.nodes.check()
+            if second % PHASE_S == 0:
+                bag, keep = next(phases)
+                world.camera.tell("play", bag=str(bag), keep_stamps=keep)
+        except NotAvailableError as error:
+            tally.crashes.append(str(error))
+            return
+        tally.samples.append(Sample(second, *resident_mb(world.node.pid)))
 
 
 def _figures(
-    tally: Tally, sensors: dict[str, str], sent: dict[str, int], minutes: float
+    asked: Questions, tally: Tally, sensors: dict[str, str], sent: dict[str, int], minutes: float
 ) -> dict[str, Any]:
-    answered = [r for r in tally.replies if r["success"]]
-    refused = [r["message"] for r in tally.replies if r["replied"] and not r["success"]]
+    latency = [reply["latency_ms"] for reply in asked.answered]
     received = {k.removeprefix("received."): int(v) for k, v in sensors.items() if "received." in k}
+    memory = memory_figures(tally.samples, 60.0 * minutes * WARM_UP)
+    quiet = not (tally.crashes or asked.unheard)
     return {
+        "ok": quiet and memory["slope_mb_per_min"] < MAX_SLOPE,
         "minutes": minutes,
-        "questions": len(tally.replies),
-        "answered": len(answered),
-        "refused": dict(Counter(_shape(message) for message in refused).most_common()),
-        "stuck": sum(not r["replied"] for r in tally.replies),
-        "latency": latency_scores(r["latency_ms"] for r in answered),
-        "latency_p99_ms": float(np.percentile([r["latency_ms"] for r in answered], 99)),
-        "memory": memory_figures(tally.samples, 60.0 * minutes * WARM_UP),
-        "messages_sent": sum(sent.values()),
-        "messages_received": sum(received.values()),
+        "questions": len(asked.replies),
+        "answered": len(asked.answered),
+        "refused": dict(Counter(_shape(message) for message in asked.refused).most_common()),
+        "stuck": asked.unheard,
+        "latency": {**latency_scores(latency), "p99_ms": float(np.percentile(latency, 99))},
+        "memory": memory,
         "sent": sent,
         "received": received,
         "frames": {k.removeprefix("frames."): int(v) for k, v in sensors.items() if "frames." in k},
@@ -153,6 +114,27 @@ def _figures(
         "crashes": tally.crashes,
         "cores": os.cpu_count(),
         "load": os.getloadavg(),
+    }
+
+
+def table_of(result: dict[str, Any]) -> dict[str, str]:
+    """The lines of the table, from what `run_soak` gives."""
+    latency, memory, frames = result["latency"], result["memory"], result["frames"]
+    sent, received = sum(result["sent"].values()), sum(result["received"].values())
+    refused = "".join(f"; {n} x {reason}" for reason, n in result["refused"].items())
+    return {
+        "questions": f"{result['questions']}, {result['answered']} answered{refused}",
+        "without reply": str(result["stuck"]),
+        "latency": f"p50 {latency['median_ms']:.0f} ms, p99 {latency['p99_ms']:.0f} ms, "
+        f"longest {latency['max_ms']:.0f} ms",
+        "memory of the node": f"{memory['slope_mb_per_min']:+.2f} MB/min after warm-up, "
+        f"{memory['warm_mb']:.0f} MB then, {memory['end_mb']:.0f} MB at the end, "
+        f"peak {memory['peak_mb']:.0f} MB",
+        "messages": f"{sent} sent, {sent - received} lost on the way",
+        "pairs": f"{result['sync'].get('matched', 0)} matched, {frames.get('looked at', 0)} looked "
+        f"at, {frames.get('keyframes', 0)} kept as views, {frames.get('refused', 0)} refused",
+        "crashes": "; ".join(result["crashes"]) or "0",
+        "load": f"{result['load'][0]:.1f} on {result['cores']} cores at the end",
     }
 
 

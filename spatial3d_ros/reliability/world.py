@@ -18,17 +18,19 @@ from spatial3d_ros.evaluation.through_ros import START_S, node_arguments
 from spatial3d_ros.reliability.puppet import ORDER_S, Puppet
 
 Value = TypeVar("Value")
-NODE, CAMERA, PERSON, VIEWER = "grounding_node", "rough_player", "person", "visualizer_node"
-SAME_M = 0.3  # an object whose centre is this near to where one was known is that one
+NODE, STUMBLING = "grounding_node", "stumbling_node"
+CAMERA, PERSON, VIEWER = "rough_player", "person", "visualizer_node"
+SAME_M = 0.15  # an object whose centre is this near to where one was known is that one
 SETTLE_VIEWS = 6
 POLL_S = 0.25
+STEADY_S = 4.0
 
 
 @dataclass(frozen=True)
 class Setting:
     """What a world is made of: the recording, its speed, the node, and its parameters.
 
-    `environment` is of the node alone; `limit_s` is the person's patience with every call.
+    With `transforms` poses come as TF; `limit_s` is the person's patience with every call.
     """
 
     bag: Path
@@ -36,7 +38,7 @@ class Setting:
     node: str = NODE
     model: str = "tiny"
     parameters: tuple[str, ...] = ()
-    environment: tuple[tuple[str, str], ...] = ()
+    transforms: bool = False
     limit_s: float = 15.0
 
 
@@ -70,12 +72,20 @@ class World:
         """Start the node that is asked."""
         setting = self.setting
         arguments = node_arguments(setting.bag, find_topics(setting.bag), setting.model)
-        given = [part for text in setting.parameters for part in ("-p", text)]
-        self.nodes.start(setting.node, *arguments, *given, **dict(setting.environment))
+        parameters = setting.parameters + ("pose_source:=tf", "world_frame:=map") * (
+            setting.transforms
+        )
+        given = [part for text in parameters for part in ("-p", text)]
+        if setting.node == NODE:
+            self.nodes.start(NODE, *arguments, *given)
+        else:
+            self.stumbler = self._puppet(setting.node, *arguments, *given)
 
     def start_camera(self) -> None:
         """Start the camera."""
-        self.camera = self._puppet(CAMERA, str(self.setting.bag), "--rate", str(self.setting.rate))
+        setting = self.setting
+        arguments = [str(setting.bag), "--rate", str(setting.rate), *["--tf"] * setting.transforms]
+        self.camera = self._puppet(CAMERA, *arguments)
 
     def _puppet(self, name: str, *arguments: str) -> Puppet:
         process = self.nodes.start(name, *arguments, talk=True)
@@ -113,6 +123,10 @@ class World:
             reply = {"success": False, "message": str(error), "replied": False}
         return {"replied": True, **reply, "seconds": time.monotonic() - begin}
 
+    def stumble(self, **changes: Any) -> None:
+        """Change what the engine of a stumbling node stumbles over."""
+        self.stumbler.tell("stumble", **changes)
+
     def status(self, part: str) -> dict[str, str]:
         """What the node says now of a part of itself ("sensors", "memory", "questions")."""
         facts = self.person.tell("status")
@@ -132,18 +146,35 @@ class World:
         """The object map; empty where there is none."""
         return self.person.tell("scene")["objects"]
 
+    def recover(self, timeout_s: float) -> None:
+        """Bring everything back to where nothing is wrong, and wait until the node answers."""
+        if not self.alive():
+            self.start_node()
+        if self.nodes.processes[CAMERA].poll() is not None:
+            self.start_camera()
+        self.spoil()
+        if self.setting.node == STUMBLING:
+            self.stumble(short_of_memory=[], stage_s=0.0, crowd=0)
+        self.await_scene(timeout_s)
+
     def remember(self) -> int:
-        """Note what is known now; returns how many objects that are."""
+        """Note what is known now, and a moment later still; returns how many objects that are."""
         self.known = _centers(self.objects())
+        time.sleep(STEADY_S)
+        self.known = self.known[self._found()]
         return len(self.known)
 
     def still_known(self) -> float:
         """The share of the objects remembered that stand where they stood."""
+        return float(self._found().mean()) if len(self.known) else 1.0
+
+    def _found(self) -> np.ndarray:
+        """Which of the objects remembered are in the map now, (n,) bool."""
         now = _centers(self.objects())
-        if not len(self.known) or not len(now):
-            return 0.0
+        if not len(now):
+            return np.zeros(len(self.known), bool)
         apart = np.linalg.norm(self.known[:, None] - now, axis=2)
-        return float((apart.min(1) < SAME_M).mean())
+        return apart.min(1) < SAME_M
 
     def until(self, holds: Callable[[], Value], timeout_s: float, what: str = "it") -> Value:
         """Wait until something holds; its value. Raises NotAvailableError after `timeout_s`."""

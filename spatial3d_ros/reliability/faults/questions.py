@@ -1,0 +1,128 @@
+"""Faults of who asks: too many, too much, taken back, at the wrong time."""
+
+from __future__ import annotations
+
+import random
+import time
+
+from spatial3d_ros.reliability.fault import Findings, fault
+from spatial3d_ros.reliability.world import World
+
+OBJECTS, CLIENTS = 500, 50
+UPDATE_S = 60.0
+STAGE_S = 0.4
+CANCEL_S = 3.0
+STAGES = {
+    "where is the table?": ("waiting", "preprocess", "objects and words", "decode"),
+    "how far is the table from the door?": ("waiting", "preprocess", "objects and words", "decode"),
+    "move the table 0.2 m towards the door": ("preprocess", "objects and words", "layout"),
+}
+WAYS = {  # state: what is possible there, and where it leads
+    "unconfigured": {"configure": "inactive"},
+    "inactive": {"activate": "active", "cleanup": "unconfigured"},
+    "active": {"deactivate": "inactive"},
+}
+TRANSITIONS = ("configure", "activate", "deactivate", "cleanup")
+RANDOM_STEPS = 12
+
+
+@fault(f"{OBJECTS} objects", "all are in the map, questions are answered in time")
+def many_objects(world: World, see: Findings) -> None:
+    """A store room: made-up boxes besides what the camera sees."""
+    world.stumble(crowd=OBJECTS)
+    see.soon(lambda: len(world.objects()) >= OBJECTS, UPDATE_S, f"{OBJECTS} objects in the map")
+    replies = [world.ask("where is the table?") for _ in range(3)]
+    slowest = max(reply["seconds"] for reply in replies)
+    see(all(reply["success"] for reply in replies), f"asked thrice, slowest {slowest:.1f} s")
+    see.kept()
+    world.stumble(crowd=0)
+
+
+@fault(f"{CLIENTS} clients at once", "each hears an answer or 'busy' in time; the next is answered")
+def crowd_of_clients(world: World, see: Findings) -> None:
+    """Each is a node of its own; all ask in the same moment."""
+    heard = world.person.tell("crowd", text="where is the table?", clients=CLIENTS)
+    answered = sum(one["success"] for one in heard)
+    busy = sum("busy" in one["message"] for one in heard)
+    slowest = max(one["seconds"] for one in heard)
+    see(all(one["replied"] for one in heard), f"{len(heard)} asked, slowest {slowest:.1f} s")
+    see(answered > 0 and answered + busy == CLIENTS, f"{answered} answered, {busy} told 'busy'")
+
+
+@fault("cancel at every stage", f"cancelled within {CANCEL_S:.0f} s, and the next is answered")
+def cancelled(world: World, see: Findings) -> None:
+    """The action is cancelled when it reports a stage; every stage is slowed down for that."""
+    world.stumble(stage_s=STAGE_S)
+    slowest, wrong, tried = 0.0, [], 0
+    for text, stages in STAGES.items():
+        for stage in stages:
+            end = world.person.tell("cancel_at", stage=stage, text=text)
+            tried, slowest = tried + 1, max(slowest, end["seconds"])
+            if end["end"] != "cancelled" or stage not in end["stages"]:
+                wrong.append(f"{text} at {stage}: {end['end']} ({end['message']})")
+    world.stumble(stage_s=0.0)
+    see(not wrong, "; ".join(wrong) or f"{tried} of {tried} cancelled")
+    see(slowest < CANCEL_S, f"slowest {slowest:.2f} s")
+    reply = world.ask("where is the table?")
+    see(reply["success"], "the next is answered" if reply["success"] else reply["message"])
+
+
+@fault(
+    "lifecycle in every order",
+    "possible steps are made, others refused; questions hear why not; only cleanup forgets",
+    keeps=False,
+)
+def lifecycle(world: World, see: Findings) -> None:
+    """Every transition from every state, then at random, ending active, while questions run."""
+    steps = [
+        (state, step) for state in ("active", "inactive", "unconfigured") for step in TRANSITIONS
+    ]
+    rng = random.Random(0)
+    wrong: list[str] = []
+    made = 0
+    for state, step in steps:
+        made += _go(world, state)
+        wrong += _try(world, step)
+    for _ in range(RANDOM_STEPS):
+        wrong += _try(world, rng.choice(TRANSITIONS))
+    made += len(steps) + RANDOM_STEPS
+    see(not wrong, "; ".join(wrong) or f"{made} steps as they must be")
+    _go(world, "active")
+    begin = time.monotonic()
+    world.await_scene(UPDATE_S)
+    see(True, f"active again, sees after {time.monotonic() - begin:.0f} s")
+
+
+@fault("deactivated and activated", "questions hear why not meanwhile; what was known stays")
+def pause(world: World, see: Findings) -> None:
+    """The way to pause a robot's node."""
+    world.person.tell("transition", name="deactivate")
+    reply = world.ask("where is the table?")
+    see("not active" in reply["message"], f"told: {reply['message'][:60]}...")
+    world.person.tell("transition", name="activate")
+    see.kept()
+
+
+def _try(world: World, step: str) -> list[str]:
+    """Ask for a transition; what is wrong with how it went."""
+    before = world.person.tell("state")
+    made = world.person.tell("transition", name=step)
+    after = world.person.tell("state")
+    wanted = WAYS[before].get(step)
+    if made == (wanted is not None) and after == (wanted or before):
+        return []
+    return [f"{step} from {before}: {'made' if made else 'refused'}, now {after}"]
+
+
+def _go(world: World, state: str) -> int:
+    """Bring the node into a state, one step after the other; how many it took."""
+    ways = {
+        "active": {"unconfigured": "configure", "inactive": "activate"},
+        "inactive": {"unconfigured": "configure", "active": "deactivate"},
+        "unconfigured": {"active": "deactivate", "inactive": "cleanup"},
+    }
+    steps = 0
+    while (now := world.person.tell("state")) != state:
+        world.person.tell("transition", name=ways[state][now])
+        steps += 1
+    return steps

@@ -6,6 +6,7 @@ stops the command that needs it.
 
 from __future__ import annotations
 
+import errno
 import sys
 
 import typer
@@ -70,6 +71,14 @@ def main() -> None:
         app()
     except Spatial3DError as error:
         complain(str(error))
+        sys.exit(1)
+    except OSError as error:  # a full disk, a folder of somebody else
+        if error.strerror is None:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        way_out = ". Free space, or choose another folder" * full
+        complain(f"{where}{error.strerror}{way_out}")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -28,7 +28,8 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 from spatial3d_ros.action import Query
-from spatial3d_ros.errors import NotAvailableError
+from spatial3d_ros.errors import NotAvailableError, StorageError
+from spatial3d_ros.storage import write_whole
 from spatial3d_ros.srv import EditLayout, GetScene, Ground, MeasureDistance
 
 CALL_S = 20.0
@@ -224,8 +225,8 @@ def main() -> None:
         time.sleep(options.linger)
         scene = asker.scene()
         result = {"answers": answers, "scene": scene, "diagnostics": asker.diagnostics}
-        options.answers.write_text(json.dumps(result, indent=2))
-    except NotAvailableError as error:
+        write_whole(options.answers, json.dumps(result, indent=2))
+    except (NotAvailableError, StorageError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         pass

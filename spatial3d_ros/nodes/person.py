@@ -45,9 +45,8 @@ ENDS = {
 class Person(Asker):
     """Everything that a client can do to a grounding node, each with its time limit."""
 
-    def __init__(self, executor: SingleThreadedExecutor, limit_s: float = LIMIT_S) -> None:
+    def __init__(self, limit_s: float = LIMIT_S) -> None:
         super().__init__(limit_s=limit_s)
-        self._executor_of_all = executor
         self._clear = self.create_client(Trigger, f"{self.server}/clear")
         self._change = self.create_client(ChangeState, f"{self.server}/change_state")
         self._state = self.create_client(GetState, f"{self.server}/get_state")
@@ -80,10 +79,14 @@ class Person(Asker):
 
     def crowd(self, text: str, clients: int) -> list[dict[str, Any]]:
         """So many clients, each a node of its own, ask the same at once; what each hears."""
-        nodes = [Node(f"client_{k}") for k in range(clients)]
+        quiet = {"start_parameter_services": False, "enable_rosout": False}
+        nodes = [Node(f"client_{k}", **quiet) for k in range(clients)]
         asking = [node.create_client(Ground, f"{self.server}/ground") for node in nodes]
+        executor = SingleThreadedExecutor()
         for node in nodes:
-            self._executor_of_all.add_node(node)
+            executor.add_node(node)
+        spinner = threading.Thread(target=_spin, args=(executor,), daemon=True)
+        spinner.start()
         ready = threading.Barrier(clients)
 
         def ask(k: int) -> dict[str, Any]:
@@ -101,8 +104,9 @@ class Person(Asker):
 
         with ThreadPoolExecutor(clients) as pool:
             heard = list(pool.map(ask, range(clients)))
+        executor.shutdown()
+        spinner.join()
         for node in nodes:
-            self._executor_of_all.remove_node(node)
             node.destroy_node()
         return heard
 
@@ -138,7 +142,7 @@ def main() -> None:
     options = parser.parse_args(rclpy.utilities.remove_ros_args(sys.argv)[1:])
     rclpy.init(args=sys.argv)
     executor = SingleThreadedExecutor()
-    person = Person(executor, options.limit)
+    person = Person(options.limit)
     executor.add_node(person)
     spinner = threading.Thread(target=_spin, args=(executor,), daemon=True)
     spinner.start()

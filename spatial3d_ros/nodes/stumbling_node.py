@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from typing import TYPE_CHECKING
 
@@ -24,5 +26,10 @@ def main() -> None:
         return built[-1]
 
     orders = orders_for(lambda: built[-1])
-    threading.Thread(target=obey, args=(orders,), daemon=True).start()
+
+    def serve() -> None:
+        obey(orders)
+        os.kill(os.getpid(), signal.SIGINT)  # whoever gave orders is gone
+
+    threading.Thread(target=serve, daemon=True).start()
     grounding_node.main(build=build)

@@ -13,8 +13,9 @@ from spatial3d_ros.reliability.questions import LATE_S, Questions
 from spatial3d_ros.reliability.world import World
 
 KEPT = 0.8  # share of the objects that must be known still; the map itself wavers by one or two
-RECOVER_S = 60.0
+RECOVER_S = 180.0
 PERIOD_S = 1.0  # between two questions
+TABLE = "where is the table?"
 
 
 @dataclass
@@ -108,7 +109,7 @@ def suffer(one: Fault, world: World, questions: list[dict[str, str]]) -> Outcome
         world.recover(RECOVER_S)
         if one.keeps:
             see.kept(when=" afterwards")
-        reply = world.ask("where is the table?")
+        reply = world.ask(TABLE)
         see(reply["replied"], "answers" if reply["replied"] else reply["message"])
     except Spatial3DError as error:
         see(False, f"{type(error).__name__}: {error}")

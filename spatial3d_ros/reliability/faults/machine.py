@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from spatial3d_ros.reliability.fault import Findings, fault
+from spatial3d_ros.reliability.fault import TABLE, Findings, fault
 from spatial3d_ros.reliability.faults.streams import LONG_S, frames_go_on
 from spatial3d_ros.reliability.world import STUMBLING, World
 
@@ -26,7 +26,7 @@ def node_killed(world: World, see: Findings) -> None:
     """What it knew is gone with it: it lives in memory, and the camera shows it again."""
     world.kill(STUMBLING)
     try:
-        world.ask("where is the table?")
+        world.ask(TABLE)
     finally:
         begin = time.monotonic()
         world.start_node()
@@ -39,11 +39,11 @@ def node_killed(world: World, see: Findings) -> None:
 def memory_for_question(world: World, see: Findings) -> None:
     """The allocator refuses, as torch and the system do."""
     world.stumble(short_of_memory=["question"])
-    reply = world.ask("where is the table?")
+    reply = world.ask(TABLE)
     see(NO_MEMORY in reply["message"], f"told: {reply['message'][:70]}...")
     see.kept()
     world.stumble(short_of_memory=[])
-    reply = world.ask("where is the table?")
+    reply = world.ask(TABLE)
     see(reply["success"], "then answered" if reply["success"] else reply["message"])
 
 

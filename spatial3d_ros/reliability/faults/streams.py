@@ -8,8 +8,8 @@ from spatial3d_ros.reliability.fault import Findings, fault
 from spatial3d_ros.reliability.spoiling import IMAGES
 from spatial3d_ros.reliability.world import CAMERA, World
 
-COMPLAIN_S = 12.0  # silence_s is 5, status comes once a second, and the machine may be busy
-RESUME_S = 20.0
+COMPLAIN_S = 30.0  # silence_s is 5, status comes once a second, and the machine may be busy
+RESUME_S = 60.0
 LONG_S, SHORT_S = 8.0, 3.0
 TOPICS = {
     "color": "/camera/rgb/image",

@@ -1,4 +1,4 @@
-"""Whatever comes from a camera or a localisation, the sensor side gives it or refuses it by name."""
+"""Whatever a camera or a localisation sends: the sensor side gives it or refuses it by name."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ from rclpy.task import Future
 
 from spatial3d_ros.action import Query
 from spatial3d_ros.errors import NotAvailableError, StorageError
-from spatial3d_ros.storage import write_whole
 from spatial3d_ros.srv import EditLayout, GetScene, Ground, MeasureDistance
+from spatial3d_ros.storage import write_whole
 
 CALL_S = 20.0
 
@@ -127,12 +127,12 @@ class Asker(Node):
     def _call(self, client: Client, request: Any) -> Any:
         return self._wait(client.call_async(request), client.srv_name)
 
-    def _wait(self, future: Future, what: str) -> Any:
+    def _wait(self, future: Future, what: str, limit_s: float = 0.0) -> Any:
         """The result of a future that another thread's executor completes."""
-        done = threading.Event()
+        done, limit_s = threading.Event(), limit_s or self.limit_s
         future.add_done_callback(lambda _: done.set())
-        if not done.wait(self.limit_s):
-            raise NotAvailableError(f"no reply from {what} in {self.limit_s:.0f} s")
+        if not done.wait(limit_s):
+            raise NotAvailableError(f"no reply from {what} in {limit_s:.0f} s")
         return future.result()
 
 

@@ -28,6 +28,7 @@ from spatial3d_ros.nodes.orders import obey
 from spatial3d_ros.srv import Ground
 
 LIMIT_S = 15.0  # the node's own is 10
+TRANSITION_S = 120.0  # the network is loaded in one of them
 SILENCE_S = 3.0  # it speaks once a second
 TRANSITIONS = {
     "configure": Transition.TRANSITION_CONFIGURE,
@@ -75,7 +76,7 @@ class Person(Asker):
     def transition(self, name: str) -> bool:
         """Ask for a transition; whether it was made."""
         request = ChangeState.Request(transition=Transition(id=TRANSITIONS[name]))
-        return self._call(self._change, request).success
+        return self._wait(self._change.call_async(request), name, TRANSITION_S).success
 
     def crowd(self, text: str, clients: int) -> list[dict[str, Any]]:
         """So many clients, each a node of its own, ask the same at once; what each hears."""

@@ -90,7 +90,9 @@ class QuestionServer:
             (srv.GetScene, "~/get_scene", self._get_scene),
             (Trigger, "~/clear", self._clear),
         ):
-            node.create_service(kind, name, callback, callback_group=group)
+            node.create_service(
+                kind, name, callback, qos_profile=qos.requests(), callback_group=group
+            )
         self._action = ActionServer(
             node,
             Query,
@@ -98,6 +100,9 @@ class QuestionServer:
             self._query,
             callback_group=group,
             cancel_callback=self._cancel,
+            goal_service_qos_profile=qos.requests(),
+            result_service_qos_profile=qos.requests(),
+            cancel_service_qos_profile=qos.requests(),
         )
         self._publishers = {
             kind: node.create_lifecycle_publisher(kind, name, qos.result())

@@ -84,7 +84,7 @@ def crowd_of(number: int) -> list[Proposal]:
         center = np.array([10.0 + SPACING_M * (k % side), SPACING_M * (k // side), SIDE_M / 2])
         points = (center + rng.uniform(-SIDE_M / 2, SIDE_M / 2, (POINTS, 3))).astype(np.float32)
         box = Box3D(tuple(center), (SIDE_M,) * 3, 0.0)
-        made.append(Proposal(box, points, (200.0, 40.0, 40.0), 2, 0.9))
+        made.append(Proposal(box, points, (200.0, 40.0, 40.0), 2, rng.uniform(0.1, 0.9)))
     return made
 
 

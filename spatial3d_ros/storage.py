@@ -1,11 +1,25 @@
-"""Files that are written whole or not at all: a full disk leaves what was there before."""
+"""Files that are written whole or not at all, and files of settings, which people write."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
-from spatial3d_ros.errors import StorageError
+import yaml
+
+from spatial3d_ros.errors import ConfigError, StorageError
+
+
+def read_yaml(path: Path) -> Any:
+    """What stands in a YAML file. Raises ConfigError that names it, whatever is wrong with it."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file") from error
+    # Beside YAMLError: no UTF-8, a date such as 2001-99-99, brackets that never close.
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML ({error})") from error
 
 
 def write_whole(path: Path, text: str) -> None:

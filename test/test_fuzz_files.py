@@ -43,17 +43,19 @@ from spatial3d_ros.training.config import load_train_config
 pytestmark = pytest.mark.fuzz
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
-    lambda part: st.lists(part, max_size=3) | st.dictionaries(st.text(max_size=8), part, max_size=3),
+    lambda part: st.lists(part, max_size=3)
+    | st.dictionaries(st.text(max_size=8), part, max_size=3),
     max_leaves=8,
 )  # fmt: skip
 ODD_TEXT = st.sampled_from(
-    ["[" * 5000, '{"a":' * 5000, "1" * 5000, "- 2001-99-99", "!!python/object:os.system {}", "? [a]",
-     "&a [*a]", "{a: &b {c: *b}}", "0x", "!!binary x", "\x00", "\ud800".encode("utf-8", "replace")
-     .decode()]
+    [
+        "[" * 5000, '{"a":' * 5000, "1" * 5000, "- 2001-99-99", "!!python/object:os.system {}",
+        "? [a]", "&a [*a]", "{a: &b {c: *b}}", "0x", "!!binary x", "\x00", "\x85",
+    ]
 )  # fmt: skip
 QUERIES = """frame_id: map
 queries:
-  - {id: q1, kind: ground, at: end, text: "the chair", expect: {center: [1, 2, 0.5], size: [1, 1, 1]}}
+  - {id: q1, kind: ground, at: end, text: "the chair", expect: {center: [1, 2, 0], size: [1, 1, 1]}}
   - {id: q2, kind: distance, at: 12.5, text: "how far", expect: {distance: 2.31, measure: center}}
   - {id: q3, kind: ask, at: end, text: "what colour", expect: {text: [blue]}}
 """
@@ -140,7 +142,7 @@ def test_tokenizers(folder, data):
 ROOM = '{"scene_id": "a", "objects": [{"id": 1, "label": "chair", "center": [0, 0, 0], "size": [1, 1, 1]}]}'  # noqa: E501
 DESCRIPTION = '[{"scene_id": "a", "object_id": "1", "object_name": "b", "ann_id": "0", "description": "c", "token": ["c"]}]'  # noqa: E501
 MULTI = (
-    '[{"scene_id": "a", "object_ids": [1], "eval_type": "st_w_d", "description": "c", "ann_id": 1}]'  # noqa: E501
+    '[{"scene_id": "a", "object_ids": [1], "eval_type": "st_w_d", "description": "c", "ann_id": 1}]'
 )
 UTTERANCE = "scan_id,target_id,utterance,stimulus_id,tokens,instance_type\na,1,the chair,a-chair-2-1-0,\"['the', 'chair']\",chair\n"  # noqa: E501
 SCANQA = '[{"scene_id": "a", "question_id": "1", "question": "what", "answers": ["b"], "object_ids": [1], "object_names": ["b"]}]'  # noqa: E501
@@ -185,13 +187,8 @@ def test_point_clouds(folder, data):
 def bags(folder):
     """A bag of two frames in either storage, and its truth file, as bytes by suffix."""
     camera = Camera(16, 12, 10.0, 10.0, 7.5, 5.5)
-    frames = [
-        Frame(
-            10**9 + k * 10**8, np.full((12, 16, 3), 90, np.uint8), np.full((12, 16), 1.5, np.float32),
-            camera, np.eye(4),
-        )
-        for k in range(2)
-    ]  # fmt: skip
+    rgb, depth = np.full((12, 16, 3), 90, np.uint8), np.full((12, 16), 1.5, np.float32)
+    frames = [Frame(10**9 + k * 10**8, rgb, depth, camera, np.eye(4)) for k in range(2)]
     whole = {}
     for suffix in (".mcap", ".db3"):
         path = folder / f"whole{suffix}"
@@ -213,7 +210,7 @@ def test_bags(folder, bags, data, suffix):
     data=contents(
         '{"version": 1, "seed": 1, "size": [1, 1, 1], "objects": [], "pixels": [], "stamps_ns": []}'
     )
-)  # noqa: E501
+)
 def test_truth_beside_a_bag(folder, bags, data):
     written(truth_file(folder / "whole.mcap"), data)
     survives(lambda: load_recorded_room(folder / "whole.mcap"), BagError)

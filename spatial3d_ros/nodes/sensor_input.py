@@ -184,6 +184,8 @@ class SensorInput:
             if not self._closed:
                 watched.rate.add()
                 self._timed(self.callback_ms, name, partial(take, message))
+                if group is self._motion:
+                    self._timed(self.callback_ms, name, partial(self._read_on, watched, take))
 
         watched = Watched(
             self._node.create_subscription(
@@ -197,6 +199,19 @@ class SensorInput:
             )
         )
         return watched
+
+    def _read_on(self, watched: Watched, take: Callable[[Any], None]) -> None:
+        """Take all that waits, not one message in a round of the executor: poses come more often
+        than images, and on a busy machine would fall behind them until every image is refused.
+        """
+        subscription = watched.subscription
+        for _ in range(POSE_QUEUE):
+            with subscription.handle:
+                taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
+            if taken is None:
+                return
+            watched.rate.add()
+            take(taken[0])
 
     def _run(self, work: Callable[[], None]) -> None:
         """Decode and hand over on a thread of its own, so that callbacks stay short."""

@@ -161,5 +161,5 @@ def resident_mb(pid: int) -> tuple[float, float]:
 
 
 def _shape(message: str) -> str:
-    """A message without its quoted words and numbers, so that equal ones count together."""
-    return re.sub(r"'[^']*'|\"[^\"]*\"|[\d.]+", "*", message)[:120]
+    """The first clause of a message without quoted words and numbers, so that equal ones count."""
+    return re.sub(r"'[^']*'|[\d.]*\d", "*", re.split("[:;] ", message)[0])

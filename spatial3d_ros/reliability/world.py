@@ -24,6 +24,12 @@ SAME_M = 0.15  # an object whose centre is this near to where one was known is t
 SETTLE_VIEWS = 6
 POLL_S = 0.25
 STEADY_S = 4.0
+STEP_S = 150.0
+WAYS = {  # the next step from a state to the wanted one
+    "active": {"unconfigured": "configure", "inactive": "activate"},
+    "inactive": {"unconfigured": "configure", "active": "deactivate"},
+    "unconfigured": {"active": "deactivate", "inactive": "cleanup"},
+}
 
 
 @dataclass(frozen=True)
@@ -155,7 +161,20 @@ class World:
         self.spoil()
         if self.setting.node == STUMBLING:
             self.stumble(short_of_memory=[], stage_s=0.0, crowd=0)
+        self.bring_to("active")
         self.await_scene(timeout_s)
+
+    def step(self, transition: str) -> bool:
+        """Ask for a lifecycle transition; whether it was made."""
+        return self.person.tell("transition", within_s=STEP_S, name=transition)
+
+    def bring_to(self, state: str) -> int:
+        """Bring the node into a lifecycle state, step by step; how many it took."""
+        steps = 0
+        while (now := self.person.tell("state")) != state:
+            self.step(WAYS[state][now])
+            steps += 1
+        return steps
 
     def remember(self) -> int:
         """Note what is known now, and a moment later still; returns how many objects that are."""

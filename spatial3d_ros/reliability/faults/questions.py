@@ -13,7 +13,6 @@ OBJECTS, CLIENTS = 500, 50
 CROWD_S, UPDATE_S = 180.0, 180.0
 STAGE_S = 0.4
 CANCEL_S = 3.0
-STEP_S = 150.0
 STAGES = {
     TABLE: ("waiting", "preprocess", "objects and words", "decode"),
     "how far is the table from the door?": ("waiting", "preprocess", "objects and words", "decode"),
@@ -90,13 +89,13 @@ def lifecycle(world: World, see: Findings) -> None:
     wrong: list[str] = []
     made = 0
     for state, step in steps:
-        made += _go(world, state)
+        made += world.bring_to(state)
         wrong += _try(world, step)
     for _ in range(RANDOM_STEPS):
         wrong += _try(world, rng.choice(TRANSITIONS))
     made += len(steps) + RANDOM_STEPS
     see(not wrong, "; ".join(wrong) or f"{made} steps as they must be")
-    _go(world, "active")
+    world.bring_to("active")
     begin = time.monotonic()
     world.await_scene(UPDATE_S)
     see(True, f"active again, sees after {time.monotonic() - begin:.0f} s")
@@ -105,37 +104,19 @@ def lifecycle(world: World, see: Findings) -> None:
 @fault("deactivated and activated", "questions hear why not meanwhile; what was known stays")
 def pause(world: World, see: Findings) -> None:
     """The way to pause a robot's node."""
-    _step(world, "deactivate")
+    world.step("deactivate")
     reply = world.ask(TABLE)
     see("not active" in reply["message"], f"told: {reply['message'][:60]}...")
-    _step(world, "activate")
+    world.step("activate")
     see.kept()
-
-
-def _step(world: World, name: str) -> bool:
-    return world.person.tell("transition", within_s=STEP_S, name=name)
 
 
 def _try(world: World, step: str) -> list[str]:
     """Ask for a transition; what is wrong with how it went."""
     before = world.person.tell("state")
-    made = _step(world, step)
+    made = world.step(step)
     after = world.person.tell("state")
     wanted = WAYS[before].get(step)
     if made == (wanted is not None) and after == (wanted or before):
         return []
     return [f"{step} from {before}: {'made' if made else 'refused'}, now {after}"]
-
-
-def _go(world: World, state: str) -> int:
-    """Bring the node into a state, one step after the other; how many it took."""
-    ways = {
-        "active": {"unconfigured": "configure", "inactive": "activate"},
-        "inactive": {"unconfigured": "configure", "active": "deactivate"},
-        "unconfigured": {"active": "deactivate", "inactive": "cleanup"},
-    }
-    steps = 0
-    while (now := world.person.tell("state")) != state:
-        _step(world, ways[state][now])
-        steps += 1
-    return steps

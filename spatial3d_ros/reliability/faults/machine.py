@@ -12,9 +12,8 @@ from spatial3d_ros.reliability.fault import TABLE, Findings, fault
 from spatial3d_ros.reliability.faults.streams import LONG_S, frames_go_on
 from spatial3d_ros.reliability.world import STUMBLING, World
 
-START_S = 120.0
+START_S = 180.0
 NO_MEMORY = "out of memory"
-REPORT_S = 120.0
 
 
 @fault(
@@ -81,13 +80,9 @@ def disk_full_report(world: World, see: Findings) -> None:
         sys.executable, "-m", "spatial3d_ros.cli", "evaluate", str(world.setting.bag),
         "--queries", str(queries), "--out", str(folder), "--no-pictures",
     )  # fmt: skip
-    for full in (False, True):
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=REPORT_S,
-            preexec_fn=_fill_disk if full else None,
-        )  # fmt: skip
-        if not full:
-            see(done.returncode == 0, "a report is written")
+    before = subprocess.run(command, capture_output=True, text=True)
+    see(before.returncode == 0, "a report is written" if not before.returncode else before.stderr)
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=_fill_disk)
     words = " ".join(done.stderr.split())
     told = done.returncode == 1 and "report.json" in words and "Traceback" not in words
     see(told, f"told: {words[-120:]}")

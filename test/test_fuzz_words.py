@@ -38,9 +38,12 @@ def sentences(pieces):
 
 @given(sentences(PIECES))
 def test_layout_words(text):
-    survives(lambda: parse_layout(text), QueryError)
-    wanted = survives(lambda: read_layout(text), QueryError)
-    assert wanted is None or wanted.metres is None or 0 <= wanted.metres < float("inf")
+    read = survives(lambda: parse_layout(text), QueryError)
+    if read is not None:
+        assert read.what and all(read.anchors)
+        assert read.metres is None or 0 <= read.metres < float("inf")
+        assert read.relation or read.action in ("swap", "remove", "turn")
+        assert read_layout(text) == read
 
 
 @given(sentences(DISTANCES), sentences(DISTANCES), st.sampled_from(["auto", "center", "surface"]))
@@ -49,6 +52,7 @@ def test_distance_words(text, other, kind):
     for given_words in ((text, "", ""), ("", text, other)):
         wanted = survives(lambda words=given_words: read_distance(*words, kind), QueryError)
         for phrase in (wanted.a, wanted.b) if wanted else ():
+            assert phrase
             survives(lambda phrase=phrase: fixed_end(phrase, None), QueryError)
 
 

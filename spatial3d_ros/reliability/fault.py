@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from spatial3d_ros.errors import NotAvailableError, Spatial3DError
+from spatial3d_ros.errors import NotAvailableError
 from spatial3d_ros.reliability.questions import LATE_S, Questions
 from spatial3d_ros.reliability.world import World
 
@@ -111,7 +111,7 @@ def suffer(one: Fault, world: World, questions: list[dict[str, str]]) -> Outcome
             see.kept(when=" afterwards")
         reply = world.ask(TABLE)
         see(reply["replied"], "answers" if reply["replied"] else reply["message"])
-    except Spatial3DError as error:
+    except Exception as error:  # whatever it is belongs into the table, and the others go on
         see(False, f"{type(error).__name__}: {error}")
     return Outcome(one.name, one.expected, "; ".join(see.lines), see.ok, time.monotonic() - begin)
 

@@ -13,6 +13,7 @@ from spatial3d_ros.reliability.faults.streams import LONG_S, frames_go_on
 from spatial3d_ros.reliability.world import STUMBLING, World
 
 START_S = 180.0
+QUERIES = "frame_id: map\nqueries: [{id: q1, kind: ground, at: 1.0, text: where is the table}]\n"
 NO_MEMORY = "out of memory"
 
 
@@ -75,7 +76,7 @@ def disk_full_report(world: World, see: Findings) -> None:
     """`spatial3d evaluate` twice, the second time with no room for a file; the nodes live on."""
     folder = world.logs.parent / "report"
     queries = folder.with_name("queries.yaml")
-    queries.write_text("queries:\n  - {id: q1, kind: ground, at: 1.0, text: where is the table}\n")
+    queries.write_text(QUERIES)
     command = (
         sys.executable, "-m", "spatial3d_ros.cli", "evaluate", str(world.setting.bag),
         "--queries", str(queries), "--out", str(folder), "--no-pictures",

@@ -18,7 +18,7 @@ import numpy as np
 
 from spatial3d_ros.data.bag_writer import write_bag
 from spatial3d_ros.data.catalog import Room, RoomObject
-from spatial3d_ros.errors import BagError, ConfigError
+from spatial3d_ros.errors import BagError, ConfigError, FrameError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.scene.frame import Frame
@@ -123,7 +123,7 @@ def load_recorded_room(bag: Path) -> RecordedRoom:
         )
         pixels = np.array(truth["pixels"]).reshape(-1, len(room.objects))
         return RecordedRoom(bag, room, pixels, tuple(truth["stamps_ns"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError, FrameError) as error:
         raise BagError(
             f"{file}: damaged ({error}); make it anew with `spatial3d synth room`"
         ) from error

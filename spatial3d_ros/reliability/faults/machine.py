@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 import time
+from typing import Any
 
 from spatial3d_ros.reliability.fault import TABLE, Findings, fault
 from spatial3d_ros.reliability.faults.streams import LONG_S, frames_go_on
@@ -39,12 +40,15 @@ def node_killed(world: World, see: Findings) -> None:
 def memory_for_question(world: World, see: Findings) -> None:
     """The allocator refuses, as torch and the system do."""
     world.stumble(short_of_memory=["question"])
-    reply = world.ask(TABLE)
+    reply = world.until(lambda: _not_busy(world.ask(TABLE)), START_S)
     see(NO_MEMORY in reply["message"], f"told: {reply['message'][:70]}...")
     see.kept()
     world.stumble(short_of_memory=[])
-    reply = world.ask(TABLE)
-    see(reply["success"], "then answered" if reply["success"] else reply["message"])
+    see.soon(lambda: world.ask(TABLE)["success"], START_S, "then answered")
+
+
+def _not_busy(reply: dict[str, Any]) -> dict[str, Any]:
+    return {} if "busy" in reply["message"] else reply
 
 
 @fault("out of memory in an update", "the map stays as it was and says so; later updates go on")

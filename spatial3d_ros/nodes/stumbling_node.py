@@ -12,23 +12,18 @@ from spatial3d_ros.nodes.orders import obey
 from spatial3d_ros.nodes.parameters import Parameters
 
 if TYPE_CHECKING:
-    from spatial3d_ros.reliability.stumbling import StumblingEngine
+    from spatial3d_ros.engine import Spatial3D
 
 
 def main() -> None:
     """Entry point of the process."""
-    from spatial3d_ros.reliability.stumbling import StumblingEngine, orders_for
+    from spatial3d_ros.reliability.stumbling import StumblingEngine, orders
 
-    built: list[StumblingEngine] = []
-
-    def build(parameters: Parameters) -> StumblingEngine:
-        built.append(grounding_node.build_engine(parameters, StumblingEngine))
-        return built[-1]
-
-    orders = orders_for(lambda: built[-1])
+    def build(parameters: Parameters) -> Spatial3D:
+        return grounding_node.build_engine(parameters, StumblingEngine)
 
     def serve() -> None:
-        obey(orders)
+        obey(orders())
         os.kill(os.getpid(), signal.SIGINT)  # whoever gave orders is gone
 
     threading.Thread(target=serve, daemon=True).start()

@@ -25,7 +25,7 @@ SPACING_M, SIDE_M, POINTS = 0.5, 0.3, 32
 class StumblingEngine(Spatial3D):
     """The real engine with faults: `short_of_memory` holds "question" or "update" or both,
     `stage_s` is how long each stage of a question lasts at least, `crowd` how many made-up objects
-    are seen besides the real ones.
+    are seen besides the real ones. All three are of the class: they hold for engines to come, too.
     """
 
     short_of_memory: tuple[str, ...] = ()
@@ -88,12 +88,12 @@ def crowd_of(number: int) -> list[Proposal]:
     return made
 
 
-def orders_for(engine: Callable[[], StumblingEngine]) -> dict[str, Callable[..., None]]:
+def orders() -> dict[str, Callable[..., None]]:
     """What the process of the node can be told: `stumble`, and `fill_disk`."""
 
     def stumble(**changes: Any) -> None:
         for name, value in changes.items():
-            setattr(engine(), name, value)
+            setattr(StumblingEngine, name, value)
 
     def fill_disk(full: bool) -> None:
         """Every line of the log, and every file that would grow, meets a full disk; or no more."""

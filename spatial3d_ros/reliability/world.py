@@ -144,9 +144,17 @@ class World:
 
     def await_scene(self, timeout_s: float, views: int = SETTLE_VIEWS) -> None:
         """Return when the node answers from so many views."""
-        self.person.tell(
-            "await_scene", within_s=2 * timeout_s + ORDER_S, views=views, timeout_s=timeout_s
-        )
+        deadline = time.monotonic() + timeout_s
+        problem = NotAvailableError(f"no scene after {timeout_s:.0f} s")
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                self.person.tell(
+                    "await_scene", within_s=2 * left + ORDER_S, views=views, timeout_s=left
+                )
+                return
+            except NotAvailableError as error:  # a call may have gone to a node that was killed
+                problem = error
+        raise problem
 
     def objects(self) -> list[dict[str, Any]]:
         """The object map; empty where there is none."""

@@ -13,6 +13,7 @@ from spatial3d_ros.reliability.fault import TABLE, Findings, fault
 from spatial3d_ros.reliability.faults.streams import LONG_S, frames_go_on
 from spatial3d_ros.reliability.world import STUMBLING, World
 
+HALF = 0.5  # of what was seen in minutes, seen again in seconds
 START_S = 180.0
 QUERIES = "frame_id: map\nqueries: [{id: q1, kind: ground, at: 1.0, text: where is the table}]\n"
 NO_MEMORY = "out of memory"
@@ -33,7 +34,7 @@ def node_killed(world: World, see: Findings) -> None:
         world.start_node()
     world.await_scene(START_S)
     see(True, f"sees again {time.monotonic() - begin:.0f} s after the restart")
-    see.soon(lambda: world.still_known() >= 0.8, START_S, "the same objects")
+    see.soon(lambda: world.still_known() >= HALF, START_S, "the same objects")
 
 
 @fault("out of memory in a question", "it hears so, with the way out; what is known stays")

@@ -160,6 +160,12 @@ def test_lengths_in_words(words, metres):
     assert take_length(f"move {words} on") == (pytest.approx(metres), "move on")
 
 
+@pytest.mark.parametrize("text", ["put by", "PUT:BY", "move by 1 m"])
+def test_words_that_name_no_thing_are_refused(text):
+    with pytest.raises(QueryError):
+        parse_layout(text)
+
+
 def test_angles_in_words():
     for words, degrees in (("90 degrees", 90), ("ninety degrees", 90), ("3.14159265 rad", 180)):
         assert take_angle(f"turn {words}") == (pytest.approx(degrees), "turn")

@@ -24,7 +24,7 @@ SAME_M = 0.15  # an object whose centre is this near to where one was known is t
 SETTLE_VIEWS = 6
 POLL_S = 0.25
 STEADY_S = 4.0
-STEP_S = 150.0
+STEP_S, STATUS_S = 150.0, 60.0
 WAYS = {  # the next step from a state to the wanted one
     "active": {"unconfigured": "configure", "inactive": "activate"},
     "inactive": {"unconfigured": "configure", "active": "deactivate"},
@@ -135,8 +135,9 @@ class World:
 
     def status(self, part: str) -> dict[str, str]:
         """What the node says now of a part of itself ("sensors", "memory", "questions")."""
-        facts = self.person.tell("status")
-        return facts.get(f"grounding_node: {part}", facts.get("grounding_node", {}))
+        facts = self.until(lambda: self.person.tell("status"), STATUS_S, "a word of the node")
+        inactive = facts.get("grounding_node", {})
+        return facts.get(f"grounding_node: {part}", {"message": "", **inactive})
 
     def frames(self, what: str = "looked at") -> int:
         """Frames that the node has counted so."""

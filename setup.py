@@ -34,6 +34,6 @@ setup(
     package_dir={"spatial3d_ros.resource": "resource", "spatial3d_ros.config": "config"},
     package_data={"spatial3d_ros.resource": ["**/*"], "spatial3d_ros.config": ["**/*"]},
     install_requires=requirements("library"),
-    extras_require={name: requirements(name) for name in ("dev", "quantize", "train")},
+    extras_require={name: requirements(name) for name in ("dev", "quantize", "rerun", "train")},
     entry_points={"console_scripts": ["spatial3d = spatial3d_ros.cli:main"]},
 )

@@ -70,13 +70,22 @@ ARGUMENTS = [
     argument("pose_topic", "Topic of the poses, if not the preset's."),
     argument("world_frame", "With pose_source:=tf, the frame that memory is kept in [odom]."),
     argument("target_frame", "Frame that answers are given in, by TF (map); empty: as the poses."),
+    argument("detections_2d", "Topic of a detector's Detection2DArray in the colour image."),
+    argument("detections_3d", "Topic of a detector's Detection3DArray, in any known frame."),
+    argument("detection_masks", "Topic of label images with the stamps of detections_2d."),
+    argument(
+        "detector",
+        "Folder of an open-vocabulary model (spatial3d download owlv2_base): looks for what "
+        "questions name.",
+    ),
     argument("model", "Name of a shipped model, or path of a folder with weights."),
     argument("device", "Where the network runs: auto, cpu, cuda, cuda:1, ..."),
     argument("params_file", "Path of your own parameter YAML."),
     argument("namespace", "Namespace of the nodes: one per robot."),
     argument(
         "topics_in_namespace",
-        "With a namespace, look there for the preset's topics and for TF; false: global ones.",
+        "With a namespace, look there for the preset's topics and for TF; false: global ones, as "
+        "those of a recording usually are.",
         default="true",
         choices=["true", "false"],
     ),
@@ -93,6 +102,10 @@ ARGUMENTS = [
         "Configure and activate at once; false waits for ros2 lifecycle set.",
         choices=["", "true", "false"],
     ),
+    argument(
+        "enclaves",
+        "With SROS 2, what stands before the nodes' names in their enclaves (/spatial3d).",
+    ),
     argument("visualizer", "Publish markers.", default="true", choices=["true", "false"]),
     argument("rviz", "Open RViz.", default="false", choices=["true", "false"]),
     argument(
@@ -106,9 +119,12 @@ ARGUMENTS = [
 
 PARAMETERS = (
     "model", "device", "pose_source", "world_frame", "target_frame", "color_transport",
-    "depth_transport",
+    "depth_transport", "detections_2d", "detections_3d", "detection_masks",
 )  # fmt: skip
 """Arguments that are parameters of the node, by the same name."""
+
+DETECTIONS = "detector_node/detections"
+"""Where our own detector publishes."""
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -134,8 +150,17 @@ def start_nodes(context: LaunchContext) -> list[Action]:
     chosen = {name: given[name] for name in PARAMETERS if given[name]}
     if given["autostart"]:
         chosen["autostart"] = given["autostart"] == "true"
+    if given["detector"]:
+        # It is slow and asked for one thing at a time: every look counts.
+        own = {"detections_2d": DETECTIONS, "detection_delay_s": 15.0, "detection_min_sightings": 1}
+        chosen = own | chosen
     clock = {"use_sim_time": (given["use_sim_time"] or str(bool(given["bag"])).lower()) == "true"}
     log_level = ["--log-level", given["log_level"]]
+    enclaves = given["enclaves"].rstrip("/")
+
+    def arguments(node: str) -> list[str]:
+        return [*log_level, *(["--enclave", f"{enclaves}/{node}"] if enclaves else [])]
+
     remappings = topics(camera["remappings"], given)
 
     actions: list[Action] = [
@@ -144,12 +169,30 @@ def start_nodes(context: LaunchContext) -> list[Action]:
             executable="grounding_node",
             name="grounding_node",
             namespace=given["namespace"],
-            ros_arguments=[*presets(camera["parameters"], given["model"]), *log_level],
+            ros_arguments=[
+                *presets(camera["parameters"], given["model"]),
+                *arguments("grounding_node"),
+            ],
             parameters=[*user_file, chosen | clock],
             remappings=remappings,
             output="screen",
         )
     ]
+    if given["detector"]:
+        names = ("device", "color_transport")
+        own = {"model": given["detector"]} | {n: given[n] for n in names if given[n]}
+        actions.append(
+            Node(
+                package="spatial3d_ros",
+                executable="detector_node",
+                name="detector_node",
+                namespace=given["namespace"],
+                ros_arguments=log_level,
+                parameters=[camera_subset(camera["parameters"]), *user_file, own | clock],
+                remappings=remappings,
+                output="screen",
+            )
+        )
     if given["visualizer"] == "true":
         actions.append(
             Node(
@@ -157,7 +200,7 @@ def start_nodes(context: LaunchContext) -> list[Action]:
                 executable="visualizer_node",
                 name="visualizer_node",
                 namespace=given["namespace"],
-                ros_arguments=log_level,
+                ros_arguments=arguments("visualizer_node"),
                 parameters=[*user_file, clock],
                 output="screen",
             )
@@ -198,6 +241,11 @@ def presets(camera_parameters: dict, model: str) -> list[str]:
     if model_preset.is_file():
         arguments += ["--params-file", str(model_preset)]
     return arguments
+
+
+def camera_subset(camera_parameters: dict) -> dict:
+    """What the detector has to know of a camera's preset: how colour travels."""
+    return {k: v for k, v in camera_parameters.items() if k == "color_transport"}
 
 
 def topics(preset: dict[str, str], given: dict[str, str]) -> list[tuple[str, str]]:

@@ -45,7 +45,8 @@ print(msg.__file__)
 OPTIONAL = {
     "launch_ros": ("spatial3d.launch.py", "launch-ros"),
     "tf2_msgs": ("poses from TF (pose_source:=tf)", "tf2-msgs"),
-    "vision_msgs": ("objects in the messages of other detectors", "vision-msgs"),
+    "vision_msgs": ("boxes from detectors, and ~/detections", "vision-msgs"),
+    "nav2_msgs": ("driving to what was found (approach_node)", "nav2-msgs"),
 }
 IMAGE_BYTES = 2 * 1280 * 720 * 3  # room for two colour images of a usual camera
 SHARED_MEMORY_BYTES = 256 * 2**20  # eight processes with our profile
@@ -134,7 +135,7 @@ def _cuda() -> Finding:
         found = "there is an NVIDIA GPU, but this torch was built without CUDA"
         cure = "pip install --force-reinstall torch   (pip's index set to builds of it with CUDA)"
         if NVIDIA[1].exists():
-            cure = "install NVIDIA's own torch for this JetPack (docs/YOUR_ROBOT.md, Jetson)"
+            cure = "install NVIDIA's own torch for this JetPack (docs/COMPUTERS.md, Jetson)"
         return Finding("CUDA", "degraded", found, cure)
     found = f"there is an NVIDIA GPU, but torch (CUDA {built_for}) cannot use it"
     return Finding("CUDA", "degraded", found, "nvidia-smi   (it tells what the driver lacks)")

@@ -38,6 +38,10 @@ SOURCES = {
         "lmms-lab/LLaVA-Video-7B-Qwen2",
         "SigLIP so400m and Qwen2-7B after video training; the base of the large network",
     ),
+    "owlv2_base": Source(
+        "google/owlv2-base-patch16-ensemble",
+        "OWLv2, a detector for any word, for detector_node",
+    ),
 }
 
 

@@ -1,6 +1,7 @@
 """The whole algorithm on one screen: frames in, a memory of views and objects, answers out.
 
     add_frame   at sensor rate, cheap: is the frame worth keeping?
+    add_sightings   what detectors from outside say, where there are any
     refresh     when the memory changed: objects from depth, features of new views, scene prefix
     ground ...  for each question: objects and words behind the cached prefix
 
@@ -20,39 +21,46 @@ from torch import Tensor
 
 from spatial3d_ros.errors import FrameError, NoSceneError, NotAvailableError
 from spatial3d_ros.model.quantize import Weights
-from spatial3d_ros.scene.buffer import Snapshot, View, ViewBuffer
+from spatial3d_ros.scene.buffer import Snapshot, ViewBuffer
 from spatial3d_ros.scene.frame import Frame
-from spatial3d_ros.scene.heading import room_heading, turned, turned_box, turned_objects
+from spatial3d_ros.scene.heading import turned_objects
 from spatial3d_ros.scene.keyframes import KeyframeSelector
-from spatial3d_ros.scene.objects import NO_ID, ObjectMap
-from spatial3d_ros.scene.proposals import Proposal, propose
+from spatial3d_ros.scene.objects import NO_ID
+from spatial3d_ros.scene.proposals import Proposal
+from spatial3d_ros.scene.room_map import RoomMap
+from spatial3d_ros.scene.sightings import Sighting
 from spatial3d_ros.tasks import layout
 from spatial3d_ros.tasks.ask_words import is_open
-from spatial3d_ros.tasks.asking import answer_question, describe_known
+from spatial3d_ros.tasks.asking import Told, answer_question, describe_known
 from spatial3d_ros.tasks.distance import distance_answer, fixed_end, read_distance
 from spatial3d_ros.tasks.distance_words import parse_distance
-from spatial3d_ros.tasks.grounding import NO_OBJECTS, describe, find, meant, rank, ties
+from spatial3d_ros.tasks.grounding import NO_OBJECTS, find, grounding_answer
 from spatial3d_ros.tasks.known import KnownScene, Scene
 from spatial3d_ros.tasks.layout_words import parse_layout, read_layout
 from spatial3d_ros.tasks.prompt import clean_query
+from spatial3d_ros.tasks.proposing import Source, check_source, find_objects
 from spatial3d_ros.tasks.reader import SceneReader
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit
 from spatial3d_ros.tasks.stages import Monitor, timed
+from spatial3d_ros.tasks.told import is_told, with_told
 
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """`model` is a shipped name or a folder; `weights` is auto, int8 or int4; `max_*` bound the
-    memory (views, seconds, bytes).
+    """`model` is a shipped name or a folder; `weights` is auto, int8 or int4; `proposals` says
+    where objects come from; `max_*` bound the memory (views, seconds, bytes); a detector has to
+    see a thing `min_sightings` times.
     """
 
     model: str = "tiny"
     device: str = "auto"
     dtype: str = "auto"
     weights: Weights = "auto"
+    proposals: Source = "auto"
     max_views: int = 16
     max_seconds: float = 60.0
     max_bytes: int = 512 * 2**20
+    min_sightings: int = 1
 
 
 @dataclass(frozen=True)
@@ -72,18 +80,19 @@ class Spatial3D:
         self._reader: SceneReader | None = None
         self._buffer = ViewBuffer(config.max_views, config.max_seconds, config.max_bytes)
         self._keyframes = KeyframeSelector()
-        self._map = ObjectMap(patience=1)
+        self._map = RoomMap(config.min_sightings)
         self._known: KnownScene | None = None
-        self._heading = 0.0
         self._robot: np.ndarray | None = None
         self._sensor, self._refreshing, self._asking = (threading.Lock() for _ in range(3))
 
     def load(self) -> None:
         """Load the weights and warm up. Raises CheckpointError or ConfigError."""
         config = self.config
-        self._reader = SceneReader.load(
+        reader = SceneReader.load(
             config.model, config.device, config.dtype, config.weights, config.max_views
         )
+        check_source(config.proposals, reader)
+        self._reader = reader
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -104,11 +113,23 @@ class Spatial3D:
                 self._keyframes.reset()
                 raise
 
+    def add_sightings(self, sightings: Sequence[Sighting]) -> bool:
+        """Take one message of a detector, in the frame of the memory; whether to refresh for it.
+
+        A label stays with its object, and outweighs the network's own name for it.
+        """
+        if not self._map.add_sightings(sightings):
+            return False
+        with self._sensor:
+            if self._buffer.snapshot().views:
+                self._buffer.renew()
+        return True
+
     def refresh(self, proposals: Sequence[Proposal] | None = None) -> int:
         """Bring objects and scene prefix up to the newest memory; returns the version now answered
         from.
 
-        `proposals` replaces the built-in ones (a detector's, or true boxes in an evaluation).
+        `proposals` replaces its own ones (a detector's, or true boxes in an evaluation).
         """
         with self._refreshing:
             snapshot = self._buffer.snapshot()
@@ -124,14 +145,13 @@ class Spatial3D:
         stages: dict[str, float] = {}
         newest = snapshot.views[-1].frame
         with timed(stages, "proposals"):
-            room = self._along_walls(snapshot)
-            if proposals is None:
-                proposals = propose([view.frame for view in room.views])
-            else:
-                proposals = [replace(p, box=turned_box(p.box, -self._heading)) for p in proposals]
-            found = self._map.update(proposals, room)
+            heading = self._map.heading
+            room = self._map.along_walls(snapshot)
+            if self._map.heading != heading:
+                self._network().forget_views()  # their places in that world have changed
+            found = self._map.update(snapshot, room, self._find if proposals is None else proposals)
         named, encoded = self._network().read_scene(room, found, stages)
-        objects = turned_objects(named, self._heading)
+        objects = turned_objects(named, self._map.heading)
         return KnownScene(
             snapshot.version,
             newest.stamp_ns,
@@ -139,23 +159,13 @@ class Spatial3D:
             len(snapshot.views),
             objects,
             room,
-            self._heading,
+            self._map.heading,
             encoded,
             stages,
         )
 
-    def _along_walls(self, snapshot: Snapshot) -> Snapshot:
-        """The views in a world whose axes run along the walls: there, boxes fit furniture.
-
-        The heading is found once, as soon as it is clear; what was known before is then seen anew.
-        """
-        if not self._heading:
-            self._heading = room_heading([view.frame for view in snapshot.views]) or 0.0
-            if self._heading:
-                self._map.clear()
-                self._network().forget_views()
-        views = (View(view.id, turned(view.frame, self._heading)) for view in snapshot.views)
-        return Snapshot(snapshot.version, tuple(views))
+    def _find(self, room: Snapshot) -> list[Proposal]:
+        return find_objects(room, self.config.proposals, self._network())
 
     def ground(
         self, query: str, *, max_objects: int = 5, monitor: Monitor | None = None
@@ -163,17 +173,12 @@ class Spatial3D:
         """Which object a description means. Raises QueryError, NoSceneError, Cancelled."""
         with self._question(monitor) as (known, stages):
             with timed(stages, "preprocess", monitor, 0.1):
-                phrase = clean_query(query)
+                phrase = clean_query(query, is_told(query, known.objects))
             scores = self._scores(known, [phrase], stages, monitor)[0]
             with timed(stages, "decode", monitor, 0.9):
-                ranked, nothing = rank(scores, known.objects, len(known.objects))
-                objects = ranked[:max_objects]
-                several = min(meant(scores), len(objects))
-                text = describe(ranked, nothing, query, several)
-                tied = 1 if nothing or several > 1 else len(ties(ranked))
-            return Grounding(
-                query, objects, nothing, text, several, tied, **known.provenance(stages)
-            )
+                return grounding_answer(
+                    query, scores, known.objects, max_objects, **known.provenance(stages)
+                )
 
     def measure_distance(
         self,
@@ -224,12 +229,14 @@ class Spatial3D:
                 text = clean_query(question)
             with timed(stages, "objects and words", monitor, 0.3):
                 if known.encoded is None:
-                    said, objects = NO_OBJECTS, ()
+                    told = Told(NO_OBJECTS, ())
                 else:
-                    said, objects = answer_question(
+                    told = answer_question(
                         self._network(), known.encoded, known.objects, text, beams
                     )
-            return Answer(question, said, objects, **known.provenance(stages))
+            return Answer(
+                question, told.text, told.objects, places=told.places, **known.provenance(stages)
+            )
 
     def caption(self, object_id: int, *, monitor: Monitor | None = None) -> Answer:
         """What an object of the map is, in words. Raises NotFoundError where there is none of that
@@ -237,10 +244,10 @@ class Spatial3D:
         """
         with self._question(monitor) as (known, stages):
             with timed(stages, "objects and words", monitor, 0.3):
-                said, objects = describe_known(
-                    self._network(), known.encoded, known.objects, object_id
-                )
-            return Answer(f"object {object_id}", said, objects, **known.provenance(stages))
+                told = describe_known(self._network(), known.encoded, known.objects, object_id)
+            return Answer(
+                f"object {object_id}", told.text, told.objects, **known.provenance(stages)
+            )
 
     def edit_layout(
         self, instruction: str, *, apply: bool = False, monitor: Monitor | None = None
@@ -330,7 +337,6 @@ class Spatial3D:
             self.forget_views()
             self._map.clear()
             self._known = None
-            self._heading = 0.0
             self._robot = None
 
     def forget_views(self) -> None:
@@ -338,6 +344,7 @@ class Spatial3D:
         with self._sensor:
             self._buffer.clear()
             self._keyframes.reset()
+        self._map.forget_sightings()
 
     def stats(self) -> dict[str, object]:
         """Figures for diagnostics."""
@@ -378,7 +385,9 @@ class Spatial3D:
         if known.encoded is None or not phrases:
             return torch.zeros(len(phrases), len(known.objects) + 1)
         with timed(stages, "objects and words", monitor, 0.3):
-            return self._network().read_phrases(known.encoded, phrases)
+            scores = self._network().read_phrases(known.encoded, phrases)
+            told = (with_told(*pair, known.objects) for pair in zip(scores, phrases, strict=True))
+            return torch.stack(list(told))
 
     def _network(self) -> SceneReader:
         if self._reader is None:

@@ -38,6 +38,7 @@ class FakeEngine:
         if gate:
             self.gate.set()
         self.frames = []
+        self.sightings = []
         self.rewinds = 0
         self.refreshes = 0
         self.moved = None
@@ -48,6 +49,10 @@ class FakeEngine:
     def add_frame(self, frame):
         self.frames.append(frame)
         return SimpleNamespace(keyframe=True, version=len(self.frames), reason="moved")
+
+    def add_sightings(self, sightings):
+        self.sightings += sightings
+        return True
 
     def forget_views(self):
         self.rewinds += 1

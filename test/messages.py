@@ -99,3 +99,31 @@ def transforms(*links):
             for parent, child, at, position, *turn in links
         ]
     )
+
+
+def hypothesis(class_id, score):
+    return SimpleNamespace(hypothesis=SimpleNamespace(class_id=class_id, score=score))
+
+
+def detection_2d(class_id, corners, score=0.9, theta=0.0):
+    left, top, right, bottom = corners
+    position = SimpleNamespace(x=(left + right) / 2, y=(top + bottom) / 2)
+    center = SimpleNamespace(position=position, theta=theta)
+    return SimpleNamespace(
+        header=header(0, ""),
+        results=[hypothesis(class_id, score)],
+        bbox=SimpleNamespace(center=center, size_x=right - left, size_y=bottom - top),
+    )
+
+
+def detection_3d(class_id, center, size, score=0.9, quaternion=(0.0, 0.0, 0.0, 1.0)):
+    sides = SimpleNamespace(**dict(zip("xyz", size, strict=True)))
+    return SimpleNamespace(
+        header=header(0, ""),
+        results=[hypothesis(class_id, score)],
+        bbox=SimpleNamespace(center=pose(center, quaternion), size=sides),
+    )
+
+
+def detections(*found, at=SECOND, frame_id=CAMERA):
+    return SimpleNamespace(header=header(at, frame_id), detections=list(found))

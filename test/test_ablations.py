@@ -21,6 +21,7 @@ from spatial3d_ros.evaluation.ablations import (
     results,
     train_all,
 )
+from spatial3d_ros.evaluation.results_page import write_section
 
 NAMES = {"classes": list(CATEGORIES), "colors": list(COLORS)}
 TRAINING = {
@@ -206,9 +207,9 @@ def test_stress_has_a_table_for_each_kind(tmp_path):
 def test_a_section_is_replaced_between_its_marks_only(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("# Results\n\nold\n")
-    report.write_section(page, "try", "A try", "first")
-    report.write_section(page, "other", "Another", "else")
-    report.write_section(page, "try", "A try", "second")
+    write_section(page, "ablation try", "A try", "first")
+    write_section(page, "ablation other", "Another", "else")
+    write_section(page, "ablation try", "A try", "second")
     text = page.read_text()
     assert text.startswith(
         "# Results\n\nold\n\n## A try\n\n<!-- ablation try -->\n\nsecond\n\n<!--"
@@ -217,7 +218,7 @@ def test_a_section_is_replaced_between_its_marks_only(tmp_path):
     assert text.index("second") < text.index("else")
     page.write_text("<!-- ablation try -->\n")
     with pytest.raises(ConfigError, match="end ablation try"):
-        report.write_section(page, "try", "A try", "third")
+        write_section(page, "ablation try", "A try", "third")
 
 
 def test_the_command_writes_the_table_of_what_is_there(trained, tmp_path):

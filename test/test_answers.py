@@ -18,9 +18,13 @@ from spatial3d_ros.errors import (
     UnreadableError,
 )
 from spatial3d_ros.model.answering import (
+    FACTS,
     METRE_PERIODS,
     PAIR_FEATURES,
+    SPOKEN,
     AnswerSubject,
+    Facts,
+    Recital,
     number_code,
     pair_code,
 )
@@ -28,6 +32,7 @@ from spatial3d_ros.model.checkpoint import load_model, save_model
 from spatial3d_ros.model.config import ModelConfig
 from spatial3d_ros.model.generation import begin, begin_answer, go_on, write
 from spatial3d_ros.model.network import SpatialModel
+from spatial3d_ros.model.tokens import identifier
 from spatial3d_ros.tasks.answer_text import read_count, read_metres, read_words
 from spatial3d_ros.tasks.ask_words import described, is_open, readable
 from spatial3d_ros.tasks.prompt import Prompt
@@ -76,6 +81,10 @@ def test_pairs_know_both_their_distances():
     assert torch.equal(code, code.transpose(1, 2))
 
 
+def aspects(named):
+    return torch.stack([named, named], 2)
+
+
 def test_two_sure_objects_have_their_exact_distance_whatever_else_is_there():
     torch.manual_seed(0)
     start = AnswerSubject(8)
@@ -85,12 +94,20 @@ def test_two_sure_objects_have_their_exact_distance_whatever_else_is_there():
     told[0, [1, 4]] = True
     heard, named = torch.randn(2, 1, 6, 8)
     named[0, [0, 2, 3, 5]] *= 100.0
-    whole = start(heard, named, pair_code(boxes), valid, told)
+    whole = start(heard, named, aspects(named), pair_code(boxes), valid & False, valid, told)
     two = [1, 4]
     alone = start(
-        heard[:, two], named[:, two], pair_code(boxes[:, two]), valid[:, two], told[:, two]
+        heard[:, two],
+        named[:, two],
+        aspects(named[:, two]),
+        pair_code(boxes[:, two]),
+        valid[:, two] & False,
+        valid[:, two],
+        told[:, two],
     )
     torch.testing.assert_close(whole.embedding, alone.embedding, atol=5e-3, rtol=0)
+    numbers = slice(2 * SPOKEN, None)
+    torch.testing.assert_close(whole.facts[:, numbers], alone.facts[:, numbers], atol=5e-3, rtol=0)
 
 
 def test_order_and_padding_of_objects_do_not_matter():
@@ -98,15 +115,72 @@ def test_order_and_padding_of_objects_do_not_matter():
     start, order = AnswerSubject(8), torch.randperm(5)
     heard, named = torch.randn(2, 1, 5, 8)
     boxes, valid = torch.rand(1, 5, 6) * 4, torch.ones(1, 5, dtype=torch.bool)
-    first = start(heard, named, pair_code(boxes), valid)
-    turned = start(heard[:, order], named[:, order], pair_code(boxes[:, order]), valid)
+    first = start(heard, named, aspects(named), pair_code(boxes), valid & False, valid)
+    turned = start(
+        heard[:, order],
+        named[:, order],
+        aspects(named[:, order]),
+        pair_code(boxes[:, order]),
+        valid & False,
+        valid,
+    )
     torch.testing.assert_close(first.embedding, turned.embedding)
     torch.testing.assert_close(first.logits[:, order], turned.logits)
+    torch.testing.assert_close(first.facts, turned.facts)
     pad = [torch.cat([part, torch.full_like(part[:, :2], 9.0)], 1) for part in (heard, named)]
     more = torch.cat([boxes, torch.full_like(boxes[:, :2], 9.0)], 1)
-    padded = start(*pad, pair_code(more), torch.tensor([[True] * 5 + [False] * 2]))
+    real = torch.tensor([[True] * 5 + [False] * 2])
+    padded = start(*pad, aspects(pad[1]), pair_code(more), real & False, real)
     torch.testing.assert_close(first.embedding, padded.embedding)
     assert padded.logits[0, 5:].tolist() == [-torch.inf] * 2
+
+
+def test_each_digit_of_a_distance_and_of_a_number_is_a_fact_of_its_own():
+    facts = Facts(10)
+    facts.digits.data[:] = torch.eye(10)
+    metres = torch.tensor([2.7, 13.06, 0.994, 4.999])
+    boxes = torch.zeros(4, 2, 6)
+    boxes[:, 1, 0] = metres
+    code = pair_code(boxes)[:, 0, 1]
+    logits = torch.tensor([[3.0, 2.0]] * 4)
+    said = facts(torch.zeros(4, 2, 2, 10), logits, code)[:, 2 * SPOKEN :]
+    assert torch.equal(said.sum(-1), torch.ones_like(said[..., 0]))
+    digits = said.argmax(-1)  # hundredths, tenths, metres, tens; twice; number, its tens, the same
+    assert digits[:, :4].tolist() == [[0, 7, 2, 0], [6, 0, 3, 1], [9, 9, 0, 0], [0, 0, 5, 0]]
+    assert torch.equal(digits[:, 4:8], digits[:, :4])
+    assert digits[:, 8:].tolist() == [[2, 0, 2]] * 4
+    alone = facts(torch.zeros(4, 2, 2, 10), -logits, code * 0)[:, 2 * SPOKEN :]
+    assert not alone[:, :8].any() and alone[:, 8:].argmax(-1).tolist() == [[0, 0, 0]] * 4
+
+
+def test_what_is_called_by_its_identifier_is_what_a_question_is_about():
+    model, prompt = answering(4)
+    scene = encoded(model, prompt)
+    plain, called = (
+        begin_answer(model, scene, questions(prompt, text), prompt.opening)[1].logits[0]
+        for text in ("describe it", f"describe {identifier(2)}")
+    )
+    moved = (called - plain).detach()
+    assert moved.argmax() == 2 and moved[2] > 3 + moved[[0, 1, 3, 4]].max()
+
+
+def test_names_of_the_likeliest_objects_are_facts():
+    facts, words = Facts(8), torch.randn(1, 5, 2, 8)
+    logits = torch.tensor([[-9.0, 4.0, -torch.inf, 9.0, 6.0]])
+    said = facts(words, logits, torch.zeros(1, PAIR_FEATURES))[0, : 2 * SPOKEN]
+    expected = torch.cat([words[0, i] * logits[0, i].sigmoid() for i in (3, 4, 1)]) * 2.0
+    torch.testing.assert_close(said, expected)
+
+
+def test_a_word_takes_up_one_fact_or_none():
+    torch.manual_seed(2)
+    recital, states, facts = Recital(8), torch.randn(2, 3, 8), torch.randn(2, FACTS, 8)
+    torch.testing.assert_close(recital(states[:, 1], facts), recital(states, facts)[:, 1])
+    assert torch.equal(recital(states, facts * 0), states)
+    recital.query.weight.data = torch.eye(8)
+    recital.keys.data = torch.zeros(FACTS + 1, 8)
+    recital.keys.data[4] = 100.0 * states[0, 0]
+    torch.testing.assert_close(recital(states, facts)[0, 0], states[0, 0] + facts[0, 3])
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -114,7 +188,7 @@ def test_less_than_two_objects_have_no_distance(count):
     start = AnswerSubject(8)
     empty = torch.zeros(1, count, 8)
     valid = torch.ones(1, count, dtype=torch.bool)
-    made = start(empty, empty, pair_code(torch.ones(1, count, 6)), valid)
+    made = start(empty, empty, aspects(empty), pair_code(torch.ones(1, count, 6)), valid, valid)
     assert made.embedding.isfinite().all()
     made.embedding.sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in start.parameters())
@@ -134,10 +208,10 @@ def test_an_answer_is_the_one_that_starting_over_would_write(form):
         told = write(model, turn, opening, max_new_tokens=5)
         for row, tokens in enumerate(told):
             again, reading = begin(model, scene, words, opening)
-            again = replace(again, subject=subject.embedding)
+            again = replace(again, subject=subject)
             ids = torch.tensor([[*opening.coord.tolist(), *tokens]] * 2)
             _, states = go_on(model, again, model.decoder.embed(ids))
-            best = model.decoder.logits(states[row]).argmax(-1).tolist()
+            best = model.word_logits(states, subject)[row].argmax(-1).tolist()
             assert best[: len(tokens)] == tokens
             if len(tokens) < 5:
                 assert best[len(tokens)] in opening.stops.tolist()
@@ -149,7 +223,7 @@ def test_every_word_stands_on_what_the_question_is_about():
     scene, words = encoded(model, prompt), questions(prompt, "how far?")
     with torch.no_grad():
         turn, subject = begin_answer(model, scene, words, prompt.opening)
-        other = replace(turn, subject=subject.embedding + 1.0)
+        other = replace(turn, subject=replace(subject, embedding=subject.embedding + 1.0))
         word = model.decoder.embed(torch.tensor([[9]]))
         assert not torch.allclose(go_on(model, turn, word)[1], go_on(model, other, word)[1])
 

@@ -182,6 +182,7 @@ def test_the_command_prints_a_page_or_json(tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, ["check", str(tmp_path / "b.mcap")])
     assert shown.exit_code == 0
     assert "aligned: yes" in shown.output
+    assert f" {DEPTH} " in shown.output  # whole: it is there to be copied
     assert LAUNCH in shown.output
     printed = CliRunner().invoke(app, ["check", str(tmp_path / "b.mcap"), "--json"])
     assert json.loads(printed.stdout)["usable"] is True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,19 @@ from spatial3d_ros.evaluation.boxes_benchmarks import (
     HEURISTIC,
     NETWORK,
     RANDOM,
+    RULES,
     evaluate_boxes,
 )
-from spatial3d_ros.evaluation.boxes_cases import referit_cases, relation_cases, scanrefer_cases
+from spatial3d_ros.evaluation.boxes_cases import (
+    Case,
+    referit_cases,
+    relation_cases,
+    scanrefer_cases,
+)
+from spatial3d_ros.evaluation.boxes_confusion import KINDS, confusion
 from spatial3d_ros.evaluation.boxes_reader import BoxesReader, scene_batch
 from spatial3d_ros.evaluation.referit_heuristic import choose_nearest, named_labels
+from spatial3d_ros.evaluation.relation_rules import choose_by_rule
 from spatial3d_ros.model.checkpoint import save_model
 from spatial3d_ros.tasks.reader import SceneReader
 
@@ -262,6 +271,51 @@ def test_the_same_seed_makes_the_same_sentences(rooms: Path) -> None:
     assert all("{" not in case.text and case.label in case.text for case in cases)
 
 
+def test_names_that_differ_by_number_only_are_not_used() -> None:
+    pair = (("box", [0, -2, 0.2]), ("box", [0, 3, 0.2]))
+    assert made(*pair, front=False) == {"closest": 1, "farthest": 2}
+    assert made(*pair, ("boxes", [3, 3, 0.2]), front=False) == {}
+
+
+def test_fronts_in_doubt_are_not_used() -> None:
+    mugs = tuple(BoxObject(id=k, label="mug", center=(0, y, 0.2), size=(0.4, 0.4, 0.4))
+                 for k, y in ((1, -2.0), (2, 2.0)))  # fmt: skip
+
+    def sides(label: str, size: tuple, front: tuple) -> set[str]:
+        anchor = BoxObject(id=0, label=label, center=(0, 0, 0.5), size=size, front_point=front)
+        room = BoxRoom(scene_id="s", objects=(anchor, *mugs))
+        return {one.relation for one in relation_sentences([room], 100)}
+
+    assert sides("shelf", (0.6, 1.2, 1), (0.4, 0, 0.5)) == {"left", "right"}
+    assert sides("shelf", (1.2, 0.6, 1), (0.4, 0, 0.5)) == set()  # a narrow side
+    assert sides("bed", (2.0, 1.2, 1), (0.4, 0, 0.5)) == {"left", "right"}  # deeper than wide
+    assert sides("shelf", (0.6, 1.2, 1), (0.4, 0.3, 0.5)) == set()  # a corner
+    assert sides("coffee table", (0.6, 1.2, 1), (0.4, 0, 0.5)) == set()
+
+
+def test_mixes(rooms: Path) -> None:
+    cases = relation_cases(rooms, 10, mix="equal").cases
+    assert max(Counter(case.splits[-1] for case in cases).values()) == 1
+    with pytest.raises(ConfigError, match="use sr3d or equal"):
+        relation_cases(rooms, 10, mix="natural")
+
+
+def test_what_is_taken_instead() -> None:
+    room = BoxRoom(
+        scene_id="s",
+        objects=tuple(
+            BoxObject(id=k, label=label, center=(x, 0, 0.5), size=(0.4, 0.4, 0.4))
+            for k, (label, x) in enumerate(
+                (("chair", 1), ("chair", 2), ("chair", 4), ("table", 0), ("lamp", 9))
+            )
+        ),
+    )
+    case = Case("the chair closest to the table", room, 0, room, ("hard", "closest"))
+    counts = confusion([case] * 6, [0, 2, 1, 3, 4, None])
+    assert counts["closest"] == {"n": 6, **dict.fromkeys(KINDS, pytest.approx(1 / 6))}
+    assert counts["overall"] == counts["hard"] == counts["closest"]
+
+
 def run(*arguments: object) -> dict:
     result = CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
     assert result.exit_code == 0, result.output
@@ -278,9 +332,24 @@ def test_the_commands(tmp_path: Path, rooms: Path, weights: str) -> None:
         "--model", weights, "--json",
     )  # fmt: skip
     assert data["scores"][HEURISTIC]["overall"] == {"n": 1, "acc@0.25": 1.0, "acc@0.5": 1.0}
+    data = run(
+        "referit3d", "--objects", rooms, "--utterances", nr3d, "--detections", rooms,
+        "--model", weights, "--json",
+    )  # fmt: skip
+    assert data["scores"][HEURISTIC]["overall"]["acc@0.5"] == 1.0
+    page = tmp_path / "RESULTS.md"
     arguments = ("--objects", rooms, "--count", 50, "--model", weights, "--json")
-    scores = run("sr3d-style", *arguments)["scores"]
+    data = run("sr3d-style", *arguments, "--results", page)
+    scores, confused = data["scores"], data["confusion"]
+    assert confused["overall"]["right"] == pytest.approx(scores[NETWORK]["overall"]["accuracy"])
+    assert sum(confused["overall"][kind] for kind in KINDS) == pytest.approx(1)
+    command = "spatial3d evaluate sr3d-style --objects FILE --count 50 --seed 0 --mix sr3d"
+    text = page.read_text()
+    assert f"`{command}`: " in text
+    assert str(tmp_path) not in text  # nothing of this machine
+    assert text.count("| closest |") == 2
     assert scores[HEURISTIC]["closest"]["accuracy"] == 1.0
+    assert scores[RULES]["overall"]["accuracy"] == 1.0
     result = CliRunner().invoke(
         app,
         ["evaluate", "scanrefer", "--objects", str(rooms), "--utterances", str(rooms)],
@@ -298,6 +367,12 @@ def test_the_floors_on_real_rooms() -> None:
     nr3d = referit_cases(objects, folder / "nr3d_train_sampled1000.csv")
     described = scanrefer_cases(objects, folder / "ScanRefer_filtered_train_sampled1000.json")
     assert (len(nr3d.cases), nr3d.left_out, nr3d.absent["count"]) == (925, 75, 0)
+    for mix, floor in (("sr3d", 0.91), ("equal", 0.6)):
+        cases = relation_cases(objects, 1000, mix=mix).cases
+        fits = np.mean([choose_by_rule(case.truth, case.text) == case.target for case in cases])
+        near = np.mean([choose_nearest(case.truth, case.text) == case.target for case in cases])
+        assert fits >= 0.99, "sentences whose truth their own words do not tell"
+        assert near == pytest.approx(floor, abs=0.02)
     assert (len(described.cases), described.absent["count"]) == (1000, 0)
     for asked, floor, by_chance in ((nr3d, 0.42, 0.383), (described, 0.55, 0.574)):
         chosen = [choose_nearest(case.choices, case.text) == case.target for case in asked.cases]

@@ -22,6 +22,8 @@ COMMANDS = [
     ("bench",), ("bench", "ingest"), ("bench", "query"), ("bench", "masks"),
     ("ablate",), ("info",), ("download",), ("assemble",),
     ("evaluate", "referit3d"), ("evaluate", "scanrefer"), ("evaluate", "sr3d-style"),
+    ("evaluate", "multi3drefer"), ("evaluate", "scanqa"), ("evaluate", "sqa3d"),
+    ("evaluate", "scan2cap"), ("evaluate", "distance"), ("curves",), ("scannet-boxes",),
 ]  # fmt: skip
 
 

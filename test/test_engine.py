@@ -27,6 +27,7 @@ from spatial3d_ros.model.checkpoint import save_model
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.objects import NO_ID, SceneObject
 from spatial3d_ros.scene.proposals import Proposal
+from spatial3d_ros.scene.sightings import Sighting
 from spatial3d_ros.tasks.grounding import describe, distinct, find, meant, rank, ties
 from spatial3d_ros.tasks.results import ScoredObject
 
@@ -384,7 +385,54 @@ def test_a_map_that_is_not_parallel_to_the_walls(engine):
         view = frame(number)
         engine.add_frame(replace(view, world_T_camera=tilted @ view.world_T_camera))
     engine.refresh(boxes())
-    assert abs(np.rad2deg(engine._heading)) == pytest.approx(25, abs=1)
+    assert abs(np.rad2deg(engine._map.heading)) == pytest.approx(25, abs=1)
     centers = [o.box.center for o in engine.scene().objects]
     np.testing.assert_allclose(centers, [b.box.center for b in boxes()], atol=1e-9)
     assert wall.frame_id == engine.scene().frame_id
+
+
+def sightings(label="zorbik", x=0.5, stamp=10**9, score=0.8):
+    box = Box3D((x, 2.0, 1.0), (0.4, 0.4, 0.4))
+    return [Sighting(box, label, score, stamp)]
+
+
+def test_a_detectors_word_is_found_where_it_saw_it(engine):
+    for number in (1, 2, 3):
+        engine.add_frame(frame(number))
+    before = engine.refresh(boxes())
+    assert engine.add_sightings(sightings())
+    after = engine.refresh(boxes())
+    assert after > before
+    found = engine.ground("where is the zorbik?")
+    assert not found.no_target and found.objects[0].object.label == "zorbik"
+    assert found.objects[0].object.box.center == pytest.approx((0.5, 2.0, 1.0), abs=0.1)
+    assert found.objects[0].object.told and "zorbik" in found.text
+    others = [o.label for o in engine.scene().objects if not o.told]
+    assert len(others) == 2 and all(others)
+
+
+def test_a_label_stays_when_the_detector_falls_silent_and_goes_with_the_memory(engine):
+    for number in (1, 2):
+        engine.add_frame(frame(number))
+    engine.add_sightings(sightings("赤い箱"))
+    engine.refresh(boxes())
+    assert engine.ground("赤い箱").objects[0].object.label == "赤い箱"
+    engine.forget_views()
+    for number in (3, 4):
+        engine.add_frame(frame(number))
+    engine.refresh(boxes())
+    assert "赤い箱" in {o.label for o in engine.scene().objects}
+    engine.clear()
+    engine.add_frame(frame(9))
+    engine.refresh(boxes())
+    assert not any(o.told for o in engine.scene().objects)
+    with pytest.raises(QueryError, match="Latin"):
+        engine.ground("赤い箱")
+
+
+def test_what_a_detector_repeats_is_no_reason_to_refresh(engine):
+    engine.add_frame(frame(1))
+    assert engine.add_sightings(sightings())
+    version = engine.refresh(boxes())
+    assert not engine.add_sightings(sightings(stamp=2 * 10**9))
+    assert engine.refresh() == version

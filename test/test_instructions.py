@@ -9,15 +9,17 @@ import pytest
 from typer.testing import CliRunner
 
 from spatial3d_ros.cli import app
-from spatial3d_ros.data.catalog import COLORS, FLOOR, support_surface
-from spatial3d_ros.data.edits import COLLISION, EDIT_FRAMES, make_edits, possible
+from spatial3d_ros.data.catalog import COLORS, FLOOR, Room, RoomObject
+from spatial3d_ros.data.edits import possible_edits
 from spatial3d_ros.data.instructions import FAMILIES, instructions, line
 from spatial3d_ros.data.language import MAX_WORDS
+from spatial3d_ros.data.layout_language import LAYOUT_FRAMES, LayoutQuestion, make_layout_questions
 from spatial3d_ros.data.open_phrases import OPEN_FRAMES, THING, list_answers
 from spatial3d_ros.data.open_questions import KINDS, TASKS, make_open_questions
 from spatial3d_ros.data.phrases import nouns
 from spatial3d_ros.data.rooms import generate_room
 from spatial3d_ros.data.view_store import render_store
+from spatial3d_ros.evaluation.layout import judge_edit, right
 from spatial3d_ros.geometry.box import Box3D, center_distance, iou, surface_distance
 from spatial3d_ros.geometry.locations import LOCATION_TOKENS, SceneFrame
 from spatial3d_ros.tasks.ask_words import is_open
@@ -112,7 +114,7 @@ def test_words_lead_to_the_right_task(split):
 
 
 def test_frames_of_the_splits_have_none_in_common():
-    for frames in (OPEN_FRAMES, EDIT_FRAMES):
+    for frames in (OPEN_FRAMES, LAYOUT_FRAMES):
         assert frames["train"].keys() == frames["test"].keys()
         for family, train in frames["train"].items():
             assert not set(train) & set(frames["test"][family]), family
@@ -139,66 +141,62 @@ def test_lists_are_right_in_any_order():
 
 @pytest.fixture(scope="module")
 def edits():
-    rooms = [generate_room(seed) for seed in ROOMS]
     made = []
     for split in ("train", "test"):
-        for room in rooms:
-            rng = np.random.default_rng(room.seed)
-            made += [(room, edit) for edit in make_edits(room, rng, 12, split=split)]
+        for seed in range(16):
+            room = generate_room(seed)
+            rng = np.random.default_rng(seed)
+            drawn = make_layout_questions(room.objects, rng, 12, split=split, sized=True)
+            made += [(room, edit) for edit in possible_edits(room, drawn)]
     return made
 
 
-def overlap(a, b):
-    (a_low, a_high), (b_low, b_high) = a.bounds(), b.bounds()
-    return float((np.minimum(a_high, b_high) - np.maximum(a_low, b_low)).clip(0).prod())
-
-
-def test_every_edit_is_possible_and_changes_what_it_says(edits):
+def test_every_edit_changes_what_it_says_and_is_right_by_the_judge_of_evaluation(edits):
     seen = set()
     for room, edit in edits:
-        objects = {o.id: o for o in room.objects}
-        things = [objects[i] for i in edit.objects]
-        seen.add((edit.action, edit.kind))
+        question, things = edit.question, [room.objects[i] for i in edit.objects]
+        seen.add((edit.action, question.relation))
+        assert edit.before == tuple(thing.box for thing in things)
         assert len(edit.after) == (0 if edit.action == "remove" else max(1, len(things)))
-        for k, box in enumerate(edit.after):
+        outcome = judge_edit(question, room, edit.box, edit.before, edit.after)
+        assert right(outcome), question
+        half = np.array([room.size[0] / 2, room.size[1] / 2])
+        for box, thing in zip(edit.after, things, strict=False):
+            assert box.size == thing.box.size
             low, high = box.bounds()
-            half_x, half_y, height = room.size[0] / 2, room.size[1] / 2, room.size[2]
-            assert (low >= np.array([-half_x, -half_y, 0.0]) - 1e-6).all()
-            assert (high <= np.array([half_x, half_y, height]) + 1e-6).all()
-            carrier = (
-                {edit.anchor} if edit.kind == "on" else {things[k].support} if things else set()
-            )
-            for other in room.objects:
-                if other.id not in {*edit.objects, *carrier}:
-                    assert overlap(box, other.box) <= COLLISION * box.volume + 1e-9
-            if things and edit.action in ("move", "swap"):
-                assert box.size == things[k].box.size
-        if edit.kind in ("towards", "away"):
-            before, after, anchor = things[0].box, edit.after[0], objects[edit.anchor].box
-            moved = np.subtract(after.center, before.center)
-            assert np.linalg.norm(moved) == pytest.approx(edit.metres) and moved[2] == 0
-            assert edit.metres / 0.25 == pytest.approx(round(edit.metres / 0.25))
-            gap = [np.hypot(*np.subtract(anchor.center, b.center)[:2]) for b in (before, after)]
-            sign = 1 if edit.kind == "towards" else -1
-            assert gap[0] - gap[1] == pytest.approx(sign * edit.metres, abs=1e-6)
-        elif edit.kind == "on":
-            bottom = edit.after[0].center[2] - edit.after[0].size[2] / 2
-            assert bottom == pytest.approx(support_surface(objects[edit.anchor])[2])
-        elif edit.kind == "next_to":
-            assert 0.04 < surface_distance(edit.after[0], objects[edit.anchor].box)[0] < 0.35
-            assert edit.after[0].bounds()[0][2] == pytest.approx(0)
-        elif edit.action == "swap":
-            assert all(o.support == FLOOR for o in things)
-            assert edit.after[0].center[:2] == things[1].box.center[:2]
-    wanted = {("move", k) for k in ("towards", "away", "next_to", "on")}
-    assert seen >= wanted | {("place", "on"), ("place", "next_to"), ("remove", "remove")}
+            out = np.maximum(-half - low[:2], high[:2] - half)
+            old_low, old_high = thing.box.bounds()
+            was = np.maximum(-half - old_low[:2], old_high[:2] - half)
+            assert (out <= np.maximum(was, 0.02) + 1e-6).all()
+        if question.metres is not None:
+            moved = np.linalg.norm(np.subtract(edit.box.center, edit.before[0].center))
+            assert moved == pytest.approx(question.metres, abs=0.1)
+            assert question.metres / 0.25 == pytest.approx(round(question.metres / 0.25))
+        if edit.action == "place":
+            assert edit.after[0].size == question.size
+            assert f"{question.size[0]:.2f} x {question.size[1]:.2f} x " in question.text
+    actions = {action for action, _ in seen}
+    assert actions == {"move", "place", "remove", "swap", "turn"}
+    assert {r for a, r in seen if a == "move"} >= {"towards", "away", "next_to", "on", "left"}
 
 
-def test_what_is_in_the_way_is_not_possible():
-    room = generate_room(1)
-    thing = next(o for o in room.objects if o.support == FLOOR)
-    assert not possible(room, thing.box) and possible(room, thing.box, [o.id for o in room.objects])
-    assert not possible(room, Box3D((room.size[0] / 2, 0, 1), (0.5, 0.5, 0.5)), range(99))
+def test_what_there_is_no_room_for_is_left_out():
+    """A room that one thing fills."""
+    bed, mug = Box3D((0, 0, 0.25), (2.9, 2.9, 0.5)), Box3D((1, 1, 0.55), (0.1, 0.1, 0.1))
+    room = Room(0, (3.0, 3.0, 2.5), (
+        RoomObject(0, "bed", "red", (200, 30, 30), bed, FLOOR, 0.0, "fabric", 0),
+        RoomObject(1, "mug", "blue", (30, 30, 200), mug, 0, 0.0, "plain", 0),
+    ))  # fmt: skip
+
+    def ask(**told):
+        return LayoutQuestion("", "", **told)
+
+    no_room = ask(relation="next_to", targets=(1,), anchors=(0,))
+    too_far = ask(relation="towards", targets=(1,), anchors=(0,), metres=9.0)
+    lamp = ask(relation="next_to", anchors=(0,), category="lamp", size=(0.4, 0.4, 1.5))
+    gone = ask(relation="remove", targets=(1,))
+    (edit,) = possible_edits(room, (no_room, too_far, lamp, gone))
+    assert (edit.question, edit.objects, edit.after, edit.box) == (gone, (1,), (), mug)
 
 
 # The stream

@@ -47,7 +47,7 @@ def test_rviz_shows_what_the_nodes_publish():
     displays = yaml.safe_load(resource_path("spatial3d.rviz").read_text())
     shown = displays["Visualization Manager"]["Displays"]
     topics = {entry["Topic"]["Value"] for entry in shown if "Topic" in entry and entry["Enabled"]}
-    assert topics == {"visualizer_node/markers", "rgb/image"}
+    assert topics == {"visualizer_node/markers", "grounding_node/annotated"}
 
 
 def test_the_foxglove_layout_shows_panels_that_it_configures():
@@ -124,6 +124,13 @@ def test_a_robot_in_its_namespace(launch_file):
     assert "rgb/image:=/camera/rgb/image " in line
 
 
+def test_with_sros_2_each_node_has_its_own_enclave(launch_file):
+    assert "--enclave" not in started(launch_file)["grounding_node"]
+    commands = started(launch_file, enclaves="/spatial3d")
+    for node in ("grounding_node", "visualizer_node"):
+        assert f"--enclave /spatial3d/{node} " in f"{commands[node]} "
+
+
 def test_arguments_become_parameters(launch_file, tmp_path):
     mine = tmp_path / "mine.yaml"
     mine.write_text("/**: {ros__parameters: {max_views: 8}}")
@@ -136,6 +143,18 @@ def test_arguments_become_parameters(launch_file, tmp_path):
         "device: cuda", "model: /models/robot", f"--params-file {mine}",
     ):  # fmt: skip
         assert text in line
+
+
+def test_detectors(launch_file):
+    line = started(launch_file, detections_2d="/yolo", detection_masks="/masks")["grounding_node"]
+    assert "detections_2d: /yolo" in line and "detection_masks: /masks" in line
+    commands = started(launch_file, detector="/models/owl", camera="realsense", device="cpu")
+    assert "detections_2d: detector_node/detections" in commands["grounding_node"]
+    assert "detection_min_sightings: 1" in commands["grounding_node"]
+    line = commands["detector_node"]
+    assert "rgb/image:=/camera/camera/color/image_raw " in line
+    assert "model: /models/owl" in line and "device: cpu" in line
+    assert "detector_node" not in started(launch_file)
 
 
 def test_presets_are_files_that_can_be_named(launch_file):

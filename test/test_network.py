@@ -13,8 +13,9 @@ from spatial3d_ros.model.batch import prepare_view, stack_views
 from spatial3d_ros.model.config import PositionConfig, StructureConfig, VisionConfig
 from spatial3d_ros.model.heads import GroundingHead
 from spatial3d_ros.model.position import RayCode, coordinate_code, patch_centroids, pool_views
-from spatial3d_ros.model.relations import pair_geometry
+from spatial3d_ros.model.relations import front_geometry, pair_geometry, spoken
 from spatial3d_ros.model.structure import StructureEnhanced
+from spatial3d_ros.model.tokens import identifier
 from spatial3d_ros.tasks.prompt import clean_query
 from spatial3d_ros.training.losses import grounding_loss
 
@@ -219,6 +220,91 @@ def test_shared_places_make_the_order_of_objects_unheard():
         )
     expected = scores[:, torch.cat([order, torch.tensor([5])])]
     torch.testing.assert_close(shuffled, expected, atol=1e-4, rtol=1e-3)
+
+
+def test_front_geometry_tells_sides_as_from_the_thing_itself():
+    boxes = torch.tensor([[[0.0, 0, 0, 1, 1, 1], [2.0, 0, 0, 1, 1, 1], [0.0, 3, 0, 1, 1, 1]]])
+    fronts = torch.tensor([[[0.0, 1.0], [torch.nan, torch.nan], [1.0, 0.0]]])
+    edges = front_geometry(boxes, fronts)
+    right_of_me, before_me = edges[0, 0, 1], edges[0, 0, 2]
+    torch.testing.assert_close(right_of_me, torch.tensor([0.0, 1, 1, 0, 0, 0]))
+    torch.testing.assert_close(before_me[:3], torch.tensor([1.0, 0, 1]))
+    # Who looks along +x from (0, 3) has the origin on the right.
+    torch.testing.assert_close(before_me[3:], torch.tensor([0.0, 1, 1]))
+    torch.testing.assert_close(edges[0, 1, 0], right_of_me[[3, 4, 5, 0, 1, 2]])
+    turn = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+    moved = boxes.clone()
+    moved[..., :2] = boxes[..., :2] @ turn.T
+    torch.testing.assert_close(front_geometry(moved, fronts @ turn.T), edges)
+
+
+def test_known_fronts_change_a_reading_only_where_the_network_reads_them():
+    fronts = torch.tensor([[[0.0, 1.0]] * 5])
+    for reads in (True, False):
+        model, prompt = small_model(objects={"fronts": reads})
+        told = read(model, prompt, replace(small_scene(), fronts=fronts))
+        untold = read(model, prompt, small_scene())
+        unknown = read(model, prompt, replace(small_scene(), fronts=fronts * torch.nan))
+        torch.testing.assert_close(unknown, untold)
+        assert (not torch.equal(told, untold)) == reads
+
+
+def test_words_of_a_label_and_whole_labels_are_found_in_a_question():
+    labels = torch.tensor([[[5, 6, -1], [6, -1, -1], [-1, -1, -1], [5, 9, -1]]])
+    ids = torch.tensor([[5, 1, 5, 6, 2, 9]])
+    some, whole = spoken(labels, ids)
+    assert some[0].int().tolist() == [
+        [1, 0, 1, 1, 0, 0], [0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 0, 0], [1, 0, 1, 0, 0, 1]
+    ]  # fmt: skip
+    assert whole[0].int().tolist() == [
+        [0, 0, 1, 1, 0, 0], [0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]
+    ]  # fmt: skip
+
+
+def test_an_object_hears_its_own_label_louder_and_no_other_object_does():
+    objects = {"relation_layers": 0, "decoder_bias": False, "label_bias": True}
+    head = {"object_source": "hidden", "relation_layers": 0}
+    model, prompt = small_model(objects=objects, head=head, slim={"objects": "diagonal"})
+    labels = prompt.name_ids(["table", "chair", "shelf", "lamp", "blue"])[None]
+    batch = replace(small_scene(), labels=labels)
+    words = prompt.batch([prompt.grounding("the red chair")], [0])
+    heard = []
+    with torch.no_grad():
+        for louder in (0.0, 1.0):
+            model.label_bias.weight[:] = louder
+            scene = model.encode_scene(batch, prompt.opening)
+            heard.append(model(scene, words, prompt.opening).heard[0])
+    moved = (heard[1] - heard[0]).abs().amax(-1)
+    assert moved[1] > 1e-2 and moved[[0, 2, 3, 4]].max() == 0
+
+
+def test_an_object_hears_its_identifier_louder_without_any_label():
+    objects = {"relation_layers": 0, "decoder_bias": False, "label_bias": True}
+    head = {"object_source": "hidden", "relation_layers": 0}
+    model, prompt = small_model(objects=objects, head=head, slim={"objects": "diagonal"})
+    words = prompt.batch([prompt.asking(f"describe {identifier(3)}")], [0])
+    heard = []
+    with torch.no_grad():
+        for louder in (0.0, 1.0):
+            model.label_bias.identifier[:] = louder
+            scene = model.encode_scene(small_scene(), prompt.opening)
+            heard.append(model(scene, words, prompt.opening).heard[0])
+    moved = (heard[1] - heard[0]).abs().amax(-1)
+    assert moved[3] > 1e-2 and moved[[0, 1, 2, 4]].max() == 0
+
+
+@pytest.mark.parametrize("form", ["masked", "rows", "shared"])
+def test_label_bias_is_the_same_in_every_form_of_attention(form):
+    model, prompt = small_model(objects={"label_bias": True, "identifier": "token"})
+    model.label_bias.weight.data += 0.3
+    batch = replace(
+        small_scene(), labels=prompt.name_ids(["red chair", "lamp", "shelf"] + ["table"] * 2)[None]
+    )
+    expected = read(model, prompt, batch)
+    model.attention = form
+    torch.testing.assert_close(read(model, prompt, batch), expected, atol=1e-4, rtol=1e-4)
+    model.label_bias.weight.data.zero_()
+    assert (read(model, prompt, batch) - expected).abs()[expected.isfinite()].max() > 1e-3
 
 
 def test_several_questions_in_one_pass_equal_one_by_one():

@@ -15,10 +15,10 @@ from diagnostic_msgs.msg import DiagnosticArray
 from fake_engine import STAGES, FakeEngine
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from rcl_interfaces.srv import SetParameters
+from rcl_interfaces.srv import DescribeParameters, SetParameters
 from rclpy.action import ActionClient
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import Trigger
 
@@ -527,8 +527,68 @@ def test_bad_parameters_are_refused_by_name_and_range(make_world):
     assert world.change(Transition.TRANSITION_ACTIVATE)
     locked = put("max_views", 9)
     assert not locked.successful
-    assert "clean up" in locked.reason
+    assert "/grounding_node deactivate, cleanup" in locked.reason
     assert put("question_timeout_s", 3).successful
+
+
+def test_parameters_of_the_network_change_by_lifecycle_and_of_the_sensors_by_activation(make_world):
+    built, engine = [], FakeEngine()
+
+    def build(parameters):
+        built.append(parameters)
+        return engine
+
+    world = make_world(engine=engine, build=build)
+
+    def put(name, value):
+        parameter = Parameter(name, value=value).to_parameter_msg()
+        return world.person.call(SetParameters, "set_parameters", parameters=[parameter]).results[0]
+
+    assert bench.eventually(lambda: world.node._sensors)
+    for name, value in (("model", "other"), ("device", "cuda"), ("sync_slop_s", 0.1)):
+        refused = put(name, value)
+        assert not refused.successful
+        assert f"parameter {name} is in use" in refused.reason
+    assert world.change(Transition.TRANSITION_DEACTIVATE)
+    assert put("sync_slop_s", 0.1).successful
+    assert world.change(Transition.TRANSITION_ACTIVATE)
+    assert world.node._sensors.ingest.sync.slop == 100 * MS
+    assert world.change(Transition.TRANSITION_DEACTIVATE)
+    assert put("model", "other").successful
+    assert "cleanup, then configure" in world.node._table.outdated()
+    assert not world.change(Transition.TRANSITION_ACTIVATE)  # it would answer by the old one
+    reply = world.person.call(Ground, "ground", query="the chair")
+    assert "model is 'other' now, but was 'tiny' when the network was loaded" in reply.message
+    for step in ("CLEANUP", "CONFIGURE", "ACTIVATE"):
+        assert world.change(getattr(Transition, f"TRANSITION_{step}"))
+    assert [parameters.model for parameters in built] == ["tiny", "other"]
+    world.ready().see()
+
+
+def test_parameters_are_described_with_range_and_when_they_take_effect(make_world):
+    world = make_world("-p", "autostart:=false", "-p", "max_view:=3")
+    names = ["model", "max_objects", "sync_slop_s"]
+    reply = world.person.call(DescribeParameters, "describe_parameters", names=names)
+    model, count, slop = reply.descriptors
+    assert model.description.endswith(
+        "folder with weights. Takes effect when the node is configured."
+    )
+    assert count.description.endswith("Takes effect at once.")
+    assert (count.integer_range[0].from_value, count.integer_range[0].to_value) == (1, 100)
+    assert slop.description.endswith("Takes effect when the node is activated.")
+    assert slop.floating_point_range[0].to_value == 1.0
+    assert world.node._table.unknown == ["parameter max_view is unknown: did you mean max_views?"]
+
+
+def test_the_quality_of_service_of_a_topic_can_be_overridden_by_its_resolved_name(make_world):
+    policy = "qos_overrides./cam/color.subscription.reliability:=reliable"
+    world = make_world("-r", "rgb/image:=/cam/color", "-p", policy)
+    assert bench.eventually(lambda: world.node._refresher)
+    watched = world.node._sensors.watched
+    asked = {name: watched[name].subscription.qos_profile.reliability for name in watched}
+    assert asked["rgb/image"] == ReliabilityPolicy.RELIABLE
+    assert asked["depth/image"] == ReliabilityPolicy.BEST_EFFORT
+    assert not world.node._table.unknown
 
 
 def test_diagnostics_tell_rates_and_the_silent_topic(make_world):

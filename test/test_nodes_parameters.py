@@ -6,7 +6,13 @@ import pytest
 import yaml
 
 from spatial3d_ros.errors import ConfigError
-from spatial3d_ros.nodes.parameters import FIELDS, Parameters, check
+from spatial3d_ros.nodes.parameters import (
+    FIELDS,
+    Parameters,
+    as_yaml,
+    check,
+    explain_unknown,
+)
 from spatial3d_ros.resources import config_path
 
 
@@ -61,5 +67,28 @@ def test_the_base_file_tells_the_defaults():
     layers = yaml.safe_load(config_path("base.yaml").read_text())
     told = layers["/**"]["ros__parameters"]
     assert {name: check(name, value) for name, value in told.items()} == {
-        name: getattr(Parameters(), name) for name in FIELDS if "_T_" not in name
+        name: default
+        for name in FIELDS
+        if not isinstance(default := getattr(Parameters(), name), tuple)  # ROS has no empty list
     }
+
+
+def test_what_the_node_prints_can_be_given_to_it_again():
+    values = Parameters(max_views=8, color_T_depth=(0.0, 0.0, 0.1, 0.0, 0.0, 0.0, 1.0))
+    printed = as_yaml(values)
+    assert "max_views: 8  # not 16" in printed.splitlines()
+    read = {name: check(name, value) for name, value in yaml.safe_load(printed).items()}
+    assert Parameters(**read) == values
+
+
+def test_a_parameter_that_nobody_has_is_told_with_the_likeliest_one():
+    assert explain_unknown("max_view") == "parameter max_view is unknown: did you mean max_views?"
+    assert explain_unknown("zzz") == "parameter zzz is unknown: it changes nothing here."
+
+
+def test_names_of_classes_are_texts():
+    assert check("detection_classes", ["cat", "7=dog"]) == ("cat", "7=dog")
+    assert check("detection_classes", None) == ()
+    for impossible in ("cat", [1], [b"cat"], 3):
+        with pytest.raises(ConfigError, match=r"detection_classes.*list of texts"):
+            check("detection_classes", impossible)

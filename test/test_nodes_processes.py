@@ -18,6 +18,16 @@ from spatial3d_ros.srv import Ground
 
 HERE = Path(__file__).parent
 VISUALIZER = "from spatial3d_ros.nodes.visualizer_node import main; main()"
+LOADING = """
+import sys, time
+from spatial3d_ros.nodes.grounding_node import main
+
+def load(_):
+    print("loading", file=sys.stderr, flush=True)
+    time.sleep(60)
+
+main(build=load)
+"""
 
 
 @pytest.fixture
@@ -61,3 +71,16 @@ def test_a_robot_a_person_and_a_viewer(nodes):
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
         assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_node_that_loads_a_large_network_ends_before_launch_loses_patience(stop):
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(bench.DOMAIN)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", LOADING], env=environment, text=True, stderr=subprocess.PIPE
+    )
+    while "loading" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(stop)
+    _, errors = process.communicate(timeout=30)  # loading takes 60
+    assert process.returncode == 0, errors

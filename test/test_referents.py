@@ -400,7 +400,8 @@ class TestAsObjects:
         batch = small_scene(views=3)
         with torch.no_grad():
             found = model.psa(batch, model.project_views(batch))
-            made = model.propose(batch)
+            made, likely = model.propose(batch)
+        assert likely.shape == made.boxes.shape[:2] and (likely.diff() <= 0).all()
         assert made.object_valid.all() and 1 < made.boxes.shape[1] <= 16
         assert made.boxes[..., 3:].min() >= SEED_M - 1e-5
         low = (made.boxes[0, :, None, :3] - made.boxes[0, :, None, 3:] / 2) - 1e-5
@@ -421,12 +422,13 @@ class TestAsObjects:
         odds = torch.tensor([[0.0, 1, 2, 1, 5, 4, 3, 9]])
         valid = torch.tensor([[True] * 7 + [False]])
         found = replace(found, boxes=boxes, objectness=odds, valid=valid)
-        made = with_referent_objects(small_scene(), found, 100)
+        made, likely = with_referent_objects(small_scene(), found, 100)
+        torch.testing.assert_close(likely, torch.tensor([[5.0, 4, 3, 2, 1]]).sigmoid())
         assert made.boxes[0, :, 0].tolist() == pytest.approx([9.0, 9.9, 20, 5, 0.1])
         assert 0 < 0.1 / 1.9 < MAX_IOU  # what 9 and 9.9 share
-        fewer = with_referent_objects(small_scene(), found, 2)
+        fewer, _ = with_referent_objects(small_scene(), found, 2)
         assert fewer.boxes[0, :, 0].tolist() == pytest.approx([9.0, 9.9])
-        none = with_referent_objects(small_scene(), replace(found, valid=valid & False), 5)
+        none, _ = with_referent_objects(small_scene(), replace(found, valid=valid & False), 5)
         assert none.boxes.shape == (1, 0, 6) and none.object_valid.shape == (1, 0)
 
     def test_refused_without_referents_or_views(self):
@@ -508,6 +510,8 @@ def test_the_bench_tells_every_stage():
         stages
     )
     assert stages["referents"] == 32 and stages["context_ms"]["least"] > 0
+    for stage in ("vision", "views_together", "scene_with_referents", "question"):
+        assert stages[f"{stage}_ms"]["least"] > 0
 
 
 def test_the_ablation_changes_the_stages_one_by_one():

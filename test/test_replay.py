@@ -18,9 +18,11 @@ from spatial3d_ros.errors import BagError, ConfigError, NotAvailableError
 from spatial3d_ros.evaluation import replay as replay_module
 from spatial3d_ros.evaluation import through_ros
 from spatial3d_ros.evaluation.asking import Reply, ask_about, write_queries
+from spatial3d_ros.evaluation.layout import layout_questions
 from spatial3d_ros.evaluation.queries import QueryFile, read_queries
 from spatial3d_ros.evaluation.replay import replay_bag
-from spatial3d_ros.evaluation.replay_report import ReplayReport, judge, weights_version
+from spatial3d_ros.evaluation.replay_report import ReplayReport, judge
+from spatial3d_ros.evaluation.settings import weights_version
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.model.checkpoint import save_model
@@ -36,6 +38,7 @@ queries:
   - {id: first, kind: ground, at: 0, text: "the chair"}
   - {id: second, kind: ground, at: 0.5, text: "the chair", expect: {no_target: true}}
   - {id: free, kind: ask, at: 1.1, text: "what colour is it", expect: {text: [red]}}
+  - {id: edit, kind: layout, at: end, text: "put a lamp of 0.2 x 0.2 x 0.4 m next to the chair"}
 """
 
 
@@ -79,12 +82,16 @@ def test_two_runs_agree_to_the_digit(here: Path, report: ReplayReport) -> None:
     first, second = report.json(), run(here).json()
     assert json.dumps(without_time(first)) == json.dumps(without_time(second))
     assert first["scene"]["objects"]  # there was something to disagree about
-    assert [len(a["latency_ms"]) > 1 for a in first["answers"]] == [True] * 4 + [False]
+    assert [len(a["latency_ms"]) > 1 for a in first["answers"]] == [
+        *[True] * 4,
+        False,
+        True,
+    ]
 
 
 def test_a_question_sees_what_was_recorded_until_then(report: ReplayReport) -> None:
     answers = {a["id"]: a for a in report.json()["answers"]}
-    assert list(answers) == ["late", "far", "first", "second", "free"]  # as in the file
+    assert list(answers) == ["late", "far", "first", "second", "free", "edit"]  # as in the file
     views = {name: answers[name]["answer"]["views"] for name in ("first", "second", "late")}
     assert views["first"] == 1
     assert views["second"] <= 3  # at 0, 0.25 and exactly 0.5 s
@@ -95,7 +102,11 @@ def test_a_question_sees_what_was_recorded_until_then(report: ReplayReport) -> N
 
 def test_every_answer_is_reported(report: ReplayReport) -> None:
     data = report.json()
-    late, far, first, second, free = data["answers"]
+    late, far, first, second, free, edit = data["answers"]
+    assert (edit["right"], edit["iou"], edit["truth"]) == (None, None, None)
+    if edit["answer"]:  # random weights may say that there is no chair
+        assert edit["answer"]["action"] == "place" and edit["answer"]["objects"] == []
+        assert len(edit["answer"]["after"]) == edit["answer"]["possible"]
     assert late["truth"]["size"] == [1.0, 1.0, 1.0]
     assert 0 <= late["iou"] <= 1
     assert (far["error_m"] is None) == (far["error"] is not None)
@@ -112,12 +123,18 @@ def test_every_answer_is_reported(report: ReplayReport) -> None:
     assert data["recording"]["frames"] == SECONDS * RATE_HZ
     assert data["settings"]["weights"] == weights_version(data["settings"]["model"])
     assert re.fullmatch(r"sha256 [0-9a-f]{16}", data["settings"]["weights"])
+    engine = data["settings"]["engine"]
+    assert (engine["model"], engine["dtype"], engine["max_bytes"]) == (
+        data["settings"]["model"], "auto", 512 * 2**20,
+    )  # fmt: skip
+    assert engine["runs_on"].startswith("cpu")
 
 
 def test_the_files_of_a_report(report: ReplayReport, tmp_path: Path) -> None:
     assert report.write(tmp_path / "quick", pictures=False).name == "report.json"
     assert [p.name for p in (tmp_path / "quick").iterdir()] == ["report.json"]
-    two = ReplayReport(report.replay, report.rows[3:], report.verdicts[3:], report.asked[3:])
+    some = slice(3, 5)
+    two = ReplayReport(report.replay, report.rows[some], report.verdicts[some], report.asked[some])
     page = two.write(tmp_path).read_text()
     assert json.loads((tmp_path / "report.json").read_text()) == two.json()
     assert len(list(tmp_path.glob("question_*.png"))) == 2
@@ -129,9 +146,16 @@ def test_the_files_of_a_report(report: ReplayReport, tmp_path: Path) -> None:
 def test_rooms_come_with_questions_that_can_be_replayed(here: Path, tmp_path: Path) -> None:
     recorded = load_recorded_room(here / "room.mcap")
     asked = ask_about(recorded.room.objects, 3, ("attribute", "none", "distance"))
-    write_queries(tmp_path / "room.queries.yaml", asked, recorded.room)
+    edits = layout_questions(recorded.room, recorded.room.objects, 3, 12)
+    write_queries(tmp_path / "room.queries.yaml", asked, recorded.room, edits)
     queries = read_queries(tmp_path / "room.queries.yaml").queries
-    assert [q.text for q in queries] == [q.text for q in asked]
+    assert [q.text for q in queries] == [q.text for q in (*asked, *(edit for edit, _ in edits))]
+    for query, (edit, outcome) in zip(queries[3:], edits, strict=True):
+        before = tuple(recorded.room.objects[i].box for i in edit.targets)
+        after = () if edit.action == "remove" else (outcome,)
+        assert judge(query, Reply("", before, after=after)).right, query
+        definite = edit.metres is not None or edit.action in ("swap", "turn")
+        assert (query.expect.after is not None) == definite
     assert queries[0].expect.box == Box3D(*map(tuple, (queries[0].expect.center,
                                                        queries[0].expect.size)))  # fmt: skip
     assert queries[1].expect.no_target
@@ -157,10 +181,11 @@ def test_named_topics(here: Path) -> None:
 
 def test_through_ros(here: Path, tmp_path: Path, monkeypatch) -> None:
     """The nodes are played up to each time of asking; what they say is judged alike."""
-    calls = []
+    calls, measures = [], []
 
     def ask_nodes(bag, asked, out, say, model, *, topics, seconds):
         calls.append((out.name, [a["text"] for a in asked], round(seconds, 2)))
+        measures.extend(a["measure"] for a in asked if a["kind"] == "distance")
         if seconds == 0:
             raise NotAvailableError("no scene after 120 s")
         thing = {"id": 4, "label": "chair", "color": "red", "score": 0.9,
@@ -171,23 +196,32 @@ def test_through_ros(here: Path, tmp_path: Path, monkeypatch) -> None:
                 "objects": [thing, thing], "latency_ms": 20.0, "server_ms": 15.0, "views": 3,
                 "version": 5, "metres": 2.1 if question["kind"] == "distance" else None,
             }
+            | ({"after": [thing | {"center": [1.0, 0.0, 0.5]}], "possible": True}
+               if question["kind"] == "layout" else {})
             for question in asked
         ]  # fmt: skip
         return replies, {"views": 3, "version": 5, "objects": [thing]}
 
     monkeypatch.setattr(replay_module, "ask_nodes", ask_nodes)
+    monkeypatch.setattr(replay_module, "node_parameters", lambda folder: {"folder": folder.name})
     monkeypatch.setattr(replay_module, "require_ros", lambda: None)
     data = run(here, through_ros=tmp_path).json()
+    late_text, edit_text = (data["answers"][k]["question"] for k in (0, 5))
     assert calls == [
         ("nodes_0", ["the chair"], 0.0),
         ("nodes_1", ["the chair"], 0.5),
-        ("nodes_2", ["the red chair", "how far is the chair from the table"], 1.75),
+        ("nodes_2", ["what colour is it"], 1.1),
+        ("nodes_3", [late_text, "how far is the chair from the table", edit_text], 1.75),
     ]
-    late, far, first, _, free = data["answers"]
+    assert measures == ["surface"]
+    late, far, first, _, free, edit = data["answers"]
     assert (late["iou"], late["right"]) == (1.0, True)
     assert far["error_m"] == pytest.approx(0.1)
     assert "no scene" in first["error"]
-    assert "leave out --through-ros" in free["error"]
+    assert (free["answer"]["text"], free["right"]) == ("there", False)
+    assert edit["answer"]["after"][0]["center"] == [1.0, 0.0, 0.5]
+    assert data["settings"]["node"] == {"folder": "nodes_3"}
+    assert late["latency_ms"] == {"total": 20.0, "in the node": 15.0, "on the way": 5.0}
 
 
 @pytest.mark.parametrize(
@@ -244,6 +278,22 @@ def test_distances_and_words_are_judged() -> None:
     assert not judge(words, Reply("navy is unknown to me", success=False)).right
 
 
+def test_edits_are_judged_by_what_is_told() -> None:
+    here, there = ({"center": [x, 2.0, 0.5], "size": [1.0, 1.0, 1.0]} for x in (1.0, 3.0))
+    moved = Box3D((3.1, 2.0, 0.5), BOX.size)
+    whole = question("layout", {"before": here, "after": there})
+    done = judge(whole, Reply("", (BOX,), after=(moved,)))
+    assert (done.kind, done.right) == ("layout", True) and done.iou == pytest.approx(0.9 / 1.1)
+    assert not judge(whole, Reply("", (BOX,), after=(BOX,))).right
+    assert not judge(whole, Reply("", (moved,), after=(moved,))).right
+    refused = Reply("no room", (BOX,), possible=False)
+    assert not judge(whole, refused).right and judge(whole, refused).iou == 0.0
+    assert judge(question("layout", {"possible": False}), refused).right
+    assert not judge(question("layout", {"possible": False}), Reply("", success=False)).right
+    assert judge(question("layout", {"before": here}), Reply("", (BOX,))).right  # a removal
+    assert judge(question("layout", None), refused) is None
+
+
 # ---- the file of questions -------------------------------------------------------------------
 
 
@@ -264,8 +314,18 @@ def test_distances_and_words_are_judged() -> None:
         ("kind: ground, expect: {center: [1, 2, 3], size: [30 cm, 1, 1]}", "'30 cm' is not a num"),
         ("kind: ground, expect: {center: [1, 2, 3]}", "needs center and size, or no_target"),
         ("kind: ground, expect: {distance: 1}", "q1: expect.distance: unknown key"),
-        ("kind: find", "q1: kind must be ground, distance or ask"),
-        ("at: end", "q1: kind must be ground, distance or ask"),
+        ("kind: find", "q1: kind must be ground, distance, ask or layout"),
+        ("at: end", "q1: kind must be ground, distance, ask or layout"),
+        ("kind: layout, expect: {}", "q1: expect: is empty; tell some"),
+        ("kind: layout, expect: {after: {center: [1, 2, 3]}}", "q1: expect.after.size: is missing"),
+        (
+            "kind: layout, expect: {after: {center: [1, 2 m, 3], size: [1, 1, 1]}}",
+            "q1: expect.after.center.1: '2 m' is not a number; give metres",
+        ),
+        (
+            "kind: layout, expect: {possible: false, after: {center: [1, 2, 3], size: [1, 1, 1]}}",
+            "of what is not possible there is no after",
+        ),
         ("kind: ask, expect: {text: [yes]}", "q1: expect.text.0: True is not text; put it in quo"),
         ("kind: ask, expect: {text: blue}", "q1: expect.text: 'blue' is not a list"),
     ],
@@ -324,7 +384,7 @@ def test_the_command_prints_the_report(here: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     data = json.loads(result.stdout)
     assert data == json.loads((tmp_path / "report.json").read_text())
-    assert len(data["answers"]) == 5
+    assert len(data["answers"]) == 6
 
 
 @pytest.mark.parametrize("arguments", [("bag",), (), ("--no-pictures", "--queries", "nowhere")])

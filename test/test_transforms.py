@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from dataclasses import replace
 
 import messages
 import numpy as np
@@ -13,8 +15,10 @@ from test_nodes_ingest import EPOCH, MS, Robot
 
 from spatial3d_ros.errors import FrameError
 from spatial3d_ros.geometry.pose import pose_matrix
+from spatial3d_ros.sensors import transforms
 from spatial3d_ros.sensors.camera_poses import TransformPoses
 from spatial3d_ros.sensors.transforms import UNREAD, TransformTree
+from spatial3d_ros.tasks.grounding import describe, places_of, told
 from spatial3d_ros.tasks.placing import Placing
 from spatial3d_ros.tasks.results import Distance, Grounding, ScoredObject
 
@@ -164,6 +168,17 @@ def test_links_that_nobody_asks_for_stay_unread_and_bounded():
     assert not link.unread
 
 
+def test_a_publisher_that_makes_up_frames_is_refused_and_the_known_links_go_on(monkeypatch):
+    monkeypatch.setattr(transforms, "MAX_LINKS", 3)
+    tree = TransformTree(0.3, live=True)
+    for k in range(3):
+        tree.add(messages.transforms(("hand", f"finger_{k}", 1, (0, 0, 0))), fixed=False)
+    with pytest.raises(FrameError, match=r"hand -> finger_3 is left out.*3 links"):
+        tree.add(messages.transforms(("hand", "finger_3", 1, (0, 0, 0))), fixed=False)
+    tree.add(messages.transforms(("hand", "finger_0", 10**9, (2, 0, 0))), fixed=False)
+    assert tree.latest("hand", "finger_0")[0, 3] == 2.0
+
+
 @pytest.mark.parametrize("turn", [(0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, math.nan)])
 def test_what_is_no_rigid_transform_is_passed_over(turn):
     tree = TransformTree(0.3, live=True)
@@ -188,16 +203,32 @@ TAIL = {"views_used": 1, "scene_version": 1, "stamp_ns": 7}
 
 
 def test_answers_are_placed_words_included():
-    grounding = Grounding("q", (CHAIR, TABLE), False, "", 1, **TAIL)
+    both = (CHAIR.object.box.center, TABLE.object.box.center)
+    grounding = Grounding("q", (CHAIR, TABLE), False, describe((CHAIR, TABLE), False, "q"), 1,
+                          places=both[:1], **TAIL)  # fmt: skip
     placed = PLACE.result(grounding)
     box = placed.objects[0].object.box
     np.testing.assert_allclose(box.center, (8.0, 1.0, 1.5), atol=1e-12)
     assert box.yaw == pytest.approx(0.1 + math.pi / 2)
     assert placed.text == "The red chair at (8.00, 1.00, 1.50) m"
-    ends = (CHAIR.object.box.center, TABLE.object.box.center)
-    distance = PLACE.result(Distance("q", 5.0, "center", CHAIR, TABLE, *ends, "5.00 m", **TAIL))
-    assert (distance.metres, distance.text) == (5.0, "5.00 m")
+    said = "5.00 m; the words could also mean the red chair at (1.00, 2.00, 0.50) m"
+    distance = PLACE.result(
+        Distance("q", 5.0, "center", CHAIR, TABLE, *both, said, places=both[:1], **TAIL)
+    )
+    assert distance.metres == 5.0
+    assert distance.text == said.replace("(1.00, 2.00, 0.50)", "(8.00, 1.00, 1.50)")
     np.testing.assert_allclose(distance.point_b, (4.0, 4.0, 1.5), atol=1e-12)
+
+
+def test_all_rivals_are_told_in_the_other_frame_also_those_beyond_the_objects_asked_for():
+    rivals = [replace(CHAIR, object=scene_object(k, (k, 2.0, 0.5), "chair", 7)) for k in range(3)]
+    text = describe(rivals, False, "the chair")
+    grounding = Grounding("the chair", tuple(rivals[:1]), False, text, 1, tied=3,
+                          places=places_of(told(rivals, False)), **TAIL)  # fmt: skip
+    placed = PLACE.result(grounding)
+    assert placed.text.startswith(f"{placed.tied} objects fit about equally well: ")
+    assert re.findall(r"\(.*?\)", placed.text) == [f"(8.00, {k:.2f}, 1.50)" for k in range(3)]
+    assert placed.places[2] == pytest.approx((8.0, 2.0, 1.5))
 
 
 def test_without_a_target_frame_answers_are_what_they_were():

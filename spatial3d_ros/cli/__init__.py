@@ -17,6 +17,7 @@ from spatial3d_ros.cli import (
     assemble,
     bench,
     check,
+    curves,
     demo,
     doctor,
     download,
@@ -24,6 +25,7 @@ from spatial3d_ros.cli import (
     info,
     recordings,
     reliability,
+    rerun,
     synth_instructions,
     train,
 )
@@ -52,13 +54,16 @@ app.command("ask")(ask.ask)
 app.command("doctor")(doctor.doctor)
 app.command("check")(check.check)
 app.command("convert")(recordings.convert)
+app.command("scannet-boxes")(recordings.scannet_boxes)
 recordings.synth.command("instructions")(synth_instructions.instructions)
 app.add_typer(recordings.synth, name="synth")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(bench.app, name="bench")
 app.command("soak")(reliability.soak)
 app.command("faults")(reliability.faults)
+app.command("rerun")(rerun.rerun)
 app.command("train")(train.train)
+app.command("curves")(curves.curves)
 app.command("ablate")(ablate.ablate)
 app.command("info")(info.info)
 app.command("download")(download.download)

@@ -40,8 +40,9 @@ def ablate(
         spatial3d ablate config/ablations/s2.yaml --table-only --json
     """
     from spatial3d_ros.errors import ConfigError, Spatial3DError
-    from spatial3d_ros.evaluation.ablation_report import ablation_report, section, write_section
+    from spatial3d_ros.evaluation.ablation_report import ablation_report, section
     from spatial3d_ros.evaluation.ablations import load_ablation, plan, train_all
+    from spatial3d_ros.evaluation.results_page import write_section
 
     ablation = load_ablation(config)
     runs = plan(ablation)
@@ -69,7 +70,7 @@ def ablate(
     grids = report.grids()
     if report.found:
         text = section(f"spatial3d ablate {config}", ablation, grids)
-        write_section(results, ablation.name, ablation.title, text)
+        write_section(results, f"ablation {ablation.name}", ablation.title, text)
     if json:
         print_json(report.json())
     else:

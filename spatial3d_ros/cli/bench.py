@@ -142,13 +142,18 @@ def referents(
     repeats: Annotated[int, typer.Option(help="Timings of each.")] = 10,
     json: Json = False,
 ) -> None:
-    """Time sampling at full size, and each stage of the referents with random weights."""
+    """Time sampling at full size, and with random weights each stage of the referents and of the
+    network around them, from pixels to a question.
+    """
     from spatial3d_ros.evaluation.bench_referents import bench_referents
 
     result = bench_referents(
         model, tuple(map(int, objects.split(","))), repeats=repeats, source=source
     )
+    stages = {} if json else result.pop("stages")
     _show("referents, milliseconds, one thread", result, json)
+    if stages:
+        out.print(_columns("stages, least milliseconds by number of objects", stages))
 
 
 @app.command()
@@ -161,6 +166,19 @@ def order(
     from spatial3d_ros.evaluation.bench_network import order_stability
 
     _show("order of objects", order_stability(model, rooms), json)
+
+
+def _columns(title: str, results: dict[str, dict[str, object]]) -> Table:
+    """Results of several sizes beside each other: the least time of each stage, or its count."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("stage")
+    for name in results:
+        table.add_column(name.replace("_", " "), justify="right")
+    for stage in next(iter(results.values())):
+        found = [result[stage] for result in results.values()]
+        cells = (_text(one["least"] if isinstance(one, dict) else one) for one in found)
+        table.add_row(stage.removesuffix("_ms").replace("_", " "), *cells)
+    return table
 
 
 def _show(title: str, result: dict[str, object], json: bool) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.box import SIMPLE
 from rich.table import Table
 
-from spatial3d_ros.cli.output import out, print_json, progress_bar
+from spatial3d_ros.cli.output import out, print_json, print_whole, progress_bar
 from spatial3d_ros.cli.topics import ColorTopic, DepthTopic, InfoTopic, PoseTopic, SyncSlop
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def check(
 
 def _show(report: BagReport) -> None:
     roles = {topic: role for role, topic in report.roles.items()}
-    table = Table("", "topic", "type", "messages", "Hz", "frame", "encoding", "size")
+    table = Table("", "topic", "type", "messages", "Hz", "frame", "encoding", "size", box=SIMPLE)
     table.title, table.title_justify = f"{report.bag}, {report.duration_s:.1f} s", "left"
     for row in report.topics:
         table.add_row(
@@ -60,7 +61,7 @@ def _show(report: BagReport) -> None:
             str(row["count"]), f"{row['hz']:.1f}",
             row.get("frame_id", ""), row.get("encoding", ""), row.get("size", ""),
         )  # fmt: skip
-    out.print(table)
+    print_whole(table)
     for line in _lines(report):
         out.print(line, soft_wrap=True, highlight=False, markup=False)
     for style, texts in (("red", report.problems), ("yellow", report.notes)):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from spatial3d_ros.cli import evaluate_benchmarks
+from spatial3d_ros.cli import evaluate_benchmarks, evaluate_public
 from spatial3d_ros.cli.evaluate_bag import COMMAND, BagByDefault, evaluate_bag
 from spatial3d_ros.cli.output import out, print_json, say
 
@@ -16,11 +16,47 @@ app.command(COMMAND)(evaluate_bag)
 app.command("referit3d")(evaluate_benchmarks.referit3d)
 app.command("scanrefer")(evaluate_benchmarks.scanrefer)
 app.command("sr3d-style")(evaluate_benchmarks.sr3d_style)
+app.command("multi3drefer")(evaluate_public.multi3drefer)
+app.command("scanqa")(evaluate_public.scanqa)
+app.command("sqa3d")(evaluate_public.sqa3d)
+app.command("scan2cap")(evaluate_public.scan2cap)
+app.command("distance")(evaluate_public.distance)
 
 
 @app.callback()
 def evaluate() -> None:
     """Measure accuracy on data with a known truth."""
+
+
+Recordings = Annotated[Path, typer.Option(help="Where recordings are kept.")]
+FOLDER = Path("runs/evaluation")
+
+
+@app.command()
+def wordings(
+    rooms: Annotated[int, typer.Option(help="How many rooms.")] = 15,
+    seed: Annotated[int, typer.Option(help="The first room; from 900000 on held out.")] = 900_000,
+    tasks: Annotated[
+        str, typer.Option(help="all, or some of grounding, distance, layout, ask, caption.")
+    ] = "all",
+    model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
+    folder: Recordings = FOLDER,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """The same tasks in one template each, in the sentences of training, in those kept for tests,
+    and in these as typed in a hurry: without articles and marks, with slips. With true boxes.
+
+        spatial3d evaluate wordings --rooms 15
+    """
+    from spatial3d_ros.evaluation.wordings import evaluate_wordings, wordings_table
+
+    reports = evaluate_wordings(
+        rooms=rooms, seed=seed, model=model, tasks=tasks, folder=folder, say=say
+    )
+    if json:
+        print_json(reports)
+    else:
+        out.print(wordings_table(reports))
 
 
 @app.command()
@@ -41,9 +77,7 @@ def rooms(
         ),
     ] = "grounding,distance",
     model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
-    folder: Annotated[Path, typer.Option(help="Where recordings are kept.")] = Path(
-        "runs/evaluation"
-    ),
+    folder: Recordings = FOLDER,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Ask about rooms that no training has seen: grounding, distances, layout edits, proposals.

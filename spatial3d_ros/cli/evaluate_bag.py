@@ -74,6 +74,11 @@ def evaluate_bag(
           - {id: q2, kind: distance, at: 12.5, text: "how far is the lamp from the sofa",
              expect: {distance: 2.31, measure: center}}
           - {id: q3, kind: ask, at: end, text: "what colour is the lamp", expect: {text: [blue]}}
+          - {id: q4, kind: layout, at: end, text: "move the chair 0.5 m towards the window",
+             expect: {before: {center: [1.2, 0.4, 0.5], size: [0.5, 0.5, 1.0]},
+                      after: {center: [1.7, 0.4, 0.5], size: [0.5, 0.5, 1.0]}}}
+          - {id: q5, kind: layout, at: end, text: "put the bed on the lamp",
+             expect: {possible: false}}
     """
     from spatial3d_ros.evaluation.replay import replay_bag
     from spatial3d_ros.evaluation.replay_report import ReplayReport

@@ -10,7 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
+WHOLE_WIDTH = 200
 out = Console()
 err = Console(stderr=True)
 
@@ -23,6 +25,11 @@ def say(text: str) -> None:
 def complain(text: str) -> None:
     """What went wrong and the way out."""
     err.print(f"[bold red]error:[/] {escape(text)}", highlight=False, soft_wrap=True)
+
+
+def print_whole(table: Table) -> None:
+    """A table whose names are there to be copied: in a narrow terminal its lines run on, uncut."""
+    Console(width=max(out.width, WHOLE_WIDTH)).print(table)
 
 
 def print_json(data: Any) -> None:

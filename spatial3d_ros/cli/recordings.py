@@ -30,25 +30,28 @@ def convert(
 ) -> None:
     """Turn a folder of RGB-D images with poses into a ROS 2 bag.
 
-    Two layouts are understood. *Numbered*: `images/` (or `color/`, `rgb/`), `depth/`,
+    Three layouts are understood. *Numbered*: `images/` (or `color/`, `rgb/`), `depth/`,
     `poses.txt` with a camera-to-world pose an image (16, 12 or 7 numbers a line) and `K.txt`; where
     `poses.txt` covers more images than are there, `all_image_names.txt` names them all.
     *TUM*: `rgb.txt`, `depth.txt`, `groundtruth.txt`, and `K.txt`.
+    *ScanNet*: a scene as its own tools export it, with `color/`, `depth/`, `pose/`, `intrinsic/`;
+    it comes in the axis-aligned frame, at its own 30 images a second.
 
         spatial3d convert corridor/ corridor.mcap --up y --rate 5
 
         spatial3d convert rgbd_dataset_freiburg1_desk/ desk/ --intrinsics 517.3,516.5,318.6,255.3
     """
     from spatial3d_ros.data.bag_writer import write_bag
+    from spatial3d_ros.data.benchmarks.scannet import is_scannet_scene, read_scannet_scene
     from spatial3d_ros.data.folders import frames_from_folder
 
-    recording = frames_from_folder(
-        folder,
-        rate_hz=rate,
-        depth_scale=depth_scale,
-        up=up,
-        intrinsics=_four_numbers(intrinsics) if intrinsics else None,
-    )
+    if is_scannet_scene(folder):
+        recording = read_scannet_scene(folder)
+    else:
+        recording = frames_from_folder(
+            folder, rate_hz=rate, depth_scale=depth_scale, up=up,
+            intrinsics=_four_numbers(intrinsics) if intrinsics else None,
+        )  # fmt: skip
     with progress_bar("images") as progress:
 
         def counted():  # noqa: ANN202
@@ -76,7 +79,7 @@ def room(
     """Furnish a room, film it as a noisy RGB-D camera would, and write a bag with its exact truth.
 
     Beside the bag stand `NAME.truth.json` (every object with its box, and the pixels of each in
-    each frame) and `NAME.queries.yaml` (questions with their answers).
+    each frame) and `NAME.queries.yaml` (questions and layout edits with their answers).
 
         spatial3d synth room room.mcap --seed 900001 --path hand
     """
@@ -87,6 +90,8 @@ def room(
         queries_file,
         write_queries,
     )
+    from spatial3d_ros.evaluation.layout import layout_questions
+    from spatial3d_ros.evaluation.room_tasks import EDITS
 
     with progress_bar("frames") as progress:
         made = record_room(
@@ -94,12 +99,30 @@ def room(
             compressed=compressed, progress=progress, overwrite=overwrite,
         )  # fmt: skip
     queries = queries_file(bag)
-    write_queries(queries, ask_about(made.seen(), seed, ROOM_KINDS), made.room)
+    edits = layout_questions(made.room, made.seen(), seed, EDITS)
+    write_queries(queries, ask_about(made.seen(), seed, ROOM_KINDS), made.room, edits)
     out.print(
         f"{bag}: {len(made.stamps_ns)} frames of a room with {len(made.room.objects)} objects\n"
         f"{truth_file(bag)}\n{queries}",
         soft_wrap=True,
     )
+
+
+def scannet_boxes(
+    scenes: Annotated[list[Path], typer.Argument(help="Folders of ScanNet scenes.")],
+    boxes: Annotated[Path, typer.Option("--out", help="File to write.")] = Path("rooms.jsonl"),
+) -> None:
+    """Annotated objects of ScanNet scenes as rooms of boxes, for `spatial3d evaluate --objects`.
+
+    spatial3d scannet-boxes scans/scene0011_00 scans/scene0011_01 --out rooms.jsonl
+    """
+    from spatial3d_ros.data.benchmarks.boxes_only import write_box_rooms
+    from spatial3d_ros.data.benchmarks.scannet_objects import read_scannet_objects
+
+    rooms = [read_scannet_objects(scene) for scene in scenes]
+    write_box_rooms(boxes, rooms)
+    count = sum(len(room.objects) for room in rooms)
+    out.print(f"{boxes}: {len(rooms)} scenes, {count} objects", soft_wrap=True)
 
 
 def _four_numbers(text: str) -> tuple[float, float, float, float]:

@@ -7,16 +7,20 @@ stream never holds more than a room; one seed always gives the same bytes.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.locations import SceneFrame
 
 from .catalog import Room
-from .edits import Edit, make_edits
+from .edits import possible_edits
 from .language import Question, make_questions
+from .layout_language import make_layout_questions
 from .open_phrases import THING
 from .open_questions import OpenQuestion, Task, make_open_questions
 from .rooms import generate_room
@@ -28,6 +32,8 @@ FAMILIES: dict[str, float] = {
 }  # fmt: skip
 _OPEN: dict[str, Task] = {"distance": "distance", "vqa": "ask", "densecap": "caption"}
 _GROUNDED = ("attribute", "size", "relation", "none", "view", "hop", "several")
+_DRAWN = 3  # instructions for one that is told: there is no room for some
+_LAYOUT = {"turn": "rotate"}  # actions whose task has another name
 _MIN_PIXELS = 6  # in all views, for a thing to exist in a rendered room
 Item = dict[str, Any]
 
@@ -115,19 +121,30 @@ def _truth(question: OpenQuestion) -> Item:
 def _changes(
     room: Room, rng: np.random.Generator, n: int, split: str, frame: SceneFrame, _: str
 ) -> Iterator[Item]:
-    for edit in make_edits(room, rng, n, split=split):
-        before = [frame.box(o.box) for o in room.objects if o.id in edit.objects]
-        meta = _meta(frame, edit.kind, edit.objects, before=before)
-        for key in ("anchor", "metres", "yaw", "category"):
-            if getattr(edit, key) is not None:
-                meta[key] = getattr(edit, key)
-        yield _item(f"layout_{edit.action}", edit.text, _outcome(edit, frame)) | {"meta": meta}
+    made = make_layout_questions(room.objects, rng, _DRAWN * n, split=split, sized=True)
+    for edit in islice(possible_edits(room, made), n):
+        question, action = edit.question, _LAYOUT.get(edit.action, edit.action)
+        answer = " ".join(frame.box(_upright(box)) for box in edit.after)
+        if not edit.after:
+            answer = f"object {edit.objects[0]} removed"
+        meta = _meta(
+            frame, question.relation, edit.objects, before=[frame.box(box) for box in edit.before]
+        )
+        told = {
+            "anchors": list(question.anchors),
+            "seen_from": list(question.view),
+            "metres": question.metres,
+            "yaw": math.radians(question.degrees),
+            "category": question.category,
+            "size": list(question.size or ()),
+        }
+        meta |= {key: value for key, value in told.items() if value}
+        yield _item(f"layout_{action}", question.text, answer) | {"meta": meta}
 
 
-def _outcome(edit: Edit, frame: SceneFrame) -> str:
-    if edit.action == "remove":
-        return f"object {edit.objects[0]} removed"
-    return " ".join(frame.box(box) for box in edit.after)
+def _upright(box: Box3D) -> Box3D:
+    """The box along the axes around one that is turned."""
+    return Box3D.from_bounds(*box.bounds()) if box.yaw else box
 
 
 def _item(task: str, question: str, answer: str) -> Item:

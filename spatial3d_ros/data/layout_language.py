@@ -1,8 +1,8 @@
 """Instructions about the furniture of a room, with what they mean (methods 3.4).
 
 Objects are named by phrases that fit exactly one of them, as in `language`; amounts come in steps
-of 0.25 m. Whether there is room for a change is not known here: who uses an instruction looks for
-a place first. The frames of "train" and "test" have none in common.
+of 0.25 m. Whether there is room for a change, and what comes of it, is told by `edits`. The frames
+of "train" and "test" have none in common.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from .catalog import CATEGORIES, FLOOR, SMALL, WALL, RoomObject, support_surface
 from .descriptions import Description, Meanings
 from .drawing import Drawer
-from .phrases import SIDE_WORDS, Speaker, article
+from .phrases import SIDE_WORDS, Speaker, article, of_split
 
 LAYOUT_KINDS = {
     "towards": 0.14, "away": 0.08, "to_side": 0.08, "next_to": 0.16, "on": 0.1, "side": 0.12,
@@ -91,7 +92,7 @@ class LayoutQuestion:
     kind is "layout", `subkind` one of LAYOUT_KINDS; `relation` what is to hold: "towards", "away",
     "to_left", "to_right" (by `metres`), "next_to", "on", "left" to "behind", "between", "turn" (by
     `degrees`, counter-clockwise), "swap" or "remove". targets: the id of what changes, none where
-    something new is put, of class `category`; anchors, view: ids.
+    something new is put, of class `category` and, where that is told, `size`; anchors, view: ids.
     """
 
     subkind: str
@@ -103,15 +104,30 @@ class LayoutQuestion:
     metres: float | None = None
     degrees: float = 0.0
     category: str = ""
+    size: tuple[float, float, float] | None = None
     kind: str = "layout"
+
+    @property
+    def action(self) -> Literal["move", "place", "swap", "remove", "turn"]:
+        """What is done to the target."""
+        if not self.targets:
+            return "place"
+        return self.relation if self.relation in ("swap", "remove", "turn") else "move"  # type: ignore[return-value]
 
 
 def make_layout_questions(
-    objects: Sequence[RoomObject], rng: np.random.Generator, n: int, *, split: str = "train"
+    objects: Sequence[RoomObject],
+    rng: np.random.Generator,
+    n: int,
+    *,
+    split: str = "train",
+    sized: bool = False,
 ) -> list[LayoutQuestion]:
-    """Draw up to `n` different instructions in the proportions of LAYOUT_KINDS."""
+    """Draw up to `n` different instructions in the proportions of LAYOUT_KINDS; `sized`: of what is
+    new they tell the size.
+    """
     quick = random.Random(int(rng.integers(2**62)))
-    maker = _Maker(Drawer(Meanings(objects), quick), Speaker(quick, split), split)
+    maker = _Maker(Drawer(Meanings(objects), quick), Speaker(quick, split), split, sized)
     made: dict[str, LayoutQuestion] = {}
     for _ in range(_TRIES * n if objects else 0):
         if len(made) == n:
@@ -124,10 +140,11 @@ def make_layout_questions(
 
 
 class _Maker:
-    def __init__(self, drawer: Drawer, speaker: Speaker, split: str) -> None:
+    def __init__(self, drawer: Drawer, speaker: Speaker, split: str, sized: bool) -> None:
+        self.sized = sized
         self.drawer, self.speaker, self.rng = drawer, speaker, speaker.rng
         self.objects = drawer.objects
-        self.frames = LAYOUT_FRAMES[split]
+        self.frames = of_split(LAYOUT_FRAMES, split)
         self.known = [i for i in range(len(self.objects)) if drawer.plain[i] or drawer.sized[i]]
         self.movable = [i for i in self.known if self.objects[i].support != WALL]
         self.floor = [i for i in self.known if self.objects[i].support == FLOOR]
@@ -146,7 +163,7 @@ class _Maker:
                 words[name] = self._phrase(i)
         if view is not None:
             words["v"] = self._phrase(view)
-        metres, degrees, relation, category = None, 0.0, subkind, ""
+        metres, degrees, relation, category, size = None, 0.0, subkind, "", None
         if subkind in ("towards", "away", "to_side"):
             metres = rng.choice(list(_AMOUNTS))
             words["m"] = rng.choice(_AMOUNTS[metres])
@@ -166,13 +183,26 @@ class _Maker:
             category = rng.choice(small if relation == "on" else large)
             noun = self.speaker.noun(category)
             words["new"] = f"{article(noun)} {noun}"
+            if self.sized:
+                size = self._size(category, small=relation == "on")
+                words["new"] += f" of {' x '.join(f'{side:.2f}' for side in size)} m"
         said = rng.choice(self.frames[subkind]).format(**words)
         ids = tuple(self.objects[i].id for i in anchors)
         return LayoutQuestion(
             subkind, self.speaker.finish(said), relation,
             () if target is None else (self.objects[target].id,), ids,
-            () if view is None else (self.objects[view].id,), metres, degrees, category,
+            () if view is None else (self.objects[view].id,), metres, degrees, category, size,
         )  # fmt: skip
+
+    def _size(self, category: str, *, small: bool) -> tuple[float, float, float]:
+        """Full extents in whole centimetres, as such things have; of small ones the lower half."""
+        spec = CATEGORIES[category]
+        share = 0.5 if small else 1.0
+        spans = (spec.depth, spec.width, spec.height)
+        x, y, z = (
+            round(self.rng.uniform(low, low + share * (high - low)), 2) for low, high in spans
+        )
+        return x, y, z
 
     def _choose(self, subkind: str) -> tuple[int | None, tuple[int, ...], int | None] | None:
         """Indices of what changes, of its anchors, and of where it is seen from."""

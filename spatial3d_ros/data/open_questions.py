@@ -28,7 +28,7 @@ from .open_phrases import (
     list_answers,
     one,
 )
-from .phrases import Speaker, answer_words, plural
+from .phrases import Speaker, answer_words, of_split, plural
 from .relations import BOOLEAN, SIZE_RATIO, SIZES, bits
 from .rooms import generate_room
 from .viewpoints import SIDES
@@ -128,7 +128,7 @@ class _Maker:
         self.objects = self.meanings.objects
         self.drawer = Drawer(self.meanings, rng)
         self.speaker = Speaker(rng, split)
-        self.frames = OPEN_FRAMES[split]
+        self.frames = of_split(OPEN_FRAMES, split)
         self.draws: dict[str, Callable[[], OpenQuestion | None]] = {
             "center": self._distance, "surface": self._gap, "things": self._things,
             "count": self._count, "color": self._color, "exists": self._exists, "view": self._view,

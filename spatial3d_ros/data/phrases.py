@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Mapping
 from functools import cache
+from typing import TypeVar
 
 from .descriptions import Description, Link
+
+Frames = TypeVar("Frames")
+TEMPLATE = "template"
 
 NOUNS: dict[str, tuple[str, ...]] = {
     "sofa": ("sofa", "couch"),
@@ -197,15 +202,25 @@ VIEW_FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
+def of_split(frames: Mapping[str, Frames], split: str) -> Frames:
+    """The sentence frames of a split; of TEMPLATE only the first of each family of "train"."""
+    if split != TEMPLATE:
+        return frames[split]
+    known = frames["train"]
+    if isinstance(known, tuple):
+        return known[:1]
+    return {family: said[:1] for family, said in known.items()}
+
+
 class Speaker:
     """Puts descriptions into words of one split, drawn with `rng`."""
 
     def __init__(self, rng: random.Random, split: str) -> None:
         self.rng = rng
-        self.frames = FRAMES[split]
-        self.distance_frames = DISTANCE_FRAMES[split]
-        self.view_frames = VIEW_FRAMES[split]
-        self.several_frames = SEVERAL_FRAMES[split]
+        self.frames = of_split(FRAMES, split)
+        self.distance_frames = of_split(DISTANCE_FRAMES, split)
+        self.view_frames = of_split(VIEW_FRAMES, split)
+        self.several_frames = of_split(SEVERAL_FRAMES, split)
 
     def noun(self, category: str | None) -> str:
         return self.rng.choice(THINGS) if category is None else self.rng.choice(nouns(category))

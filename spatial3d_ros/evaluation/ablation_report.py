@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean, stdev
 
 from rich.table import Table
 
-from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.evaluation.ablations import (
     Ablation,
     Report,
@@ -182,19 +180,3 @@ def section(command: str, ablation: Ablation, grids: Sequence[Grid]) -> str:
     parts = [f"`{command}` ({base}):", main.markdown()]
     parts += [f"{grid.title}:\n\n{grid.markdown()}" for grid in stresses]
     return "\n\n".join(parts)
-
-
-def write_section(page: Path, name: str, title: str, text: str) -> None:
-    """Put text between the marks of ablation `name`; without marks, at the end under a heading.
-
-    Raises ConfigError when the page has the first mark only.
-    """
-    begin, end = f"<!-- ablation {name} -->", f"<!-- end ablation {name} -->"
-    old = page.read_text() if page.is_file() else ""
-    if begin not in old:
-        old = f"{old.rstrip()}\n\n## {title}\n\n{begin}\n{end}\n".lstrip()
-    before, rest = old.split(begin, 1)
-    if end not in rest:
-        raise ConfigError(f"{page}: the mark '{begin}' has no '{end}' after it; add it by hand")
-    after = rest.split(end, 1)[1]
-    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}")

@@ -22,6 +22,7 @@ from spatial3d_ros.errors import Spatial3DError
 from spatial3d_ros.evaluation.benchmark_metrics.answers import clean_answer
 from spatial3d_ros.evaluation.benchmark_metrics.distance import distance_scores
 from spatial3d_ros.evaluation.metrics import match_box
+from spatial3d_ros.evaluation.wordings import split_of, worded
 from spatial3d_ros.tasks.answer_text import read_metres
 
 EACH = {"ask": 16, "caption": 8, "number": 6}
@@ -87,20 +88,23 @@ def ask_room(
     tasks: Sequence[str],
     report: AnswersReport,
     say: Callable[[str], None] = lambda text: None,
+    wording: str = "test",
 ) -> None:
     """Ask the engine, whose memory holds a room, about these true objects of it (map frame), and
     add the verdicts to the report. An error of a question counts as a wrong answer; what the
-    weights were not trained for is not asked, and the report says so.
+    weights were not trained for is not asked, and the report says so. `wording`: see wordings.py.
     """
     report.not_trained = tuple(name for name in tasks if _TASKS[name] not in engine.tasks)
     for name in (name for name in tasks if name not in report.not_trained):
         task, count = _TASKS[name], EACH[name]
         rng = np.random.default_rng((seed, 41, count))
-        for question in make_open_questions(objects, rng, count, split="test", tasks=(task,)):
+        split = split_of(wording)
+        for question in make_open_questions(objects, rng, count, split=split, tasks=(task,)):
             if task == "caption":
                 report.captions.append(_caption(engine, objects, question, report))
                 continue
-            said = _said(lambda q=question: engine.ask(q.text).text, report)
+            text = worded(question.text, wording, seed)
+            said = _said(lambda t=text: engine.ask(t).text, report)
             if question.metres is not None:
                 metres = None if said is None else read_metres(said)
                 report.metres[question.kind].append((metres, question.metres))
@@ -108,7 +112,7 @@ def ask_room(
             right = said is not None and matches(said, question.answers)
             report.asked.append((question.kind, right))
             if not right:
-                say(f"{question.text} -> {said}; right is {question.answers[0]}")
+                say(f"{text} -> {said}; right is {question.answers[0]}")
 
 
 def matches(said: str, answers: Sequence[str]) -> bool:

@@ -24,6 +24,7 @@ from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.storage import read_yaml
 
 if TYPE_CHECKING:
+    from spatial3d_ros.data.layout_language import LayoutQuestion
     from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit
 
 DEMO_KINDS = (
@@ -48,6 +49,8 @@ TOLERANCE_M = 0.25
 class Reply:
     """What came back for one question. `boxes` best first, the two ends of a distance, or what a
     layout edit changes; `after` are the new boxes of an edit, `uncertainty_m` is of a distance.
+    `possible`: whether there is room for an edit. `kind` is that of the answer: ground, distance,
+    ask or layout; "" where there is none.
     """
 
     text: str
@@ -58,6 +61,8 @@ class Reply:
     latency_ms: float = 0.0
     after: tuple[Box3D, ...] = ()
     uncertainty_m: float | None = None
+    kind: str = ""
+    possible: bool = True
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> Reply:
@@ -71,6 +76,8 @@ class Reply:
             data["latency_ms"],
             _boxes(data.get("after", ())),
             data.get("uncertainty"),
+            data.get("answered", "") if data["success"] else "",
+            data.get("possible", True),
         )
 
     @classmethod
@@ -80,16 +87,20 @@ class Reply:
         """From an answer of the engine."""
         if hasattr(result, "after"):
             before, after = (tuple(o.box for o in part) for part in (result.before, result.after))
-            return cls(result.text, before, latency_ms=latency_ms, after=after)
+            return cls(
+                result.text, before, latency_ms=latency_ms, after=after, kind="layout",
+                possible=result.possible,
+            )  # fmt: skip
         if hasattr(result, "metres"):
             ends = (result.a.object.box, result.b.object.box)
             return cls(
                 result.text, ends, metres=result.metres, latency_ms=latency_ms,
-                uncertainty_m=result.uncertainty_m,
+                uncertainty_m=result.uncertainty_m, kind="distance",
             )  # fmt: skip
         boxes = tuple(scored.object.box for scored in result.objects)
-        nothing = getattr(result, "no_target", False)
-        return cls(result.text, boxes, nothing, latency_ms=latency_ms)
+        nothing = getattr(result, "no_target", None)
+        kind = "ask" if nothing is None else "ground"
+        return cls(result.text, boxes, bool(nothing), latency_ms=latency_ms, kind=kind)
 
 
 def _boxes(things: Sequence[dict[str, Any]]) -> tuple[Box3D, ...]:
@@ -97,9 +108,15 @@ def _boxes(things: Sequence[dict[str, Any]]) -> tuple[Box3D, ...]:
 
 
 def ask_about(
-    objects: Sequence[RoomObject], seed: int, kinds: Sequence[str], *, varied: bool = False
+    objects: Sequence[RoomObject],
+    seed: int,
+    kinds: Sequence[str],
+    *,
+    varied: bool = False,
+    split: str = "test",
 ) -> list[Question]:
-    """One question of each kind in `kinds`, in that order, none twice, in wordings kept for tests.
+    """One question of each kind in `kinds`, in that order, none twice, in wordings of a split: by
+    default those kept for tests.
 
     A kind that the room has no more questions of is left out. `varied` prefers other subkinds over
     the proportions in which they are drawn.
@@ -109,7 +126,7 @@ def ask_about(
     for kind in dict.fromkeys(kinds):
         count = kinds.count(kind)
         made = make_questions(
-            objects, rng, 4 * count if varied else count, split="test", kinds=[kind]
+            objects, rng, 4 * count if varied else count, split=split, kinds=[kind]
         )
         met: Counter[str] = Counter()
         rank = {}
@@ -178,8 +195,15 @@ def queries_file(bag: Path) -> Path:
     return bag.with_name(f"{bag.stem if bag.suffix in SUFFIXES else bag.name}.queries.yaml")
 
 
-def write_queries(path: Path, questions: Sequence[Question], room: Room) -> None:
-    """Questions with their answers, as YAML that `spatial3d evaluate BAG --queries` reads."""
+def write_queries(
+    path: Path,
+    questions: Sequence[Question],
+    room: Room,
+    edits: Sequence[tuple[LayoutQuestion, Box3D]] = (),
+) -> None:
+    """Questions with their answers, and instructions with one right outcome each (of a removal what
+    goes), as YAML that `spatial3d evaluate BAG --queries` reads.
+    """
     queries = [
         {
             "id": f"q{k}",
@@ -190,6 +214,16 @@ def write_queries(path: Path, questions: Sequence[Question], room: Room) -> None
         }
         for k, question in enumerate(questions, 1)
     ]
+    queries += [
+        {
+            "id": f"edit{k}",
+            "kind": "layout",
+            "at": "end",
+            "text": question.text,
+            "expect": _expected_edit(question, outcome, room),
+        }
+        for k, (question, outcome) in enumerate(edits, 1)
+    ]
     data = {"frame_id": "map", "queries": queries}
     path.write_text(yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=1000))
 
@@ -199,8 +233,21 @@ def _expected(question: Question, room: Room) -> dict[str, Any]:
         return {"distance": round(question.metres or 0.0, 4), "measure": "center"}
     if not question.targets:
         return {"no_target": True}
-    box = room.objects[question.targets[0]].box
-    return {"center": [round(v, 4) for v in box.center], "size": [round(v, 4) for v in box.size]}
+    return _place(room.objects[question.targets[0]].box)
+
+
+def _expected_edit(question: LayoutQuestion, outcome: Box3D, room: Room) -> dict[str, Any]:
+    """What changes, and where to if only one place is right."""
+    expected: dict[str, Any] = {"possible": True}
+    if question.targets:
+        expected["before"] = _place(room.objects[question.targets[0]].box)
+    if question.metres is not None or question.action in ("swap", "turn"):
+        expected["after"] = _place(Box3D.from_bounds(*outcome.bounds()))
+    return expected
+
+
+def _place(box: Box3D) -> dict[str, list[float]]:
+    return {name: [round(float(v), 4) for v in getattr(box, name)] for name in ("center", "size")}
 
 
 def read_questions(path: Path) -> list[str]:

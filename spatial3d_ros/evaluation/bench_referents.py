@@ -1,5 +1,6 @@
-"""What referents cost: sampling alone at the sizes of methods 3.2, and every stage of a network's
-own, with random weights. Points lie on the surfaces of a room, where a camera sees them.
+"""What referents cost: sampling alone at the sizes of methods 3.2, and every stage of a network,
+from pixels to a question, with random weights. Points lie on the surfaces of a room, where a camera
+sees them.
 """
 
 from __future__ import annotations
@@ -7,18 +8,23 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from spatial3d_ros.evaluation.bench_masks import room_scene
+from spatial3d_ros.evaluation.bench_network import QUESTION
 from spatial3d_ros.model.batch import SceneBatch
+from spatial3d_ros.model.checkpoint import load_model, model_folder
 from spatial3d_ros.model.config import ModelConfig, named_config
+from spatial3d_ros.model.generation import read
+from spatial3d_ros.model.network import Scene, SpatialModel
 from spatial3d_ros.model.point_encoder import RADII_M, SAMPLES
 from spatial3d_ros.model.psa import BALL_M, BALL_VOTES, message_passing
-from spatial3d_ros.model.referents import SpatialAwareness
 from spatial3d_ros.model.sampling import ball_query, farthest_points, gather
+from spatial3d_ros.tasks.prompt import Prompt
 
 POINTS, SEEDS, REFERENTS = 40_000, 1024, 256
 OBJECTS = (10, 50, 100, 200)
@@ -37,7 +43,8 @@ def bench_referents(
 
     `sampling`: 40,000 points to 1,024 seeds with their balls to 256 referents with theirs; the
     choice of seeds is compared with a plain loop. `stages`: those of `model`, a configuration's
-    name or YAML file with `psa` switched on, for each number of objects.
+    name or YAML file with `psa` switched on, for each number of objects; the rest of the network
+    beside them, of which the question is what a person waits for.
     """
     config = named_config(model)
     psa = config.psa.model_dump() | {"enabled": True, "source": source or config.psa.source}
@@ -94,13 +101,28 @@ def plain_farthest(points: Tensor, count: int) -> Tensor:
     return torch.tensor(chosen)
 
 
+@dataclass(frozen=True)
+class Network:
+    """A network, and a question to it."""
+
+    model: SpatialModel
+    prompt: Prompt
+
+    def ask(self, scene: Scene) -> Tensor:
+        """From words to scores."""
+        words = self.prompt.batch([self.prompt.grounding(QUESTION)], [0])
+        return read(self.model, scene, words, self.prompt.opening).scores
+
+
 class _Stages:
     """The part of a network that makes referents, and a scene for it."""
 
     def __init__(self, config: ModelConfig, views: int) -> None:
         torch.manual_seed(0)
         self.config, self.views = config, views
-        self.psa = SpatialAwareness(config).eval()
+        model = SpatialModel(config).eval()
+        self.whole = Network(model, Prompt(load_model(model_folder("tiny"))[1]))
+        self.psa = model.psa
         width = config.psa.width
         self.passing = {kind: message_passing(kind, width) for kind in ("gcn", "edgeconv")}
 
@@ -125,6 +147,14 @@ class _Stages:
         referents = timed("all_stages", lambda: psa(batch, projected))
         timed("tokens", lambda: psa.tokens(referents))
         timed("beside_objects", lambda: psa.beside(batch.boxes, referents))
+        whole, model = self.whole, self.whole.model
+        batch = replace(batch, patches=timed("vision", lambda: model.encode_views(batch.pixels)))
+        projected = timed("views_together", lambda: model.project_views(batch))
+        scene = timed(
+            "scene_with_referents",
+            lambda: model.encode_scene(batch, whole.prompt.opening, projected),
+        )
+        timed("question", lambda: whole.ask(scene))
         return {"seeds": int(seeds.valid.sum()), "referents": int(clusters.found.sum()), **times}
 
     def _batch(self, objects: int) -> SceneBatch:

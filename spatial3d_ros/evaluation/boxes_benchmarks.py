@@ -1,9 +1,10 @@
-"""Referring benchmarks on rooms of labelled boxes: the network beside two floors, in one table.
+"""Referring benchmarks on rooms of labelled boxes: the network beside its floors, in one table.
 
 With true boxes, accuracy is the share of sentences whose very object was chosen; with detections,
 the share whose chosen box overlaps the target's by 0.25 or 0.5. The two are never mixed
 (methods 5.2). The floors: a rule without reasoning (referit_heuristic.py), and what picking at
-random among the objects of the right class gives on average.
+random among the objects of the right class gives on average. Sentences made from one relation
+each have a ceiling as well: rules that know the relations and the fronts (relation_rules.py).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,11 +22,15 @@ import torch
 from rich.table import Table
 
 from spatial3d_ros.data.benchmarks.boxes_only import BoxRoom
-from spatial3d_ros.evaluation.boxes_cases import Case, Cases
+from spatial3d_ros.data.benchmarks.references import listed
+from spatial3d_ros.evaluation.boxes_cases import RELATIONS, Case, Cases
+from spatial3d_ros.evaluation.boxes_confusion import KINDS, Confusion, confusion
 from spatial3d_ros.evaluation.boxes_reader import BoxesReader
 from spatial3d_ros.evaluation.referit_heuristic import choose_nearest
+from spatial3d_ros.evaluation.relation_rules import choose_by_rule
+from spatial3d_ros.evaluation.results_page import markdown_table
 
-NETWORK, HEURISTIC, RANDOM = "network", "heuristic", "random in class"
+NETWORK, HEURISTIC, RANDOM, RULES = "network", "heuristic", "random in class", "relation rules"
 SPLITS = (
     "overall", "easy", "hard", "view-dependent", "view-independent", "unique", "multiple",
 )  # fmt: skip
@@ -35,12 +41,13 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class BoxesReport:
-    """`right[method][measure]`: for each case how right it was, in [0, 1]; seconds per question by
-    method.
+    """`right[method][measure]`: for each case how right it was, in [0, 1]; `confused`: what the
+    network took; seconds per question by method.
     """
 
     asked: Cases
     right: dict[str, dict[str, list[float]]]
+    confused: Confusion
     seconds: dict[str, float]
     settings: dict[str, Any]
 
@@ -79,6 +86,7 @@ class BoxesReport:
                 ),
             },
             "scores": {method: self.scores(method) for method in self.right},
+            "confusion": self.confused,
             "seconds_per_question": self.seconds,
         }
 
@@ -88,44 +96,91 @@ class BoxesReport:
         table = Table(
             title=f"{asked.name}: {len(asked.cases)} sentences, {asked.settings['boxes']}"
         )
-        table.add_column("split")
-        table.add_column("n", justify="right")
-        scores = {method: self.scores(method) for method in self.right}
-        columns = [(method, measure) for method in self.right for measure in self.right[method]]
-        for method, measure in columns:
-            table.add_column(f"{method}\n{measure}", justify="right")
-        for split, values in scores[NETWORK].items():
-            row = (f"{scores[method][split][measure]:.1%}" for method, measure in columns)
-            table.add_row(split, str(values["n"]), *row)
+        head, rows = self._grid()
+        for k, name in enumerate(head):
+            table.add_column(name, justify="right" if k else "left")
+        for row in rows:
+            table.add_row(*row)
         table.caption = (
             f"network: {1000 * self.seconds[NETWORK]:.1f} ms a question; left out by the official "
-            f"filter: {asked.left_out}; about absent scenes or objects: {asked.absent['count']}"
+            f"filter: {asked.left_out}; about absent scenes or objects: {listed(asked.absent)}"
         )
         return table
 
+    def confusion_table(self) -> Table:
+        """For the terminal: what the network took."""
+        table = Table(title="What the network takes")
+        head, rows = self._confused_grid()
+        for k, name in enumerate(head):
+            table.add_column(name, justify="right" if k else "left")
+        for row in rows:
+            table.add_row(*row)
+        return table
 
-def evaluate_boxes(asked: Cases, model: str = "tiny", say: Say = lambda text: None) -> BoxesReport:
-    """Ask the network and both floors. The same files and weights give the same scores.
+    def markdown(self, command: str) -> str:
+        """Both tables for a page of results, with the command that makes them."""
+        asked = self.asked
+        told = (
+            f"`{command}`: {len(asked.cases)} sentences, {asked.settings['boxes']}; left out by "
+            f"the official filter {asked.left_out}, about absent scenes or objects "
+            f"{listed(asked.absent)}; weights `{Path(self.settings['model']).name}`, "
+            f"{1000 * self.seconds[NETWORK]:.0f} ms a question ({self.settings['runs_on']})."
+        )
+        kinds = "What the network takes (`evaluation/boxes_confusion.py` tells the columns):"
+        tables = [markdown_table(*grid) for grid in (self._grid(), self._confused_grid())]
+        return f"{told}\n\n{tables[0]}\n\n{kinds}\n\n{tables[1]}"
+
+    def _grid(self) -> tuple[list[str], list[list[str]]]:
+        scores = {method: self.scores(method) for method in self.right}
+        columns = [(method, measure) for method in self.right for measure in self.right[method]]
+        rows = [
+            [split, str(values["n"]), *(f"{scores[m][split][k]:.1%}" for m, k in columns)]
+            for split, values in scores[NETWORK].items()
+        ]
+        return ["split", "n", *(f"{method} {measure}" for method, measure in columns)], rows
+
+    def _confused_grid(self) -> tuple[list[str], list[list[str]]]:
+        rows = [
+            [
+                split,
+                str(self.confused[split]["n"]),
+                *(f"{self.confused[split][k]:.1%}" for k in KINDS),
+            ]
+            for split in self.scores(NETWORK)
+        ]
+        return ["split", "n", *KINDS], rows
+
+
+def evaluate_boxes(
+    asked: Cases, model: str = "tiny", say: Say = lambda text: None, *, fronts: bool = False
+) -> BoxesReport:
+    """Ask the network and the rules beside it. The same files and weights give the same scores.
+    `fronts`: the network is told where things face, as far as the rooms say.
 
     Raises CheckpointError for weights that cannot be read.
     """
-    reader = BoxesReader.load(model)
+    reader = BoxesReader.load(model, fronts=fronts)
     say(f"{asked.name}: {len(asked.cases)} sentences")
-    right, seconds = {}, {}
-    for name, choose in ((NETWORK, reader.choose), (HEURISTIC, _by_rule)):
-        right[name], seconds[name] = _judge(asked.cases, choose)
+    methods: dict[str, Choose] = {NETWORK: reader.choose, HEURISTIC: _one_by_one(choose_nearest)}
+    if asked.name == RELATIONS:
+        methods[RULES] = _one_by_one(choose_by_rule)
+    right, seconds, chosen = {}, {}, {}
+    for name, choose in methods.items():
+        chosen[name], seconds[name] = _choose(asked.cases, choose)
+        right[name] = _judge(asked.cases, chosen[name])
     right[RANDOM] = _collect([_expected(case) for case in asked.cases])
     settings = {
         "model": model,
+        "fronts": "told" if fronts else "not told",
         "runs_on": f"{reader.where}, {torch.get_num_threads()} threads of {os.cpu_count()} cores",
         "identifiers": reader.identifiers,
     }
-    return BoxesReport(asked, right, seconds, settings)
+    return BoxesReport(asked, right, confusion(asked.cases, chosen[NETWORK]), seconds, settings)
 
 
-def _judge(cases: Sequence[Case], choose: Choose) -> tuple[dict[str, list[float]], float]:
-    """How right a method is, and its seconds per question; a scene is read once for all that is
-    asked about it, and its share of the time is in the figure. Without boxes every answer is wrong.
+def _choose(cases: Sequence[Case], choose: Choose) -> tuple[list[int | None], float]:
+    """What a method chooses, and its seconds per question; a scene is read once for all that is
+    asked about it, and its share of the time is in the figure. Without boxes nothing is chosen.
     """
     by_room: dict[str, list[int]] = defaultdict(list)
     for k, case in enumerate(cases):
@@ -138,16 +193,20 @@ def _judge(cases: Sequence[Case], choose: Choose) -> tuple[dict[str, list[float]
             continue
         for k, slot in zip(places, choose(room, [cases[k].text for k in places]), strict=True):
             chosen[k] = slot
-    seconds = (time.perf_counter() - begin) / len(cases)
+    return chosen, (time.perf_counter() - begin) / len(cases)
+
+
+def _judge(cases: Sequence[Case], chosen: Sequence[int | None]) -> dict[str, list[float]]:
+    """How right the choices are; none is wrong."""
     verdicts = [
         {measure: float(slot is not None and right[slot]) for measure, right in case.hits().items()}
         for case, slot in zip(cases, chosen, strict=True)
     ]
-    return _collect(verdicts), seconds
+    return _collect(verdicts)
 
 
-def _by_rule(room: BoxRoom, texts: Sequence[str]) -> list[int | None]:
-    return [choose_nearest(room, text) for text in texts]
+def _one_by_one(choose: Callable[[BoxRoom, str], int | None]) -> Choose:
+    return lambda room, texts: [choose(room, text) for text in texts]
 
 
 def _expected(case: Case) -> dict[str, float]:

@@ -19,12 +19,13 @@ from spatial3d_ros.data.benchmarks.referit3d import (
     is_view_dependent,
     read_utterances,
 )
-from spatial3d_ros.data.benchmarks.relation_sentences import relation_sentences
+from spatial3d_ros.data.benchmarks.relation_sentences import Mix, relation_sentences
 from spatial3d_ros.data.benchmarks.scanrefer import read_descriptions, unique_objects
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.geometry.box import iou_matrix
 
 THRESHOLDS = (0.25, 0.5)
+RELATIONS = "sr3d-style"
 UniqueBy = Literal["scene", "annotated"]
 
 
@@ -76,12 +77,16 @@ class Cases:
             )
 
 
-def referit_cases(objects: str | Path, utterances: str | Path) -> Cases:
-    """Nr3D or Sr3D on true boxes, after the official filter; easy and hard by `stimulus_id`.
+def referit_cases(
+    objects: str | Path, utterances: str | Path, *, detections: str | Path | None = None
+) -> Cases:
+    """Nr3D or Sr3D after the official filter, on true boxes or on `detections`, a file of the same
+    form as `objects`; easy and hard by `stimulus_id`.
 
     Raises ConfigError for a file that cannot be used, or when no sentence is left.
     """
     rooms = read_box_rooms(objects)
+    detected = None if detections is None else read_box_rooms(detections)
     everything = read_utterances(utterances)
     official = [one for one in everything if one.official]
     found = match(official, _ids(rooms), lambda one: (one.scan_id, (one.target_id,)))
@@ -91,11 +96,12 @@ def referit_cases(objects: str | Path, utterances: str | Path) -> Cases:
         splits = _splits(one.class_count <= EASY_COUNT, one.view_dependent, one.class_count == 1)
         kind = (one.reference_type,) if one.reference_type else ()
         target = room.slots[one.target_id]
-        cases.append(Case(one.utterance, room, target, room, (*splits, *kind)))
+        choices = _choices(room, detected)
+        cases.append(Case(one.utterance, room, target, choices, (*splits, *kind)))
     settings = {
         "objects": str(objects),
         "utterances": str(utterances),
-        "boxes": "true boxes",
+        "boxes": _boxes(detections),
         "filter": "target class mentioned; guessed right, where a listener was asked",
         "splits": "by stimulus_id and tokens",
     }
@@ -139,26 +145,24 @@ def scanrefer_cases(
         if unique_by == "annotated":
             unique = (one.scene_id, one.object_id) in alone
         splits = _splits(room.count(label) <= EASY_COUNT, is_view_dependent(one.token), unique)
-        choices = room
-        if detected is not None:
-            choices = detected.get(room.scene_id, BoxRoom(scene_id=room.scene_id, objects=()))
+        choices = _choices(room, detected)
         cases.append(Case(one.description, room, target, choices, splits))
     settings = {
         "objects": str(objects),
         "utterances": str(utterances),
-        "boxes": "true boxes" if detections is None else f"detections of {detections}",
+        "boxes": _boxes(detections),
         "splits": f"unique by {classes} class among all objects "
         + ("of the scene" if unique_by == "scene" else "that the file describes"),
     }
     return Cases("scanrefer", tuple(cases), found.json(), 0, settings)
 
 
-def relation_cases(objects: str | Path, count: int, seed: int = 0) -> Cases:
+def relation_cases(objects: str | Path, count: int, seed: int = 0, mix: Mix = "sr3d") -> Cases:
     """Sentences in the manner of Sr3D made on the rooms themselves, with a split for each relation
-    (relation_sentences.py). Raises ConfigError for a file that cannot be used.
+    (relation_sentences.py). Raises ConfigError for another mix or a file that cannot be used.
     """
     cases = []
-    for one in relation_sentences(read_box_rooms(objects).values(), count, seed):
+    for one in relation_sentences(read_box_rooms(objects).values(), count, seed, mix):
         room, target = one.room, one.room.slots[one.target_id]
         splits = _splits(
             room.count(room.labels[target]) <= EASY_COUNT, one.relation in VIEW_WORDS, False
@@ -166,11 +170,22 @@ def relation_cases(objects: str | Path, count: int, seed: int = 0) -> Cases:
         cases.append(Case(one.text, room, target, room, (*splits, one.relation)))
     settings = {
         "objects": str(objects),
-        "utterances": f"{len(cases)} made with seed {seed}",
+        "utterances": f"{len(cases)} made with seed {seed}, {mix} mix of relations",
         "boxes": "true boxes",
         "splits": "by label and relation",
     }
-    return Cases("sr3d-style", tuple(cases), {"count": 0, "what": {}}, 0, settings)
+    return Cases(RELATIONS, tuple(cases), {"count": 0, "what": {}}, 0, settings)
+
+
+def _choices(room: BoxRoom, detected: Mapping[str, BoxRoom] | None) -> BoxRoom:
+    """What is chosen from: the room itself, or what a detector found there."""
+    if detected is None:
+        return room
+    return detected.get(room.scene_id, BoxRoom(scene_id=room.scene_id, objects=()))
+
+
+def _boxes(detections: str | Path | None) -> str:
+    return "true boxes" if detections is None else f"detections of {Path(detections).name}"
 
 
 def _ids(rooms: Mapping[str, BoxRoom]) -> dict[str, dict[int, int]]:

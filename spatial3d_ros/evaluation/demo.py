@@ -5,7 +5,7 @@ Everything that talks ROS runs in its own process; here is only who starts when,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,17 +14,21 @@ from typing import Any
 from spatial3d_ros.data.bags import bag_topics, find_topics, read_bag
 from spatial3d_ros.data.recorded_rooms import RecordedRoom, load_recorded_room, record_room
 from spatial3d_ros.errors import BagError
-from spatial3d_ros.evaluation.asking import DEMO_KINDS, Reply, ask_about, row_of
+from spatial3d_ros.evaluation.asking import Reply
+from spatial3d_ros.evaluation.demo_questions import DemoQuestion, demo_questions
 from spatial3d_ros.evaluation.pictures import Album, named_boxes
 from spatial3d_ros.evaluation.processes import require_ros
 from spatial3d_ros.evaluation.report import Row, right_count, write_answers, write_page
 from spatial3d_ros.evaluation.through_ros import ask_nodes
+from spatial3d_ros.model.checkpoint import CONFIG, model_folder
+from spatial3d_ros.model.config import load_config
 from spatial3d_ros.scene.frame import Frame
 
 SECONDS, RATE_HZ = 15.0, 10.0
-ASK_BY_ACTION = (3, 5)  # positions of the questions asked through the action; the rest by services
+BY_ACTION = 3  # every third question goes through the action; the rest to services
 NEEDED = 0.75  # share of right answers for the demo to have worked
 
+IN_WORDS = {"ask": "questions answered in words", "caption": "captions"}
 PICTURED_FRAMES = 48
 
 Say = Callable[[str], None]
@@ -33,11 +37,13 @@ Say = Callable[[str], None]
 @dataclass(frozen=True)
 class DemoResult:
     """Rows of the report, and whether the demo worked: all answered and, where truth is known,
-    three quarters right."""
+    three quarters right. `left_out` are tasks that the weights were not trained for.
+    """
 
     rows: tuple[Row, ...]
     worked: bool
     page: Path
+    left_out: tuple[str, ...] = ()
 
 
 def run_demo(
@@ -52,37 +58,48 @@ def run_demo(
 ) -> DemoResult:
     """Play a bag (or a generated room) into the nodes, ask, and write the report into `out`.
 
-    Of a bag with a truth file beside it the questions are made up and judged; of any other the
-    given `questions` are asked, and only reported. Raises NotAvailableError without ROS, BagError.
+    Of a bag with a truth file beside it the questions are made up and judged: every task that the
+    weights were trained for. Of any other the given `questions` are asked, and only reported.
+    Raises NotAvailableError without ROS, BagError, and ConfigError for an unknown model.
     """
     require_ros()
+    trained = load_config(model_folder(model) / CONFIG).tasks
     out.mkdir(parents=True, exist_ok=True)
     room = _room(out, bag, seed, say, progress)
     bag = room.bag if room else Path(bag or "")
-    made = ask_about(room.seen(), seed, DEMO_KINDS, varied=True) if room and not questions else []
-    texts = [q.text for q in made] or questions or []
-    kinds = [q.kind for q in made] or ["unknown"] * len(texts)
-    asked = [
-        {
-            "text": text,
-            "kind": kind,
-            "via": "action" if kind == "unknown" or k in ASK_BY_ACTION else "service",
-        }
-        for k, (text, kind) in enumerate(zip(texts, kinds, strict=True))
-    ]
+    made = demo_questions(room, seed, trained) if room and not questions else []
+    left_out = tuple(task for task in IN_WORDS if made and task not in trained)
+    if left_out:
+        say(_not_trained(model, left_out))
+    asked = _asked(made, questions or [])
     replies, scene = ask_nodes(bag, asked, out, say, model)
-    if made and room:
+    if made:
         rows = [
-            row_of(q, room.room, Reply.from_data(data), data["via"])
-            for q, data in zip(made, replies, strict=True)
+            q.row(Reply.from_data(data), data["via"]) for q, data in zip(made, replies, strict=True)
         ]
     else:
         rows = [_unjudged(data) for data in replies]
     say("drawing the pictures")
-    page = _write(out, bag, rows, scene, room)
+    notes = {"not asked": _not_trained(model, left_out)} if left_out else {}
+    page = _write(out, bag, rows, scene, room, notes)
     answered = all(data["success"] for data in replies)
-    return DemoResult(
-        tuple(rows), answered and (not made or right_count(rows) >= NEEDED * len(rows)), page
+    worked = answered and (not made or right_count(rows) >= NEEDED * len(rows))
+    return DemoResult(tuple(rows), worked, page, left_out)
+
+
+def _asked(made: Sequence[DemoQuestion], texts: Sequence[str]) -> list[dict[str, str]]:
+    """As the client of the nodes takes them; what is free text goes through the action."""
+    asked = [
+        {"text": q.text, "kind": q.kind, "via": "service" if k % BY_ACTION else "action"}
+        for k, q in enumerate(made, 1)
+    ]
+    return asked or [{"text": text, "kind": "unknown", "via": "action"} for text in texts]
+
+
+def _not_trained(model: str, tasks: Sequence[str]) -> str:
+    return (
+        f"{' and '.join(IN_WORDS[task] for task in tasks)}: the weights of '{model}' were not "
+        f"trained for {', '.join(tasks)} (tasks in their {CONFIG})"
     )
 
 
@@ -109,21 +126,27 @@ def _room(
 
 def _unjudged(data: dict[str, Any]) -> Row:
     reply = Reply.from_data(data)
-    kind = "distance" if reply.metres is not None else "grounding"
-    count = 2 if kind == "distance" else 1
+    count = {"ground": 1, "distance": 2}.get(reply.kind, len(reply.boxes))
     return Row(
         question=data["text"],
-        kind=kind,
+        kind=reply.kind or "none",
         answer=reply.text,
         metres=reply.metres,
         latency_ms=reply.latency_ms,
         via=data["via"],
         boxes=() if reply.no_target else reply.boxes[:count],
+        after_boxes=reply.after,
+        failed=not reply.success,
     )
 
 
 def _write(
-    out: Path, bag: Path, rows: list[Row], scene: dict[str, Any], room: RecordedRoom | None
+    out: Path,
+    bag: Path,
+    rows: list[Row],
+    scene: dict[str, Any],
+    room: RecordedRoom | None,
+    notes: dict[str, str],
 ) -> Path:
     objects = named_boxes(scene["objects"])
     truth = [item.box for item in room.seen()] if room else []
@@ -134,8 +157,9 @@ def _write(
     page = out / "index.html"
     facts = {"objects in the map": str(len(objects)), "views in memory": str(scene["views"])}
     write_page(
-        page, rows, pictures, overview, title=f"What the robot found in {bag.stem}", facts=facts
-    )
+        page, rows, pictures, overview, title=f"What the robot found in {bag.stem}", facts=facts,
+        notes=notes,
+    )  # fmt: skip
     return page
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgba
 from matplotlib.patches import Polygon
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
@@ -24,6 +26,7 @@ TRUTH = "#1f2430"
 WRONG = "#d93025"
 OTHER = "#5b6472"
 PATH = "#e08a00"
+GHOST = 0.3  # how much of what is behind a ghost it hides
 HALO = [withStroke(linewidth=3.0, foreground="white", alpha=0.85)]
 EDGES = [(a, b) for a in range(8) for b in range(a) if bin(a ^ b).count("1") == 1]
 
@@ -32,7 +35,7 @@ EDGES = [(a, b) for a in range(8) for b in range(a) if bin(a ^ b).count("1") == 
 class Drawn:
     """A box as it is drawn: outline, dashed for truth, a label, a fill colour (RGB 0-255).
 
-    Strong ones lie on top and are labelled first.
+    Strong ones lie on top and are labelled first; a ghost is see-through, of what is not there yet.
     """
 
     box: Box3D
@@ -42,6 +45,7 @@ class Drawn:
     width: float = 1.2
     strong: bool = False
     fill: tuple[float, float, float] | None = None
+    ghost: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,8 @@ def draw_footprints(axes: Axes, items: Sequence[Drawn]) -> None:
         fill = (0, 0, 0, 0)
         if item.fill is not None:
             fill = (*(np.clip(item.fill, 0, 255) / 255), 0.65)
+        if item.ghost:
+            fill = to_rgba(item.color, GHOST)
         axes.add_patch(
             Polygon(
                 footprint(item.box),
@@ -220,9 +226,13 @@ def draw_view(axes: Axes, frame: Frame, items: Sequence[Drawn], *, fontsize: flo
     axes.set_axis_off()
     axes.apply_aspect()
     renderer = axes.figure.canvas.get_renderer()
+    pixel = width / axes.get_window_extent(renderer).width
     taken: list[Bbox] = []
     for item in items:
         shown, hidden = _edges(frame, item.box)
+        if item.ghost and shown + hidden:
+            outline = cv2.convexHull(np.concatenate(shown + hidden).astype(np.float32))[:, 0]
+            axes.add_patch(Polygon(outline, facecolor=to_rgba(item.color, GHOST), linewidth=0))
         for segments, alpha, share in ((hidden, 0.4, 0.5), (shown, 1.0, 1.0)):
             lines = LineCollection(
                 segments,
@@ -240,7 +250,7 @@ def draw_view(axes: Axes, frame: Frame, items: Sequence[Drawn], *, fontsize: flo
             continue
         left, top = points[points[:, 1].argmin()]
         text = axes.text(
-            np.clip(left, 0.1 * width, 0.9 * width),
+            left,
             top,
             item.label,
             ha="center",
@@ -250,6 +260,8 @@ def draw_view(axes: Axes, frame: Frame, items: Sequence[Drawn], *, fontsize: flo
             color="white",
             bbox={"boxstyle": "round,pad=0.25", "color": item.color, "linewidth": 0},
         )
+        half = (text.get_window_extent(renderer).width / 2 + 4) * pixel
+        text.set_x(np.clip(left, half, max(half, width - half)))
         # From the top edge of the box down to the first place in the image that is free.
         for y in np.arange(max(top - 4, 0.075 * height), height, 0.02 * height):
             text.set_y(y)

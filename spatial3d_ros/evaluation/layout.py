@@ -13,19 +13,15 @@ from dataclasses import replace
 import numpy as np
 
 from spatial3d_ros.data.catalog import FLOOR, WALL, Room, RoomObject
+from spatial3d_ros.data.edits import possible_edits, scene_objects, true_bounds
 from spatial3d_ros.data.layout_language import LayoutQuestion, make_layout_questions
 from spatial3d_ros.data.relations import Relations
 from spatial3d_ros.data.viewpoints import SIDES, Viewpoints
-from spatial3d_ros.errors import QueryError
 from spatial3d_ros.evaluation.benchmark_metrics.layout import EditOutcome
 from spatial3d_ros.evaluation.metrics import match_box
 from spatial3d_ros.geometry.box import Box3D
-from spatial3d_ros.scene.bounds import Bounds
-from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.scene.places import Body, Places, carried_by
-from spatial3d_ros.tasks import layout
 from spatial3d_ros.tasks.furniture import body
-from spatial3d_ros.tasks.layout_words import Instruction
 
 _WALL_M = 0.05  # that a box may reach into the true walls: how well a robot sees them
 _SHIFT_M = 0.2  # from where a shift should end
@@ -34,68 +30,20 @@ _DRAWN = 4  # instructions drawn for one that is asked: there is no room for som
 
 
 def layout_questions(
-    room: Room, objects: Sequence[RoomObject], seed: int, n: int
+    room: Room, objects: Sequence[RoomObject], seed: int, n: int, split: str = "test"
 ) -> list[tuple[LayoutQuestion, Box3D]]:
-    """Up to `n` instructions about the given objects in wordings kept for tests, each with one new
-    box (of a removal the old one) that would be right; those are left out for which there is none.
+    """Up to `n` instructions about the given objects in wordings of a split, each with one new box
+    (of a removal the old one) that would be right; those are left out for which there is none.
     """
     rng = np.random.default_rng((seed, 31))
-    found = []
-    for question in make_layout_questions(objects, rng, _DRAWN * n, split="test"):
-        reference = _reference(room, question)
-        if reference is not None:
-            found.append((question, reference))
+    made = make_layout_questions(objects, rng, _DRAWN * n, split=split)
+    found = [(edit.question, edit.box) for edit in possible_edits(room, made)]
     kinds: dict[str, int] = {}
     order = []
     for place, (question, _) in enumerate(found):  # every kind once before one comes again
         kinds[question.subkind] = kinds.get(question.subkind, 0) + 1
         order.append((kinds[question.subkind], place))
     return [found[place] for _, place in sorted(order)[:n]]
-
-
-def scene_objects(objects: Sequence[RoomObject]) -> list[SceneObject]:
-    """True objects as a robot would know them that sees everything."""
-    none = np.empty((0, 3), np.float32)
-    return [
-        SceneObject(o.id, o.box, tuple(map(float, o.rgb)), 1.0, 1, 0, none, o.category, o.color)  # type: ignore[arg-type]
-        for o in objects
-    ]
-
-
-def true_bounds(room: Room, slack: float = 0.0) -> Bounds:
-    """Floor, walls and ceiling of a generated room."""
-    x, y, height = room.size
-    return Bounds.of((-x / 2 - slack, -y / 2 - slack, 0), (x / 2 + slack, y / 2 + slack, height))
-
-
-def _reference(room: Room, question: LayoutQuestion) -> Box3D | None:
-    """A right new box, found among the true ones; None where there is no room."""
-    objects = scene_objects(room.objects)
-    known = {f"#{i}": objects[i] for i in (*question.targets, *question.anchors, *question.view)}
-    names = [f"#{i}" for i in question.anchors]
-    action = "move"
-    if question.relation in ("swap", "remove", "turn"):
-        action = question.relation
-    elif not question.targets:
-        action = "place"
-    what = f"#{question.targets[0]}" if question.targets else question.category
-    view = f"#{question.view[0]}" if question.view else ""
-    instruction = Instruction(
-        action,
-        what,
-        question.relation,
-        tuple(names),
-        view,
-        question.metres,
-        question.degrees,  # type: ignore[arg-type]
-    )
-    try:
-        made = layout.change(instruction, layout.Room(objects, known, true_bounds(room), None))
-    except QueryError:
-        return None
-    if made.reason:
-        return None
-    return (made.after or made.before)[0].box
 
 
 def judge_edit(

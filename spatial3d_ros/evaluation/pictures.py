@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -47,7 +48,9 @@ PALETTE = (
     "#5d7a00", "#3949ab", "#ad6a3b", "#00796b",
 )  # fmt: skip
 IN_SIGHT = 0.002
+LEAST_WAY_M = 0.1  # of what moves, for an arrow to be drawn
 MAX_IN_VIEW = 10
+MAX_SHOTS = 4
 UNKNOWN = (150, 156, 166)  # fill of an object whose colour has no name
 RIVAL_RATIO = 8.0  # a box with more times the volume may well hold the smaller thing
 
@@ -107,15 +110,9 @@ class Album:
         return _save(figure, path)
 
     def question(self, path: Path, row: Row) -> Path:
-        """Map with answer and truth, beside the camera view that shows them best."""
+        """Map with answer and truth, beside the camera views that show them best."""
         color = WRONG if row.right is False else ANSWER
-        names = ("answer",) if len(row.boxes) < 2 else ("from", "to")
-        answers = [
-            Drawn(
-                box, color if k == 0 or row.right is False else SECOND, names[k], False, 2.6, True
-            )
-            for k, box in enumerate(row.boxes[:2])
-        ]
+        answers = _answers(row, color)
         truths = [Drawn(box, TRUTH, "", True, 1.8, True) for box in row.truth_boxes]
         figure = _figure(13.0, 5.3)
         left, right = figure.subfigures(1, 2, width_ratios=(1, 1.22))
@@ -126,12 +123,14 @@ class Album:
         self._connect(axes, row)
         place_labels(axes, answers or truths)
         _legend(axes, truth=bool(truths), answer=color if answers else None)
-        shown = [item.box for item in answers] or list(row.truth_boxes)
+        shown = [item.box for item in answers if item.strong] or list(row.truth_boxes)
+        if row.right is False and row.kind not in ("distance", "layout") and answers:
+            shown = [answers[0].box, *row.truth_boxes[:1]]  # what it took, and what was meant
         if not shown:  # nothing fits: show where the camera looked
             for axes, shot in self._grid(right, 2, 2):
                 draw_view(axes, shot.frame, [])
             return _save(figure, path)
-        shots = self._shots_of(shown)
+        shots = self._shots_of(shown[:MAX_SHOTS])
         grid = right.subplots(1, len(shots), gridspec_kw=_TIGHT, squeeze=False).flat
         for axes, shot in zip(grid, shots, strict=True):
             draw_view(axes, shot.frame, [*truths, *answers])
@@ -153,6 +152,12 @@ class Album:
             yield axes, max(choices, key=lambda shot: len(self._in_sight(shot)))
 
     def _connect(self, axes: Axes, row: Row) -> None:
+        for old, new in zip(row.boxes[:1], row.after_boxes[:1], strict=False):
+            if math.dist(old.center[:2], new.center[:2]) > LEAST_WAY_M:
+                axes.annotate(
+                    "", new.center[:2], old.center[:2], zorder=5,
+                    arrowprops={"arrowstyle": "-|>", "color": TRUTH, "linewidth": 1.4},
+                )  # fmt: skip
         if row.metres is None or len(row.boxes) < 2:
             return
         ends = np.array([box.center[:2] for box in row.boxes[:2]])
@@ -175,6 +180,28 @@ class Album:
         ]
         best = sorted(part for part in shown if part[0] > IN_SIGHT)[-MAX_IN_VIEW:]
         return [item for _, _, item in reversed(best)]
+
+
+def _answers(row: Row, color: str) -> list[Drawn]:
+    """The boxes of an answer: one, both ends of a distance, what an answer in words is about, or
+    what changes as it stands and, as ghosts, as it would stand.
+    """
+    if row.kind == "layout":
+        both = ((row.boxes, SECOND, "now"), (row.after_boxes, color, "then"))
+        return [
+            Drawn(
+                box, paint, "" if k else name, False, 1.2 if k else 2.6, not k, ghost=name == "then"
+            )
+            for boxes, paint, name in both
+            for k, box in enumerate(boxes)  # the first is meant, the rest goes with it
+        ]
+    if row.metres is None:
+        return [Drawn(box, color, "answer", False, 2.6, True) for box in row.boxes]
+    ends = ((color, "from"), (WRONG if row.right is False else SECOND, "to"))
+    return [
+        Drawn(box, paint, name, False, 2.6, True)
+        for box, (paint, name) in zip(row.boxes, ends, strict=False)
+    ]
 
 
 def distinct(items: Sequence[Drawn]) -> list[Drawn]:

@@ -7,9 +7,14 @@
       - {id: q2, kind: distance, at: 12.5, text: "how far is the lamp from the sofa",
          expect: {distance: 2.31, measure: center}}
       - {id: q3, kind: ask, at: end, text: "what colour is the lamp", expect: {text: [blue]}}
+      - {id: q4, kind: layout, at: end, text: "move the chair 0.5 m towards the window", expect:
+         {before: {center: [1, 2, 0.5], size: [0.5, 0.5, 1]},
+          after: {center: [1.5, 2, 0.5], size: [0.5, 0.5, 1]}}}
+      - {id: q5, kind: layout, at: end, text: "put the bed on the lamp", expect: {possible: false}}
 
 `at` counts seconds from the first message of the bag. All lengths are metres, all positions in
-`frame_id`. Of a question without `expect` the answer is only reported.
+`frame_id`. Of a question without `expect` the answer is only reported. Captions are asked for with
+"describe the lamp"; of a layout, what is not told in `expect` may be anything.
 """
 
 from __future__ import annotations
@@ -24,6 +29,7 @@ from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.storage import read_yaml
 
 MAX_M = 100.0  # no room is larger: a larger number is one of centimetres
+KINDS = ("ground", "distance", "ask", "layout")
 SHOWN = 4  # problems named at once
 
 Coordinate = Annotated[float, Field(allow_inf_nan=False)]
@@ -71,6 +77,34 @@ class ExpectedText(_Strict):
     text: list[Words] = Field(min_length=1)
 
 
+class Place(_Strict):
+    """An upright box along the axes of the frame."""
+
+    center: list[Coordinate] = Field(min_length=3, max_length=3)
+    size: list[Size] = Field(min_length=3, max_length=3)
+
+    @property
+    def box(self) -> Box3D:
+        """The same as a box."""
+        return Box3D(tuple(self.center), tuple(self.size))
+
+
+class ExpectedEdit(_Strict):
+    """What changes, where it stands then, and whether there is room for it at all."""
+
+    possible: bool = True
+    before: Place | None = None
+    after: Place | None = None
+
+    @model_validator(mode="after")
+    def _after_needs_room(self) -> ExpectedEdit:
+        if not self.model_fields_set:
+            raise ValueError("is empty; tell some of possible, before and after, or leave it out")
+        if self.after and not self.possible:
+            raise ValueError("of what is not possible there is no after")
+        return self
+
+
 class _Query(_Strict):
     id: Words
     at: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["end"] = "end"
@@ -103,7 +137,14 @@ class AskQuery(_Query):
     expect: ExpectedText | None = None
 
 
-Query = GroundQuery | DistanceQuery | AskQuery
+class LayoutQuery(_Query):
+    """How should the furniture stand? The edit is proposed, never applied."""
+
+    kind: Literal["layout"]
+    expect: ExpectedEdit | None = None
+
+
+Query = GroundQuery | DistanceQuery | AskQuery | LayoutQuery
 
 
 class QueryFile(_Strict):
@@ -147,7 +188,7 @@ def _problem(error: dict[str, Any], data: Any) -> str:
         known = isinstance(entry, dict) and isinstance(entry.get("id"), str)
         name = f"{entry['id'] if known else f'question {number + 1}'}: "
         where = where[2:]
-        if where[:1] and where[0] in ("ground", "distance", "ask"):  # which kind it was read as
+        if where[:1] and where[0] in KINDS:  # which kind it was read as
             where = where[1:]
         if where[:1] == ["at"]:  # the two forms it may have follow
             where = where[:1]
@@ -157,13 +198,13 @@ def _problem(error: dict[str, Any], data: Any) -> str:
 
 def _words(error: dict[str, Any], key: str) -> str:
     kind, value = error["type"], error["input"]
-    metric = key.startswith(("expect.center", "expect.size", "expect.distance"))
+    metric = "center" in key or "size" in key or key == "expect.distance"
     if kind == "missing":
         return "is missing"
     if kind == "extra_forbidden":
         return "unknown key; `spatial3d evaluate bag --help` shows the format"
     if kind.startswith("union_tag"):
-        return "kind must be ground, distance or ask"
+        return f"kind must be {', '.join(KINDS[:-1])} or {KINDS[-1]}"
     if kind == "value_error":
         return str(error["ctx"]["error"])
     if kind == "less_than_equal" and metric:

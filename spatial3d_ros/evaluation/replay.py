@@ -20,10 +20,11 @@ from spatial3d_ros.engine import EngineConfig, Spatial3D
 from spatial3d_ros.errors import BagError, ConfigError, NotAvailableError, Spatial3DError
 from spatial3d_ros.evaluation.processes import require_ros
 from spatial3d_ros.evaluation.queries import Query, QueryFile, read_queries
-from spatial3d_ros.evaluation.through_ros import ask_nodes, require_playable
+from spatial3d_ros.evaluation.settings import engine_settings
+from spatial3d_ros.evaluation.through_ros import ask_nodes, node_parameters, require_playable
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.objects import SceneObject
-from spatial3d_ros.tasks.results import Answer, Distance, Grounding
+from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit
 
 # Keyframes: as many as the memory holds, so that no part of the room passes unseen. The node
 # refreshes all the time, and on a small computer gets about as far between two refreshes.
@@ -38,8 +39,9 @@ Progress = Callable[[int, int], None]
 class Asked:
     """A question and its reply as plain data.
 
-    `reply` has success, message, answer, objects (best first, or the two ends of a distance),
-    latency_ms, and what belongs to its kind; `stages_ms` are parts of the latency.
+    `reply` has success, message, answer, objects (best first, the two ends of a distance, or what
+    a layout edit changes), latency_ms, and what belongs to its kind; `stages_ms` are parts of the
+    latency.
     """
 
     query: Query
@@ -133,13 +135,11 @@ def _ask_engine(
     replay: Replay, frames: BagFrames, engine: Spatial3D, total: int, progress: Progress
 ) -> None:
     """The engine in this process, one frame after the other."""
-    config = engine.config
     engine.load()
     replay.settings |= {
         "device": engine.stats()["device"],
         "refresh_every_keyframes": REFRESH_EVERY,
-        "max_views": config.max_views,
-        "max_seconds": config.max_seconds,
+        "engine": engine_settings(engine),
     }
     waiting = replay.questions.in_time()
     refreshes: list[dict[str, float]] = []
@@ -196,9 +196,9 @@ def _ask(engine: Spatial3D, query: Query) -> Asked:
         if query.kind == "ground":
             result = engine.ground(query.text)
         elif query.kind == "distance":
-            # Truth and answer must mean the same: between centres, or between surfaces.
-            kind = query.expect.measure if query.expect else "auto"
-            result = engine.measure_distance(query.text, kind=kind)
+            result = engine.measure_distance(query.text, kind=_measure(query))
+        elif query.kind == "layout":
+            result = engine.edit_layout(query.text)
         else:
             result = engine.ask(query.text)
         reply = _reply(result)
@@ -208,7 +208,18 @@ def _ask(engine: Spatial3D, query: Query) -> Asked:
     return Asked(query, reply, result.stages_ms if result else {})
 
 
-def _reply(result: Grounding | Distance | Answer) -> dict[str, Any]:
+def _in_the_node(reply: dict[str, Any]) -> dict[str, float]:
+    """The milliseconds of a reply that the node spent, and those of the way there and back."""
+    spent = reply.get("server_ms")
+    return {"in the node": spent, "on the way": reply["latency_ms"] - spent} if spent else {}
+
+
+def _measure(query: Query) -> str:
+    """Truth and answer must mean the same: between centres, or between surfaces."""
+    return query.expect.measure if query.kind == "distance" and query.expect else "auto"
+
+
+def _reply(result: Grounding | Distance | Answer | LayoutEdit) -> dict[str, Any]:
     """An answer in the form in which the client of the nodes writes it."""
     reply = {
         "success": True,
@@ -224,6 +235,14 @@ def _reply(result: Grounding | Distance | Answer) -> dict[str, Any]:
             "uncertainty": result.uncertainty_m,
             "measure": result.kind,
             "objects": [_object(end.object, end.score) for end in (result.a, result.b)],
+        }
+    if isinstance(result, LayoutEdit):
+        return reply | {
+            "objects": [_object(thing) for thing in result.before],
+            "after": [_object(thing) for thing in result.after],
+            "action": result.action,
+            "possible": result.possible,
+            "satisfied": result.satisfied,
         }
     if isinstance(result, Grounding):
         reply["no_target"] = result.no_target
@@ -256,13 +275,12 @@ def _ask_running_nodes(
     replay.frames = [f for _, f in islice(frames, 0, None, max(1, total // PICTURED_FRAMES))]
     moments: dict[float, list[Query]] = defaultdict(list)
     for query in replay.questions.in_time():
-        if query.kind == "ask":
-            refused = "free questions are not asked through the nodes; leave out --through-ros"
-            replay.asked.append(Asked(query, _failed(refused)))
-        else:
-            moments[min(query.seconds, seconds)].append(query)
+        moments[min(query.seconds, seconds)].append(query)
     for number, (moment, queries) in enumerate(moments.items()):
-        asked = [{"text": query.text, "kind": query.kind, "via": "service"} for query in queries]
+        asked = [
+            {"text": query.text, "kind": query.kind, "via": "service", "measure": _measure(query)}
+            for query in queries
+        ]
         try:
             replies, replay.scene = ask_nodes(
                 replay.bag, asked, logs / f"nodes_{number}", say, replay.settings["model"],
@@ -270,6 +288,11 @@ def _ask_running_nodes(
             )  # fmt: skip
         except NotAvailableError as error:
             replies = [_failed(str(error)) for _ in queries]
-        replay.asked += [Asked(query, reply) for query, reply in zip(queries, replies, strict=True)]
+        else:
+            replay.settings["node"] = node_parameters(logs / f"nodes_{number}")
+        replay.asked += [
+            Asked(query, reply, _in_the_node(reply))
+            for query, reply in zip(queries, replies, strict=True)
+        ]
     replay.scene.setdefault("objects", [])
     replay.scene.setdefault("views", 0)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.table import Table
 
-from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.evaluation.asking import MIN_IOU, TOLERANCE_M, Reply
 from spatial3d_ros.evaluation.metrics import (
     Verdict,
@@ -23,15 +21,22 @@ from spatial3d_ros.evaluation.metrics import (
     latency_scores,
 )
 from spatial3d_ros.evaluation.pictures import Album, named_boxes
-from spatial3d_ros.evaluation.queries import AskQuery, DistanceQuery, GroundQuery, Query
+from spatial3d_ros.evaluation.queries import (
+    KINDS,
+    AskQuery,
+    DistanceQuery,
+    ExpectedEdit,
+    GroundQuery,
+    LayoutQuery,
+    Query,
+)
 from spatial3d_ros.evaluation.replay import Asked, Replay
-from spatial3d_ros.evaluation.report import Row, answers_table, write_page
+from spatial3d_ros.evaluation.report import BEFORE, Row, answers_table, write_page
+from spatial3d_ros.evaluation.settings import weights_version
 from spatial3d_ros.geometry.box import Box3D, iou
-from spatial3d_ros.model.checkpoint import model_folder
 from spatial3d_ros.storage import write_whole
 
 DIGITS = 4
-CHUNK = 2**20
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,6 @@ class ReplayReport:
             "settings": replay.settings
             | {
                 "weights": weights_version(replay.settings["model"]),
-                "torch": torch.__version__,
-                "threads": torch.get_num_threads(),
                 "right_from_iou": MIN_IOU,
                 "right_within_m": TOLERANCE_M,
             },
@@ -72,13 +75,14 @@ class ReplayReport:
             "scores": self.scores(),
             "answers": [_entry(*parts) for parts in zip(self.asked, self.verdicts, strict=True)],
             "scene": replay.scene,
-            "timing": replay.timing | {"question_ms": latency_scores(milliseconds)},
+            "timing": replay.timing
+            | {"question_ms": latency_scores(milliseconds), "stages_ms": self.stages()},
         }
         return _rounded(report)
 
     def scores(self) -> dict[str, dict[str, float | int]]:
         """By kind of question, over those whose truth is known."""
-        groups: dict[str, list[Verdict]] = {"ground": [], "distance": [], "ask": []}
+        groups: dict[str, list[Verdict]] = {kind: [] for kind in KINDS}
         for verdict in self.verdicts:
             if verdict is not None:
                 groups[verdict.kind].append(verdict)
@@ -87,6 +91,15 @@ class ReplayReport:
             for kind, verdicts in groups.items()
             if verdicts
         }
+
+    def stages(self) -> dict[str, dict[str, float]]:
+        """Median, 95th percentile and maximum of each stage of a question."""
+        spent: dict[str, list[float]] = defaultdict(list)
+        for asked in self.asked:
+            for stage, milliseconds in asked.stages_ms.items():
+                if not stage.endswith(BEFORE):
+                    spent[stage].append(milliseconds)
+        return {stage: latency_scores(values) for stage, values in spent.items()}
 
     def table(self) -> Table:
         """For the terminal."""
@@ -149,7 +162,9 @@ class ReplayReport:
         facts["of recording"] = f"{recording['seconds']:.1f} s"
         if timing.get("replay_s"):
             speed = recording["seconds"] / timing["replay_s"]
-            facts["of real time"] = f"{speed:.2g} x"
+            facts["real time"] = f"{speed:.2g} x"
+            speed = recording["seconds"] / timing["replay_cpu_s"]
+            facts["real time, by processor time"] = f"{speed:.2g} x"
         return facts
 
     def _notes(self) -> dict[str, str]:
@@ -159,6 +174,8 @@ class ReplayReport:
         notes = self._summary() | {
             "frame": report["frame_id"],
             "questions": settings["queries"],
+            "right is": f"a box from an IoU of {MIN_IOU} on, a distance within {TOLERANCE_M} m, an "
+            "answer that holds one of the expected words",
             "weights": f"{settings['model']}, {settings['weights']}",
             "played": "through the nodes, in real time"
             if settings["through_ros"]
@@ -166,6 +183,14 @@ class ReplayReport:
             f"{settings['refresh_every_keyframes']} views and before each question",
         }
         notes |= {f"{role} topic": name for role, name in settings["topics"].items()}
+        notes["synchronised"] = (
+            f"colour and depth within {settings['sync_slop_s']} s, poses at most "
+            f"{settings['max_pose_gap_s']} s apart"
+        )
+        for who in ("engine", "node"):
+            heard = settings.get(who, {})
+            notes[f"settings of the {who}"] = ", ".join(f"{k}: {v}" for k, v in heard.items())
+        notes |= self._spent()
         if "frames" in recording:
             notes["frames"] = f"{recording['frames']}, of them {recording['keyframes']} views"
             notes["left out"] = ", ".join(
@@ -174,12 +199,26 @@ class ReplayReport:
             notes["problems"] = " / ".join(recording["problems"])
         return {name: text for name, text in notes.items() if text}
 
+    def _spent(self) -> dict[str, str]:
+        """Where the time went, in words."""
+        timing, notes = self.replay.timing, {}
+        if "replay_s" in timing:
+            notes["replayed in"] = (
+                f"{timing['replay_s']:.1f} s, {timing['replay_cpu_s']:.1f} s of processor time"
+            )
+            parts = (f"{stage} {spent:.0f}" for stage, spent in timing["refresh_mean_ms"].items())
+            notes["a refresh of the map"] = f"{', '.join(parts)} ms, mean"
+        stages = (f"{stage} {spent['median_ms']:.1f}" for stage, spent in self.stages().items())
+        notes["stages of a question"] = f"{', '.join(stages)} ms, median" if self.stages() else ""
+        return notes
+
 
 def judge(query: Query, reply: Reply) -> Verdict | None:
     """Right or wrong; None when the truth is not known.
 
     A box is right from an IoU of 0.25 on (exact, for boxes of any yaw), a distance within 0.25 m,
-    an answer in words when it holds one of the expected ones.
+    an answer in words when it holds one of the expected ones, and an edit of the layout when it is
+    possible or not, changes what it should, and puts it where it should, as far as that is told.
     """
     if query.expect is None:
         return None
@@ -188,6 +227,8 @@ def judge(query: Query, reply: Reply) -> Verdict | None:
     if isinstance(query, AskQuery):
         right = any(_within(words, reply.text) for words in query.expect.text)
         return Verdict("ask", answered=reply.success, right=reply.success and right)
+    if isinstance(query, LayoutQuery):
+        return _judge_edit(query.expect, reply)
     found = None if reply.no_target or not reply.boxes else reply.boxes[0]
     if query.expect.box is None:
         return Verdict("ground", answered=reply.success, right=reply.success and found is None)
@@ -195,18 +236,18 @@ def judge(query: Query, reply: Reply) -> Verdict | None:
     return Verdict("ground", answered=reply.success, right=overlap >= MIN_IOU, iou=overlap)
 
 
-def weights_version(model: str) -> str:
-    """The beginning of the SHA-256 of a model's tensors; "" when they are elsewhere."""
-    digest = hashlib.sha256()
-    try:
-        files = sorted(model_folder(model).glob("*.safetensors"))
-    except ConfigError:
-        files = []
-    for file in files:
-        with file.open("rb") as opened:
-            while chunk := opened.read(CHUNK):
-                digest.update(chunk)
-    return f"sha256 {digest.hexdigest()[:16]}" if files else ""
+def _judge_edit(expect: ExpectedEdit, reply: Reply) -> Verdict:
+    """The overlap is that of the new place, or else of what changes."""
+    overlaps = [
+        iou(boxes[0], wanted.box) if boxes else 0.0
+        for wanted, boxes in ((expect.before, reply.boxes), (expect.after, reply.after))
+        if wanted is not None
+    ]
+    right = reply.success and reply.possible == expect.possible
+    right = right and all(overlap >= MIN_IOU for overlap in overlaps)
+    return Verdict(
+        "layout", answered=reply.success, right=right, iou=overlaps[-1] if overlaps else None
+    )
 
 
 def _reply(asked: Asked) -> Reply:
@@ -224,7 +265,8 @@ def _entry(asked: Asked, verdict: Verdict | None) -> dict[str, Any]:
     query, reply = asked.query, asked.reply
     answer = None
     if reply["success"]:
-        left_out = ("success", "message", "latency_ms", "server_ms", "kind", "via", "stages")
+        left_out = ("success", "message", "latency_ms", "server_ms", "kind", "via", "stages",
+                    "answered")  # fmt: skip
         answer = {key: value for key, value in reply.items() if key not in left_out}
         answer["text"] = answer.pop("answer")
     expected = query.expect.model_dump(exclude_none=True) if query.expect else None
@@ -237,7 +279,7 @@ def _entry(asked: Asked, verdict: Verdict | None) -> dict[str, Any]:
         "truth": expected,
         "right": verdict.right if verdict else None,
     }
-    if isinstance(query, GroundQuery):
+    if isinstance(query, GroundQuery | LayoutQuery):
         entry["iou"] = verdict.iou if verdict else None
     if isinstance(query, DistanceQuery):
         entry["error_m"] = verdict.error_m if verdict else None
@@ -256,7 +298,12 @@ def _row(asked: Asked, reply: Reply, verdict: Verdict | None) -> Row:
     elif isinstance(query, GroundQuery) and query.expect:
         box = query.expect.box
         truth, truth_boxes = (_where(box), (box,)) if box else ("nothing in the room fits", ())
-    shown = 2 if query.kind == "distance" else 1
+    elif isinstance(query, LayoutQuery) and query.expect:
+        parts = {"from": query.expect.before, "to": query.expect.after}
+        truth_boxes = tuple(part.box for part in parts.values() if part)
+        told = [f"{name} {_where(part.box)}" for name, part in parts.items() if part]
+        truth = ", ".join(["possible" if query.expect.possible else "impossible", *told])
+    shown = {"ground": 1, "distance": 2}.get(query.kind, len(reply.boxes))
     return Row(
         question=query.text,
         kind=query.kind,
@@ -269,11 +316,22 @@ def _row(asked: Asked, reply: Reply, verdict: Verdict | None) -> Row:
         latency_ms=reply.latency_ms,
         via="nodes" if "via" in asked.reply else "",
         boxes=() if reply.no_target else reply.boxes[:shown],
+        after_boxes=reply.after,
         truth_boxes=truth_boxes,
         name=query.id,
         asked_at="at the end" if query.at == "end" else f"at {query.at:g} s",
         failed=not reply.success,
         stages_ms=asked.stages_ms,
+        others=_others(asked) if query.kind == "ground" else "",
+    )
+
+
+def _others(asked: Asked) -> str:
+    """What else was likely, with its share."""
+    rivals = asked.reply["objects"][0 if asked.reply["no_target"] else 1 :][:3]
+    return ", ".join(
+        " ".join(filter(None, (str(o["id"]), o["color"], o["label"], f"({o['score']:.0%})")))
+        for o in rivals
     )
 
 

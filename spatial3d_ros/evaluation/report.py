@@ -17,6 +17,7 @@ from rich.table import Table
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.storage import write_whole
 
+BEFORE = " (before)"  # of stages that were over when the question came
 COLORS = {"right": "green", "wrong": "red", "failed": "red"}
 
 
@@ -24,9 +25,12 @@ COLORS = {"right": "green", "wrong": "red", "failed": "red"}
 class Row:
     """One question with its answer and, where it is known, the truth.
 
-    `boxes` are the answered boxes (two for a distance), `truth_boxes` the true ones; `right` is
-    None when the truth is not known; `metres` is an answered distance. `failed` says that `answer`
-    tells why there is none; `stages_ms` are parts of the latency.
+    `boxes` are the answered boxes (two for a distance, of a layout edit those that change),
+    `after_boxes` where they would stand then, `truth_boxes` the true ones; `right` is None when the
+    truth is not known; `metres` is an answered distance; `missed` tells what is wrong where neither
+    overlap nor metres do. `failed` says that `answer` tells why there is none; `others` names what
+    else was likely. `stages_ms` are parts of the latency, and those marked "(before)" what had been
+    spent on the map it rests on.
     """
 
     question: str
@@ -40,18 +44,21 @@ class Row:
     latency_ms: float = 0.0
     via: str = ""
     boxes: tuple[Box3D, ...] = field(default=(), repr=False)
+    after_boxes: tuple[Box3D, ...] = field(default=(), repr=False)
     truth_boxes: tuple[Box3D, ...] = field(default=(), repr=False)
+    missed: str = ""
     name: str = ""
     asked_at: str = ""
     failed: bool = False
     stages_ms: dict[str, float] = field(default_factory=dict, repr=False)
+    others: str = ""
 
     @property
     def score(self) -> str:
-        """Overlap or error in words."""
+        """Overlap or error in words, or what is wrong."""
         if self.error_m is not None:
             return f"{self.error_m:+.2f} m"
-        return "" if self.iou is None else f"IoU {self.iou:.2f}"
+        return self.missed if self.iou is None else f"IoU {self.iou:.2f}"
 
     def json(self) -> dict[str, object]:
         """As it stands in answers.json."""
@@ -66,11 +73,18 @@ class Row:
         else:
             row["iou"] = None if self.iou is None else round(self.iou, 4)
         row |= {"latency_ms": round(self.latency_ms, 1), "right": self.right, "via": self.via}
-        row["boxes"] = [
-            {"center": [round(v, 4) for v in b.center], "size": [round(v, 4) for v in b.size]}
-            for b in self.boxes
-        ]
+        row["boxes"] = [_rounded(box) for box in self.boxes]
+        if self.after_boxes:
+            row["after"] = [_rounded(box) for box in self.after_boxes]
         return row
+
+
+def _rounded(box: Box3D) -> dict[str, object]:
+    place: dict[str, object] = {
+        "center": [round(v, 4) for v in box.center],
+        "size": [round(v, 4) for v in box.size],
+    }
+    return place | ({"yaw": round(box.yaw, 4)} if box.yaw else {})
 
 
 def right_count(rows: Sequence[Row]) -> int:
@@ -135,11 +149,13 @@ def write_page(
     end. `glance` puts a table of all rows before the pictures.
     """
     judged = [row for row in rows if row.right is not None]
-    latency = median(row.latency_ms for row in rows) if rows else 0.0
+    answered = [row.latency_ms for row in rows if not row.failed]
     tiles = {"questions": str(len(rows))}
     if judged:
         tiles["right"] = f"{right_count(judged)} of {len(judged)}"
-    tiles |= {"median latency": f"{latency:.0f} ms", **facts}
+    if answered:
+        tiles["median latency"] = f"{median(answered):.0f} ms"
+    tiles |= facts
     cards = "\n".join(
         _card(number, row, picture)
         for number, (row, picture) in enumerate(zip(rows, pictures, strict=True), 1)
@@ -174,7 +190,7 @@ def _list(items: Mapping[str, str]) -> str:
 
 
 def _notes(notes: Mapping[str, str]) -> str:
-    return f"<section class=notes><h2>How it was measured</h2>{_list(notes)}</section>"
+    return f"<section class=notes><h2>Notes</h2>{_list(notes)}</section>"
 
 
 def _badge(row: Row) -> str:
@@ -193,20 +209,39 @@ def _glance(rows: Sequence[Row]) -> str:
     return f"<section><table>{lines}</table></section>"
 
 
+def _score_name(row: Row) -> str:
+    if row.error_m is not None:
+        return "error"
+    return "wrong" if row.iou is None else "overlap"
+
+
 def _card(number: int, row: Row, picture: Path) -> str:
     lines = {"no answer" if row.failed else "answer": row.answer}
     if row.truth:
         lines["truth"] = row.truth
     if row.score:
-        lines["error" if row.error_m is not None else "overlap"] = row.score
+        lines[_score_name(row)] = row.score
+    if row.others:
+        lines["next"] = row.others
     via = f" through the {row.via}" if row.via else ""
-    parts = ", ".join(f"{stage} {spent:.1f}" for stage, spent in row.stages_ms.items())
-    lines["latency"] = f"{row.latency_ms:.0f} ms{via}{f' ({parts})' if parts else ''}"
+    own, before = _stages(row.stages_ms, before=False), _stages(row.stages_ms, before=True)
+    lines["latency"] = f"{row.latency_ms:.0f} ms{via}{f' ({own})' if own else ''}"
+    if before:
+        lines["map before it"] = f"{before} ms"
     kind = " · ".join(filter(None, (row.name or str(number), row.kind, row.asked_at)))
     return (
         f"<section id=q{number}><header><span class=kind>{html.escape(kind)}</span>{_badge(row)}"
         f"</header><h2>{html.escape(row.question)}</h2>{_list(lines)}"
         f'<img alt="{html.escape(row.question)}" src="{_embedded(picture)}"></section>'
+    )
+
+
+def _stages(stages_ms: Mapping[str, float], *, before: bool) -> str:
+    """The milliseconds of the stages of a question, or of the map it rests on."""
+    return ", ".join(
+        f"{stage.removesuffix(BEFORE)} {spent:.1f}"
+        for stage, spent in stages_ms.items()
+        if stage.endswith(BEFORE) is before
     )
 
 

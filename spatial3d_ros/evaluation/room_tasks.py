@@ -1,4 +1,5 @@
-"""What a generated room can be asked: for each task its questions, and how a reply is judged.
+"""What a generated room can be asked: for each task its questions in the sentences of a split, and
+how a reply is judged.
 
 Another task is another function in TASKS; answers in words are judged by themselves (answers.EACH).
 """
@@ -31,25 +32,25 @@ class RoomQuestion:
     judge: Callable[[Reply], Verdict]
 
 
-def _grounding(recorded: RecordedRoom, seed: int) -> list[RoomQuestion]:
-    return [q for q in _drawn(recorded, seed) if q.kind != "distance"]
+def _grounding(recorded: RecordedRoom, seed: int, split: str) -> list[RoomQuestion]:
+    return [q for q in _drawn(recorded, seed, split) if q.kind != "distance"]
 
 
-def _distance(recorded: RecordedRoom, seed: int) -> list[RoomQuestion]:
-    return [q for q in _drawn(recorded, seed) if q.kind == "distance"]
+def _distance(recorded: RecordedRoom, seed: int, split: str) -> list[RoomQuestion]:
+    return [q for q in _drawn(recorded, seed, split) if q.kind == "distance"]
 
 
-def _drawn(recorded: RecordedRoom, seed: int) -> list[RoomQuestion]:
+def _drawn(recorded: RecordedRoom, seed: int, split: str) -> list[RoomQuestion]:
     """Drawn together, so that published tables name the same questions whatever is asked."""
-    made = ask_about(recorded.seen(), seed, ROOM_KINDS)
+    made = ask_about(recorded.seen(), seed, ROOM_KINDS, split=split)
     return [RoomQuestion(q.text, q.kind, partial(judge, q, recorded.room)) for q in made]
 
 
-def _layout(recorded: RecordedRoom, seed: int) -> list[RoomQuestion]:
+def _layout(recorded: RecordedRoom, seed: int, split: str) -> list[RoomQuestion]:
     room = recorded.room
     return [
         RoomQuestion(question.text, "layout", partial(_judge_edit, question, room, reference))
-        for question, reference in layout_questions(room, recorded.seen(), seed, EDITS)
+        for question, reference in layout_questions(room, recorded.seen(), seed, EDITS, split)
     ]
 
 
@@ -61,7 +62,7 @@ def _judge_edit(question: LayoutQuestion, room: Room, reference: Box3D, reply: R
     )
 
 
-TASKS: dict[str, Callable[[RecordedRoom, int], list[RoomQuestion]]] = {
+TASKS: dict[str, Callable[[RecordedRoom, int, str], list[RoomQuestion]]] = {
     "grounding": _grounding,
     "distance": _distance,
     "layout": _layout,

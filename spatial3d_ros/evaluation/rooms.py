@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,9 @@ from spatial3d_ros.evaluation.answers import EACH, AnswersReport, ask_room
 from spatial3d_ros.evaluation.asking import Reply
 from spatial3d_ros.evaluation.metrics import Verdict, latency_scores, recall, summarise
 from spatial3d_ros.evaluation.room_tasks import TASKS, RoomQuestion, chosen_tasks
-from spatial3d_ros.evaluation.through_ros import ask_nodes
+from spatial3d_ros.evaluation.settings import engine_settings
+from spatial3d_ros.evaluation.through_ros import ask_nodes, node_parameters
+from spatial3d_ros.evaluation.wordings import split_of, worded
 from spatial3d_ros.geometry.box import iou_matrix
 from spatial3d_ros.scene.proposals import Proposal
 
@@ -109,6 +111,7 @@ def evaluate_rooms(
     folder: Path = Path("runs/evaluation"),
     model: str = "tiny",
     tasks: str = "grounding,distance",
+    wording: str = "test",
     say: Callable[[str], None] = lambda text: None,
 ) -> RoomsReport:
     """Ask about `rooms` rooms from `seed` on; recordings are kept in `folder` for the next time.
@@ -116,14 +119,16 @@ def evaluate_rooms(
     `true_boxes` replaces the built-in proposals by the true boxes of the objects that were seen;
     `tasks` is "all" or names of TASKS and of EACH with commas between. `through_ros` plays every
     recording into the nodes instead of calling the engine here; answers in words (EACH) are asked
-    of the engine only. Raises ConfigError for an unknown task.
+    of the engine only. `wording` is one of wordings.WORDINGS. Raises ConfigError for an unknown
+    task or wording.
     """
-    wanted = chosen_tasks(tasks)
+    wanted, split = chosen_tasks(tasks), split_of(wording)
     report = RoomsReport(
         settings={
             "seed": seed,
             "model": model,
             "tasks": list(wanted),
+            "wording": wording,
             "true_boxes": true_boxes,
             "through_ros": through_ros,
         }
@@ -134,18 +139,25 @@ def evaluate_rooms(
     if not through_ros:
         engine = Spatial3D(EngineConfig(model=model))
         engine.load()
+        report.settings["engine"] = engine_settings(engine)
     for k in range(rooms):
         recorded = film(folder, seed + k)
-        questions = [q for task in wanted if task in TASKS for q in TASKS[task](recorded, seed + k)]
+        questions = [
+            replace(q, text=worded(q.text, wording, seed + k))
+            for task in wanted
+            if task in TASKS
+            for q in TASKS[task](recorded, seed + k, split)
+        ]
         begin = time.monotonic()
         if engine is None:
             replies, boxes, seen = _ask_nodes(recorded, questions, folder, say, model)
+            report.settings["node"] = node_parameters(folder / recorded.bag.stem)
         else:
             replies, boxes, seen = _ask_engine(engine, recorded, questions, true_boxes)
             there = _present(recorded, boxes) if true_boxes else seen
             objects = [recorded.room.objects[i] for i in there]
             in_words = [name for name in wanted if name in EACH]
-            ask_room(engine, objects, seed + k, in_words, report.answers)
+            ask_room(engine, objects, seed + k, in_words, report.answers, wording=wording)
         verdicts = [q.judge(reply) for q, reply in zip(questions, replies, strict=True)]
         report.verdicts += verdicts
         report.rooms += 1

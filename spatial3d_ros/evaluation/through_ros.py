@@ -14,6 +14,7 @@ from spatial3d_ros.data.bags import Bag, Topics, bag_topics, find_topics
 from spatial3d_ros.errors import BagError
 from spatial3d_ros.evaluation.processes import NodeGroup
 
+REPLIES = "replies.json"
 START_S = 120.0  # for the nodes to come up on a busy machine
 MARGIN_S = 0.05  # so that the last message leaves before the player stops
 
@@ -42,7 +43,7 @@ def ask_nodes(
         with Bag(bag) as opened:
             seconds = opened.duration_s
     out.mkdir(parents=True, exist_ok=True)
-    questions, answers = out / "questions.json", out / "replies.json"
+    questions, answers = out / "questions.json", out / REPLIES
     questions.write_text(json.dumps(asked, indent=2))
     answers.unlink(missing_ok=True)
     with NodeGroup(out / "logs") as nodes:
@@ -57,6 +58,11 @@ def ask_nodes(
         nodes.check()
     result = json.loads(answers.read_text())
     return result["answers"], result["scene"]
+
+
+def node_parameters(out: Path) -> dict[str, Any]:
+    """The parameters of the grounding node that `ask_nodes` asked, as the node told them."""
+    return json.loads((out / REPLIES).read_text()).get("parameters", {})
 
 
 def require_playable(bag: Path, topics: Topics) -> None:

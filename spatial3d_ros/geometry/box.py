@@ -82,8 +82,9 @@ class Box3D:
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Lowest and highest corner (3,), (3,) of the axis-aligned hull."""
-        corners = self.corners()
-        return corners.min(axis=0), corners.max(axis=0)
+        low, high = self._z_interval()
+        plan = self._plan()
+        return np.array([*plan.min(axis=0), low]), np.array([*plan.max(axis=0), high])
 
     def contains(self, points: np.ndarray, margin: float = 0.0) -> np.ndarray:
         """Which points (..., 3) lie in the closed box grown by `margin` metres; NaN is outside."""
@@ -94,6 +95,8 @@ class Box3D:
 
     def _plan(self) -> np.ndarray:
         """The rectangle seen from above, (4, 2), counter-clockwise."""
+        if not self.yaw:
+            return _CORNERS * self.size[:2] / 2 + self.center[:2]
         return (_CORNERS * self.size[:2] / 2) @ _rotation(self.yaw).T + self.center[:2]
 
     def _z_interval(self) -> tuple[float, float]:
@@ -124,6 +127,12 @@ def shared_volume(a: Box3D, b: Box3D) -> float:
     low, high = _overlap(a, b)
     if low >= high:
         return 0.0
+    if not a.yaw and not b.yaw:
+        sides = [
+            min(p + m / 2, q + n / 2) - max(p - m / 2, q - n / 2)
+            for p, m, q, n in zip(a.center[:2], a.size[:2], b.center[:2], b.size[:2], strict=True)
+        ]
+        return float(max(sides[0], 0.0) * max(sides[1], 0.0) * (high - low))
     return _area(_clip(a._plan(), b._plan())) * (high - low)
 
 

@@ -6,6 +6,9 @@ about it. A begins with `<coord>`, and this place and every word behind it recei
 objects are, how many, and how far apart: a metric code, as the token of that name carries the code
 of a place in S2-MLLM (1.6). The words follow by the language head, under the same mask.
 
+At the output, a word may also take up literally what is known of these objects (`Recital`): a
+class, a colour, a digit of a distance or of their number.
+
 A network of this size does not write metres from coordinates alone: the object mask (2.3) keeps
 distant objects from seeing each other, and digits of a distance are no smooth function of two
 places. So lengths and counts come in Fourier features with a period for each decimal place (FoNE,
@@ -19,6 +22,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 METRE_PERIODS = (0.1, 1.0, 10.0, 100.0)
 COUNT_PERIODS = (10.0, 100.0)
@@ -49,17 +53,79 @@ _COUNT_FEATURES = 2 * len(COUNT_PERIODS) + 2
 
 @dataclass(frozen=True)
 class Subject:
-    """What questions are about: logits (Q, N) of each object, -inf where padded, and the embedding
-    (Q, D) of it all, which is added to that of every word of the answers.
+    """What questions are about: logits (Q, N) of each object, -inf where padded, the embedding (Q,
+    D) of it all, which is added to that of every word of the answers, and what these may take up
+    literally: facts (Q, FACTS, D).
     """
 
     logits: Tensor
     embedding: Tensor
+    facts: Tensor
+
+    def repeated(self, times: int) -> Subject:
+        """Each question so many times, one behind the other."""
+        parts = (self.logits, self.embedding, self.facts)
+        return Subject(*(part.repeat_interleave(times, 0) for part in parts))
+
+
+SPOKEN = 3
+"""So many objects, the likeliest first, have their names among the facts."""
+DIGITS = 4
+"""Of each distance, from centimetres on, and two of the number of objects."""
+NUMBERS = 2 * DIGITS + 2
+FACTS = 2 * SPOKEN + NUMBERS + 1  # the last: whether there is any at all
+
+
+class Facts(nn.Module):
+    """What an answer may have to say, each as a direction among the words: aspects (Q, N, 2, D) of
+    objects, their logits (Q, N), the code of a distance (Q, PAIR_FEATURES) -> (Q, FACTS, D).
+
+    Class and colour of the likeliest objects, then each digit of the two distances, where there are
+    two objects, and of the number of objects, as one of ten learned directions.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.loud = nn.Parameter(torch.full((2 * SPOKEN, 1), 2.0))
+        self.digits = nn.Parameter(torch.randn(NUMBERS + 1, 10, width) * 0.1)
+
+    def forward(self, aspects: Tensor, logits: Tensor, apart: Tensor) -> Tensor:
+        count = min(SPOKEN, logits.shape[1])
+        best = logits.topk(count, dim=1)
+        named = aspects.gather(1, best.indices[..., None, None].expand(-1, -1, *aspects.shape[2:]))
+        named = named.float() * best.values.sigmoid()[..., None, None]
+        names = F.pad(named.flatten(1, 2), (0, 0, 0, 2 * (SPOKEN - count))) * self.loud
+        many = (logits > 0).sum(1)
+        centimetres = (apart[:, -4:-2].float() * 200).round().long()
+        places = 10 ** torch.arange(DIGITS, device=logits.device)
+        metres = (centimetres[..., None] // places % 10).flatten(1)
+        number = torch.stack([many % 10, many // 10 % 10, many.clamp(max=9)], 1)
+        said = self.digits[torch.arange(NUMBERS + 1), torch.cat([metres, number], 1)].float()
+        two = (many > 1)[:, None].expand(-1, 2 * DIGITS)
+        return torch.cat([names, said * F.pad(two, (0, 3), value=True)[..., None]], 1)
+
+
+class Recital(nn.Module):
+    """States (Q, D) or (Q, T, D) of an answer's words plus the fact that each takes up, or nothing:
+    the same shape.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(width, width, bias=False)
+        self.keys = nn.Parameter(torch.randn(FACTS + 1, width))
+
+    def forward(self, states: Tensor, facts: Tensor) -> Tensor:
+        rows = states if states.ndim == 3 else states[:, None]
+        weight = (self.query(rows) @ self.keys.T / rows.shape[-1] ** 0.5).softmax(-1)
+        told = rows + (weight[..., 1:].float() @ facts).to(rows.dtype)
+        return told if states.ndim == 3 else told[:, 0]
 
 
 class AnswerSubject(nn.Module):
     """Objects that have heard a question (Q, N, D), what they are before any question (Q, N, D),
-    pair codes (Q, N, N, PAIR_FEATURES), valid (Q, N) -> Subject.
+    their class and colour among the words (Q, N, 2, D), pair codes (Q, N, N, PAIR_FEATURES), which
+    ones the question names by their identifiers and which are real (Q, N) bool -> Subject.
 
     what: the sum of what the objects are, each by its probability, with what is learnt of it beside
     it, because a label in it is already near the words to be written. how many: the sum of these
@@ -74,6 +140,7 @@ class AnswerSubject(nn.Module):
         super().__init__()
         self.about = nn.Linear(width, 1)
         nn.init.constant_(self.about.bias, -2.0)  # a question is about few objects
+        self.called = nn.Parameter(torch.tensor(6.0))  # what is called by its identifier is meant
         self.what = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)
         )
@@ -82,11 +149,21 @@ class AnswerSubject(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
         nn.init.constant_(self.norm.weight, 0.2)  # as long as words, like an object
+        self.facts = Facts(width)
+        self.recital = Recital(width)
 
     def forward(
-        self, heard: Tensor, named: Tensor, pairs: Tensor, valid: Tensor, told: Tensor | None = None
+        self,
+        heard: Tensor,
+        named: Tensor,
+        aspects: Tensor,
+        pairs: Tensor,
+        called: Tensor,
+        valid: Tensor,
+        told: Tensor | None = None,
     ) -> Subject:
-        logits = self.about(heard)[..., 0].float().masked_fill(~valid, -torch.inf)
+        logits = self.about(heard)[..., 0].float() + self.called * called
+        logits = logits.masked_fill(~valid, -torch.inf)
         sure = logits if told is None else torch.where(told, SURE, -SURE)
         sure = sure.masked_fill(~valid, -torch.inf)
         share = sure.sigmoid()
@@ -96,7 +173,8 @@ class AnswerSubject(nn.Module):
         some = torch.stack([count.clamp(max=1), (count + 1).log()], -1)
         apart = _apart(sure, pairs) * (count - 1).clamp(0, 1)[:, None]
         numbers = torch.cat([apart, number_code(count, COUNT_PERIODS), some], -1)
-        return Subject(logits, self.norm(what + self.number(numbers.to(what.dtype))))
+        facts = self.facts(aspects, sure, apart)
+        return Subject(logits, self.norm(what + self.number(numbers.to(what.dtype))), facts)
 
 
 def _apart(logits: Tensor, pairs: Tensor) -> Tensor:

@@ -36,8 +36,8 @@ class Sight:
     """What the rows of one pass see, and the keys that the pass leaves behind.
 
     keep (Q, L, T + L) bool: row of this pass sees place of this question, T of which earlier passes
-    have laid down in `earlier`; None: causal and without prefix. bias (Q, heads, n, n) is added to
-    the scores of the first n places among themselves. prefix of B scenes, its padding
+    have laid down in `earlier`; None: causal and without prefix. bias (Q, heads, n, m) is added to
+    the scores of the first n rows on the question's first m places. prefix of B scenes, its padding
     prefix_valid (B, S), and the scene (Q,) of each question.
     """
 
@@ -96,9 +96,9 @@ class Sight:
     def _additive(self, keep: Tensor, start: int) -> Tensor:
         mask = torch.zeros(keep.shape, device=keep.device)[:, None]
         if self.bias is not None and self.bias.shape[-1]:
-            places = self.bias.shape[-1]
-            mask = mask.repeat(1, self.bias.shape[1], 1, 1)
-            mask[:, :, :places, start : start + places] = self.bias.float()
+            heads, rows, places = self.bias.shape[1:]
+            mask = mask.repeat(1, heads, 1, 1)
+            mask[:, :, :rows, start : start + places] = self.bias.float()
         return mask.masked_fill(~keep[:, None], torch.finfo(mask.dtype).min)
 
 

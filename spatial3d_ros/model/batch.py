@@ -91,9 +91,10 @@ class SceneBatch:
     boxes (B, N, 6) centre + size; object_valid (B, N). Views may be absent (boxes-only rooms): then
     pixels, points, valid, rays and view_valid are None. What an object brings besides pixels is
     optional too: labels (B, N, T) token ids, -1 padded; colors (B, N, 3) in [0, 1], NaN where
-    unknown. patches (B, V, P, C): vision features computed earlier, instead of pixels. poses (B, V,
-    4, 4) scene_T_camera, for guidance only. Raises FrameError when views are none, or unlike in
-    count.
+    unknown; fronts (B, N, 2) unit vectors on the floor plan, where its front points, NaN where
+    unknown or none. patches (B, V, P, C): vision features computed earlier, instead of pixels.
+    poses (B, V, 4, 4) scene_T_camera, for guidance only. Raises FrameError when views are none, or
+    unlike in count.
     """
 
     boxes: Tensor
@@ -106,6 +107,7 @@ class SceneBatch:
     patches: Tensor | None = None
     labels: Tensor | None = None
     colors: Tensor | None = None
+    fronts: Tensor | None = None
     poses: Tensor | None = None
 
     def __post_init__(self) -> None:

@@ -192,6 +192,10 @@ class ObjectConfig(_Strict):
     relation_hidden: int = 64
     decoder_bias: bool = True
     """Add the same kind of bias to the decoder's object-to-object attention."""
+    label_bias: bool = False
+    """Let objects hear the words of their own label in a question louder, as far as is learnt."""
+    fronts: bool = False
+    """Read where an object's front points, where that is known."""
 
 
 class HeadConfig(_Strict):

@@ -26,15 +26,15 @@ class Turn:
     """Q questions read up to a place of their answers.
 
     state (Q, D): what the next word follows from; real (Q, T): which places so far are no padding;
-    place (Q,): the next one; sight: what was seen last, and the keys of all T places; subject
-    (Q, D): what is added to the embedding of every further word, where an answer has begun.
+    place (Q,): the next one; sight: what was seen last, and the keys of all T places; subject:
+    what every further word is about, where an answer has begun.
     """
 
     state: Tensor
     real: Tensor
     place: Tensor
     sight: Sight
-    subject: Tensor | None = None
+    subject: Subject | None = None
 
     def repeated(self, times: int) -> Turn:
         """Each question so many times, one behind the other."""
@@ -45,7 +45,7 @@ class Turn:
         scenes = self.sight.scenes.repeat_interleave(times)
         laid = dict(enumerate(_rows(self.sight.keys, rows)))
         sight = replace(self.sight, scenes=scenes, laid=laid)
-        subject = None if self.subject is None else self.subject.repeat_interleave(times, 0)
+        subject = None if self.subject is None else self.subject.repeated(times)
         return Turn(state, real, place, sight, subject)
 
 
@@ -69,14 +69,14 @@ def begin_answer(
 ) -> tuple[Turn, Subject]:
     """Read questions up to `<coord>`, which tells the words behind it what they are about."""
     turn, reading = begin(model, scene, words, opening, new + 1)
-    subject = model.subject(scene, words, reading)
+    subject = model.subject(scene, words, reading, opening)
     return start_answer(model, turn, subject, opening), subject
 
 
 def start_answer(model: SpatialModel, turn: Turn, subject: Subject, opening: Opening) -> Turn:
     """One place further, past `<coord>`."""
     start = model.decoder.embed(opening.coord).expand_as(subject.embedding)
-    return go_on(model, replace(turn, subject=subject.embedding), start[:, None])[0]
+    return go_on(model, replace(turn, subject=subject), start[:, None])[0]
 
 
 def go_on(
@@ -89,7 +89,7 @@ def go_on(
     device = embeddings.device
     real = torch.ones(count, new, dtype=torch.bool, device=device) if real is None else real
     if turn.subject is not None:
-        embeddings = embeddings + turn.subject[:, None]
+        embeddings = embeddings + turn.subject.embedding[:, None]
     causal = torch.ones(new, new, dtype=torch.bool, device=device).tril()
     among = causal & real[:, None]
     keep = torch.cat([turn.real[:, None].expand(-1, new, -1), among], -1)
@@ -146,7 +146,7 @@ def write(
     score[:, 0] = 0.0
     length, done = torch.zeros_like(score), torch.zeros_like(score, dtype=torch.bool)
     for step in range(max_new_tokens):
-        logits = model.decoder.logits(turn.state).float().unflatten(0, (count, beams))
+        logits = model.word_logits(turn.state, turn.subject).float().unflatten(0, (count, beams))
         logits = _penalised(logits, tokens, repetition_penalty)
         total = score[..., None] + _finished(logits.log_softmax(-1), done, opening.stops[0])
         score, best = total.flatten(1).topk(beams)

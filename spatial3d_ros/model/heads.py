@@ -53,5 +53,8 @@ class Namer(nn.Module):
         self.scale = nn.Parameter(torch.tensor([10.0]).log())
 
     def forward(self, objects: Tensor, words: Tensor) -> Tensor:
-        aspect = F.normalize(self.project(objects).float(), dim=-1)
-        return aspect @ F.normalize(words.float(), dim=-1).T * self.scale.exp()
+        return self.aspect(objects) @ F.normalize(words.float(), dim=-1).T * self.scale.exp()
+
+    def aspect(self, objects: Tensor) -> Tensor:
+        """Where among the words' embeddings an object's name is: unit vectors (B, N, D)."""
+        return F.normalize(self.project(objects).float(), dim=-1)

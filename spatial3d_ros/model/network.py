@@ -23,7 +23,14 @@ from spatial3d_ros.model.heads import GroundingHead, Namer
 from spatial3d_ros.model.objects import ObjectRelations, ObjectTokens, see_objects
 from spatial3d_ros.model.position import RayCode, coordinate_code, patch_centroids, pool_views
 from spatial3d_ros.model.referents import Referents, SpatialAwareness, with_referent_objects
-from spatial3d_ros.model.relations import AttentionBias, EdgeEncoder, pair_geometry
+from spatial3d_ros.model.relations import (
+    AttentionBias,
+    EdgeEncoder,
+    FrontEncoder,
+    LabelBias,
+    front_geometry,
+    pair_geometry,
+)
 from spatial3d_ros.model.slim_mask import object_mask, sequence_mask
 from spatial3d_ros.model.structure import StructureEnhanced
 from spatial3d_ros.model.vision import Projector, VisionTower
@@ -62,6 +69,12 @@ class Scene:
     among: Tensor
     pairs: Tensor
     """Metric code of each pair of objects; empty where the network does not answer in words."""
+    labels: Tensor
+    """Words of the objects' labels (B, N, T), -1 padded."""
+    aspects: Tensor
+    """Class and colour of each object as places among the words (B, N, 2, D); D is 0 where the
+    network does not answer in words.
+    """
     beside: Tensor | None = None
     referents: Referents | None = None
 
@@ -128,8 +141,11 @@ class SpatialModel(nn.Module):
     def _build_objects(self, config: ModelConfig, width: int, edge: int) -> None:
         self.objects = ObjectTokens(config)
         self.edges = EdgeEncoder(edge)
+        self.fronts = FrontEncoder(edge) if config.objects.fronts else None
         self.relations = ObjectRelations(config, config.objects.relation_layers)
-        self.bias = AttentionBias(edge, config.text.heads) if config.objects.decoder_bias else None
+        heads = config.text.heads
+        self.bias = AttentionBias(edge, heads) if config.objects.decoder_bias else None
+        self.label_bias = LabelBias(heads) if config.objects.label_bias else None
         self.readout = ObjectRelations(config, config.head.relation_layers)
         self.roles = nn.Linear(width, 2)
         self.name_class = Namer(width)
@@ -182,6 +198,9 @@ class SpatialModel(nn.Module):
         if self.config.object_tokens != "none":
             named = self.objects(batch, seen, self.decoder.embed, added)
             edges = self.edges(pair_geometry(batch.boxes))
+            if self.fronts is not None:
+                fronts = batch.boxes[..., :2] * torch.nan if batch.fronts is None else batch.fronts
+                edges = edges + self.fronts(front_geometry(batch.boxes, fronts))
             objects = self.relations(named, edges, batch.object_valid)
         return Scene(
             prefix=self.decoder.encode_prefix(embeddings, prefix_valid),
@@ -193,13 +212,16 @@ class SpatialModel(nn.Module):
             edges=edges,
             among=object_mask(batch.boxes[..., :3], batch.object_valid, self.config.slim),
             pairs=pair_code(batch.boxes if self.config.answers else batch.boxes[:, :0]),
+            labels=_labels(batch),
+            aspects=self._aspects(named),
             beside=beside,
             referents=referents,
         )
 
-    def propose(self, batch: SceneBatch) -> SceneBatch:
+    def propose(self, batch: SceneBatch) -> tuple[SceneBatch, Tensor]:
         """The same scenes with their referents as objects, where nothing else proposes any (methods
-        4); the boxes of `batch` are not read. Raises ConfigError without `psa` or views.
+        4), and how likely each is one (B, N), 0 .. 1; the boxes of `batch` are not read. Raises
+        ConfigError without `psa` or views.
         """
         if self.psa is None or not batch.has_views:
             raise ConfigError(
@@ -267,9 +289,6 @@ class SpatialModel(nn.Module):
         real = torch.cat([valid.repeat_interleave(places, 1), words.real], dim=1)
         prefix_valid = scene.prefix_valid[which]
         self.require_places(prefix_valid, valid, opening, words.real)
-        bias = None
-        if places and self.bias is not None:
-            bias = self.bias(edges).repeat_interleave(places, 2).repeat_interleave(places, 3)
         sight = Sight(
             keep=sequence_mask(
                 scene.among[which],
@@ -282,7 +301,7 @@ class SpatialModel(nn.Module):
             prefix=scene.prefix,
             prefix_valid=scene.prefix_valid,
             scenes=which,
-            bias=bias,
+            bias=self._bias(scene, words, opening) if places else None,
             objects=span,
             form=self.attention,
         )
@@ -299,16 +318,60 @@ class SpatialModel(nn.Module):
             candidates = heard if hidden else candidates
         return Reading(self.head(query, candidates, valid), said, roles, heard, real, sight)
 
+    def _bias(self, scene: Scene, words: Words, opening: Opening) -> Tensor | None:
+        """What is learnt about how objects hear each other, and the words that name them: (Q,
+        heads, N * c, N * c or N * c + L).
+        """
+        which, places = words.scene, self.config.tokens_per_object
+        bias = None
+        if self.bias is not None:
+            bias = self.bias(scene.edges[which])
+            bias = bias.repeat_interleave(places, 2).repeat_interleave(places, 3)
+        if self.label_bias is None:
+            return bias
+        names = _identifiers(opening, scene.valid.shape[1])
+        heard = self.label_bias(scene.labels[which], names, words.ids, words.instruction)
+        heard = heard.repeat_interleave(places, 2)
+        if bias is None:
+            bias = heard.new_zeros(*heard.shape[:3], heard.shape[2])
+        return torch.cat([bias, heard.to(bias.dtype)], -1)
+
     def subject(
-        self, scene: Scene, words: Words, reading: Reading, told: Tensor | None = None
+        self,
+        scene: Scene,
+        words: Words,
+        reading: Reading,
+        opening: Opening,
+        told: Tensor | None = None,
     ) -> Subject:
         """What questions are about, from the pass that read them; `told` (Q, N) bool replaces what
         the network would find, in training.
         """
         which = words.scene
+        names = _identifiers(opening, scene.valid.shape[1])
+        said = (names[:, None] == words.ids[:, None]) & words.instruction[:, None]
         return self.answers(
-            reading.heard, scene.named[which], scene.pairs[which], scene.valid[which], told
+            reading.heard,
+            scene.named[which],
+            scene.aspects[which],
+            scene.pairs[which],
+            said.any(-1),
+            scene.valid[which],
+            told,
         )
+
+    def word_logits(self, states: Tensor, subject: Subject | None) -> Tensor:
+        """Next-word scores behind states (Q, D) or (Q, T, D): (..., vocab); an answer takes up what
+        is known of its subject.
+        """
+        if subject is not None:
+            states = self.answers.recital(states, subject.facts)
+        return self.decoder.logits(states)
+
+    def _aspects(self, named: Tensor) -> Tensor:
+        if not self.config.answers:
+            return named.new_zeros(*named.shape[:2], 2, 0)
+        return torch.stack([self.name_class.aspect(named), self.name_color.aspect(named)], 2)
 
     def _places(self, real: Tensor, span: int, prefix_valid: Tensor) -> Tensor:
         """Position of each place of objects and words (Q, span + L), padding not counted."""
@@ -357,9 +420,20 @@ class SpatialModel(nn.Module):
         """
         if self.config.object_tokens == "none":
             return objects[:, :0]
-        slots = torch.arange(objects.shape[1], device=objects.device) % len(opening.identifiers)
-        names = self.decoder.embed(opening.identifiers[slots]).expand_as(objects)
+        names = self.decoder.embed(_identifiers(opening, objects.shape[1])).expand_as(objects)
         if self.config.objects.identifier == "added":
             return objects + names
         parts = [names, objects] if beside is None else [names, beside, objects]
         return torch.stack([part.to(objects.dtype) for part in parts], dim=2).flatten(1, 2)
+
+
+def _labels(batch: SceneBatch) -> Tensor:
+    if batch.labels is not None:
+        return batch.labels
+    return batch.object_valid.new_zeros(*batch.object_valid.shape, 0, dtype=torch.long)
+
+
+def _identifiers(opening: Opening, count: int) -> Tensor:
+    """Of so many slots; where there are more than identifiers, these begin anew."""
+    slots = torch.arange(count, device=opening.identifiers.device)
+    return opening.identifiers[slots % len(opening.identifiers)]

@@ -122,31 +122,36 @@ class SpatialAwareness(nn.Module):
         return torch.where(near[..., None], self.project(mean), self.nothing)
 
 
-def with_referent_objects(batch: SceneBatch, referents: Referents, most: int) -> SceneBatch:
+def with_referent_objects(
+    batch: SceneBatch, referents: Referents, most: int
+) -> tuple[SceneBatch, Tensor]:
     """The batch with referents as its objects, for scenes that nothing proposes objects in (methods
     4): the boxes of at most `most` clusters, the likeliest objects first, none of which overlap by
-    more than MAX_IOU. Labels and colours are unknown.
+    more than MAX_IOU; and how likely each is one (B, N). Labels and colours are unknown.
     """
+    odds = referents.objectness.detach()
     kept = [
         _distinct(boxes[valid], likely[valid], most)
-        for boxes, likely, valid in zip(
-            referents.boxes, referents.objectness, referents.valid, strict=True
-        )
+        for boxes, likely, valid in zip(referents.boxes, odds, referents.valid, strict=True)
     ]
-    boxes = nn.utils.rnn.pad_sequence(kept, batch_first=True)
-    counts = torch.tensor([len(one) for one in kept], device=boxes.device)
+    boxes, likely = (
+        nn.utils.rnn.pad_sequence([one[part] for one in kept], batch_first=True) for part in (0, 1)
+    )
+    counts = torch.tensor([len(one) for one, _ in kept], device=boxes.device)
     valid = torch.arange(boxes.shape[1], device=boxes.device) < counts[:, None]
-    return replace(batch, boxes=boxes, object_valid=valid, labels=None, colors=None)
+    made = replace(batch, boxes=boxes, object_valid=valid, labels=None, colors=None)
+    return made, likely.sigmoid()
 
 
-def _distinct(boxes: Tensor, likely: Tensor, most: int) -> Tensor:
-    boxes = boxes[likely.argsort(descending=True, stable=True)].detach()
+def _distinct(boxes: Tensor, likely: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    order = likely.argsort(descending=True, stable=True)
+    boxes, likely = boxes[order].detach(), likely[order]
     alike = iou_matrix(*[boxes.cpu().numpy()] * 2) > MAX_IOU
     kept: list[int] = []
     for i in range(len(boxes)):
         if len(kept) < most and not alike[i, kept].any():
             kept.append(i)
-    return boxes[kept]
+    return boxes[kept], likely[kept]
 
 
 def _extents(seeds: Seeds, members: Tensor) -> Tensor:

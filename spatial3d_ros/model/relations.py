@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 EDGE_FEATURES = 19
+FRONT_FEATURES = 6
 
 
 def pair_geometry(boxes: Tensor) -> Tensor:
@@ -48,6 +50,33 @@ class EdgeEncoder(nn.Sequential):
         super().__init__(
             nn.Linear(EDGE_FEATURES, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU()
         )
+
+
+def front_geometry(boxes: Tensor, fronts: Tensor) -> Tensor:
+    """Where j lies for who looks along i's front, and i along j's: boxes (B, N, 6), fronts (B, N,
+    2), NaN where unknown -> (B, N, N, FRONT_FEATURES) float32: ahead and to the right of the front
+    as parts of one, whether it is known, for i and for j.
+    """
+    center, known = boxes[..., :2].float(), fronts.isfinite().all(-1)
+    ahead = torch.where(known[..., None], fronts.float(), 0.0)
+    right = torch.stack([ahead[..., 1], -ahead[..., 0]], -1)
+    offset = center[:, None] - center[:, :, None]
+    offset = offset / offset.norm(dim=-1, keepdim=True).clamp(min=0.05)
+    sides = torch.stack([ahead, right], -1)[:, :, None]  # (B, N, 1, 2, 2)
+    mine = (offset[..., None] * sides).sum(-2)
+    mine = torch.cat([mine, known[:, :, None, None].expand(*mine.shape[:-1], 1)], -1)
+    return torch.cat([mine, mine.transpose(1, 2)], -1)
+
+
+class FrontEncoder(nn.Sequential):
+    """Front geometry (B, N, N, FRONT_FEATURES) -> what is added to edge features (B, N, N, hidden);
+    zero at the start of training.
+    """
+
+    def __init__(self, hidden: int) -> None:
+        last = nn.Linear(hidden, hidden, bias=False)
+        nn.init.zeros_(last.weight)
+        super().__init__(nn.Linear(FRONT_FEATURES, hidden), nn.GELU(), last)
 
 
 class RelationLayer(nn.Module):
@@ -95,3 +124,50 @@ class AttentionBias(nn.Module):
 
     def forward(self, edges: Tensor) -> Tensor:
         return self.project(edges).permute(0, 3, 1, 2)
+
+
+class LabelBias(nn.Module):
+    """Additive attention bias of objects on the words of a question: labels (Q, N, T), -1 padded,
+    identifiers (N,) of the slots, ids and instruction (Q, L) -> (Q, heads, N, L); zero at the start
+    of training.
+
+    A word counts where it is one of the label's, again where the whole label stands, and where it
+    is the object's identifier: so any noun, heard before or not, leads an object to the place where
+    it is spoken of.
+    """
+
+    def __init__(self, heads: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(2, heads))
+        self.identifier = nn.Parameter(torch.zeros(1, heads))
+
+    def forward(
+        self, labels: Tensor, identifiers: Tensor, ids: Tensor, instruction: Tensor
+    ) -> Tensor:
+        itself = identifiers[:, None] == ids[:, None]
+        told = torch.stack([*spoken(labels, ids), itself], -1) & instruction[:, None, :, None]
+        weight = LOUDER * torch.cat([self.weight, self.identifier])
+        return (told.to(weight.dtype) @ weight).permute(0, 3, 1, 2)
+
+
+LOUDER = 10.0
+"""Keeps pace with the other parts: a score needs several units to stand out of a softmax."""
+
+
+def spoken(labels: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Which words of questions are any of a label's, and which stand in a whole label: labels (Q,
+    N, T), -1 padded at the end, ids (Q, L) -> two of bool (Q, N, L).
+    """
+    length = labels.shape[-1]
+    some = torch.zeros(*labels.shape[:2], ids.shape[1], dtype=torch.bool, device=ids.device)
+    begins = (labels >= 0).any(-1, keepdim=True).expand_as(some)
+    for i in range(length):
+        token = labels[..., i : i + 1]
+        some = some | (token == ids[:, None])
+        later = F.pad(ids, (0, i), value=-2)[:, None, i:]
+        begins = begins & ((token < 0) | (token == later))
+    whole = torch.zeros_like(some)
+    for i in range(length):
+        inside = labels[..., i : i + 1] >= 0
+        whole = whole | (F.pad(begins, (i, 0))[..., : ids.shape[1]] & inside)
+    return some, whole

@@ -12,6 +12,7 @@ from std_msgs.msg import Header
 
 from spatial3d_ros import msg
 from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.nodes.vision_messages import vision_messages
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.placing import Placing
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit, ScoredObject
@@ -132,6 +133,25 @@ def scene_objects(scene: Scene, place: Placing) -> msg.SceneObjects:
         views=int(scene.views),
         objects=known(place.objects(scene.objects), place.frame_id),
     )
+
+
+def detections(scene: msg.SceneObjects) -> Any:
+    """The same objects as vision_msgs/Detection3DArray; the id of each is that of the object."""
+    kinds = vision_messages("~/detections")
+    found = []
+    for thing in scene.objects:
+        hypothesis = kinds.ObjectHypothesis(class_id=thing.label, score=float(thing.score))
+        result = kinds.ObjectHypothesisWithPose(hypothesis=hypothesis)
+        result.pose.pose = thing.pose
+        found.append(
+            kinds.Detection3D(
+                header=thing.header,
+                results=[result],
+                bbox=kinds.BoundingBox3D(center=thing.pose, size=thing.size),
+                id=str(thing.id),
+            )
+        )
+    return kinds.Detection3DArray(header=scene.header, detections=found)
 
 
 def target(message: msg.GroundedObject) -> PoseStamped:

@@ -1,7 +1,7 @@
 """Asks a running grounding node questions and writes down the answers.
 
-Grounding questions go to `~/ground`, distances to `~/measure_distance`, instructions about the
-layout to `~/edit_layout`, and those marked "action" to the action `~/query`. Input and output are
+Of each kind "distance" goes to `~/measure_distance`, "layout" to `~/edit_layout`, "ask" to `~/ask`,
+any other to `~/ground`, and what is marked "action" to the action `~/query`. Input and output are
 JSON files, so that whoever starts this process needs no ROS.
 
     python -m spatial3d_ros.nodes.demo_client questions.json answers.json --settle 15
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import math
 import sys
 import threading
 import time
@@ -21,18 +20,27 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.srv import GetParameters
 from rclpy.action import ActionClient
 from rclpy.client import Client
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import parameter_value_to_python
 from rclpy.task import Future
 
 from spatial3d_ros.action import Query
 from spatial3d_ros.errors import NotAvailableError, StorageError
-from spatial3d_ros.srv import EditLayout, GetScene, Ground, MeasureDistance
+from spatial3d_ros.nodes import plain_replies
+from spatial3d_ros.nodes.parameters import FIELDS
+from spatial3d_ros.srv import Ask, EditLayout, GetScene, Ground, MeasureDistance
 from spatial3d_ros.storage import write_whole
 
 CALL_S = 20.0
+MEASURES = {
+    "auto": MeasureDistance.Request.KIND_AUTO,
+    "center": MeasureDistance.Request.KIND_CENTER,
+    "surface": MeasureDistance.Request.KIND_SURFACE,
+}
 
 
 class Asker(Node):
@@ -45,7 +53,9 @@ class Asker(Node):
         self._ground = self.create_client(Ground, f"{server}/ground")
         self._measure = self.create_client(MeasureDistance, f"{server}/measure_distance")
         self._edit = self.create_client(EditLayout, f"{server}/edit_layout")
+        self._words = self.create_client(Ask, f"{server}/ask")
         self._get_scene = self.create_client(GetScene, f"{server}/get_scene")
+        self._parameters = self.create_client(GetParameters, f"{server}/get_parameters")
         self._query = ActionClient(self, Query, f"{server}/query")
         self.diagnostics: dict[str, dict[str, str]] = {}
         self.create_subscription(DiagnosticArray, "/diagnostics", self._note, 10)
@@ -86,26 +96,38 @@ class Asker(Node):
     def scene(self) -> dict[str, Any]:
         """The object map as plain data."""
         reply = self._call(self._get_scene, GetScene.Request())
-        objects = [_object(o) for o in reply.scene.objects]
+        objects = plain_replies.things(reply.scene.objects)
         return {
             "views": reply.scene.views,
             "version": reply.scene.scene_version,
             "objects": objects,
         }
 
+    def parameters(self) -> dict[str, Any]:
+        """What the node is set to now."""
+        reply = self._call(self._parameters, GetParameters.Request(names=list(FIELDS)))
+        return dict(zip(FIELDS, map(parameter_value_to_python, reply.values), strict=True))
+
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        """Ask one question ({"text", "kind", "via"}); the reply with the time it took, in ms."""
+        """Ask one question ({"text", "kind", "via"}, of a distance also "measure": "center" or
+        "surface"); the reply with the time it took, in ms.
+        """
         begin = time.monotonic()
         if question.get("via") == "action":
             answer = self._ask_action(question["text"])
         elif question["kind"] == "distance":
-            request = MeasureDistance.Request(query=question["text"])
-            answer = _distance(self._call(self._measure, request))
+            kind = MEASURES[question.get("measure", "auto")]
+            request = MeasureDistance.Request(query=question["text"], kind=kind)
+            answer = plain_replies.distance(self._call(self._measure, request))
         elif question["kind"] == "layout":
             request = EditLayout.Request(instruction=question["text"])
-            answer = _edit(self._call(self._edit, request), "edit")
+            answer = plain_replies.edit(self._call(self._edit, request))
+        elif question["kind"] == "ask":
+            request = Ask.Request(question=question["text"])
+            answer = plain_replies.words(self._call(self._words, request))
         else:
-            answer = _grounding(self._call(self._ground, Ground.Request(query=question["text"])))
+            request = Ground.Request(query=question["text"])
+            answer = plain_replies.grounding(self._call(self._ground, request))
         return {**question, **answer, "latency_ms": 1000 * (time.monotonic() - begin)}
 
     def _ask_action(self, text: str) -> dict[str, Any]:
@@ -114,10 +136,10 @@ class Asker(Node):
         sent = self._query.send_goal_async(goal, lambda f: stages.append(f.feedback.stage))
         handle = self._wait(sent, "the goal")
         if not handle.accepted:
-            return {"success": False, "message": "the goal was rejected: the node is busy"}
+            message = "the goal was rejected: the node is busy"
+            return {"success": False, "message": message, "no_target": False, "objects": []}
         result = self._wait(handle.get_result_async(), "the result").result
-        read = {Query.Result.DISTANCE: _distance, Query.Result.LAYOUT: _edit}
-        return {**read.get(result.kind, _grounding)(result), "stages": stages}
+        return {**plain_replies.result(result), "stages": stages}
 
     def _note(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -136,68 +158,10 @@ class Asker(Node):
         return future.result()
 
 
-def _object(message: Any) -> dict[str, Any]:
-    center, turn, size = message.pose.position, message.pose.orientation, message.size
-    return {
-        "id": message.id,
-        "label": message.label,
-        "color": message.color,
-        "score": message.score,
-        "center": [center.x, center.y, center.z],
-        "size": [size.x, size.y, size.z],
-        "yaw": 2 * math.atan2(turn.z, turn.w),
-    }
-
-
-def _grounding(reply: Any) -> dict[str, Any]:
-    return {
-        "success": reply.success,
-        "message": reply.message,
-        "answer": reply.grounding.text,
-        "no_target": reply.grounding.no_target,
-        "objects": [_object(o) for o in reply.grounding.objects],
-        "server_ms": reply.grounding.latency_ms,
-        "views": reply.grounding.views_used,
-        "version": reply.grounding.scene_version,
-    }
-
-
-def _distance(reply: Any) -> dict[str, Any]:
-    answer = reply.distance
-    return {
-        "success": reply.success,
-        "message": reply.message,
-        "answer": answer.text,
-        "no_target": False,
-        "metres": answer.distance,
-        "uncertainty": answer.uncertainty,
-        "objects": [_object(answer.object_a), _object(answer.object_b)] if reply.success else [],
-        "server_ms": answer.latency_ms,
-        "views": answer.views_used,
-        "version": answer.scene_version,
-    }
-
-
-def _edit(reply: Any, field: str = "layout") -> dict[str, Any]:
-    edit = getattr(reply, field)
-    return {
-        "success": reply.success,
-        "message": reply.message,
-        "answer": edit.text,
-        "no_target": False,
-        "objects": [_object(o) for o in edit.before],
-        "after": [_object(o) for o in edit.after],
-        "possible": edit.possible,
-        "server_ms": edit.latency_ms,
-        "views": edit.views_used,
-        "version": edit.scene_version,
-    }
-
-
 def main() -> None:
     """Entry point of the process."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("questions", type=Path, help="JSON list of {text, kind, via}")
+    parser.add_argument("questions", type=Path, help="JSON list of {text, kind, via, measure}")
     parser.add_argument("answers", type=Path, help="JSON file to write")
     parser.add_argument("--node", default="grounding_node", help="name of the node to ask")
     parser.add_argument("--settle", type=float, default=0.0, help="seconds from scene to questions")
@@ -223,8 +187,12 @@ def main() -> None:
             print(f"{answers[-1]['latency_ms']:6.0f} ms  {question['text']}", flush=True)
             time.sleep(options.pause)
         time.sleep(options.linger)
-        scene = asker.scene()
-        result = {"answers": answers, "scene": scene, "diagnostics": asker.diagnostics}
+        result = {
+            "answers": answers,
+            "scene": asker.scene(),
+            "diagnostics": asker.diagnostics,
+            "parameters": asker.parameters(),
+        }
         write_whole(options.answers, json.dumps(result, indent=2))
     except (NotAvailableError, StorageError) as error:
         sys.exit(str(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import traceback
 from collections.abc import Callable
@@ -10,11 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.clock import Clock, ClockType
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
 from spatial3d_ros import msg
 from spatial3d_ros.errors import (
@@ -25,18 +24,24 @@ from spatial3d_ros.errors import (
     Spatial3DError,
 )
 from spatial3d_ros.nodes import conversions, diagnostics, qos
-from spatial3d_ros.nodes.parameters import Parameters, ParameterTable
+from spatial3d_ros.nodes.annotated_image import AnnotatedImage
+from spatial3d_ros.nodes.answering import Answering
+from spatial3d_ros.nodes.guarded_lifecycle import SUCCESS, GuardedLifecycleNode
+from spatial3d_ros.nodes.parameter_table import ParameterTable
+from spatial3d_ros.nodes.parameters import Parameters, as_yaml
 from spatial3d_ros.nodes.question_server import QuestionServer
 from spatial3d_ros.nodes.sensor_input import SensorInput
+from spatial3d_ros.nodes.vision_messages import have_vision_messages, vision_messages
 from spatial3d_ros.nodes.worker import RefreshWorker, within_memory
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.tasks.placing import Placing
 
 if TYPE_CHECKING:
     from spatial3d_ros.engine import Spatial3D
+    from spatial3d_ros.scene.sightings import Sighting
 
+STOP_S = 3.0  # launch escalates after 5
 THREADS = 80  # each waiting question holds one; threads are made when first needed
-SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
 def build_engine(parameters: Parameters, kind: type[Spatial3D] | None = None) -> Spatial3D:
@@ -52,16 +57,18 @@ def build_engine(parameters: Parameters, kind: type[Spatial3D] | None = None) ->
             device=parameters.device,
             dtype=parameters.dtype,
             weights=parameters.weights,
+            proposals=parameters.proposals,
             max_views=parameters.max_views,
             max_seconds=parameters.max_seconds,
             max_bytes=int(parameters.max_megabytes * 2**20),
+            min_sightings=parameters.detection_min_sightings,
         )
     )
     engine.load()
     return engine
 
 
-class GroundingNode(LifecycleNode):
+class GroundingNode(GuardedLifecycleNode):
     """Sensors and questions around one `Spatial3D`.
 
     configure loads the network; activate subscribes and accepts questions; deactivate keeps the
@@ -75,30 +82,33 @@ class GroundingNode(LifecycleNode):
         super().__init__("grounding_node", **options)
         self._build = build
         self._table = ParameterTable(self)
+        for warning in self._table.unknown:
+            self.get_logger().warning(warning)
         self._engine: Spatial3D | None = None
         self._sensors: SensorInput | None = None
         self._refresher: RefreshWorker | None = None
-        self._failure = self._under_way = self._refresh_problem = ""
+        self._refresh_problem = ""
         self._publishing = threading.Lock()
-        self._guard_transitions()
         self._objects = self.create_lifecycle_publisher(
             msg.SceneObjects, "~/objects", qos.latched()
         )
-        self._questions = QuestionServer(
+        self._annotated = AnnotatedImage(self)
+        self._detections = None
+        if have_vision_messages():
+            kind = vision_messages("~/detections").Detection3DArray
+            self._detections = self.create_lifecycle_publisher(kind, "~/detections", qos.latched())
+        self._questions = Answering(
             self,
             self._active_engine,
             lambda: self._table.values,
             self._place,
             self._sensor_hint,
-            self._publish_objects,
+            self._annotated.answered,
         )
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.result())
-        # Not by the node's clock: with use_sim_time and nobody on /clock that one stands still.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        group = MutuallyExclusiveCallbackGroup()
-        self.create_timer(1.0, self._publish_diagnostics, callback_group=group, clock=steady)
+        self._server = QuestionServer(self, self._questions, self._publish_objects)
+        diagnostics.publish_regularly(self, self._statuses)
         if self._table.values.autostart:
-            self._autostart = self.create_timer(0.0, self._start, clock=steady)
+            self.start_by_itself()
 
     def close(self) -> None:
         """Stop the threads; call it before the node is destroyed."""
@@ -107,46 +117,49 @@ class GroundingNode(LifecycleNode):
 
     def on_configure(self, _: LifecycleState) -> TransitionCallbackReturn:
         """Load the network."""
-        return self._attempt("configure", self._load)
+        return self.attempt("configure", self._load)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe, and accept questions."""
         super().on_activate(state)
-        return self._attempt("activate", self._listen)
+        self._table.active = True  # first: what is read below must not change meanwhile
+        result = self.attempt("activate", self._listen)
+        self._table.active = result == SUCCESS
+        return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe, and refuse questions; network and memory stay."""
-        result = self._attempt("deactivate", self._stop)
+        result = self.attempt("deactivate", self._stop)
         super().on_deactivate(state)
         return result
 
     def on_cleanup(self, _: LifecycleState) -> TransitionCallbackReturn:
         """Free network and memory."""
-        return self._attempt("cleanup", self._unload)
+        return self.attempt("cleanup", self._unload)
 
     def on_shutdown(self, _: LifecycleState) -> TransitionCallbackReturn:
         """Free everything, from any state."""
-        self._attempt("shutdown", self._stop)
-        return self._attempt("shutdown", self._unload)
-
-    def on_error(self, _: LifecycleState) -> TransitionCallbackReturn:
-        """Back to unconfigured, from where a person can try again."""
-        return SUCCESS
+        self.attempt("shutdown", self._stop)
+        return self.attempt("shutdown", self._unload)
 
     def _load(self) -> None:
         if self._table.problems:
             raise ConfigError("; ".join(self._table.problems.values()))
-        self.get_logger().info(f"configuring with {self._table.values}")
+        values = self._table.values
+        self.get_logger().info(f"configuring with\n{as_yaml(values)}")
         with within_memory("loading the model"):
-            self._engine = self._build(self._table.values)
-        self._table.locked = True
+            self._engine = self._build(values)
+        self._table.loaded = values
 
     def _listen(self) -> None:
+        if outdated := self._table.outdated():
+            raise ConfigError(outdated)
         engine = self._engine
         self._sensors = SensorInput(
             self,
             self._table.values,
             partial(self._add_frame, engine),
+            partial(self._add_sightings, engine),
             partial(self._rewind, engine),
         )
         self._refresher = RefreshWorker(
@@ -164,58 +177,16 @@ class GroundingNode(LifecycleNode):
         if self._refresher is not None:
             self._refresher.stop()
             self._refresher = None
+        self._table.active = False
 
     def _unload(self) -> None:
-        self._engine = None
-        self._table.locked = False
-
-    def _attempt(self, name: str, step: Callable[[], None]) -> TransitionCallbackReturn:
-        """Run a transition; rclpy would swallow what it raises without a word."""
-        self._under_way, self._failure = name, ""
-        try:
-            step()
-        except Exception as error:
-            # In this order: a question in between must not hear that the step is still going on.
-            self._under_way, self._failure = "", f"{name} failed: {error}"
-            known = isinstance(error, Spatial3DError)
-            self.get_logger().error(self._failure if known else traceback.format_exc())
-            return FAILURE
-        finally:
-            self._under_way = ""
-        return SUCCESS
-
-    def _start(self) -> None:
-        self._autostart.cancel()
-        if self.trigger_configure() == SUCCESS:
-            self.trigger_activate()
-
-    def _guard_transitions(self) -> None:
-        """Answer an impossible transition with success=false: rclpy lets it end the node."""
-        service = self._service_change_state
-        change_state = service.callback
-
-        def guarded(request: Any, response: Any) -> Any:
-            try:
-                return change_state(request, response)
-            except Exception as error:
-                self.get_logger().error(f"transition refused: {error}")
-                response.success = False
-                return response
-
-        service.callback = guarded
+        self._engine = self._table.loaded = None
 
     def _active_engine(self) -> Spatial3D:
         if self._engine is not None and self._sensors is not None:
             return self._engine
-        if self._under_way:
-            raise NotAvailableError(
-                f"the node is not active: {self._under_way} is under way. Ask again in a moment."
-            )
         step = "configure, then activate" if self._engine is None else "activate"
-        raise NotAvailableError(
-            f"the node is not active{': ' * bool(self._failure)}{self._failure}. When that is "
-            f"settled: ros2 lifecycle set {self.get_fully_qualified_name()} {step}"
-        )
+        raise NotAvailableError(self.why_inactive(step))
 
     def _place(self, frame_id: str) -> Placing:
         """How what is known in that frame goes out now. Raises FrameError, NotAvailableError."""
@@ -232,9 +203,14 @@ class GroundingNode(LifecycleNode):
 
     def _add_frame(self, engine: Spatial3D, frame: Frame) -> bool:
         added = engine.add_frame(frame)
+        self._annotated.show(frame)
         if added.keyframe and self._refresher is not None:
             self._refresher.notify()
         return added.keyframe
+
+    def _add_sightings(self, engine: Spatial3D, sightings: list[Sighting]) -> None:
+        if engine.add_sightings(sightings) and self._refresher is not None:
+            self._refresher.notify()
 
     def _rewind(self, engine: Spatial3D) -> None:
         self.get_logger().warning("time went back: views are forgotten, known objects stay")
@@ -266,42 +242,17 @@ class GroundingNode(LifecycleNode):
             except NoSceneError:
                 message = msg.SceneObjects()
             self._objects.publish(message)
+            if self._detections is not None:
+                self._detections.publish(conversions.detections(message))
 
-    def _publish_diagnostics(self) -> None:
-        """Never raises: an exception out of a timer ends the node."""
-        try:
-            self._diagnostics.publish(
-                diagnostics.array(self.get_clock().now().to_msg(), self._statuses())
-            )
-        except Exception:
-            self.get_logger().error(f"diagnostics: {traceback.format_exc()}")
-
-    def _statuses(self) -> list[Any]:
+    def _statuses(self) -> list[DiagnosticStatus]:
         name, sensors, engine = self.get_name(), self._sensors, self._engine
         if sensors is None or engine is None:
-            level = diagnostics.ERROR if self._failure else diagnostics.OK
-            return [diagnostics.status(name, level, self._failure or "not active", {})]
-        complaints = sensors.watchdog.complaints(self._table.values.silence_s)
-        questions = self._questions
+            return [diagnostics.of_inactive(name, self._failure)]
         return [
-            diagnostics.status(
-                f"{name}: sensors",
-                diagnostics.WARN if complaints else diagnostics.OK,
-                " ".join(complaints) or "all topics arrive and match",
-                sensors.facts(),
-            ),
-            diagnostics.status(
-                f"{name}: memory",
-                diagnostics.ERROR if self._refresh_problem else diagnostics.OK,
-                self._refresh_problem,
-                engine.stats(),
-            ),
-            diagnostics.status(
-                f"{name}: questions",
-                diagnostics.OK,
-                f"{questions.runner.open} open",
-                {"latency": questions.latency_ms.summary(), "stages_ms": questions.stages_ms},
-            ),
+            diagnostics.of_sensors(name, sensors, self._table.values.silence_s),
+            diagnostics.of_memory(name, engine, self._refresh_problem),
+            diagnostics.of_questions(name, self._questions),
         ]
 
 
@@ -315,7 +266,16 @@ def main(
     executor.add_node(node)
     with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
         executor.spin()
-    node.close()
-    executor.shutdown(timeout_sec=2.0)
-    node.destroy_node()
-    rclpy.try_shutdown()
+
+    def close() -> None:
+        node.close()
+        executor.shutdown(timeout_sec=1.0)
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+    closing = threading.Thread(target=close, daemon=True)
+    closing.start()
+    closing.join(STOP_S)
+    # Python would wait for the threads: loading a large network or an update, which leave nothing
+    # behind, takes longer than launch has patience.
+    os._exit(0)

@@ -20,6 +20,7 @@ from spatial3d_ros.errors import FrameError
 from spatial3d_ros.geometry.pose import motion
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.sensors.camera_poses import CameraPoses, stamp_of
+from spatial3d_ros.sensors.detection_feed import Moment
 from spatial3d_ros.sensors.frame_builder import FrameBuilder
 from spatial3d_ros.sensors.synchronizer import SECOND, Pair, Synchronizer
 
@@ -58,7 +59,8 @@ class Ingest:
     `aligned` says how depth came into the pixels of colour. Thread-safe. Nothing is raised for bad
     data: `on_problem(topic, text)` is called instead, and the message is counted in `counts` by
     reason. `on_rewind()` is called through `run` when the
-    clock of the images goes back, before the first frame of the new time.
+    clock of the images goes back, before the first frame of the new time. `on_moment` is told of
+    every pair with its pose, decoded or not.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Ingest:
         *,
         on_problem: Callable[[str, str], None],
         on_rewind: Callable[[], None],
+        on_moment: Callable[[Moment], None] = lambda _: None,
         run: Callable[[Callable[[], None]], object] = lambda work: work(),
         max_pose_wait_s: float = 1.0,
     ) -> None:
@@ -84,6 +87,7 @@ class Ingest:
         self._add_frame = add_frame
         self._on_problem = on_problem
         self._on_rewind = on_rewind
+        self._on_moment = on_moment
         self._run = run
         self._max_wait = round(max_pose_wait_s * SECOND)
         self._lock = threading.RLock()
@@ -173,6 +177,11 @@ class Ingest:
                         return
                     raise FrameError(self.poses.why_late(pair.stamp_ns, camera))
                 self._watch_jumps(pair.stamp_ns, pose)
+                self._on_moment(
+                    Moment(
+                        pair.stamp_ns, pair.color, pair.depth, self._info, self._depth_info, pose
+                    )
+                )
                 self._consider(pair, pose)
             except FrameError as error:
                 self._refuse(error)

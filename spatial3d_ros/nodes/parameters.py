@@ -1,20 +1,19 @@
 """The parameters of the grounding node: one table with meaning, unit and range of each.
 
-The table declares them to ROS, checks every value, and is what the reference in the docs and the
-YAML files follow. The checks need no ROS.
+What the node declares to ROS, what every value is checked against, and what the YAML files follow.
+No ROS here.
 """
 
 from __future__ import annotations
 
+import difflib
+import json
 import math
 from collections.abc import Iterable
-from dataclasses import Field, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from spatial3d_ros.errors import ConfigError
-
-if TYPE_CHECKING:
-    from rclpy.node import Node
 
 
 def parameter(
@@ -25,29 +24,49 @@ def parameter(
     high: float | None = None,
     choices: tuple[str, ...] = (),
     live: bool = False,
+    loaded: bool = False,
 ) -> Any:
-    """A field with what `ros2 param describe` shows; a `live` one may change at any time."""
+    """A field with what `ros2 param describe` shows.
+
+    A `live` one may change at any time, a `loaded` one takes effect when the node is configured,
+    any other when it is activated.
+    """
     limits = {"description": description, "low": low, "high": high, "choices": choices}
-    return field(default=default, metadata={**limits, "live": live})
+    return field(default=default, metadata={**limits, "live": live, "loaded": loaded})
 
 
 @dataclass(frozen=True)
 class Parameters:
     """Every parameter of `grounding_node`, with its default."""
 
-    model: str = parameter("tiny", "Name of a shipped model, or path of a folder with weights.")
-    device: str = parameter("auto", "Where the network runs: auto, cpu, cuda, cuda:1, ...")
+    model: str = parameter(
+        "tiny", "Name of a shipped model, or path of a folder with weights.", loaded=True
+    )
+    device: str = parameter(
+        "auto", "Where the network runs: auto, cpu, cuda, cuda:1, ...", loaded=True
+    )
     dtype: str = parameter(
         "auto",
         "Number format of the network.",
         choices=("auto", "float32", "float16", "bfloat16"),
+        loaded=True,
     )
     weights: str = parameter(
         "auto",
         "Weights of the decoder: auto (as dtype says), or fewer bits to save memory.",
         choices=("auto", "int8", "int4"),
+        loaded=True,
     )
-    autostart: bool = parameter(True, "Configure and activate without being asked.")
+    proposals: str = parameter(
+        "auto",
+        "Where objects come from: builtin (from depth), referents (of networks with psa), or "
+        "auto: built in, and where that finds nothing, referents if the network has them.",
+        choices=("auto", "builtin", "referents"),
+        loaded=True,
+    )
+    autostart: bool = parameter(
+        True, "Configure and activate without being asked, when the node starts."
+    )
 
     pose_source: str = parameter(
         "pose",
@@ -120,10 +139,53 @@ class Parameters:
         low=0.1,
         high=3600.0,
     )
-    max_views: int = parameter(16, "Views kept in memory.", low=1, high=256)
-    max_seconds: float = parameter(60.0, "Age of the oldest view kept [s].", low=1.0, high=86400.0)
+    max_views: int = parameter(16, "Views kept in memory.", low=1, high=256, loaded=True)
+    max_seconds: float = parameter(
+        60.0, "Age of the oldest view kept [s].", low=1.0, high=86400.0, loaded=True
+    )
     max_megabytes: float = parameter(
-        512.0, "Memory that the images of the views may take [MiB].", low=1.0, high=65536.0
+        512.0,
+        "Memory that the images of the views may take [MiB].",
+        low=1.0,
+        high=65536.0,
+        loaded=True,
+    )
+
+    detections_2d: str = parameter(
+        "", "Topic of a detector's vision_msgs/Detection2DArray in the colour image; empty: none."
+    )
+    detections_3d: str = parameter(
+        "", "Topic of a detector's vision_msgs/Detection3DArray, in any known frame; empty: none."
+    )
+    detection_masks: str = parameter(
+        "",
+        "Topic of label images (mono8, mono16) with the stamps of detections_2d: pixel n belongs "
+        "to the n-th box; empty: none.",
+    )
+    detection_classes: tuple[str, ...] = parameter(
+        (), "Names of numbered classes in their order, or as id=name; empty: class ids are names."
+    )
+    detection_min_score: float = parameter(
+        0.3, "Leave out boxes that the detector is less sure of, 0 .. 1.", low=0.0, high=1.0
+    )
+    detection_min_sightings: int = parameter(
+        2,
+        "Believe in a thing after the detector has seen it so often.",
+        low=1,
+        high=100,
+        loaded=True,
+    )
+    detection_max_count: int = parameter(
+        100, "Boxes taken of one message, the surest.", low=1, high=1000
+    )
+    detection_max_hz: float = parameter(
+        5.0, "Use no more messages of a detector a second than this [Hz].", low=0.1, high=100.0
+    )
+    detection_delay_s: float = parameter(
+        3.0,
+        "Longest time from an image to the boxes found in it; so long images are kept [s].",
+        low=0.1,
+        high=60.0,
     )
 
     refresh_period_s: float = parameter(
@@ -158,6 +220,7 @@ class Parameters:
     )
 
 
+TEXTS = "tuple[str, ...]"  # the type of a parameter that is a list of texts, as it is annotated
 FIELDS = {entry.name: entry for entry in fields(Parameters)}
 
 
@@ -170,6 +233,8 @@ def check(name: str, value: Any) -> Any:
     entry = FIELDS.get(name)
     if entry is None:
         raise ConfigError(f"parameter {name} is unknown. Known: {', '.join(FIELDS)}")
+    if entry.type == TEXTS:
+        return _texts(name, value)
     value = _cast(name, value, entry.default)
     low, high, choices = (entry.metadata[key] for key in ("low", "high", "choices"))
     if choices and value not in choices:
@@ -198,75 +263,31 @@ def _cast(name: str, value: Any, default: Any) -> Any:
     raise ConfigError(f"parameter {name} is {value!r}; it must be {kind[type(default)]}")
 
 
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    entries = () if value is None else value
+    if isinstance(entries, (list, tuple)) and all(isinstance(entry, str) for entry in entries):
+        return tuple(entries)
+    raise ConfigError(f"parameter {name} is {value!r}; it must be a list of texts, or empty")
+
+
 def _is_finite(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 
-class ParameterTable:
-    """The parameters of a node, always valid: a bad value is refused and the old one stays.
-
-    A bad value given at start (command line, YAML) is put down in `problems` and the default used
-    in its place, so that the node comes up and can say so; a later good value clears the problem.
-    While `locked` is True only live parameters can change.
-    """
-
-    def __init__(self, node: Node) -> None:
-        from rcl_interfaces.msg import ParameterDescriptor
-
-        self.values = Parameters()
-        self.problems: dict[str, str] = {}
-        self.locked = False
-        for name, entry in FIELDS.items():
-            # First without limits: rclpy would end the program over a bad value from a YAML file.
-            given = node.declare_parameter(name, None, ParameterDescriptor(dynamic_typing=True))
-            node.undeclare_parameter(name)
-            try:
-                if given.value is not None:
-                    self._store({name: given.value})
-            except ConfigError as error:
-                self.problems[name] = str(error)
-            value = getattr(self.values, name)
-            value = list(value) if isinstance(value, tuple) else value
-            node.declare_parameter(name, value, _descriptor(entry), ignore_override=True)
-        node.add_on_set_parameters_callback(self._on_set)
-
-    def _on_set(self, changes: list[Any]) -> Any:
-        from rcl_interfaces.msg import SetParametersResult
-
-        ours = {change.name: change.value for change in changes if change.name in FIELDS}
-        try:
-            self._store(ours)
-        except ConfigError as error:
-            return SetParametersResult(successful=False, reason=str(error))
-        for name in ours:
-            self.problems.pop(name, None)
-        return SetParametersResult(successful=True)
-
-    def _store(self, changes: dict[str, Any]) -> None:
-        checked = {name: check(name, value) for name, value in changes.items()}
-        for name, value in checked.items():
-            changed = value != getattr(self.values, name)
-            if self.locked and changed and not FIELDS[name].metadata["live"]:
-                raise ConfigError(
-                    f"parameter {name} is in use and cannot change now: deactivate and clean up "
-                    "the node (ros2 lifecycle set), set it, then configure and activate again"
-                )
-        self.values = replace(self.values, **checked)
+def as_yaml(values: Parameters) -> str:
+    """All of them, a line each as in a parameter file; what is not as it comes is marked."""
+    lines = []
+    for name, entry in FIELDS.items():
+        value = getattr(values, name)
+        line = f"{name}: {json.dumps(value)}"
+        lines.append(
+            line if value == entry.default else f"{line}  # not {json.dumps(entry.default)}"
+        )
+    return "\n".join(lines)
 
 
-def _descriptor(entry: Field) -> Any:
-    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-
-    limits = entry.metadata
-    descriptor = ParameterDescriptor(
-        description=limits["description"],
-        additional_constraints=", ".join(limits["choices"]),
-        dynamic_typing=True,  # so that 2 is accepted for 2.0
-    )
-    if isinstance(entry.default, float):
-        span = FloatingPointRange(from_value=limits["low"], to_value=limits["high"])
-        descriptor.floating_point_range = [span]
-    elif limits["low"] is not None:
-        span = IntegerRange(from_value=limits["low"], to_value=limits["high"])
-        descriptor.integer_range = [span]
-    return descriptor
+def explain_unknown(name: str) -> str:
+    """What to say about a parameter that the node was given and does not have."""
+    near = difflib.get_close_matches(name, FIELDS, n=1)
+    meant = f"did you mean {near[0]}?" if near else "it changes nothing here."
+    return f"parameter {name} is unknown: {meant}"

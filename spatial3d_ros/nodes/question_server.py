@@ -1,18 +1,14 @@
 """The services and the action of the grounding node: questions in, typed answers out.
 
-Every request gets a reply. What goes wrong comes back as success=false and a message; nothing is
-raised into the executor, because that would end the node.
+Every request gets a reply; what goes wrong comes back as success=false and a message.
 """
 
 from __future__ import annotations
 
 import time
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from geometry_msgs.msg import PoseStamped
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -20,22 +16,17 @@ from std_srvs.srv import Trigger
 
 from spatial3d_ros import msg, srv
 from spatial3d_ros.action import Query
-from spatial3d_ros.errors import Cancelled, NoSceneError, QueryError, Spatial3DError
+from spatial3d_ros.errors import Cancelled, QueryError
 from spatial3d_ros.nodes import conversions, qos
-from spatial3d_ros.nodes.measures import Durations, RateLimit
-from spatial3d_ros.nodes.parameters import Parameters
-from spatial3d_ros.nodes.worker import Busy, Question, QuestionRunner, within_memory
 from spatial3d_ros.tasks.limits import check_length
-from spatial3d_ros.tasks.placing import Placing
-from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit
-from spatial3d_ros.tasks.stages import timed
 
 if TYPE_CHECKING:
-    from rclpy.lifecycle import LifecycleNode
+    from rclpy.node import Node
 
     from spatial3d_ros.engine import Spatial3D
+    from spatial3d_ros.nodes.answering import Answering
+    from spatial3d_ros.nodes.worker import Question
 
-Result = TypeVar("Result")
 KINDS = {
     srv.MeasureDistance.Request.KIND_AUTO: "auto",
     srv.MeasureDistance.Request.KIND_CENTER: "center",
@@ -47,39 +38,22 @@ RESULT_FIELDS = {
     msg.Answer: (Query.Result.ANSWER, "answer"),
     msg.LayoutEdit: (Query.Result.LAYOUT, "layout"),
 }
+RESULT_KEPT_S = 60  # for a client that asks late; rclpy's 900 s add up when many ask
 BY_CLIENT = "cancelled by the client"
-LONGEST_S = 3600.0
 
 
 class QuestionServer:
     """Offers `~/ground`, `~/measure_distance`, `~/ask`, `~/edit_layout`, `~/get_scene`, `~/clear`
-    and the action `~/query`, and publishes what they find.
+    and the action `~/query`.
 
-    `engine()` returns the engine, or raises Spatial3DError saying why the node cannot answer now;
-    `place(frame_id)` tells in which frame what is known in that one goes out;
-    `hint()` tells what is wrong with the sensors, for a question that comes before any frame;
     `on_change(engine)` is called when its memory was emptied or an edit was applied.
     """
 
     def __init__(
-        self,
-        node: LifecycleNode,
-        engine: Callable[[], Spatial3D],
-        parameters: Callable[[], Parameters],
-        place: Callable[[str], Placing],
-        hint: Callable[[], str],
-        on_change: Callable[[Spatial3D], None],
+        self, node: Node, answering: Answering, on_change: Callable[[Spatial3D], None]
     ) -> None:
-        self.runner = QuestionRunner()
-        self.latency_ms = Durations(200)
-        self._allowed = RateLimit()
-        self.stages_ms: dict[str, float] = {}
-        self._engine = engine
-        self._parameters = parameters
-        self._place = place
-        self._hint = hint
+        self._answering = answering
         self._on_change = on_change
-        self._logger = node.get_logger()
         self._goals: dict[bytes, Question] = {}
         group = ReentrantCallbackGroup()
         for kind, name, callback in (
@@ -100,32 +74,17 @@ class QuestionServer:
             self._query,
             callback_group=group,
             cancel_callback=self._cancel,
+            result_timeout=RESULT_KEPT_S,
             goal_service_qos_profile=qos.requests(),
             result_service_qos_profile=qos.requests(),
             cancel_service_qos_profile=qos.requests(),
         )
-        self._publishers = {
-            kind: node.create_lifecycle_publisher(kind, name, qos.result())
-            for kind, name in (
-                (msg.Grounding, "~/groundings"),
-                (msg.DistanceAnswer, "~/distances"),
-                (msg.Answer, "~/answers"),
-                (msg.LayoutEdit, "~/layout_edits"),
-                (PoseStamped, "~/target"),
-            )
-        }
-        self._converters = {
-            Grounding: conversions.grounding,
-            Distance: conversions.distance,
-            Answer: conversions.answer,
-            LayoutEdit: conversions.layout_edit,
-        }
 
     def _ground(self, request: Any, response: Any) -> Any:
-        count = request.max_objects or self._parameters().max_objects
-        with self._replying(response):
+        count = request.max_objects or self._answering.parameters().max_objects
+        with self._answering.replying(response):
             check_length(request.query)
-            response.grounding = self._answer(
+            response.grounding = self._answering.answer(
                 lambda engine, question: engine.ground(
                     request.query, max_objects=count, monitor=question
                 )
@@ -133,7 +92,7 @@ class QuestionServer:
         return response
 
     def _measure_distance(self, request: Any, response: Any) -> Any:
-        with self._replying(response):
+        with self._answering.replying(response):
             kind = KINDS.get(request.kind)
             if kind is None:
                 raise QueryError(
@@ -141,7 +100,7 @@ class QuestionServer:
                 )
             for text in (request.query, request.object_a, request.object_b):
                 check_length(text)
-            response.distance = self._answer(
+            response.distance = self._answering.answer(
                 lambda engine, question: engine.measure_distance(
                     request.query,
                     a=request.object_a,
@@ -153,34 +112,34 @@ class QuestionServer:
         return response
 
     def _ask(self, request: Any, response: Any) -> Any:
-        with self._replying(response):
+        with self._answering.replying(response):
             check_length(request.question)
-            response.answer = self._answer(
+            response.answer = self._answering.answer(
                 lambda engine, question: engine.ask(request.question, monitor=question)
             )
         return response
 
     def _edit_layout(self, request: Any, response: Any) -> Any:
-        with self._replying(response):
+        with self._answering.replying(response):
             check_length(request.instruction)
-            response.edit = self._answer(
+            response.edit = self._answering.answer(
                 lambda engine, question: engine.edit_layout(
                     request.instruction, apply=request.apply, monitor=question
                 )
             )
             if response.edit.applied:
-                self._on_change(self._engine())
+                self._on_change(self._answering.engine())
         return response
 
     def _get_scene(self, _: Any, response: Any) -> Any:
-        with self._replying(response):
-            scene = self._engine().scene()
-            response.scene = conversions.scene_objects(scene, self._place(scene.frame_id))
+        with self._answering.replying(response):
+            scene = self._answering.engine().scene()
+            response.scene = conversions.scene_objects(scene, self._answering.place(scene.frame_id))
         return response
 
     def _clear(self, _: Any, response: Any) -> Any:
-        with self._replying(response):
-            engine = self._engine()
+        with self._answering.replying(response):
+            engine = self._answering.engine()
             engine.clear()
             self._on_change(engine)
             response.message = "the memory is empty"
@@ -194,10 +153,10 @@ class QuestionServer:
 
         result = Query.Result()
         key = bytes(goal.goal_id.uuid)
-        question = self._goals[key] = self._new_question(goal.request.timeout_s, tell)
-        with self._replying(result):
+        question = self._goals[key] = self._answering.new_question(goal.request.timeout_s, tell)
+        with self._answering.replying(result):
             check_length(goal.request.query)
-            answer = self._answer(
+            answer = self._answering.answer(
                 lambda engine, monitor: engine.answer(goal.request.query, monitor=monitor),
                 question,
             )
@@ -224,56 +183,3 @@ class QuestionServer:
         while not goal.is_cancel_requested and time.monotonic() < deadline:
             time.sleep(0.001)
         goal.canceled() if goal.is_cancel_requested else goal.abort()
-
-    def _new_question(
-        self, timeout_s: float = 0.0, on_stage: Callable[[str, float], None] = lambda *_: None
-    ) -> Question:
-        usual = self._parameters().question_timeout_s
-        return Question(min(timeout_s, LONGEST_S) if timeout_s > 0 else usual, on_stage)
-
-    def _answer(
-        self, ask: Callable[[Spatial3D, Question], Any], question: Question | None = None
-    ) -> Any:
-        """The answer as a message, published too."""
-        question = question or self._new_question()
-        result, frame_id = self._run(ask, question)
-        latency_ms, stages = question.age_s * 1e3, dict(result.stages_ms)
-        with timed(stages, "message"):
-            message = self._converters[type(result)](result, frame_id, latency_ms)
-            self._publishers[type(message)].publish(message)
-            if isinstance(message, msg.Grounding) and message.objects:
-                self._publishers[PoseStamped].publish(conversions.target(message.objects[0]))
-        self.latency_ms.add(latency_ms)
-        self.stages_ms = stages
-        return message
-
-    def _run(
-        self, ask: Callable[[Spatial3D, Question], Result], question: Question
-    ) -> tuple[Result, str]:
-        """The typed result in the frame in which it goes out, and the name of that."""
-        engine = self._engine()
-        limits = self._parameters()
-        if not self._allowed(limits.max_questions_hz):
-            raise Busy(
-                f"busy: over {limits.max_questions_hz:g} questions a second (parameter "
-                "max_questions_hz). Ask again in a moment."
-            )
-        pending = limits.max_pending_questions
-        with within_memory("the question"):
-            result = self.runner.run(question, pending, lambda: ask(engine, question))
-        place = self._place(engine.scene().frame_id)
-        return place.result(result), place.frame_id
-
-    @contextmanager
-    def _replying(self, response: Any) -> Iterator[None]:
-        """Turn whatever goes wrong inside into the reply."""
-        try:
-            yield
-            response.success = True
-        except NoSceneError as error:
-            response.message = " ".join(filter(None, (str(error), self._hint())))
-        except Spatial3DError as error:
-            response.message = str(error)
-        except Exception as error:
-            self._logger.error(f"a question failed: {traceback.format_exc()}")
-            response.message = f"internal error ({type(error).__name__}: {error}); see the log"

@@ -15,6 +15,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from spatial3d_ros.nodes import qos
+from spatial3d_ros.nodes.detection_input import DetectionInput
 from spatial3d_ros.nodes.ingest import CandidateGate, Ingest
 from spatial3d_ros.nodes.measures import Durations, Throttle
 from spatial3d_ros.nodes.parameters import Parameters
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
     from spatial3d_ros.scene.frame import Frame
+    from spatial3d_ros.scene.sightings import Sighting
 
 IMAGES = {"raw": Image, "compressed": CompressedImage, "compressedDepth": CompressedImage}
 POSES = {"pose": PoseStamped, "odom": Odometry}
@@ -54,6 +56,7 @@ class SensorInput:
         node: Node,
         parameters: Parameters,
         add_frame: Callable[[Frame], bool],
+        add_sightings: Callable[[list[Sighting]], None],
         on_rewind: Callable[[], None],
     ) -> None:
         self.callback_ms = Durations()
@@ -74,20 +77,34 @@ class SensorInput:
         topics = Topics(*map(node.resolve_topic_name, names))
         aligning = parameters.depth_alignment == "auto"
         moving = pose == TF or bool(parameters.target_frame)
+        # Frames of boxes, and of depth, may be told by TF; where it is not there, they are not.
+        asking = bool(parameters.detections_3d) and can_hear_transforms()
         self.transforms: TransformTree | None = None
-        if moving or (aligning and can_hear_transforms()):
+        if moving or asking or (aligning and can_hear_transforms()):
+            transform_message()  # raises before anything is subscribed to
             self.transforms = TransformTree(parameters.max_pose_gap_s, live=True)
+        builder = FrameBuilder(
+            topics,
+            parameters.color_transport,
+            parameters.depth_transport,
+            parameters.images_rectified,
+            parameters.depth_alignment,
+            self._extrinsics(parameters),
+        )
+        poses = self._poses(topics.pose, parameters)
+        self.detections = DetectionInput(
+            parameters, node.resolve_topic_name, builder, poses, self.transforms, add_sightings,
+            self._report, self._run,
+        )  # fmt: skip
+
+        def rewind() -> None:
+            self.detections.feed.forget()
+            on_rewind()
+
         self.ingest = Ingest(
-            FrameBuilder(
-                topics,
-                parameters.color_transport,
-                parameters.depth_transport,
-                parameters.images_rectified,
-                parameters.depth_alignment,
-                self._extrinsics(parameters),
-            ),
+            builder,
             Synchronizer(parameters.sync_slop_s, parameters.sync_queue_size),
-            self._poses(topics.pose, parameters),
+            poses,
             CandidateGate(
                 parameters.keyframe_translation_m,
                 parameters.keyframe_rotation_rad,
@@ -96,7 +113,8 @@ class SensorInput:
             ),
             self._take_frame,
             on_problem=self._report,
-            on_rewind=on_rewind,
+            on_rewind=rewind,
+            on_moment=self.detections.keep,
             run=self._run,
             max_pose_wait_s=parameters.max_pose_wait_s,
         )
@@ -114,13 +132,18 @@ class SensorInput:
             self.watched[pose] = self._subscribe(
                 pose, POSES[pose], take.take_pose, profile, self._motion
             )
-        if moving:
-            add = take.take_pose if pose == TF else partial(self.transforms.add, fixed=False)
-            self.watched[TF] = self._subscribe(
-                TF, transform_message(), add, qos.transforms(), self._motion
-            )
         # What is sent once, or not needed by all: nobody waits for it to speak.
         self._others = []
+        if moving or asking:
+            add = take.take_pose if pose == TF else partial(self.transforms.add, fixed=False)
+            heard = self._subscribe(TF, transform_message(), add, qos.transforms(), self._motion)
+            if moving:
+                self.watched[TF] = heard
+            else:
+                self._others.append(heard)
+        for name, kind, handle, profile in self.detections.subscriptions:
+            self.watched[name] = self._subscribe(name, kind, handle, profile)
+            self.watched[name].patient = True
         if self.transforms is not None:
             keep, latched = partial(self.transforms.add, fixed=True), qos.latched(FIXED_QUEUE)
             self._others += [
@@ -158,6 +181,7 @@ class SensorInput:
             "sync": self.ingest.sync.counts,
             "frames": self.ingest.counts,
             "waiting for a pose": self.ingest.pending,
+            **self.detections.facts(),
             "callback": self.callback_ms.summary(),
             "look": self.look_ms.summary(),
             "last problem": self.last_problem,

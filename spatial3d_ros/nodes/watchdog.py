@@ -31,10 +31,11 @@ LISTED = 5  # topics that are offered in place of a silent one
 
 @dataclass
 class Watched:
-    """A subscription and how often it speaks."""
+    """A subscription and how often it speaks; a `patient` one may fall silent after a word."""
 
     subscription: Subscription
     rate: Rate = field(default_factory=Rate)
+    patient: bool = False
 
     @property
     def topic(self) -> str:
@@ -60,7 +61,7 @@ class Watchdog:
         complaints = [
             self._explain_silence(name, watched)
             for name, watched in self._watched.items()
-            if watched.rate.silence_s >= silence_s
+            if watched.rate.silence_s >= silence_s and not (watched.patient and watched.rate.count)
         ]
         general = (self._explain_loss(), self._explain_offset(), self._explain_clocks())
         if not complaints:
@@ -71,8 +72,8 @@ class Watchdog:
         return complaints
 
     def silent(self) -> list[str]:
-        """Topics on which nothing has ever come."""
-        return [watched.topic for watched in self._watched.values() if not watched.rate.count]
+        """Topics that everybody needs and on which nothing has ever come."""
+        return [w.topic for w in self._watched.values() if not w.rate.count and not w.patient]
 
     def first_view(self, frame: Frame) -> str:
         """One line to see at a glance that units, alignment and poses are right."""
@@ -98,7 +99,8 @@ class Watchdog:
         if _type_name(watched) not in kinds:
             return (
                 f"{silent}They publish {', '.join(sorted(kinds))} but we take "
-                f"{_type_name(watched)}: set color_transport, depth_transport or pose_source."
+                f"{_type_name(watched)}: set color_transport, depth_transport, pose_source, "
+                "detections_2d or detections_3d."
             )
         refused = [_refused(publisher.qos_profile, ours) for publisher in publishers]
         if not all(refused):

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from spatial3d_ros.data.catalog import Room
-from spatial3d_ros.data.edits import make_edits
+from spatial3d_ros.data.edits import possible_edits
+from spatial3d_ros.data.layout_language import make_layout_questions
 from spatial3d_ros.data.recorded_rooms import RecordedRoom, load_recorded_room, record_room
 from spatial3d_ros.data.rooms import generate_room
 from spatial3d_ros.errors import BagError
@@ -31,11 +32,8 @@ class ChangedRoom:
 def tidied(room: Room) -> ChangedRoom:
     """The room with three things moved and two removed, all standing where they can stand."""
     volume = {item.id: item.box.volume for item in room.objects}
-    edits = [
-        edit
-        for edit in make_edits(room, np.random.default_rng(room.seed), EDITS)
-        if edit.action in ("move", "remove")
-    ]
+    drawn = make_layout_questions(room.objects, np.random.default_rng(room.seed), EDITS)
+    edits = [edit for edit in possible_edits(room, drawn) if edit.action in ("move", "remove")]
     moved, removed = {}, set()
     for edit in sorted(edits, key=lambda edit: -volume[edit.objects[0]]):
         thing = edit.objects[0]

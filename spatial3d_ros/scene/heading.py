@@ -61,6 +61,13 @@ def turned_box(box: Box3D, heading: float) -> Box3D:
     return Box3D((cos * x - sin * y, sin * x + cos * y, z), box.size, box.yaw + heading)
 
 
+def turned_points(points: np.ndarray, heading: float) -> np.ndarray:
+    """Points (n, 3) after turning the world by `heading` about z."""
+    cos, sin = np.cos(heading), np.sin(heading)
+    turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]], points.dtype)
+    return points @ turn
+
+
 def turned_objects(objects: Iterable[SceneObject], heading: float) -> tuple[SceneObject, ...]:
     """The same objects, their boxes in a world turned by `heading` rad."""
     return tuple(replace(thing, box=turned_box(thing.box, heading)) for thing in objects)

@@ -25,6 +25,7 @@ class SceneObject:
 
     `box` world frame; `rgb` mean colour 0 .. 255; `label` and `color` are words, "" when unknown;
     `score` 0 .. 1; `views` most views that saw it at once; `points` (n, 3) float32 world metres.
+    `label_score` 0 .. 1 is how sure a detector is of the label; 0: the label is the network's own.
     """
 
     id: int
@@ -36,14 +37,21 @@ class SceneObject:
     points: np.ndarray
     label: str = ""
     color: str = ""
+    label_score: float = 0.0
+
+    @property
+    def told(self) -> bool:
+        """Whether the label came from a detector."""
+        return self.label_score > 0
 
 
 class ObjectMap:
     """Objects with stable ids, at most `max_objects`. Not thread-safe: the caller locks.
 
-    A proposal continues the object it overlaps most (box overlap, centre inside, colour). Objects
-    out of view stay. An object in view that no proposal continues is doubted; so is one whose place
-    is seen to be empty. After `patience` doubts in a row it goes.
+    A proposal continues the object it overlaps most (box overlap, centre inside, colour, a
+    detector's label). Objects out of view stay, and so do labels. An object in view that no
+    proposal continues is doubted; so is one whose place is seen to be empty. After `patience`
+    doubts in a row it goes.
     """
 
     def __init__(
@@ -123,7 +131,7 @@ class ObjectMap:
         number = self.new_id()
         self._objects[number] = SceneObject(
             number, proposal.box, proposal.rgb, proposal.score, proposal.views, stamp_ns,
-            proposal.points,
+            proposal.points, proposal.label, label_score=proposal.label_score,
         )  # fmt: skip
         self._doubts[number] = 0
 
@@ -137,7 +145,9 @@ class ObjectMap:
 
 
 def _affinity(known: Sequence[SceneObject], proposals: Sequence[Proposal]) -> np.ndarray:
-    """(K, P): box overlap, plus what a centre inside and a like size and colour are worth."""
+    """(K, P): box overlap, plus what a centre inside and a like size and colour are worth, and
+    whether detectors called both the same.
+    """
     a = np.array([o.box.array() for o in known])
     b = np.array([p.box.array() for p in proposals])
     offset = np.abs(a[:, None, :3] - b[None, :, :3])
@@ -146,7 +156,14 @@ def _affinity(known: Sequence[SceneObject], proposals: Sequence[Proposal]) -> np
     likeness = np.minimum(volume_a[:, None], volume_b) / np.maximum(volume_a[:, None], volume_b)
     paint = np.array([o.rgb for o in known])[:, None] - np.array([p.rgb for p in proposals])[None]
     paint = np.minimum(np.abs(paint).sum(2) / 300, 0.5)
-    return iou_matrix(a, b) + 0.4 * inside * likeness - 0.3 * paint
+    near = iou_matrix(a, b) + 0.4 * inside * likeness - 0.3 * paint
+    words = np.array([[_accord(o.label, p.label) for p in proposals] for o in known])
+    return near + 0.3 * words * (near > 0)
+
+
+def _accord(label: str, other: str) -> int:
+    """1 for the same word, -1 for two words, 0 where either is missing."""
+    return (1 if label == other else -1) if label and other else 0
 
 
 def _continue(known: SceneObject, proposal: Proposal, stamp_ns: int) -> SceneObject:
@@ -168,6 +185,8 @@ def _continue(known: SceneObject, proposal: Proposal, stamp_ns: int) -> SceneObj
         views=max(known.views, proposal.views),
         stamp_ns=stamp_ns,
         points=points,
+        label=proposal.label or known.label,
+        label_score=proposal.label_score if proposal.label else known.label_score,
     )
 
 

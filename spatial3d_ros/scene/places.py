@@ -53,8 +53,10 @@ class Body:
 
     def roofs(self, box: Box3D) -> bool:
         """Whether the box stands under it, its top clearly below that of the table."""
-        below = box.bounds()[1][2] <= self.box.bounds()[1][2] - GAP_M + 1e-9
-        return self.hollow and bool(below) and self.covers(box.center)
+        if not self.hollow:
+            return False
+        tops = [b.center[2] + b.size[2] / 2 for b in (box, self.box)]
+        return tops[0] <= tops[1] - GAP_M + 1e-9 and self.covers(box.center)
 
 
 def carried_by(thing: Body, others: Sequence[Body], floor: float) -> list[int]:

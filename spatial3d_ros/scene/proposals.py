@@ -36,6 +36,7 @@ class Proposal:
 
     `box` world frame, axis-aligned; `points` (n, 3) float32 world metres, one per voxel; `rgb` mean
     colour, 0 .. 255; `views` frames that saw it; `score` 0 .. 1, how likely it is one whole object.
+    `label` is what a detector calls it ("" without one), and `label_score` 0 .. 1 how sure of it.
     """
 
     box: Box3D
@@ -43,6 +44,8 @@ class Proposal:
     rgb: tuple[float, float, float]
     views: int
     score: float
+    label: str = ""
+    label_score: float = 0.0
 
 
 @dataclass(frozen=True)

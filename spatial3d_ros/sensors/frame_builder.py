@@ -89,7 +89,7 @@ class FrameBuilder:
         to align it. Raises FrameError.
         """
         topics = self.topics
-        camera = self._camera(info, topics.camera_info)
+        camera = self.camera(info, topics.camera_info)
         rgb = COLOR_DECODERS[self.color_transport](color, topics.color)
         metres = DEPTH_DECODERS[self.depth_transport](depth, topics.depth)
         if rgb.shape[:2] != (camera.height, camera.width):
@@ -154,7 +154,7 @@ class FrameBuilder:
                 f"{problem}, or publish the calibration of depth on {topics.depth_info} and we do "
                 "it. If it is aligned whatever its frame says, set depth_alignment to given."
             )
-        depth_camera = self._camera(info, topics.depth_info)
+        depth_camera = self.camera(info, topics.depth_info)
         if metres.shape != (depth_camera.height, depth_camera.width):
             raise FrameError(
                 f"{topics.depth_info}: fields width and height make an image of "
@@ -173,7 +173,8 @@ class FrameBuilder:
             color_T_depth,
         )
 
-    def _camera(self, info: Any, topic: str) -> Camera:
+    def camera(self, info: Any, topic: str) -> Camera:
+        """The camera of a CameraInfo, distortion included. Raises FrameError, naming the topic."""
         if info is None:
             raise FrameError(
                 f"{topic}: no CameraInfo has come yet, so images cannot be placed in space. "

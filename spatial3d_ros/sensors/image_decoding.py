@@ -24,6 +24,7 @@ TO_RGB = {
     "mono8": cv2.COLOR_GRAY2RGB,
 }
 DEPTH_TYPES = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
+LABEL_TYPES = {"mono8": "u1", "8UC1": "u1", "mono16": "u2", "16UC1": "u2", "32SC1": "i4"}
 MILLIMETRES = 1e-3
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_SIGNATURE = b"\xff\xd8\xff"
@@ -58,6 +59,17 @@ def decode_depth(message: Any, topic: str) -> np.ndarray:
     if kind == "u2":
         return np.multiply(pixels, np.float32(MILLIMETRES), dtype=np.float32)
     return pixels.astype(np.float32, copy=False)
+
+
+def decode_labels(message: Any, topic: str) -> np.ndarray:
+    """`sensor_msgs/Image` whose pixels are whole numbers, (H, W); a view of the message.
+
+    Raises FrameError, naming topic and field, when the image cannot be read.
+    """
+    kind = LABEL_TYPES.get(message.encoding)
+    if kind is None:
+        raise _unknown_encoding(topic, message.encoding, LABEL_TYPES, "a label image")
+    return _pixels(message, topic, np.dtype((">" if message.is_bigendian else "<") + kind), 1)
 
 
 def decode_compressed_color(message: Any, topic: str) -> np.ndarray:

@@ -21,6 +21,7 @@ from spatial3d_ros.geometry.pose import NORM_TOLERANCE, invert, pose_matrix
 from spatial3d_ros.sensors.pose_source import PoseTrack
 
 UNREAD = 1000  # transforms of a link that nobody asked for so far: 10 s at 100 Hz
+MAX_LINKS = 2000  # several robots have hundreds; more is a publisher that makes up names
 WORLD_FRAMES = ("map", "world", "odom")  # the first of these above the camera, else the top
 
 
@@ -118,7 +119,7 @@ class TransformTree:
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def add(self, message: Any, *, fixed: bool) -> None:
-        """Take all transforms of a message."""
+        """Take all transforms of a message. Raises FrameError at the first of too many links."""
         with self._lock:
             for transform in message.transforms:
                 self._add(transform, fixed)
@@ -129,6 +130,11 @@ class TransformTree:
         parent, child = map(_plain, (transform.header.frame_id, transform.child_frame_id))
         link = self._links.get((parent, child))
         if link is None:
+            if len(self._links) >= MAX_LINKS:
+                raise FrameError(
+                    f"/tf: {parent} -> {child} is left out, because there are {MAX_LINKS} links "
+                    "already. Look for a publisher that makes up names of frames."
+                )
             name = f"TF {parent} -> {child}"
             track = PoseTrack if self.live else PoseTrack.of_recording
             unread: deque[Any] = deque(maxlen=UNREAD if self.live else None)

@@ -5,6 +5,7 @@ are about.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -14,12 +15,19 @@ from spatial3d_ros.model.network import Scene
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.ask_words import described, readable
 from spatial3d_ros.tasks.distance_words import parse_distance
-from spatial3d_ros.tasks.grounding import describe, rank
+from spatial3d_ros.tasks.grounding import NEAREST, describe, placed, places_of, rank, ties
 from spatial3d_ros.tasks.reader import SceneReader
-from spatial3d_ros.tasks.results import ScoredObject
+from spatial3d_ros.tasks.results import Point, ScoredObject
 
 LIKELY = 0.5  # from which an object counts as one that the answer is about
-Told = tuple[str, tuple[ScoredObject, ...]]
+
+
+class Told(NamedTuple):
+    """Words, the objects they are about, and the places that they tell."""
+
+    text: str
+    objects: tuple[ScoredObject, ...]
+    places: tuple[Point, ...] = ()
 
 
 def answer_question(
@@ -40,7 +48,7 @@ def answer_question(
         return describe_one(reader, scene, objects, phrase, beams)
     task: Task = "ask" if parse_distance(question) is None else "distance"
     said, likely = reader.read_answer(scene, question, task, beams)
-    return readable(question, said), _about(likely, objects)
+    return Told(readable(question, said), _about(likely, objects))
 
 
 def describe_one(
@@ -50,12 +58,18 @@ def describe_one(
     phrase: str,
     beams: int = 1,
 ) -> Told:
-    """The caption of the object that a phrase means; raises as `answer_question`."""
+    """The caption of the object that a phrase means, and which others it could mean as well; raises
+    as `answer_question`.
+    """
     scores = reader.read_phrases(scene, [phrase])[0]
-    found, nothing = rank(scores, objects, 1)
+    found, nothing = rank(scores, objects, len(objects))
     if nothing:
-        raise NotFoundError(describe(found, True, phrase))
-    return describe_known(reader, scene, objects, found[0].object.id, beams)[0], found
+        raise NotFoundError(describe(found[:NEAREST], True, phrase))
+    alike = ties(found)
+    text = describe_known(reader, scene, objects, alike[0].object.id, beams).text
+    if len(alike) > 1:
+        text += f"; the words could also mean {' or '.join(map(placed, alike[1:]))}"
+    return Told(text, alike, places_of(alike[1:]))
 
 
 def describe_known(
@@ -70,7 +84,7 @@ def describe_known(
     if scene is None or slot is None:
         raise NotFoundError(f"object {object_id} is not in the map; get_scene tells those that are")
     said = readable("describe it", reader.read_caption(scene, slot, beams))
-    return said, (ScoredObject(objects[slot], 1.0),)
+    return Told(said, (ScoredObject(objects[slot], 1.0),))
 
 
 def _about(likely: Tensor, objects: Sequence[SceneObject]) -> tuple[ScoredObject, ...]:

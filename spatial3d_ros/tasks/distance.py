@@ -22,10 +22,10 @@ from spatial3d_ros.tasks.distance_words import (
     parse_distance,
     read_point,
 )
-from spatial3d_ros.tasks.grounding import find, is_self, name, placed
+from spatial3d_ros.tasks.grounding import find, is_self, name, placed, places_of
 from spatial3d_ros.tasks.lengths import FOREIGN_UNIT
 from spatial3d_ros.tasks.prompt import clean_query
-from spatial3d_ros.tasks.results import Distance, Point, ScoredObject
+from spatial3d_ros.tasks.results import Distance, Point, ScoredObject, in_words
 
 Kind = Literal["center", "surface"]
 ROUTE: Literal["geometry", "network"] = "geometry"
@@ -36,12 +36,13 @@ _POSE_M = 0.02  # of the camera's own position
 
 @dataclass(frozen=True)
 class Measured:
-    """Metres, both end points and the sentence."""
+    """Metres, both end points, the sentence, and the points that it tells."""
 
     metres: float
     start: Point
     end: Point
     text: str
+    places: tuple[Point, ...]
 
 
 def read_distance(query: str, a: str, b: str, kind: str) -> DistanceQuery:
@@ -126,17 +127,14 @@ def measure(a: SceneObject, b: SceneObject, kind: Kind) -> Measured:
         text = f"{metres:.2f} m between {parts[0]} and {parts[1]}"
     else:
         text = f"{metres:.2f} m between the {part}s of {whole[0]} and {whole[1]}"
-    return Measured(metres, tuple(map(float, start)), tuple(map(float, end)), text)
+    points = tuple(o.box.center for o in (a, b) if o.id == NO_ID and o.label == "point")
+    return Measured(metres, tuple(map(float, start)), tuple(map(float, end)), text, points)
 
 
 def _end_name(thing: SceneObject) -> str:
     if thing.id != NO_ID:
         return name(thing)
-    return (
-        "the camera"
-        if thing.label == "robot"
-        else "({:.2f}, {:.2f}, {:.2f})".format(*thing.box.center)
-    )
+    return "the camera" if thing.label == "robot" else in_words(thing.box.center)
 
 
 def distance_answer(
@@ -173,6 +171,7 @@ def distance_answer(
         network_m=network_m,
         disagreement_m=None if network_m is None else abs(network_m - made.metres),
         alternatives=alternatives,
+        places=(*made.places, *places_of(alternatives)),
         **provenance,
     )  # fmt: skip
 

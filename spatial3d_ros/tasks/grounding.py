@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -11,7 +12,7 @@ from torch import Tensor
 from spatial3d_ros.errors import NotFoundError
 from spatial3d_ros.geometry.box import iou
 from spatial3d_ros.scene.objects import SceneObject
-from spatial3d_ros.tasks.results import ScoredObject
+from spatial3d_ros.tasks.results import Grounding, Point, ScoredObject, in_words
 
 MASS = 0.4
 NO_OBJECTS = "I have seen no objects yet."
@@ -115,17 +116,44 @@ def describe(ranked: Sequence[ScoredObject], no_target: bool, query: str, severa
         misses = [name(miss.object) for miss in ranked[:NEAREST]]
         nearest = f"miss is {misses[0]}" if len(misses) == 1 else f"misses are {', '.join(misses)}"
         return f"I see nothing that fits '{query}'; the nearest {nearest}."
-    places = [placed(found) for found in ranked[:several]]
-    if len(places) > 1:
-        return f"{len(places)} objects: {'; '.join(places)}"
-    alike = ties(ranked)
-    if len(alike) > 1:
-        places = [placed(found) for found in alike]
-        return f"{len(alike)} objects fit about equally well: {'; '.join(places)}"
-    return places[0].capitalize()
+    places = [placed(found) for found in told(ranked, no_target, several)]
+    if len(places) == 1:
+        return places[0].capitalize()
+    why = "objects" if several > 1 else "objects fit about equally well"
+    return f"{len(places)} {why}: {'; '.join(places)}"
+
+
+def grounding_answer(
+    query: str, scores: Tensor, objects: Sequence[SceneObject], limit: int, **provenance: Any
+) -> Grounding:
+    """The answer, with at most `limit` objects: scores (N + 1,) logits with "nothing" last."""
+    ranked, nothing = rank(scores, objects, len(objects))
+    best = ranked[:limit]
+    several = min(meant(scores), len(best))
+    named = told(ranked, nothing, several)
+    text = describe(ranked, nothing, query, several)
+    tied = 1 if nothing or several > 1 else len(named)
+    return Grounding(
+        query, best, nothing, text, several, tied, places=places_of(named), **provenance
+    )
+
+
+def told(
+    ranked: Sequence[ScoredObject], no_target: bool, several: int = 1
+) -> tuple[ScoredObject, ...]:
+    """Of the ranked objects those whose places the sentence tells: all that are meant, or where one
+    is meant, all that fit about as well.
+    """
+    if no_target:
+        return ()
+    return tuple(ranked[:several]) if several > 1 else ties(ranked)
 
 
 def placed(found: ScoredObject) -> str:
     """The object in words, and where it is."""
-    x, y, z = found.object.box.center
-    return f"{name(found.object)} at ({x:.2f}, {y:.2f}, {z:.2f}) m"
+    return f"{name(found.object)} at {in_words(found.object.box.center)} m"
+
+
+def places_of(found: Sequence[ScoredObject]) -> tuple[Point, ...]:
+    """Where objects are, as `placed` tells it of each."""
+    return tuple(thing.object.box.center for thing in found)

@@ -23,10 +23,10 @@ from spatial3d_ros.scene.objects import NO_ID, SceneObject
 from spatial3d_ros.scene.places import GAP_M, Body, Places, carried_by, moved_along
 from spatial3d_ros.tasks import layout_goals as goals
 from spatial3d_ros.tasks.furniture import body, category, color, usual_size
-from spatial3d_ros.tasks.grounding import is_self, name, placed
+from spatial3d_ros.tasks.grounding import is_self, name, placed, places_of
 from spatial3d_ros.tasks.layout_goals import Goal, Level
 from spatial3d_ros.tasks.layout_words import SHIFTS, SIDES, Instruction
-from spatial3d_ros.tasks.results import LayoutEdit, ScoredObject
+from spatial3d_ros.tasks.results import LayoutEdit, Point, ScoredObject, in_words
 
 _SWAPPED_M = 0.3  # beside the exact place of the other
 _TURNED_M = 0.5  # to the side, so that a turned thing fits
@@ -69,6 +69,7 @@ class Change:
     text: str
     reason: str = ""
     satisfied: bool = False
+    places: tuple[Point, ...] = ()
 
 
 def phrases_of(instruction: Instruction) -> list[str]:
@@ -89,11 +90,12 @@ def change(instruction: Instruction, room: Room) -> Change:
     along = replace(instruction, axis=turned_box(way, -room.heading).center)
     made = _change(along, room.turned())
     before, after = (turned_objects(objects, room.heading) for objects in (made.before, made.after))
-    text = made.text
+    text, places = made.text, ()
     if after and instruction.action in ("move", "place"):
-        x, y, z = after[0].box.center
-        text += f"; to ({x:.2f}, {y:.2f}, {z:.2f}) m"
-    return replace(made, before=before, after=after, text=f"{text[:1].upper()}{text[1:]}")
+        places = (after[0].box.center,)
+        text += f"; to {in_words(*places)} m"
+    text = f"{text[:1].upper()}{text[1:]}"
+    return replace(made, before=before, after=after, text=text, places=places)
 
 
 def edit(
@@ -109,7 +111,7 @@ def edit(
         text += f"; the words could also mean {' or '.join(map(placed, alternatives))}"
     return LayoutEdit(
         query, instruction.action, not made.reason, made.reason, made.satisfied, made.before,
-        made.after, text, **provenance,
+        made.after, text, places=(*made.places, *places_of(alternatives)), **provenance,
     )  # fmt: skip
 
 

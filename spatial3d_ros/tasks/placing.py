@@ -17,7 +17,15 @@ import numpy as np
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.pose import transform
 from spatial3d_ros.scene.objects import SceneObject
-from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit, ScoredObject
+from spatial3d_ros.tasks.results import (
+    Answer,
+    Distance,
+    Grounding,
+    LayoutEdit,
+    Point,
+    ScoredObject,
+    in_words,
+)
 
 Result = TypeVar("Result", Grounding, Distance, Answer, LayoutEdit)
 
@@ -55,12 +63,9 @@ class Placing:
         """The same answer in `frame_id`, its words included."""
         if self.target_T_world is None:
             return result
-        if isinstance(result, Grounding):
-            from spatial3d_ros.tasks.grounding import describe  # brings torch, which made it too
-
-            found = self._scored(result.objects)
-            text = describe(found, result.no_target, result.query, max(1, result.meant))
-            return replace(result, objects=found, text=text)
+        places = tuple(map(self._point, result.places))
+        text = _retold(result.text, result.places, places)
+        result = replace(result, text=text, places=places)
         if isinstance(result, Distance):
             a, b = self._scored((result.a, result.b))
             return replace(
@@ -83,5 +88,14 @@ class Placing:
             replace(entry, object=thing) for entry, thing in zip(found, things, strict=True)
         )
 
-    def _point(self, point: tuple[float, float, float]) -> tuple[float, float, float]:
+    def _point(self, point: Point) -> Point:
         return tuple(map(float, transform(self.target_T_world, np.array(point))))
+
+
+def _retold(text: str, before: Sequence[Point], after: Sequence[Point]) -> str:
+    """The text with other places in the order in which it tells them."""
+    told, rest = "", text
+    for old, new in zip(before, after, strict=True):
+        words, _, rest = rest.partition(in_words(old))
+        told += words + in_words(new)
+    return told + rest

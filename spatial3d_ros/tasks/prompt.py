@@ -35,9 +35,9 @@ GROUND_TASK, ANSWER_TASK = "Find:", "Answer:"
 CategoryMode = Literal["none", "generate", "given"]
 
 
-def clean_query(text: str) -> str:
+def clean_query(text: str, any_letters: bool = False) -> str:
     """The question as the network reads it. Raises QueryError when it is empty, too long, or has no
-    letters.
+    Latin letters (unless `any_letters`: it has a word that a detector taught).
     """
     words = " ".join(text.split())
     if not words:
@@ -45,7 +45,7 @@ def clean_query(text: str) -> str:
             "query: empty; ask for an object in plain words, e.g. 'the red mug on the table'"
         )
     check_length(words)
-    if not any("a" <= letter <= "z" for letter in words.lower()):
+    if not any_letters and not any("a" <= letter <= "z" for letter in words.lower()):
         raise QueryError("query: no Latin letters; this model understands English questions only")
     reserved = [token for token in SPECIAL_TOKENS if token in words]
     if reserved:

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from spatial3d_ros.errors import ConfigError, NotAvailableError
+from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.model.batch import SceneBatch, ViewInput, prepare_view, stack_views
 from spatial3d_ros.model.budget import require_memory
 from spatial3d_ros.model.checkpoint import CONFIG, load_model, model_folder
@@ -119,32 +120,41 @@ class SceneReader:
         """
         stages = {} if stages is None else stages
         with timed(stages, "vision"):
-            self._views = {
-                view.id: self._views.get(view.id) or self._see(view) for view in snapshot.views
-            }
+            self._see_all(snapshot)
         objects = sorted(objects, key=lambda o: (-o.stamp_ns, -o.score))[
             : self.model.config.objects.max_objects
         ]
         objects = tuple(sorted(objects, key=lambda o: o.id))
         if not objects:
             return objects, None
-        inputs = [view for view, _ in self._views.values()]
-        origin = _scene_origin(inputs)
+        origin = _scene_origin([view for view, _ in self._views.values()])
         boxes = np.array([o.box.array() for o in objects])
         boxes[:, :3] -= origin
         newest = snapshot.views[-1].frame.stamp_ns
         labels, colors = self._remembered(objects, newest)
-        batch = SceneBatch(
-            boxes=torch.from_numpy(boxes).float()[None],
-            object_valid=torch.ones(1, len(objects), dtype=torch.bool),
-            patches=torch.stack([patches for _, patches in self._views.values()])[None],
-            labels=labels[None],
-            colors=colors[None],
-            **stack_views(inputs, origin),
-        ).to(self.device)
+        batch = self._batch(boxes, origin, labels=labels[None], colors=colors[None])
         with timed(stages, "prefix"), self._autocast():
             scene = self.model.encode_scene(batch, self.opening)
             return self._named(objects, scene, newest), scene
+
+    @property
+    def has_referents(self) -> bool:
+        """Whether the network finds places of its own that can be objects."""
+        return self.model.psa is not None
+
+    @torch.inference_mode()
+    def read_referents(self, snapshot: Snapshot) -> tuple[list[Box3D], list[float]]:
+        """The boxes of the network's referents in the world of the views, and how likely each is an
+        object, likeliest first. Raises ConfigError where the network has none.
+        """
+        self._see_all(snapshot)
+        origin = _scene_origin([view for view, _ in self._views.values()])
+        batch = self._batch(np.empty((0, 6)), origin)
+        with self._autocast():
+            found, likely = self.model.propose(batch)
+        rows = found.boxes[0][found.object_valid[0]].float().cpu().numpy().astype(float)
+        boxes = [Box3D(tuple(row[:3] + origin), tuple(row[3:])) for row in rows]
+        return boxes, likely[0][found.object_valid[0]].float().cpu().tolist()
 
     @torch.inference_mode()
     def read_phrases(
@@ -204,6 +214,22 @@ class SceneReader:
         """Drop the features of all views: their places in the world have changed."""
         self._views.clear()
 
+    def _see_all(self, snapshot: Snapshot) -> None:
+        """The features of all views; only those that are new pass the vision tower."""
+        self._views = {
+            view.id: self._views.get(view.id) or self._see(view) for view in snapshot.views
+        }
+
+    def _batch(self, boxes: np.ndarray, origin: np.ndarray, **known: Tensor) -> SceneBatch:
+        """The views, and boxes (N, 6) in their frame at `origin` with what is `known` of them."""
+        return SceneBatch(
+            boxes=torch.from_numpy(boxes).float()[None],
+            object_valid=torch.ones(1, len(boxes), dtype=torch.bool),
+            patches=torch.stack([patches for _, patches in self._views.values()])[None],
+            **known,
+            **stack_views([view for view, _ in self._views.values()], origin),
+        ).to(self.device)
+
     def _see(self, view: View) -> tuple[ViewInput, Tensor]:
         frame, config = view.frame, self.model.config
         prepared = prepare_view(
@@ -219,16 +245,19 @@ class SceneReader:
         return prepared, patches.float()
 
     def _remembered(self, objects: Sequence[SceneObject], newest_ns: int) -> tuple[Tensor, Tensor]:
-        """What is known of objects that the newest look did not find again: their words (N, T) and
-        colour (N, 3).
+        """What is known of objects besides pixels: the words (N, T) of a detector, and of those
+        that the newest look did not find again the words and the colour (N, 3).
         """
         old = [thing.stamp_ns < newest_ns and bool(thing.label) for thing in objects]
+        known = [late or thing.told for thing, late in zip(objects, old, strict=True)]
         labels = self.prompt.name_ids(
-            [thing.label if known else "" for thing, known in zip(objects, old, strict=True)]
+            [thing.label if word else "" for thing, word in zip(objects, known, strict=True)]
         )
         colors = torch.tensor([thing.rgb for thing in objects], dtype=torch.float32) / 255
-        fresh = ~torch.tensor(old)
-        return labels.masked_fill(fresh[:, None], -1), colors.masked_fill(fresh[:, None], torch.nan)
+        return (
+            labels.masked_fill(~torch.tensor(known)[:, None], -1),
+            colors.masked_fill(~torch.tensor(old)[:, None], torch.nan),
+        )
 
     def _named(
         self, objects: Sequence[SceneObject], scene: Scene, newest_ns: int
@@ -248,8 +277,12 @@ class SceneReader:
         )
         return tuple(
             thing
-            if thing.label and thing.stamp_ns < newest_ns
-            else replace(thing, label=names.classes[kind], color=names.colors[color])
+            if thing.label and thing.stamp_ns < newest_ns and (thing.color or not thing.told)
+            else replace(
+                thing,
+                label=thing.label if thing.told else names.classes[kind],
+                color=names.colors[color],
+            )
             for thing, kind, color in zip(objects, kinds.tolist(), colors.tolist(), strict=True)
         )
 

@@ -10,6 +10,11 @@ from spatial3d_ros.scene.objects import SceneObject
 Point = tuple[float, float, float]
 
 
+def in_words(point: Point) -> str:
+    """A place as texts give it, metres: "(1.00, 2.00, 0.50)"."""
+    return "({:.2f}, {:.2f}, {:.2f})".format(*point)
+
+
 @dataclass(frozen=True)
 class ScoredObject:
     """An object of the map in an answer; `score` 0 .. 1 is its share among all objects and
@@ -22,12 +27,17 @@ class ScoredObject:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """What every answer tells about where it comes from: `stages_ms` is the time of each stage."""
+    """What every answer tells about where it comes from: `stages_ms` is the time of each stage.
+
+    `places` are those that stand in its text, in that order, so that it can be told in another
+    frame.
+    """
 
     views_used: int
     scene_version: int
     stamp_ns: int
     stages_ms: dict[str, float] = field(default_factory=dict)
+    places: tuple[Point, ...] = ()
 
 
 @dataclass(frozen=True)

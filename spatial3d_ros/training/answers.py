@@ -101,7 +101,7 @@ def answer_losses(
     words, valid = answers.words, scene.valid[answers.words.scene]
     turn, reading = begin(model, scene, words, opening)
     subject, truth = (
-        model.subject(scene, words, reading, told) for told in (None, answers.about > 0)
+        model.subject(scene, words, reading, opening, told) for told in (None, answers.about > 0)
     )
     said = [
         language_loss(*_followed(model, start_answer(model, turn, one, opening), answers.replies))
@@ -138,4 +138,4 @@ def _followed(model: SpatialModel, turn: Turn, replies: Tensor) -> tuple[Tensor,
     _, states = go_on(model, turn, model.decoder.embed(given.clamp(min=0)), given >= 0)
     states = torch.cat([turn.state[:, None], states], 1)
     said = replies >= 0
-    return model.decoder.logits(states[said]), replies[said]
+    return model.word_logits(states, turn.subject)[said], replies[said]

@@ -61,6 +61,11 @@ def turn_boxes(boxes: np.ndarray, quarter: int, shift: np.ndarray) -> np.ndarray
     return turned
 
 
+def turn_fronts(fronts: np.ndarray, quarter: int) -> np.ndarray:
+    """Turn directions on the floor plan (n, 2) with their boxes."""
+    return fronts @ _quarter_turn(quarter)[:2, :2].T
+
+
 def turn_views(
     views: dict[str, Tensor] | None, quarter: int, shift: np.ndarray
 ) -> dict[str, Tensor] | None:

@@ -19,10 +19,11 @@ from spatial3d_ros.data.homes.things import THINGS
 from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.config import NamesConfig
 from spatial3d_ros.tasks.prompt import Prompt
-from spatial3d_ros.training.augmentation import turn_boxes
+from spatial3d_ros.training.augmentation import turn_boxes, turn_fronts
 from spatial3d_ros.training.config import HomesConfig
 
 _COLORLESS, _COLORLESS_ROOM = 0.03, 0.06
+_FRONTLESS = (0.0, 0.1, 1.0, 1.0)  # share of things whose front is not told, in one room or another
 _LABEL_TOKENS = 10
 _CALLED = {"couch": "sofa", "bookshelf": "shelf", "refrigerator": "fridge", "trash can": "bin",
            "cup": "mug", "kitchen cabinet": "cabinet", "office chair": "chair"}  # fmt: skip
@@ -31,13 +32,14 @@ _CALLED = {"couch": "sofa", "bookshelf": "shelf", "refrigerator": "fridge", "tra
 
 @dataclass(frozen=True, eq=False)
 class ToldRoom:
-    """A room, its boxes (n, 6) turned and moved, colours (n, 3) in [0, 1] or NaN, labels ("" where
-    there is none), and what is said of it.
+    """A room, its boxes (n, 6) turned and moved, colours (n, 3) in [0, 1] and fronts (n, 2), both
+    NaN where unknown, labels ("" where there is none), and what is said of it.
     """
 
     home: Home
     boxes: np.ndarray
     rgb: np.ndarray
+    fronts: np.ndarray
     labels: list[str]
     made_up: bool
     statements: list[Statement]
@@ -50,14 +52,17 @@ def tell_home(
     home = generate_home(seed, config.objects)
     said = Statements(home, rng, split)
     statements = said.make(config.questions, config.words)
-    rgb, boxes = home.rgb.copy(), home.boxes
+    rgb, boxes, fronts = home.rgb.copy(), home.boxes, home.front
     if split == "train":
         rgb[rng.random(len(rgb)) < _COLORLESS] = np.nan
         if rng.random() < _COLORLESS_ROOM:
             rgb[:] = np.nan
         shift = np.append(rng.uniform(-0.5, 0.5, 2), rng.normal(0, 0.03))
-        boxes = turn_boxes(boxes, int(rng.integers(4)), shift)
-    return ToldRoom(home, boxes, rgb, said.naming.labels, said.naming.made_up, statements)
+        quarter = int(rng.integers(4))
+        boxes = turn_boxes(boxes, quarter, shift)
+        unknown = rng.random(len(rgb)) < rng.choice(_FRONTLESS)
+        fronts = np.where(unknown[:, None], np.nan, turn_fronts(fronts, quarter))
+    return ToldRoom(home, boxes, rgb, fronts, said.naming.labels, said.naming.made_up, statements)
 
 
 def home_fields(rooms: Sequence[ToldRoom], prompt: Prompt, names: NamesConfig) -> dict[str, Any]:
@@ -66,13 +71,14 @@ def home_fields(rooms: Sequence[ToldRoom], prompt: Prompt, names: NamesConfig) -
     shape = (len(rooms), count)
     boxes, valid = torch.zeros(*shape, 6), torch.zeros(*shape, dtype=torch.bool)
     classes, colors = torch.full(shape, -100), torch.full(shape, -100)
-    rgb = torch.full((*shape, 3), torch.nan)
+    rgb, fronts = torch.full((*shape, 3), torch.nan), torch.full((*shape, 2), torch.nan)
     labels = torch.full((*shape, _LABEL_TOKENS), -1)
     sentences, scene, targets, roles, kinds = [], [], [], [], []
     for b, room in enumerate(rooms):
         n = len(room.boxes)
         boxes[b, :n], valid[b, :n] = torch.from_numpy(room.boxes).float(), True
         rgb[b, :n] = torch.from_numpy(room.rgb).float()
+        fronts[b, :n] = torch.from_numpy(room.fronts).float()
         for i, label in enumerate(room.labels):
             key, color = room.home.keys[i], room.home.colors[i]
             name = _CALLED.get(key, key)
@@ -95,7 +101,7 @@ def home_fields(rooms: Sequence[ToldRoom], prompt: Prompt, names: NamesConfig) -
             kinds.append(f"{'made_up' if room.made_up else 'real'}/{one.kind.replace(' ', '_')}")
     words = prompt.batch(sentences, scene)
     return {
-        "scenes": SceneBatch(boxes, valid, labels=labels, colors=rgb),
+        "scenes": SceneBatch(boxes, valid, labels=labels, colors=rgb, fronts=fronts),
         "words": words,
         "targets": torch.stack(targets),
         "roles": torch.stack(roles),

@@ -53,6 +53,18 @@ class BoxRoom(Record):
         return np.array([(*o.center, *o.size) for o in self.objects]).reshape(-1, 6)
 
     @cached_property
+    def fronts(self) -> np.ndarray:
+        """Unit vectors on the floor plan, from each centre to its `front_point`: (N, 2) float64,
+        NaN where there is none.
+        """
+        ahead = np.full((len(self.objects), 2), np.nan)
+        for k, thing in enumerate(self.objects):
+            if thing.front_point is not None:
+                ahead[k] = np.subtract(thing.front_point[:2], thing.center[:2])
+        length = np.linalg.norm(ahead, axis=1, keepdims=True)
+        return np.divide(ahead, length, out=np.full_like(ahead, np.nan), where=length > 1e-6)
+
+    @cached_property
     def labels(self) -> tuple[str, ...]:
         """Label of each object."""
         return tuple(thing.label for thing in self.objects)

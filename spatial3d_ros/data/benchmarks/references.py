@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 Entry = TypeVar("Entry")
+SHOWN = 4  # absent things that a line names
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,15 @@ class Matched(Generic[Entry]):
         for name in self.absent:
             counts[name] = counts.get(name, 0) + 1
         return {"count": len(self.absent), "what": counts}
+
+
+def listed(absent: Mapping[str, Any]) -> str:
+    """What `Matched.json` gives, in words: how many, and the first of them."""
+    names = list(absent["what"])
+    if not names:
+        return f"{absent['count']}"
+    more = f", and {len(names) - SHOWN} more, all in --json" if len(names) > SHOWN else ""
+    return f"{absent['count']} ({', '.join(names[:SHOWN])}{more})"
 
 
 def match(

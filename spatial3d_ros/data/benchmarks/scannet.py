@@ -20,6 +20,7 @@ from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.scene.frame import Frame
 
+INTRINSICS = Path("intrinsic") / "intrinsic_depth.txt"
 RATE_HZ = 30.0
 MILLIMETRES = 1000.0
 
@@ -63,6 +64,11 @@ class ScanNetScene:
             )
 
 
+def is_scannet_scene(path: str | Path) -> bool:
+    """Whether a folder is such a scene, and not one of numbered images."""
+    return (Path(path) / INTRINSICS).is_file()
+
+
 def read_scannet_scene(path: str | Path, every: int = 1) -> ScanNetScene:
     """Find the frames of a scene's folder, each `every`-th.
 
@@ -70,7 +76,7 @@ def read_scannet_scene(path: str | Path, every: int = 1) -> ScanNetScene:
     """
     path = Path(path)
     aligned = read_axis_alignment(path / f"{path.name}.txt")
-    intrinsics = _matrix(path / "intrinsic" / "intrinsic_depth.txt")
+    intrinsics = _matrix(path / INTRINSICS)
     numbers = sorted(int(f.stem) for f in (path / "pose").glob("*.txt") if f.stem.isdigit())
     if not numbers:
         raise ConfigError(f"{path / 'pose'}: no poses; export the scene's .sens file first")

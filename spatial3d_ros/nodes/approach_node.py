@@ -1,0 +1,173 @@
+"""An example: asks where something is, and has Nav2 drive the robot to stand before it.
+
+ros2 run spatial3d_ros approach_node --ros-args -p query:="the red chair"
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import rclpy
+from action_msgs.msg import GoalStatus
+from geometry_msgs.msg import PoseStamped, Quaternion
+from rclpy.action import ActionClient
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.task import Future
+
+from spatial3d_ros.errors import ConfigError, FrameError, NotAvailableError, Spatial3DError
+from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.msg import GroundedObject
+from spatial3d_ros.nodes import qos
+from spatial3d_ros.nodes.transform_message import can_hear_transforms, transform_message
+from spatial3d_ros.sensors.transforms import TransformTree
+from spatial3d_ros.srv import GetScene, Ground
+from spatial3d_ros.tasks.standing import Stance, stand_before
+
+REPLY_S, DRIVE_S, TF_S = 30.0, 600.0, 1.0
+PARAMETERS = {
+    "query": "",
+    "source": "grounding_node",
+    "action": "navigate_to_pose",
+    "robot_frame": "base_link",
+    "distance_m": 0.6,
+    "radius_m": 0.3,
+    "height_m": 1.0,
+}
+
+
+def navigate_to_pose() -> Any:
+    """The action of Nav2. Raises ConfigError with the way to get it."""
+    try:
+        from nav2_msgs.action import NavigateToPose
+    except ImportError:
+        distribution = os.environ.get("ROS_DISTRO", "jazzy")
+        raise ConfigError(
+            "approach_node needs Nav2's messages, which are not installed: sudo apt install "
+            f"ros-{distribution}-nav2-msgs"
+        ) from None
+    return NavigateToPose
+
+
+class ApproachNode(Node):
+    """Asks the parameter query of the node `source` and drives to stand `distance_m` from the
+    answer, with a robot of `radius_m` and `height_m`. Answers must be in a frame that Nav2 knows:
+    give the grounding node target_frame map.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("approach_node", **options)
+        self._given = {n: self.declare_parameter(n, v).value for n, v in PARAMETERS.items()}
+        source = self._given["source"]
+        self._kind = navigate_to_pose()
+        self._ground = self.create_client(Ground, f"{source}/ground")
+        self._scene = self.create_client(GetScene, f"{source}/get_scene")
+        self._driver = ActionClient(self, self._kind, self._given["action"])
+        self._tree = TransformTree(live=True)
+        if can_hear_transforms():
+            for name, fixed, profile in (
+                ("/tf", False, qos.transforms()),
+                ("/tf_static", True, qos.latched(100)),
+            ):
+                take = partial(self._tree.add, fixed=fixed)
+                self.create_subscription(transform_message(), name, take, profile)
+
+    def run(self, spin: Callable[[Future, float], None]) -> str:
+        """Ask, drive, and tell how it went; `spin` runs the node until a future is done.
+
+        Raises NotAvailableError when something does not answer or Nav2 does not arrive.
+        """
+        query = self._given["query"]
+        reply = self._call(self._ground, Ground.Request(query=query), spin)
+        if not reply.grounding.objects:
+            raise NotAvailableError(f"{query!r}: {reply.grounding.text}")
+        found = reply.grounding.objects[0]
+        others = self._call(self._scene, GetScene.Request(), spin).scene.objects
+        goal = self.stance(found, others)
+        self.get_logger().info(
+            f"{reply.grounding.text}; driving to ({goal.x:.2f}, {goal.y:.2f}), "
+            f"{math.degrees(goal.yaw):.0f} degrees, in {found.header.frame_id!r}"
+        )
+        self._drive(found.header.frame_id, goal, spin)
+        return f"standing before {found.label or 'the thing'}"
+
+    def stance(self, found: GroundedObject, others: list[GroundedObject]) -> Stance:
+        """Where to stand. Raises NotAvailableError when there is no room."""
+        robot = None
+        deadline = time.monotonic() + TF_S
+        while can_hear_transforms() and robot is None and time.monotonic() < deadline:
+            try:
+                pose = self._tree.latest(found.header.frame_id, self._given["robot_frame"])
+                robot = (float(pose[0, 3]), float(pose[1, 3]))
+            except FrameError:
+                rclpy.spin_once(self, timeout_sec=0.05)
+        if robot is None:
+            self.get_logger().warning("TF does not tell where the robot is: taking any free side")
+        obstacles = [_box(thing) for thing in others if thing.id != found.id]
+        lengths = {name: self._given[name] for name in ("distance_m", "radius_m", "height_m")}
+        return stand_before(_box(found), robot, obstacles, **lengths)
+
+    def _drive(self, frame: str, goal: Stance, spin: Callable[[Future, float], None]) -> None:
+        if not self._driver.wait_for_server(REPLY_S):
+            raise NotAvailableError(
+                f"nobody offers the action {self._given['action']!r}: is Nav2 active?"
+            )
+        pose = PoseStamped()
+        pose.header.frame_id = frame
+        pose.pose.position.x, pose.pose.position.y = goal.x, goal.y
+        pose.pose.orientation = Quaternion(**dict(zip("xyzw", goal.quaternion, strict=True)))
+        sent = self._driver.send_goal_async(self._kind.Goal(pose=pose))
+        spin(sent, REPLY_S)
+        handle = sent.result() if sent.done() else None
+        if handle is None or not handle.accepted:
+            raise NotAvailableError("Nav2 refused the goal: see its log")
+        done = handle.get_result_async()
+        try:
+            spin(done, DRIVE_S)
+        finally:
+            if not done.done():
+                handle.cancel_goal_async()
+        if not done.done() or done.result().status != GoalStatus.STATUS_SUCCEEDED:
+            state = f"status {done.result().status}" if done.done() else f"over {DRIVE_S:g} s"
+            raise NotAvailableError(f"Nav2 did not arrive ({state}): see its log")
+
+    def _call(self, client: Any, request: Any, spin: Callable[[Future, float], None]) -> Any:
+        if not client.wait_for_service(REPLY_S):
+            raise NotAvailableError(f"no service {client.srv_name}: is the grounding node running?")
+        future = client.call_async(request)
+        spin(future, REPLY_S)
+        if not future.done():
+            raise NotAvailableError(f"{client.srv_name}: no answer within {REPLY_S:g} s")
+        if not future.result().success:
+            raise NotAvailableError(future.result().message)
+        return future.result()
+
+
+def _box(thing: GroundedObject) -> Box3D:
+    at, turn, size = thing.pose.position, thing.pose.orientation, thing.size
+    yaw = 2 * math.atan2(turn.z, turn.w)
+    return Box3D((at.x, at.y, at.z), (size.x, size.y, size.z), yaw)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Drive once; exit code 1 and one line when it did not work."""
+    rclpy.init(args=args)
+    code = 0
+    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
+        try:
+            node = ApproachNode()
+            spin = partial(rclpy.spin_until_future_complete, node)
+            outcome = node.run(lambda future, timeout_s: spin(future, timeout_sec=timeout_s))
+            node.get_logger().info(outcome)
+            node.destroy_node()
+        except Spatial3DError as error:
+            rclpy.logging.get_logger("approach_node").fatal(str(error))
+            code = 1
+    rclpy.try_shutdown()
+    raise SystemExit(code)

@@ -1,0 +1,201 @@
+"""Messages of detectors to typed boxes, with every reason why one cannot be used counted by name.
+
+Takes anything shaped like vision_msgs; ROS is not needed. A detector is somebody else's program: no
+message of it may stop the node, whatever it holds.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.geometry.box import Box3D
+
+READ = 20_000  # boxes of one message that are looked at: a damaged one may claim any number
+LABEL_LETTERS = 64
+MAX_SIDE_M = 50.0
+UPRIGHT = 0.95  # cosine to the vertical from which an axis of a box stands upright
+_HIDDEN = re.compile(r"[\x00-\x1f\x7f<>_]+")  # control signs, and how the network's own signs look
+_NUMBER = re.compile(r"\d+")
+
+Problem = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Found2D:
+    """A box in the pixels of the image as it was published: left, top, right, bottom; `index` is
+    its place in the message.
+    """
+
+    corners: tuple[float, float, float, float]
+    label: str
+    score: float
+    index: int
+
+
+@dataclass(frozen=True, eq=False)
+class Found3D:
+    """A box in the frame of its message: centre and size in metres, and its (3, 3) rotation."""
+
+    center: np.ndarray
+    size: np.ndarray
+    rotation: np.ndarray
+    label: str
+    score: float
+
+    def upright(self, world_T_frame: np.ndarray) -> Box3D:
+        """The upright box around it in the world; exact where one of its axes stands upright."""
+        turn = world_T_frame[:3, :3] @ self.rotation
+        center = world_T_frame[:3, :3] @ self.center + world_T_frame[:3, 3]
+        up = int(np.abs(turn[2]).argmax())
+        if abs(turn[2, up]) < UPRIGHT:
+            extent = np.abs(turn) @ self.size
+            return Box3D(tuple(center), tuple(extent))
+        first, second = (axis for axis in range(3) if axis != up)
+        yaw = math.atan2(turn[1, first], turn[0, first])
+        sides = (self.size[first], self.size[second], self.size[up])
+        return Box3D(tuple(center), sides, yaw)
+
+
+def class_names(entries: Iterable[str]) -> dict[str, str]:
+    """Words by class id: "17=cat" names one, and a word alone takes the number of its place.
+
+    Raises ConfigError for an entry without words.
+    """
+    names = {}
+    for place, entry in enumerate(entries):
+        key, equals, words = entry.partition("=")
+        key, words = (key.strip(), words) if equals else (str(place), entry)
+        if not clean_label(words):
+            raise ConfigError(
+                f"parameter detection_classes: {entry!r} has no words; give names in the order of "
+                "the class ids, or id=name"
+            )
+        names[key] = words
+    return names
+
+
+def clean_label(text: str, letters: int = LABEL_LETTERS) -> str:
+    """A class name as words: "dining_table" is a dining table. Letters of any script stay; what is
+    no text, or could be read as a sign of the network's own, goes.
+    """
+    readable = text.encode("utf-8", "replace").decode()
+    return " ".join(_HIDDEN.sub(" ", readable).split())[:letters].strip()
+
+
+class DetectionReader:
+    """Reads the boxes of messages, the surest `max_count` of those with `min_score` or more.
+
+    `names` are words by class id; a class id that is a number and has none makes a box without a
+    label. `counts` has what was taken and what was left out, by reason; each reason is told to
+    `problem` as it comes.
+    """
+
+    def __init__(
+        self, names: Mapping[str, str], min_score: float, max_count: int, counts: Counter[str]
+    ) -> None:
+        self._names = dict(names)
+        self._min_score = min_score
+        self._max_count = max_count
+        self._counts = counts
+
+    def read_2d(self, message: Any, problem: Problem) -> list[Found2D]:
+        """The boxes of a Detection2DArray."""
+        found = []
+        for index, box, label, score in self._chosen(message.detections, problem):
+            center, width, height = box.center.position, float(box.size_x), float(box.size_y)
+            numbers = (center.x, center.y, width, height, box.center.theta)
+            if not all(map(math.isfinite, numbers)):
+                self._leave_out("a box is not finite", "bbox holds NaN or infinity", problem)
+            elif width <= 0 or height <= 0:
+                size = f"{width:g} x {height:g}"
+                self._leave_out("a box has no size", f"bbox is {size} pixels", problem)
+            else:
+                cos, sin = abs(math.cos(box.center.theta)), abs(math.sin(box.center.theta))
+                half_u, half_v = (width * cos + height * sin) / 2, (width * sin + height * cos) / 2
+                corners = (
+                    center.x - half_u, center.y - half_v, center.x + half_u, center.y + half_v,
+                )  # fmt: skip
+                found.append(Found2D(corners, label, score, index))
+        return found
+
+    def read_3d(self, message: Any, problem: Problem) -> list[Found3D]:
+        """The boxes of a Detection3DArray."""
+        found = []
+        for _, box, label, score in self._chosen(message.detections, problem):
+            at, turn, sides = box.center.position, box.center.orientation, box.size
+            center = np.array([at.x, at.y, at.z], np.float64)
+            size = np.array([sides.x, sides.y, sides.z], np.float64)
+            quaternion = np.array([turn.x, turn.y, turn.z, turn.w], np.float64)
+            length = float(np.linalg.norm(quaternion))
+            if not np.isfinite([*center, *size, length]).all():
+                self._leave_out("a box is not finite", "bbox holds NaN or infinity", problem)
+            elif size.min() <= 0 or size.max() > MAX_SIDE_M:
+                reason = "a box has no size" if size.min() <= 0 else "a box is too large"
+                self._leave_out(reason, f"bbox.size is {size.tolist()} m", problem)
+            elif length and abs(length - 1) > 0.1:
+                text = f"bbox.center.orientation is {quaternion.tolist()}, not of length 1"
+                self._leave_out("a box has no orientation", text, problem)
+            else:
+                matrix = Rotation.from_quat(quaternion).as_matrix() if length else np.eye(3)
+                found.append(Found3D(center, size, matrix, label, score))
+        return found
+
+    def _chosen(
+        self, detections: Sequence[Any], problem: Problem
+    ) -> list[tuple[int, Any, str, float]]:
+        """Place in the message, box, label and score of the surest, best first."""
+        if len(detections) > READ:
+            rest = len(detections) - READ
+            text = f"{len(detections)} detections in one message, {READ} are looked at"
+            self._leave_out("too many boxes", text, problem, rest)
+        likely = []
+        for index, detection in enumerate(detections[:READ]):
+            best = max(
+                (result.hypothesis for result in detection.results),
+                key=lambda hypothesis: hypothesis.score,
+                default=None,
+            )
+            score = self._min_score if best is None else float(best.score)
+            if not 0 <= score <= 1:  # NaN too
+                text = f"score is {score:g}; it must be 0 .. 1"
+                self._leave_out("a score is no share", text, problem)
+            elif score < self._min_score:
+                self._counts["score too low"] += 1
+            else:
+                likely.append((index, detection.bbox, "" if best is None else best.class_id, score))
+        surest = heapq.nlargest(self._max_count, likely, key=lambda entry: entry[3])
+        if len(likely) > len(surest):
+            text = (
+                f"{len(likely)} boxes in one message, the surest {self._max_count} are taken "
+                "(parameter detection_max_count)"
+            )
+            self._leave_out("too many boxes", text, problem, len(likely) - len(surest))
+        return [
+            (i, box, self._label(class_id, problem), score) for i, box, class_id, score in surest
+        ]
+
+    def _label(self, class_id: str, problem: Problem) -> str:
+        """Words of a class id, "" for a number that has no name: the box counts all the same."""
+        known = self._names.get(class_id.strip())
+        if known is None and _NUMBER.fullmatch(class_id.strip()):
+            self._leave_out(
+                "a class id has no name",
+                f"class_id is {class_id!r}, a number: list the names in detection_classes",
+                problem,
+            )
+            return ""
+        return clean_label(known if known is not None else class_id)
+
+    def _leave_out(self, reason: str, text: str, problem: Problem, count: int = 1) -> None:
+        self._counts[reason] += count
+        problem(f"{reason}: field detections: {text}")

@@ -16,6 +16,7 @@ from spatial3d_ros.reliability.world import STUMBLING, World
 HALF = 0.5  # of what was seen in minutes, seen again in seconds
 START_S = 180.0
 QUERIES = "frame_id: map\nqueries: [{id: q1, kind: ground, at: 1.0, text: where is the table}]\n"
+SCRAP_BYTES = 64  # Python's own tries at a temporary file need four
 NO_MEMORY = "out of memory"
 
 
@@ -97,6 +98,6 @@ def disk_full_report(world: World, see: Findings) -> None:
 
 
 def _fill_disk() -> None:
-    """No file of this process may grow: the system refuses it as on a full disk."""
+    """No file of this process may grow large: the system refuses it as on a full disk."""
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (SCRAP_BYTES, hard))

@@ -23,6 +23,7 @@ from std_srvs.srv import Trigger
 
 from spatial3d_ros.action import Query
 from spatial3d_ros.errors import NotAvailableError
+from spatial3d_ros.nodes import qos
 from spatial3d_ros.nodes.demo_client import Asker
 from spatial3d_ros.nodes.orders import obey
 from spatial3d_ros.srv import Ground
@@ -82,7 +83,11 @@ class Person(Asker):
         """So many clients, each a node of its own, ask the same at once; what each hears."""
         quiet = {"start_parameter_services": False, "enable_rosout": False}
         nodes = [Node(f"client_{k}", **quiet) for k in range(clients)]
-        asking = [node.create_client(Ground, f"{self.server}/ground") for node in nodes]
+        # Over DDS a client sees the replies to all: a queue of ten may lose its own among fifty.
+        asking = [
+            node.create_client(Ground, f"{self.server}/ground", qos_profile=qos.requests())
+            for node in nodes
+        ]
         executor = SingleThreadedExecutor()
         for node in nodes:
             executor.add_node(node)

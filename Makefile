@@ -1,12 +1,15 @@
 # Each target does all its own set-up. scripts/setup.sh tells what that is.
 SHELL := /bin/bash
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint bench soak faults fuzz clean
 
 help:
 	@echo "make demo    play a recorded room into the nodes, ask questions, draw demo_out/index.html"
 	@echo "make test    run the tests, over real DDS where they need it"
 	@echo "make lint    check the style"
 	@echo "make bench   measure speed, memory and accuracy"
+	@echo "make soak    run the nodes under load for half an hour: memory, latency, questions"
+	@echo "make faults  make every known fault happen in running nodes"
+	@echo "make fuzz    10,000 made-up inputs for every decoder, parser and conversion"
 	@echo "make setup   only what the others need: .venv/, build/, install/"
 	@echo "make clean   remove what was built; .venv/ stays"
 
@@ -24,6 +27,15 @@ lint: setup
 
 bench: setup
 	.venv/bin/spatial3d bench
+
+soak: setup
+	.venv/bin/spatial3d soak
+
+faults: setup
+	.venv/bin/spatial3d faults
+
+fuzz: setup
+	. scripts/ros_env.sh && python -m pytest -m fuzz --hypothesis-profile=long
 
 clean:
 	rm -rf build install log demo_out .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -47,5 +47,9 @@ class BagError(Spatial3DError):
     """A recording that cannot be read, or that lacks a topic."""
 
 
+class StorageError(Spatial3DError):
+    """A file that cannot be written."""
+
+
 class Cancelled(Spatial3DError):
     """The caller took the question back while it was being answered."""

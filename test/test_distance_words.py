@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spatial3d_ros.data.language import make_questions
@@ -133,17 +133,6 @@ def test_points_are_read_back(point):
     assert read_point(point_words(point)) == pytest.approx(point)
     query = parse_distance(f"how far is the lamp from {point_words(point)}?")
     assert query is not None and read_point(query.b) == pytest.approx(point)
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.text(alphabet="how far is the lamp from (1.0, 2) between and to m\"'[]x=-", max_size=80))
-def test_any_text_is_read_or_refused(text):
-    for arguments in ((text, "", ""), ("", text, "the lamp"), (f"how far is {text}", "", "")):
-        try:
-            wanted = read_distance(*arguments, "auto")
-        except QueryError:
-            continue
-        assert wanted.a and wanted.b
 
 
 @pytest.mark.parametrize(

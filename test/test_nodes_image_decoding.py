@@ -8,7 +8,7 @@ import cv2
 import messages
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -16,7 +16,6 @@ from spatial3d_ros.errors import FrameError
 from spatial3d_ros.sensors import image_decoding as decoding
 
 TOPIC = "/camera/image"
-unhurried = settings(deadline=None)  # a busy machine is no failure
 SIZES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
 
@@ -26,7 +25,6 @@ def colors(channels):
 
 
 @given(colors(3), st.integers(0, 5))
-@unhurried
 def test_rgb8_is_the_image_and_shares_its_memory(array, padding):
     message = messages.image(array, "rgb8", padding=padding)
     decoded = decoding.decode_color(message, TOPIC)
@@ -35,7 +33,6 @@ def test_rgb8_is_the_image_and_shares_its_memory(array, padding):
 
 
 @given(colors(4), st.integers(0, 5), st.sampled_from(["bgr8", "rgba8", "bgra8"]))
-@unhurried
 def test_other_channel_orders_come_out_as_rgb(rgba, padding, encoding):
     order = ["rgba".index(letter) for letter in encoding.removesuffix("8")]
     decoded = decoding.decode_color(
@@ -46,7 +43,6 @@ def test_other_channel_orders_come_out_as_rgb(rgba, padding, encoding):
 
 
 @given(colors(1), st.integers(0, 5))
-@unhurried
 def test_mono8_becomes_grey(array, padding):
     decoded = decoding.decode_color(messages.image(array, "mono8", padding=padding), TOPIC)
     np.testing.assert_array_equal(decoded, np.repeat(array[..., None], 3, axis=2))
@@ -58,7 +54,6 @@ def test_mono8_becomes_grey(array, padding):
     st.booleans(),
     st.sampled_from(["16UC1", "mono16"]),
 )
-@unhurried
 def test_integer_depth_is_millimetres(array, padding, big_endian, encoding):
     message = messages.image(array, encoding, padding=padding, big_endian=big_endian)
     decoded = decoding.decode_depth(message, TOPIC)
@@ -67,7 +62,6 @@ def test_integer_depth_is_millimetres(array, padding, big_endian, encoding):
 
 
 @given(npst.arrays(np.float32, SIZES), st.integers(0, 5), st.booleans())
-@unhurried
 def test_float_depth_is_metres_bit_by_bit(array, padding, big_endian):
     message = messages.image(array, "32FC1", padding=padding, big_endian=big_endian)
     decoded = decoding.decode_depth(message, TOPIC)
@@ -86,7 +80,6 @@ def test_png_color_is_exact_and_jpeg_is_close():
 
 
 @given(npst.arrays(np.uint16, SIZES), st.booleans())
-@unhurried
 def test_compressed_depth_of_millimetres_with_and_without_header(array, with_header):
     if with_header:
         message = messages.compressed_depth(array)
@@ -171,41 +164,3 @@ def test_a_png_that_claims_to_be_huge_is_refused_before_decoding():
     data[16:24] = struct.pack(">II", 60_000, 60_000)
     with pytest.raises(FrameError, match="60000x60000"):
         decoding.decode_compressed_depth(messages.compressed(bytes(data), "16UC1; png"), TOPIC)
-
-
-JPEG = cv2.imencode(".jpg", np.arange(48 * 64 * 3, dtype=np.uint8).reshape(48, 64, 3))[1].tobytes()
-PNG = messages.compressed_depth(np.arange(48 * 64, dtype=np.uint16).reshape(48, 64)).data
-
-
-@given(st.binary(max_size=64), st.integers(0, 700), st.integers(0, 700))
-@unhurried
-def test_damaged_files_give_an_image_or_a_named_error(noise, at, length):
-    for data, decode, name in (
-        (JPEG, decoding.decode_compressed_color, "jpeg"),
-        (PNG, decoding.decode_compressed_depth, "16UC1; compressedDepth png"),
-    ):
-        damaged = (data[:at] + noise + data[at:])[: max(length, 1)]
-        try:
-            decoded = decode(messages.compressed(damaged, name), TOPIC)
-        except FrameError as error:
-            assert TOPIC in str(error)
-        else:
-            assert decoded.ndim in (2, 3)
-
-
-@given(
-    st.sampled_from([*decoding.CHANNELS, *decoding.DEPTH_TYPES, "", "jpeg"]),
-    st.integers(0, 2**32 - 1),
-    st.integers(0, 2**32 - 1),
-    st.integers(0, 2**32 - 1),
-    st.binary(max_size=200),
-)
-@unhurried
-def test_random_headers_give_an_image_or_a_named_error(encoding, width, height, step, data):
-    message = messages.image(np.zeros((1, 1), np.uint8), encoding)
-    vars(message).update(width=width, height=height, step=step, data=data)
-    for decode in (decoding.decode_color, decoding.decode_depth):
-        try:
-            assert decode(message, TOPIC).shape[:2] == (height, width)
-        except FrameError as error:
-            assert TOPIC in str(error)

@@ -6,6 +6,7 @@ stops the command that needs it.
 
 from __future__ import annotations
 
+import errno
 import sys
 
 import typer
@@ -23,6 +24,7 @@ from spatial3d_ros.cli import (
     evaluate,
     info,
     recordings,
+    reliability,
     rerun,
     synth_instructions,
     train,
@@ -57,6 +59,8 @@ recordings.synth.command("instructions")(synth_instructions.instructions)
 app.add_typer(recordings.synth, name="synth")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(bench.app, name="bench")
+app.command("soak")(reliability.soak)
+app.command("faults")(reliability.faults)
 app.command("rerun")(rerun.rerun)
 app.command("train")(train.train)
 app.command("curves")(curves.curves)
@@ -72,6 +76,14 @@ def main() -> None:
         app()
     except Spatial3DError as error:
         complain(str(error))
+        sys.exit(1)
+    except OSError as error:  # a full disk, a folder of somebody else
+        if error.strerror is None:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        way_out = ". Free space, or choose another folder" * full
+        complain(f"{where}{error.strerror}{way_out}")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

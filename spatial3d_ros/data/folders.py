@@ -6,6 +6,7 @@ an image, `K.txt`. *TUM*: `rgb.txt`, `depth.txt` and `groundtruth.txt` with time
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -108,10 +109,24 @@ def _image(file: Path, mode: int) -> np.ndarray:
     return image
 
 
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BagError(f"{file}: cannot be read as text ({error})") from error
+
+
+def _stamp(file: Path, line: int, seconds: float) -> int:
+    """Seconds as nanoseconds."""
+    if not math.isfinite(seconds):
+        raise BagError(f"{file}:{line}: the stamp is {seconds}")
+    return round(seconds * 1e9)
+
+
 def _numbers(file: Path) -> list[tuple[int, list[float]]]:
     """(line number, numbers) of every line that is not empty or a comment."""
     rows = []
-    for number, line in enumerate(file.read_text().splitlines(), 1):
+    for number, line in enumerate(_lines(file), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         try:
@@ -182,7 +197,7 @@ def _numbered_items(path: Path, rate_hz: float) -> list[tuple[int, Path, Path, n
     rows = _numbers(pose_file)
     names_file = path / "all_image_names.txt"
     if names_file.exists():
-        names = [Path(name).stem for name in names_file.read_text().split()]
+        names = [Path(name).stem for line in _lines(names_file) for name in line.split()]
         source = names_file
     else:
         names, source = [f.stem for f in images], folder
@@ -206,12 +221,14 @@ def _tum_list(file: Path) -> list[tuple[float, Path]]:
     if not file.exists():
         raise BagError(f"{file}: missing")
     entries = []
-    for number, line in enumerate(file.read_text().splitlines(), 1):
+    for number, line in enumerate(_lines(file), 1):
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
         try:
-            entries.append((float(words[0]), file.parent / words[1]))
+            seconds = float(words[0])
+            _stamp(file, number, seconds)
+            entries.append((seconds, file.parent / words[1].replace("\0", "")))
         except (ValueError, IndexError):
             raise BagError(f"{file}:{number}: expected `stamp file`, found {line!r}") from None
     return sorted(entries)
@@ -226,7 +243,7 @@ def _tum_items(path: Path) -> list[tuple[int, Path, Path, np.ndarray]]:
     for line, numbers in _numbers(pose_file):
         if len(numbers) != 8:
             raise BagError(f"{pose_file}:{line}: expected 8 numbers, found {len(numbers)}")
-        track.add(round(numbers[0] * 1e9), _pose(pose_file, line, numbers[1:]))
+        track.add(_stamp(pose_file, line, numbers[0]), _pose(pose_file, line, numbers[1:]))
     times = np.array([stamp for stamp, _ in depths])
     items = []
     for stamp, color in colors:

@@ -28,7 +28,13 @@ def read_pcd(path: str | Path) -> PointCloud:
 
     Raises BagError when the file is no PCD file, is cut short, or lacks a coordinate.
     """
-    raw = Path(path).read_bytes()
+    try:
+        return _read(Path(path).read_bytes(), path)
+    except (ValueError, TypeError, IndexError, OverflowError) as error:  # damage shows anywhere
+        raise BagError(f"{path}: damaged ({error}); copy the file again") from error
+
+
+def _read(raw: bytes, path: str | Path) -> PointCloud:
     header, start = _header(raw, path)
     names = header["FIELDS"]
     kinds = [k.lower() + s for k, s in zip(header["TYPE"], header["SIZE"], strict=True)]

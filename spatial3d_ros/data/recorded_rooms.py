@@ -18,7 +18,7 @@ import numpy as np
 
 from spatial3d_ros.data.bag_writer import write_bag
 from spatial3d_ros.data.catalog import Room, RoomObject
-from spatial3d_ros.errors import BagError, ConfigError
+from spatial3d_ros.errors import BagError, ConfigError, FrameError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.scene.frame import Frame
@@ -64,6 +64,7 @@ def record_room(
     *,
     seconds: float = 15.0,
     rate_hz: float = 10.0,
+    room: Room | None = None,
     path: str = "robot",
     storage: str = "mcap",
     compressed: bool = False,
@@ -74,8 +75,9 @@ def record_room(
 ) -> RecordedRoom:
     """Furnish the room of a seed, film it with sensor and pose noise, write bag and truth.
 
-    `path` is "robot" or "hand"; `processes` 0 takes two at most. Raises ConfigError for an unknown
-    path and BagError when the bag exists.
+    `room` is filmed in place of the one of the seed; its ids must count from 0. `path` is "robot"
+    or "hand"; `processes` 0 takes two at most. Raises ConfigError for an unknown path and BagError
+    when the bag exists.
     """
     from spatial3d_ros.data.paths import hand_path, robot_path
     from spatial3d_ros.data.rooms import generate_room
@@ -84,10 +86,10 @@ def record_room(
     if path not in makers:
         raise ConfigError(f"path {path!r} is unknown: choose one of {', '.join(makers)}")
     total = max(2, round(seconds * rate_hz))
-    room = generate_room(seed)
+    room = room or generate_room(seed)
     poses = makers[path](room, total, np.random.default_rng((seed, 17)))
     jobs = [
-        (seed, camera, rate_hz, list(enumerate(poses))[first : first + CHUNK])
+        (room, seed, camera, rate_hz, list(enumerate(poses))[first : first + CHUNK])
         for first in range(0, total, CHUNK)
     ]
     pixels: list[np.ndarray] = []
@@ -121,7 +123,7 @@ def load_recorded_room(bag: Path) -> RecordedRoom:
         )
         pixels = np.array(truth["pixels"]).reshape(-1, len(room.objects))
         return RecordedRoom(bag, room, pixels, tuple(truth["stamps_ns"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError, FrameError) as error:
         raise BagError(
             f"{file}: damaged ({error}); make it anew with `spatial3d synth room`"
         ) from error
@@ -146,7 +148,7 @@ def _object(fields: dict) -> RoomObject:
     return RoomObject(**{**fields, "box": made, "rgb": tuple(fields["rgb"])})
 
 
-Job = tuple[int, Camera, float, list[tuple[int, np.ndarray]]]
+Job = tuple[Room, int, Camera, float, list[tuple[int, np.ndarray]]]
 
 
 def _rendered(jobs: list[Job], processes: int) -> Iterator[tuple[Frame, np.ndarray]]:
@@ -168,11 +170,9 @@ def _rendered(jobs: list[Job], processes: int) -> Iterator[tuple[Frame, np.ndarr
 
 def _render(job: Job) -> list[tuple[Frame, np.ndarray]]:
     from spatial3d_ros.data.render import RoomRenderer
-    from spatial3d_ros.data.rooms import generate_room
     from spatial3d_ros.data.sensor import ColorNoise, DepthNoise, PoseNoise
 
-    seed, camera, rate_hz, poses = job
-    room = generate_room(seed)
+    room, seed, camera, rate_hz, poses = job
     renderer = RoomRenderer(room)
     frames = []
     for k, pose in poses:

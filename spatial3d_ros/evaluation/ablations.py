@@ -26,6 +26,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from spatial3d_ros.errors import ConfigError, Spatial3DError
 from spatial3d_ros.model.config import ModelConfig, load_config
+from spatial3d_ros.storage import read_yaml
 from spatial3d_ros.training.config import TrainConfig, load_train_config
 
 MODEL, TRAIN, DONE, STRESS = "model.yaml", "train.yaml", "done.json", "stress.json"
@@ -124,11 +125,7 @@ class Result:
 
 def load_ablation(path: str | Path) -> Ablation:
     """Read an ablation from YAML. Raises ConfigError naming file and key."""
-    try:
-        values = yaml.safe_load(Path(path).read_text())
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML ({error})") from error
-    return _parsed(Ablation, values, str(path))
+    return _parsed(Ablation, read_yaml(Path(path)), str(path))
 
 
 def plan(ablation: Ablation) -> list[Run]:

@@ -21,6 +21,7 @@ from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.evaluation.metrics import Verdict, judge_distance, judge_grounding, match_box
 from spatial3d_ros.evaluation.report import Row
 from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.storage import read_yaml
 
 if TYPE_CHECKING:
     from spatial3d_ros.data.layout_language import LayoutQuestion
@@ -256,15 +257,19 @@ def read_questions(path: Path) -> list[str]:
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such file")
-    text = path.read_text()
     if path.suffix in (".yaml", ".yml"):
+        data = read_yaml(path)
         try:
-            found = [str(query["text"]) for query in yaml.safe_load(text)["queries"]]
-        except (yaml.YAMLError, KeyError, TypeError) as error:
+            found = [str(query["text"]) for query in data["queries"]]
+        except (KeyError, TypeError) as error:
             raise ConfigError(
                 f"{path}: expected `queries:` with a `text` each ({error})"
             ) from error
     else:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: cannot be read ({error})") from error
         lines = (line.strip() for line in text.splitlines())
         found = [line for line in lines if line and not line.startswith("#")]
     if not found:

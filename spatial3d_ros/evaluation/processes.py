@@ -86,15 +86,22 @@ class NodeGroup:
                 process.wait()
         self._files.close()
 
-    def start(self, node: str, *arguments: str) -> subprocess.Popen[bytes]:
-        """Run `main` of `spatial3d_ros.nodes.NODE` with command line arguments."""
-        log = self._files.enter_context((self.logs / f"{node}.log").open("wb"))
+    def start(
+        self, node: str, *arguments: str, talk: bool = False, **environment: str
+    ) -> subprocess.Popen[bytes]:
+        """Run `main` of `spatial3d_ros.nodes.NODE` with command line arguments.
+
+        With `talk`, stdin and stdout are pipes and only stderr goes to the log. A node that is
+        started again goes on in its log.
+        """
+        again = "ab" if node in self.processes else "wb"
+        log = self._files.enter_context((self.logs / f"{node}.log").open(again))
         process = subprocess.Popen(
             [sys.executable, "-c", RUN.format(node=node), *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=self.environment,
+            stdin=subprocess.PIPE if talk else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if talk else log,
+            stderr=log,
+            env={**self.environment, **environment},
             # A shell's background job ignores SIGINT and its children inherit that.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )

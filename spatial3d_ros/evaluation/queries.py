@@ -22,11 +22,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.storage import read_yaml
 
 MAX_M = 100.0  # no room is larger: a larger number is one of centimetres
 KINDS = ("ground", "distance", "ask", "layout")
@@ -169,13 +169,9 @@ class QueryFile(_Strict):
 def read_queries(path: str | Path) -> QueryFile:
     """Read and check a file. Raises ConfigError that names file, question and key."""
     path = Path(path)
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file")
+    data = read_yaml(path)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
         return QueryFile.model_validate(data)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not YAML ({error})") from error
     except ValidationError as error:
         problems = list(dict.fromkeys(_problem(item, data) for item in error.errors()))
         more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""

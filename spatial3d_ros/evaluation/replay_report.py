@@ -34,6 +34,7 @@ from spatial3d_ros.evaluation.replay import Asked, Replay
 from spatial3d_ros.evaluation.report import BEFORE, Row, answers_table, write_page
 from spatial3d_ros.evaluation.settings import weights_version
 from spatial3d_ros.geometry.box import Box3D, iou
+from spatial3d_ros.storage import write_whole
 
 DIGITS = 4
 
@@ -122,7 +123,7 @@ class ReplayReport:
         """
         out.mkdir(parents=True, exist_ok=True)
         file = out / "report.json"
-        file.write_text(json.dumps(self.json(), indent=2, allow_nan=False) + "\n")
+        write_whole(file, json.dumps(self.json(), indent=2, allow_nan=False) + "\n")
         if not pictures:
             return file
         truth = {box for row in self.rows for box in row.truth_boxes}

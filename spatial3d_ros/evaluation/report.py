@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.storage import write_whole
 
 BEFORE = " (before)"  # of stages that were over when the question came
 COLORS = {"right": "green", "wrong": "red", "failed": "red"}
@@ -128,7 +129,7 @@ def _mark(row: Row) -> str:
 
 def write_answers(path: Path, rows: Sequence[Row]) -> None:
     """answers.json: a list, one entry a question."""
-    path.write_text(json.dumps([row.json() for row in rows], indent=2) + "\n")
+    write_whole(path, json.dumps([row.json() for row in rows], indent=2) + "\n")
 
 
 def write_page(
@@ -159,7 +160,8 @@ def write_page(
         _card(number, row, picture)
         for number, (row, picture) in enumerate(zip(rows, pictures, strict=True), 1)
     )
-    path.write_text(
+    write_whole(
+        path,
         _PAGE.format(
             title=html.escape(title),
             tiles="".join(
@@ -171,7 +173,6 @@ def write_page(
             cards=cards,
             notes=_notes(notes) if notes else "",
         ),
-        encoding="utf-8",
     )
 
 

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.resources import config_path
+from spatial3d_ros.storage import read_yaml
 
 
 class _Strict(BaseModel):
@@ -298,10 +298,7 @@ def load_config(path: str | Path) -> ModelConfig:
     invalid.
     """
     path = Path(path)
-    try:
-        values = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML ({error})") from error
+    values = read_yaml(path)
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a mapping of configuration keys")
     return parse_config(values, str(path))

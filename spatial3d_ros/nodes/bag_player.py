@@ -94,10 +94,18 @@ class BagPlayer(Node):
                 wait = begin + due * 1e-9 - time.monotonic()
                 if wait > 0:
                     time.sleep(wait)
-                if not rclpy.ok() or time.monotonic() >= end:
+                if not rclpy.ok() or time.monotonic() >= end or self.interrupted():
                     return
-                self._publishers_of[topic].publish(self._stamped(topic, data, first, started))
-                self.sent[topic] += 1
+                self.send(topic, self._stamped(topic, data, first, started))
+
+    def interrupted(self) -> bool:
+        """Whether to end this round before its end."""
+        return False
+
+    def send(self, topic: str, data: bytes) -> None:
+        """Publish one message, serialised."""
+        self._publishers_of[topic].publish(data)
+        self.sent[topic] += 1
 
     def _stamped(self, topic: str, data: bytes, first_ns: int, started_ns: int) -> bytes:
         """The message with its stamps moved from the recording to this round."""

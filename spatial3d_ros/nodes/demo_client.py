@@ -29,10 +29,11 @@ from rclpy.parameter import parameter_value_to_python
 from rclpy.task import Future
 
 from spatial3d_ros.action import Query
-from spatial3d_ros.errors import NotAvailableError
+from spatial3d_ros.errors import NotAvailableError, StorageError
 from spatial3d_ros.nodes import plain_replies
 from spatial3d_ros.nodes.parameters import FIELDS
 from spatial3d_ros.srv import Ask, EditLayout, GetScene, Ground, MeasureDistance
+from spatial3d_ros.storage import write_whole
 
 CALL_S = 20.0
 MEASURES = {
@@ -45,9 +46,10 @@ MEASURES = {
 class Asker(Node):
     """A client of one grounding node; every call has a time limit and raises NotAvailableError."""
 
-    def __init__(self, server: str = "grounding_node") -> None:
+    def __init__(self, server: str = "grounding_node", limit_s: float = CALL_S) -> None:
         super().__init__("demo_client")
         self.server = server
+        self.limit_s = limit_s
         self._ground = self.create_client(Ground, f"{server}/ground")
         self._measure = self.create_client(MeasureDistance, f"{server}/measure_distance")
         self._edit = self.create_client(EditLayout, f"{server}/edit_layout")
@@ -130,13 +132,13 @@ class Asker(Node):
 
     def _ask_action(self, text: str) -> dict[str, Any]:
         stages: list[str] = []
-        goal = Query.Goal(query=text, timeout_s=CALL_S)
+        goal = Query.Goal(query=text, timeout_s=self.limit_s)
         sent = self._query.send_goal_async(goal, lambda f: stages.append(f.feedback.stage))
-        handle = _wait(sent, "the goal")
+        handle = self._wait(sent, "the goal")
         if not handle.accepted:
             message = "the goal was rejected: the node is busy"
             return {"success": False, "message": message, "no_target": False, "objects": []}
-        result = _wait(handle.get_result_async(), "the result").result
+        result = self._wait(handle.get_result_async(), "the result").result
         return {**plain_replies.result(result), "stages": stages}
 
     def _note(self, message: DiagnosticArray) -> None:
@@ -145,16 +147,15 @@ class Asker(Node):
             self.diagnostics[status.name] = {"message": status.message, **facts}
 
     def _call(self, client: Client, request: Any) -> Any:
-        return _wait(client.call_async(request), client.srv_name)
+        return self._wait(client.call_async(request), client.srv_name)
 
-
-def _wait(future: Future, what: str) -> Any:
-    """The result of a future that another thread's executor completes."""
-    done = threading.Event()
-    future.add_done_callback(lambda _: done.set())
-    if not done.wait(CALL_S):
-        raise NotAvailableError(f"no reply from {what} in {CALL_S:.0f} s")
-    return future.result()
+    def _wait(self, future: Future, what: str, limit_s: float = 0.0) -> Any:
+        """The result of a future that another thread's executor completes."""
+        done, limit_s = threading.Event(), limit_s or self.limit_s
+        future.add_done_callback(lambda _: done.set())
+        if not done.wait(limit_s):
+            raise NotAvailableError(f"no reply from {what} in {limit_s:.0f} s")
+        return future.result()
 
 
 def main() -> None:
@@ -192,8 +193,8 @@ def main() -> None:
             "diagnostics": asker.diagnostics,
             "parameters": asker.parameters(),
         }
-        options.answers.write_text(json.dumps(result, indent=2))
-    except NotAvailableError as error:
+        write_whole(options.answers, json.dumps(result, indent=2))
+    except (NotAvailableError, StorageError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         pass

@@ -44,11 +44,14 @@ STOP_S = 3.0  # launch escalates after 5
 THREADS = 80  # each waiting question holds one; threads are made when first needed
 
 
-def build_engine(parameters: Parameters) -> Spatial3D:
-    """The engine of those parameters, loaded. Raises CheckpointError or ConfigError."""
+def build_engine(parameters: Parameters, kind: type[Spatial3D] | None = None) -> Spatial3D:
+    """The engine of those parameters (or a `kind` of it), loaded.
+
+    Raises CheckpointError or ConfigError.
+    """
     from spatial3d_ros.engine import EngineConfig, Spatial3D  # heavy: brings torch
 
-    engine = Spatial3D(
+    engine = (kind or Spatial3D)(
         EngineConfig(
             model=parameters.model,
             device=parameters.device,

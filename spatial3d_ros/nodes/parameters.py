@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -245,7 +246,9 @@ def check(name: str, value: Any) -> Any:
 
 def _cast(name: str, value: Any, default: Any) -> Any:
     if isinstance(default, tuple):
-        numbers = () if value is None else tuple(value)
+        if value is None or isinstance(value, str | bytes) or not isinstance(value, Iterable):
+            value = () if value is None else (value,)
+        numbers = tuple(value)
         if all(_is_finite(number) for number in numbers) and len(numbers) in (0, 7):
             return tuple(float(number) for number in numbers)
         raise ConfigError(

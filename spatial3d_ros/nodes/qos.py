@@ -25,6 +25,11 @@ def result() -> QoSProfile:
     return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=10)
 
 
+def requests() -> QoSProfile:
+    """Of services: a hundred may ask at once. With the usual ten the others would hear nothing."""
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=100)
+
+
 def latched(depth: int = 1) -> QoSProfile:
     """Late subscribers get the last message, or several."""
     return QoSProfile(

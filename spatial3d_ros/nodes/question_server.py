@@ -17,7 +17,7 @@ from std_srvs.srv import Trigger
 from spatial3d_ros import msg, srv
 from spatial3d_ros.action import Query
 from spatial3d_ros.errors import Cancelled, QueryError
-from spatial3d_ros.nodes import conversions
+from spatial3d_ros.nodes import conversions, qos
 from spatial3d_ros.tasks.limits import check_length
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ class QuestionServer:
             (srv.GetScene, "~/get_scene", self._get_scene),
             (Trigger, "~/clear", self._clear),
         ):
-            node.create_service(kind, name, callback, callback_group=group)
+            node.create_service(
+                kind, name, callback, qos_profile=qos.requests(), callback_group=group
+            )
         self._action = ActionServer(
             node,
             Query,
@@ -73,6 +75,9 @@ class QuestionServer:
             callback_group=group,
             cancel_callback=self._cancel,
             result_timeout=RESULT_KEPT_S,
+            goal_service_qos_profile=qos.requests(),
+            result_service_qos_profile=qos.requests(),
+            cancel_service_qos_profile=qos.requests(),
         )
 
     def _ground(self, request: Any, response: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.callback_groups import CallbackGroup, MutuallyExclusiveCallbackGroup
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -47,7 +47,8 @@ REPEAT_PROBLEM_S = 5.0  # bad data of one topic is logged once in this time
 class SensorInput:
     """Subscribes to camera and poses, and feeds an `Ingest`, until `close`.
 
-    All callbacks share one group: they run one after the other and never wait for a question.
+    Images run one after the other, poses too, and neither waits for a question. Poses have a group
+    of their own: they come more often, and on a busy machine images would starve them otherwise.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class SensorInput:
         self._views = 0
         self._looker = ThreadPoolExecutor(1, thread_name_prefix="look")
         self._add_frame = add_frame
-        self._group = MutuallyExclusiveCallbackGroup()
+        self._images, self._motion = (MutuallyExclusiveCallbackGroup() for _ in range(2))
         color = _transported("rgb/image", parameters.color_transport)
         depth = _transported("depth/image", parameters.depth_transport)
         pose = TF if parameters.pose_source == "tf" else parameters.pose_source
@@ -128,12 +129,14 @@ class SensorInput:
             self.watched[name] = self._subscribe(name, kind, handle, profile)
         if pose != TF:
             profile = qos.sensor(POSE_QUEUE)
-            self.watched[pose] = self._subscribe(pose, POSES[pose], take.take_pose, profile)
+            self.watched[pose] = self._subscribe(
+                pose, POSES[pose], take.take_pose, profile, self._motion
+            )
         # What is sent once, or not needed by all: nobody waits for it to speak.
         self._others = []
         if moving or asking:
             add = take.take_pose if pose == TF else partial(self.transforms.add, fixed=False)
-            heard = self._subscribe(TF, transform_message(), add, qos.transforms())
+            heard = self._subscribe(TF, transform_message(), add, qos.transforms(), self._motion)
             if moving:
                 self.watched[TF] = heard
             else:
@@ -143,7 +146,9 @@ class SensorInput:
             self.watched[name].patient = True
         if self.transforms is not None:
             keep, latched = partial(self.transforms.add, fixed=True), qos.latched(FIXED_QUEUE)
-            self._others += [self._subscribe(TF_STATIC, transform_message(), keep, latched)]
+            self._others += [
+                self._subscribe(TF_STATIC, transform_message(), keep, latched, self._motion)
+            ]
         if aligning:
             profile = qos.sensor(1)
             self._others += [self._subscribe(DEPTH_INFO, CameraInfo, take.take_depth_info, profile)]
@@ -192,12 +197,19 @@ class SensorInput:
         return f"Last problem: {self.last_problem}" if self.last_problem else ""
 
     def _subscribe(
-        self, name: str, kind: type, take: Callable[[Any], None], profile: QoSProfile
+        self,
+        name: str,
+        kind: type,
+        take: Callable[[Any], None],
+        profile: QoSProfile,
+        group: CallbackGroup | None = None,
     ) -> Watched:
         def receive(message: Any) -> None:
             if not self._closed:
                 watched.rate.add()
                 self._timed(self.callback_ms, name, partial(take, message))
+                if group is self._motion:
+                    self._timed(self.callback_ms, name, partial(self._read_on, watched, take))
 
         watched = Watched(
             self._node.create_subscription(
@@ -205,12 +217,25 @@ class SensorInput:
                 name,
                 receive,
                 profile,
-                callback_group=self._group,
+                callback_group=group or self._images,
                 event_callbacks=qos.no_events(),
                 qos_overriding_options=qos.overridable(),
             )
         )
         return watched
+
+    def _read_on(self, watched: Watched, take: Callable[[Any], None]) -> None:
+        """Take all that waits, not one message in a round of the executor: poses come more often
+        than images, and on a busy machine would fall behind them until every image is refused.
+        """
+        subscription = watched.subscription
+        for _ in range(POSE_QUEUE):
+            with subscription.handle:
+                taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
+            if taken is None:
+                return
+            watched.rate.add()
+            take(taken[0])
 
     def _run(self, work: Callable[[], None]) -> None:
         """Decode and hand over on a thread of its own, so that callbacks stay short."""

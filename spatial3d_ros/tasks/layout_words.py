@@ -228,9 +228,8 @@ def _put(rest: str, view: str, new: bool) -> Instruction:
     if article is not None:
         rest, size = _sized(rest[article.end() :])
     metres, rest = take_length(_MARK.sub(f" {_ARROW}", rest))
-    _thing(rest)  # nothing but words is left
-    rest = _BY.sub("", rest)
-    rest = " ".join(rest.split())
+    rest = " ".join(_BY.sub("", rest).split())
+    _thing(rest)  # words are left, and nothing but words
     if rest.split()[0] in ("me", "us", "you", "yourself"):
         raise QueryError(f"query: '{rest}': the robot is no furniture; {_HELP}")
     kind: Action = "place" if article is not None else "move"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from spatial3d_ros.data.open_questions import TASKS, Task
 from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.storage import read_yaml
 from spatial3d_ros.training.presets import load_preset
 
 
@@ -176,12 +176,13 @@ class TrainConfig(_Strict):
 def load_train_config(path: str | Path) -> TrainConfig:
     """Read a run from YAML. Raises ConfigError naming file and key."""
     path = Path(path)
+    values = read_yaml(path)
     try:
-        return TrainConfig(**yaml.safe_load(path.read_text()))
+        return TrainConfig(**values)
     except ValidationError as error:
         lines = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"{path}: {lines}") from error
-    except (OSError, TypeError, yaml.YAMLError) as error:
+    except TypeError as error:
         raise ConfigError(
             f"{path}: cannot be read as a training configuration ({error})"
         ) from error

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import nn
 
@@ -22,6 +21,7 @@ from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.reconstruction import build_guidance
 from spatial3d_ros.model.tokens import END, START, special_tokens
 from spatial3d_ros.resources import config_path
+from spatial3d_ros.storage import read_yaml
 
 LORA = {
     "decoder": r"decoder\.qwen\.layers\.\d+\.(self_attn|mlp)\.[a-z]+_proj",
@@ -100,12 +100,13 @@ def load_preset(preset: str | Path) -> Preset:
     path = Path(preset)
     if path.suffix != ".yaml":
         path = config_path(f"train/presets/{preset}.yaml")
+    values = read_yaml(path)
     try:
-        return Preset(name=path.stem, **yaml.safe_load(path.read_text()))
+        return Preset(name=path.stem, **values)
     except ValidationError as error:
         lines = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"{path}: {lines}") from error
-    except (OSError, TypeError, yaml.YAMLError) as error:
+    except TypeError as error:
         raise ConfigError(f"{path}: cannot be read as a preset ({error})") from error
 
 

@@ -10,6 +10,7 @@ import csv
 import gzip
 import io
 import json
+import zlib
 from ast import literal_eval
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -38,7 +39,7 @@ def _literal(value: Any) -> Any:
         return value
     try:
         return literal_eval(value)
-    except (ValueError, SyntaxError) as error:
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise ValueError(f"'{value[:40]}' is no Python list") from error
 
 
@@ -52,10 +53,7 @@ TextList = Annotated[tuple[str, ...], BeforeValidator(_literal)]
 
 def read_json(path: str | Path) -> Any:
     """The whole of a JSON file."""
-    try:
-        return json.loads(_text(path))
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{path}: line {error.lineno}: no JSON ({error.msg})") from error
+    return _json(_text(path), f"{path}")
 
 
 def read_entries(path: str | Path, kind: type[RecordType], key: str = "") -> list[RecordType]:
@@ -75,10 +73,7 @@ def read_lines(path: str | Path, kind: type[RecordType]) -> list[RecordType]:
     for number, line in enumerate(_text(path).splitlines(), 1):
         if not line.strip():
             continue
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ConfigError(f"{path}: line {number}: no JSON ({error.msg})") from error
+        value = _json(line, f"{path}: line {number}")
         records.append(_record(kind, value, f"{path}: line {number}"))
     return records
 
@@ -129,6 +124,14 @@ def _complaints(error: ValidationError) -> Iterator[str]:
         yield message
 
 
+def _json(text: str, where: str) -> Any:
+    """Raises ConfigError also for nesting without end and for numbers of thousands of digits."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{where}: no JSON ({error})") from error
+
+
 def _text(path: str | Path) -> str:
     path = Path(path)
     try:
@@ -138,5 +141,5 @@ def _text(path: str | Path) -> str:
         return data.decode("utf-8-sig")
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: there is no such file") from error
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error})") from error

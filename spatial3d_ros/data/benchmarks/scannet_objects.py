@@ -84,18 +84,14 @@ def read_vertices(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     lines = header.decode("ascii", "replace").splitlines()
     if not mark or lines[:1] != ["ply"] or "format binary_little_endian 1.0" not in lines:
         raise ConfigError(f"{path}: no binary little-endian PLY file")
-    count, names, inside = 0, [], False
-    for words in (line.split() for line in lines):
-        if words[:1] == ["element"]:
-            inside = words[1] == "vertex"
-            count = int(words[2]) if inside else count
-        elif words[:1] == ["property"] and inside and words[1] in _TYPES:
-            names.append((words[2], f"<{_TYPES[words[1]]}"))
-    kind = np.dtype(names)
+    try:
+        count, kind = _layout(lines)
+    except (IndexError, ValueError) as error:
+        raise ConfigError(f"{path}: the header is damaged ({error})") from error
     missing = [name for name in _NEEDED if name not in (kind.names or ())]
     if missing:
         raise ConfigError(f"{path}: vertices have no {', '.join(missing)}")
-    if len(body) < count * kind.itemsize:
+    if not 0 <= count * kind.itemsize <= len(body):
         raise ConfigError(f"{path}: truncated; {count} vertices were announced")
     rows = np.frombuffer(body, kind, count)
     points, colors = (
@@ -103,3 +99,15 @@ def read_vertices(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
         for part in (_NEEDED[:3], _NEEDED[3:])
     )
     return points, colors
+
+
+def _layout(lines: list[str]) -> tuple[int, np.dtype]:
+    """How many vertices a header announces, and what each is made of."""
+    count, names, inside = 0, [], False
+    for words in (line.split() for line in lines):
+        if words[:1] == ["element"]:
+            inside = words[1] == "vertex"
+            count = int(words[2]) if inside else count
+        elif words[:1] == ["property"] and inside and words[1] in _TYPES:
+            names.append((words[2], f"<{_TYPES[words[1]]}"))
+    return count, np.dtype(names)

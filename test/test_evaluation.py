@@ -170,7 +170,7 @@ def test_queries_file(tmp_path: Path) -> None:
     ("name", "text", "words"),
     [
         ("q.yaml", "a: b", "q.yaml: expected `queries:`"),
-        ("q.yaml", "{{", "q.yaml: expected"),
+        ("q.yaml", "{{", "q.yaml: cannot be read as YAML"),
         ("q.txt", "\n# nothing\n", "q.txt: no questions"),
     ],
 )

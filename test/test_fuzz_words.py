@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_layout_words import PIECES
 
-from spatial3d_ros.errors import LocationError, QueryError, UnreadableError
+from spatial3d_ros.errors import FrameError, LocationError, QueryError, UnreadableError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.locations import MARKS, SceneFrame
 from spatial3d_ros.model.tokens import load_tokenizer
@@ -110,6 +110,6 @@ def test_places_written_are_read_back(point, form):
 )  # fmt: skip
 def test_boxes_written_are_read_back(center, size, yaw, form):
     frame = SceneFrame(format=form)
-    text = survives(lambda: frame.box(Box3D(center, size, yaw)), LocationError)
+    text = survives(lambda: frame.box(Box3D(center, size, yaw)), FrameError, LocationError)
     if text is not None:
         assert frame.read_box(text).center == pytest.approx(center, abs=0.02)

@@ -56,7 +56,7 @@ def test_the_published_form():
 def test_a_quarter_turn_swaps_sides_and_other_turns_are_refused():
     turned = Box3D((0, 0, 0), (1.0, 2.0, 3.0), math.pi / 2)
     assert SceneFrame().read_box(SceneFrame().box(turned)).size == (2.0, 1.0, 3.0)
-    with pytest.raises(LocationError, match=r"turned by 0\.300"):
+    with pytest.raises(LocationError, match=r"turned by 0\.3 rad"):
         SceneFrame().box(Box3D((0, 0, 0), (1, 1, 1), 0.3))
 
 

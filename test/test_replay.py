@@ -349,7 +349,7 @@ def test_wrong_keys_and_units_are_named(tmp_path: Path, text: str, words: str) -
         ("frame_id: map\nqueries:\n  - where?", "question 1: 'where\\?' is not keys"),
         ("[1, 2]", r"\[1, 2\] is not keys"),
         ("", "None is not keys"),
-        ("{{", "not YAML"),
+        ("{{", "cannot be read as YAML"),
     ],
 )
 def test_wrong_files_are_named(tmp_path: Path, text: str, words: str) -> None:

@@ -43,8 +43,8 @@ class SceneFrame:
         """An upright box of the map. Raises LocationError for one that is turned, and for tokens
         where it reaches farther than they do.
         """
-        if abs(math.sin(2 * box.yaw)) > 1e-6:
-            raise LocationError(f"box: turned by {box.yaw:.3f} rad; text has no place for that")
+        if abs(math.remainder(box.yaw, math.pi / 2)) > 1e-6:
+            raise LocationError(f"box: turned by {box.yaw:.3g} rad; text has no place for that")
         size = box.size if abs(math.cos(box.yaw)) > 0.5 else (box.size[1], box.size[0], box.size[2])
         return f"<box>{self._write((*self._local(box.center), *size))}</box>"
 
@@ -95,13 +95,13 @@ class SceneFrame:
             raise LocationError(f"a place must be finite, not {values}")
         if self.format == "text":
             return ", ".join(f"{value + 0.0:.2f}".replace("-0.00", "0.00") for value in values)
-        bins = [math.floor((value + REACH) / STEP) for value in values]
-        if not all(0 <= one < BINS for one in bins):
+        if not all(-REACH <= value < REACH for value in values):
             raise LocationError(
                 f"{max(values, key=abs):.2f} m: location tokens reach {REACH:.0f} m; "
                 "use loc_format text"
             )
-        return "".join(f"<LOC{one:03d}>" for one in bins)
+        bins = [math.floor((value + REACH) / STEP) for value in values]
+        return "".join(f"<LOC{min(one, BINS - 1):03d}>" for one in bins)
 
 
 def _numbers(kind: str, inside: str) -> list[float]:

@@ -120,7 +120,7 @@ def test_location_tokens_come_behind_all_others_and_no_id_changes():
     assert special_tokens(config) == SPECIAL_TOKENS
     after = with_special_tokens(shipped, special_tokens(wanted)).get_vocab()
     assert {token: after[token] for token in before} == before
-    assert len(after) == len(before) + len(LOCATION_TOKENS) <= config.text.vocab
+    assert len(after) == len(before) + len(LOCATION_TOKENS)
     told = SceneFrame(format="tokens").box(Box3D((1, 2, 3), (1, 1, 1)))
     ids = shipped.encode(told).ids
     assert len(ids) == 8 and shipped.decode(ids, skip_special_tokens=False).replace(" ", "") == told

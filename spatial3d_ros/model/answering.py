@@ -102,7 +102,8 @@ class Facts(nn.Module):
         places = 10 ** torch.arange(DIGITS, device=logits.device)
         metres = (centimetres[..., None] // places % 10).flatten(1)
         number = torch.stack([many % 10, many // 10 % 10, many.clamp(max=9)], 1)
-        said = self.digits[torch.arange(NUMBERS + 1), torch.cat([metres, number], 1)].float()
+        slots = torch.arange(NUMBERS + 1, device=logits.device)
+        said = self.digits[slots, torch.cat([metres, number], 1)].float()
         both = (logits.isfinite().sum(1, keepdim=True) > 1).expand(-1, 2 * DIGITS)
         return torch.cat([names, said * F.pad(both, (0, 3), value=True)[..., None]], 1)
 

@@ -5,6 +5,7 @@ Skips by name where ROS or the built interfaces are missing.
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
@@ -49,8 +50,12 @@ class Bench:
     """The nodes under test, spinning in the domain of this run."""
 
     def __init__(self, *arguments):
+        # What an earlier test left is there until it is collected, and its actions and services
+        # count as servers: one that is half gone would make `wait_for_server` wait for ever.
+        gc.collect()
         self.context = rclpy.Context()
         self.context.init(args=["--ros-args", *arguments], domain_id=DOMAIN)
+        self._closing = threading.Event()
         self.executor = MultiThreadedExecutor(40, context=self.context)
         self._nodes = []
         self._thread = threading.Thread(target=self._spin, daemon=True)
@@ -63,7 +68,8 @@ class Bench:
         return node
 
     def _spin(self):
-        self.executor.spin()
+        while not self._closing.is_set():
+            self.executor.spin_once(timeout_sec=0.1)
 
     @property
     def spinning(self):
@@ -73,11 +79,14 @@ class Bench:
         for node in self._nodes:
             if hasattr(node, "close"):
                 node.close()
+        self._closing.set()
+        if self._thread.is_alive():  # first: rclpy cannot destroy what an executor waits for
+            self.executor.wake()
+            self._thread.join(5.0)
         self.executor.shutdown()
         for node in self._nodes:
             node.destroy_node()
         self.context.try_shutdown()
-        self._thread.join(5.0)
 
 
 class Person(Node):

@@ -5,7 +5,6 @@ Optional: with a detector of one's own for the things at hand, it is not needed.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 import traceback
@@ -14,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -23,6 +22,7 @@ from spatial3d_ros.errors import Spatial3DError
 from spatial3d_ros.msg import Answer, DistanceAnswer, Grounding, LayoutEdit
 from spatial3d_ros.nodes import qos
 from spatial3d_ros.nodes.measures import Throttle
+from spatial3d_ros.nodes.spinning import spin
 from spatial3d_ros.nodes.vision_messages import vision_messages
 from spatial3d_ros.sensors.frame_builder import COLOR_DECODERS
 
@@ -164,8 +164,9 @@ def main(
         rclpy.logging.get_logger("detector_node").fatal(str(error))
         rclpy.try_shutdown()
         raise SystemExit(1) from None
-    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
-        rclpy.spin(node)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    spin(executor)
     node.close()
     node.destroy_node()
     rclpy.try_shutdown()

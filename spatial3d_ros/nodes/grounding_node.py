@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import traceback
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.executors import MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
 from spatial3d_ros import msg
@@ -31,6 +30,7 @@ from spatial3d_ros.nodes.parameter_table import ParameterTable
 from spatial3d_ros.nodes.parameters import Parameters, as_yaml
 from spatial3d_ros.nodes.question_server import QuestionServer
 from spatial3d_ros.nodes.sensor_input import SensorInput
+from spatial3d_ros.nodes.spinning import spin
 from spatial3d_ros.nodes.vision_messages import have_vision_messages, vision_messages
 from spatial3d_ros.nodes.worker import RefreshWorker, within_memory
 from spatial3d_ros.scene.frame import Frame
@@ -264,8 +264,7 @@ def main(
     node = GroundingNode(build)
     executor = MultiThreadedExecutor(THREADS)
     executor.add_node(node)
-    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
-        executor.spin()
+    spin(executor)
 
     def close() -> None:
         node.close()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import rclpy
 from geometry_msgs.msg import Point, Pose, Vector3
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from spatial3d_ros.msg import DistanceAnswer, GroundedObject, Grounding, LayoutEdit, SceneObjects
 from spatial3d_ros.nodes import qos
+from spatial3d_ros.nodes.spinning import spin
 
 GREY = ColorRGBA(r=0.7, g=0.7, b=0.75, a=0.25)
 GREEN = ColorRGBA(r=0.1, g=0.9, b=0.3, a=0.5)
@@ -142,7 +141,8 @@ def main(args: list[str] | None = None) -> None:
     """Run the node until SIGINT or SIGTERM."""
     rclpy.init(args=args)
     node = VisualizerNode()
-    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
-        rclpy.spin(node)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    spin(executor)
     node.destroy_node()
     rclpy.try_shutdown()

@@ -60,6 +60,14 @@ def move(what, relation, *anchors, **more):
         ("turn the sofa by 90 degrees", Instruction("turn", "the sofa", degrees=90.0)),
         ("rotate the chair 45 degrees clockwise", Instruction("turn", "the chair", degrees=-45.0)),
         ("turn the table around", Instruction("turn", "the table", degrees=180.0)),
+        ("slide plant next to door", move("plant", "next_to", "door")),
+        ("push red chair half metre to left", move("red chair", "to_left", metres=0.5)),
+        ("move bed one and half metres towards window",
+         move("bed", "towards", "window", metres=1.5)),
+        ("put box to right of bed", move("box", "right", "bed")),
+        ("add lamp next to sofa", Instruction("place", "lamp", "next_to", ("sofa",))),
+        ("add the lamp next to the sofa", move("the lamp", "next_to", "the sofa")),
+        ("add new lamp next to sofa", Instruction("place", "lamp", "next_to", ("sofa",))),
     ],
 )  # fmt: skip
 def test_instructions_as_people_give_them(text, wanted):
@@ -98,6 +106,7 @@ def test_what_is_missing_or_foreign_is_named(text, says):
         "", "the red chair", "move to the red chair", "take me to the sofa", "bring me the mug",
         "turn on the lamp", "turn left", "go to the table", "where is the place mat?",
         "place mat on the table", "stand mixer on the table", "how far is the lamp from the bed",
+        "slide door next to the bed", "push button on wall", "take keys from table", "place mats",
     ],
 )  # fmt: skip
 def test_other_requests_are_no_layouts(text):

@@ -55,6 +55,12 @@ _GAPS = ("next_to", *SIDES)  # with these an amount says how far from the anchor
 
 _ARTICLE = r"(?:the|my|your|our|his|her|their|this|that|these|those|both|all)"
 _ONE = rf"(?= (?:{_ARTICLE}|a|an|another|one)\b)"  # so that it is a verb: "a place mat"
+# In a hurry articles are left out, "slide plant next to door"; in front of these it is no verb.
+_NO_VERB = (
+    r"mats?|settings?|cards?|doors?|bars?|buttons?|handles?|cords?|carts?|rules?|projectors?|chains?"
+    r"|keys?|to|towards?|over|closer|nearer|back|away|forwards?|up|down|out|in|off|on|left|right"
+    r"|care|part|place"
+)
 _VERBS: tuple[tuple[str, str], ...] = (
     ("swap", r"(?:swap|exchange|interchange|switch(?! (?:on|off)\b))"),
     ("remove", r"(?:remove|delete|discard|get rid of|throw (?:away|out)|take (?:away|out))"),
@@ -62,10 +68,12 @@ _VERBS: tuple[tuple[str, str], ...] = (
     ("move", rf"(?:move|relocate|(?:shift|push|pull|slide|drag){_ONE})"
              r"(?! (?:to|towards?|over|closer|nearer|back|away|forwards?|up|down|left|right)\b)"),
     ("place", r"(?:put|add|insert)(?: (?:down|up|over))?"),
-    ("put", rf"(?:place|set|stand|lay|hang|bring|take|carry)(?: (?:down|up|over))?{_ONE}"),
+    ("put", rf"(?:place|set|stand|lay|hang|bring|take|carry)(?: (?:down|up|over))?{_ONE}"
+            rf"|(?:place|bring|take|carry|push|pull|slide|drag|shift)"
+            rf" (?!(?:{_NO_VERB})\b)(?=\S+ )"),
 )  # fmt: skip
 _VERB = re.compile("|".join(rf"(?P<{name}>^{words}\b ?)" for name, words in _VERBS))
-_NEW = re.compile(r"^(?:(?:a|an|another|one|one more|some)(?: new)?|new) ")
+_NEW = re.compile(r"^(?:new )?(?:(?:a|an|another|one|one more|some)(?: new)?|new) ")
 _VIEW = re.compile(
     r"^(?:(?:as )?(?:seen|viewed|looking)|when (?:seen|viewed)) from (?P<before>.+?) *, *"
     r"|[ ,]*\b(?:as )?(?:(?:seen|viewed|looking)|(?:when|if) (?:you |one |i )?(?:look|looking|seen"
@@ -77,8 +85,8 @@ _PLACES: tuple[tuple[str | None, str], ...] = (
     (None, r"(?:that|which) (?:is|are|stands?|lies)(?: lying| standing| sitting| placed)?"
            r" (?:on top of|on|next to|under|in(?! front| between))"),
     (None, r"(?:closest|nearest|farthest|furthest)(?: away)? (?:to|from)"),
-    ("left", r"(?:(?:on|to) )?the left(?:[ -]hand)?(?: side)? of|left of"),
-    ("right", r"(?:(?:on|to) )?the right(?:[ -]hand)?(?: side)? of|right of"),
+    ("left", r"(?:(?:on|to) )?(?:the )?left(?:[ -]hand)?(?: side)? of"),
+    ("right", r"(?:(?:on|to) )?(?:the )?right(?:[ -]hand)?(?: side)? of"),
     ("front", r"(?:to )?(?:the )?in front of|(?:to )?the front of"),
     ("behind", r"(?:to )?(?:the )?(?:behind|back of)"),
     ("between", r"(?:in )?between"),
@@ -105,7 +113,8 @@ _ONLY_TO = re.compile(
     rf"^(?:{_TO}|to .*|towards?|(?:closer|nearer) to.*|.*direction of|(?:.* )?away from)$"
 )
 _HEADING = re.compile(
-    r" (?:(?:to (?:the|its|my|your) |towards the )?(?P<side>left|right)(?:wards)?(?: side)?"
+    r" (?:(?:to (?:(?:the|its|my|your) )?|towards (?:the )?)?(?P<side>left|right)(?:wards)?"
+    r"(?: side)?"
     r"|(?P<up>up|upwards?|higher)|(?P<down>down|downwards?|lower)"
     r"|(?:along|in|parallel to)(?: the)?(?: direction of)?(?: the)? ?"
     r"(?P<sign>[+-]|plus |minus |positive |negative )?(?P<axis>[xyz])(?:[ -](?:axis|direction))*)$"
@@ -151,6 +160,8 @@ def parse_layout(text: str) -> Instruction | None:
     if verb.group().startswith("take") and taken_away:
         return _remove(taken_away[1])
     try:
+        if verb.group().startswith(("add", "insert")) and not re.match(rf"{_ARTICLE}\b", rest):
+            rest = f"new {rest}"  # "add lamp next to sofa": what is there already cannot be added
         return _put(rest, view, new=action != "move")
     except QueryError:
         if action != "put":

@@ -29,18 +29,19 @@ _NUMBERS |= _TENS | {
 }
 _NUMBERS |= {"a hundred": 100.0, "one hundred": 100.0, "half": 0.5, "a half": 0.5, "half a": 0.5}
 _NUMBERS |= {"half an": 0.5, "a quarter": 0.25, "a quarter of a": 0.25, "quarter of a": 0.25}
-_NUMBERS |= {"three quarters of a": 0.75, "a": 1.0, "an": 1.0}
+_NUMBERS |= {"quarter of": 0.25, "three quarters of a": 0.75, "three quarters of": 0.75}
+_NUMBERS |= {"a": 1.0, "an": 1.0}
 
 _DIGITS = r"[-+]?(?:\d+(?:\.\d+)?|\.\d+)"
 _WORDS = "|".join(sorted(map(re.escape, _NUMBERS), key=len, reverse=True))
-NUMBER = rf"(?:{_DIGITS}|(?:{_WORDS})(?: and a half| point (?:{_WORDS})+)?)"
+NUMBER = rf"(?:{_DIGITS}|(?:{_WORDS})(?: and (?:a )?half| point (?:{_WORDS})+)?)"
 _METRIC = {"m": 1.0, "meter": 1.0, "metre": 1.0, "cm": 0.01, "centimeter": 0.01, "centimetre": 0.01}
 _FOREIGN = (
     r"mm|millimet(?:er|re)s?|km|kilomet(?:er|re)s?|ft|foot|feet|inch(?:es)?|yards?|yd|miles?"
     r"|steps?|paces?|hands?|pixels?|tiles?"
 )
 _LENGTH = re.compile(
-    rf"(?<![\w.])({NUMBER})[ -]?((?:m|cm|(?:centi)?met(?:er|re)s?)(?![\w])(?: and a half)?)"
+    rf"(?<![\w.])({NUMBER})[ -]?((?:m|cm|(?:centi)?met(?:er|re)s?)(?![\w])(?: and (?:a )?half)?)"
 )
 # "a foot stool" is no length: of another unit there must be a number.
 _OTHER = re.compile(
@@ -68,7 +69,7 @@ def take_length(text: str) -> tuple[float | None, str]:
         said = " and ".join(f"'{match.group()}'" for match in found)
         raise QueryError(f"query: two lengths, {said}; say one")
     match = found[0]
-    unit = match[2].removesuffix(" and a half")
+    unit = re.sub(" and (?:a )?half$", "", match[2])
     number = read_number(match[1]) + 0.5 * (unit != match[2])
     return number * _METRIC[unit.removesuffix("s")], _without(text, match)
 
@@ -88,8 +89,9 @@ def read_number(words: str) -> float:
     """A number in digits or words; of NUMBER's form."""
     if re.fullmatch(_DIGITS, words):
         return float(words)
-    if words.endswith(" and a half"):
-        return _NUMBERS[words.removesuffix(" and a half")] + 0.5
+    full = re.sub(" and (?:a )?half$", "", words)
+    if full != words:
+        return _NUMBERS[full] + 0.5
     whole, point, part = words.partition(" point ")
     if not point:
         return _NUMBERS[whole]

@@ -78,6 +78,11 @@ ARGUMENTS = [
         "Folder of an open-vocabulary model (spatial3d download owlv2_base): looks for what "
         "questions name.",
     ),
+    argument(
+        "mask_model",
+        "Folder of a SAM 2 model (spatial3d download sam2_tiny), with detector: masks what it "
+        "found.",
+    ),
     argument("model", "Name of a shipped model, or path of a folder with weights."),
     argument("device", "Where the network runs: auto, cpu, cuda, cuda:1, ..."),
     argument("params_file", "Path of your own parameter YAML."),
@@ -123,7 +128,7 @@ PARAMETERS = (
 )  # fmt: skip
 """Arguments that are parameters of the node, by the same name."""
 
-DETECTIONS = "detector_node/detections"
+DETECTIONS, MASKS = "detector_node/detections", "detector_node/masks"
 """Where our own detector publishes."""
 
 
@@ -148,11 +153,15 @@ def start_nodes(context: LaunchContext) -> list[Action]:
     camera = yaml.safe_load((CONFIG / "cameras" / f"{given['camera']}.yaml").read_text())
     user_file = [given["params_file"]] if given["params_file"] else []
     chosen = {name: given[name] for name in PARAMETERS if given[name]}
+    if given["mask_model"] and not given["detector"]:
+        raise ValueError("mask_model masks what our own detector finds: give detector:=... too")
     if given["autostart"]:
         chosen["autostart"] = given["autostart"] == "true"
     if given["detector"]:
         # It is slow and asked for one thing at a time: every look counts.
         own = {"detections_2d": DETECTIONS, "detection_delay_s": 15.0, "detection_min_sightings": 1}
+        if given["mask_model"] and not given["detections_2d"]:
+            own["detection_masks"] = MASKS  # they count the boxes of our own detector
         chosen = own | chosen
     clock = {"use_sim_time": (given["use_sim_time"] or str(bool(given["bag"])).lower()) == "true"}
     log_level = ["--log-level", given["log_level"]]
@@ -179,7 +188,7 @@ def start_nodes(context: LaunchContext) -> list[Action]:
         )
     ]
     if given["detector"]:
-        names = ("device", "color_transport")
+        names = ("device", "color_transport", "mask_model")
         own = {"model": given["detector"]} | {n: given[n] for n in names if given[n]}
         actions.append(
             Node(

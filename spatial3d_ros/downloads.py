@@ -42,6 +42,10 @@ SOURCES = {
         "google/owlv2-base-patch16-ensemble",
         "OWLv2, a detector for any word, for detector_node",
     ),
+    "sam2_tiny": Source(
+        "facebook/sam2.1-hiera-tiny",
+        "SAM 2.1, masks of what detector_node found",
+    ),
 }
 
 

@@ -209,6 +209,20 @@ def test_a_mask_tells_the_thing_from_what_stands_before_it():
     assert rug.box.bounds()[0][1] > 0.4  # left of the middle
 
 
+def test_boxes_of_a_slow_detector_wait_for_their_mask_too():
+    run = Feed(masks="/masks", max_delay_s=9.0)
+    labels = np.zeros((HEIGHT, WIDTH), np.uint8)
+    labels[20:40, 2:22] = 1
+    for at in (5, 6, 7):
+        run.see(at * S, block())
+    run.feed.take_2d(make.detections(make.detection_2d("rug", (0, 18, 60, 42)), at=5 * S))
+    assert not run.sightings  # what was sent first need not come first
+    run.feed.take_mask(make.image(labels, "mono8", at=5 * S))
+    assert [s.label for s in run.sightings] == ["rug"]
+    assert run.sightings[0].box.center[0] == pytest.approx(3.0, abs=1e-3)
+    assert not run.counts["without its mask"]
+
+
 def test_without_its_mask_a_box_is_taken_by_itself_after_a_while():
     run = Feed(masks="/masks")
     run.see(5 * S, block())

@@ -155,6 +155,18 @@ def test_detectors(launch_file):
     assert "rgb/image:=/camera/camera/color/image_raw " in line
     assert "model: /models/owl" in line and "device: cpu" in line
     assert "detector_node" not in started(launch_file)
+    assert "detection_masks" not in commands["grounding_node"] and "mask_model" not in line
+
+
+def test_masks_of_our_detector(launch_file):
+    commands = started(launch_file, detector="/models/owl", mask_model="/models/sam")
+    assert "detection_masks: detector_node/masks" in commands["grounding_node"]
+    assert "mask_model: /models/sam" in commands["detector_node"]
+    # they number the boxes of that detector, not of another
+    others = started(launch_file, detector="/o", mask_model="/s", detections_2d="/yolo")
+    assert "detection_masks" not in others["grounding_node"]
+    with pytest.raises(ValueError, match="detector:="):
+        started(launch_file, mask_model="/models/sam")
 
 
 def test_presets_are_files_that_can_be_named(launch_file):

@@ -217,6 +217,68 @@ def test_the_open_vocabulary_node_looks_for_what_is_asked():
     made.close()
 
 
+class Masker:
+    """Masks the left part of the first box and all of the others; breaks where it is told to."""
+
+    broken = False
+
+    def label_image(self, rgb, corners):
+        if self.broken:
+            raise RuntimeError("the mask model broke")
+        labels = np.zeros(rgb.shape[:2], np.uint8)
+        for place, (left, top, right, bottom) in reversed([*enumerate(corners)]):
+            across = left + 0.4 * (right - left) if place == 0 else right
+            labels[int(top) : int(bottom), int(left) : int(across)] = place + 1
+        return labels
+
+
+@with_messages
+def test_boxes_with_masks_of_the_open_vocabulary_node_become_sightings():
+    made = bench.Bench(
+        "-p", "detections_2d:=detector_node/detections",
+        "-p", "detection_masks:=detector_node/masks", "-p", "detection_delay_s:=20.0",
+        "-p", "prompts:=[lamp]", "-p", "max_hz:=50.0", "-p", "mask_model:=somewhere",
+    )  # fmt: skip
+    engine, masker, masks, boxes = FakeEngine(), Masker(), [], []
+    node = made.add(GroundingNode(lambda _: engine, context=made.context))
+    made.add(
+        DetectorNode(lambda *_: Finder(), lambda folder, device: masker, context=made.context)
+    )
+    person = made.add(bench.Person(made.context))
+    person.create_subscription(Image, "detector_node/masks", masks.append, 10)
+    kind = vision_messages("").Detection2DArray
+    person.create_subscription(kind, "detector_node/detections", boxes.append, 10)
+    assert bench.eventually(person.listeners)
+    stamps = iter(range(bench.EPOCH, 2 * bench.EPOCH, STEP))
+
+    def shown(done):
+        stamp = next(stamps)
+        # the middle of the box is far behind its left part, and without a mask it would count
+        depth = np.full((bench.HEIGHT, bench.WIDTH), 2000, np.uint16)
+        depth[:, 18:] = 4000
+        person.frame(
+            stamp, x=(stamp - bench.EPOCH) / STEP, depth=bench.image(depth, "16UC1", stamp)
+        )
+        time.sleep(0.05)
+        return done()
+
+    counts = node._sensors.detections.feed.counts
+
+    def lifted():  # the camera looks along the world's z, in these poses
+        return any(s.box.center[2] == pytest.approx(2.0, abs=0.01) for s in engine.sightings)
+
+    assert bench.eventually(lambda: shown(lifted), 30.0)
+    assert masks[-1].encoding == "mono8" and masks[-1].header.frame_id == "camera_optical_frame"
+    stamped = {(m.header.stamp.sec, m.header.stamp.nanosec) for m in masks}
+    assert stamped & {(m.header.stamp.sec, m.header.stamp.nanosec) for m in boxes}
+    assert not counts["a mask of no use"]
+    masker.broken = True
+    already = len(boxes)
+    assert bench.eventually(lambda: shown(lambda: len(boxes) > already + 2))
+    assert made.spinning
+    made.close()
+
+
 @with_messages
 def test_without_weights_the_open_vocabulary_node_names_the_folder(tmp_path):
     made = bench.Bench("-p", f"model:={tmp_path}/owl")

@@ -1,1 +1,1 @@
-"""A detector for any word, beside the network: its prompts, and the model behind it. No ROS."""
+"""A detector for any word, beside the network: prompts, the model behind it, masks. No ROS."""

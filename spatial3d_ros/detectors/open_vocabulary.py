@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from spatial3d_ros.errors import CheckpointError, ConfigError
+from spatial3d_ros.detectors.folders import LOCAL, load_folder, on_device
 from spatial3d_ros.geometry.box import iou_matrix
 
 SAME_BOX = 0.6  # overlap (IoU) from which two boxes of one word are one thing
 LEAST_PX = 1.0  # a box with a shorter side shows nothing
-CONFIG, WEIGHTS = "config.json", "*.safetensors"
 KINDS = ("owlv2", "grounding-dino")
+CURE = (
+    "on a computer that is online: spatial3d download owlv2_base, then give its folder as the "
+    "parameter model"
+)
 
 
 @dataclass(frozen=True)
@@ -36,44 +39,21 @@ class OpenVocabularyDetector:
     """
 
     def __init__(self, model: Any, processor: Any, device: str = "auto") -> None:
-        chosen = "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            self.device = torch.device(chosen if device == "auto" else device)
-            self._model = model.to(self.device).eval()
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).partition("\n")[0]
-            raise ConfigError(
-                f"parameter device is {device!r}: {reason}. Use auto or cpu"
-            ) from error
+        self._model, self.device = on_device(model, device)
         self._processor = processor
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "auto") -> OpenVocabularyDetector:
         """From a folder with config.json, weights in safetensors, processor and tokenizer."""
-        from transformers import AutoConfig, AutoModelForZeroShotObjectDetection, AutoProcessor
+        from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
-        folder = Path(folder).expanduser()
-        local = {"local_files_only": True, "trust_remote_code": False}
-        cure = (
-            "on a computer that is online: spatial3d download owlv2_base, then give its folder as "
-            "the parameter model"
-        )
-        missing = [name for name in (CONFIG, WEIGHTS) if not [*folder.glob(name)]]
-        if missing:
-            raise CheckpointError(f"{folder}: no {' and no '.join(missing)} there; {cure}")
-        try:
-            kind = AutoConfig.from_pretrained(folder, **local).model_type
-            if kind not in KINDS:
-                raise CheckpointError(
-                    f"{folder}: holds a {kind!r}, not one of {', '.join(KINDS)}; {cure}"
-                )
+        def read(folder: Path) -> OpenVocabularyDetector:
             model = AutoModelForZeroShotObjectDetection.from_pretrained(
-                folder, use_safetensors=True, **local
+                folder, use_safetensors=True, **LOCAL
             )
-            return cls(model, AutoProcessor.from_pretrained(folder, **local), device)
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise CheckpointError(f"{folder}: cannot be loaded ({reason}); {cure}") from error
+            return cls(model, AutoProcessor.from_pretrained(folder, **LOCAL), device)
+
+        return load_folder(folder, KINDS, CURE, read)
 
     @torch.inference_mode()
     def detect(

@@ -5,6 +5,7 @@ Optional: with a detector of one's own for the things at hand, it is not needed.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import traceback
@@ -27,7 +28,10 @@ from spatial3d_ros.nodes.vision_messages import vision_messages
 from spatial3d_ros.sensors.frame_builder import COLOR_DECODERS
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from spatial3d_ros.detectors.open_vocabulary import Detected, OpenVocabularyDetector
+    from spatial3d_ros.detectors.segmentation import BoxSegmenter
 
 REPEAT_S = 5.0
 PARAMETERS: dict[str, tuple[Any, str]] = {
@@ -35,7 +39,11 @@ PARAMETERS: dict[str, tuple[Any, str]] = {
         "models/owlv2_base",
         "Folder with an OWLv2 or Grounding DINO model, on this computer.",
     ),
-    "device": ("auto", "Where the model runs: auto, cpu, cuda, cuda:1, ..."),
+    "mask_model": (
+        "",
+        "Folder with a SAM 2 model, on this computer, that masks the boxes; empty: no masks.",
+    ),
+    "device": ("auto", "Where the models run: auto, cpu, cuda, cuda:1, ..."),
     "source": ("grounding_node", "Name of the node whose questions tell what to look for."),
     "color_transport": ("raw", "rgb/image as it is (raw), or rgb/image/compressed (compressed)."),
     "prompts": ([""], "What to look for besides what questions name."),
@@ -52,15 +60,26 @@ def load_model(folder: str, device: str) -> OpenVocabularyDetector:
     return OpenVocabularyDetector.load(folder, device)
 
 
+def load_mask_model(folder: str, device: str) -> BoxSegmenter:
+    """The model of a folder. Raises CheckpointError or ConfigError."""
+    from spatial3d_ros.detectors.segmentation import BoxSegmenter  # brings torch
+
+    return BoxSegmenter.load(folder, device)
+
+
 class DetectorNode(Node):
-    """Subscribes to `rgb/image` and to the answers of a grounding node; publishes `~/detections`.
+    """Subscribes to `rgb/image` and to the answers of a grounding node; publishes `~/detections`
+    and, with a mask_model, `~/masks`: label images in which pixel n belongs to the n-th box.
 
     The newest image is looked at on a thread of its own; images that come meanwhile are passed
     over. Raises CheckpointError or ConfigError, so that what is missing is told at once.
     """
 
     def __init__(
-        self, load: Callable[[str, str], OpenVocabularyDetector] = load_model, **options: Any
+        self,
+        load: Callable[[str, str], OpenVocabularyDetector] = load_model,
+        load_masks: Callable[[str, str], BoxSegmenter] = load_mask_model,
+        **options: Any,
     ) -> None:
         super().__init__("detector_node", **options)
         given = {
@@ -69,6 +88,10 @@ class DetectorNode(Node):
         }
         self._kinds = vision_messages("detector_node")
         self._detector = load(given["model"], given["device"])
+        self._segmenter: BoxSegmenter | None = None
+        if given["mask_model"]:
+            self._segmenter = load_masks(given["mask_model"], given["device"])
+            self._masks = self.create_publisher(Image, "~/masks", qos.result())
         self.prompts = Prompts(given["prompts"], given["max_prompts"])
         self._min_score, self._period = given["min_score"], 1.0 / max(given["max_hz"], 0.01)
         self._decode = COLOR_DECODERS[given["color_transport"]]
@@ -121,12 +144,28 @@ class DetectorNode(Node):
             try:
                 rgb = self._decode(message, "rgb/image")
                 found = self._detector.detect(rgb, prompts, self._min_score)
+                # first: boxes that have come wait for their masks, but not for long
+                self._publish_masks(message.header, rgb, found)
                 self._publisher.publish(self._message(message.header, found))
             except Exception as error:
-                if not self._stopped.is_set() and self._say(type(error).__name__):
-                    known = isinstance(error, Spatial3DError)
-                    self.get_logger().error(str(error) if known else traceback.format_exc())
+                self._tell(error)
             self._stopped.wait(max(0.0, self._period - (time.monotonic() - started)))
+
+    def _publish_masks(self, header: Any, rgb: np.ndarray, found: list[Detected]) -> None:
+        """Boxes are worth something without masks: what goes wrong here must not cost them."""
+        if self._segmenter is None:
+            return
+        try:
+            labels = self._segmenter.label_image(rgb, [one.corners for one in found])
+            self._masks.publish(_label_message(header, labels))
+        except Exception as error:
+            self._tell(error)
+
+    def _tell(self, error: Exception) -> None:
+        """Call it where the error is caught; the same kind is told once in a while."""
+        if not self._stopped.is_set() and self._say(type(error).__name__):
+            known = isinstance(error, Spatial3DError)
+            self.get_logger().error(str(error) if known else traceback.format_exc())
 
     def _message(self, header: Any, found: list[Detected]) -> Any:
         """Detection2DArray with the header of its image, by which the boxes find their depth."""
@@ -146,6 +185,20 @@ class DetectorNode(Node):
         return detection
 
 
+def _label_message(header: Any, labels: np.ndarray) -> Image:
+    """mono8 or mono16 of labels (H, W) uint8 or uint16."""
+    height, width = labels.shape
+    return Image(
+        header=header,
+        height=height,
+        width=width,
+        encoding="mono8" if labels.itemsize == 1 else "mono16",
+        is_bigendian=sys.byteorder == "big",
+        step=width * labels.itemsize,
+        data=labels.tobytes(),
+    )
+
+
 def _described(text: str) -> Any:
     from rcl_interfaces.msg import ParameterDescriptor
 
@@ -155,11 +208,12 @@ def _described(text: str) -> Any:
 def main(
     args: list[str] | None = None,
     load: Callable[[str, str], OpenVocabularyDetector] = load_model,
+    load_masks: Callable[[str, str], BoxSegmenter] = load_mask_model,
 ) -> None:
     """Run the node until SIGINT or SIGTERM; what is missing ends it with one line."""
     rclpy.init(args=args)
     try:
-        node = DetectorNode(load)
+        node = DetectorNode(load, load_masks)
     except Spatial3DError as error:
         rclpy.logging.get_logger("detector_node").fatal(str(error))
         rclpy.try_shutdown()

@@ -31,7 +31,7 @@ from spatial3d_ros.sensors.transforms import TransformTree
 MAX_WAITING = 16  # messages that wait for their image, mask or transform
 MAX_BYTES = 512 * 2**20  # of images that are kept for detections to come
 MASKS = 16
-MASK_WAIT_S = 0.5  # how much newer the images may be while a mask has not come
+MASK_WAIT_S = 0.5  # for so long, by the stamps of the images, boxes that have come wait for masks
 GIVE_UP_S = 5.0  # of waiting, by the clock on the wall
 
 
@@ -66,6 +66,7 @@ class _Waiting:
     message: Any
     stamp_ns: int
     is_flat: bool
+    newest_ns: int  # of the images when it came: those of a slow detector are far ahead
     since: float = field(default_factory=time.monotonic)
 
 
@@ -169,7 +170,8 @@ class DetectionFeed:
             if len(self._waiting) >= MAX_WAITING:
                 self._waiting.popleft()
                 self.counts["skipped"] += 1
-            self._waiting.append(_Waiting(message, stamp, is_flat))
+            newest = self._moments[-1].stamp_ns if self._moments else stamp
+            self._waiting.append(_Waiting(message, stamp, is_flat, newest))
             self._flush()
 
     def _flush(self) -> None:
@@ -211,7 +213,8 @@ class DetectionFeed:
             )
         mask = self._mask_of(stamp)
         if self.topics.masks and mask is None:
-            if self._moments[-1].stamp_ns - stamp < MASK_WAIT_S * SECOND:
+            since = max(stamp, waiting.newest_ns)
+            if self._moments[-1].stamp_ns - since < MASK_WAIT_S * SECOND:
                 return None
             self.counts["without its mask"] += 1
         return partial(self._lift, nearest, waiting.message, mask)

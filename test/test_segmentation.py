@@ -22,9 +22,9 @@ def parts():
     """A SAM 2 of some 100,000 weights that sees 64 x 64 pixels."""
     backbone = {
         "model_type": "sam2_hiera_det_model", "hidden_size": 8, "image_size": [SIDE, SIDE],
-        "blocks_per_stage": [1, 1, 1, 1], "embed_dim_per_stage": [8, 16, 32, 64],
+        "blocks_per_stage": [1, 1, 2, 1], "embed_dim_per_stage": [8, 16, 32, 64],
         "num_attention_heads_per_stage": [1, 1, 2, 2], "window_size_per_stage": [8, 4, 4, 2],
-        "global_attention_blocks": [2], "window_positional_embedding_background_size": [2, 2],
+        "global_attention_blocks": [3], "window_positional_embedding_background_size": [2, 2],
     }  # fmt: skip
     vision = {
         "model_type": "sam2_vision_model", "backbone_config": backbone, "fpn_hidden_size": 32,

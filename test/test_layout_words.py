@@ -5,9 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spatial3d_ros.data.language import make_questions
-from spatial3d_ros.data.layout_language import LAYOUT_FRAMES, LAYOUT_KINDS, make_layout_questions
-from spatial3d_ros.data.rooms import generate_room
+from spatial3d_ros.data.language.layout_language import (
+    LAYOUT_FRAMES,
+    LAYOUT_KINDS,
+    make_layout_questions,
+)
+from spatial3d_ros.data.language.questions import make_questions
+from spatial3d_ros.data.rooms.generator import generate_room
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.tasks.layout_words import Instruction, parse_layout, read_layout
 from spatial3d_ros.tasks.lengths import take_angle, take_length

@@ -69,6 +69,7 @@ def move(what, relation, *anchors, **more):
         ("move bed one and half metres towards window",
          move("bed", "towards", "window", metres=1.5)),
         ("put box to right of bed", move("box", "right", "bed")),
+        ("place a vase on the bed", Instruction("place", "vase", "on", ("the bed",))),
         ("add lamp next to sofa", Instruction("place", "lamp", "next_to", ("sofa",))),
         ("add the lamp next to the sofa", move("the lamp", "next_to", "the sofa")),
         ("add new lamp next to sofa", Instruction("place", "lamp", "next_to", ("sofa",))),
@@ -136,6 +137,7 @@ def test_generated_instructions_are_read_back(split):
             read = parse_layout(q.text)
             assert read is not None, q.text
             assert (read.relation or read.action) == q.relation, q.text
+            assert (read.action == "place") == q.subkind.startswith("put"), q.text
             assert read.metres == (q.metres and pytest.approx(q.metres)), q.text
             assert read.degrees == q.degrees, q.text
             assert (len(read.anchors), bool(read.view)) == (len(q.anchors), bool(q.view)), q.text

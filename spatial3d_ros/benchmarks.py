@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from spatial3d_ros.data.bags import find_topics
-from spatial3d_ros.data.recorded_rooms import RecordedRoom, load_recorded_room, record_room
+from spatial3d_ros.data.bags.reader import find_topics
+from spatial3d_ros.data.bags.recorded_rooms import RecordedRoom, load_recorded_room, record_room
 from spatial3d_ros.errors import BagError
 from spatial3d_ros.evaluation.asking import ask_about
 from spatial3d_ros.evaluation.metrics import latency_scores

@@ -27,6 +27,8 @@ from rclpy.node import Node  # noqa: E402
 from rclpy.qos import QoSProfile  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
 
+from spatial3d_ros.nodes import qos  # noqa: E402
+
 SECOND = 1_000_000_000
 EPOCH = 1_700_000_000 * SECOND
 WIDTH, HEIGHT = 64, 48
@@ -139,7 +141,9 @@ class Person(Node):
     def call_async(self, service, name, /, **fields):
         client = self._asked.get(name)
         if client is None:
-            client = self._asked[name] = self.create_client(service, f"{self.target}/{name}")
+            path = f"{self.target}/{name}"  # of the usual ten, replies to more at once are lost
+            client = self.create_client(service, path, qos_profile=qos.requests())
+            self._asked[name] = client
         assert client.wait_for_service(10.0), f"no service {name}"
         return Pending(client.call_async(service.Request(**fields)))
 

@@ -9,7 +9,7 @@ from small_model import small_config
 from typer.testing import CliRunner
 
 from spatial3d_ros.cli import app
-from spatial3d_ros.data.catalog import CATEGORIES, COLORS
+from spatial3d_ros.data.rooms.catalog import CATEGORIES, COLORS
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.evaluation import ablation_report as report
 from spatial3d_ros.evaluation.ablations import (

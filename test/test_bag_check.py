@@ -14,11 +14,11 @@ import yaml
 from typer.testing import CliRunner
 
 from spatial3d_ros.cli import app
-from spatial3d_ros.data.bag_check import check_bag
-from spatial3d_ros.data.bag_launch import LAUNCH, launch_line
-from spatial3d_ros.data.bag_topics import INFO_TYPE, TF_TYPE
-from spatial3d_ros.data.bag_writer import OPTICAL_FRAME, write_bag
-from spatial3d_ros.data.bags import Topics, read_bag
+from spatial3d_ros.data.bags.check import check_bag
+from spatial3d_ros.data.bags.launch_line import LAUNCH, launch_line
+from spatial3d_ros.data.bags.reader import Topics, read_bag
+from spatial3d_ros.data.bags.topics import INFO_TYPE, TF_TYPE
+from spatial3d_ros.data.bags.writer import OPTICAL_FRAME, write_bag
 from spatial3d_ros.errors import BagError
 from spatial3d_ros.geometry.pose import pose_matrix
 from spatial3d_ros.resources import config_path

@@ -19,7 +19,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 
-from spatial3d_ros.data.bag_writer import write_bag
+from spatial3d_ros.data.bags.writer import write_bag
 from spatial3d_ros.evaluation.processes import NodeGroup
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.scene.frame import Frame

@@ -17,8 +17,10 @@ from rosbags.convert import convert
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from spatial3d_ros.data.bag_poses import stamp_ns
-from spatial3d_ros.data.bag_topics import (
+from spatial3d_ros.data.bags.folders import frames_from_folder
+from spatial3d_ros.data.bags.poses import stamp_ns
+from spatial3d_ros.data.bags.reader import BagFrames, Topics, bag_topics, find_topics, read_bag
+from spatial3d_ros.data.bags.topics import (
     IMAGE_TYPES,
     INFO_TYPE,
     ODOMETRY_TYPE,
@@ -26,9 +28,7 @@ from spatial3d_ros.data.bag_topics import (
     TF_TYPE,
     choose_topics,
 )
-from spatial3d_ros.data.bag_writer import OPTICAL_FRAME, write_bag
-from spatial3d_ros.data.bags import BagFrames, Topics, bag_topics, find_topics, read_bag
-from spatial3d_ros.data.folders import frames_from_folder
+from spatial3d_ros.data.bags.writer import OPTICAL_FRAME, write_bag
 from spatial3d_ros.errors import BagError, FrameError, Spatial3DError
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.geometry.pose import invert, look_at, pose_matrix, quaternion_xyzw

@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from spatial3d_ros.cli import app
-from spatial3d_ros.data.bags import bag_topics, read_bag
-from spatial3d_ros.data.recorded_rooms import load_recorded_room
+from spatial3d_ros.data.bags.reader import bag_topics, read_bag
+from spatial3d_ros.data.bags.recorded_rooms import load_recorded_room
 from spatial3d_ros.errors import BagError, ConfigError
 
 COMMANDS = [

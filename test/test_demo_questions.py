@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from spatial3d_ros.data.rooms import generate_room
+from spatial3d_ros.data.rooms.generator import generate_room
 from spatial3d_ros.evaluation.asking import Reply
 from spatial3d_ros.evaluation.demo import _asked
 from spatial3d_ros.evaluation.demo_questions import demo_questions, missed

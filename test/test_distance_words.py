@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spatial3d_ros.data.language import make_questions
-from spatial3d_ros.data.rooms import generate_room
+from spatial3d_ros.data.language.questions import make_questions
+from spatial3d_ros.data.rooms.generator import generate_room
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.tasks.distance import fixed_end, read_distance
 from spatial3d_ros.tasks.distance_words import (

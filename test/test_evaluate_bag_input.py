@@ -16,10 +16,10 @@ from test_bags import STORE, odometry, rewritten, shifted, transforms, unchanged
 from typer.testing import CliRunner
 
 from spatial3d_ros.cli import app
-from spatial3d_ros.data.bag_topics import TF_TYPE
-from spatial3d_ros.data.bag_writer import OPTICAL_FRAME, write_bag
-from spatial3d_ros.data.bags import read_bag
-from spatial3d_ros.data.recorded_rooms import record_room
+from spatial3d_ros.data.bags.reader import read_bag
+from spatial3d_ros.data.bags.recorded_rooms import record_room
+from spatial3d_ros.data.bags.topics import TF_TYPE
+from spatial3d_ros.data.bags.writer import OPTICAL_FRAME, write_bag
 from spatial3d_ros.errors import Spatial3DError
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.model.checkpoint import save_model

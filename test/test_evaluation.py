@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from spatial3d_ros.data.catalog import Room, RoomObject
-from spatial3d_ros.data.language import Question
-from spatial3d_ros.data.recorded_rooms import load_recorded_room, record_room, truth_file
+from spatial3d_ros.data.bags.recorded_rooms import load_recorded_room, record_room, truth_file
+from spatial3d_ros.data.language.questions import Question
+from spatial3d_ros.data.rooms.catalog import Room, RoomObject
 from spatial3d_ros.errors import BagError, ConfigError, NotAvailableError
 from spatial3d_ros.evaluation import metrics, processes
 from spatial3d_ros.evaluation.asking import (
@@ -206,7 +206,7 @@ def test_recorded_room_comes_back(recorded) -> None:
 
 
 def test_processes_do_not_change_the_recording(recorded, tmp_path: Path) -> None:
-    from spatial3d_ros.data.bags import read_bag
+    from spatial3d_ros.data.bags.reader import read_bag
 
     camera = Camera(160, 120, 131.0, 131.0, 79.5, 59.5)
     other = record_room(

@@ -6,9 +6,9 @@ import pytest
 import torch
 from small_model import small_model
 
-from spatial3d_ros.data.open_phrases import caption
-from spatial3d_ros.data.recorded_rooms import record_room
-from spatial3d_ros.data.rooms import generate_room
+from spatial3d_ros.data.bags.recorded_rooms import record_room
+from spatial3d_ros.data.language.open_phrases import caption
+from spatial3d_ros.data.rooms.generator import generate_room
 from spatial3d_ros.errors import ConfigError, UnreadableError
 from spatial3d_ros.evaluation import answers as judged
 from spatial3d_ros.evaluation import rooms

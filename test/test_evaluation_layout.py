@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spatial3d_ros.data.rooms import generate_room
+from spatial3d_ros.data.rooms.generator import generate_room
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.evaluation.layout import judge_edit, layout_questions, right
 from spatial3d_ros.evaluation.metrics import Verdict, judge_distance, summarise

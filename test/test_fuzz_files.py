@@ -15,8 +15,11 @@ from fuzzing import damaged, survives
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spatial3d_ros.data.bag_writer import write_bag
-from spatial3d_ros.data.bags import bag_topics, read_bag
+from spatial3d_ros.data.bags.folders import frames_from_folder
+from spatial3d_ros.data.bags.pcd import read_pcd
+from spatial3d_ros.data.bags.reader import bag_topics, read_bag
+from spatial3d_ros.data.bags.recorded_rooms import load_recorded_room, truth_file
+from spatial3d_ros.data.bags.writer import write_bag
 from spatial3d_ros.data.benchmarks.boxes_only import read_box_rooms
 from spatial3d_ros.data.benchmarks.label_classes import read_class_map
 from spatial3d_ros.data.benchmarks.multi3drefer import read_multi_descriptions
@@ -26,9 +29,6 @@ from spatial3d_ros.data.benchmarks.scannet_objects import read_vertices
 from spatial3d_ros.data.benchmarks.scanqa import read_scene_questions
 from spatial3d_ros.data.benchmarks.scanrefer import read_descriptions
 from spatial3d_ros.data.benchmarks.sqa3d import read_situated_questions
-from spatial3d_ros.data.folders import frames_from_folder
-from spatial3d_ros.data.pcd import read_pcd
-from spatial3d_ros.data.recorded_rooms import load_recorded_room, truth_file
 from spatial3d_ros.errors import BagError, CheckpointError, ConfigError, FrameError
 from spatial3d_ros.evaluation.asking import read_questions
 from spatial3d_ros.evaluation.queries import read_queries

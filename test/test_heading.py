@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from spatial3d_ros.data.recordings import make_recording
-from spatial3d_ros.data.rooms import generate_room
+from spatial3d_ros.data.rooms.generator import generate_room
+from spatial3d_ros.data.rooms.recordings import make_recording
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.heading import room_heading, turned

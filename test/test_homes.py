@@ -11,7 +11,6 @@ import torch
 import yaml
 from small_model import small_config, small_tokenizer
 
-from spatial3d_ros.data.catalog import CATEGORIES, COLORS
 from spatial3d_ros.data.homes.clauses import Teller
 from spatial3d_ros.data.homes.facts import Facts
 from spatial3d_ros.data.homes.groups import groups, kinds
@@ -22,6 +21,7 @@ from spatial3d_ros.data.homes.statements import KINDS, Statements
 from spatial3d_ros.data.homes.things import COLORS as SHADES
 from spatial3d_ros.data.homes.things import CONFUSED, THINGS
 from spatial3d_ros.data.homes.wordings import FRAMES, PLACES
+from spatial3d_ros.data.rooms.catalog import CATEGORIES, COLORS
 from spatial3d_ros.model.checkpoint import save_model
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.tokens import SPECIAL_TOKENS, extend_tokenizer

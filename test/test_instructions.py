@@ -9,16 +9,20 @@ import pytest
 from typer.testing import CliRunner
 
 from spatial3d_ros.cli import app
-from spatial3d_ros.data.catalog import COLORS, FLOOR, Room, RoomObject
-from spatial3d_ros.data.edits import possible_edits
-from spatial3d_ros.data.instructions import FAMILIES, instructions, line
-from spatial3d_ros.data.language import MAX_WORDS
-from spatial3d_ros.data.layout_language import LAYOUT_FRAMES, LayoutQuestion, make_layout_questions
-from spatial3d_ros.data.open_phrases import OPEN_FRAMES, THING, list_answers
-from spatial3d_ros.data.open_questions import KINDS, TASKS, make_open_questions
-from spatial3d_ros.data.phrases import nouns
-from spatial3d_ros.data.rooms import generate_room
-from spatial3d_ros.data.view_store import render_store
+from spatial3d_ros.data.language.edits import possible_edits
+from spatial3d_ros.data.language.instructions import FAMILIES, instructions, line
+from spatial3d_ros.data.language.layout_language import (
+    LAYOUT_FRAMES,
+    LayoutQuestion,
+    make_layout_questions,
+)
+from spatial3d_ros.data.language.open_phrases import OPEN_FRAMES, THING, list_answers
+from spatial3d_ros.data.language.open_questions import KINDS, TASKS, make_open_questions
+from spatial3d_ros.data.language.phrases import nouns
+from spatial3d_ros.data.language.questions import MAX_WORDS
+from spatial3d_ros.data.rooms.catalog import COLORS, FLOOR, Room, RoomObject
+from spatial3d_ros.data.rooms.generator import generate_room
+from spatial3d_ros.data.rooms.view_store import render_store
 from spatial3d_ros.evaluation.layout import judge_edit, right
 from spatial3d_ros.geometry.box import Box3D, center_distance, iou, surface_distance
 from spatial3d_ros.geometry.locations import LOCATION_TOKENS, SceneFrame

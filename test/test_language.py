@@ -12,11 +12,9 @@ from functools import cache
 import numpy as np
 import pytest
 
-from spatial3d_ros.data.catalog import CATEGORIES, COLORS
-from spatial3d_ros.data.descriptions import Description
-from spatial3d_ros.data.drawing import RELATIONS, VIEWS
-from spatial3d_ros.data.language import KINDS, MAX_WORDS, make_questions, vocabulary_corpus
-from spatial3d_ros.data.phrases import (
+from spatial3d_ros.data.language.descriptions import Description
+from spatial3d_ros.data.language.drawing import RELATIONS, VIEWS
+from spatial3d_ros.data.language.phrases import (
     DISTANCE_FRAMES,
     FRAMES,
     SEVERAL_FRAMES,
@@ -24,7 +22,14 @@ from spatial3d_ros.data.phrases import (
     nouns,
     plural,
 )
-from spatial3d_ros.data.rooms import generate_room
+from spatial3d_ros.data.language.questions import (
+    KINDS,
+    MAX_WORDS,
+    make_questions,
+    vocabulary_corpus,
+)
+from spatial3d_ros.data.rooms.catalog import CATEGORIES, COLORS
+from spatial3d_ros.data.rooms.generator import generate_room
 from spatial3d_ros.evaluation.asking import ROOM_KINDS, ask_about
 
 ROOMS = range(200)

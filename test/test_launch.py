@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from spatial3d_ros.data.bag_launch import launch_line
-from spatial3d_ros.data.bag_topics import Topics
+from spatial3d_ros.data.bags.launch_line import launch_line
+from spatial3d_ros.data.bags.topics import Topics
 from spatial3d_ros.resources import config_path, resource_path
 
 FILE = Path(__file__).resolve().parent.parent / "launch" / "spatial3d.launch.py"

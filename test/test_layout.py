@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spatial3d_ros.data.edits import scene_objects, true_bounds
-from spatial3d_ros.data.rooms import generate_room
+from spatial3d_ros.data.language.edits import scene_objects, true_bounds
+from spatial3d_ros.data.rooms.generator import generate_room
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.geometry.box import Box3D, iou
 from spatial3d_ros.geometry.camera import Camera

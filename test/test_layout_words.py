@@ -5,9 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spatial3d_ros.data.language import make_questions
-from spatial3d_ros.data.layout_language import LAYOUT_FRAMES, LAYOUT_KINDS, make_layout_questions
-from spatial3d_ros.data.rooms import generate_room
+from spatial3d_ros.data.language.layout_language import (
+    LAYOUT_FRAMES,
+    LAYOUT_KINDS,
+    make_layout_questions,
+)
+from spatial3d_ros.data.language.questions import make_questions
+from spatial3d_ros.data.rooms.generator import generate_room
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.tasks.layout_words import Instruction, parse_layout, read_layout
 from spatial3d_ros.tasks.lengths import take_angle, take_length
@@ -65,6 +69,7 @@ def move(what, relation, *anchors, **more):
         ("move bed one and half metres towards window",
          move("bed", "towards", "window", metres=1.5)),
         ("put box to right of bed", move("box", "right", "bed")),
+        ("place a vase on the bed", Instruction("place", "vase", "on", ("the bed",))),
         ("add lamp next to sofa", Instruction("place", "lamp", "next_to", ("sofa",))),
         ("add the lamp next to the sofa", move("the lamp", "next_to", "the sofa")),
         ("add new lamp next to sofa", Instruction("place", "lamp", "next_to", ("sofa",))),
@@ -132,6 +137,7 @@ def test_generated_instructions_are_read_back(split):
             read = parse_layout(q.text)
             assert read is not None, q.text
             assert (read.relation or read.action) == q.relation, q.text
+            assert (read.action == "place") == q.subkind.startswith("put"), q.text
             assert read.metres == (q.metres and pytest.approx(q.metres)), q.text
             assert read.degrees == q.degrees, q.text
             assert (len(read.anchors), bool(read.view)) == (len(q.anchors), bool(q.view)), q.text

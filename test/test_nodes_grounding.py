@@ -16,7 +16,6 @@ from fake_engine import STAGES, FakeEngine
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import DescribeParameters, SetParameters
-from rclpy.action import ActionClient
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo
@@ -25,6 +24,7 @@ from std_srvs.srv import Trigger
 from spatial3d_ros.action import Query
 from spatial3d_ros.errors import CheckpointError
 from spatial3d_ros.msg import Grounding, LayoutEdit, SceneObjects
+from spatial3d_ros.nodes.action_client import SteadyActionClient
 from spatial3d_ros.nodes.grounding_node import GroundingNode, build_engine
 from spatial3d_ros.srv import Ask, EditLayout, GetScene, Ground, MeasureDistance
 
@@ -356,7 +356,7 @@ class Asker:
     """An action client with feedback."""
 
     def __init__(self, world):
-        self.client = ActionClient(world.person, Query, "grounding_node/query")
+        self.client = SteadyActionClient(world.person, Query, "grounding_node/query")
         assert self.client.wait_for_server(10.0)
         self.stages = []
 

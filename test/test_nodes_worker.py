@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import weakref
 
+import numpy as np
 import pytest
 import torch
 
 from spatial3d_ros.errors import Cancelled
+from spatial3d_ros.nodes import worker
 from spatial3d_ros.nodes.worker import (
     Busy,
     OutOfMemory,
@@ -18,6 +21,7 @@ from spatial3d_ros.nodes.worker import (
     RefreshWorker,
     within_memory,
 )
+from spatial3d_ros.reliability.soak import resident_mb
 
 
 @pytest.fixture
@@ -192,3 +196,12 @@ def raising(error):
         raise error
 
     return step
+
+
+@pytest.mark.skipif(worker._trim is None, reason="the C library has no malloc_trim")
+def test_what_is_free_goes_back_to_the_system():
+    blocks = [np.ones(8192) for _ in range(2000)]  # 64 KB: no mapping of its own
+    del blocks[:-1]
+    before, _ = resident_mb(os.getpid())
+    worker.give_back_memory()
+    assert resident_mb(os.getpid())[0] < before - 60

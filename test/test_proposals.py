@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spatial3d_ros.data.pcd import decompress_lzf, read_pcd
-from spatial3d_ros.data.recordings import make_recording
-from spatial3d_ros.data.rooms import generate_room
+from spatial3d_ros.data.bags.pcd import decompress_lzf, read_pcd
+from spatial3d_ros.data.rooms.generator import generate_room
+from spatial3d_ros.data.rooms.recordings import make_recording
 from spatial3d_ros.errors import BagError
 from spatial3d_ros.evaluation.proposals import ProposalRecall, proposal_recall
 from spatial3d_ros.geometry.box import Box3D, iou_matrix

@@ -13,7 +13,7 @@ from test_benchmark_files import scannet_folder, situated
 from typer.testing import CliRunner
 
 from spatial3d_ros.cli import app
-from spatial3d_ros.data.bags import bag_topics
+from spatial3d_ros.data.bags.reader import bag_topics
 from spatial3d_ros.data.benchmarks.boxes_only import read_box_rooms
 from spatial3d_ros.errors import ConfigError, NotAvailableError
 from spatial3d_ros.model.checkpoint import save_model

@@ -14,7 +14,7 @@ import messages
 import numpy as np
 import pytest
 
-from spatial3d_ros.data.rooms import generate_room
+from spatial3d_ros.data.rooms.generator import generate_room
 from spatial3d_ros.errors import ConfigError, NotAvailableError, StorageError
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.nodes import orders

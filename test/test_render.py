@@ -7,12 +7,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from spatial3d_ros.data.meshes import object_mesh
-from spatial3d_ros.data.paths import hand_path, robot_path
-from spatial3d_ros.data.recordings import make_recording, training_views
-from spatial3d_ros.data.render import SHELL, Rendered, RoomRenderer
-from spatial3d_ros.data.rooms import FLOOR, Room, RoomObject, generate_room
-from spatial3d_ros.data.sensor import DepthNoise, PoseNoise
+from spatial3d_ros.data.rooms.generator import FLOOR, Room, RoomObject, generate_room
+from spatial3d_ros.data.rooms.meshes import object_mesh
+from spatial3d_ros.data.rooms.paths import hand_path, robot_path
+from spatial3d_ros.data.rooms.recordings import make_recording, training_views
+from spatial3d_ros.data.rooms.render import SHELL, Rendered, RoomRenderer
+from spatial3d_ros.data.rooms.sensor import DepthNoise, PoseNoise
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.camera import Camera, backproject

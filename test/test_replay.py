@@ -12,8 +12,8 @@ from small_model import small_model
 from typer.testing import CliRunner
 
 from spatial3d_ros.cli import app
-from spatial3d_ros.data.bag_topics import POSE_TYPE, TF_TYPE, Topics
-from spatial3d_ros.data.recorded_rooms import load_recorded_room, record_room
+from spatial3d_ros.data.bags.recorded_rooms import load_recorded_room, record_room
+from spatial3d_ros.data.bags.topics import POSE_TYPE, TF_TYPE, Topics
 from spatial3d_ros.errors import BagError, ConfigError, NotAvailableError
 from spatial3d_ros.evaluation import replay as replay_module
 from spatial3d_ros.evaluation import through_ros

@@ -7,8 +7,15 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from spatial3d_ros.data.catalog import CATEGORIES, COLORS, is_round_table
-from spatial3d_ros.data.rooms import FLOOR, WALL, Room, RoomObject, generate_room, support_surface
+from spatial3d_ros.data.rooms.catalog import CATEGORIES, COLORS, is_round_table
+from spatial3d_ros.data.rooms.generator import (
+    FLOOR,
+    WALL,
+    Room,
+    RoomObject,
+    generate_room,
+    support_surface,
+)
 
 SEEDS = range(80)
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from small_model import small_config, small_tokenizer
 
-from spatial3d_ros.data.catalog import CATEGORIES, COLORS
-from spatial3d_ros.data.rooms import generate_room
+from spatial3d_ros.data.rooms.catalog import CATEGORIES, COLORS
+from spatial3d_ros.data.rooms.generator import generate_room
 from spatial3d_ros.errors import CheckpointError
 from spatial3d_ros.evaluation import stress
 from spatial3d_ros.evaluation.ablations import Stress, kept_report

@@ -15,8 +15,8 @@ from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.utils import FullyShardedDataParallelPlugin
 from small_model import small_config, small_tokenizer
 
-from spatial3d_ros.data.catalog import CATEGORIES, COLORS
-from spatial3d_ros.data.view_store import render_store
+from spatial3d_ros.data.rooms.catalog import CATEGORIES, COLORS
+from spatial3d_ros.data.rooms.view_store import render_store
 from spatial3d_ros.errors import CheckpointError, ConfigError
 from spatial3d_ros.geometry.pose import look_at
 from spatial3d_ros.model.adapters import load_adapter

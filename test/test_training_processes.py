@@ -11,7 +11,7 @@ import pytest
 import yaml
 from small_model import small_config
 
-from spatial3d_ros.data.catalog import CATEGORIES, COLORS
+from spatial3d_ros.data.rooms.catalog import CATEGORIES, COLORS
 from spatial3d_ros.training.config import load_train_config
 from spatial3d_ros.training.trainer import train
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spatial3d_ros.data.catalog import FLOOR, WALL, RoomObject
-from spatial3d_ros.data.descriptions import Description, Link, Meanings
-from spatial3d_ros.data.relations import bits
-from spatial3d_ros.data.rooms import generate_room
-from spatial3d_ros.data.viewpoints import SIDES
+from spatial3d_ros.data.language.descriptions import Description, Link, Meanings
+from spatial3d_ros.data.language.relations import bits
+from spatial3d_ros.data.language.viewpoints import SIDES
+from spatial3d_ros.data.rooms.catalog import FLOOR, WALL, RoomObject
+from spatial3d_ros.data.rooms.generator import generate_room
 from spatial3d_ros.geometry.box import Box3D
 
 OPPOSITE = {"left": "right", "right": "left", "front": "behind", "behind": "front"}

@@ -6,11 +6,11 @@ import random
 import numpy as np
 import pytest
 
-from spatial3d_ros.data.language import make_questions
-from spatial3d_ros.data.layout_language import LAYOUT_FRAMES, make_layout_questions
-from spatial3d_ros.data.open_questions import make_open_questions
-from spatial3d_ros.data.phrases import TEMPLATE, of_split
-from spatial3d_ros.data.rooms import generate_room
+from spatial3d_ros.data.language.layout_language import LAYOUT_FRAMES, make_layout_questions
+from spatial3d_ros.data.language.open_questions import make_open_questions
+from spatial3d_ros.data.language.phrases import TEMPLATE, of_split
+from spatial3d_ros.data.language.questions import make_questions
+from spatial3d_ros.data.rooms.generator import generate_room
 from spatial3d_ros.errors import ConfigError, QueryError
 from spatial3d_ros.evaluation.wordings import (
     WORDINGS,

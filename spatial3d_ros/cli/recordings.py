@@ -41,9 +41,9 @@ def convert(
 
         spatial3d convert rgbd_dataset_freiburg1_desk/ desk/ --intrinsics 517.3,516.5,318.6,255.3
     """
-    from spatial3d_ros.data.bag_writer import write_bag
+    from spatial3d_ros.data.bags.folders import frames_from_folder
+    from spatial3d_ros.data.bags.writer import write_bag
     from spatial3d_ros.data.benchmarks.scannet import is_scannet_scene, read_scannet_scene
-    from spatial3d_ros.data.folders import frames_from_folder
 
     if is_scannet_scene(folder):
         recording = read_scannet_scene(folder)
@@ -83,7 +83,7 @@ def room(
 
         spatial3d synth room room.mcap --seed 900001 --path hand
     """
-    from spatial3d_ros.data.recorded_rooms import record_room, truth_file
+    from spatial3d_ros.data.bags.recorded_rooms import record_room, truth_file
     from spatial3d_ros.evaluation.asking import (
         ROOM_KINDS,
         ask_about,

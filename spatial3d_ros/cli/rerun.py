@@ -27,7 +27,7 @@ def rerun(
 
     spatial3d rerun room.mcap --question "where is the sofa?"
     """
-    from spatial3d_ros.data.bags import read_bag
+    from spatial3d_ros.data.bags.reader import read_bag
     from spatial3d_ros.engine import EngineConfig, Spatial3D
     from spatial3d_ros.errors import Spatial3DError
     from spatial3d_ros.evaluation.asking import Reply

@@ -39,9 +39,9 @@ def instructions(
 
         spatial3d synth instructions --rooms 3 --split test --families distance,vqa
     """
-    from spatial3d_ros.data.instructions import FAMILIES, line
-    from spatial3d_ros.data.instructions import instructions as make
-    from spatial3d_ros.data.view_store import ViewStore
+    from spatial3d_ros.data.language.instructions import FAMILIES, line
+    from spatial3d_ros.data.language.instructions import instructions as make
+    from spatial3d_ros.data.rooms.view_store import ViewStore
     from spatial3d_ros.geometry.locations import SceneFrame
 
     chosen = tuple(name.strip() for name in families.split(","))

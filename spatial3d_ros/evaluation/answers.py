@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from spatial3d_ros.data.catalog import RoomObject
-from spatial3d_ros.data.descriptions import Meanings
-from spatial3d_ros.data.open_phrases import RELATION_WORDS, caption
-from spatial3d_ros.data.open_questions import OpenQuestion, Task, make_open_questions
+from spatial3d_ros.data.language.descriptions import Meanings
+from spatial3d_ros.data.language.open_phrases import RELATION_WORDS, caption
+from spatial3d_ros.data.language.open_questions import OpenQuestion, Task, make_open_questions
+from spatial3d_ros.data.rooms.catalog import RoomObject
 from spatial3d_ros.engine import Spatial3D
 from spatial3d_ros.errors import Spatial3DError
 from spatial3d_ros.evaluation.benchmark_metrics.answers import clean_answer

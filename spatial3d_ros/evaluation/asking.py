@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from spatial3d_ros.data.bags import SUFFIXES
-from spatial3d_ros.data.catalog import Room, RoomObject
-from spatial3d_ros.data.language import Question, make_questions
+from spatial3d_ros.data.bags.reader import SUFFIXES
+from spatial3d_ros.data.language.questions import Question, make_questions
+from spatial3d_ros.data.rooms.catalog import Room, RoomObject
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.evaluation.metrics import Verdict, judge_distance, judge_grounding, match_box
 from spatial3d_ros.evaluation.report import Row
@@ -24,7 +24,7 @@ from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.storage import read_yaml
 
 if TYPE_CHECKING:
-    from spatial3d_ros.data.layout_language import LayoutQuestion
+    from spatial3d_ros.data.language.layout_language import LayoutQuestion
     from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit
 
 DEMO_KINDS = (

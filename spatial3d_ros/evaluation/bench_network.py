@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from spatial3d_ros.data.language import make_questions
-from spatial3d_ros.data.rooms import generate_room
+from spatial3d_ros.data.language.questions import make_questions
+from spatial3d_ros.data.rooms.generator import generate_room
 from spatial3d_ros.model.attention import Sight, attend
 from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.checkpoint import load_model, model_folder

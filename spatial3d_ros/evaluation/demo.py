@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from spatial3d_ros.data.bags import bag_topics, find_topics, read_bag
-from spatial3d_ros.data.recorded_rooms import RecordedRoom, load_recorded_room, record_room
+from spatial3d_ros.data.bags.reader import bag_topics, find_topics, read_bag
+from spatial3d_ros.data.bags.recorded_rooms import RecordedRoom, load_recorded_room, record_room
 from spatial3d_ros.errors import BagError
 from spatial3d_ros.evaluation.asking import Reply
 from spatial3d_ros.evaluation.demo_questions import DemoQuestion, demo_questions

@@ -9,14 +9,14 @@ from functools import partial
 
 import numpy as np
 
-from spatial3d_ros.data.catalog import RoomObject
-from spatial3d_ros.data.descriptions import Meanings
-from spatial3d_ros.data.drawing import Drawer
-from spatial3d_ros.data.layout_language import LayoutQuestion
-from spatial3d_ros.data.open_phrases import THING
-from spatial3d_ros.data.open_questions import OpenQuestion, make_open_questions
-from spatial3d_ros.data.phrases import Speaker
-from spatial3d_ros.data.recorded_rooms import RecordedRoom
+from spatial3d_ros.data.bags.recorded_rooms import RecordedRoom
+from spatial3d_ros.data.language.descriptions import Meanings
+from spatial3d_ros.data.language.drawing import Drawer
+from spatial3d_ros.data.language.layout_language import LayoutQuestion
+from spatial3d_ros.data.language.open_phrases import THING
+from spatial3d_ros.data.language.open_questions import OpenQuestion, make_open_questions
+from spatial3d_ros.data.language.phrases import Speaker
+from spatial3d_ros.data.rooms.catalog import RoomObject
 from spatial3d_ros.evaluation.answers import judge_caption, matches
 from spatial3d_ros.evaluation.asking import DEMO_KINDS, Reply, ask_about, row_of
 from spatial3d_ros.evaluation.layout import judge_edit, layout_questions, right

@@ -12,11 +12,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from spatial3d_ros.data.catalog import FLOOR, WALL, Room, RoomObject
-from spatial3d_ros.data.edits import possible_edits, scene_objects, true_bounds
-from spatial3d_ros.data.layout_language import LayoutQuestion, make_layout_questions
-from spatial3d_ros.data.relations import Relations
-from spatial3d_ros.data.viewpoints import SIDES, Viewpoints
+from spatial3d_ros.data.language.edits import possible_edits, scene_objects, true_bounds
+from spatial3d_ros.data.language.layout_language import LayoutQuestion, make_layout_questions
+from spatial3d_ros.data.language.relations import Relations
+from spatial3d_ros.data.language.viewpoints import SIDES, Viewpoints
+from spatial3d_ros.data.rooms.catalog import FLOOR, WALL, Room, RoomObject
 from spatial3d_ros.evaluation.benchmark_metrics.layout import EditOutcome
 from spatial3d_ros.evaluation.metrics import match_box
 from spatial3d_ros.geometry.box import Box3D

@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
-from spatial3d_ros.data.catalog import COLORS
+from spatial3d_ros.data.rooms.catalog import COLORS
 from spatial3d_ros.evaluation.drawing import (
     ANSWER,
     HALO,

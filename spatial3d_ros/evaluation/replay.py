@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from spatial3d_ros.data.bags import Bag, BagFrames, Topics, find_topics
+from spatial3d_ros.data.bags.reader import Bag, BagFrames, Topics, find_topics
 from spatial3d_ros.engine import EngineConfig, Spatial3D
 from spatial3d_ros.errors import BagError, ConfigError, NotAvailableError, Spatial3DError
 from spatial3d_ros.evaluation.processes import require_ros

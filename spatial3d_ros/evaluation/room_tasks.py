@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from spatial3d_ros.data.catalog import Room
-from spatial3d_ros.data.layout_language import LayoutQuestion
-from spatial3d_ros.data.recorded_rooms import RecordedRoom
+from spatial3d_ros.data.bags.recorded_rooms import RecordedRoom
+from spatial3d_ros.data.language.layout_language import LayoutQuestion
+from spatial3d_ros.data.rooms.catalog import Room
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.evaluation.answers import EACH
 from spatial3d_ros.evaluation.asking import ROOM_KINDS, Reply, ask_about, judge

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from spatial3d_ros.data.bags import read_bag
-from spatial3d_ros.data.recorded_rooms import RecordedRoom, load_recorded_room, record_room
+from spatial3d_ros.data.bags.reader import read_bag
+from spatial3d_ros.data.bags.recorded_rooms import RecordedRoom, load_recorded_room, record_room
 from spatial3d_ros.engine import EngineConfig, Spatial3D
 from spatial3d_ros.errors import BagError, ConfigError, Spatial3DError
 from spatial3d_ros.evaluation.answers import EACH, AnswersReport, ask_room

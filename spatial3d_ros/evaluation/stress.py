@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spatial3d_ros.data.rooms import generate_room
-from spatial3d_ros.data.view_store import RoomViews, ViewStore, render_store
+from spatial3d_ros.data.rooms.generator import generate_room
+from spatial3d_ros.data.rooms.view_store import RoomViews, ViewStore, render_store
 from spatial3d_ros.evaluation.ablations import (
     STRESS,
     Ablation,

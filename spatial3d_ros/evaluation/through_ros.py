@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from spatial3d_ros.data.bag_poses import read_transforms
-from spatial3d_ros.data.bag_topics import TF_TYPE
-from spatial3d_ros.data.bags import Bag, Topics, bag_topics, find_topics
+from spatial3d_ros.data.bags.poses import read_transforms
+from spatial3d_ros.data.bags.reader import Bag, Topics, bag_topics, find_topics
+from spatial3d_ros.data.bags.topics import TF_TYPE
 from spatial3d_ros.errors import BagError
 from spatial3d_ros.evaluation.processes import NodeGroup
 

@@ -14,7 +14,7 @@ from typing import Any
 from rich.table import Table
 
 from spatial3d_ros.data.homes.naming import misspell
-from spatial3d_ros.data.phrases import TEMPLATE
+from spatial3d_ros.data.language.phrases import TEMPLATE
 from spatial3d_ros.errors import ConfigError
 
 WORDINGS = {TEMPLATE: TEMPLATE, "train": "train", "test": "test", "hurried": "test"}

@@ -25,8 +25,8 @@ from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message, serialize_message
 
-from spatial3d_ros.data.bag_topics import TF_STATIC, TF_TYPE
-from spatial3d_ros.data.bags import Bag
+from spatial3d_ros.data.bags.reader import Bag
+from spatial3d_ros.data.bags.topics import TF_STATIC, TF_TYPE
 from spatial3d_ros.errors import BagError
 from spatial3d_ros.nodes import qos
 

@@ -21,7 +21,6 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.srv import GetParameters
-from rclpy.action import ActionClient
 from rclpy.client import Client
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -31,6 +30,7 @@ from rclpy.task import Future
 from spatial3d_ros.action import Query
 from spatial3d_ros.errors import NotAvailableError, StorageError
 from spatial3d_ros.nodes import plain_replies
+from spatial3d_ros.nodes.action_client import SteadyActionClient
 from spatial3d_ros.nodes.parameters import FIELDS
 from spatial3d_ros.srv import Ask, EditLayout, GetScene, Ground, MeasureDistance
 from spatial3d_ros.storage import write_whole
@@ -56,7 +56,7 @@ class Asker(Node):
         self._words = self.create_client(Ask, f"{server}/ask")
         self._get_scene = self.create_client(GetScene, f"{server}/get_scene")
         self._parameters = self.create_client(GetParameters, f"{server}/get_parameters")
-        self._query = ActionClient(self, Query, f"{server}/query")
+        self._query = SteadyActionClient(self, Query, f"{server}/query")
         self.diagnostics: dict[str, dict[str, str]] = {}
         self.create_subscription(DiagnosticArray, "/diagnostics", self._note, 10)
 

@@ -19,8 +19,8 @@ from geometry_msgs.msg import TransformStamped, Vector3
 from rclpy.executors import ExternalShutdownException
 from rclpy.serialization import deserialize_message, serialize_message
 
-from spatial3d_ros.data.bag_writer import OPTICAL_FRAME
-from spatial3d_ros.data.bags import find_topics
+from spatial3d_ros.data.bags.reader import find_topics
+from spatial3d_ros.data.bags.writer import OPTICAL_FRAME
 from spatial3d_ros.nodes import qos
 from spatial3d_ros.nodes.bag_player import BagPlayer
 from spatial3d_ros.nodes.orders import obey

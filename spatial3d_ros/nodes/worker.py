@@ -5,6 +5,7 @@ Sensor callbacks and service callbacks never run the network themselves. No ROS 
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import re
 import threading
@@ -54,6 +55,20 @@ def within_memory(step: str) -> Iterator[None]:
 
 
 _NO_MEMORY = re.compile(r"out of memory|can't allocate memory|ALLOC_FAILED")
+
+
+_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
+
+
+def give_back_memory() -> None:
+    """Return to the system what is free inside the process.
+
+    An update of the map takes and frees arrays of many sizes on several threads, each with a heap
+    of its own. glibc keeps what is free between two that are still used: without this, the process
+    grew by 3 MB a minute for half an hour.
+    """
+    if _trim is not None:
+        _trim(0)
 
 
 class Question:
@@ -198,4 +213,5 @@ class RefreshWorker:
             except Exception as error:
                 if not self._stopped.is_set():
                     self._on_error(error)
+            give_back_memory()
             self._stopped.wait(max(0.0, self._period_s() - (time.monotonic() - started)))

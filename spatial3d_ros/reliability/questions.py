@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
-from spatial3d_ros.data.catalog import RoomObject
+from spatial3d_ros.data.rooms.catalog import RoomObject
 from spatial3d_ros.errors import NotAvailableError
 from spatial3d_ros.evaluation.asking import ask_about
 from spatial3d_ros.reliability.world import World

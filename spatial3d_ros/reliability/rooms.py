@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from spatial3d_ros.data.catalog import Room
-from spatial3d_ros.data.edits import possible_edits
-from spatial3d_ros.data.layout_language import make_layout_questions
-from spatial3d_ros.data.recorded_rooms import RecordedRoom, load_recorded_room, record_room
-from spatial3d_ros.data.rooms import generate_room
+from spatial3d_ros.data.bags.recorded_rooms import RecordedRoom, load_recorded_room, record_room
+from spatial3d_ros.data.language.edits import possible_edits
+from spatial3d_ros.data.language.layout_language import make_layout_questions
+from spatial3d_ros.data.rooms.catalog import Room
+from spatial3d_ros.data.rooms.generator import generate_room
 from spatial3d_ros.errors import BagError
 
 SEED = 900_002

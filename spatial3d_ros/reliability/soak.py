@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from spatial3d_ros.data.rooms import generate_room
+from spatial3d_ros.data.rooms.generator import generate_room
 from spatial3d_ros.errors import NotAvailableError
 from spatial3d_ros.evaluation.metrics import latency_scores
 from spatial3d_ros.evaluation.processes import require_ros

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from spatial3d_ros.data.bags import find_topics
+from spatial3d_ros.data.bags.reader import find_topics
 from spatial3d_ros.errors import NotAvailableError
 from spatial3d_ros.evaluation.processes import NodeGroup
 from spatial3d_ros.evaluation.through_ros import START_S, node_arguments

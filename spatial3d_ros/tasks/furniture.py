@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from spatial3d_ros.data.catalog import CATEGORIES, COLORS
-from spatial3d_ros.data.phrases import nouns
+from spatial3d_ros.data.language.phrases import nouns
+from spatial3d_ros.data.rooms.catalog import CATEGORIES, COLORS
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.scene.places import Body

@@ -70,9 +70,9 @@ _VERBS: tuple[tuple[str, str], ...] = (
     ("place", r"(?:put|add|insert)(?: (?:down|up|over))?"),
     ("put", rf"(?:place|set|stand|lay|hang|bring|take|carry)(?: (?:down|up|over))?{_ONE}"
             rf"|(?:place|bring|take|carry|push|pull|slide|drag|shift)"
-            rf" (?!(?:{_NO_VERB})\b)(?=\S+ )"),
+            rf"(?= (?!(?:{_NO_VERB})\b)\S+ )"),
 )  # fmt: skip
-_VERB = re.compile("|".join(rf"(?P<{name}>^{words}\b ?)" for name, words in _VERBS))
+_VERB = re.compile("|".join(rf"(?P<{name}>^(?:{words})\b ?)" for name, words in _VERBS))
 _NEW = re.compile(r"^(?:new )?(?:(?:a|an|another|one|one more|some)(?: new)?|new) ")
 _VIEW = re.compile(
     r"^(?:(?:as )?(?:seen|viewed|looking)|when (?:seen|viewed)) from (?P<before>.+?) *, *"

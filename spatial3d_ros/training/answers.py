@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from spatial3d_ros.data.catalog import RoomObject
-from spatial3d_ros.data.open_phrases import THING
-from spatial3d_ros.data.open_questions import OpenQuestion, Task, make_open_questions
+from spatial3d_ros.data.language.open_phrases import THING
+from spatial3d_ros.data.language.open_questions import OpenQuestion, Task, make_open_questions
+from spatial3d_ros.data.rooms.catalog import RoomObject
 from spatial3d_ros.model.generation import Turn, begin, begin_answer, go_on, start_answer, write
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.sequence import Opening, Scene, Words

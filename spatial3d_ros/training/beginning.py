@@ -7,9 +7,9 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from spatial3d_ros.data.homes.statements import all_nouns, statement_corpus
-from spatial3d_ros.data.language import vocabulary_corpus
-from spatial3d_ros.data.open_questions import answer_corpus
-from spatial3d_ros.data.view_store import ViewStore, render_store
+from spatial3d_ros.data.language.open_questions import answer_corpus
+from spatial3d_ros.data.language.questions import vocabulary_corpus
+from spatial3d_ros.data.rooms.view_store import ViewStore, render_store
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.model.checkpoint import CONFIG, TOKENIZER, model_folder
 from spatial3d_ros.model.config import ModelConfig, load_config

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from spatial3d_ros.data.open_questions import TASKS, Task
+from spatial3d_ros.data.language.open_questions import TASKS, Task
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.storage import read_yaml
 from spatial3d_ros.training.presets import load_preset

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from spatial3d_ros.data.descriptions import Description, Meanings
-from spatial3d_ros.data.language import Question, make_questions
-from spatial3d_ros.data.open_questions import OpenQuestion
-from spatial3d_ros.data.relations import bits
-from spatial3d_ros.data.rooms import RoomObject, generate_room
-from spatial3d_ros.data.view_store import RoomViews, ViewStore
+from spatial3d_ros.data.language.descriptions import Description, Meanings
+from spatial3d_ros.data.language.open_questions import OpenQuestion
+from spatial3d_ros.data.language.questions import Question, make_questions
+from spatial3d_ros.data.language.relations import bits
+from spatial3d_ros.data.rooms.generator import RoomObject, generate_room
+from spatial3d_ros.data.rooms.view_store import RoomViews, ViewStore
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.model.batch import SceneBatch, prepare_view, stack_views
 from spatial3d_ros.model.config import ModelConfig

@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from spatial3d_ros.data.view_store import ViewStore
+from spatial3d_ros.data.rooms.view_store import ViewStore
 from spatial3d_ros.model.config import ModelConfig
 from spatial3d_ros.tasks.prompt import Prompt
 from spatial3d_ros.training.config import HomesConfig, TrainConfig

@@ -1,0 +1,1 @@
+"""Recordings: ROS bags of both generations, folders of images, point clouds."""

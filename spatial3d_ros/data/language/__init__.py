@@ -1,0 +1,1 @@
+"""What people say about rooms, with the exact truth: questions, descriptions, instructions."""

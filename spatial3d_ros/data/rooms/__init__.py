@@ -1,0 +1,1 @@
+"""Rooms made by rule: their things, pictures, camera paths and noise."""

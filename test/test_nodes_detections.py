@@ -241,9 +241,7 @@ def test_boxes_with_masks_of_the_open_vocabulary_node_become_sightings():
     )  # fmt: skip
     engine, masker, masks, boxes = FakeEngine(), Masker(), [], []
     node = made.add(GroundingNode(lambda _: engine, context=made.context))
-    made.add(
-        DetectorNode(lambda *_: Finder(), lambda folder, device: masker, context=made.context)
-    )
+    made.add(DetectorNode(lambda *_: Finder(), lambda folder, device: masker, context=made.context))
     person = made.add(bench.Person(made.context))
     person.create_subscription(Image, "detector_node/masks", masks.append, 10)
     kind = vision_messages("").Detection2DArray

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from fuzzing import damaged, survives
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from spatial3d_ros.data.bags.folders import frames_from_folder
@@ -157,6 +157,7 @@ READERS = [
 ]  # fmt: skip
 
 
+@example(case=(read_utterances, b'"', False), spoil=0)
 @given(
     case=st.sampled_from(READERS).flatmap(
         lambda one: st.tuples(st.just(one[0]), contents(one[1]), st.booleans())
@@ -177,6 +178,7 @@ def test_meshes(folder, data):
     assert read is None or read[0].shape == read[1].shape
 
 
+@example(data=b"FIELDS x y z\nSIZE 1 0 0\nTYPE 0 f f\nWIDTH 0\nHEIGHT 0\nDATA\n")
 @given(data=st.one_of(damaged(PCD), damaged(ASCII_PCD)))
 def test_point_clouds(folder, data):
     cloud = survives(lambda: read_pcd(written(folder / "cloud.pcd", data)), BagError)

@@ -10,7 +10,7 @@ import messages
 import numpy as np
 import pytest
 from fuzzing import NAMES, NUMBERS, UINT32, damaged, survives
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from spatial3d_ros.errors import ConfigError, FrameError
@@ -112,6 +112,11 @@ def test_poses(source, at, position, turn, frame_id, child):
         survives(lambda: track.at(at + 1), FrameError)
 
 
+@example(
+    [("", "/camera", 0, (0.0, 0.0, 1.7e308), (0.0, 0.0, 0.7071067811865476, 0.7071067811865476))],
+    "/camera",
+    "",
+)
 @given(st.lists(st.tuples(NAMES, NAMES, STAMPS, POSITIONS, TURNS), max_size=8), NAMES, NAMES)
 def test_transforms(links, parent, child):
     tree = TransformTree(live=True)

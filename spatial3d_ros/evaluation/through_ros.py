@@ -113,5 +113,5 @@ def node_arguments(bag: Path, topics: Topics, model: str) -> list[str]:
 def _world_frame(bag: Path, topics: Topics) -> str:
     """The frame in which the engine takes the poses of the same bag."""
     with Bag(bag) as opened:
-        _, color = next(opened.messages(topics.rgb))
+        color = opened.first(topics.rgb)
         return read_transforms(opened).world_of(color.header.frame_id)

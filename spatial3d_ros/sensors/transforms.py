@@ -22,6 +22,7 @@ from spatial3d_ros.sensors.pose_source import PoseTrack
 
 UNREAD = 1000  # transforms of a link that nobody asked for so far: 10 s at 100 Hz
 MAX_LINKS = 2000  # several robots have hundreds; more is a publisher that makes up names
+FARTHEST_M = 1e9  # the earth frame of REP 105 lies 6.4e6 m away; beyond, poses overflow
 WORLD_FRAMES = ("map", "world", "odom")  # the first of these above the camera, else the top
 
 
@@ -273,10 +274,11 @@ class TransformTree:
 
 
 def _is_rigid(transform: Any) -> bool:
-    """Whether `_pose` takes it: finite numbers, a quaternion of about unit length."""
+    """Whether `_pose` takes it: a place within reach, a quaternion of about unit length."""
     move, turn = transform.translation, transform.rotation
     length = math.hypot(turn.x, turn.y, turn.z, turn.w)
-    return math.isfinite(move.x + move.y + move.z) and abs(length - 1) < NORM_TOLERANCE
+    near = math.hypot(move.x, move.y, move.z) < FARTHEST_M  # not so for nan either
+    return near and abs(length - 1) < NORM_TOLERANCE
 
 
 def _pose(transform: Any) -> np.ndarray:

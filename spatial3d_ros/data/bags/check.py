@@ -110,7 +110,7 @@ def _topics(bag: Bag) -> list[dict[str, Any]]:
         hz = (count - 1) / bag.duration_s if bag.duration_s and count > 1 else 0.0
         row: dict[str, Any] = {"name": name, "type": kind, "count": count, "hz": round(hz, 2)}
         if count and kind in (*IMAGE_TYPES, INFO_TYPE):
-            _, first = next(bag.messages(name))
+            first = bag.first(name)
             row["frame_id"] = first.header.frame_id
             row["encoding"] = getattr(first, "encoding", getattr(first, "format", ""))
             if hasattr(first, "width"):
@@ -235,7 +235,7 @@ def _check_poses(
             )
     if source == "odom":
         with Bag(report.bag) as bag:
-            _, first = next(bag.messages(topics.pose))
+            first = bag.first(topics.pose)
         child = first.child_frame_id
         report.poses |= {"frame_id": first.header.frame_id, "child_frame_id": child}
         if child and camera and child != camera:

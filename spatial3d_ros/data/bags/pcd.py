@@ -9,6 +9,8 @@ import numpy as np
 
 from spatial3d_ros.errors import BagError
 
+_KINDS = {f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)} | {"f4", "f8"}
+
 
 @dataclass(frozen=True, eq=False)
 class PointCloud:
@@ -38,6 +40,9 @@ def _read(raw: bytes, path: str | Path) -> PointCloud:
     header, start = _header(raw, path)
     names = header["FIELDS"]
     kinds = [k.lower() + s for k, s in zip(header["TYPE"], header["SIZE"], strict=True)]
+    odd = sorted(set(kinds) - _KINDS)
+    if odd:
+        raise BagError(f"{path}: TYPE and SIZE make {odd[0]!r}, which is no number of a PCD file")
     counts = [int(c) for c in header.get("COUNT", ["1"] * len(names))]
     width, height = int(header["WIDTH"][0]), int(header["HEIGHT"][0])
     layout = np.dtype(

@@ -115,6 +115,13 @@ class Bag:
             connection, stamp, data = item
             yield connection.topic, connection.msgtype, stamp, data
 
+    def first(self, topic: str) -> Any:
+        """Its first message. Raises BagError: a damaged bag may tell of messages and hold none."""
+        _, message = next(self.messages(topic), ("", None))
+        if message is None:
+            raise BagError(f"{self.path}: {topic}: holds no message; record or copy it again")
+        return message
+
     def messages(self, *topics: str) -> Iterator[tuple[str, Any]]:
         """(topic, message) in time order."""
         for topic, _, message in self.timed(*topics):
@@ -195,8 +202,7 @@ class BagFrames:
         self.problems.clear()
         with Bag(self.path) as bag:
             kinds = {topic: kind for topic, (kind, _) in bag.topics.items()}
-            _, color = next(bag.messages(topics.rgb))
-            _, info = next(bag.messages(topics.camera_info))
+            color, info = bag.first(topics.rgb), bag.first(topics.camera_info)
             _, depth_info = next(bag.messages(topics.depth_info), ("", None))
             poses = CameraPoses(
                 bag, topics, color.header.frame_id, self.frame_id, self.max_pose_gap_s,
@@ -235,7 +241,7 @@ class BagFrames:
 
     def _extrinsics(self, bag: Bag, color: Any) -> sensors.Extrinsics:
         """The transforms of the bag, read only where depth is in another frame."""
-        _, depth = next(bag.messages(self.topics.depth))
+        depth = bag.first(self.topics.depth)
         if depth.header.frame_id == color.header.frame_id:
             return sensors.no_extrinsics
         return read_transforms(bag, self.max_pose_gap_s).latest

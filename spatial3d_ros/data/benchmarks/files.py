@@ -82,18 +82,19 @@ def read_table(path: str | Path, kind: type[RecordType], delimiter: str = ",") -
     """A CSV file whose first line names the columns. Fields may run over several lines."""
     reader = csv.DictReader(io.StringIO(_text(path), newline=""), delimiter=delimiter, strict=True)
     needed = {name for name, field in kind.model_fields.items() if field.is_required()}
-    missing = sorted(needed - set(reader.fieldnames or ()))
-    if missing:
-        raise ConfigError(
-            f"{path}: line 1: no column {', '.join(missing)}; is this the right file?"
-        )
     records = []
     try:
+        missing = sorted(needed - set(reader.fieldnames or ()))
+        if missing:
+            raise ConfigError(
+                f"{path}: line 1: no column {', '.join(missing)}; is this the right file?"
+            )
         for row in reader:
             filled = {name: value for name, value in row.items() if value not in (None, "")}
             records.append(_record(kind, filled, f"{path}: line {reader.line_num}"))
     except csv.Error as error:
-        raise ConfigError(f"{path}: line {reader.line_num}: no CSV ({error})") from error
+        line = max(reader.line_num, 1)
+        raise ConfigError(f"{path}: line {line}: no CSV ({error})") from error
     return records
 
 

@@ -34,7 +34,7 @@ from spatial3d_ros.model.generation import begin, begin_answer, go_on, write
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.tokens import identifier
 from spatial3d_ros.tasks.answer_text import read_count, read_metres, read_words
-from spatial3d_ros.tasks.ask_words import described, is_open, readable
+from spatial3d_ros.tasks.ask_words import described, is_open, letters_of, readable
 from spatial3d_ros.tasks.prompt import Prompt
 from spatial3d_ros.training.config import LossWeights
 from spatial3d_ros.training.objective import Objective, count_items
@@ -493,3 +493,25 @@ def test_a_scene_without_objects(engine, monkeypatch):
     monkeypatch.setattr(engine, "_known", replace(engine._known, objects=(), encoded=None))
     told = engine.ask("what is on the table?")
     assert told.text == "I have seen no objects yet." and told.objects == ()
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_only_a_number_is_written_where_only_a_number_can_answer(beams):
+    model, prompt = answering(3)
+    scene, asked = encoded(model, prompt), questions(prompt, "how many chairs are there?", "huh?")
+    letters = letters_of("how many chairs are there?")
+    with torch.no_grad():
+        turn, _ = begin_answer(model, scene, asked, prompt.opening, 6)
+        free = write(model, turn, prompt.opening, max_new_tokens=6, beams=beams)
+        spelt = write(
+            model, turn, prompt.opening, max_new_tokens=6, beams=beams,
+            spelling=prompt.spelling(letters),
+        )  # fmt: skip
+    assert any(set(prompt.text(ids)) - set(letters) for ids in free)
+    assert all(set(prompt.text(ids)) <= set(letters) for ids in spelt)
+
+
+def test_what_an_answer_is_made_of_is_known_of_numbers_only():
+    assert set("3 12") <= set(letters_of("tell me the number of vases"))
+    assert set("1.84 m") <= set(letters_of("how far is the lamp from the sofa?"))
+    assert letters_of("what colour is the sofa?") == letters_of("is there a lamp?") == ""

@@ -131,13 +131,14 @@ def write(
     max_new_tokens: int = 64,
     beams: int = 1,
     repetition_penalty: float = 1.0,
+    spelling: Tensor | None = None,
 ) -> list[list[int]]:
     """The token ids that follow each of Q turns, up to the end of the turn or `<ground>`, which are
     left out.
 
     The likeliest `beams` beginnings are kept, finished ones among them; of these, the best a token
     is the answer. 1 is greedy. Scores of tokens already used are divided by `repetition_penalty`
-    (multiplied where negative).
+    (multiplied where negative). `spelling` (K,): the only tokens that may be written.
     """
     count, device = len(turn.state), turn.state.device
     rows = torch.arange(count, device=device)
@@ -149,6 +150,9 @@ def write(
     for step in range(max_new_tokens):
         logits = model.word_logits(turn.state, turn.subject).float().unflatten(0, (count, beams))
         logits = _penalised(logits, tokens, repetition_penalty)
+        if spelling is not None:
+            spelt = torch.full_like(logits, -torch.inf)
+            logits = spelt.index_copy(-1, spelling, logits[..., spelling])
         total = score[..., None] + _finished(logits.log_softmax(-1), done, opening.stops[0])
         score, best = total.flatten(1).topk(beams)
         beam, token = best // logits.shape[-1], best % logits.shape[-1]

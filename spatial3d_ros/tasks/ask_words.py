@@ -46,6 +46,15 @@ def described(text: str) -> str | None:
     return match[1] if match else None
 
 
+def letters_of(question: str) -> str:
+    """What an answer is made of, where that is known: digits of "how many", metres of a distance;
+    "" for any other question.
+    """
+    if parse_distance(question) is not None:
+        return "0123456789. m"
+    return "0123456789 " if _COUNTING.match(_plain(question)) else ""
+
+
 def readable(question: str, said: str) -> str:
     """What the network wrote, where it can be an answer: metres to a distance, a number to "how
     many", words to the rest. Raises UnreadableError for anything else: nothing is made up.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -127,6 +128,13 @@ class Prompt:
     def reply(self, answer: str) -> list[int]:
         """The words of an answer behind `<coord>`, and the end of the turn."""
         return self.ids(f" {answer}{END}")
+
+    @lru_cache(maxsize=4)  # noqa: B019 - a prompt lives as long as its network
+    def spelling(self, letters: str) -> torch.Tensor:
+        """The ids (K,) of all tokens that are made of these letters, and of the end of a turn."""
+        pieces = {i: self.tokenizer.decode([i]) for i in self.tokenizer.get_vocab().values()}
+        made = {i for i, piece in pieces.items() if piece and set(piece) <= set(letters)}
+        return torch.tensor(sorted({*made, int(self.opening.stops[0])}))
 
     def text(self, ids: Sequence[int]) -> str:
         """The words of some ids, special tokens included, without spaces around them."""

@@ -28,6 +28,7 @@ from spatial3d_ros.model.tokens import MAX_IDENTIFIERS, identifier
 from spatial3d_ros.scene.buffer import Snapshot, View
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.answer_text import read_metres
+from spatial3d_ros.tasks.ask_words import letters_of
 from spatial3d_ros.tasks.prompt import Prompt
 from spatial3d_ros.tasks.stages import timed
 
@@ -181,6 +182,7 @@ class SceneReader:
         self, scene: Scene, question: str, task: Task = "ask", beams: int = 1
     ) -> tuple[str, Tensor]:
         """The network's own words, unread, and how likely the question is about each object (N,).
+        Where only a number can answer, it writes the number that it holds for likeliest.
 
         Raises NotAvailableError where the weights were not trained for the task, QueryError when
         the question is longer than the network can read.
@@ -192,10 +194,13 @@ class SceneReader:
                 f"{', '.join(config.tasks)} (tasks in {CONFIG})"
             )
         words = self.prompt.batch([self.prompt.asking(question)], [0]).to(self.device)
-        opening, new = self.opening, ANSWER_TOKENS
+        opening, new, letters = self.opening, ANSWER_TOKENS, letters_of(question)
+        spelling = self.prompt.spelling(letters).to(self.device) if letters else None
         with self._autocast():
             turn, subject = begin_answer(self.model, scene, words, opening, new)
-            told = write(self.model, turn, opening, max_new_tokens=new, beams=beams)
+            told = write(
+                self.model, turn, opening, max_new_tokens=new, beams=beams, spelling=spelling
+            )
         return self.prompt.text(told[0]), subject.logits[0].sigmoid().float().cpu()
 
     def read_number(self, scene: Scene, question: str) -> float | None:

@@ -30,8 +30,8 @@ def demo(
 
     Starts the grounding node, the visualizer node and a bag player as processes of their own,
     asks through the services and the action while frames keep arriving, and writes
-    `index.html` with pictures, and `answers.json`. Exit code 0 only if every question was answered
-    and, where the truth is known, three quarters are right.
+    `index.html` with pictures, and `answers.json`. Exit code 0 only if every question had a reply
+    and, where the truth is known, three of five are right; without it, if all were answered.
 
         spatial3d demo
 

@@ -41,7 +41,8 @@ Say = Callable[[str], None]
 @dataclass(frozen=True)
 class DemoResult:
     """Rows of the report, and whether the demo worked: where truth is known, NEEDED of it right (a
-    reason instead of an answer is wrong), else all answered. `left_out` are tasks that the weights were not trained for.
+    reason instead of an answer is wrong), else all answered. `left_out` are tasks that the weights
+    were not trained for.
     """
 
     rows: tuple[Row, ...]

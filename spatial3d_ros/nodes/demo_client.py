@@ -10,7 +10,6 @@ JSON files, so that whoever starts this process needs no ROS.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import sys
 import threading
@@ -22,7 +21,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.srv import GetParameters
 from rclpy.client import Client
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
 from rclpy.task import Future
@@ -32,6 +31,7 @@ from spatial3d_ros.errors import NotAvailableError, StorageError
 from spatial3d_ros.nodes import plain_replies
 from spatial3d_ros.nodes.action_client import SteadyActionClient
 from spatial3d_ros.nodes.parameters import FIELDS
+from spatial3d_ros.nodes.spinning import spin_beside
 from spatial3d_ros.srv import Ask, EditLayout, GetScene, Ground, MeasureDistance
 from spatial3d_ros.storage import write_whole
 
@@ -174,8 +174,7 @@ def main() -> None:
     asker = Asker(options.node)
     executor = SingleThreadedExecutor()
     executor.add_node(asker)
-    spinner = threading.Thread(target=_spin, args=(executor,), daemon=True)
-    spinner.start()
+    spinner = spin_beside(executor)
     try:
         asker.wait_for_server(options.timeout)
         asker.wait_for_scene(1, options.timeout)
@@ -201,11 +200,6 @@ def main() -> None:
     finally:
         rclpy.try_shutdown()
         spinner.join(2)
-
-
-def _spin(executor: SingleThreadedExecutor) -> None:
-    with contextlib.suppress(ExternalShutdownException):
-        executor.spin()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import rclpy
 from action_msgs.msg import GoalStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
@@ -26,6 +26,7 @@ from spatial3d_ros.errors import NotAvailableError
 from spatial3d_ros.nodes import qos
 from spatial3d_ros.nodes.demo_client import Asker
 from spatial3d_ros.nodes.orders import obey
+from spatial3d_ros.nodes.spinning import spin_beside
 from spatial3d_ros.srv import Ground
 
 LIMIT_S = 15.0  # the node's own is 10
@@ -91,8 +92,7 @@ class Person(Asker):
         executor = SingleThreadedExecutor()
         for node in nodes:
             executor.add_node(node)
-        spinner = threading.Thread(target=_spin, args=(executor,), daemon=True)
-        spinner.start()
+        spinner = spin_beside(executor)
         ready = threading.Barrier(clients)
 
         def ask(k: int) -> dict[str, Any]:
@@ -150,8 +150,7 @@ def main() -> None:
     executor = SingleThreadedExecutor()
     person = Person(options.limit)
     executor.add_node(person)
-    spinner = threading.Thread(target=_spin, args=(executor,), daemon=True)
-    spinner.start()
+    spinner = spin_beside(executor)
     orders = (
         person.await_scene, person.scene, person.status, person.clear, person.state,
         person.transition, person.crowd, person.cancel_at,
@@ -161,8 +160,3 @@ def main() -> None:
         obey({**named, "ask": lambda **question: person.ask(question)})
     rclpy.try_shutdown()
     spinner.join(2)
-
-
-def _spin(executor: SingleThreadedExecutor) -> None:
-    with contextlib.suppress(ExternalShutdownException):
-        executor.spin()

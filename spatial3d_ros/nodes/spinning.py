@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 
 from rclpy.executors import Executor, ExternalShutdownException
 
@@ -18,3 +19,17 @@ def spin(executor: Executor) -> None:
     with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
         while executor.context.ok():
             executor.spin_once(timeout_sec=LONGEST_WAIT_S)
+
+
+def spin_beside(executor: Executor) -> threading.Thread:
+    """A thread that runs callbacks until the executor or the context is shut down, while its caller
+    waits for replies.
+    """
+
+    def run() -> None:
+        with contextlib.suppress(ExternalShutdownException):
+            executor.spin()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread

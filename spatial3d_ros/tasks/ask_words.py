@@ -10,6 +10,8 @@ a place, and metres are `distance_words`.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import NamedTuple
 
 from spatial3d_ros.errors import UnreadableError
 from spatial3d_ros.tasks.answer_text import read_count, read_metres, read_words
@@ -46,28 +48,41 @@ def described(text: str) -> str | None:
     return match[1] if match else None
 
 
+class _Form(NamedTuple):
+    """What an answer has to be: its name, the strict reader, its letters ("" where any will do)."""
+
+    name: str
+    read: Callable[[str], object | None]
+    letters: str
+
+
+_METRES = _Form("a distance", read_metres, "0123456789. m")
+_NUMBER = _Form("a number", read_count, "0123456789 ")
+_ANSWER = _Form("an answer", read_words, "")
+
+
+def _form_of(question: str) -> _Form:
+    if parse_distance(question) is not None:
+        return _METRES
+    return _NUMBER if _COUNTING.match(_plain(question)) else _ANSWER
+
+
 def letters_of(question: str) -> str:
     """What an answer is made of, where that is known: digits of "how many", metres of a distance;
     "" for any other question.
     """
-    if parse_distance(question) is not None:
-        return "0123456789. m"
-    return "0123456789 " if _COUNTING.match(_plain(question)) else ""
+    return _form_of(question).letters
 
 
 def readable(question: str, said: str) -> str:
     """What the network wrote, where it can be an answer: metres to a distance, a number to "how
     many", words to the rest. Raises UnreadableError for anything else: nothing is made up.
     """
-    if parse_distance(question) is not None:
-        wanted, read = "a distance", read_metres(said)
-    elif _COUNTING.match(_plain(question)):
-        wanted, read = "a number", read_count(said)
-    else:
-        wanted, read = "an answer", read_words(said)
-    if read is None:
+    form = _form_of(question)
+    if form.read(said) is None:
         raise UnreadableError(
-            f"the network wrote '{said}' to '{question}', which is not {wanted}; ask in other words"
+            f"the network wrote '{said}' to '{question}', which is not {form.name}; ask in other "
+            "words"
         )
     return said
 

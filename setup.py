@@ -35,5 +35,5 @@ setup(
     package_data={"spatial3d_ros.resource": ["**/*"], "spatial3d_ros.config": ["**/*"]},
     install_requires=requirements("library"),
     extras_require={name: requirements(name) for name in ("dev", "quantize", "rerun", "train")},
-    entry_points={"console_scripts": ["spatial3d = spatial3d_ros.cli:main"]},
+    entry_points={"console_scripts": ["spatial3d = spatial3d_ros.__main__:main"]},
 )

@@ -80,7 +80,7 @@ install_packages() {
 #!/usr/bin/env bash
 # The command line inside the built environment; written by scripts/setup.sh.
 . "$PWD/scripts/ros_env.sh"
-exec python -m spatial3d_ros.cli "\$@"
+exec python -m spatial3d_ros "\$@"
 SHELL
     chmod +x .venv/bin/spatial3d
 }

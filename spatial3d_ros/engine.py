@@ -1,7 +1,7 @@
 """The whole algorithm on one screen: frames in, a memory of views and objects, answers out.
 
     add_frame   at sensor rate, cheap: is the frame worth keeping?
-    add_sightings   what detectors from outside say, where there are any
+    add_detections   what detectors from outside say, where there are any
     refresh     when the memory changed: objects from depth, features of new views, scene prefix
     ground ...  for each question: objects and words behind the cached prefix
 
@@ -22,27 +22,27 @@ from torch import Tensor
 from spatial3d_ros.errors import FrameError, NoSceneError, NotAvailableError
 from spatial3d_ros.model.quantize import Weights
 from spatial3d_ros.scene.buffer import Snapshot, ViewBuffer
+from spatial3d_ros.scene.detection_tracking import Detection3D
 from spatial3d_ros.scene.frame import Frame
-from spatial3d_ros.scene.heading import turned_objects
 from spatial3d_ros.scene.keyframes import KeyframeSelector
 from spatial3d_ros.scene.objects import NO_ID
 from spatial3d_ros.scene.proposals import Proposal
 from spatial3d_ros.scene.room_map import RoomMap
-from spatial3d_ros.scene.sightings import Sighting
+from spatial3d_ros.scene.wall_alignment import turned_objects
 from spatial3d_ros.tasks import layout
-from spatial3d_ros.tasks.ask_words import is_open
-from spatial3d_ros.tasks.asking import Told, answer_question, describe_known
 from spatial3d_ros.tasks.distance import distance_answer, fixed_end, read_distance
-from spatial3d_ros.tasks.distance_words import parse_distance
+from spatial3d_ros.tasks.distance_parser import parse_distance
 from spatial3d_ros.tasks.grounding import NO_OBJECTS, find, grounding_answer
-from spatial3d_ros.tasks.known import KnownScene, Scene
-from spatial3d_ros.tasks.layout_words import parse_layout, read_layout
+from spatial3d_ros.tasks.label_prior import apply_label_prior, mentions_detector_label
+from spatial3d_ros.tasks.layout_parser import parse_layout, read_layout
+from spatial3d_ros.tasks.model_runner import ModelRunner
 from spatial3d_ros.tasks.prompt import clean_query
-from spatial3d_ros.tasks.proposing import Source, check_source, find_objects
-from spatial3d_ros.tasks.reader import SceneReader
+from spatial3d_ros.tasks.proposal_sources import Source, check_source, find_objects
+from spatial3d_ros.tasks.question_answering import FreeFormAnswer, answer_question, describe_known
+from spatial3d_ros.tasks.question_router import is_open
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit
-from spatial3d_ros.tasks.stages import Monitor, timed
-from spatial3d_ros.tasks.told import is_told, with_told
+from spatial3d_ros.tasks.scene_state import SceneObjects, SceneState
+from spatial3d_ros.tasks.timing import Monitor, timed
 
 
 @dataclass(frozen=True)
@@ -77,18 +77,18 @@ class Spatial3D:
 
     def __init__(self, config: EngineConfig = EngineConfig()) -> None:
         self.config = config
-        self._reader: SceneReader | None = None
+        self._reader: ModelRunner | None = None
         self._buffer = ViewBuffer(config.max_views, config.max_seconds, config.max_bytes)
         self._keyframes = KeyframeSelector()
         self._map = RoomMap(config.min_sightings)
-        self._known: KnownScene | None = None
+        self._known: SceneState | None = None
         self._robot: np.ndarray | None = None
         self._sensor, self._refreshing, self._asking = (threading.Lock() for _ in range(3))
 
     def load(self) -> None:
         """Load the weights and warm up. Raises CheckpointError or ConfigError."""
         config = self.config
-        reader = SceneReader.load(
+        reader = ModelRunner.load(
             config.model, config.device, config.dtype, config.weights, config.max_views
         )
         check_source(config.proposals, reader)
@@ -113,12 +113,12 @@ class Spatial3D:
                 self._keyframes.reset()
                 raise
 
-    def add_sightings(self, sightings: Sequence[Sighting]) -> bool:
+    def add_detections(self, sightings: Sequence[Detection3D]) -> bool:
         """Take one message of a detector, in the frame of the memory; whether to refresh for it.
 
         A label stays with its object, and outweighs the network's own name for it.
         """
-        if not self._map.add_sightings(sightings):
+        if not self._map.add_detections(sightings):
             return False
         with self._sensor:
             if self._buffer.snapshot().views:
@@ -141,7 +141,7 @@ class Spatial3D:
             self._known = self._look(snapshot, proposals)
             return snapshot.version
 
-    def _look(self, snapshot: Snapshot, proposals: Sequence[Proposal] | None) -> KnownScene:
+    def _look(self, snapshot: Snapshot, proposals: Sequence[Proposal] | None) -> SceneState:
         stages: dict[str, float] = {}
         newest = snapshot.views[-1].frame
         with timed(stages, "proposals"):
@@ -152,7 +152,7 @@ class Spatial3D:
             found = self._map.update(snapshot, room, self._find if proposals is None else proposals)
         named, encoded = self._network().read_scene(room, found, stages)
         objects = turned_objects(named, self._map.heading)
-        return KnownScene(
+        return SceneState(
             snapshot.version,
             newest.stamp_ns,
             newest.frame_id,
@@ -173,7 +173,7 @@ class Spatial3D:
         """Which object a description means. Raises QueryError, NoSceneError, Cancelled."""
         with self._question(monitor) as (known, stages):
             with timed(stages, "preprocess", monitor, 0.1):
-                phrase = clean_query(query, is_told(query, known.objects))
+                phrase = clean_query(query, mentions_detector_label(query, known.objects))
             scores = self._scores(known, [phrase], stages, monitor)[0]
             with timed(stages, "decode", monitor, 0.9):
                 return grounding_answer(
@@ -229,7 +229,7 @@ class Spatial3D:
                 text = clean_query(question)
             with timed(stages, "objects and words", monitor, 0.3):
                 if known.encoded is None:
-                    told = Told(NO_OBJECTS, ())
+                    told = FreeFormAnswer(NO_OBJECTS, ())
                 else:
                     told = answer_question(
                         self._network(), known.encoded, known.objects, text, beams
@@ -320,7 +320,7 @@ class Spatial3D:
             return self.ask(query, monitor=monitor)
         return self.ground(query, monitor=monitor)
 
-    def scene(self) -> Scene:
+    def scene(self) -> SceneObjects:
         """The objects that questions are answered from now. Raises NoSceneError before the first
         refresh.
         """
@@ -344,7 +344,7 @@ class Spatial3D:
         with self._sensor:
             self._buffer.clear()
             self._keyframes.reset()
-        self._map.forget_sightings()
+        self._map.forget_detections()
 
     def stats(self) -> dict[str, object]:
         """Figures for diagnostics."""
@@ -365,7 +365,7 @@ class Spatial3D:
         }
 
     @contextmanager
-    def _question(self, monitor: Monitor | None) -> Iterator[tuple[KnownScene, dict[str, float]]]:
+    def _question(self, monitor: Monitor | None) -> Iterator[tuple[SceneState, dict[str, float]]]:
         """One question at a time, on the newest complete version of the scene. Vision and prefix
         are what that version cost when the memory changed.
         """
@@ -376,7 +376,7 @@ class Spatial3D:
 
     def _scores(
         self,
-        known: KnownScene,
+        known: SceneState,
         phrases: Sequence[str],
         stages: dict[str, float],
         monitor: Monitor | None,
@@ -386,10 +386,13 @@ class Spatial3D:
             return torch.zeros(len(phrases), len(known.objects) + 1)
         with timed(stages, "objects and words", monitor, 0.3):
             scores = self._network().read_phrases(known.encoded, phrases)
-            told = (with_told(*pair, known.objects) for pair in zip(scores, phrases, strict=True))
+            told = (
+                apply_label_prior(*pair, known.objects)
+                for pair in zip(scores, phrases, strict=True)
+            )
             return torch.stack(list(told))
 
-    def _network(self) -> SceneReader:
+    def _network(self) -> ModelRunner:
         if self._reader is None:
             raise NotAvailableError(
                 "no weights are loaded: call load() first, or configure the node"

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_model import small_model
 
+from helpers.small_model import small_model
 from spatial3d_ros.engine import EngineConfig, Spatial3D
 from spatial3d_ros.errors import (
     Cancelled,
@@ -24,11 +24,11 @@ from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.geometry.pose import look_at
 from spatial3d_ros.model.checkpoint import save_model
+from spatial3d_ros.scene.detection_tracking import Detection3D
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.objects import NO_ID, SceneObject
 from spatial3d_ros.scene.proposals import Proposal
-from spatial3d_ros.scene.sightings import Sighting
-from spatial3d_ros.tasks.grounding import describe, distinct, find, meant, rank, ties
+from spatial3d_ros.tasks.grounding import count_targets, describe, distinct, find, rank, ties
 from spatial3d_ros.tasks.results import ScoredObject
 
 
@@ -225,9 +225,9 @@ def test_two_equal_candidates_are_both_told(engine, monkeypatch):
     seen(engine)
     scored_as(monkeypatch, engine, [5.0, 4.95, 0.0, -9.0])
     unclear = engine.ground("the chair")
-    assert unclear.tied == 2 and "2 objects fit about equally well" in unclear.text
+    assert unclear.num_ties == 2 and "2 objects fit about equally well" in unclear.text
     scored_as(monkeypatch, engine, FIRST)
-    assert engine.ground("the chair").tied == 1
+    assert engine.ground("the chair").num_ties == 1
     same = [scored(0), replace(scored(0), score=0.29)]
     assert len(ties(same)) == 1  # two boxes of one thing
 
@@ -361,10 +361,10 @@ def test_ranking_and_pairs():
 
 
 def test_how_many_objects_are_meant():
-    assert meant(torch.tensor([9.0, 0.0, 0.0, 1.0])) == 1
-    assert meant(torch.tensor([3.0, 3.0, -9.0, 0.0]), mass=0.9) == 2
-    assert meant(torch.tensor([3.0, 3.0, 3.0, 3.0, -9.0]), mass=0.4) == 2
-    assert meant(torch.tensor([1.0, 0.0, 5.0])) == 0
+    assert count_targets(torch.tensor([9.0, 0.0, 0.0, 1.0])) == 1
+    assert count_targets(torch.tensor([3.0, 3.0, -9.0, 0.0]), mass=0.9) == 2
+    assert count_targets(torch.tensor([3.0, 3.0, 3.0, 3.0, -9.0]), mass=0.4) == 2
+    assert count_targets(torch.tensor([1.0, 0.0, 5.0])) == 0
     things = [replace(scored(i), score=0.3 * 0.5**i) for i in range(3)]
     assert describe(things, False, "all chairs", 2).startswith("2 objects: ")
     assert describe(things, False, "the chair", 1).count(" at (") == 1
@@ -393,28 +393,28 @@ def test_a_map_that_is_not_parallel_to_the_walls(engine):
 
 def sightings(label="zorbik", x=0.5, stamp=10**9, score=0.8):
     box = Box3D((x, 2.0, 1.0), (0.4, 0.4, 0.4))
-    return [Sighting(box, label, score, stamp)]
+    return [Detection3D(box, label, score, stamp)]
 
 
 def test_a_detectors_word_is_found_where_it_saw_it(engine):
     for number in (1, 2, 3):
         engine.add_frame(frame(number))
     before = engine.refresh(boxes())
-    assert engine.add_sightings(sightings())
+    assert engine.add_detections(sightings())
     after = engine.refresh(boxes())
     assert after > before
     found = engine.ground("where is the zorbik?")
     assert not found.no_target and found.objects[0].object.label == "zorbik"
     assert found.objects[0].object.box.center == pytest.approx((0.5, 2.0, 1.0), abs=0.1)
-    assert found.objects[0].object.told and "zorbik" in found.text
-    others = [o.label for o in engine.scene().objects if not o.told]
+    assert found.objects[0].object.label_from_detector and "zorbik" in found.text
+    others = [o.label for o in engine.scene().objects if not o.label_from_detector]
     assert len(others) == 2 and all(others)
 
 
 def test_a_label_stays_when_the_detector_falls_silent_and_goes_with_the_memory(engine):
     for number in (1, 2):
         engine.add_frame(frame(number))
-    engine.add_sightings(sightings("赤い箱"))
+    engine.add_detections(sightings("赤い箱"))
     engine.refresh(boxes())
     assert engine.ground("赤い箱").objects[0].object.label == "赤い箱"
     engine.forget_views()
@@ -425,14 +425,14 @@ def test_a_label_stays_when_the_detector_falls_silent_and_goes_with_the_memory(e
     engine.clear()
     engine.add_frame(frame(9))
     engine.refresh(boxes())
-    assert not any(o.told for o in engine.scene().objects)
+    assert not any(o.label_from_detector for o in engine.scene().objects)
     with pytest.raises(QueryError, match="Latin"):
         engine.ground("赤い箱")
 
 
 def test_what_a_detector_repeats_is_no_reason_to_refresh(engine):
     engine.add_frame(frame(1))
-    assert engine.add_sightings(sightings())
+    assert engine.add_detections(sightings())
     version = engine.refresh(boxes())
-    assert not engine.add_sightings(sightings(stamp=2 * 10**9))
+    assert not engine.add_detections(sightings(stamp=2 * 10**9))
     assert engine.refresh() == version

@@ -11,34 +11,34 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from fuzzing import damaged, survives
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from spatial3d_ros.data.bags.folders import frames_from_folder
-from spatial3d_ros.data.bags.pcd import read_pcd
-from spatial3d_ros.data.bags.reader import bag_topics, read_bag
-from spatial3d_ros.data.bags.recorded_rooms import load_recorded_room, truth_file
-from spatial3d_ros.data.bags.writer import write_bag
-from spatial3d_ros.data.benchmarks.boxes_only import read_box_rooms
-from spatial3d_ros.data.benchmarks.label_classes import read_class_map
-from spatial3d_ros.data.benchmarks.multi3drefer import read_multi_descriptions
-from spatial3d_ros.data.benchmarks.referit3d import read_utterances
-from spatial3d_ros.data.benchmarks.scannet import read_axis_alignment
-from spatial3d_ros.data.benchmarks.scannet_objects import read_vertices
-from spatial3d_ros.data.benchmarks.scanqa import read_scene_questions
-from spatial3d_ros.data.benchmarks.scanrefer import read_descriptions
-from spatial3d_ros.data.benchmarks.sqa3d import read_situated_questions
+from helpers.fuzzing import damaged, survives
+from helpers.pcd import read_pcd
+from spatial3d_ros.bags.folders import frames_from_folder
+from spatial3d_ros.bags.reader import bag_topics, read_bag
+from spatial3d_ros.bags.scannet import read_axis_alignment
+from spatial3d_ros.bags.writer import write_bag
+from spatial3d_ros.demo.question_file import read_questions
 from spatial3d_ros.errors import BagError, CheckpointError, ConfigError, FrameError
-from spatial3d_ros.evaluation.asking import read_questions
-from spatial3d_ros.evaluation.queries import read_queries
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.model.checkpoint import read_tensors
 from spatial3d_ros.model.config import load_config
 from spatial3d_ros.model.tokens import load_tokenizer
+from spatial3d_ros.research.datasets.boxes_only import read_box_rooms
+from spatial3d_ros.research.datasets.label_classes import read_class_map
+from spatial3d_ros.research.datasets.multi3drefer import read_multi_descriptions
+from spatial3d_ros.research.datasets.referit3d import read_utterances
+from spatial3d_ros.research.datasets.scannet_objects import read_vertices
+from spatial3d_ros.research.datasets.scanqa import read_scene_questions
+from spatial3d_ros.research.datasets.scanrefer import read_descriptions
+from spatial3d_ros.research.datasets.sqa3d import read_situated_questions
+from spatial3d_ros.research.evaluation.queries import read_queries
+from spatial3d_ros.research.rooms.recorded_rooms import load_recorded_room, truth_file
+from spatial3d_ros.research.training.config import load_train_config
 from spatial3d_ros.resources import config_path, resource_path
 from spatial3d_ros.scene.frame import Frame
-from spatial3d_ros.training.config import load_train_config
 
 pytestmark = pytest.mark.fuzz
 JSON = st.recursive(

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from spatial3d_ros.errors import ConfigError
-from spatial3d_ros.nodes.parameters import FIELDS, check
 from spatial3d_ros.resources import config_path, resource_path
+from spatial3d_ros.runtime.parameters import FIELDS, check
 
 ROOT = Path(__file__).resolve().parent.parent
 INSTALLED = ROOT / "install" / "spatial3d_ros"

@@ -1,7 +1,7 @@
-"""The command line. `spatial3d --help` is the place to start; every command's help has examples.
+"""The commands that a robot needs. `spatial3d --help` is the place to start.
 
 Commands import what they need when they run, so that help comes at once and a missing part only
-stops the command that needs it.
+stops the command that needs it. `spatial3d_ros.__main__` adds the commands of `research`.
 """
 
 from __future__ import annotations
@@ -11,26 +11,11 @@ import sys
 
 import typer
 
-from spatial3d_ros.cli import (
-    ablate,
-    ask,
-    assemble,
-    bench,
-    check,
-    curves,
-    demo,
-    doctor,
-    download,
-    evaluate,
-    info,
-    recordings,
-    reliability,
-    rerun,
-    synth_instructions,
-    train,
-)
+from spatial3d_ros.cli import ask, assemble, check, convert, demo, doctor, download, info, rerun
 from spatial3d_ros.cli.output import complain
 from spatial3d_ros.errors import Spatial3DError
+
+PACKAGE = __name__.partition(".")[0]
 
 app = typer.Typer(
     name="spatial3d",
@@ -53,31 +38,26 @@ app.command("demo")(demo.demo)
 app.command("ask")(ask.ask)
 app.command("doctor")(doctor.doctor)
 app.command("check")(check.check)
-app.command("convert")(recordings.convert)
-app.command("scannet-boxes")(recordings.scannet_boxes)
-recordings.synth.command("instructions")(synth_instructions.instructions)
-app.add_typer(recordings.synth, name="synth")
-app.add_typer(evaluate.app, name="evaluate")
-app.add_typer(bench.app, name="bench")
-app.command("soak")(reliability.soak)
-app.command("faults")(reliability.faults)
+app.command("convert")(convert.convert)
 app.command("rerun")(rerun.rerun)
-app.command("train")(train.train)
-app.command("curves")(curves.curves)
-app.command("ablate")(ablate.ablate)
 app.command("info")(info.info)
 app.command("download")(download.download)
 app.command("assemble")(assemble.assemble)
 
 
-def main() -> None:
-    """Entry point of the program: errors raised on purpose become one line and exit code 1."""
+def run() -> None:
+    """Run the command line: expected errors become one line and exit code 1."""
     try:
         app()
     except Spatial3DError as error:
         complain(str(error))
         sys.exit(1)
-    except OSError as error:  # a full disk, a folder of somebody else
+    except ModuleNotFoundError as error:  # a dependency of an extra
+        if (error.name or PACKAGE).startswith(PACKAGE):
+            raise
+        complain(f"{error.name} is not installed: pip install 'spatial3d_ros[research]'")
+        sys.exit(1)
+    except OSError as error:  # a full disk, a folder of another user
         if error.strerror is None:
             raise
         where = f"{error.filename}: " if error.filename else ""

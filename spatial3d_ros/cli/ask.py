@@ -24,10 +24,10 @@ def ask(
 
     spatial3d ask room.mcap "how far is the lamp from the bed?" --json
     """
-    from spatial3d_ros.data.bags.reader import read_bag
+    from spatial3d_ros.bags.reader import read_bag
     from spatial3d_ros.engine import EngineConfig, Spatial3D
     from spatial3d_ros.errors import Spatial3DError
-    from spatial3d_ros.evaluation.asking import Reply
+    from spatial3d_ros.tasks.reply import Reply
 
     engine = Spatial3D(EngineConfig(model=model, device=device))
     engine.load()

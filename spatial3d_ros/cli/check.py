@@ -13,7 +13,7 @@ from spatial3d_ros.cli.output import out, print_json, print_whole, progress_bar
 from spatial3d_ros.cli.topics import ColorTopic, DepthTopic, InfoTopic, PoseTopic, SyncSlop
 
 if TYPE_CHECKING:
-    from spatial3d_ros.data.bags.check import BagReport
+    from spatial3d_ros.bags.check import BagReport
 
 
 def check(
@@ -35,7 +35,7 @@ def check(
 
     spatial3d check drive.mcap --pose /odom --depth /cam/depth/image --json
     """
-    from spatial3d_ros.data.bags.check import check_bag
+    from spatial3d_ros.bags.check import check_bag
 
     named = {"rgb": rgb, "depth": depth, "camera_info": camera_info, "pose": pose}
     with progress_bar("tenths of a second") as progress:

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from spatial3d_ros.cli.output import out as stdout
 from spatial3d_ros.cli.output import progress_bar, say
+from spatial3d_ros.errors import NotAvailableError
+
+if TYPE_CHECKING:
+    from spatial3d_ros.demo.demo import PreparedRoom
+
+
+def prepare_room(out: Path, bag: Path | None, *_: Any) -> PreparedRoom | None:
+    """The room to play and its questions; `spatial3d_ros.__main__` puts that of research here."""
+    if bag is None:
+        raise NotAvailableError(
+            "a generated room needs pip install 'spatial3d_ros[research]'; or give --bag and "
+            "--question"
+        )
+    return None
 
 
 def demo(
@@ -37,15 +51,16 @@ def demo(
 
         spatial3d demo --bag kitchen.mcap -q "where is the sofa?" --out kitchen_out
     """
-    from spatial3d_ros.evaluation.asking import read_questions
-    from spatial3d_ros.evaluation.demo import run_demo
-    from spatial3d_ros.evaluation.report import answers_table, right_count
+    from spatial3d_ros.demo.demo import run_demo
+    from spatial3d_ros.demo.processes import require_ros
+    from spatial3d_ros.demo.question_file import read_questions
+    from spatial3d_ros.demo.report import answers_table, right_count
 
+    require_ros()
     asked = [*(question or []), *(read_questions(questions) if questions else [])]
     with progress_bar("frames") as progress:
-        result = run_demo(
-            out, bag=bag, questions=asked, seed=seed, model=model, say=say, progress=progress
-        )
+        room = prepare_room(out, bag, seed, model, say, progress)
+    result = run_demo(out, bag=bag, room=room, questions=asked, model=model, say=say)
     stdout.print(answers_table(result.rows))
     judged = [row for row in result.rows if row.right is not None]
     if judged:

@@ -8,6 +8,12 @@ import typer
 from rich.table import Table
 
 from spatial3d_ros.cli.output import out, print_json
+from spatial3d_ros.errors import NotAvailableError
+
+
+def trainable_table(model: str, preset: str) -> dict[str, object]:
+    """What a preset trains; `spatial3d_ros.__main__` puts that of research here."""
+    raise NotAvailableError("--train needs pip install 'spatial3d_ros[research]'")
 
 
 def info(
@@ -27,8 +33,6 @@ def info(
     spatial3d info --model llava_video_7b --memory --json
     """
     if train is not None:
-        from spatial3d_ros.training.presets import trainable_table
-
         _show_trainable(trainable_table(model, train), json)
     elif memory:
         from spatial3d_ros.model.budget import memory_table

@@ -27,11 +27,11 @@ def rerun(
 
     spatial3d rerun room.mcap --question "where is the sofa?"
     """
-    from spatial3d_ros.data.bags.reader import read_bag
+    from spatial3d_ros.bags.reader import read_bag
     from spatial3d_ros.engine import EngineConfig, Spatial3D
     from spatial3d_ros.errors import Spatial3DError
-    from spatial3d_ros.evaluation.asking import Reply
-    from spatial3d_ros.evaluation.rerun_sink import RerunSink
+    from spatial3d_ros.tasks.reply import Reply
+    from spatial3d_ros.visualization.rerun_sink import RerunSink
 
     sink = RerunSink(to)
     engine = Spatial3D(EngineConfig(model=model, device=device))

@@ -1,6 +1,6 @@
 """Pinhole cameras: intrinsics, calibration messages, distortion, back-projection and projection.
 
-Pixel convention (methods 1.1): the pixel in column u and row v is the point (u, v), without a
+Pixel convention (METHODS 1.1): the pixel in column u and row v is the point (u, v), without a
 half-pixel shift, so resizing an image multiplies focal length and principal point by one ratio.
 """
 

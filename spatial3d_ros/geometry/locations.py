@@ -1,4 +1,4 @@
-"""Places as text (methods 3.3): `<box>cx, cy, cz, dx, dy, dz</box>` and `<pt>x, y, z</pt>`.
+"""Places as text (METHODS 3.3): `<box>cx, cy, cz, dx, dy, dz</box>` and `<pt>x, y, z</pt>`.
 
 Metres in the scene frame: axes of the map, moved so that the origin is the middle of the scene's
 floor. Numbers have two decimals, or are location tokens `<LOC000>` to `<LOC999>`: steps of 2 cm

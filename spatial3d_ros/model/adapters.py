@@ -1,6 +1,6 @@
 """Low-rank adapters and rows of new words: what is learnt beside a large network that stays.
 
-LoRA comes from peft (methods 1.11). An adapter file holds these and whatever else was trained,
+LoRA comes from peft (METHODS 1.11). An adapter file holds these and whatever else was trained,
 knows the base that it was trained beside, and refuses every other one. It can be merged into the
 base, which then runs as fast as before.
 """

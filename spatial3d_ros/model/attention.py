@@ -1,4 +1,4 @@
-"""Attention of a question behind a scene that is already encoded (methods 2.2, 2.8).
+"""Attention of a question behind a scene that is already encoded (METHODS 2.2, 2.8).
 
 Every row sees the whole prefix; only among the question's own places is there anything to mask.
 Three exact forms of the same sum:
@@ -8,7 +8,8 @@ Three exact forms of the same sum:
     shared   prefix and own places apart, each normalised, joined by their masses; the prefix needs
              no mask, and is neither copied for each question nor for each step
 
-Written as an attention function of transformers: `Sight` stands where its layers pass the mask.
+Written as an attention function of transformers: `AttentionContext` stands where its layers pass
+the mask.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ NAME = "spatial3d"
 
 
 @dataclass(frozen=True)
-class Sight:
+class AttentionContext:
     """What the rows of one pass see, and the keys that the pass leaves behind.
 
     keep (Q, L, T + L) bool: row of this pass sees place of this question, T of which earlier passes
@@ -107,7 +108,7 @@ def attend(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    sight: Sight,
+    sight: AttentionContext,
     scaling: float,
     **_: object,
 ) -> tuple[Tensor, None]:
@@ -147,7 +148,9 @@ def _kernel(
     )
 
 
-def _rows(query: Tensor, key: Tensor, value: Tensor, sight: Sight, scaling: float) -> Tensor:
+def _rows(
+    query: Tensor, key: Tensor, value: Tensor, sight: AttentionContext, scaling: float
+) -> Tensor:
     """Object rows apart from the others, which are causal unless something is padded."""
     objects, words = query.split([sight.objects, query.shape[2] - sight.objects], dim=2)
     top = _kernel(objects, key, value, sight.whole[:, :, : sight.objects], scaling)
@@ -161,7 +164,7 @@ def _rows(query: Tensor, key: Tensor, value: Tensor, sight: Sight, scaling: floa
 
 
 def _shared(
-    query: Tensor, key: Tensor, value: Tensor, sight: Sight, layer: int, scaling: float
+    query: Tensor, key: Tensor, value: Tensor, sight: AttentionContext, layer: int, scaling: float
 ) -> Tensor:
     """Softmax over a union is the mean of the softmaxes over its parts, weighted by their mass."""
     far, far_mass = _behind(query, sight, layer, scaling)
@@ -171,7 +174,9 @@ def _shared(
     return torch.lerp(near.float(), far.float(), share).to(query.dtype)
 
 
-def _behind(query: Tensor, sight: Sight, layer: int, scaling: float) -> tuple[Tensor, Tensor]:
+def _behind(
+    query: Tensor, sight: AttentionContext, layer: int, scaling: float
+) -> tuple[Tensor, Tensor]:
     """Attention to the prefix. Rows are alike to it: the heads of a group, and all questions on one
     scene, are stacked on its keys as they lie.
     """

@@ -40,7 +40,7 @@ def prepare_view(
     config: VisionConfig,
     pooled: int,
 ) -> ViewInput:
-    """Resize colour smoothly and depth by nearest neighbour, then back-project (methods 1.1).
+    """Resize colour smoothly and depth by nearest neighbour, then back-project (METHODS 1.1).
 
     rgb (H, W, 3) uint8, depth (H, W) float32 metres with 0 = missing. `crop` scales the height to S
     and cuts the centre square, `stretch` scales both sides; intrinsics follow exactly.
@@ -86,7 +86,7 @@ def prepare_view(
 
 @dataclass(frozen=True)
 class SceneBatch:
-    """B scenes of up to V views and N objects, padded; scene frame (methods 3.3), metres.
+    """B scenes of up to V views and N objects, padded; scene frame (METHODS 3.3), metres.
 
     boxes (B, N, 6) centre + size; object_valid (B, N). Views may be absent (boxes-only rooms): then
     pixels, points, valid, rays and view_valid are None. What an object brings besides pixels is

@@ -56,7 +56,7 @@ class TextConfig(_Strict):
 
 
 class StructureConfig(_Strict):
-    """Structure-enhanced module, S2-MLLM (methods 1.3)."""
+    """Structure-enhanced module, S2-MLLM (METHODS 1.3)."""
 
     enabled: bool = True
     grouping: Literal["clean", "release"] = "clean"
@@ -68,7 +68,7 @@ class StructureConfig(_Strict):
 
 
 class PositionConfig(_Strict):
-    """Multi-level position encoding, S2-MLLM (methods 1.5)."""
+    """Multi-level position encoding, S2-MLLM (METHODS 1.5)."""
 
     coord: bool = True
     coord_scale: float = Field(1.0, gt=0.0)
@@ -81,7 +81,7 @@ class PositionConfig(_Strict):
 
 
 class GuidanceConfig(_Strict):
-    """Reconstruction guidance, S2-MLLM (methods 1.9): a branch that exists in training only."""
+    """Reconstruction guidance, S2-MLLM (METHODS 1.9): a branch that exists in training only."""
 
     enabled: bool = False
     backend: Literal["own", "external"] = "own"
@@ -97,13 +97,13 @@ class GuidanceConfig(_Strict):
 
 
 class LanguageConfig(_Strict):
-    """Language loss, S2-MLLM (methods 1.10)."""
+    """Language loss, S2-MLLM (METHODS 1.10)."""
 
     weight: float = Field(1.0, ge=0.0)
 
 
 class S2Config(_Strict):
-    """S2-MLLM (methods 1)."""
+    """S2-MLLM (METHODS 1)."""
 
     se: StructureConfig = StructureConfig()
     mpe: PositionConfig = PositionConfig()
@@ -116,7 +116,7 @@ class S2Config(_Strict):
 
 
 class SlimConfig(_Strict):
-    """Attention masks of 3D-SLIM (methods 2)."""
+    """Attention masks of 3D-SLIM (METHODS 2)."""
 
     objects: Literal["causal", "full", "diagonal", "fixed_n", "geo"] = "geo"
     inst: bool = True
@@ -142,7 +142,7 @@ class SlimConfig(_Strict):
 
 
 class AwarenessConfig(_Strict):
-    """Progressive spatial awareness, Spatial 3D-LLM (methods 3.2). With all three stages off, the
+    """Progressive spatial awareness, Spatial 3D-LLM (METHODS 3.2). With all three stages off, the
     referents are seeds chosen by farthest point sampling.
     """
 
@@ -178,7 +178,7 @@ class AwarenessConfig(_Strict):
 
 
 class ObjectConfig(_Strict):
-    """Object tokens (methods 1.7, 4) and what they carry besides pixels."""
+    """Object tokens (METHODS 1.7, 4) and what they carry besides pixels."""
 
     max_objects: int = Field(100, ge=1, le=1000)
     member_fraction: float = Field(0.5, gt=0.0, le=1.0)
@@ -199,7 +199,7 @@ class ObjectConfig(_Strict):
 
 
 class HeadConfig(_Strict):
-    """Grounding head (methods 1.8); candidates are the features before or after the decoder."""
+    """Grounding head (METHODS 1.8); candidates are the features before or after the decoder."""
 
     object_source: Literal["input", "hidden"] = "hidden"
     relation_layers: int = Field(0, ge=0)
@@ -220,7 +220,7 @@ class NamesConfig(_Strict):
 
 
 class IoConfig(_Strict):
-    """How the network's text holds places (methods 3.3)."""
+    """How the network's text holds places (METHODS 3.3)."""
 
     loc_format: Literal["text", "tokens"] = "text"
     """Numbers of two decimals, which any tokenizer has, or 1000 tokens of 2 cm."""
@@ -272,7 +272,7 @@ class ModelConfig(_Strict):
 
     @property
     def tokens_per_object(self) -> int:
-        """Places that one object takes in the sequence (c in methods 4)."""
+        """Places that one object takes in the sequence (c in METHODS 4)."""
         if self.object_tokens == "none":
             return 0
         if self.objects.identifier == "added":

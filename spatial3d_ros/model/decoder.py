@@ -1,7 +1,7 @@
 """The language decoder: Qwen2 of transformers, driven with our own masks and a reusable scene
 prefix.
 
-Sequence (methods 4): `[system | scene | objects-opening | O | P1 | I | A]`. What stands before O
+Sequence (METHODS 4): `[system | scene | objects-opening | O | P1 | I | A]`. What stands before O
 does not depend on the question; its keys and values are computed once for each scene version and
 shared by all questions.
 """
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Qwen2Config, Qwen2Model
 
-from spatial3d_ros.model.attention import NAME, Keys, Sight
+from spatial3d_ros.model.attention import NAME, AttentionContext, Keys
 from spatial3d_ros.model.config import TextConfig
 
 
@@ -60,12 +60,12 @@ class Decoder(nn.Module):
         if not valid.all():
             itself = torch.eye(valid.shape[1], dtype=torch.bool, device=valid.device)
             keep = (valid[:, None] | itself) & torch.ones_like(itself).tril()
-        sight = Sight(keep)
+        sight = AttentionContext(keep)
         self(embeddings, positions(valid), sight)
         # Each head's keys in one piece: every question reads them all.
         return tuple((key.contiguous(), value.contiguous()) for key, value in sight.keys)
 
-    def forward(self, embeddings: Tensor, position_ids: Tensor, sight: Sight) -> Tensor:
+    def forward(self, embeddings: Tensor, position_ids: Tensor, sight: AttentionContext) -> Tensor:
         """One pass over embeddings (Q, L, D) at positions (Q, L); `sight` says what they see and
         keeps their keys. Returns the states (Q, L, D).
         """

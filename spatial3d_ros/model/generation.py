@@ -1,4 +1,4 @@
-"""Words after the question, greedily or by beams, behind the same cache and masks (methods 2.7,
+"""Words after the question, greedily or by beams, behind the same cache and masks (METHODS 2.7,
 2.8).
 
 A new word sees everything real before it and nothing before it sees the word, so that the keys of
@@ -13,17 +13,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from spatial3d_ros.model.answering import Subject
-from spatial3d_ros.model.attention import Keys, Sight
+from spatial3d_ros.model.answer_conditioning import Subject
+from spatial3d_ros.model.attention import AttentionContext, Keys
 from spatial3d_ros.model.network import SpatialModel
-from spatial3d_ros.model.sequence import Opening, Reading, Scene, Words
+from spatial3d_ros.model.sequence import EncodedScene, ModelOutput, PromptTokens, QuestionBatch
 
 NAME_WORDS = 16
 """Tokens in which a network must have named what it looks for before `<ground>` is put to it."""
 
 
 @dataclass(frozen=True)
-class Turn:
+class DecodeState:
     """Q questions read up to a place of their answers.
 
     state (Q, D): what the next word follows from; real (Q, T): which places so far are no padding;
@@ -34,10 +34,10 @@ class Turn:
     state: Tensor
     real: Tensor
     place: Tensor
-    sight: Sight
+    sight: AttentionContext
     subject: Subject | None = None
 
-    def repeated(self, times: int) -> Turn:
+    def repeated(self, times: int) -> DecodeState:
         """Each question so many times, one behind the other."""
         state, real, place = (
             part.repeat_interleave(times, 0) for part in (self.state, self.real, self.place)
@@ -47,12 +47,16 @@ class Turn:
         laid = dict(enumerate(_rows(self.sight.keys, rows)))
         sight = replace(self.sight, scenes=scenes, laid=laid)
         subject = None if self.subject is None else self.subject.repeated(times)
-        return Turn(state, real, place, sight, subject)
+        return DecodeState(state, real, place, sight, subject)
 
 
 def begin(
-    model: SpatialModel, scene: Scene, words: Words, opening: Opening, new: int = 0
-) -> tuple[Turn, Reading]:
+    model: SpatialModel,
+    scene: EncodedScene,
+    words: QuestionBatch,
+    opening: PromptTokens,
+    new: int = 0,
+) -> tuple[DecodeState, ModelOutput]:
     """Read questions up to their last word. Raises QueryError when `new` words more may not fit."""
     which = words.scene
     prefix_valid, valid = scene.prefix_valid[which], scene.valid[which]
@@ -62,27 +66,33 @@ def begin(
     state = reading.states[rows, words.real.sum(1) - 1]
     place = prefix_valid.sum(1) + reading.real.sum(1)
     sight = replace(reading.sight, bias=None, objects=0)
-    return Turn(state, reading.real, place, sight), reading
+    return DecodeState(state, reading.real, place, sight), reading
 
 
 def begin_answer(
-    model: SpatialModel, scene: Scene, words: Words, opening: Opening, new: int = 0
-) -> tuple[Turn, Subject]:
+    model: SpatialModel,
+    scene: EncodedScene,
+    words: QuestionBatch,
+    opening: PromptTokens,
+    new: int = 0,
+) -> tuple[DecodeState, Subject]:
     """Read questions up to `<coord>`, which tells the words behind it what they are about."""
     turn, reading = begin(model, scene, words, opening, new + 1)
     subject = model.subject(scene, words, reading, opening)
     return start_answer(model, turn, subject, opening), subject
 
 
-def start_answer(model: SpatialModel, turn: Turn, subject: Subject, opening: Opening) -> Turn:
+def start_answer(
+    model: SpatialModel, turn: DecodeState, subject: Subject, opening: PromptTokens
+) -> DecodeState:
     """One place further, past `<coord>`."""
     start = model.decoder.embed(opening.coord).expand_as(subject.embedding)
-    return go_on(model, replace(turn, subject=subject), start[:, None])[0]
+    return extend(model, replace(turn, subject=subject), start[:, None])[0]
 
 
-def go_on(
-    model: SpatialModel, turn: Turn, embeddings: Tensor, real: Tensor | None = None
-) -> tuple[Turn, Tensor]:
+def extend(
+    model: SpatialModel, turn: DecodeState, embeddings: Tensor, real: Tensor | None = None
+) -> tuple[DecodeState, Tensor]:
     """K places more (Q, K, D), each of which sees those before it; real (Q, K) where some are
     padding, at the end. Returns the turn up to the last place, and the states (Q, K, D).
     """
@@ -98,15 +108,15 @@ def go_on(
     places = turn.place[:, None] + torch.arange(new, device=device)
     states = model.decoder(embeddings.to(turn.state.dtype), places, sight)
     real = torch.cat([turn.real, real], 1)
-    return Turn(states[:, -1], real, turn.place + new, sight, turn.subject), states
+    return DecodeState(states[:, -1], real, turn.place + new, sight, turn.subject), states
 
 
 @torch.no_grad()
 def generate(
     model: SpatialModel,
-    scene: Scene,
-    words: Words,
-    opening: Opening,
+    scene: EncodedScene,
+    words: QuestionBatch,
+    opening: PromptTokens,
     *,
     max_new_tokens: int = 64,
     beams: int = 1,
@@ -125,8 +135,8 @@ def generate(
 @torch.no_grad()
 def write(
     model: SpatialModel,
-    turn: Turn,
-    opening: Opening,
+    turn: DecodeState,
+    opening: PromptTokens,
     *,
     max_new_tokens: int = 64,
     beams: int = 1,
@@ -166,13 +176,15 @@ def write(
         if beams > 1:
             kept = _rows(turn.sight.keys, (rows[:, None] * beams + beam).flatten())
             turn = replace(turn, sight=replace(turn.sight, laid=dict(enumerate(kept))))
-        turn = go_on(model, turn, model.decoder.embed(token.flatten())[:, None])[0]
+        turn = extend(model, turn, model.decoder.embed(token.flatten())[:, None])[0]
     best = (score / length).argmax(1)
     return [_before(row.tolist(), opening.stops) for row in tokens[rows, best]]
 
 
-def read(model: SpatialModel, scene: Scene, words: Words, opening: Opening) -> Reading:
-    """Read Q questions the way that `s2.category_mode` says (methods 1.12).
+def read(
+    model: SpatialModel, scene: EncodedScene, words: QuestionBatch, opening: PromptTokens
+) -> ModelOutput:
+    """Read Q questions the way that `s2.category_mode` says (METHODS 1.12).
 
     none: `<ground>` stands before any name. generate: the network names the object first, and what
     `words` may hold of the true answer is taken out. given: with the answer in `words`, for
@@ -183,7 +195,9 @@ def read(model: SpatialModel, scene: Scene, words: Words, opening: Opening) -> R
     return model(scene, words, opening)
 
 
-def name_first(model: SpatialModel, scene: Scene, words: Words, opening: Opening) -> Words:
+def name_first(
+    model: SpatialModel, scene: EncodedScene, words: QuestionBatch, opening: PromptTokens
+) -> QuestionBatch:
     """The same questions followed by the network's own words for the object and `<ground>`."""
     place = torch.arange(words.ids.shape[1], device=words.ids.device)
     end = (words.instruction * (place + 1)).amax(1)

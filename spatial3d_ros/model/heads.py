@@ -1,4 +1,4 @@
-"""What is read out: the grounding head (methods 1.8) and the namer that puts objects into words."""
+"""What is read out: the grounding head (METHODS 1.8) and the namer that puts objects into words."""
 
 from __future__ import annotations
 

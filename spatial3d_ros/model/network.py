@@ -1,4 +1,4 @@
-"""The joint network (methods 4): views and boxes of a scene in, grounded objects and words out.
+"""The joint network (METHODS 4): views and boxes of a scene in, grounded objects and words out.
 
 S2-MLLM gives appearance, metric position and cross-view consistency; 3D-SLIM decides how objects
 exchange information in the decoder and how the question reaches them; Spatial 3D-LLM gives
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from spatial3d_ros.errors import ConfigError, QueryError
-from spatial3d_ros.model.answering import AnswerSubject, Subject, pair_code
-from spatial3d_ros.model.attention import Form, Sight
+from spatial3d_ros.model.answer_conditioning import AnswerContext, Subject, pair_code
+from spatial3d_ros.model.attention import AttentionContext, Form
 from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.config import ModelConfig
 from spatial3d_ros.model.decoder import Decoder, positions
@@ -31,7 +31,7 @@ from spatial3d_ros.model.relations import (
     front_geometry,
     pair_geometry,
 )
-from spatial3d_ros.model.sequence import Opening, Reading, Scene, Words
+from spatial3d_ros.model.sequence import EncodedScene, ModelOutput, PromptTokens, QuestionBatch
 from spatial3d_ros.model.slim_mask import object_mask, sequence_mask
 from spatial3d_ros.model.structure import StructureEnhanced
 from spatial3d_ros.model.vision import Projector, VisionTower
@@ -74,7 +74,7 @@ class SpatialModel(nn.Module):
         self.roles = nn.Linear(width, 2)
         self.name_class = Namer(width)
         self.name_color = Namer(width)
-        self.answers = AnswerSubject(width) if config.answers else None
+        self.answers = AnswerContext(width) if config.answers else None
 
     def encode_views(self, pixels: Tensor) -> Tensor:
         """Vision features of single views, which nothing later changes: (..., 3, S, S) -> (..., P,
@@ -90,12 +90,12 @@ class SpatialModel(nn.Module):
         return self.projector(patches)
 
     def encode_scene(
-        self, batch: SceneBatch, opening: Opening, projected: Tensor | None = None
-    ) -> Scene:
+        self, batch: SceneBatch, opening: PromptTokens, projected: Tensor | None = None
+    ) -> EncodedScene:
         """All that does not depend on the question: encoded in the background, cached per version.
 
         `projected`: what `project_views` said of the batch, where the caller has it already.
-        Objects with a non-finite box are left out (methods 2.5). Raises ConfigError when views and
+        Objects with a non-finite box are left out (METHODS 2.5). Raises ConfigError when views and
         objects alone are more than the decoder takes.
         """
         finite = batch.boxes.isfinite().all(-1)
@@ -126,7 +126,7 @@ class SpatialModel(nn.Module):
                 fronts = batch.boxes[..., :2] * torch.nan if batch.fronts is None else batch.fronts
                 edges = edges + self.fronts(front_geometry(batch.boxes, fronts))
             objects = self.relations(named, edges, batch.object_valid)
-        return Scene(
+        return EncodedScene(
             prefix=self.decoder.encode_prefix(embeddings, prefix_valid),
             prefix_valid=prefix_valid,
             objects=objects,
@@ -179,7 +179,7 @@ class SpatialModel(nn.Module):
         batch: SceneBatch,
         tokens: Tensor | None,
         referents: Referents | None,
-        opening: Opening,
+        opening: PromptTokens,
     ) -> tuple[Tensor, Tensor]:
         """[ system | views | referents | P0 ]: which places are real (B, S), embeddings (B, S,
         D).
@@ -200,7 +200,9 @@ class SpatialModel(nn.Module):
         valid.append(real.expand(-1, after.shape[1]))
         return torch.cat(valid, dim=1), torch.cat(parts, dim=1)
 
-    def forward(self, scene: Scene, words: Words, opening: Opening) -> Reading:
+    def forward(
+        self, scene: EncodedScene, words: QuestionBatch, opening: PromptTokens
+    ) -> ModelOutput:
         """Answer Q questions about their scenes in one pass of objects and words behind the shared
         prefix. Raises QueryError when a question is more than the decoder takes.
         """
@@ -213,7 +215,7 @@ class SpatialModel(nn.Module):
         real = torch.cat([valid.repeat_interleave(places, 1), words.real], dim=1)
         prefix_valid = scene.prefix_valid[which]
         self.require_places(prefix_valid, valid, opening, words.real)
-        sight = Sight(
+        sight = AttentionContext(
             keep=sequence_mask(
                 scene.among[which],
                 real,
@@ -240,9 +242,11 @@ class SpatialModel(nn.Module):
             if hidden or self.config.answers:
                 heard = self.readout(objects, edges, valid)
             candidates = heard if hidden else candidates
-        return Reading(self.head(query, candidates, valid), said, roles, heard, real, sight)
+        return ModelOutput(self.head(query, candidates, valid), said, roles, heard, real, sight)
 
-    def _bias(self, scene: Scene, words: Words, opening: Opening) -> Tensor | None:
+    def _bias(
+        self, scene: EncodedScene, words: QuestionBatch, opening: PromptTokens
+    ) -> Tensor | None:
         """What is learnt about how objects hear each other, and the words that name them: (Q,
         heads, N * c, N * c or N * c + L).
         """
@@ -262,10 +266,10 @@ class SpatialModel(nn.Module):
 
     def subject(
         self,
-        scene: Scene,
-        words: Words,
-        reading: Reading,
-        opening: Opening,
+        scene: EncodedScene,
+        words: QuestionBatch,
+        reading: ModelOutput,
+        opening: PromptTokens,
         told: Tensor | None = None,
     ) -> Subject:
         """What questions are about, from the pass that read them; `told` (Q, N) bool replaces what
@@ -313,11 +317,11 @@ class SpatialModel(nn.Module):
         self,
         prefix_valid: Tensor,
         object_valid: Tensor,
-        opening: Opening,
+        opening: PromptTokens,
         words: Tensor | None = None,
         new: int = 0,
     ) -> None:
-        """Nothing is ever cut (methods 2.5): raise QueryError (ConfigError without words) when
+        """Nothing is ever cut (METHODS 2.5): raise QueryError (ConfigError without words) when
         prefix, objects, words (all bool, padded) and `new` words are more places than there are.
         """
         limit, each = self.config.text.max_positions, self.config.tokens_per_object
@@ -339,7 +343,9 @@ class SpatialModel(nn.Module):
             "fewer objects (objects.max_objects), or ask a shorter question"
         )
 
-    def _object_places(self, objects: Tensor, beside: Tensor | None, opening: Opening) -> Tensor:
+    def _object_places(
+        self, objects: Tensor, beside: Tensor | None, opening: PromptTokens
+    ) -> Tensor:
         """Object vectors (Q, N, D) with the identifiers of their slots, and what the referents
         beside them say -> places in the sequence (Q, N * c, D). The object itself comes last, where
         its state is read. Where there are more slots than identifiers, these begin anew.

@@ -1,4 +1,4 @@
-"""Object tokens (methods 1.7 and 4): what a box brings into the sequence.
+"""Object tokens (METHODS 1.7 and 4): what a box brings into the sequence.
 
 The visual part is S2-MLLM's: the mean over views of the patches that lie in the box, plus the code
 of its centre. To it come the box's size, its mean colour, where a detector gave one its label in
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.config import ModelConfig
-from spatial3d_ros.model.membership import box_membership
+from spatial3d_ros.model.patch_box_assignment import box_membership
 from spatial3d_ros.model.position import coordinate_code
 from spatial3d_ros.model.relations import RelationLayer
 
@@ -33,7 +33,7 @@ class SeenObjects:
 
 def see_objects(batch: SceneBatch, features: Tensor | None, config: ModelConfig) -> SeenObjects:
     """What the views show of each box: mean of the member patches' features (B, V * P, D) plus the
-    code of the box's centre (methods 1.7). A colour that comes with the box is kept.
+    code of the box's centre (METHODS 1.7). A colour that comes with the box is kept.
     """
     boxes, width, mpe = batch.boxes, config.text.width, config.s2.mpe
     place = mpe.coord_scale * mpe.coord * coordinate_code(boxes[..., :3], width)

@@ -1,4 +1,4 @@
-"""A PointNet++-style encoder of coloured points (methods 3.2), in the sizes of VoteNet.
+"""A PointNet++-style encoder of coloured points (METHODS 3.2), in the sizes of VoteNet.
 
 Four levels of set abstraction, each a quarter to a half as dense as the one before, then features
 are passed back to the second level, whose centres are the seeds.

@@ -1,4 +1,4 @@
-"""Multi-level position encoding of S2-MLLM (methods 1.5): where each token lies and along which ray
+"""Multi-level position encoding of S2-MLLM (METHODS 1.5): where each token lies and along which ray
 it was seen.
 
 All geometry is float32 and metric. Patches with too little valid depth get a zero code (1.1).

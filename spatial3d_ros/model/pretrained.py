@@ -1,4 +1,4 @@
-"""The weights of LLaVA-Video-7B-Qwen2 under our names, from a local folder (methods 1.2, 1.4, 1.6).
+"""The weights of LLaVA-Video-7B-Qwen2 under our names, from a local folder (METHODS 1.2, 1.4, 1.6).
 
 Both public layouts are read, in one file or in shards: the original (`model.mm_projector.0`) and
 that of transformers (`multi_modal_projector.linear_1`, with and without a leading `model.`). Every

@@ -1,4 +1,4 @@
-"""The three stages of progressive spatial awareness (Spatial 3D-LLM, methods 3.2), each with a
+"""The three stages of progressive spatial awareness (Spatial 3D-LLM, METHODS 3.2), each with a
 wider field than the one before.
 
     intra     seeds vote for the middle of what they lie on; votes in a ball become one referent

@@ -1,4 +1,4 @@
-"""Reconstruction guidance of S2-MLLM (methods 1.9): from features alone, say where every pixel is.
+"""Reconstruction guidance of S2-MLLM (METHODS 1.9): from features alone, say where every pixel is.
 
 It exists in training only: the network that answers neither builds nor calls it. What it taught
 stays behind in the vision tower, the structure block and the projector. Targets are float32 metres

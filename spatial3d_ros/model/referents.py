@@ -1,4 +1,4 @@
-"""Referents (Spatial 3D-LLM, methods 3.2 and 4): few places of the room, each with what is there,
+"""Referents (Spatial 3D-LLM, METHODS 3.2 and 4): few places of the room, each with what is there,
 in the decoder's terms.
 
 They do not depend on the question, so that they are found with the scene prefix, once for each

@@ -2,7 +2,7 @@
 coordinates.
 
 The geometry of each ordered pair (offset, distance, gaps, size ratio: the edge of Spatial 3D-LLM's
-edge-aware message passing, methods 3.2) enters in two ways: as a bias on attention scores, and as
+edge-aware message passing, METHODS 3.2) enters in two ways: as a bias on attention scores, and as
 what is passed along.
 """
 

@@ -1,4 +1,4 @@
-"""Few points for many (methods 3.2): voxel means, farthest point sampling, ball query, and
+"""Few points for many (METHODS 3.2): voxel means, farthest point sampling, ball query, and
 interpolation back.
 
 What is chosen is indices, which nothing is learnt through: they are found on the processor, in

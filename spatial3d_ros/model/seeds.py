@@ -1,4 +1,4 @@
-"""Where referents come from (methods 3.2, scene encoder): seeds, points of the room that carry a
+"""Where referents come from (METHODS 3.2, scene encoder): seeds, points of the room that carry a
 feature.
 
 `patches` are the network's own, back-projected and averaged by voxel; `points` go through an
@@ -35,7 +35,7 @@ class Seeds:
 class PatchSeeds(nn.Module):
     """Patch features with their place in the room, brought to width d, averaged in voxels of 0.1 m
     over all views, then thinned to `seeds` by farthest point sampling. Patches with too little
-    depth (methods 1.1) and padded views have no part in it.
+    depth (METHODS 1.1) and padded views have no part in it.
 
     batch, projected patches (B, V, P, D) -> Seeds.
     """

@@ -1,4 +1,4 @@
-"""Structure-enhanced module of S2-MLLM (methods 1.3): the same patch across views, then all patches
+"""Structure-enhanced module of S2-MLLM (METHODS 1.3): the same patch across views, then all patches
 of a view.
 
 The public release regroups view-major tokens as if they were patch-major, so that its "inter-view"

@@ -1,4 +1,4 @@
-"""Words to token ids and back; the special tokens of the joint model (methods 1.6, 2.1)."""
+"""Words to token ids and back; the special tokens of the joint model (METHODS 1.6, 2.1)."""
 
 from __future__ import annotations
 

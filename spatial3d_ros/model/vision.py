@@ -1,4 +1,4 @@
-"""Vision tower and projector (methods 1.2, 1.4): pixels of each view to patch features."""
+"""Vision tower and projector (METHODS 1.2, 1.4): pixels of each view to patch features."""
 
 from __future__ import annotations
 

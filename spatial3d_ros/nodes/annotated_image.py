@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from sensor_msgs.msg import Image
 
 from spatial3d_ros.nodes import conversions, qos
-from spatial3d_ros.scene.annotation import GREEN, ORANGE, Mark, annotated
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit, ScoredObject
+from spatial3d_ros.visualization.annotation import GREEN, ORANGE, Mark, annotated
 
 if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleNode
@@ -57,7 +57,7 @@ def marks_of(result: Any) -> list[Mark]:
     if isinstance(result, Grounding):
         if result.no_target:
             return []
-        sure = max(1, result.meant)
+        sure = max(1, result.num_targets)
         return [
             _mark(found, GREEN if place < sure else ORANGE)
             for place, found in enumerate(result.objects)

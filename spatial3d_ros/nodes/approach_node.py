@@ -28,7 +28,7 @@ from spatial3d_ros.nodes import qos
 from spatial3d_ros.nodes.transform_message import can_hear_transforms, transform_message
 from spatial3d_ros.sensors.transforms import TransformTree
 from spatial3d_ros.srv import GetScene, Ground
-from spatial3d_ros.tasks.standing import Stance, stand_before
+from spatial3d_ros.tasks.approach_pose import ApproachPose, stand_before
 
 REPLY_S, DRIVE_S, TF_S = 30.0, 600.0, 1.0
 PARAMETERS = {
@@ -97,7 +97,7 @@ class ApproachNode(Node):
         self._drive(found.header.frame_id, goal, spin)
         return f"standing before {found.label or 'the thing'}"
 
-    def stance(self, found: GroundedObject, others: list[GroundedObject]) -> Stance:
+    def stance(self, found: GroundedObject, others: list[GroundedObject]) -> ApproachPose:
         """Where to stand. Raises NotAvailableError when there is no room."""
         robot = None
         deadline = time.monotonic() + TF_S
@@ -113,7 +113,7 @@ class ApproachNode(Node):
         lengths = {name: self._given[name] for name in ("distance_m", "radius_m", "height_m")}
         return stand_before(_box(found), robot, obstacles, **lengths)
 
-    def _drive(self, frame: str, goal: Stance, spin: Callable[[Future, float], None]) -> None:
+    def _drive(self, frame: str, goal: ApproachPose, spin: Callable[[Future, float], None]) -> None:
         if not self._driver.wait_for_server(REPLY_S):
             raise NotAvailableError(
                 f"nobody offers the action {self._given['action']!r}: is Nav2 active?"

@@ -14,11 +14,11 @@ from spatial3d_ros import msg
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.nodes.vision_messages import vision_messages
 from spatial3d_ros.scene.objects import SceneObject
-from spatial3d_ros.tasks.placing import Placing
+from spatial3d_ros.tasks.frame_transform import OutputTransform
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit, ScoredObject
 
 if TYPE_CHECKING:
-    from spatial3d_ros.tasks.known import Scene
+    from spatial3d_ros.tasks.scene_state import SceneObjects
 
 SECOND = 1_000_000_000
 DISTANCE_KINDS = {
@@ -79,8 +79,8 @@ def grounding(result: Grounding, frame_id: str, latency_ms: float) -> msg.Ground
     return msg.Grounding(
         objects=[] if result.no_target else scored(result.objects, frame_id),
         no_target=bool(result.no_target),
-        meant=int(result.meant),
-        tied=int(result.tied),
+        num_targets=int(result.num_targets),
+        num_ties=int(result.num_ties),
         **_common(result, frame_id, latency_ms),
     )
 
@@ -125,7 +125,7 @@ def answer(result: Answer, frame_id: str, latency_ms: float) -> msg.Answer:
     )
 
 
-def scene_objects(scene: Scene, place: Placing) -> msg.SceneObjects:
+def scene_objects(scene: SceneObjects, place: OutputTransform) -> msg.SceneObjects:
     """The message of everything in memory."""
     return msg.SceneObjects(
         header=header(place.frame_id, scene.stamp_ns),

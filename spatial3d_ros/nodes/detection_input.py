@@ -10,11 +10,11 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
 from spatial3d_ros.nodes import qos
-from spatial3d_ros.nodes.parameters import Parameters
 from spatial3d_ros.nodes.vision_messages import vision_messages
-from spatial3d_ros.scene.sightings import Sighting
+from spatial3d_ros.runtime.parameters import Parameters
+from spatial3d_ros.scene.detection_tracking import Detection3D
 from spatial3d_ros.sensors.camera_poses import CameraPoses
-from spatial3d_ros.sensors.detection_feed import DetectionFeed, DetectionTopics, Moment
+from spatial3d_ros.sensors.detection_feed import DetectionFeed, DetectionTopics, SyncedFrame
 from spatial3d_ros.sensors.detections import DetectionReader, class_names
 from spatial3d_ros.sensors.frame_builder import FrameBuilder
 from spatial3d_ros.sensors.transforms import TransformTree
@@ -37,7 +37,7 @@ class DetectionInput:
         builder: FrameBuilder,
         poses: CameraPoses,
         transforms: TransformTree | None,
-        deliver: Callable[[list[Sighting]], None],
+        deliver: Callable[[list[Detection3D]], None],
         on_problem: Callable[[str, str], None],
         run: Callable[[Callable[[], None]], object],
     ) -> None:
@@ -73,7 +73,7 @@ class DetectionInput:
             if name:
                 self.subscriptions.append((name, kind, handle, profile))
 
-    def keep(self, moment: Moment) -> None:
+    def keep(self, moment: SyncedFrame) -> None:
         """Images that boxes may be of; where there is no detector none are kept."""
         if self.wanted:
             self.feed.keep(moment)

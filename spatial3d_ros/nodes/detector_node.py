@@ -18,20 +18,20 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
-from spatial3d_ros.detectors.prompts import Prompts
 from spatial3d_ros.errors import Spatial3DError
 from spatial3d_ros.msg import Answer, DistanceAnswer, Grounding, LayoutEdit
 from spatial3d_ros.nodes import qos
-from spatial3d_ros.nodes.measures import Throttle
-from spatial3d_ros.nodes.spinning import spin
+from spatial3d_ros.nodes.executor import spin
 from spatial3d_ros.nodes.vision_messages import vision_messages
+from spatial3d_ros.recognition.prompts import Prompts
+from spatial3d_ros.runtime.runtime_stats import Throttle
 from spatial3d_ros.sensors.frame_builder import COLOR_DECODERS
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from spatial3d_ros.detectors.open_vocabulary import Detected, OpenVocabularyDetector
-    from spatial3d_ros.detectors.segmentation import BoxSegmenter
+    from spatial3d_ros.recognition.open_vocabulary import Detected, OpenVocabularyDetector
+    from spatial3d_ros.recognition.segmentation import BoxSegmenter
 
 REPEAT_S = 5.0
 PARAMETERS: dict[str, tuple[Any, str]] = {
@@ -55,14 +55,14 @@ PARAMETERS: dict[str, tuple[Any, str]] = {
 
 def load_model(folder: str, device: str) -> OpenVocabularyDetector:
     """The model of a folder. Raises CheckpointError or ConfigError."""
-    from spatial3d_ros.detectors.open_vocabulary import OpenVocabularyDetector  # brings torch
+    from spatial3d_ros.recognition.open_vocabulary import OpenVocabularyDetector  # brings torch
 
     return OpenVocabularyDetector.load(folder, device)
 
 
 def load_mask_model(folder: str, device: str) -> BoxSegmenter:
     """The model of a folder. Raises CheckpointError or ConfigError."""
-    from spatial3d_ros.detectors.segmentation import BoxSegmenter  # brings torch
+    from spatial3d_ros.recognition.segmentation import BoxSegmenter  # brings torch
 
     return BoxSegmenter.load(folder, device)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
     from spatial3d_ros.engine import Spatial3D
-    from spatial3d_ros.nodes.answering import Answering
+    from spatial3d_ros.nodes.query_handler import Answering
     from spatial3d_ros.nodes.sensor_input import SensorInput
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR

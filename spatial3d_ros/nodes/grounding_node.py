@@ -24,21 +24,21 @@ from spatial3d_ros.errors import (
 )
 from spatial3d_ros.nodes import conversions, diagnostics, qos
 from spatial3d_ros.nodes.annotated_image import AnnotatedImage
-from spatial3d_ros.nodes.answering import Answering
+from spatial3d_ros.nodes.executor import spin
 from spatial3d_ros.nodes.guarded_lifecycle import SUCCESS, GuardedLifecycleNode
 from spatial3d_ros.nodes.parameter_table import ParameterTable
-from spatial3d_ros.nodes.parameters import Parameters, as_yaml
+from spatial3d_ros.nodes.query_handler import Answering
 from spatial3d_ros.nodes.question_server import QuestionServer
 from spatial3d_ros.nodes.sensor_input import SensorInput
-from spatial3d_ros.nodes.spinning import spin
 from spatial3d_ros.nodes.vision_messages import have_vision_messages, vision_messages
-from spatial3d_ros.nodes.worker import RefreshWorker, within_memory
+from spatial3d_ros.runtime.parameters import Parameters, as_yaml
+from spatial3d_ros.runtime.worker import RefreshWorker, within_memory
 from spatial3d_ros.scene.frame import Frame
-from spatial3d_ros.tasks.placing import Placing
+from spatial3d_ros.tasks.frame_transform import OutputTransform
 
 if TYPE_CHECKING:
     from spatial3d_ros.engine import Spatial3D
-    from spatial3d_ros.scene.sightings import Sighting
+    from spatial3d_ros.scene.detection_tracking import Detection3D
 
 STOP_S = 3.0  # launch escalates after 5
 THREADS = 80  # each waiting question holds one; threads are made when first needed
@@ -188,14 +188,14 @@ class GroundingNode(GuardedLifecycleNode):
         step = "configure, then activate" if self._engine is None else "activate"
         raise NotAvailableError(self.why_inactive(step))
 
-    def _place(self, frame_id: str) -> Placing:
+    def _place(self, frame_id: str) -> OutputTransform:
         """How what is known in that frame goes out now. Raises FrameError, NotAvailableError."""
         target, sensors = self._table.values.target_frame, self._sensors
         if target in ("", frame_id):
-            return Placing(frame_id)
+            return OutputTransform(frame_id)
         if sensors is None or sensors.transforms is None:
             raise NotAvailableError(f"nobody listens to TF now, so not to {target!r} either")
-        return Placing(target, sensors.transforms.latest(target, frame_id))
+        return OutputTransform(target, sensors.transforms.latest(target, frame_id))
 
     def _sensor_hint(self) -> str:
         sensors = self._sensors
@@ -208,8 +208,8 @@ class GroundingNode(GuardedLifecycleNode):
             self._refresher.notify()
         return added.keyframe
 
-    def _add_sightings(self, engine: Spatial3D, sightings: list[Sighting]) -> None:
-        if engine.add_sightings(sightings) and self._refresher is not None:
+    def _add_sightings(self, engine: Spatial3D, sightings: list[Detection3D]) -> None:
+        if engine.add_detections(sightings) and self._refresher is not None:
             self._refresher.notify()
 
     def _rewind(self, engine: Spatial3D) -> None:

@@ -13,7 +13,7 @@ from rcl_interfaces.msg import (
 )
 
 from spatial3d_ros.errors import ConfigError
-from spatial3d_ros.nodes.parameters import FIELDS, Parameters, check, explain_unknown
+from spatial3d_ros.runtime.parameters import FIELDS, Parameters, check, explain_unknown
 
 if TYPE_CHECKING:
     from rclpy.node import Node

@@ -18,14 +18,14 @@ from spatial3d_ros import msg, srv
 from spatial3d_ros.action import Query
 from spatial3d_ros.errors import Cancelled, QueryError
 from spatial3d_ros.nodes import conversions, qos
-from spatial3d_ros.tasks.limits import check_length
+from spatial3d_ros.tasks.query_limits import check_length
 
 if TYPE_CHECKING:
     from rclpy.node import Node
 
     from spatial3d_ros.engine import Spatial3D
-    from spatial3d_ros.nodes.answering import Answering
-    from spatial3d_ros.nodes.worker import Question
+    from spatial3d_ros.nodes.query_handler import Answering
+    from spatial3d_ros.runtime.worker import Question
 
 KINDS = {
     srv.MeasureDistance.Request.KIND_AUTO: "auto",

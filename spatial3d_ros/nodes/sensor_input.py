@@ -16,13 +16,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from spatial3d_ros.nodes import qos
 from spatial3d_ros.nodes.detection_input import DetectionInput
-from spatial3d_ros.nodes.ingest import CandidateGate, Ingest
-from spatial3d_ros.nodes.measures import Durations, Throttle
-from spatial3d_ros.nodes.parameters import Parameters
 from spatial3d_ros.nodes.transform_message import can_hear_transforms, transform_message
 from spatial3d_ros.nodes.watchdog import Watchdog, Watched
+from spatial3d_ros.runtime.parameters import Parameters
+from spatial3d_ros.runtime.runtime_stats import Durations, Throttle
 from spatial3d_ros.sensors.camera_poses import CameraPoses, TopicPoses, TransformPoses
 from spatial3d_ros.sensors.frame_builder import Extrinsics, FrameBuilder, Topics, no_extrinsics
+from spatial3d_ros.sensors.frame_pipeline import FramePipeline, KeyframeGate
 from spatial3d_ros.sensors.pose_source import extrinsic_matrix
 from spatial3d_ros.sensors.synchronizer import Synchronizer
 from spatial3d_ros.sensors.transforms import TransformTree
@@ -30,8 +30,8 @@ from spatial3d_ros.sensors.transforms import TransformTree
 if TYPE_CHECKING:
     from rclpy.node import Node
 
+    from spatial3d_ros.scene.detection_tracking import Detection3D
     from spatial3d_ros.scene.frame import Frame
-    from spatial3d_ros.scene.sightings import Sighting
 
 IMAGES = {"raw": Image, "compressed": CompressedImage, "compressedDepth": CompressedImage}
 POSES = {"pose": PoseStamped, "odom": Odometry}
@@ -45,7 +45,7 @@ REPEAT_PROBLEM_S = 5.0  # bad data of one topic is logged once in this time
 
 
 class SensorInput:
-    """Subscribes to camera and poses, and feeds an `Ingest`, until `close`.
+    """Subscribes to camera and poses, and feeds an `FramePipeline`, until `close`.
 
     Images run one after the other, poses too, and neither waits for a question. Poses have a group
     of their own: they come more often, and on a busy machine images would starve them otherwise.
@@ -56,7 +56,7 @@ class SensorInput:
         node: Node,
         parameters: Parameters,
         add_frame: Callable[[Frame], bool],
-        add_sightings: Callable[[list[Sighting]], None],
+        add_detections: Callable[[list[Detection3D]], None],
         on_rewind: Callable[[], None],
     ) -> None:
         self.callback_ms = Durations()
@@ -93,7 +93,7 @@ class SensorInput:
         )
         poses = self._poses(topics.pose, parameters)
         self.detections = DetectionInput(
-            parameters, node.resolve_topic_name, builder, poses, self.transforms, add_sightings,
+            parameters, node.resolve_topic_name, builder, poses, self.transforms, add_detections,
             self._report, self._run,
         )  # fmt: skip
 
@@ -101,11 +101,11 @@ class SensorInput:
             self.detections.feed.forget()
             on_rewind()
 
-        self.ingest = Ingest(
+        self.ingest = FramePipeline(
             builder,
             Synchronizer(parameters.sync_slop_s, parameters.sync_queue_size),
             poses,
-            CandidateGate(
+            KeyframeGate(
                 parameters.keyframe_translation_m,
                 parameters.keyframe_rotation_rad,
                 parameters.keyframe_max_hz,

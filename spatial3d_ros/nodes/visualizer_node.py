@@ -11,7 +11,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from spatial3d_ros.msg import DistanceAnswer, GroundedObject, Grounding, LayoutEdit, SceneObjects
 from spatial3d_ros.nodes import qos
-from spatial3d_ros.nodes.spinning import spin
+from spatial3d_ros.nodes.executor import spin
 
 GREY = ColorRGBA(r=0.7, g=0.7, b=0.75, a=0.25)
 GREEN = ColorRGBA(r=0.1, g=0.9, b=0.3, a=0.5)
@@ -53,7 +53,7 @@ class VisualizerNode(Node):
     def _show_grounding(self, message: Grounding) -> None:
         self._answer = []
         for rank, thing in enumerate(message.objects):
-            color = GREEN if rank < message.meant else ORANGE
+            color = GREEN if rank < message.num_targets else ORANGE
             self._answer += [
                 _box(thing, "answer", rank, color),
                 _label(thing, "answer text", rank, f"{_name(thing)} {thing.score:.2f}"),

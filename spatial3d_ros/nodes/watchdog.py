@@ -13,8 +13,8 @@ import numpy as np
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 
 from spatial3d_ros.nodes import qos
-from spatial3d_ros.nodes.ingest import Ingest
-from spatial3d_ros.nodes.measures import Rate, Throttle
+from spatial3d_ros.runtime.runtime_stats import Rate, Throttle
+from spatial3d_ros.sensors.frame_pipeline import FramePipeline
 from spatial3d_ros.sensors.synchronizer import SECOND
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ class Watched:
 
 
 class Watchdog:
-    """Watches the subscriptions of a node (by the name before remapping) and its `Ingest`."""
+    """Watches the subscriptions of a node (by name before remapping) and its `FramePipeline`."""
 
-    def __init__(self, node: Node, watched: Mapping[str, Watched], ingest: Ingest) -> None:
+    def __init__(self, node: Node, watched: Mapping[str, Watched], ingest: FramePipeline) -> None:
         self._node = node
         self._logger = node.get_logger()
         self._watched = watched

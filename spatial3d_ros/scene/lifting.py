@@ -11,8 +11,8 @@ from spatial3d_ros.errors import FrameError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.geometry.pose import transform
+from spatial3d_ros.scene.detection_tracking import LEAST_POINTS, TRIM, Detection3D
 from spatial3d_ros.scene.frame import Frame
-from spatial3d_ros.scene.sightings import LEAST_POINTS, TRIM, Sighting
 
 Corners = tuple[float, float, float, float]
 SAMPLES = 4000  # pixels that are looked at in each box
@@ -37,7 +37,7 @@ class ImageBox:
     mask: np.ndarray | None = None
 
 
-def lift(detection: ImageBox, frame: Frame) -> Sighting:
+def lift(detection: ImageBox, frame: Frame) -> Detection3D:
     """What the detection shows, in the world. Raises FrameError where no depth was measured.
 
     Within a box the thing is taken to be the surface in its middle: without the level surface that
@@ -63,7 +63,7 @@ def lift(detection: ImageBox, frame: Frame) -> Sighting:
     points = _world(rows[chosen], columns[chosen], z[chosen], frame)
     rgb = tuple(map(float, frame.rgb[rows, columns].mean(0)))
     box = Box3D.from_points(points, TRIM)
-    return Sighting(box, detection.label, detection.score, frame.stamp_ns, points, rgb)
+    return Detection3D(box, detection.label, detection.score, frame.stamp_ns, points, rgb)
 
 
 def rectified_corners(corners: Corners, camera: Camera) -> Corners:

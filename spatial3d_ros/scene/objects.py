@@ -40,7 +40,7 @@ class SceneObject:
     label_score: float = 0.0
 
     @property
-    def told(self) -> bool:
+    def label_from_detector(self) -> bool:
         """Whether the label came from a detector."""
         return self.label_score > 0
 

@@ -18,12 +18,12 @@ import numpy as np
 from spatial3d_ros.geometry.box import Box3D, iou_matrix
 from spatial3d_ros.scene import ranking
 from spatial3d_ros.scene.alignment import align
+from spatial3d_ros.scene.box_fitting import settle, tight_box
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.fusion import VoxelCloud, fuse, sample
-from spatial3d_ros.scene.merging import Node, Regions, grow
 from spatial3d_ros.scene.planes import Structure, find_structure
+from spatial3d_ros.scene.region_merging import Node, Regions, grow
 from spatial3d_ros.scene.segmentation import fold, patches, rims, sharpen, smooth
-from spatial3d_ros.scene.settling import settle, tight_box
 from spatial3d_ros.scene.visibility import EMPTY, UNSEEN, observe
 
 _FALLBACK = 5  # hypotheses given when none is good

@@ -10,8 +10,8 @@ import numpy as np
 
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.scene.fusion import VoxelCloud
-from spatial3d_ros.scene.merging import Node
 from spatial3d_ros.scene.planes import Structure
+from spatial3d_ros.scene.region_merging import Node
 
 MEASURES = (
     "one",

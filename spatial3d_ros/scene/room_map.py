@@ -7,10 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from spatial3d_ros.scene.buffer import Snapshot, View
-from spatial3d_ros.scene.heading import room_heading, turned, turned_box
+from spatial3d_ros.scene.detection_tracking import (
+    Detection3D,
+    DetectionTracker,
+    named,
+    with_surface,
+)
 from spatial3d_ros.scene.objects import ObjectMap, SceneObject
 from spatial3d_ros.scene.proposals import Proposal
-from spatial3d_ros.scene.sightings import Sighting, SightingMap, named, with_surface
+from spatial3d_ros.scene.wall_alignment import room_heading, turned, turned_box
 
 Finder = Callable[[Snapshot], list[Proposal]]
 
@@ -18,20 +23,20 @@ Finder = Callable[[Snapshot], list[Proposal]]
 class RoomMap:
     """The object map, what detectors have told of, and the `heading` of the walls in the map, rad.
 
-    `add_sightings` and `forget_sightings` may be called from any thread, the rest from one at a
+    `add_detections` and `forget_detections` may be called from any thread, the rest from one at a
     time.
     """
 
     def __init__(self, min_sightings: int = 1) -> None:
         self.heading = 0.0
         self._objects = ObjectMap(patience=1)
-        self._sightings = SightingMap(min_sightings=min_sightings)
+        self._sightings = DetectionTracker(min_sightings=min_sightings)
         self._telling = threading.Lock()
         self._proposed: tuple[tuple[float, ...], list[Proposal]] = ((), [])
 
     def clear(self) -> None:
         """Forget everything but which ids were given."""
-        self.forget_sightings()
+        self.forget_detections()
         self._objects.clear()
         self.heading = 0.0
 
@@ -39,12 +44,12 @@ class RoomMap:
         """An id that no other thing has or gets."""
         return self._objects.new_id()
 
-    def add_sightings(self, sightings: Sequence[Sighting]) -> bool:
+    def add_detections(self, sightings: Sequence[Detection3D]) -> bool:
         """Take one message of a detector, world frame; whether it says anything new."""
         with self._telling:
             return self._sightings.add(sightings)
 
-    def forget_sightings(self) -> None:
+    def forget_detections(self) -> None:
         """Forget what is not in the object map yet: the clock of the images went back."""
         with self._telling:
             self._sightings.clear()

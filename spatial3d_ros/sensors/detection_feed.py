@@ -19,8 +19,8 @@ import numpy as np
 
 from spatial3d_ros.errors import FrameError
 from spatial3d_ros.geometry.camera import Camera
+from spatial3d_ros.scene.detection_tracking import Detection3D
 from spatial3d_ros.scene.lifting import ImageBox, lift, rectified_corners
-from spatial3d_ros.scene.sightings import Sighting
 from spatial3d_ros.sensors.camera_poses import CameraPoses, stamp_of
 from spatial3d_ros.sensors.detections import DetectionReader
 from spatial3d_ros.sensors.frame_builder import FrameBuilder
@@ -36,7 +36,7 @@ GIVE_UP_S = 5.0  # of waiting, by the clock on the wall
 
 
 @dataclass(frozen=True, eq=False)
-class Moment:
+class SyncedFrame:
     """The messages of one moment, and where the camera was."""
 
     stamp_ns: int
@@ -76,7 +76,7 @@ class DetectionFeed:
     Boxes in space may be in the frame of the memory, in that of the colour image, or in any that
     `transforms` link to it. Masks are label images: pixel n belongs to the n-th box of the message
     of that stamp. At most `max_hz` messages a second, by their stamps, are used. `run` is as in
-    `Ingest`. Nothing is raised for bad data: it is counted in `counts` by reason and told to
+    `FramePipeline`. Nothing is raised for bad data: it is counted in `counts` by reason and told to
     `on_problem(topic, text)`.
     """
 
@@ -87,7 +87,7 @@ class DetectionFeed:
         builder: FrameBuilder,
         poses: CameraPoses,
         transforms: TransformTree | None,
-        deliver: Callable[[list[Sighting]], None],
+        deliver: Callable[[list[Detection3D]], None],
         counts: Counter[str],
         *,
         on_problem: Callable[[str, str], None],
@@ -109,12 +109,12 @@ class DetectionFeed:
         self._max_delay = round(max_delay_s * SECOND)
         self._period = round(SECOND / max_hz)
         self._lock = threading.RLock()
-        self._moments: deque[Moment] = deque()
+        self._moments: deque[SyncedFrame] = deque()
         self._masks: deque[tuple[int, Any]] = deque(maxlen=MASKS)
         self._waiting: deque[_Waiting] = deque()
         self._used = {True: -math.inf, False: -math.inf}
 
-    def keep(self, moment: Moment) -> None:
+    def keep(self, moment: SyncedFrame) -> None:
         """A moment whose pose is known; stamps rise."""
         with self._lock:
             self._moments.append(moment)
@@ -260,12 +260,12 @@ class DetectionFeed:
         found = self._reader.read_3d(waiting.message, problem)
         self._hand_over(
             [
-                Sighting(box.upright(world_T_frame), box.label, box.score, waiting.stamp_ns)
+                Detection3D(box.upright(world_T_frame), box.label, box.score, waiting.stamp_ns)
                 for box in found
             ]
         )
 
-    def _lift(self, moment: Moment, message: Any, mask: Any) -> None:
+    def _lift(self, moment: SyncedFrame, message: Any, mask: Any) -> None:
         """Decode the images of a moment and put its boxes into the world: takes milliseconds."""
         topic = self.topics.boxes_2d
         found = self._reader.read_2d(message, partial(self._on_problem, topic))
@@ -309,7 +309,7 @@ class DetectionFeed:
             return None
         return camera.rectify(labels.astype(np.float32))  # exact, and never blended
 
-    def _hand_over(self, sightings: list[Sighting]) -> None:
+    def _hand_over(self, sightings: list[Detection3D]) -> None:
         self.counts["boxes"] += len(sightings)
         if sightings:
             self._deliver(sightings)

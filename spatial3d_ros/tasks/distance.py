@@ -1,7 +1,7 @@
-"""Distances in words: which two things, and the geometry between them (methods 3.4).
+"""Distances in words: which two things, and the geometry between them (METHODS 3.4).
 
 Two routes lead to a number: the geometry between the two boxes that the network points at, and the
-number that the network says itself (`SceneReader.read_number`). The one that is more accurate on
+number that the network says itself (`ModelRunner.read_number`). The one that is more accurate on
 held-out rooms is published, `ROUTE`; how far the two are apart is told with it.
 """
 
@@ -17,15 +17,15 @@ from torch import Tensor
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.geometry.box import Box3D, center_distance, surface_distance
 from spatial3d_ros.scene.objects import NO_ID, SceneObject
-from spatial3d_ros.tasks.distance_words import (
+from spatial3d_ros.tasks.distance_parser import (
     DistanceQuery,
     parse_distance,
     read_point,
 )
 from spatial3d_ros.tasks.grounding import find, is_self, name, placed, places_of
-from spatial3d_ros.tasks.lengths import FOREIGN_UNIT
 from spatial3d_ros.tasks.prompt import clean_query
 from spatial3d_ros.tasks.results import Distance, Point, ScoredObject, in_words
+from spatial3d_ros.tasks.unit_parser import FOREIGN_UNIT
 
 Kind = Literal["center", "surface"]
 ROUTE: Literal["geometry", "network"] = "geometry"

@@ -9,11 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from spatial3d_ros.data.language.phrases import nouns
-from spatial3d_ros.data.rooms.catalog import CATEGORIES, COLORS
+from spatial3d_ros.categories import CATEGORIES, COLORS, nouns
 from spatial3d_ros.errors import QueryError
+from spatial3d_ros.scene.free_space import Body
 from spatial3d_ros.scene.objects import SceneObject
-from spatial3d_ros.scene.places import Body
 from spatial3d_ros.tasks.grounding import name
 
 Size = tuple[float, float, float]

@@ -1,4 +1,4 @@
-"""From the scores of the grounding head to ranked objects and a sentence (methods 1.8)."""
+"""From the scores of the grounding head to ranked objects and a sentence (METHODS 1.8)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def rank(
     return ranked, bool(scores.argmax() == len(objects))
 
 
-def meant(scores: Tensor, mass: float = MASS) -> int:
+def count_targets(scores: Tensor, mass: float = MASS) -> int:
     """How many of the best objects are the answer (1.8, multi-target decoding): none when "nothing"
     wins, else the fewest whose shares among the objects sum to `mass`.
 
@@ -129,12 +129,12 @@ def grounding_answer(
     """The answer, with at most `limit` objects: scores (N + 1,) logits with "nothing" last."""
     ranked, nothing = rank(scores, objects, len(objects))
     best = ranked[:limit]
-    several = min(meant(scores), len(best))
+    several = min(count_targets(scores), len(best))
     named = told(ranked, nothing, several)
     text = describe(ranked, nothing, query, several)
-    tied = 1 if nothing or several > 1 else len(named)
+    num_ties = 1 if nothing or several > 1 else len(named)
     return Grounding(
-        query, best, nothing, text, several, tied, places=places_of(named), **provenance
+        query, best, nothing, text, several, num_ties, places=places_of(named), **provenance
     )
 
 

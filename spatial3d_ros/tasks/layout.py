@@ -1,4 +1,4 @@
-"""Layout edits (methods 3.4): from an instruction, and who is meant by it, to new boxes that can
+"""Layout edits (METHODS 3.4): from an instruction, and who is meant by it, to new boxes that can
 stand there.
 
 The network says which objects the phrases mean; the rest is geometry. Among the places that satisfy
@@ -18,14 +18,14 @@ import numpy as np
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.scene.bounds import Bounds
-from spatial3d_ros.scene.heading import turned_box, turned_objects
+from spatial3d_ros.scene.free_space import GAP_M, Body, Places, carried_by, moved_along
 from spatial3d_ros.scene.objects import NO_ID, SceneObject
-from spatial3d_ros.scene.places import GAP_M, Body, Places, carried_by, moved_along
+from spatial3d_ros.scene.wall_alignment import turned_box, turned_objects
 from spatial3d_ros.tasks import layout_goals as goals
 from spatial3d_ros.tasks.furniture import body, category, color, usual_size
 from spatial3d_ros.tasks.grounding import is_self, name, placed, places_of
 from spatial3d_ros.tasks.layout_goals import Goal, Level
-from spatial3d_ros.tasks.layout_words import SHIFTS, SIDES, Instruction
+from spatial3d_ros.tasks.layout_parser import SHIFTS, SIDES, Instruction
 from spatial3d_ros.tasks.results import LayoutEdit, Point, ScoredObject, in_words
 
 _SWAPPED_M = 0.3  # beside the exact place of the other

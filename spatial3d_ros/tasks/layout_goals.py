@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spatial3d_ros.errors import QueryError
-from spatial3d_ros.scene.places import Body
+from spatial3d_ros.scene.free_space import Body
 
 _STEP = 0.05
 _MOST = 2500  # places tried: beyond it the grid gets coarser

@@ -1,4 +1,4 @@
-"""The conversation around a question (methods 1.6, 2.1), the same in training and on the robot.
+"""The conversation around a question (METHODS 1.6, 2.1), the same in training and on the robot.
 
     [ system | scene | P0 | O | P1 | I | A ]
 
@@ -17,7 +17,7 @@ import torch
 from tokenizers import Tokenizer
 
 from spatial3d_ros.errors import QueryError
-from spatial3d_ros.model.sequence import Opening, Words
+from spatial3d_ros.model.sequence import PromptTokens, QuestionBatch
 from spatial3d_ros.model.tokens import (
     COORD,
     END,
@@ -27,7 +27,7 @@ from spatial3d_ros.model.tokens import (
     START,
     identifier,
 )
-from spatial3d_ros.tasks.limits import check_length
+from spatial3d_ros.tasks.query_limits import check_length
 
 SYSTEM = "You are a robot that answers about the room it sees. Mind where things are."
 OBJECTS = "The objects:"
@@ -67,12 +67,12 @@ class Sentence:
 
 
 class Prompt:
-    """Builds token ids for one tokenizer; `category_mode` as in `S2Config` (methods 1.12)."""
+    """Builds token ids for one tokenizer; `category_mode` as in `S2Config` (METHODS 1.12)."""
 
     def __init__(self, tokenizer: Tokenizer, category_mode: CategoryMode = "none") -> None:
         self.tokenizer = tokenizer
         self.category_mode = category_mode
-        self.opening = Opening(
+        self.opening = PromptTokens(
             before=torch.tensor(self.ids(f"{START}system\n{SYSTEM}{END}\n{START}user\n")),
             after=torch.tensor(self.ids(f"\n{OBJECTS}")),
             identifiers=torch.tensor(
@@ -140,7 +140,7 @@ class Prompt:
         """The words of some ids, special tokens included, without spaces around them."""
         return self.tokenizer.decode(list(ids), skip_special_tokens=False).strip()
 
-    def batch(self, sentences: Sequence[Sentence], scene: Sequence[int]) -> Words:
+    def batch(self, sentences: Sequence[Sentence], scene: Sequence[int]) -> QuestionBatch:
         """Right-pad sentences into one batch; `scene` tells which scene each one asks about."""
         longest = max(len(s.ids) for s in sentences)
         ids = torch.zeros(len(sentences), longest, dtype=torch.long)
@@ -150,7 +150,7 @@ class Prompt:
             ids[row, : len(sentence.ids)] = torch.tensor(sentence.ids)
         begin = torch.tensor([s.instruction for s in sentences])[:, None]
         end = torch.tensor([s.answer for s in sentences])[:, None]
-        return Words(
+        return QuestionBatch(
             ids=ids,
             real=place < lengths,
             instruction=(place >= begin) & (place < end),
@@ -158,8 +158,8 @@ class Prompt:
             scene=torch.tensor(list(scene)),
         )
 
-    def labels(self, words: Words, sentences: Sequence[Sentence]) -> torch.Tensor:
-        """Next-token targets (Q, L): the assistant's turn only, -100 elsewhere (methods 1.10)."""
+    def labels(self, words: QuestionBatch, sentences: Sequence[Sentence]) -> torch.Tensor:
+        """Next-token targets (Q, L): the assistant's turn only, -100 elsewhere (METHODS 1.10)."""
         place = torch.arange(words.ids.shape[1])
         answer = torch.tensor([s.answer for s in sentences])[:, None]
         target = torch.full_like(words.ids, -100)

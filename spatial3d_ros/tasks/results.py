@@ -42,17 +42,18 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Grounding(Provenance):
-    """Objects that fit a description, best first; the first `meant` are the answer (several for
-    "all chairs"). `no_target`: nothing fits, and the objects are near misses. `tied`: so many
-    different things fit about equally well; more than one where the words do not tell them apart.
+    """Objects that fit a description, best first; the first `num_targets` are the answer (several
+    for "all chairs"). `no_target`: nothing fits, and the objects are near misses. `num_ties`: so
+    many different things fit about equally well; more than one where the words do not tell them
+    apart.
     """
 
     query: str
     objects: tuple[ScoredObject, ...]
     no_target: bool
     text: str
-    meant: int
-    tied: int = 1
+    num_targets: int
+    num_ties: int = 1
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,186 @@
+"""The classes that the shipped network names: their nouns, usual sizes, colours and surfaces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+Range = tuple[float, float]
+
+COLORS: dict[str, tuple[int, int, int]] = {
+    "red": (196, 34, 36),
+    "green": (44, 142, 58),
+    "blue": (38, 78, 190),
+    "yellow": (234, 204, 40),
+    "orange": (238, 124, 24),
+    "purple": (124, 50, 158),
+    "white": (236, 236, 232),
+    "black": (36, 36, 40),
+    "gray": (134, 136, 140),
+    "brown": (102, 64, 40),
+}
+
+
+@dataclass(frozen=True)
+class CategorySpec:
+    """How objects of one category are drawn. Sizes are ranges in metres in the object's own frame:
+    depth runs along the heading (from back to front), width across it.
+
+    `surface` is the height, as a fraction of the box, at which things can lie on the object (0:
+    nothing can), `back` and `side` the fractions of depth and width taken there by a backrest and
+    by each arm. `hollow` objects have room below them. An empty `colors` allows all.
+    """
+
+    depth: Range
+    width: Range
+    height: Range
+    materials: tuple[str, ...]
+    colors: tuple[str, ...] = ()
+    variants: int = 1
+    round: bool = False
+    surface: float = 0.0
+    back: float = 0.0
+    side: float = 0.0
+    hollow: bool = False
+
+
+_WOOD = ("wood", "wood", "plastic", "metal")
+_SOFT = ("fabric", "leather")
+_MUTED = ("white", "gray", "black", "brown")
+
+CATEGORIES: dict[str, CategorySpec] = {
+    # furniture
+    "table": CategorySpec(
+        (0.6, 1.1), (0.7, 2.0), (0.38, 0.78), _WOOD, variants=3, surface=1.0, hollow=True
+    ),
+    "desk": CategorySpec(
+        (0.55, 0.8), (1.0, 1.7), (0.7, 0.8), _WOOD, variants=2, surface=1.0, hollow=True
+    ),
+    "chair": CategorySpec(
+        (0.4, 0.56),
+        (0.4, 0.55),
+        (0.76, 1.1),
+        ("wood", "plastic", "fabric"),
+        variants=3,
+        surface=0.5,
+        back=0.16,
+    ),
+    "armchair": CategorySpec(
+        (0.7, 0.95),
+        (0.65, 0.98),
+        (0.72, 1.05),
+        _SOFT,
+        variants=2,
+        surface=0.5,
+        back=0.28,
+        side=0.18,
+    ),
+    "sofa": CategorySpec(
+        (0.75, 1.0), (1.3, 2.6), (0.68, 0.95), _SOFT, variants=2, surface=0.52, back=0.28, side=0.1
+    ),
+    "bed": CategorySpec(
+        (1.8, 2.2), (0.85, 1.9), (0.65, 1.15), ("fabric",), variants=2, surface=0.52, back=0.06
+    ),
+    "cabinet": CategorySpec((0.35, 0.6), (0.5, 1.7), (0.5, 2.0), _WOOD, variants=3, surface=1.0),
+    "shelf": CategorySpec((0.25, 0.42), (0.5, 1.5), (0.7, 2.1), _WOOD, variants=2, surface=1.0),
+    "nightstand": CategorySpec(
+        (0.34, 0.5), (0.34, 0.56), (0.4, 0.66), _WOOD, variants=2, surface=1.0
+    ),
+    "stool": CategorySpec(
+        (0.3, 0.46), (0.3, 0.46), (0.42, 0.76), _WOOD, variants=2, round=True, surface=1.0
+    ),
+    "fridge": CategorySpec(
+        (0.58, 0.75),
+        (0.5, 0.95),
+        (0.85, 1.95),
+        ("metal",),
+        ("white", "gray", "black", "red", "blue", "green", "yellow"),
+        variants=2,
+        surface=1.0,
+    ),
+    "sink": CategorySpec((0.5, 0.65), (0.6, 1.5), (0.95, 1.15), _WOOD, variants=1, surface=0.8),
+    "lamp": CategorySpec(
+        (0.26, 0.46), (0.26, 0.46), (1.15, 1.85), ("fabric",), variants=2, round=True
+    ),
+    "plant": CategorySpec(
+        (0.28, 0.75),
+        (0.28, 0.75),
+        (0.35, 1.5),
+        ("leaf",),
+        ("green", "green", "green", "red", "yellow", "purple", "orange"),
+        variants=2,
+        round=True,
+    ),
+    "tv": CategorySpec(
+        (0.1, 0.22),
+        (0.6, 1.4),
+        (0.42, 0.88),
+        ("plastic",),
+        ("black", "black", "gray", "white", "red", "blue"),
+    ),
+    "bin": CategorySpec(
+        (0.22, 0.42), (0.22, 0.42), (0.26, 0.68), ("plastic", "metal"), variants=2, round=True
+    ),
+    # small things
+    "mug": CategorySpec((0.09, 0.14), (0.09, 0.14), (0.09, 0.14), ("ceramic",), round=True),
+    "bottle": CategorySpec(
+        (0.07, 0.12), (0.07, 0.12), (0.22, 0.38), ("glass", "plastic"), variants=2, round=True
+    ),
+    "book": CategorySpec((0.15, 0.24), (0.2, 0.34), (0.025, 0.08), ("paper",)),
+    "box": CategorySpec(
+        (0.16, 0.55), (0.18, 0.6), (0.12, 0.5), ("cardboard", "plastic"), variants=2, surface=1.0
+    ),
+    "bowl": CategorySpec((0.16, 0.32), (0.16, 0.32), (0.07, 0.13), ("ceramic", "wood"), round=True),
+    "vase": CategorySpec(
+        (0.12, 0.24), (0.12, 0.24), (0.22, 0.52), ("ceramic", "glass"), variants=2, round=True
+    ),
+    "laptop": CategorySpec(
+        (0.25, 0.31),
+        (0.31, 0.42),
+        (0.2, 0.28),
+        ("metal",),
+        ("black", "gray", "white", "red", "blue", "purple"),
+    ),
+    "ball": CategorySpec(
+        (0.16, 0.4), (0.16, 0.4), (0.16, 0.4), ("plastic", "leather"), variants=2, round=True
+    ),
+    "backpack": CategorySpec((0.2, 0.32), (0.28, 0.4), (0.38, 0.55), ("fabric",)),
+    "pillow": CategorySpec((0.28, 0.45), (0.36, 0.6), (0.1, 0.18), ("fabric",)),
+    # parts of the walls
+    "door": CategorySpec(
+        (0.045, 0.075),
+        (0.82, 1.0),
+        (1.95, 2.12),
+        ("wood", "plastic"),
+        (*_MUTED, "brown", "green", "blue", "red", "yellow"),
+        variants=2,
+    ),
+    "window": CategorySpec(
+        (0.045, 0.075),
+        (0.7, 1.8),
+        (0.7, 1.4),
+        ("plastic", "wood"),
+        (*_MUTED, "green", "blue", "red"),
+    ),
+    "picture": CategorySpec((0.04, 0.06), (0.3, 1.2), (0.3, 0.9), ("paper",), variants=3),
+}
+
+NOUNS: dict[str, tuple[str, ...]] = {
+    "sofa": ("sofa", "couch"),
+    "cabinet": ("cabinet", "cupboard"),
+    "shelf": ("shelf", "bookshelf"),
+    "fridge": ("fridge", "refrigerator"),
+    "plant": ("plant", "potted plant"),
+    "tv": ("tv", "television"),
+    "bin": ("bin", "trash can", "waste bin"),
+    "mug": ("mug", "cup"),
+    "backpack": ("backpack", "rucksack"),
+    "pillow": ("pillow", "cushion"),
+    "picture": ("picture", "painting"),
+}
+
+
+@cache
+def nouns(category: str) -> tuple[str, ...]:
+    """The words for a category, its plain name first."""
+    return NOUNS.get(category, (category.replace("_", " "),))

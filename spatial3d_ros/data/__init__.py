@@ -1,1 +1,0 @@
-"""Rooms made by rule, pictures of them, recordings, and the public benchmarks' files."""

@@ -1,1 +1,0 @@
-"""Recordings: ROS bags of both generations, folders of images, point clouds."""

@@ -1,0 +1,152 @@
+"""The demo: a bag is played into running nodes, questions are asked, and a report is written.
+
+Whatever uses ROS runs in a process of its own; this module starts the processes and reads the
+replies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+from spatial3d_ros.bags.reader import bag_topics, find_topics, read_bag
+from spatial3d_ros.demo.node_queries import ask_nodes
+from spatial3d_ros.demo.processes import require_ros
+from spatial3d_ros.demo.report import Row, right_count, write_answers, write_page
+from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.tasks.reply import Reply
+from spatial3d_ros.visualization.figures import FigureWriter, named_boxes
+
+BY_ACTION = 3  # every third question goes through the action; the rest to services
+NEEDED = 0.6
+"""Share of right answers for exit code 0. Of all kinds of questions together three of four are
+right; one run of seventeen differs by one or two, because the object map differs in every run.
+"""
+
+PICTURED_FRAMES = 48
+
+Say = Callable[[str], None]
+
+
+class KnownQuestion(Protocol):
+    """A question with a known answer."""
+
+    text: str
+    kind: str
+
+    def row(self, reply: Reply, via: str) -> Row:
+        """The reply, judged."""
+
+
+@dataclass(frozen=True)
+class PreparedRoom:
+    """A bag with known objects: `questions` with known answers, `boxes` of the objects, and `notes`
+    for the report.
+    """
+
+    bag: Path
+    questions: Sequence[KnownQuestion]
+    boxes: Sequence[Box3D]
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """Rows of the report, and whether the demo worked: where truth is known, NEEDED of it right (a
+    failed question counts as wrong), else all answered.
+    """
+
+    rows: tuple[Row, ...]
+    worked: bool
+    page: Path
+
+
+def run_demo(
+    out: Path,
+    *,
+    bag: Path | None = None,
+    room: PreparedRoom | None = None,
+    questions: Sequence[str] = (),
+    model: str = "tiny",
+    say: Say = print,
+) -> DemoResult:
+    """Play a bag into the nodes, ask, and write the report into `out`.
+
+    Of a prepared `room` its own questions are asked and judged, unless `questions` are given; of
+    any other `bag` the given questions are asked, and only reported. Raises NotAvailableError
+    without ROS, BagError, and ConfigError for an unknown model or without a question.
+    """
+    require_ros()
+    out.mkdir(parents=True, exist_ok=True)
+    bag = room.bag if room else Path(bag or "")
+    known = room.questions if room and not questions else []
+    if not known and not questions:
+        raise ConfigError(f"{bag}: no question to ask; add --question or --questions FILE")
+    replies, scene = ask_nodes(bag, _asked(known, questions), out, say, model)
+    if known:
+        rows = [
+            q.row(Reply.from_data(data), data["via"])
+            for q, data in zip(known, replies, strict=True)
+        ]
+    else:
+        rows = [_unjudged(data) for data in replies]
+    say("drawing the figures")
+    page = _write(out, bag, rows, scene, room)
+    if known:
+        worked = right_count(rows) >= NEEDED * len(rows)
+    else:
+        worked = all(data["success"] for data in replies)
+    return DemoResult(tuple(rows), worked, page)
+
+
+def _asked(made: Sequence[KnownQuestion], texts: Sequence[str]) -> list[dict[str, str]]:
+    """As the client of the nodes takes them; what is free text goes through the action."""
+    asked = [
+        {"text": q.text, "kind": q.kind, "via": "service" if k % BY_ACTION else "action"}
+        for k, q in enumerate(made, 1)
+    ]
+    return asked or [{"text": text, "kind": "unknown", "via": "action"} for text in texts]
+
+
+def _unjudged(data: dict[str, Any]) -> Row:
+    reply = Reply.from_data(data)
+    count = {"ground": 1, "distance": 2}.get(reply.kind, len(reply.boxes))
+    return Row(
+        question=data["text"],
+        kind=reply.kind or "none",
+        answer=reply.text,
+        metres=reply.metres,
+        latency_ms=reply.latency_ms,
+        via=data["via"],
+        boxes=() if reply.no_target else reply.boxes[:count],
+        after_boxes=reply.after,
+        failed=not reply.success,
+    )
+
+
+def _write(
+    out: Path, bag: Path, rows: list[Row], scene: dict[str, Any], room: PreparedRoom | None
+) -> Path:
+    objects = named_boxes(scene["objects"])
+    figures = FigureWriter(_some_frames(bag), objects, room.boxes if room else [])
+    overview = figures.overview(out / "map.png")
+    pictures = [figures.question(out / f"question_{k}.png", row) for k, row in enumerate(rows, 1)]
+    write_answers(out / "answers.json", rows)
+    page = out / "index.html"
+    facts = {"objects in the map": str(len(objects)), "views in memory": str(scene["views"])}
+    write_page(
+        page, rows, pictures, overview, title=f"What the robot found in {bag.stem}", facts=facts,
+        notes=room.notes if room else {},
+    )  # fmt: skip
+    return page
+
+
+def _some_frames(bag: Path) -> list[Frame]:
+    """Frames spread over the whole recording, few enough to keep in memory."""
+    count = bag_topics(bag)[find_topics(bag).rgb][1]
+    return list(islice(read_bag(bag), 0, None, max(1, count // PICTURED_FRAMES)))

@@ -1,0 +1,120 @@
+"""A recording played into running nodes, and questions asked of them, as on a robot."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from spatial3d_ros.bags.poses import read_transforms
+from spatial3d_ros.bags.reader import Bag, Topics, bag_topics, find_topics
+from spatial3d_ros.bags.topics import TF_TYPE
+from spatial3d_ros.demo.processes import DEMO, NodeGroup
+from spatial3d_ros.errors import BagError
+
+REPLIES = "replies.json"
+START_S = 120.0  # for the nodes to come up on a busy machine
+MARGIN_S = 0.05  # so that the last message leaves before the player stops
+
+Say = Callable[[str], None]
+
+
+def ask_nodes(
+    bag: Path,
+    asked: list[dict[str, str]],
+    out: Path,
+    say: Say,
+    model: str = "tiny",
+    *,
+    topics: Topics | None = None,
+    seconds: float | None = None,
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Start the nodes, play the bag into them, ask; the replies and the object map as plain data.
+
+    Questions begin when the whole bag was played once, and frames keep arriving meanwhile; or, with
+    `seconds`, when so much of it was played and no more comes.
+    """
+    topics = find_topics(bag, topics)
+    require_playable(bag, topics)
+    play = ["--loop"] if seconds is None else ["--seconds", f"{seconds + MARGIN_S:.3f}"]
+    if seconds is None:
+        with Bag(bag) as opened:
+            seconds = opened.duration_s
+    out.mkdir(parents=True, exist_ok=True)
+    questions, answers = out / "questions.json", out / REPLIES
+    questions.write_text(json.dumps(asked, indent=2))
+    answers.unlink(missing_ok=True)
+    with NodeGroup(out / "logs") as nodes:
+        domain = nodes.environment["ROS_DOMAIN_ID"]
+        say(f"starting the nodes (ROS domain {domain}, logs in {nodes.logs})")
+        nodes.start("grounding_node", *node_arguments(bag, topics, model))
+        nodes.start("visualizer_node")
+        nodes.start("bag_player", str(bag), *play, "--wait", str(START_S), package=DEMO)
+        say(f"playing {bag.name} in real time ({seconds:.0f} s), then {len(asked)} questions")
+        nodes.start(
+            "query_client", str(questions), str(answers), "--settle", f"{seconds + 1:.1f}",
+            package=DEMO,
+        )  # fmt: skip
+        nodes.wait("query_client", START_S + seconds + 10.0 * len(asked))
+        nodes.check()
+    result = json.loads(answers.read_text())
+    return result["answers"], result["scene"]
+
+
+def node_parameters(out: Path) -> dict[str, Any]:
+    """The parameters of the grounding node that `ask_nodes` asked, as the node told them."""
+    return json.loads((out / REPLIES).read_text()).get("parameters", {})
+
+
+def require_playable(bag: Path, topics: Topics) -> None:
+    """Raises BagError for a bag that the engine can read but the nodes cannot be fed with."""
+    with Bag(bag) as opened:
+        kind = opened.topics[topics.pose][0]
+    if opened.is_ros1:
+        raise BagError(
+            f"{bag}: a bag of ROS 1 cannot be played to the nodes, which take ROS 2 messages; "
+            "without the nodes it can be evaluated"
+        )
+    if kind == TF_TYPE and importlib.util.find_spec("tf2_msgs") is None:
+        raise BagError(
+            f"{bag}: a bag with poses as TF ({topics.pose}) cannot be played to the nodes, because "
+            "the messages of TF are not installed (ros-jazzy-tf2-msgs; the wheels do not have "
+            "them); without the nodes it can be evaluated"
+        )
+
+
+def node_arguments(bag: Path, topics: Topics, model: str) -> list[str]:
+    """Command line of the grounding node for the topics of a bag."""
+    kinds = {name: kind for name, (kind, _) in bag_topics(bag).items()}
+    arguments = ["--ros-args", "-p", f"model:={model}"]
+
+    def give(flag: str, name: str, value: str) -> None:
+        arguments.extend([flag, f"{name}:={value}"])
+
+    for name, topic, parameter, transport in (
+        ("rgb/image", topics.rgb, "color_transport", "compressed"),
+        ("depth/image", topics.depth, "depth_transport", "compressedDepth"),
+    ):
+        if kinds[topic].endswith("CompressedImage"):
+            give("-p", parameter, transport)
+            name = f"{name}/{transport}"
+        give("-r", name, topic)
+    give("-r", "rgb/camera_info", topics.camera_info)
+    if kinds[topics.pose] == TF_TYPE:
+        give("-p", "pose_source", "tf")
+        give("-p", "world_frame", _world_frame(bag, topics))
+        return arguments
+    odometry = kinds[topics.pose].endswith("Odometry")
+    give("-r", "odom" if odometry else "pose", topics.pose)
+    if odometry:
+        give("-p", "pose_source", "odom")
+    return arguments
+
+
+def _world_frame(bag: Path, topics: Topics) -> str:
+    """The frame in which the engine takes the poses of the same bag."""
+    with Bag(bag) as opened:
+        color = opened.first(topics.rgb)
+        return read_transforms(opened).world_of(color.header.frame_id)

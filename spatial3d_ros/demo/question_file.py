@@ -1,0 +1,35 @@
+"""A file of questions: YAML with `queries`, or a question a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.storage import read_yaml
+
+
+def read_questions(path: Path) -> list[str]:
+    """The texts of a file of questions: YAML with `queries`, or a question a line.
+
+    Raises ConfigError that names the file when it is missing, holds none, or is not understood.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file")
+    if path.suffix in (".yaml", ".yml"):
+        data = read_yaml(path)
+        try:
+            found = [str(query["text"]) for query in data["queries"]]
+        except (KeyError, TypeError) as error:
+            raise ConfigError(
+                f"{path}: expected `queries:` with a `text` each ({error})"
+            ) from error
+    else:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: cannot be read ({error})") from error
+        lines = (line.strip() for line in text.splitlines())
+        found = [line for line in lines if line and not line.startswith("#")]
+    if not found:
+        raise ConfigError(f"{path}: no questions")
+    return found

@@ -1,0 +1,134 @@
+"""From a question to a published answer: limits, the turn, the frame, the message.
+
+What goes wrong on the way becomes the reply; nothing is raised into the executor, because that
+would end the node.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from geometry_msgs.msg import PoseStamped
+
+from spatial3d_ros import msg
+from spatial3d_ros.errors import NoSceneError, Spatial3DError
+from spatial3d_ros.nodes import conversions, qos
+from spatial3d_ros.runtime.parameters import Parameters
+from spatial3d_ros.runtime.runtime_stats import Durations, RateLimit
+from spatial3d_ros.runtime.worker import Busy, Question, QuestionRunner, within_memory
+from spatial3d_ros.tasks.frame_transform import OutputTransform
+from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit
+from spatial3d_ros.tasks.timing import timed
+
+if TYPE_CHECKING:
+    from rclpy.lifecycle import LifecycleNode
+
+    from spatial3d_ros.engine import Spatial3D
+
+Result = TypeVar("Result")
+LONGEST_S = 3600.0
+
+
+class Answering:
+    """Runs questions one at a time and publishes what they find, on `~/groundings`, `~/distances`,
+    `~/answers`, `~/layout_edits` and `~/target`.
+
+    `engine()` returns the engine, or raises Spatial3DError saying why the node cannot answer now;
+    `place(frame_id)` tells in which frame what is known in that one goes out;
+    `hint()` tells what is wrong with the sensors, for a question that comes before any frame;
+    `on_answer(result)` is called with every answer, in the frame of the memory.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        engine: Callable[[], Spatial3D],
+        parameters: Callable[[], Parameters],
+        place: Callable[[str], OutputTransform],
+        hint: Callable[[], str],
+        on_answer: Callable[[Any], None] = lambda _: None,
+    ) -> None:
+        self.engine = engine
+        self.parameters = parameters
+        self.place = place
+        self.runner = QuestionRunner()
+        self.latency_ms = Durations(200)
+        self.stages_ms: dict[str, float] = {}
+        self._allowed = RateLimit()
+        self._hint = hint
+        self._on_answer = on_answer
+        self._logger = node.get_logger()
+        self._publishers = {
+            kind: node.create_lifecycle_publisher(kind, name, qos.result())
+            for kind, name in (
+                (msg.Grounding, "~/groundings"),
+                (msg.DistanceAnswer, "~/distances"),
+                (msg.Answer, "~/answers"),
+                (msg.LayoutEdit, "~/layout_edits"),
+                (PoseStamped, "~/target"),
+            )
+        }
+        self._converters = {
+            Grounding: conversions.grounding,
+            Distance: conversions.distance,
+            Answer: conversions.answer,
+            LayoutEdit: conversions.layout_edit,
+        }
+
+    def new_question(
+        self, timeout_s: float = 0.0, on_stage: Callable[[str, float], None] = lambda *_: None
+    ) -> Question:
+        """One that ends after `timeout_s`, or after the parameter question_timeout_s."""
+        usual = self.parameters().question_timeout_s
+        return Question(min(timeout_s, LONGEST_S) if timeout_s > 0 else usual, on_stage)
+
+    def answer(
+        self, ask: Callable[[Spatial3D, Question], Any], question: Question | None = None
+    ) -> Any:
+        """The answer as a message, published too."""
+        question = question or self.new_question()
+        result, frame_id = self._run(ask, question)
+        latency_ms, stages = question.age_s * 1e3, dict(result.stages_ms)
+        with timed(stages, "message"):
+            message = self._converters[type(result)](result, frame_id, latency_ms)
+            self._publishers[type(message)].publish(message)
+            if isinstance(message, msg.Grounding) and message.objects:
+                self._publishers[PoseStamped].publish(conversions.target(message.objects[0]))
+        self.latency_ms.add(latency_ms)
+        self.stages_ms = stages
+        return message
+
+    def _run(
+        self, ask: Callable[[Spatial3D, Question], Result], question: Question
+    ) -> tuple[Result, str]:
+        """The typed result in the frame in which it goes out, and the name of that."""
+        engine = self.engine()
+        limits = self.parameters()
+        if not self._allowed(limits.max_questions_hz):
+            raise Busy(
+                f"busy: over {limits.max_questions_hz:g} questions a second (parameter "
+                "max_questions_hz). Ask again in a moment."
+            )
+        pending = limits.max_pending_questions
+        with within_memory("the question"):
+            result = self.runner.run(question, pending, lambda: ask(engine, question))
+        self._on_answer(result)
+        place = self.place(engine.scene().frame_id)
+        return place.result(result), place.frame_id
+
+    @contextmanager
+    def replying(self, response: Any) -> Iterator[None]:
+        """Turn whatever goes wrong inside into the reply."""
+        try:
+            yield
+            response.success = True
+        except NoSceneError as error:
+            response.message = " ".join(filter(None, (str(error), self._hint())))
+        except Spatial3DError as error:
+            response.message = str(error)
+        except Exception as error:
+            self._logger.error(f"a question failed: {traceback.format_exc()}")
+            response.message = f"internal error ({type(error).__name__}: {error}); see the log"

@@ -1,0 +1,1 @@
+"""Recognisers: models that label what a colour image shows."""

@@ -1,0 +1,1 @@
+"""Speed and memory of nodes and network."""

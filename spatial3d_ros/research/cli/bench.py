@@ -1,0 +1,199 @@
+"""`spatial3d bench`: speed and memory of the running nodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from spatial3d_ros.cli.output import out, print_json, say
+
+app = typer.Typer(help="Measure speed and memory.")
+
+Folder = Annotated[Path, typer.Option(help="Where recordings and logs are kept.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Rate = Annotated[float, typer.Option(help="Images a second.")]
+Model = Annotated[str, typer.Option(help="Shipped model, or folder with weights.")]
+Network = Annotated[
+    str, typer.Option("--model", help="Shipped model, folder, or a YAML for random weights.")
+]
+FOLDER = Path("runs/bench")
+
+
+@app.callback(invoke_without_command=True)
+def bench(context: typer.Context) -> None:
+    """Measure speed and memory of the running nodes, then accuracy: all that `make bench` prints.
+
+    One by one: `spatial3d bench ingest`, `spatial3d bench query`, `spatial3d evaluate rooms`.
+    """
+    if context.invoked_subcommand is None:
+        from spatial3d_ros.research.cli.evaluate import rooms
+
+        masks()
+        warm()
+        scale()
+        referents()
+        ingest()
+        query()
+        rooms()
+        rooms(true_boxes=True)
+
+
+@app.command()
+def ingest(
+    seconds: Annotated[float, typer.Option(help="How long.")] = 60.0,
+    rate: Rate = 30.0,
+    model: Model = "tiny",
+    folder: Folder = FOLDER,
+    json: Json = False,
+) -> None:
+    """Play 640x480 colour and depth into the node: what arrives, what is lost, how long callbacks
+    take, how much memory views need."""
+    from spatial3d_ros.research.bench.nodes import bench_ingest
+
+    result = bench_ingest(folder, seconds=seconds, rate_hz=rate, model=model, say=say)
+    _show(f"ingest, {seconds:.0f} s at {rate:.0f} Hz", result, json)
+
+
+@app.command()
+def query(
+    questions: Annotated[int, typer.Option(help="How many, after a warm-up.")] = 48,
+    rate: Rate = 30.0,
+    model: Model = "tiny",
+    folder: Folder = FOLDER,
+    json: Json = False,
+) -> None:
+    """Time questions on a warm scene, from service call to reply, while frames keep arriving."""
+    from spatial3d_ros.research.bench.nodes import bench_query
+
+    result = bench_query(folder, questions=questions, rate_hz=rate, model=model, say=say)
+    _show(f"questions, frames at {rate:.0f} Hz meanwhile", result, json)
+
+
+@app.command()
+def masks(json: Json = False) -> None:
+    """Time masks and box membership against plain loops over objects; both must agree."""
+    from spatial3d_ros.research.bench.masks import bench_masks
+
+    _show("masks and membership, one thread", bench_masks(), json)
+
+
+@app.command()
+def warm(
+    model: Network = "tiny",
+    views: Annotated[str, typer.Option(help="How many views, comma-separated.")] = "4,8,16,32",
+    repeats: Annotated[int, typer.Option(help="Of the slow way; the fast one thrice.")] = 5,
+    json: Json = False,
+) -> None:
+    """Time a question on the cached scene against recomputing everything."""
+    from spatial3d_ros.research.bench.network import bench_warm
+
+    result = bench_warm(model, tuple(map(int, views.split(","))), repeats=repeats)
+    _show("a warm question, one thread", result, json)
+
+
+@app.command()
+def scale(
+    model: Network = "tiny",
+    repeats: Annotated[int, typer.Option(help="Questions for each size.")] = 100,
+    json: Json = False,
+) -> None:
+    """Time and memory of a question as views and objects grow."""
+    from spatial3d_ros.research.bench.network import bench_scale
+
+    _show("growth, one thread", bench_scale(model, repeats=repeats), json)
+
+
+@app.command()
+def device(
+    model: Annotated[str, typer.Option(help="Configuration: a name or a YAML file.")] = "tiny",
+    views: Annotated[str, typer.Option(help="How many views, comma-separated.")] = "8,16,32",
+    repeats: Annotated[int, typer.Option(help="Timings of each.")] = 5,
+    json: Json = False,
+) -> None:
+    """Load, memory, scene and question of a network of any size, with random weights, on this
+    computer's device.
+
+    spatial3d bench device --model llava_video_7b
+    """
+    from spatial3d_ros.research.bench.device import bench_device
+
+    result = bench_device(model, tuple(map(int, views.split(","))), repeats)
+    _show("on this device, random weights", result, json)
+
+
+@app.command()
+def attention(json: Json = False) -> None:
+    """Time one layer's attention in each of its forms; all must agree."""
+    from spatial3d_ros.research.bench.network import bench_attention
+
+    _show("attention, milliseconds, one thread", bench_attention(), json)
+
+
+@app.command()
+def referents(
+    model: Annotated[str, typer.Option(help="Configuration: a name or a YAML file.")] = "tiny",
+    objects: Annotated[str, typer.Option(help="How many, comma-separated.")] = "10,50,100,200",
+    source: Annotated[
+        str | None, typer.Option(help="patches or points; by default the configuration's.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(help="Timings of each.")] = 10,
+    json: Json = False,
+) -> None:
+    """Time sampling at full size, and with random weights each stage of the referents and of the
+    network around them, from pixels to a question.
+    """
+    from spatial3d_ros.research.bench.referents import bench_referents
+
+    result = bench_referents(
+        model, tuple(map(int, objects.split(","))), repeats=repeats, source=source
+    )
+    stages = {} if json else result.pop("stages")
+    _show("referents, milliseconds, one thread", result, json)
+    if stages:
+        out.print(_columns("stages, least milliseconds by number of objects", stages))
+
+
+@app.command()
+def order(
+    model: Network = "tiny",
+    rooms: Annotated[int, typer.Option(help="Held-out rooms.")] = 40,
+    json: Json = False,
+) -> None:
+    """Whether the chosen object stays the same when the objects are shuffled."""
+    from spatial3d_ros.research.bench.network import order_stability
+
+    _show("order of objects", order_stability(model, rooms), json)
+
+
+def _columns(title: str, results: dict[str, dict[str, object]]) -> Table:
+    """Results of several sizes beside each other: the least time of each stage, or its count."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("stage")
+    for name in results:
+        table.add_column(name.replace("_", " "), justify="right")
+    for stage in next(iter(results.values())):
+        found = [result[stage] for result in results.values()]
+        cells = (_text(one["least"] if isinstance(one, dict) else one) for one in found)
+        table.add_row(stage.removesuffix("_ms").replace("_", " "), *cells)
+    return table
+
+
+def _show(title: str, result: dict[str, object], json: bool) -> None:
+    if json:
+        print_json(result)
+        return
+    table = Table(title=title, title_justify="left", show_header=False)
+    for name, value in result.items():
+        table.add_row(name.replace("_", " "), _text(value))
+    out.print(table)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return "\n".join(
+            f"{key}: {_text(part).replace(chr(10), ', ')}" for key, part in value.items()
+        )
+    return f"{value:.2f}" if isinstance(value, float) else str(value)

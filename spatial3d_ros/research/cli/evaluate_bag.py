@@ -1,0 +1,104 @@
+"""`spatial3d evaluate bag`, which `spatial3d evaluate BAG` also means."""
+
+from __future__ import annotations
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from spatial3d_ros.cli.output import out, print_json, progress_bar, say
+from spatial3d_ros.cli.topics import ColorTopic, DepthTopic, InfoTopic, PoseTopic, SyncSlop
+
+COMMAND = "bag"
+BAG_SUFFIXES = (".mcap", ".db3", ".bag")
+
+
+class BagByDefault(TyperGroup):
+    """A group of commands in which a recording in place of a command means `bag RECORDING`."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        """Put `bag` before arguments that begin with a recording, or with an option of `bag`."""
+        first = args[0] if args else ""
+        if first not in self.commands and first not in ctx.help_option_names:
+            path = Path(first)
+            if first.startswith("-") or path.suffix in BAG_SUFFIXES or (first and path.exists()):
+                args = [COMMAND, *args]
+        return super().parse_args(ctx, args)
+
+
+def evaluate_bag(
+    bag: Annotated[Path, typer.Argument(help="A bag folder, .mcap, .db3, or .bag of ROS 1.")],
+    queries: Annotated[Path, typer.Option(help="YAML file of questions, with or without truth.")],
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the report.")] = Path(
+        "evaluation_out"
+    ),
+    rgb: ColorTopic = None,
+    depth: DepthTopic = None,
+    camera_info: InfoTopic = None,
+    pose: PoseTopic = None,
+    model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    sync_slop_s: SyncSlop = 0.02,
+    max_pose_gap_s: Annotated[
+        float, typer.Option(help="Longest gap between poses around an image, seconds.")
+    ] = 0.5,
+    through_ros: Annotated[
+        bool, typer.Option("--through-ros", help="Through the running nodes, in real time.")
+    ] = False,
+    pictures: Annotated[
+        bool, typer.Option("--pictures/--no-pictures", help="Write report.html.")
+    ] = True,
+    json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
+) -> None:
+    """Replay a bag, ask the questions of a file on its way, and report.
+
+    The engine of the node answers, in this process and in the order of the recording: the same bag,
+    questions and weights give the same report, but for latencies. Topics are guessed from types and
+    names; where several fit they are listed, and you name one. Written are report.json, report.html
+    and its pictures.
+
+        spatial3d evaluate room.mcap --queries room.queries.yaml
+
+        spatial3d evaluate bag drive.bag --queries q.yaml --pose /tf --depth /cam/depth/image --json
+
+    The file of questions; lengths are metres, `at` is seconds from the bag's first message or
+    `end`, `expect` may be left out:
+
+        frame_id: map
+        queries:
+          - {id: q1, kind: ground, at: end, text: "the blue chair closest to the table",
+             expect: {center: [1.2, 0.4, 0.5], size: [0.5, 0.5, 1.0]}}
+          - {id: q2, kind: distance, at: 12.5, text: "how far is the lamp from the sofa",
+             expect: {distance: 2.31, measure: center}}
+          - {id: q3, kind: ask, at: end, text: "what colour is the lamp", expect: {text: [blue]}}
+          - {id: q4, kind: layout, at: end, text: "move the chair 0.5 m towards the window",
+             expect: {before: {center: [1.2, 0.4, 0.5], size: [0.5, 0.5, 1.0]},
+                      after: {center: [1.7, 0.4, 0.5], size: [0.5, 0.5, 1.0]}}}
+          - {id: q5, kind: layout, at: end, text: "put the bed on the lamp",
+             expect: {possible: false}}
+    """
+    from spatial3d_ros.research.evaluation.replay import replay_bag
+    from spatial3d_ros.research.evaluation.reports.replay_report import ReplayReport
+
+    named = {"rgb": rgb, "depth": depth, "camera_info": camera_info, "pose": pose}
+    with progress_bar("frames") as progress:
+        replay = replay_bag(
+            bag, queries, topics={role: name for role, name in named.items() if name},
+            model=model, device=device, sync_slop_s=sync_slop_s, max_pose_gap_s=max_pose_gap_s,
+            through_ros=folder if through_ros else None,
+            say=say, progress=progress,
+        )  # fmt: skip
+    report = ReplayReport.of(replay)
+    if pictures:
+        say("drawing the pictures")
+    page = report.write(folder, pictures=pictures)
+    for problem in replay.recording.get("problems", []):
+        say(problem)
+    if json:
+        print_json(json_module.loads((folder / "report.json").read_text()))
+    else:
+        out.print(report.table())
+        say(f"open {page}")

@@ -1,0 +1,147 @@
+"""`spatial3d evaluate referit3d`, `... scanrefer`, `... sr3d-style`: rooms of boxes, no images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from spatial3d_ros.cli.output import out, print_json, say
+
+if TYPE_CHECKING:
+    from spatial3d_ros.research.evaluation.public.boxes_report import BoxesReport
+
+Objects = Annotated[
+    Path,
+    typer.Option(
+        help="Rooms: one JSON object a line with scene_id and objects (id, label, center, size, "
+        "and if known avg_rgb, front_point); may be gzipped."
+    ),
+]
+Detections = Annotated[
+    Path | None, typer.Option(help="Boxes to choose from instead; the form of --objects.")
+]
+Model = Annotated[str, typer.Option(help="Shipped model, or folder with weights.")]
+Fronts = Annotated[
+    bool, typer.Option(help="Tell the network where things face, where the rooms have front_point.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Results = Annotated[
+    Path | None, typer.Option(help="Markdown page to write the tables to, between their marks.")
+]
+
+
+def referit3d(
+    objects: Objects,
+    utterances: Annotated[Path, typer.Option(help="CSV file of Nr3D or Sr3D.")],
+    detections: Detections = None,
+    model: Model = "tiny",
+    fronts: Fronts = False,
+    json: AsJson = False,
+    results: Results = None,
+) -> None:
+    """Nr3D or Sr3D on true boxes, or a detector's, with labels and colours, without images.
+
+    The official filter is applied. Beside the network stand two floors: the nearest-anchor rule,
+    and a random pick within the right class. Sentences about scenes or objects that the rooms lack
+    are counted and listed.
+
+        spatial3d evaluate referit3d --objects rooms.jsonl.gz --utterances nr3d.csv
+    """
+    from spatial3d_ros.research.evaluation.public.boxes_cases import referit_cases
+    from spatial3d_ros.research.evaluation.public.boxes_report import evaluate_boxes
+
+    asked = referit_cases(objects, utterances, detections=detections)
+    report = evaluate_boxes(asked, model, say, fronts=fronts)
+    command = f"referit3d --objects FILE --utterances {utterances.name}"
+    _show(report, json, results, command + _detections(detections) + " --fronts" * fronts)
+
+
+def scanrefer(
+    objects: Objects,
+    utterances: Annotated[Path, typer.Option(help="JSON file of ScanRefer.")],
+    detections: Detections = None,
+    classes: Annotated[
+        str, typer.Option(help="What 'unique' counts: raw labels, scannet18 or nyu40 classes.")
+    ] = "raw",
+    label_table: Annotated[
+        Path | None, typer.Option(help="scannetv2-labels.combined.tsv, for the two class maps.")
+    ] = None,
+    unique_by: Annotated[
+        str, typer.Option(help="Among all objects of the scene, or the annotated ones (official).")
+    ] = "scene",
+    model: Model = "tiny",
+    fronts: Fronts = False,
+    json: AsJson = False,
+    results: Results = None,
+) -> None:
+    """ScanRefer on true boxes, or on a detector's, with labels and colours, without images.
+
+    True boxes are scored by the very object, detections by overlap (Acc@0.25, Acc@0.5). With the
+    whole file of a split, --unique-by annotated is the official definition.
+
+        spatial3d evaluate scanrefer --objects rooms.jsonl.gz --utterances ScanRefer_val.json
+
+        spatial3d evaluate scanrefer --objects rooms.jsonl.gz --utterances ScanRefer_val.json
+        --detections mask3d.jsonl --json
+    """
+    from spatial3d_ros.research.evaluation.public.boxes_cases import scanrefer_cases
+    from spatial3d_ros.research.evaluation.public.boxes_report import evaluate_boxes
+
+    asked = scanrefer_cases(
+        objects, utterances, detections=detections, classes=classes, label_table=label_table,
+        unique_by=unique_by,
+    )  # fmt: skip
+    report = evaluate_boxes(asked, model, say, fronts=fronts)
+    command = f"scanrefer --objects FILE --utterances {utterances.name}"
+    _show(report, json, results, command + _detections(detections) + " --fronts" * fronts)
+
+
+def sr3d_style(
+    objects: Objects,
+    count: Annotated[
+        int, typer.Option(min=10, help="How many sentences, over 10 relations.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same sentences.")] = 0,
+    mix: Annotated[
+        str, typer.Option(help="Relations as often as in Sr3D (sr3d), or all alike (equal).")
+    ] = "sr3d",
+    model: Model = "tiny",
+    fronts: Fronts = True,
+    json: AsJson = False,
+    results: Results = None,
+) -> None:
+    """Sentences with one relation each, made on the rooms: closest, between, above, left and so on.
+
+    Beside the floors stands a ceiling: rules that know the relations, and the fronts of things.
+
+        spatial3d evaluate sr3d-style --objects rooms.jsonl.gz --count 1000
+
+        spatial3d evaluate sr3d-style --objects rooms.jsonl.gz --mix equal --json
+    """
+    from spatial3d_ros.research.evaluation.public.boxes_cases import relation_cases
+    from spatial3d_ros.research.evaluation.public.boxes_report import evaluate_boxes
+
+    asked = relation_cases(objects, count, seed, mix)
+    report = evaluate_boxes(asked, model, say, fronts=fronts)
+    command = f"sr3d-style --objects FILE --count {count} --seed {seed} --mix {mix}"
+    _show(report, json, results, command + " --no-fronts" * (not fronts))
+
+
+def _detections(path: Path | None) -> str:
+    return f" --detections {path.name}" if path else ""
+
+
+def _show(report: BoxesReport, json: bool, results: Path | None, command: str) -> None:
+    from spatial3d_ros.research.evaluation.reports.results_page import write_section
+
+    if json:
+        print_json(report.json())
+    else:
+        out.print(report.table())
+        out.print(report.confusion_table())
+    if results is not None:
+        command = f"spatial3d evaluate {command}"
+        mark = command.replace("--", "")  # which may not stand inside a comment
+        write_section(results, mark, command, report.markdown(command))

@@ -1,0 +1,126 @@
+"""`spatial3d evaluate multi3drefer | scanqa | sqa3d | scan2cap | distance`: public files, answered
+by the network on rooms of boxes, or by anything else in a file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from spatial3d_ros.cli.output import out, print_json
+from spatial3d_ros.research.cli.evaluate_benchmarks import AsJson, Model, Objects
+
+if TYPE_CHECKING:
+    from spatial3d_ros.research.evaluation.public.given_answers import PublicReport
+
+Answers = Annotated[
+    Path | None,
+    typer.Option(
+        help="Score these instead of the network: one JSON object a line, with id and text, boxes."
+    ),
+]
+MaybeObjects = Annotated[
+    Path | None, typer.Option(help="Rooms for the network; not needed with --answers.")
+]
+
+
+def multi3drefer(
+    objects: Objects,
+    descriptions: Annotated[Path, typer.Option(help="multi3drefer_*.json.")],
+    answers: Answers = None,
+    model: Model = "tiny",
+    json: AsJson = False,
+) -> None:
+    """Multi3DRefer: descriptions of none, one or several objects. F1 at IoU 0.25 and 0.5.
+
+    In --answers an id is scene/objects/annotation, such as scene0000_00/3-5/17, and boxes are
+    [x, y, z, dx, dy, dz] in metres.
+
+        spatial3d evaluate multi3drefer --objects rooms.jsonl --descriptions multi3drefer_val.json
+    """
+    from spatial3d_ros.research.evaluation.public.given_answers import evaluate_multi
+
+    _show(evaluate_multi(objects, descriptions, answers, model), json)
+
+
+def scanqa(
+    questions: Annotated[Path, typer.Option(help="ScanQA_v1.0_val.json.")],
+    objects: MaybeObjects = None,
+    answers: Answers = None,
+    norm: Annotated[
+        str, typer.Option(help="How answers are cleaned: leo (Chat-Scene) or raw (Video-3D-LLM).")
+    ] = "leo",
+    model: Model = "tiny",
+    json: AsJson = False,
+) -> None:
+    """ScanQA: EM@1, refined EM, BLEU, ROUGE-L, CIDEr, and METEOR of exact words.
+
+    spatial3d evaluate scanqa --questions ScanQA_v1.0_val.json --answers mine.jsonl
+
+    spatial3d evaluate scanqa --questions ScanQA_v1.0_val.json --objects rooms.jsonl --norm raw
+    """
+    from spatial3d_ros.research.evaluation.public.given_answers import evaluate_scanqa
+
+    _show(evaluate_scanqa(questions, objects, answers, norm, model), json)
+
+
+def sqa3d(
+    questions: Annotated[Path, typer.Option(help="v1_balanced_questions_*_scannetv2.json.")],
+    annotations: Annotated[
+        Path, typer.Option(help="v1_balanced_sqa_annotations_*_scannetv2.json.")
+    ],
+    objects: MaybeObjects = None,
+    answers: Answers = None,
+    model: Model = "tiny",
+    json: AsJson = False,
+) -> None:
+    """SQA3D: EM and refined EM, overall and by first word of the question.
+
+    spatial3d evaluate sqa3d --questions v1_balanced_questions_test_scannetv2.json
+    --annotations v1_balanced_sqa_annotations_test_scannetv2.json --answers mine.jsonl
+    """
+    from spatial3d_ros.research.evaluation.public.given_answers import evaluate_sqa3d
+
+    _show(evaluate_sqa3d(questions, annotations, objects, answers, model), json)
+
+
+def scan2cap(
+    objects: Objects,
+    descriptions: Annotated[Path, typer.Option(help="ScanRefer_filtered_*.json.")],
+    answers: Answers = None,
+    model: Model = "tiny",
+    json: AsJson = False,
+) -> None:
+    """Scan2Cap: captions of the objects that ScanRefer describes, counted where the box is right.
+
+    In --answers an id is scene/object, such as scene0000_00/3, and the first box is the caption's.
+
+        spatial3d evaluate scan2cap --objects rooms.jsonl --descriptions ScanRefer_val.json
+    """
+    from spatial3d_ros.research.evaluation.public.given_answers import evaluate_scan2cap
+
+    _show(evaluate_scan2cap(objects, descriptions, answers, model), json)
+
+
+def distance(
+    answers: Annotated[
+        Path, typer.Option(help="JSON lines with id, text (as said) and truth (metres).")
+    ],
+    json: AsJson = False,
+) -> None:
+    """Distances said in words: parse rate, MAE, RMSE, AbsRel, Acc@0.1 m, @0.25 m, @10 %, MRA.
+
+    spatial3d evaluate distance --answers said.jsonl
+    """
+    from spatial3d_ros.research.evaluation.public.given_answers import evaluate_distances
+
+    _show(evaluate_distances(answers), json)
+
+
+def _show(report: PublicReport, json: bool) -> None:
+    if json:
+        print_json(report.json())
+    else:
+        out.print(report.table())

@@ -1,0 +1,84 @@
+"""`spatial3d soak` and `spatial3d faults`: whether the nodes stay up and keep what they know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from spatial3d_ros.cli.output import out, print_json, say
+
+if TYPE_CHECKING:
+    from spatial3d_ros.research.stress.fault import Outcome
+
+FOLDER = Path("runs/reliability")
+Folder = Annotated[Path, typer.Option(help="Where recordings and logs are kept.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+MARKS = {True: "[green]ok[/]", False: "[red]no[/]", None: "[yellow]-[/]"}
+
+
+def soak(
+    minutes: Annotated[float, typer.Option(help="How long.")] = 30.0,
+    model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
+    folder: Folder = FOLDER,
+    json: Json = False,
+) -> None:
+    """Run the nodes under a camera at 30 Hz, a room that changes and a question a second.
+
+    Exit code 1 when a process died, a question got no reply, or memory grew by 1 MB a minute.
+
+        spatial3d soak --minutes 5
+    """
+    from spatial3d_ros.research.stress.soak import run_soak, table_of
+
+    result = run_soak(folder, minutes=minutes, model=model, say=say)
+    if json:
+        print_json(result)
+    else:
+        table = Table(title=f"soak, {minutes:g} minutes", title_justify="left", show_header=False)
+        for name, value in table_of(result).items():
+            table.add_row(name, value)
+        out.print(table)
+    if not result["ok"]:
+        raise typer.Exit(1)
+
+
+def faults(
+    only: Annotated[
+        list[str] | None, typer.Option(help="Faults whose names hold this; repeat for more.")
+    ] = None,
+    folder: Folder = FOLDER,
+    json: Json = False,
+) -> None:
+    """Make every known fault happen in running nodes, and see whether they live on and keep what
+    they know.
+
+    Exit code 1 when one of them is not survived as expected.
+
+        spatial3d faults --only "clock" --only "silent"
+    """
+    from spatial3d_ros.reliability.faults import run_faults
+
+    outcomes = []
+    for outcome in run_faults(folder, only or (), say=say):
+        outcomes.append(outcome)
+        say(f"  {outcome.seen}")
+    if json:
+        print_json([outcome.plain() for outcome in outcomes])
+    else:
+        out.print(_table(outcomes))
+    if any(outcome.ok is False for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _table(outcomes: list[Outcome]) -> Table:
+    table = Table("fault", "expected", "seen", "ok", "s", show_lines=True)
+    for one in outcomes:
+        table.add_row(
+            escape(one.fault), escape(one.expected), escape(one.seen), MARKS[one.ok],
+            f"{one.seconds:.0f}",
+        )  # fmt: skip
+    return table

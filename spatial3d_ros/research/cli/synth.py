@@ -1,0 +1,72 @@
+"""`spatial3d synth room` and `spatial3d scannet-boxes`: rooms with known objects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spatial3d_ros.cli.output import out, progress_bar
+
+synth = typer.Typer(no_args_is_help=True, help="Generate rooms and instructions with known truth.")
+
+
+@synth.command()
+def room(
+    bag: Annotated[Path, typer.Argument(help="Bag to write: a .mcap or .db3 file, or a folder.")],
+    seed: Annotated[int, typer.Option(help="Which room; from 900000 on never trained on.")] = 0,
+    seconds: Annotated[float, typer.Option(help="Length of the recording.")] = 15.0,
+    rate: Annotated[float, typer.Option(help="Images a second.")] = 10.0,
+    path: Annotated[str, typer.Option(help="Who carries the camera: robot or hand.")] = "robot",
+    storage: Annotated[str, typer.Option(help="mcap or sqlite3, for a bag folder.")] = "mcap",
+    compressed: Annotated[bool, typer.Option(help="JPEG colour and PNG depth.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing bag.")] = False,
+) -> None:
+    """Furnish a room, film it as a noisy RGB-D camera would, and write a bag with its exact truth.
+
+    Beside the bag stand `NAME.truth.json` (every object with its box, and the pixels of each in
+    each frame) and `NAME.queries.yaml` (questions and layout edits with their answers).
+
+        spatial3d synth room room.mcap --seed 900001 --path hand
+    """
+    from spatial3d_ros.research.evaluation.layout import layout_questions
+    from spatial3d_ros.research.evaluation.room_queries import (
+        ROOM_KINDS,
+        ask_about,
+        queries_file,
+        write_queries,
+    )
+    from spatial3d_ros.research.evaluation.room_tasks import EDITS
+    from spatial3d_ros.research.rooms.recorded_rooms import record_room, truth_file
+
+    with progress_bar("frames") as progress:
+        made = record_room(
+            bag, seed, seconds=seconds, rate_hz=rate, path=path, storage=storage,
+            compressed=compressed, progress=progress, overwrite=overwrite,
+        )  # fmt: skip
+    queries = queries_file(bag)
+    edits = layout_questions(made.room, made.seen(), seed, EDITS)
+    write_queries(queries, ask_about(made.seen(), seed, ROOM_KINDS), made.room, edits)
+    out.print(
+        f"{bag}: {len(made.stamps_ns)} frames of a room with {len(made.room.objects)} objects\n"
+        f"{truth_file(bag)}\n{queries}",
+        soft_wrap=True,
+    )
+
+
+def scannet_boxes(
+    scenes: Annotated[list[Path], typer.Argument(help="Folders of ScanNet scenes.")],
+    boxes: Annotated[Path, typer.Option("--out", help="File to write.")] = Path("rooms.jsonl"),
+) -> None:
+    """Annotated objects of ScanNet scenes as rooms of boxes, for `spatial3d evaluate --objects`.
+
+    spatial3d scannet-boxes scans/scene0011_00 scans/scene0011_01 --out rooms.jsonl
+    """
+    from spatial3d_ros.research.datasets.boxes_only import write_box_rooms
+    from spatial3d_ros.research.datasets.scannet_objects import read_scannet_objects
+
+    rooms = [read_scannet_objects(scene) for scene in scenes]
+    write_box_rooms(boxes, rooms)
+    count = sum(len(room.objects) for room in rooms)
+    out.print(f"{boxes}: {len(rooms)} scenes, {count} objects", soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Public benchmarks: the network or given predictions against their official metrics."""

@@ -1,0 +1,273 @@
+"""Multi3DRefer, ScanQA, SQA3D, Scan2Cap and distances (METHODS 5.3 to 5.8): from files of the
+public layouts to scores.
+
+The answers are given in a file (research/datasets/answers.py), whoever made them, or come from the
+network on rooms of labelled boxes. Entries about scenes or objects that the rooms lack are counted
+and listed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from rich.table import Table
+
+from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.research.datasets.answers import Given, read_given_answers
+from spatial3d_ros.research.datasets.boxes_only import BoxRoom, read_box_rooms
+from spatial3d_ros.research.datasets.multi3drefer import read_multi_descriptions
+from spatial3d_ros.research.datasets.references import Matched, listed, match
+from spatial3d_ros.research.datasets.scan2cap import caption_targets
+from spatial3d_ros.research.datasets.scanqa import read_scene_questions
+from spatial3d_ros.research.datasets.scanrefer import read_descriptions
+from spatial3d_ros.research.datasets.sqa3d import read_situated_questions
+from spatial3d_ros.research.evaluation.metrics.answers import Norm, scanqa_scores, sqa3d_scores
+from spatial3d_ros.research.evaluation.metrics.captions import Caption, caption_scores
+from spatial3d_ros.research.evaluation.metrics.distance import distance_scores, parse_metres
+from spatial3d_ros.research.evaluation.metrics.grounding import multi_scores
+from spatial3d_ros.research.evaluation.public.boxes_runner import BoxesReader
+
+Scores = dict[str, dict[str, float | int]]
+Entry = TypeVar("Entry")
+
+
+@dataclass(frozen=True)
+class PublicReport:
+    """`scores` by split; `samples` tells how many questions count and what was absent."""
+
+    name: str
+    scores: Scores
+    samples: dict[str, Any]
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def json(self) -> dict[str, Any]:
+        """Everything as plain data."""
+        return {
+            "benchmark": self.name,
+            "settings": self.settings,
+            "samples": self.samples,
+            "scores": self.scores,
+        }
+
+    def table(self) -> Table:
+        """For the terminal: a row for each measure, a column for each split."""
+        count = self.samples["evaluated"]
+        table = Table(title=f"{self.name}: {count} questions, {self.settings['answers']}")
+        table.add_column("")
+        for split in self.scores:
+            table.add_column(split, justify="right")
+        measures = dict.fromkeys(m for values in self.scores.values() for m in values)
+        for measure in measures:
+            cells = (values.get(measure) for values in self.scores.values())
+            table.add_row(measure, *("" if v is None else f"{v:.4g}" for v in cells))
+        told = [f"about absent scenes or objects: {listed(self.samples['absent'])}"]
+        if "unanswered" in self.samples:
+            told.append(f"without an answer: {self.samples['unanswered']}")
+            told.append(f"answers to no question: {listed(self.samples['of_no_question'])}")
+        table.caption = "; ".join(told)
+        return table
+
+
+def evaluate_multi(
+    objects: Path, descriptions: Path, answers: Path | None = None, model: str = "tiny"
+) -> PublicReport:
+    """Multi3DRefer on true boxes: F1@0.25 and F1@0.5 overall and by type.
+
+    Raises ConfigError for a file that cannot be used, CheckpointError.
+    """
+    rooms = read_box_rooms(objects)
+    found = _known(
+        rooms, read_multi_descriptions(descriptions), lambda d: (d.scene_id, d.object_ids),
+        descriptions,
+    )  # fmt: skip
+    given = _given(answers)
+    names = [f"{d.scene_id}/{'-'.join(map(str, d.object_ids))}/{d.ann_id}" for d in found.kept]
+    if given is not None:
+        said = [given.boxes(name) for name in names]
+    else:
+        reader = BoxesReader.load(model)
+        said = _by_room(
+            rooms, found.kept, lambda d: d.scene_id,
+            lambda room, some: [
+                room.boxes[k] for k in reader.choose_all(room, [d.description for d in some])
+            ],
+        )  # fmt: skip
+    truth = [
+        rooms[d.scene_id].boxes[[rooms[d.scene_id].slots[i] for i in dict.fromkeys(d.object_ids)]]
+        for d in found.kept
+    ]
+    scores = multi_scores(said, truth, [d.eval_type for d in found.kept])
+    return _report("multi3drefer", scores, found, given, names, model)
+
+
+def evaluate_scanqa(
+    questions: Path,
+    objects: Path | None = None,
+    answers: Path | None = None,
+    norm: Norm = "leo",
+    model: str = "tiny",
+) -> PublicReport:
+    """ScanQA: EM@1, refined EM, BLEU, ROUGE-L, CIDEr, METEOR of exact words.
+
+    Raises ConfigError, CheckpointError; NotAvailableError where the weights give no answers.
+    """
+    if norm not in get_args(Norm):
+        raise ConfigError(f"norm: '{norm}' is unknown; use {' or '.join(get_args(Norm))}")
+    everything = read_scene_questions(questions)
+    asked = [q for q in everything if q.answers]
+    if not asked:
+        raise ConfigError(f"{questions}: no question has answers; take train or val, not test")
+    found, said, given = _told(
+        asked, objects, answers, model, questions, lambda q: (q.scene_id, q.question)
+    )
+    scores = scanqa_scores(said, [q.answers for q in found.kept], norm)
+    names = [q.question_id for q in found.kept]
+    report = _report("scanqa", {"overall": scores}, found, given, names, model)
+    report.settings["norm"] = norm
+    report.samples["without_known_answers"] = len(everything) - len(asked)
+    return report
+
+
+def evaluate_sqa3d(
+    questions: Path,
+    annotations: Path,
+    objects: Path | None = None,
+    answers: Path | None = None,
+    model: str = "tiny",
+) -> PublicReport:
+    """SQA3D: EM and refined EM overall and by type; the network is told the situation before the
+    question. Raises as `evaluate_scanqa`.
+    """
+    found, said, given = _told(
+        read_situated_questions(questions, annotations), objects, answers, model, questions,
+        lambda q: (q.scene_id, f"{q.situation} {q.question}"),
+    )  # fmt: skip
+    names = [q.question_id for q in found.kept]
+    scores = sqa3d_scores(said, found.kept)
+    return _report("sqa3d", scores, found, given, names, model)
+
+
+def evaluate_scan2cap(
+    objects: Path, descriptions: Path, answers: Path | None = None, model: str = "tiny"
+) -> PublicReport:
+    """Scan2Cap: caption measures at IoU 0.25 and 0.5 over all described objects; the network is
+    given the true boxes. Raises as `evaluate_scanqa`.
+    """
+    rooms = read_box_rooms(objects)
+    described = read_descriptions(descriptions)
+    found = _known(rooms, described, lambda d: (d.scene_id, (d.object_id,)), descriptions)
+    targets = caption_targets(found.kept)
+    keys = [(t.scene_id, t.object_id) for t in targets]
+    boxes = {(scene, i): rooms[scene].boxes[rooms[scene].slots[i]] for scene, i in keys}
+    given, names = _given(answers), [f"{scene}/{i}" for scene, i in keys]
+    if given is not None:
+        captions = {
+            key: Caption(given.text(name), given.boxes(name)[0])
+            for key, name in zip(keys, names, strict=True)
+            if len(given.boxes(name))
+        }
+    else:
+        reader = BoxesReader.load(model)
+        said = _by_room(
+            rooms, keys, lambda key: key[0],
+            lambda room, some: reader.captions(room, [room.slots[i] for _, i in some]),
+        )  # fmt: skip
+        captions = {key: Caption(text, boxes[key]) for key, text in zip(keys, said, strict=True)}
+    scores = {"overall": caption_scores(targets, boxes, captions)}
+    return _report("scan2cap", scores, found, given, names, model, len(targets))
+
+
+def evaluate_distances(answers: Path) -> PublicReport:
+    """Distances said in words, each line with its `truth` in metres. Raises ConfigError for a line
+    without.
+    """
+    given = read_given_answers(answers)
+    lacking = [name for name, one in given.by_id.items() if one.truth is None]
+    if lacking:
+        raise ConfigError(f"{answers}: {lacking[0]}: truth is missing; metres are expected")
+    lines = list(given.by_id.values())
+    scores = distance_scores([parse_metres(a.text) for a in lines], [a.truth for a in lines])
+    found = Matched(lines, [])
+    return _report("distance", scores, found, given, list(given.by_id), "")
+
+
+def _told(
+    asked: Sequence[Entry],
+    objects: Path | None,
+    answers: Path | None,
+    model: str,
+    path: Path,
+    words: Callable[[Entry], tuple[str, str]],
+) -> tuple[Matched[Entry], list[str], Given | None]:
+    """The questions that count, and what was said to each: as given, or by the network, which is
+    asked with `words` (scene, question).
+    """
+    given = _given(answers)
+    if given is not None:
+        return Matched(list(asked), []), [given.text(q.question_id) for q in asked], given
+    if objects is None:
+        raise ConfigError("give --answers, or --objects for the network to answer from")
+    rooms = read_box_rooms(objects)
+    found = _known(rooms, asked, lambda q: (words(q)[0], ()), path)
+    reader = BoxesReader.load(model)
+    said = _by_room(
+        rooms, found.kept, lambda q: words(q)[0],
+        lambda room, some: reader.answers(room, [words(q)[1] for q in some]),
+    )  # fmt: skip
+    return found, said, None
+
+
+def _known(
+    rooms: Mapping[str, BoxRoom],
+    entries: Sequence[Entry],
+    refers: Callable[[Entry], tuple[str, Sequence[int]]],
+    path: Path,
+) -> Matched[Entry]:
+    found = match(entries, {name: room.slots for name, room in rooms.items()}, refers)
+    if not found.kept:
+        raise ConfigError(
+            f"{path}: no entry is about the {len(rooms)} scenes of the objects; "
+            f"{len(found.absent)} are about others; are both files of the same scenes?"
+        )
+    return found
+
+
+def _given(answers: Path | None) -> Given | None:
+    return None if answers is None else read_given_answers(answers)
+
+
+def _by_room(
+    rooms: Mapping[str, BoxRoom],
+    entries: Sequence[Entry],
+    scene: Callable[[Entry], str],
+    tell: Callable[[BoxRoom, list[Entry]], Sequence[Any]],
+) -> list[Any]:
+    """What `tell` says of each entry, asked room by room, so that a room is read once."""
+    places: dict[str, list[int]] = defaultdict(list)
+    for k, entry in enumerate(entries):
+        places[scene(entry)].append(k)
+    said: list[Any] = [None] * len(entries)
+    for name, some in places.items():
+        for k, one in zip(some, tell(rooms[name], [entries[k] for k in some]), strict=True):
+            said[k] = one
+    return said
+
+
+def _report(
+    name: str,
+    scores: Scores,
+    found: Matched[Any],
+    given: Given | None,
+    names: Sequence[str],
+    model: str,
+    count: int | None = None,
+) -> PublicReport:
+    samples = {"evaluated": len(found.kept) if count is None else count, "absent": found.json()}
+    if given is not None:
+        samples |= given.fits(names)
+    told = f"answers of {given.path.name}" if given else f"{model} on true boxes, no pixels"
+    return PublicReport(name, scores, samples, {"answers": told})

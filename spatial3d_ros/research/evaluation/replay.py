@@ -1,0 +1,298 @@
+"""A bag replayed through the engine, or played into the running nodes, and asked on its way.
+
+Offline everything is in order of the recording and as fast as it goes: a question `at` some second
+sees every frame recorded until then, and nothing depends on how long the computer takes. So the
+same bag, questions and weights give the same answers to the digit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from spatial3d_ros.bags.reader import Bag, BagFrames, Topics, find_topics
+from spatial3d_ros.demo.node_queries import ask_nodes, node_parameters, require_playable
+from spatial3d_ros.demo.processes import require_ros
+from spatial3d_ros.engine import EngineConfig, Spatial3D
+from spatial3d_ros.errors import BagError, ConfigError, NotAvailableError, Spatial3DError
+from spatial3d_ros.research.evaluation.queries import Query, QueryFile, read_queries
+from spatial3d_ros.research.evaluation.settings import engine_settings
+from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.scene.objects import SceneObject
+from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit
+
+# Keyframes: as many as the memory holds, so that no part of the room passes unseen. The node
+# refreshes all the time, and on a small computer gets about as far between two refreshes.
+REFRESH_EVERY = 16
+PICTURED_FRAMES = 48
+
+Say = Callable[[str], None]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question and its reply as plain data.
+
+    `reply` has success, message, answer, objects (best first, the two ends of a distance, or what
+    a layout edit changes), latency_ms, and what belongs to its kind; `stages_ms` are parts of the
+    latency.
+    """
+
+    query: Query
+    reply: dict[str, Any]
+    stages_ms: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Replay:
+    """All that came out of one replay; what depends on the clock is in `timing` and in latencies.
+
+    `scene` is the object map at the end as plain data, `frames` a few from the whole recording.
+    """
+
+    bag: Path
+    questions: QueryFile
+    topics: Topics
+    asked: list[Asked] = field(default_factory=list)
+    scene: dict[str, Any] = field(default_factory=dict)
+    frames: list[Frame] = field(default_factory=list)
+    recording: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    timing: dict[str, Any] = field(default_factory=dict)
+
+
+def replay_bag(
+    bag: Path,
+    queries: Path,
+    *,
+    topics: Mapping[str, str] | None = None,
+    model: str = "tiny",
+    device: str = "auto",
+    sync_slop_s: float = 0.02,
+    max_pose_gap_s: float = 0.5,
+    through_ros: Path | None = None,
+    say: Say = lambda text: None,
+    progress: Progress = lambda done, total: None,
+) -> Replay:
+    """Replay a bag and ask the questions of a file.
+
+    `topics` names some of rgb, depth, camera_info and pose; the rest is guessed. Colour and depth
+    belong together within `sync_slop_s`; images in a gap between poses of more than
+    `max_pose_gap_s` are left out. `through_ros` is a folder for the logs of the nodes that are then
+    played to, in real time.
+
+    Raises ConfigError for a wrong file of questions, or one that asks after the end of the bag;
+    BagError; CheckpointError; NotAvailableError without ROS. What goes wrong with one question is
+    its answer.
+    """
+    questions = read_queries(queries)
+    found = find_topics(bag, **(topics or {}))
+    with Bag(bag) as opened:
+        seconds = opened.duration_s
+        total = opened.topics[found.rgb][1]
+    _check_times(queries, questions, seconds)
+    replay = Replay(bag, questions, found)
+    replay.settings = {
+        "queries": str(queries),
+        "model": model,
+        "device": device,
+        "through_ros": through_ros is not None,
+        "topics": vars(found),
+        "sync_slop_s": sync_slop_s,
+        "max_pose_gap_s": max_pose_gap_s,
+    }
+    frames = BagFrames(
+        bag, found, slop_s=sync_slop_s, max_pose_gap_s=max_pose_gap_s,
+        world_frame=questions.frame_id,
+    )  # fmt: skip
+    begin = time.perf_counter()
+    if through_ros is None:
+        _ask_engine(replay, frames, Spatial3D(EngineConfig(model=model, device=device)), total,
+                    progress)  # fmt: skip
+    else:
+        _ask_running_nodes(replay, frames, seconds, total, through_ros, say)
+    replay.recording = {"seconds": seconds, **replay.recording}
+    replay.timing["total_s"] = time.perf_counter() - begin
+    return replay
+
+
+def _check_times(path: Path, questions: QueryFile, seconds: float) -> None:
+    for query in questions.queries:
+        if query.at != "end" and query.seconds > seconds:
+            raise ConfigError(
+                f"{path}: {query.id}: at: {query.at:g} is after the end of the bag, which has "
+                f"{seconds:.3f} s; take less, or `end`"
+            )
+
+
+def _ask_engine(
+    replay: Replay, frames: BagFrames, engine: Spatial3D, total: int, progress: Progress
+) -> None:
+    """The engine in this process, one frame after the other."""
+    engine.load()
+    replay.settings |= {
+        "device": engine.stats()["device"],
+        "refresh_every_keyframes": REFRESH_EVERY,
+        "engine": engine_settings(engine),
+    }
+    waiting = replay.questions.in_time()
+    refreshes: list[dict[str, float]] = []
+    count = keyframes = 0
+    begin, worked = time.perf_counter(), time.process_time()
+    for seconds, frame in frames:
+        while waiting and waiting[0].seconds < seconds:
+            _refresh(engine, refreshes)
+            replay.asked.append(_ask(engine, waiting.pop(0)))
+        if count % max(1, total // PICTURED_FRAMES) == 0:
+            replay.frames.append(frame)
+        count += 1
+        progress(count, total)
+        if engine.add_frame(frame).keyframe:
+            keyframes += 1
+            if keyframes % REFRESH_EVERY == 0:
+                _refresh(engine, refreshes)
+    if not keyframes:
+        raise BagError(f"{replay.bag}: no frame of {count} shows depth enough to place anything")
+    _refresh(engine, refreshes)
+    replay.asked += [_ask(engine, query) for query in waiting]
+    replay.timing = {
+        "replay_s": time.perf_counter() - begin,
+        "replay_cpu_s": time.process_time() - worked,
+        "refresh_mean_ms": {
+            stage: sum(parts.get(stage, 0.0) for parts in refreshes) / len(refreshes)
+            for stage in dict.fromkeys(stage for parts in refreshes for stage in parts)
+        },
+    }
+    scene = engine.scene()
+    replay.scene = {"views": scene.views, "objects": [_object(o) for o in scene.objects]}
+    replay.recording = {
+        "frames": count,
+        "keyframes": keyframes,
+        "refreshes": len(refreshes),
+        "left_out": dict(frames.left_out),
+        "problems": list(frames.problems),
+    }
+
+
+def _refresh(engine: Spatial3D, refreshes: list[dict[str, float]]) -> None:
+    before = engine.stats()["answered_version"]
+    if engine.refresh() != before:
+        stages = {k: float(v) for k, v in engine.stats().items() if k.startswith("refresh_")}
+        refreshes.append(
+            {k.removeprefix("refresh_").removesuffix("_ms"): stages[k] for k in stages}
+        )
+
+
+def _ask(engine: Spatial3D, query: Query) -> Asked:
+    begin = time.perf_counter()
+    result = None
+    try:
+        if query.kind == "ground":
+            result = engine.ground(query.text)
+        elif query.kind == "distance":
+            result = engine.measure_distance(query.text, kind=_measure(query))
+        elif query.kind == "layout":
+            result = engine.edit_layout(query.text)
+        else:
+            result = engine.ask(query.text)
+        reply = _reply(result)
+    except Spatial3DError as error:
+        reply = _failed(str(error))
+    reply["latency_ms"] = 1e3 * (time.perf_counter() - begin)
+    return Asked(query, reply, result.stages_ms if result else {})
+
+
+def _in_the_node(reply: dict[str, Any]) -> dict[str, float]:
+    """The milliseconds of a reply that the node spent, and those of the way there and back."""
+    spent = reply.get("server_ms")
+    return {"in the node": spent, "on the way": reply["latency_ms"] - spent} if spent else {}
+
+
+def _measure(query: Query) -> str:
+    """Truth and answer must mean the same: between centres, or between surfaces."""
+    return query.expect.measure if query.kind == "distance" and query.expect else "auto"
+
+
+def _reply(result: Grounding | Distance | Answer | LayoutEdit) -> dict[str, Any]:
+    """An answer in the form in which the client of the nodes writes it."""
+    reply = {
+        "success": True,
+        "message": "",
+        "answer": result.text,
+        "no_target": False,
+        "views": result.views_used,
+        "version": result.scene_version,
+    }
+    if isinstance(result, Distance):
+        return reply | {
+            "metres": result.metres,
+            "uncertainty": result.uncertainty_m,
+            "measure": result.kind,
+            "objects": [_object(end.object, end.score) for end in (result.a, result.b)],
+        }
+    if isinstance(result, LayoutEdit):
+        return reply | {
+            "objects": [_object(thing) for thing in result.before],
+            "after": [_object(thing) for thing in result.after],
+            "action": result.action,
+            "possible": result.possible,
+            "satisfied": result.satisfied,
+        }
+    if isinstance(result, Grounding):
+        reply["no_target"] = result.no_target
+    return reply | {"objects": [_object(o.object, o.score) for o in result.objects]}
+
+
+def _failed(message: str) -> dict[str, Any]:
+    return {"success": False, "message": message, "answer": "", "no_target": False, "objects": [],
+            "latency_ms": 0.0}  # fmt: skip
+
+
+def _object(item: SceneObject, score: float | None = None) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "label": item.label,
+        "color": item.color,
+        "score": item.score if score is None else score,
+        "center": list(item.box.center),
+        "size": list(item.box.size),
+        "yaw": item.box.yaw,
+    }
+
+
+def _ask_running_nodes(
+    replay: Replay, frames: BagFrames, seconds: float, total: int, logs: Path, say: Say
+) -> None:
+    """The nodes as processes; for every time of asking they start anew and play up to it."""
+    require_ros()
+    require_playable(replay.bag, replay.topics)
+    replay.frames = [f for _, f in islice(frames, 0, None, max(1, total // PICTURED_FRAMES))]
+    moments: dict[float, list[Query]] = defaultdict(list)
+    for query in replay.questions.in_time():
+        moments[min(query.seconds, seconds)].append(query)
+    for number, (moment, queries) in enumerate(moments.items()):
+        asked = [
+            {"text": query.text, "kind": query.kind, "via": "service", "measure": _measure(query)}
+            for query in queries
+        ]
+        try:
+            replies, replay.scene = ask_nodes(
+                replay.bag, asked, logs / f"nodes_{number}", say, replay.settings["model"],
+                topics=replay.topics, seconds=moment,
+            )  # fmt: skip
+        except NotAvailableError as error:
+            replies = [_failed(str(error)) for _ in queries]
+        else:
+            replay.settings["node"] = node_parameters(logs / f"nodes_{number}")
+        replay.asked += [
+            Asked(query, reply, _in_the_node(reply))
+            for query, reply in zip(queries, replies, strict=True)
+        ]
+    replay.scene.setdefault("objects", [])
+    replay.scene.setdefault("views", 0)

@@ -1,0 +1,1 @@
+"""Reports of bag replays and sections of the results page."""

@@ -1,0 +1,80 @@
+"""What a generated room can be asked: for each task its questions in the sentences of a split, and
+how a reply is judged.
+
+Another task is another function in TASKS; answers in words are judged by themselves (answers.EACH).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.research.evaluation.answers import EACH
+from spatial3d_ros.research.evaluation.layout import judge_edit, layout_questions, right
+from spatial3d_ros.research.evaluation.metrics.judging import Verdict
+from spatial3d_ros.research.evaluation.room_queries import ROOM_KINDS, ask_about, judge
+from spatial3d_ros.research.language.layout_instructions import LayoutQuestion
+from spatial3d_ros.research.rooms.catalog import Room
+from spatial3d_ros.research.rooms.recorded_rooms import RecordedRoom
+from spatial3d_ros.tasks.reply import Reply
+
+EDITS = 8  # layout instructions for a room
+
+
+@dataclass(frozen=True)
+class RoomQuestion:
+    """A question as it is asked; `kind` "distance" and "layout" have a service of their own."""
+
+    text: str
+    kind: str
+    judge: Callable[[Reply], Verdict]
+
+
+def _grounding(recorded: RecordedRoom, seed: int, split: str) -> list[RoomQuestion]:
+    return [q for q in _drawn(recorded, seed, split) if q.kind != "distance"]
+
+
+def _distance(recorded: RecordedRoom, seed: int, split: str) -> list[RoomQuestion]:
+    return [q for q in _drawn(recorded, seed, split) if q.kind == "distance"]
+
+
+def _drawn(recorded: RecordedRoom, seed: int, split: str) -> list[RoomQuestion]:
+    """Drawn together, so that published tables name the same questions whatever is asked."""
+    made = ask_about(recorded.seen(), seed, ROOM_KINDS, split=split)
+    return [RoomQuestion(q.text, q.kind, partial(judge, q, recorded.room)) for q in made]
+
+
+def _layout(recorded: RecordedRoom, seed: int, split: str) -> list[RoomQuestion]:
+    room = recorded.room
+    return [
+        RoomQuestion(question.text, "layout", partial(_judge_edit, question, room, reference))
+        for question, reference in layout_questions(room, recorded.seen(), seed, EDITS, split)
+    ]
+
+
+def _judge_edit(question: LayoutQuestion, room: Room, reference: Box3D, reply: Reply) -> Verdict:
+    edit = judge_edit(question, room, reference, reply.boxes, reply.after)
+    done = reply.success and right(edit)
+    return Verdict(
+        "layout", question.subkind, reply.success, done, latency_ms=reply.latency_ms, edit=edit
+    )
+
+
+TASKS: dict[str, Callable[[RecordedRoom, int, str], list[RoomQuestion]]] = {
+    "grounding": _grounding,
+    "distance": _distance,
+    "layout": _layout,
+}
+
+
+def chosen_tasks(names: str) -> tuple[str, ...]:
+    """The tasks of "all" or "grounding,layout". Raises ConfigError for an unknown one."""
+    known = (*TASKS, *EACH)
+    wanted = known if names.strip() == "all" else tuple(n.strip() for n in names.split(","))
+    for name in wanted:
+        if name not in known:
+            raise ConfigError(f"tasks: '{name}' is unknown; choose of {', '.join(known)}, or all")
+    return wanted

@@ -1,0 +1,259 @@
+"""Accuracy on rooms that no training has seen, with everything that a robot has in the way.
+
+Each room is filmed along a robot's or a hand's path with sensor and pose noise, goes frame by frame
+into the engine (or, through ROS, into the node), and is asked about in wordings kept for tests.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from spatial3d_ros.bags.reader import read_bag
+from spatial3d_ros.demo.node_queries import ask_nodes, node_parameters
+from spatial3d_ros.engine import EngineConfig, Spatial3D
+from spatial3d_ros.errors import BagError, ConfigError, Spatial3DError
+from spatial3d_ros.geometry.box import iou_matrix
+from spatial3d_ros.research.evaluation.answers import EACH, AnswersReport, ask_room
+from spatial3d_ros.research.evaluation.metrics.judging import (
+    Verdict,
+    latency_scores,
+    recall,
+    summarise,
+)
+from spatial3d_ros.research.evaluation.prompt_styles import split_of, worded
+from spatial3d_ros.research.evaluation.room_tasks import TASKS, RoomQuestion, chosen_tasks
+from spatial3d_ros.research.evaluation.settings import engine_settings
+from spatial3d_ros.research.rooms.recorded_rooms import (
+    RecordedRoom,
+    load_recorded_room,
+    record_room,
+)
+from spatial3d_ros.scene.proposals import Proposal
+from spatial3d_ros.tasks.reply import Reply
+
+SECONDS, RATE_HZ = 12.0, 5.0
+SEEN_VIEWS = 2
+REFRESH_EVERY = 8  # keyframes
+
+
+@dataclass
+class RoomsReport:
+    """Verdicts over all rooms, and how many of the seen objects the object map holds."""
+
+    verdicts: list[Verdict] = field(default_factory=list)
+    found_25: list[float] = field(default_factory=list)
+    found_50: list[float] = field(default_factory=list)
+    objects_seen: int = 0
+    objects_mapped: int = 0
+    rooms: int = 0
+    settings: dict[str, object] = field(default_factory=dict)
+    answers: AnswersReport = field(default_factory=AnswersReport)
+
+    def json(self) -> dict[str, object]:
+        """Everything as plain data."""
+        return {
+            "settings": self.settings,
+            "rooms": self.rooms,
+            "questions": len(self.verdicts),
+            "scores": summarise(self.verdicts),
+            "proposals": {
+                "objects_seen": self.objects_seen,
+                "objects_mapped": self.objects_mapped,
+                "recall@0.25": _weighted(self.found_25, self.objects_seen),
+                "recall@0.5": _weighted(self.found_50, self.objects_seen),
+            },
+            "latency": latency_scores(v.latency_ms for v in self.verdicts if v.latency_ms),
+            **self.answers.json(),
+        }
+
+    def table(self) -> Table:
+        """For the terminal, by type of question."""
+        report = self.json()
+        table = Table(title=f"{self.rooms} held-out rooms, {len(self.verdicts)} questions")
+        for name in ("questions", "n", "right", "Acc@0.25", "Acc@0.5", "median m", "mean m"):
+            table.add_column(name, justify="left" if name == "questions" else "right")
+        for name, scores in report["scores"].items():
+            shares = [scores["right"], scores.get("acc@0.25"), scores.get("acc@0.5")]
+            metres = [scores.get("median_m"), scores.get("mean_m")]
+            table.add_row(
+                f"  {name}" if "/" in name else f"[bold]{name}",
+                str(scores["n"]),
+                *("" if s is None else f"{s:.1%}" for s in shares),
+                *("" if m is None else f"{m:.3f}" for m in metres),
+            )
+        proposals = report["proposals"]
+        table.caption = (
+            "a distance is right within 0.25 m and between the right objects; object map: "
+            f"{self.objects_mapped} boxes for {self.objects_seen} objects seen, "
+            f"recall@0.25 {proposals['recall@0.25']:.1%}, recall@0.5 {proposals['recall@0.5']:.1%}"
+        )
+        return table
+
+    def edits_table(self) -> Table | None:
+        """The measures of layout edits, for the terminal; None where none was asked for."""
+        scores = {k: v for k, v in summarise(self.verdicts).items() if k.startswith("layout")}
+        if not scores:
+            return None
+        table = Table(caption="right: the right object, a valid place, and what was asked for")
+        keys = ("n", "right", "right_object", "valid", "relation")
+        for name in ("layout edits", *keys):
+            table.add_column(name, justify="left" if name == "layout edits" else "right")
+        for name, row in scores.items():
+            shares = ("" if row.get(key) is None else f"{row[key]:.1%}" for key in keys[1:])
+            label = name.replace("layout/", "  ") if "/" in name else "[bold]all"
+            table.add_row(label, str(row["n"]), *shares)
+        return table
+
+
+def evaluate_rooms(
+    *,
+    rooms: int = 15,
+    seed: int = 900_000,
+    true_boxes: bool = False,
+    through_ros: bool = False,
+    folder: Path = Path("runs/evaluation"),
+    model: str = "tiny",
+    tasks: str = "grounding,distance",
+    wording: str = "test",
+    say: Callable[[str], None] = lambda text: None,
+) -> RoomsReport:
+    """Ask about `rooms` rooms from `seed` on; recordings are kept in `folder` for the next time.
+
+    `true_boxes` replaces the built-in proposals by the true boxes of the objects that were seen;
+    `tasks` is "all" or names of TASKS and of EACH with commas between. `through_ros` plays every
+    recording into the nodes instead of calling the engine here; answers in words (EACH) are asked
+    of the engine only. `wording` is one of wordings.WORDINGS. Raises ConfigError for an unknown
+    task or wording.
+    """
+    wanted, split = chosen_tasks(tasks), split_of(wording)
+    report = RoomsReport(
+        settings={
+            "seed": seed,
+            "model": model,
+            "tasks": list(wanted),
+            "wording": wording,
+            "true_boxes": true_boxes,
+            "through_ros": through_ros,
+        }
+    )
+    engine = None
+    if through_ros and not set(wanted).isdisjoint(EACH):
+        raise ConfigError("--tasks: answers in words are asked of the engine; leave --through-ros")
+    if not through_ros:
+        engine = Spatial3D(EngineConfig(model=model))
+        engine.load()
+        report.settings["engine"] = engine_settings(engine)
+    for k in range(rooms):
+        recorded = film(folder, seed + k)
+        questions = [
+            replace(q, text=worded(q.text, wording, seed + k))
+            for task in wanted
+            if task in TASKS
+            for q in TASKS[task](recorded, seed + k, split)
+        ]
+        begin = time.monotonic()
+        if engine is None:
+            replies, boxes, seen = _ask_nodes(recorded, questions, folder, say, model)
+            report.settings["node"] = node_parameters(folder / recorded.bag.stem)
+        else:
+            replies, boxes, seen = _ask_engine(engine, recorded, questions, true_boxes)
+            there = _present(recorded, boxes) if true_boxes else seen
+            objects = [recorded.room.objects[i] for i in there]
+            in_words = [name for name in wanted if name in EACH]
+            ask_room(engine, objects, seed + k, in_words, report.answers, wording=wording)
+        verdicts = [q.judge(reply) for q, reply in zip(questions, replies, strict=True)]
+        report.verdicts += verdicts
+        report.rooms += 1
+        truth = np.array([recorded.room.objects[i].box.array() for i in seen]).reshape(-1, 6)
+        report.objects_seen += len(seen)
+        report.objects_mapped += len(boxes)
+        report.found_25.append(len(seen) and recall(boxes, truth, 0.25) * len(seen))
+        report.found_50.append(len(seen) and recall(boxes, truth, 0.5) * len(seen))
+        say(
+            f"room {seed + k}: {sum(v.right for v in verdicts)} of {len(verdicts)} right, "
+            f"{len(recorded.room.objects)} objects, {time.monotonic() - begin:.1f} s"
+        )
+    return report
+
+
+def film(folder: Path, seed: int) -> RecordedRoom:
+    """The recording of a room, kept or made now: even seeds as by a robot, odd ones by hand."""
+    bag = folder / f"room_{seed}.mcap"
+    try:
+        return load_recorded_room(bag)
+    except BagError:
+        path = ("robot", "hand")[seed % 2]
+        return record_room(
+            bag, seed, seconds=SECONDS, rate_hz=RATE_HZ, path=path, compressed=True, overwrite=True
+        )
+
+
+Asked = tuple[list[Reply], np.ndarray, list[int]]
+
+
+def _ask_engine(
+    engine: Spatial3D, recorded: RecordedRoom, questions: list[RoomQuestion], true_boxes: bool
+) -> Asked:
+    """Replies, boxes of the object map (M, 6), and the ids of the objects seen by its views."""
+    engine.clear()
+    kept = []
+    for k, frame in enumerate(read_bag(recorded.bag)):
+        if engine.add_frame(frame).keyframe:
+            kept.append(k)
+            # The node does so all the time: the object map holds more than the views of the end.
+            if not true_boxes and len(kept) % REFRESH_EVERY == 0:
+                engine.refresh()
+    seen = recorded.seen_in(kept, SEEN_VIEWS)
+    objects = recorded.room.objects
+    proposals = None
+    if true_boxes:
+        proposals = [
+            Proposal(o.box, np.empty((0, 3), np.float32), o.rgb, len(kept), 1.0)
+            for o in (objects[i] for i in recorded.seen_in(kept, 1))
+        ]
+    engine.refresh(proposals=proposals)
+    replies = []
+    for question in questions:
+        begin = time.perf_counter()
+        try:
+            result = engine.answer(question.text)
+            replies.append(Reply.from_result(result, 1000 * (time.perf_counter() - begin)))
+        except Spatial3DError as error:
+            replies.append(Reply(str(error), success=False))
+    boxes = [o.box.array() for o in engine.scene().objects]
+    return replies, np.array(boxes).reshape(-1, 6), seen
+
+
+def _present(recorded: RecordedRoom, boxes: np.ndarray) -> list[int]:
+    """Ids of the objects whose true boxes (M, 6) the map was given."""
+    truth = np.array([o.box.array() for o in recorded.room.objects])
+    same = iou_matrix(truth, boxes).max(1, initial=0.0) > 0.9
+    return [o.id for o, there in zip(recorded.room.objects, same, strict=True) if there]
+
+
+def _ask_nodes(
+    recorded: RecordedRoom,
+    questions: list[RoomQuestion],
+    folder: Path,
+    say: Callable[[str], None],
+    model: str,
+) -> Asked:
+    asked = [
+        {"text": q.text, "kind": q.kind, "via": ("service", "action")[k % 2]}
+        for k, q in enumerate(questions)
+    ]
+    data, scene = ask_nodes(recorded.bag, asked, folder / recorded.bag.stem, say, model)
+    boxes = [[*o["center"], *o["size"]] for o in scene["objects"]]
+    everything = list(range(len(recorded.stamps_ns)))
+    seen = recorded.seen_in(everything, SEEN_VIEWS)
+    return [Reply.from_data(d) for d in data], np.array(boxes).reshape(-1, 6), seen
+
+
+def _weighted(found: list[float], seen: int) -> float:
+    return float(sum(found) / seen) if seen else float("nan")

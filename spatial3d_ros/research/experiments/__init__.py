@@ -1,0 +1,1 @@
+"""Ablations: variants of the network, trained over seeds and compared; robustness tests."""

@@ -1,0 +1,296 @@
+"""Questions that are answered in words or metres, with their exact answers (METHODS 3.4).
+
+As in `language`, a meaning is drawn first and checked against all objects of the room: what surely
+fits must be all that could. Then it is put into words.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from spatial3d_ros.geometry.box import surface_distance
+from spatial3d_ros.research.language.description_sampler import DescriptionSampler
+from spatial3d_ros.research.language.descriptions import Description, Meanings
+from spatial3d_ros.research.language.qa_templates import (
+    MORE,
+    OPEN_FRAMES,
+    RELATION_WORDS,
+    caption,
+    color_answers,
+    list_answers,
+    one,
+)
+from spatial3d_ros.research.language.questions import MAX_WORDS, draw_by_weight
+from spatial3d_ros.research.language.relations import BOOLEAN, SIZE_RATIO, SIZES, bits
+from spatial3d_ros.research.language.templates import Speaker, answer_words, of_split, plural
+from spatial3d_ros.research.language.viewpoints import SIDES
+from spatial3d_ros.research.rooms.catalog import WALL
+from spatial3d_ros.research.rooms.generator import generate_room
+
+if TYPE_CHECKING:
+    from spatial3d_ros.research.rooms.generator import RoomObject
+
+Task = Literal["distance", "ask", "caption"]
+KINDS: dict[Task, dict[str, float]] = {
+    "distance": {"center": 0.22, "surface": 0.12},
+    "ask": {
+        "things": 0.12, "count": 0.14, "color": 0.12, "exists": 0.12, "view": 0.06, "bigger": 0.06,
+    },
+    "caption": {"caption": 0.12},
+}  # fmt: skip
+TASKS: tuple[Task, ...] = tuple(KINDS)
+_LONGEST_LIST = 3  # kinds of things in one answer
+_PLACED = 0.45  # share of counts and of what there is that are told by a relation too
+_TELLING = ("on", "next_to", "above", "under", "below")  # in a caption
+_EMPTY = 0.2  # share of empty places that are asked about
+
+
+@dataclass(frozen=True)
+class OpenQuestion:
+    """One question and its truth.
+
+    kind: "center", "surface" of task distance; "things" ("what is on the table"), "count", "color",
+        "exists", "view" ("what is left of the bed, seen from the door"), "bigger" of task ask;
+        "caption".
+    text: that of a caption holds `open_phrases.THING` where its object is to be named.
+    answers: all that are right; the first is taught. "1.84 m", "3", "a book and a mug", "yes".
+    about: ids of the objects that the answer speaks of: both ends of a distance, none of "nothing".
+    metres: of a distance.
+    """
+
+    task: Task
+    kind: str
+    text: str
+    answers: tuple[str, ...]
+    about: tuple[int, ...]
+    metres: float | None = None
+
+
+def make_open_questions(
+    objects: Sequence[RoomObject],
+    rng: np.random.Generator,
+    n: int,
+    *,
+    split: str = "train",
+    tasks: Sequence[Task] = TASKS,
+    kinds: Sequence[str] | None = None,
+) -> list[OpenQuestion]:
+    """Draw `n` questions, no two alike, in the proportions of KINDS among `tasks` (and `kinds`).
+
+    A kind that the room has no more questions of is replaced by the others; fewer than `n` come
+    back only if all of them run out. `split` chooses the sentence frames, "train" or "test".
+    """
+    maker = _Maker(objects, random.Random(int(rng.integers(2**62))), split)
+    weights = {
+        kind: weight
+        for task in tasks
+        for kind, weight in KINDS[task].items()
+        if kinds is None or kind in kinds
+    }
+    seen: set[tuple[str, tuple[int, ...]]] = set()
+
+    def draw(kind: str, failures: int) -> OpenQuestion | None:
+        question = maker.draw(kind)
+        if question is None or len(question.text.split()) > MAX_WORDS:
+            return None
+        key = question.text.lower(), question.about if kind == "caption" else ()
+        if key in seen:
+            return None
+        seen.add(key)
+        return question
+
+    return draw_by_weight(n, weights, maker.rng, draw)
+
+
+def answer_corpus(n: int, seed: int) -> Iterator[str]:
+    """`n` questions and their answers over many rooms, to train a tokenizer on."""
+    rng = np.random.default_rng((seed, 15485863))
+    made = 0
+    while made < n:
+        room = generate_room(int(rng.integers(2**31)))
+        for question in make_open_questions(room.objects, rng, min(16, n - made)):
+            yield from (question.text, f" {question.answers[0]}")
+            made += 1
+
+
+class _Maker:
+    """Draws from one room; None where a draw fails. Objects are meant by index until the end."""
+
+    def __init__(self, objects: Sequence[RoomObject], rng: random.Random, split: str) -> None:
+        self.rng = rng
+        self.meanings = Meanings(objects)
+        self.objects = self.meanings.objects
+        self.drawer = DescriptionSampler(self.meanings, rng)
+        self.speaker = Speaker(rng, split)
+        self.frames = of_split(OPEN_FRAMES, split)
+        self.draws: dict[str, Callable[[], OpenQuestion | None]] = {
+            "center": self._distance, "surface": self._gap, "things": self._things,
+            "count": self._count, "color": self._color, "exists": self._exists, "view": self._view,
+            "bigger": self._bigger, "caption": self._caption,
+        }  # fmt: skip
+
+    def draw(self, kind: str) -> OpenQuestion | None:
+        return self.draws[kind]() if self.objects else None
+
+    def _made(
+        self, task: Task, kind: str, text: str, answers: tuple[str, ...], about: Sequence[int],
+        metres: float | None = None,
+    ) -> OpenQuestion:  # fmt: skip
+        ids = tuple(self.objects[i].id for i in about)
+        return OpenQuestion(task, kind, self.speaker.finish(text), answers, ids, metres)
+
+    def _say(self, frame: str, **words: str) -> str:
+        return self.rng.choice(self.frames[frame]).format(**words)
+
+    def _fits(self, description: Description) -> list[int] | None:
+        """All objects that fit, or None where somebody could see it otherwise."""
+        yes, maybe = self.meanings.masks(description)
+        return bits(yes) if yes == maybe else None
+
+    def _distance(self) -> OpenQuestion | None:
+        described = self.drawer.two()
+        if described is None:
+            return None
+        a, b = described
+        first, second = (self.speaker.definite(d) for d in described.values())
+        if self.rng.random() < 0.7:
+            text = self.speaker.distance(first, second)
+        else:
+            text = self._say("center", a=first, b=second)
+        return self._measured("center", text, (a, b), self.meanings.relations.metres[a][b])
+
+    def _gap(self) -> OpenQuestion | None:
+        described = self.drawer.two()
+        if described is None:
+            return None
+        a, b = described
+        first, second = (self.speaker.definite(d) for d in described.values())
+        metres = surface_distance(self.objects[a].box, self.objects[b].box)[0]
+        return self._measured("surface", self._say("surface", a=first, b=second), (a, b), metres)
+
+    def _measured(self, kind: str, text: str, ends: tuple[int, int], metres: float) -> OpenQuestion:
+        return self._made("distance", kind, text, (f"{metres:.2f} m",), ends, metres)
+
+    def _things(self) -> OpenQuestion | None:
+        """What is on, under, next to ... something."""
+        name, anchor = self.rng.choice(BOOLEAN), self.rng.randrange(len(self.objects))
+        if self.rng.random() > _EMPTY and self.meanings.pairs[name]:
+            anchor = self.rng.choice(self.meanings.pairs[name])[1]
+        relations = self.meanings.relations
+        yes, maybe = relations.columns_yes[name][anchor], relations.columns_maybe[name][anchor]
+        description = self.drawer.short(anchor)
+        if description is None or yes != maybe:
+            return None
+        found = bits(yes)
+        categories = [self.objects[i].category for i in found]
+        if len(set(categories)) > _LONGEST_LIST:
+            return None
+        place = self.rng.choice(RELATION_WORDS[name])
+        text = self._say("things", r=place, a=self.speaker.definite(description))
+        return self._made("ask", "things", text, list_answers(categories), found)
+
+    def _count(self) -> OpenQuestion | None:
+        roll = self.rng.random()
+        drawn = self.drawer.absent() if roll < 0.12 else self.drawer.several()
+        if 0.12 <= roll < 0.35:
+            drawn = self._single()
+        if drawn is None or drawn[1].category is None:
+            return None
+        found = self._fits(drawn[1])
+        if found is None:
+            return None
+        text = self._of_some("count", drawn[1])
+        return self._made("ask", "count", text, (str(len(found)),), found)
+
+    def _single(self) -> tuple[str, Description] | None:
+        """By its noun or by a relation: what is there once, or at least once."""
+        if self.rng.random() < _PLACED:
+            return self.drawer.relation(BOOLEAN)
+        return self.drawer.attribute()
+
+    def _of_some(self, family: str, description: Description) -> str:
+        """A sentence about all that fit, by noun and place."""
+        noun = self.speaker.nominal(description, self.speaker.noun(description.category))
+        words = {"n": noun, "ns": plural(noun), "a_n": one(noun)}
+        if not description.links:
+            return self._say(family, **words)
+        return self._say(f"{family} placed", p=self.speaker.place(description), **words)
+
+    def _color(self) -> OpenQuestion | None:
+        roll = self.rng.random()
+        drawn = self.drawer.size() if roll < 0.2 else self.drawer.attribute()
+        if roll > 0.6:
+            drawn = self.drawer.relation()
+        if drawn is None or drawn[1].category is None:
+            return None
+        description = replace(drawn[1], color=None)
+        i = self.meanings.referent(description)
+        if i < 0:
+            return None
+        text = self._say("color", np=self.speaker.definite(description))
+        return self._made("ask", "color", text, color_answers(self.objects[i].color), (i,))
+
+    def _exists(self) -> OpenQuestion | None:
+        drawn = self._single() if self.rng.random() < 0.5 else self.drawer.absent()
+        if drawn is None or drawn[1].category is None or drawn[1].superlative is not None:
+            return None
+        found = self._fits(drawn[1])
+        if found is None:
+            return None
+        text = self._of_some("exists", drawn[1])
+        return self._made("ask", "exists", text, ("yes" if found else "no",), found)
+
+    def _view(self) -> OpenQuestion | None:
+        drawn = self.drawer.relation(SIDES)
+        if drawn is None:
+            return None
+        description = Description(None, links=drawn[1].links)
+        i = self.meanings.referent(description)
+        if i < 0:
+            return None
+        thing = self.objects[i]
+        answers = (answer_words(thing.color, thing.category),)
+        return self._made("ask", "view", self.speaker.view(description)[0], answers, (i,))
+
+    def _bigger(self) -> OpenQuestion | None:
+        described = self.drawer.two()
+        if described is None:
+            return None
+        a, b = described
+        measure = self.rng.choice(list(MORE))
+        values = self.meanings.relations.measures[measure]
+        first, second = self.objects[a], self.objects[b]
+        clear = max(values[a], values[b]) >= SIZE_RATIO[measure] * min(values[a], values[b])
+        alike = (first.category, first.color) == (second.category, second.color)
+        if not clear or alike or WALL in (first.support, second.support):
+            return None
+        i = a if SIZES[measure] * (values[a] - values[b]) > 0 else b
+        text = self._say(
+            "bigger",
+            more=self.rng.choice(MORE[measure]),
+            a=self.speaker.definite(described[a]),
+            b=self.speaker.definite(described[b]),
+        )
+        thing = self.objects[i]
+        return self._made("ask", "bigger", text, (answer_words(thing.color, thing.category),), (i,))
+
+    def _caption(self) -> OpenQuestion | None:
+        i = self.rng.randrange(len(self.objects))
+        text = self.rng.choice(self.frames["caption"])
+        return self._made("caption", "caption", text, (self._described(i),), (i,))
+
+    def _described(self, i: int) -> str:
+        """Colour, class and, where there is one, the most telling relation to the nearest thing."""
+        thing, held = self.objects[i], self.meanings.relations_of.get(i, [])
+        if not held:
+            return caption(thing.color, thing.category)
+        metres = self.meanings.relations.metres[i]
+        name, a = min(held, key=lambda pair: (_TELLING.index(pair[0]), metres[pair[1]], pair[1]))
+        anchor = self.objects[a]
+        place = f"{RELATION_WORDS[name][0]} {caption(anchor.color, anchor.category)}"
+        return caption(thing.color, thing.category, place)

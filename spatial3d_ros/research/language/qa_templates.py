@@ -1,0 +1,160 @@
+"""The words of questions that are answered in words: sentence frames by family, and the answers.
+
+Nouns and descriptions are those of `phrases`. The frames of "train" and "test" have none in common.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import permutations
+
+from spatial3d_ros.categories import nouns
+from spatial3d_ros.research.language.templates import COLOR_WORDS, article, plural
+
+THING = "{object}"
+"""Where a caption's question names its object: a box in text, or the identifier of its slot."""
+
+# {a}, {b}, {np}: "the red mug"; {ns}: "red mugs"; {a_n}: "a red mug"; {r} {a}, {p}: "on the table"
+OPEN_FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
+    "train": {
+        "surface": (
+            "what is the gap between {a} and {b}?", "how big is the gap between {a} and {b}?",
+            "how much space is there between {a} and {b}?", "the gap between {a} and {b}",
+            "what is the shortest distance between {a} and {b}?",
+            "how much free space is between {a} and {b}?", "measure the gap between {a} and {b}",
+            "what is the clearance between {a} and {b}?",
+            "what is the surface distance from {a} to {b}?",
+        ),
+        "center": (
+            "what is the centre distance between {a} and {b}?",
+            "what is the center distance from {a} to {b}?",
+            "the centre distance between {a} and {b}",
+            "measure the center distance from {a} to {b}",
+            "tell me the centre distance between {a} and {b}",
+        ),
+        "things": (
+            "what is {r} {a}?", "what is {r} {a}?", "what things are {r} {a}?",
+            "what can you see {r} {a}?", "what is there {r} {a}?", "tell me what is {r} {a}",
+            "what do you find {r} {a}?", "what objects are {r} {a}?",
+        ),
+        "count": (
+            "how many {ns} are there?", "how many {ns} are there?", "how many {ns} do you see?",
+            "count the {ns}", "how many {ns} can you see?", "how many {ns} are in the room?",
+            "what is the number of {ns}?", "tell me how many {ns} there are",
+        ),
+        "count placed": (
+            "how many {ns} are {p}?", "how many {ns} are {p}?", "how many {ns} are there {p}?",
+            "count the {ns} {p}", "how many {ns} do you see {p}?",
+        ),
+        "color": (
+            "what colour is {np}?", "what color is {np}?", "what is the colour of {np}?",
+            "what is the color of {np}?", "which colour does {np} have?", "which color is {np}?",
+            "tell me the colour of {np}",
+        ),
+        "exists": (
+            "is there {a_n}?", "is there {a_n} in the room?", "is there {a_n} here?",
+            "are there any {ns}?", "can you see any {ns}?", "is there any {n}?",
+        ),
+        "exists placed": (
+            "is there {a_n} {p}?", "is there {a_n} {p}?", "is {a_n} {p}?",
+            "are there any {ns} {p}?",
+        ),
+        "bigger": (
+            "which is {more}, {a} or {b}?", "which one is {more}, {a} or {b}?",
+            "what is {more}, {a} or {b}?", "is {a} or {b} {more}?",
+        ),
+        "caption": (
+            "describe {object}", "describe {object}, please", "what is {object}?",
+            "tell me about {object}", "what can you say about {object}?",
+        ),
+    },
+    "test": {
+        "surface": (
+            "how wide is the gap between {a} and {b}?",
+            "how large is the space between {a} and {b}?",
+            "how much clearance is there between {a} and {b}?",
+            "tell me the gap between {a} and {b}", "what is the free space between {a} and {b}?",
+        ),
+        "center": (
+            "please tell me the centre distance from {a} to {b}",
+            "can you measure the center distance between {a} and {b}?",
+            "what is the centre distance from {a} to {b}?",
+        ),
+        "things": (
+            "what do you see {r} {a}?", "which things are {r} {a}?",
+            "what things do you see {r} {a}?",
+            "can you tell me what is {r} {a}?",
+        ),
+        "count": (
+            "can you count the {ns}?", "how many {ns} are here?", "please count the {ns}",
+            "how many {ns} can you find?", "tell me the number of {ns}",
+        ),
+        "count placed": (
+            "can you count the {ns} {p}?", "how many {ns} can you see {p}?",
+            "tell me how many {ns} are {p}",
+        ),
+        "color": (
+            "can you tell me the colour of {np}?", "tell me what color {np} is",
+            "what colour does {np} have?", "which colour is {np}?",
+        ),
+        "exists": (
+            "can you see {a_n} in the room?", "are there any {ns} here?", "is any {n} here?",
+            "are there any {ns} in the room?",
+        ),
+        "exists placed": (
+            "is there any {n} {p}?", "can you see any {ns} {p}?", "are any {ns} {p}?",
+        ),
+        "bigger": (
+            "tell me which is {more}, {a} or {b}", "of {a} and {b}, which is {more}?",
+            "can you tell me which one is {more}, {a} or {b}?",
+        ),
+        "caption": (
+            "please describe {object}", "can you describe {object}?",
+            "can you tell me about {object}?",
+        ),
+    },
+}  # fmt: skip
+# How the measure that decides is compared: the superlative of `relations.SIZES` and its words.
+MORE = {
+    "largest": ("bigger", "larger"), "smallest": ("smaller",), "tallest": ("taller", "higher"),
+    "shortest": ("lower",),
+}  # fmt: skip
+RELATION_WORDS = {
+    "on": ("on", "on", "on top of"), "under": ("under", "underneath", "beneath"),
+    "next_to": ("next to", "beside", "near"), "above": ("above", "over"), "below": ("below",),
+}  # fmt: skip
+NOTHING = "nothing"
+
+
+def color_answers(color: str) -> tuple[str, ...]:
+    """Right answers to what colour it is, the one that is taught first."""
+    return COLOR_WORDS.get(color, (color,))
+
+
+def list_answers(categories: Sequence[str]) -> tuple[str, ...]:
+    """Right answers to what things there are: "2 books and a vase", in any order, by alphabet
+    first.
+    """
+    counts = sorted(Counter(categories).items())
+    said = [
+        f"{n} {plural(nouns(category)[0])}" if n > 1 else one(nouns(category)[0])
+        for category, n in counts
+    ]
+    return tuple(_listed(order) for order in permutations(said)) if said else (NOTHING,)
+
+
+def one(nominal: str) -> str:
+    """With its indefinite article: "a red mug"."""
+    return f"{article(nominal)} {nominal}"
+
+
+def caption(color: str, category: str, place: str = "") -> str:
+    """ "a red mug on a white table"."""
+    return f"{one(f'{color} {nouns(category)[0]}')}{f' {place}' if place else ''}"
+
+
+def _listed(said: Sequence[str]) -> str:
+    if len(said) == 1:
+        return said[0]
+    return f"{', '.join(said[:-1])} and {said[-1]}"

@@ -1,0 +1,171 @@
+"""Rooms made by rule: who stands where. Boxes only; `meshes` gives them shape, `render` a picture.
+
+A room is furnished the way people do it: groups first (a bed with its nightstands, a table with its
+chairs, a desk, a seating corner, a kitchen wall), then single pieces until the room is full
+enough, then pictures where the walls are free and small things on whatever can carry them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spatial3d_ros.categories import CATEGORIES, COLORS
+from spatial3d_ros.research.rooms.catalog import (
+    FLOOR,
+    SMALL,
+    WALL,
+    Room,
+    RoomObject,
+    support_surface,
+)
+from spatial3d_ros.research.rooms.layout import Layout
+
+__all__ = [
+    "CATEGORIES",
+    "COLORS",
+    "FLOOR",
+    "WALL",
+    "Room",
+    "RoomObject",
+    "generate_room",
+    "support_surface",
+]
+
+_PIECES = ("lamp", "plant", "plant", "cabinet", "shelf", "chair", "stool", "bin", "armchair")
+_PIECES += ("table", "fridge", "fridge", "box", "box", "ball", "backpack", "nightstand")
+
+
+def generate_room(seed: int, *, min_objects: int = 6, max_objects: int = 25) -> Room:
+    """Furnish a room with `min_objects` to `max_objects` objects; one seed is always one room."""
+    for attempt in range(20):
+        rng = np.random.default_rng((seed, 7919, attempt))
+        layout = _Furnisher(rng, int(rng.integers(min_objects, max_objects + 1)))
+        layout.furnish()
+        if len(layout.items) >= min_objects:
+            break
+    return Room(seed, layout.size, tuple(layout.items))
+
+
+class _Furnisher(Layout):
+    def furnish(self) -> None:
+        rng = self.rng
+        for _ in range(1 + (rng.random() < 0.2)):
+            self.on_wall("door")
+        if rng.random() < 0.7:
+            self.on_wall("window")
+        groups = [self.bed_group, self.dining_group, self.desk_group]
+        groups += [self.seating_group, self.kitchen_group, self.storage_group]
+        # Furniture takes a good half of the places, so that small things find theirs.
+        budget = self.target * rng.uniform(0.5, 0.72)
+        for k in rng.permutation(len(groups)):
+            if len(self.items) >= 0.7 * budget:
+                break
+            groups[k]()
+        # A few favourites come again and again: a question must tell them apart.
+        favourites = rng.choice(_PIECES, 3)
+        for _ in range(3 * self.target):
+            if len(self.items) >= budget:
+                break
+            self.single(str(rng.choice(favourites if rng.random() < 0.5 else _PIECES)))
+        favourites = rng.choice(SMALL, 4)
+        for _ in range(6 * self.target):
+            if self.full:
+                break
+            roll = rng.random()
+            if roll < 0.12:
+                self.on_wall("picture")
+            elif roll < 0.15:
+                self.on_wall("window")
+            elif roll < 0.27:
+                self.single(str(rng.choice(("box", "ball", "backpack", "bin", "plant", "stool"))))
+            elif roll < 0.36:
+                self.under(str(rng.choice(("box", "ball", "bin", "backpack"))))
+            else:
+                self.on_something(str(rng.choice(favourites if rng.random() < 0.5 else SMALL)))
+
+    def bed_group(self) -> None:
+        bed = self.along_wall("bed")
+        if bed is None:
+            return
+        for side in self.rng.permutation([-1, 1])[: int(self.rng.integers(0, 3))]:
+            stand = self.beside(bed, "nightstand", int(side))
+            if stand is not None and self.rng.random() < 0.6:
+                self.on(stand, "lamp", height=float(self.rng.uniform(0.3, 0.6)), girth=0.24)
+        for _ in range(int(self.rng.integers(0, 3))):
+            self.on(bed, "pillow")
+
+    def dining_group(self) -> None:
+        table = self.free("table", height=float(self.rng.uniform(0.7, 0.78)), clear=0.75)
+        if table is None:
+            return
+        seat = "chair" if self.rng.random() < 0.8 else "stool"
+        wanted = int(self.rng.integers(1, 7))
+        style = self.style(seat)
+        for slot in self.rng.permutation(6)[:wanted]:
+            self.around(table, seat, int(slot), style if self.rng.random() < 0.75 else None)
+        for _ in range(int(self.rng.integers(0, 3))):
+            self.on(table, str(self.rng.choice(["bowl", "vase", "mug", "bottle"])))
+
+    def desk_group(self) -> None:
+        desk = self.along_wall("desk")
+        if desk is None:
+            return
+        self.in_front(desk, "chair", float(self.rng.uniform(0.03, 0.25)), facing=True)
+        if self.rng.random() < 0.7:
+            self.on(desk, "laptop", facing=True)
+        if self.rng.random() < 0.4:
+            self.on(desk, "lamp", height=float(self.rng.uniform(0.35, 0.6)), girth=0.22)
+        if self.rng.random() < 0.4:
+            self.beside(desk, "bin", int(self.rng.choice([-1, 1])))
+
+    def seating_group(self) -> None:
+        sofa = self.along_wall("sofa")
+        if sofa is None:
+            return
+        if self.rng.random() < 0.7:
+            low = float(self.rng.uniform(0.36, 0.5))
+            self.in_front(sofa, "table", float(self.rng.uniform(0.3, 0.5)), height=low, scale=0.35)
+        for _ in range(int(self.rng.integers(0, 3))):
+            self.single("armchair")
+        if self.rng.random() < 0.5:
+            self.beside(
+                sofa,
+                str(self.rng.choice(["lamp", "plant", "nightstand"])),
+                int(self.rng.choice([-1, 1])),
+            )
+        for _ in range(int(self.rng.integers(0, 4))):
+            self.on(sofa, "pillow")
+        if self.rng.random() < 0.6:
+            self.tv_stand()
+
+    def kitchen_group(self) -> None:
+        sink = self.along_wall("sink")
+        if sink is not None:
+            self.beside(
+                sink,
+                "fridge" if self.rng.random() < 0.8 else "cabinet",
+                int(self.rng.choice([-1, 1])),
+                gap=0.02,
+            )
+            for _ in range(int(self.rng.integers(0, 3))):
+                self.on(sink, str(self.rng.choice(["bottle", "mug", "bowl"])))
+
+    def storage_group(self) -> None:
+        for _ in range(int(self.rng.integers(1, 4))):
+            self.along_wall(str(self.rng.choice(["shelf", "cabinet"])))
+        if self.rng.random() < 0.3:
+            self.tv_stand()
+
+    def tv_stand(self) -> None:
+        stand = self.along_wall("cabinet", height=float(self.rng.uniform(0.42, 0.6)))
+        if stand is not None:
+            self.on(stand, "tv", facing=True)
+
+    def single(self, category: str) -> None:
+        if category in ("cabinet", "shelf", "fridge", "nightstand") or (
+            category in ("lamp", "plant", "bin", "stool", "backpack", "box", "chair")
+            and self.rng.random() < 0.6
+        ):
+            self.along_wall(category)
+        else:
+            self.free(category, clear=0.25)

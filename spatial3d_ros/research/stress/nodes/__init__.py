@@ -1,0 +1,1 @@
+"""ROS processes with injected faults, and a load client; driven over JSON lines."""

@@ -1,0 +1,165 @@
+"""The soak: nodes, a camera at full rate, a room that changes, a question a second. For how long?
+
+Every minute the recording becomes another: the room or the room tidied up, with stamps of now or
+with those of the recording, which go back at every loop.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spatial3d_ros.demo.processes import require_ros
+from spatial3d_ros.errors import NotAvailableError
+from spatial3d_ros.research.evaluation.metrics.judging import latency_scores
+from spatial3d_ros.research.rooms.generator import generate_room
+from spatial3d_ros.research.stress.questions import Questions, questions_about
+from spatial3d_ros.research.stress.rooms import FILMED_HZ, SEED, filmed, tidied
+from spatial3d_ros.research.stress.system_under_test import VIEWER, Setting, SystemUnderTest
+
+RATE_HZ = 30.0
+PHASE_S = 60  # seconds between two recordings
+WARM_UP = 1 / 6  # of the time, before memory counts
+MAX_SLOPE = 1.0  # MB a minute
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Sample:
+    """The node's memory at a moment: seconds since the start, resident MB, its highest so far."""
+
+    seconds: float
+    rss_mb: float
+    peak_mb: float
+
+
+@dataclass
+class Tally:
+    """What the processes came to."""
+
+    samples: list[Sample] = field(default_factory=list)
+    crashes: list[str] = field(default_factory=list)
+
+
+def run_soak(
+    folder: Path, *, minutes: float = 30.0, model: str = "tiny", say: Say = lambda text: None
+) -> dict[str, Any]:
+    """Run it; the figures as plain data. Raises NotAvailableError where the nodes do not come up.
+
+    A process that dies is written down, and ends the run.
+    """
+    require_ros()
+    room, after = filmed(folder), tidied(generate_room(SEED))
+    say(f"the tidied room: moved {', '.join(after.moved)}; gone {', '.join(after.removed)}")
+    bags = (room.bag, filmed(folder, after.room, "tidied").bag)
+    setting = Setting(room.bag, rate=RATE_HZ / FILMED_HZ, model=model)
+    tally = Tally()
+    with SystemUnderTest(setting, folder / "logs") as world:
+        world.nodes.start(VIEWER)
+        say(f"playing and asking for {minutes:g} minutes")
+        with Questions(world, questions_about(room.seen(), SEED)) as asked:
+            _watch(world, bags, 60.0 * minutes, tally)
+        sensors = {} if tally.crashes else world.status("sensors")
+        sent = {} if tally.crashes else world.camera.tell("count")
+    return _figures(asked, tally, sensors, sent, minutes)
+
+
+def _watch(world: SystemUnderTest, bags: tuple[Path, Path], seconds: float, tally: Tally) -> None:
+    """Change the recording now and then, and look at the node's memory every second."""
+    phases = itertools.cycle([(bag, keep) for keep in (False, True) for bag in bags])
+    begin = time.monotonic()
+    for second in range(int(seconds)):
+        time.sleep(max(0.0, begin + second - time.monotonic()))
+        try:
+            world.nodes.check()
+            if second % PHASE_S == 0:
+                bag, keep = next(phases)
+                world.camera.tell("play", bag=str(bag), keep_stamps=keep)
+        except NotAvailableError as error:
+            tally.crashes.append(str(error))
+            return
+        tally.samples.append(Sample(second, *resident_mb(world.node.pid)))
+
+
+def _figures(
+    asked: Questions, tally: Tally, sensors: dict[str, str], sent: dict[str, int], minutes: float
+) -> dict[str, Any]:
+    latency = [reply["latency_ms"] for reply in asked.answered]
+    received = {k.removeprefix("received."): int(v) for k, v in sensors.items() if "received." in k}
+    memory = memory_figures(tally.samples, 60.0 * minutes * WARM_UP)
+    quiet = not (tally.crashes or asked.unheard)
+    return {
+        "ok": quiet and memory["slope_mb_per_min"] < MAX_SLOPE,
+        "minutes": minutes,
+        "questions": len(asked.replies),
+        "answered": len(asked.answered),
+        "refused": dict(Counter(_shape(message) for message in asked.refused).most_common()),
+        "stuck": asked.unheard,
+        "latency": {**latency_scores(latency), "p99_ms": float(np.percentile(latency, 99))},
+        "memory": memory,
+        "sent": sent,
+        "received": received,
+        "frames": {k.removeprefix("frames."): int(v) for k, v in sensors.items() if "frames." in k},
+        "sync": {k.removeprefix("sync."): int(v) for k, v in sensors.items() if "sync." in k},
+        "crashes": tally.crashes,
+        "cores": os.cpu_count(),
+        "load": os.getloadavg(),
+    }
+
+
+def table_of(result: dict[str, Any]) -> dict[str, str]:
+    """The lines of the table, from what `run_soak` gives."""
+    latency, memory, frames = result["latency"], result["memory"], result["frames"]
+    sent, received = sum(result["sent"].values()), sum(result["received"].values())
+    refused = "".join(f"; {n} x {reason}" for reason, n in result["refused"].items())
+    return {
+        "questions": f"{result['questions']}, {result['answered']} answered{refused}",
+        "without reply": str(result["stuck"]),
+        "latency": f"p50 {latency['median_ms']:.0f} ms, p99 {latency['p99_ms']:.0f} ms, "
+        f"longest {latency['max_ms']:.0f} ms",
+        "memory of the node": f"{memory['slope_mb_per_min']:+.2f} MB/min after warm-up, "
+        f"{memory['warm_mb']:.0f} MB then, {memory['end_mb']:.0f} MB at the end, "
+        f"peak {memory['peak_mb']:.0f} MB",
+        "messages": f"{sent} sent, {sent - received} lost on the way",
+        "pairs": f"{result['sync'].get('matched', 0)} matched, {frames.get('looked at', 0)} looked "
+        f"at, {frames.get('keyframes', 0)} kept as views, {frames.get('refused', 0)} refused",
+        "crashes": "; ".join(result["crashes"]) or "0",
+        "load": f"{result['load'][0]:.1f} on {result['cores']} cores at the end",
+    }
+
+
+def memory_figures(samples: list[Sample], warm_up_s: float) -> dict[str, float]:
+    """Growth in MB a minute after the warm-up (a line through all samples), start, end, peak."""
+    warm = [s for s in samples if s.seconds >= warm_up_s]
+    minutes, mb = np.array([(s.seconds / 60, s.rss_mb) for s in warm]).T
+    return {
+        "slope_mb_per_min": float(np.polyfit(minutes, mb, 1)[0]),
+        "warm_mb": float(mb[0]),
+        "end_mb": float(mb[-1]),
+        "peak_mb": samples[-1].peak_mb,
+    }
+
+
+def resident_mb(pid: int) -> tuple[float, float]:
+    """Resident memory of a process now and at its highest, MB (Linux); 0 of one that has ended."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        text = ""
+    found = dict(re.findall(r"(VmRSS|VmHWM):\s+(\d+) kB", text))
+    return int(found.get("VmRSS", 0)) / 1024, int(found.get("VmHWM", 0)) / 1024
+
+
+def _shape(message: str) -> str:
+    """The first clause of a message without quoted words and numbers, so that equal ones count."""
+    return re.sub(r"'[^']*'|[\d.]*\d", "*", re.split("[:;] ", message)[0])

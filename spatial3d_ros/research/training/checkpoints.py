@@ -1,0 +1,115 @@
+"""What a run leaves on disk to go on from: its state, and the model so far.
+
+A state is complete or not there at all: it is written beside the last one and then takes its name.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from spatial3d_ros.errors import CheckpointError
+from spatial3d_ros.model.adapters import save_adapter
+from spatial3d_ros.model.checkpoint import WEIGHTS, read_tensors, save_model
+from spatial3d_ros.model.network import SpatialModel
+from spatial3d_ros.research.training.objective import Objective
+
+log = logging.getLogger(__name__)
+LAST, OLDER, MODEL, BEST = "last", "last.old", "model", "best"
+
+
+def save_state(accelerator: Accelerator, out: Path, step: int) -> None:
+    """Write everything that the next step depends on. All processes have to call it."""
+    part = out / f"{LAST}.part"
+    if accelerator.is_main_process:
+        shutil.rmtree(part, ignore_errors=True)
+    accelerator.wait_for_everyone()
+    accelerator.save_state(str(part), safe_serialization=True)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        (part / "step").write_text(str(step))
+        shutil.rmtree(out / OLDER, ignore_errors=True)
+        if (out / LAST).exists():
+            (out / LAST).rename(out / OLDER)
+        part.rename(out / LAST)
+        shutil.rmtree(out / OLDER, ignore_errors=True)
+    accelerator.wait_for_everyone()
+
+
+def resume_state(accelerator: Accelerator, out: Path) -> int:
+    """Read the newest complete state, if there is one, and return its step (0 without)."""
+    for folder in (out / LAST, out / OLDER):
+        if (folder / "step").is_file():
+            accelerator.load_state(str(folder))
+            step = int((folder / "step").read_text())
+            log.info("resumed from step %d", step)
+            return step
+    return 0
+
+
+class ModelKeeper:
+    """Writes the network so far to `out`/model, and the best one to `out`/best.
+
+    `build` makes the same objective anew: under weights that are sharded over processes there is no
+    whole network to save, only whole tensors to fill one with.
+    """
+
+    def __init__(
+        self, accelerator: Accelerator, out: Path, build: Callable[[], Objective], score: str
+    ) -> None:
+        self.accelerator, self.out, self.build, self.score = accelerator, out, build, score
+
+    def keep(self, objective: Objective, folder: Path) -> None:
+        """Write a model folder; an adapter where the preset has one. All processes call it."""
+        tensors = self.accelerator.get_state_dict(objective)
+        if not self.accelerator.is_main_process:
+            return
+        with torch.device("meta"):
+            whole = self.build()
+        whole.load_state_dict(tensors, assign=True)
+        if any(".lora_" in name for name in tensors):
+            save_adapter(folder, whole.model, torch.bfloat16)
+        else:
+            save_model(folder, whole.model, whole.prompt.tokenizer, torch.bfloat16)
+
+    def keep_best(self, objective: Objective, step: int, scores: Mapping[str, dict]) -> None:
+        """Keep the model if it is better than the best so far. All processes call it."""
+        found = {"step": step, "score": self.score, **scores[self.score]}
+        path = self.out / BEST / "score.json"
+        best = json.loads(path.read_text()) if path.is_file() else {}
+        if best.get("score") == self.score and best["accuracy"] >= found["accuracy"]:
+            return
+        self.keep(objective, self.out / BEST)
+        if self.accelerator.is_main_process:
+            path.write_text(json.dumps(found, indent=2) + "\n")
+        self.accelerator.wait_for_everyone()
+
+
+def take_weights(model: SpatialModel, folder: Path) -> None:
+    """Start from another model: every tensor of the same name and shape is taken, and the log says
+    which ones are not. Raises CheckpointError when nothing fits.
+    """
+    found, own = read_tensors(folder / WEIGHTS), model.state_dict()
+    fitting = {n: t for n, t in found.items() if n in own and own[n].shape == t.shape}
+    if not fitting:
+        raise CheckpointError(f"{folder / WEIGHTS}: no tensor fits '{model.config.name}'")
+    model.load_state_dict(fitting, strict=False)
+    log.info(
+        "%s: %d of %d tensors taken; fresh: %s; not used: %s",
+        folder,
+        len(fitting),
+        len(own),
+        _listed(own, fitting),
+        _listed(found, fitting),
+    )
+
+
+def _listed(names: Mapping[str, Tensor], without: Mapping[str, Tensor]) -> str:
+    return ", ".join(sorted(names.keys() - without.keys())) or "none"

@@ -1,0 +1,157 @@
+"""What a training step minimises: the losses of all its batches, in one module for any number of
+processes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from spatial3d_ros.model.network import SpatialModel
+from spatial3d_ros.model.objects import mean_words
+from spatial3d_ros.model.reconstruction import build_guidance
+from spatial3d_ros.model.sequence import EncodedScene, ModelOutput
+from spatial3d_ros.research.training.answers import answer_losses, answered
+from spatial3d_ros.research.training.config import LossWeights
+from spatial3d_ros.research.training.losses import (
+    grounding_loss,
+    language_loss,
+    naming_loss,
+    objectness_loss,
+    role_loss,
+    vote_loss,
+)
+from spatial3d_ros.research.training.samples import Sample
+from spatial3d_ros.tasks.prompt import Prompt
+
+REFERENT_LOSSES = {"vote": vote_loss, "objectness": objectness_loss}
+
+
+class Objective(nn.Module):
+    """forward(samples, totals) -> the weighted sum of all losses, and each figure by name.
+
+    `totals`: how many items each figure stands for in the whole step, as `count_items` gives them,
+    summed over all processes and portions. Every loss is a sum over its items divided by that, so
+    that the shares of a step add up to what one process would find. Without it, the samples are
+    the whole step.
+    """
+
+    def __init__(self, model: SpatialModel, prompt: Prompt, weights: LossWeights) -> None:
+        super().__init__()
+        self.model, self.prompt = model, prompt
+        self.guidance = build_guidance(model.config)
+        s2 = model.config.s2
+        self.weights = {
+            "ground": weights.ground,
+            "lang": s2.lang.weight,
+            "role": weights.role,
+            "class": weights.name,
+            "color": weights.name,
+            "guide": s2.sg.weight,
+            "answer": weights.answer,
+            "about": weights.about,
+        }
+        psa = model.config.psa
+        self.weights |= {"vote": weights.vote * psa.intra, "objectness": weights.objectness}
+        self.on_referents = [n for n in REFERENT_LOSSES if psa.enabled and self.weights[n]]
+
+    def figures(self, origin: str) -> list[str]:
+        """Names of everything that `forward` tells about batches of an origin."""
+        names = ["ground", "lang"]
+        if self.model.config.object_tokens != "none":
+            names += ["role", "class", "color"]
+        if self.guidance is not None and origin == "rendered":
+            names.append("guide")
+        names += self.on_referents if origin == "rendered" else []
+        if self.model.config.answers:
+            names += ["answer", "about"]
+        return [f"{origin}/{name}" for name in [*names, "accuracy"]]
+
+    def forward(
+        self, samples: Sequence[Sample], totals: Mapping[str, int] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        totals = count_items(samples) if totals is None else totals
+        parts, figures = [], {}
+        for sample in samples:
+            projected = None
+            if sample.scenes.has_views:
+                projected = self.model.project_views(sample.scenes)
+            scene, reading = self.read(sample, projected)
+            losses = self.losses(sample, scene, reading)
+            if self.guidance is not None and projected is not None:
+                losses["guide"] = self.guidance(projected, sample.scenes)
+            if sample.answers is not None:
+                opening = self.prompt.opening.to(sample.targets.device)
+                losses |= answer_losses(self.model, scene, opening, sample.answers)
+            counts = sample.counts
+            means = losses | {"accuracy": _right(reading, sample).float().mean()}
+            for name, mean in means.items():
+                key = f"{sample.origin}/{name}"
+                share = mean * (counts[name] / max(1, totals[key]))
+                figures[key] = share.detach()
+                if name in losses:
+                    parts.append(self.weights[name] * share)
+        loss = torch.stack(parts).sum()
+        return loss, figures | {"loss": loss.detach()}
+
+    def read(
+        self, sample: Sample, projected: Tensor | None = None
+    ) -> tuple[EncodedScene, ModelOutput]:
+        """The network's reading of all questions of a sample."""
+        opening = self.prompt.opening.to(sample.targets.device)
+        scene = self.model.encode_scene(sample.scenes, opening, projected)
+        return scene, self.model(scene, sample.words, opening)
+
+    def hits(self, sample: Sample) -> Tensor:
+        """Whether each question of a sample is answered right: bool (Q,)."""
+        return _right(self.read(sample)[1], sample)
+
+    def answered(self, sample: Sample) -> list[bool]:
+        """Whether each question that asks for words is answered right."""
+        opening = self.prompt.opening.to(sample.targets.device)
+        scene = self.model.encode_scene(sample.scenes, opening)
+        return answered(self.model, scene, self.prompt, opening, sample.answers)
+
+    def losses(
+        self, sample: Sample, scene: EncodedScene, reading: ModelOutput
+    ) -> dict[str, Tensor]:
+        """Each loss by its name in the weights."""
+        model, valid = self.model, sample.scenes.object_valid
+        labelled = sample.labels >= 0
+        names = model.config.names
+        losses = {
+            "ground": grounding_loss(reading.scores, sample.targets),
+            "lang": language_loss(
+                model.decoder.logits(reading.states[labelled]), sample.labels[labelled]
+            ),
+        }
+        if reading.roles is not None:
+            classes = self._named(model.name_class, scene, names.classes)
+            colors = self._named(model.name_color, scene, names.colors)
+            losses["role"] = role_loss(reading.roles, sample.roles, valid[sample.words.scene])
+            losses["class"] = naming_loss(classes, sample.classes)
+            losses["color"] = naming_loss(colors, sample.colors)
+        if scene.referents is not None:
+            of = scene.referents, sample.scenes.boxes, valid & (sample.classes >= 0)
+            losses |= {name: REFERENT_LOSSES[name](*of) for name in self.on_referents}
+        return losses
+
+    def _named(self, namer: nn.Module, scene: EncodedScene, names: Sequence[str]) -> Tensor:
+        ids = self.prompt.name_ids(names).to(scene.named.device)
+        return namer(scene.named, mean_words(ids, self.model.decoder.embed)[1])
+
+
+def count_items(samples: Sequence[Sample]) -> Counter[str]:
+    """Items of each figure in some batches, by its name."""
+    total: Counter[str] = Counter()
+    for sample in samples:
+        total.update({f"{sample.origin}/{name}": n for name, n in sample.counts.items()})
+    return total
+
+
+def _right(reading: ModelOutput, sample: Sample) -> Tensor:
+    """Whether the best candidate of each question is a target: bool (Q,)."""
+    return sample.targets.gather(1, reading.scores.argmax(-1, keepdim=True))[:, 0]

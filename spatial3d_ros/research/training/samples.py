@@ -1,0 +1,340 @@
+"""Training samples: rooms with pixels and rooms without, many questions for each (shared scene,
+METHODS 4); homes.py adds rooms like people's.
+
+Every room is drawn from the seed, the step, its origin and its place in the step alone: a resumed
+run sees what it would have seen, and any number of processes share the very same step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.model.batch import SceneBatch, prepare_view, stack_views
+from spatial3d_ros.model.config import ModelConfig
+from spatial3d_ros.model.sequence import QuestionBatch
+from spatial3d_ros.research.language.descriptions import Description, Meanings
+from spatial3d_ros.research.language.qa_generator import OpenQuestion
+from spatial3d_ros.research.language.questions import Question, make_questions
+from spatial3d_ros.research.language.relations import bits
+from spatial3d_ros.research.rooms.generator import RoomObject, generate_room
+from spatial3d_ros.research.rooms.view_store import RoomViews, ViewStore
+from spatial3d_ros.research.training.answers import Answers, ask_openly, collate_answers
+from spatial3d_ros.research.training.augmentation import (
+    disturb,
+    false_boxes,
+    turn_boxes,
+    turn_views,
+)
+from spatial3d_ros.research.training.config import TrainConfig
+from spatial3d_ros.research.training.home_samples import home_fields, make_home_sample
+from spatial3d_ros.tasks.prompt import Prompt
+
+MIN_PIXELS = 6
+_TRIES = 50
+_LABELLED = (
+    0.1  # objects with pixels that come with a label and a colour as well, as remembered ones do
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One batch: scenes, tokenised questions, targets (Q, N + 1) bool, roles (Q, N, 2), next-token
+    labels (Q, L), and the class and colour of each object (B, N), -100 where a box is no object.
+    kinds names the type of each question; partly tells those whose target no view shows whole.
+    answers: what is asked besides, to be answered in words.
+    """
+
+    scenes: SceneBatch
+    words: QuestionBatch
+    targets: Tensor
+    roles: Tensor
+    labels: Tensor
+    classes: Tensor
+    colors: Tensor
+    kinds: tuple[str, ...]
+    partly: tuple[bool, ...]
+    answers: Answers | None = None
+    source: str = ""
+
+    def to(self, device: torch.device | str) -> Sample:
+        """The same batch on another device."""
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{k: v.to(device) for k, v in moved.items() if hasattr(v, "to")})
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many items each loss of this batch is the mean of."""
+        made = {
+            "ground": len(self.targets),
+            "accuracy": len(self.targets),
+            "lang": int((self.labels >= 0).sum()),
+            "role": int(self.scenes.object_valid[self.words.scene].sum()),
+            "class": int((self.classes >= 0).sum()),
+            "color": int((self.colors >= 0).sum()),
+        }
+        if self.scenes.has_views:
+            known = self.scenes.valid.flatten(2).any(-1) & self.scenes.view_valid
+            made["guide"] = int(known.sum())
+            made["vote"] = made["objectness"] = len(self.scenes.boxes)
+        if self.answers is not None:
+            made["answer"] = int((self.answers.replies >= 0).sum())
+            made["about"] = int(self.scenes.object_valid[self.answers.words.scene].sum())
+        return made
+
+    @property
+    def origin(self) -> str:
+        """Where its rooms come from: "rendered", "boxes" or "homes"."""
+        return self.source or ("rendered" if self.scenes.has_views else "boxes")
+
+
+@dataclass(frozen=True, eq=False)
+class QuestionedRoom:
+    """Boxes (n, 6) in slot order, the room object in each slot (None: a false box), questions that
+    ask for places and ones that are answered in words, and by object id: which ones several views
+    show but none as a whole, and the colour of those that come with a label.
+    """
+
+    boxes: np.ndarray
+    owners: list[RoomObject | None]
+    questions: list[Question]
+    views: dict[str, Tensor] | None = None
+    partly: frozenset[int] = frozenset()
+    labelled: dict[int, np.ndarray] = field(default_factory=dict)
+    open_questions: Sequence[OpenQuestion] = ()
+
+
+class Samples(Dataset[list[list[Sample]]]):
+    """Item i = step i in `accumulate` portions; each holds rendered rooms, then boxes-only rooms.
+
+    `share` is (process p, processes): room j of a step belongs to process j modulo processes.
+    Raises ConfigError when a batch has too few rooms for every portion of every process.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: ModelConfig,
+        prompt: Prompt,
+        store: ViewStore | None,
+        *,
+        start: int = 0,
+        split: str = "train",
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
+        self.config, self.model, self.prompt, self.store = config, model, prompt, store
+        self.start, self.split = start, split
+        self.noisy = split == "train"
+        self.rank, self.world = share
+        parts = self.world * config.accumulate
+        for name in ("rendered", "boxes", "homes"):
+            batch = getattr(config, name).batch
+            if self.noisy and 0 < batch < parts:
+                raise ConfigError(
+                    f"{name}.batch: {batch} rooms for {self.world} processes x accumulate "
+                    f"{config.accumulate}; give at least {parts}, or 0"
+                )
+
+    def __len__(self) -> int:
+        return self.config.steps - self.start
+
+    def __getitem__(self, index: int) -> list[list[Sample]]:
+        if index >= len(self):
+            raise IndexError(index)
+        return [self._portion(index + self.start, i) for i in range(self.config.accumulate)]
+
+    def _portion(self, step: int, portion: int) -> list[Sample]:
+        rendered, boxes, homes = self.config.rendered, self.config.boxes, self.config.homes
+        mine = slice(self.rank + portion * self.world, None, self.world * self.config.accumulate)
+        samples = []
+        if self.store is not None and rendered.batch and step >= rendered.start:
+            views = int(self._rng(step).integers(max(1, rendered.views // 2), rendered.views + 1))
+            draws = [self._rng(step, 0, i) for i in range(rendered.batch)[mine]]
+            samples.append(self.collate([self._some_room(rng, views) for rng in draws]))
+        if boxes.batch:
+            first = boxes.first + step * boxes.batch
+            places = range(boxes.batch)[mine]
+            rooms = [self.boxes_room(first + i, self._rng(step, 1, i)) for i in places]
+            samples.append(self.collate(rooms))
+        if homes.batch:
+            first = homes.first + step * homes.batch
+            places = range(homes.batch)[mine]
+            told = [make_home_sample(first + i, self._rng(step, 2, i), homes) for i in places]
+            samples.append(Sample(**home_fields(told, self.prompt, self.model.names)))
+        return samples
+
+    def _rng(self, step: int, *place: int) -> np.random.Generator:
+        return np.random.default_rng((self.config.seed, step, 31, *place))
+
+    def _some_room(self, rng: np.random.Generator, views: int) -> QuestionedRoom:
+        """A stored room of which the views show enough to ask about."""
+        for _ in range(_TRIES):
+            room = self.rendered_room(self.store[int(rng.integers(len(self.store)))], rng, views)
+            if room.questions:
+                return room
+        raise ConfigError(f"{self.store.folder}: {_TRIES} rooms drawn, none shows two objects")
+
+    def boxes_room(self, seed: int, rng: np.random.Generator) -> QuestionedRoom:
+        """A room that is nothing but labelled, coloured boxes."""
+        objects = list(generate_room(seed).objects)
+        return self.questioned(objects, rng, self.config.boxes.questions, None)
+
+    def rendered_room(
+        self, stored: RoomViews, rng: np.random.Generator, views: int
+    ) -> QuestionedRoom:
+        """A room seen in `views` of its stored views; objects that none of them shows do not
+        exist.
+        """
+        chosen = np.sort(
+            rng.choice(len(stored.rgb), size=min(views, len(stored.rgb)), replace=False)
+        )
+        pixels = stored.seen[chosen].sum(0)
+        objects = [o for o in stored.room.objects if pixels[o.id] >= MIN_PIXELS]
+        gain = (
+            rng.uniform(0.85, 1.15, size=3) * rng.uniform(0.85, 1.15) if self.noisy else np.ones(3)
+        )
+        inputs = [
+            prepare_view(
+                np.clip(stored.rgb[v] * gain, 0, 255).astype(np.uint8),
+                stored.depth[v],
+                stored.camera,
+                stored.pose[v],
+                self.model.vision,
+                self.model.pooled_grid,
+            )
+            for v in chosen
+        ]
+        return self.questioned(
+            objects,
+            rng,
+            self.config.rendered.questions,
+            stack_views(inputs, np.zeros(3)),
+            frozenset(o.id for o in objects if stored.cut_everywhere(o, chosen)),
+        )
+
+    def questioned(
+        self,
+        objects: list[RoomObject],
+        rng: np.random.Generator,
+        count: int,
+        views: dict[str, Tensor] | None,
+        partly: frozenset[int] = frozenset(),
+    ) -> QuestionedRoom:
+        """A room of some objects, with up to `count` questions about them, in slots of any
+        order.
+        """
+        questions = (
+            make_questions(objects, rng, count, split=self.split) if len(objects) > 1 else []
+        )
+        answers = self.config.answers
+        openly = ask_openly(objects, rng, answers.questions, self.split, answers.tasks)
+        owners: list[RoomObject | None] = list(objects)
+        boxes = np.array([o.box.array() for o in objects]).reshape(-1, 6)
+        if self.noisy and self.config.noise.boxes:
+            boxes = disturb(boxes, rng)
+            false = false_boxes(boxes, rng, self.config.noise.false_boxes)
+            boxes, owners = np.concatenate([boxes, false]), owners + [None] * len(false)
+        labelled = {
+            o.id: _shade(o, rng)
+            for o in objects
+            if views is None or (self.noisy and rng.random() < _LABELLED)
+        }
+        order = rng.permutation(len(boxes))
+        boxes, owners = boxes[order], [owners[i] for i in order]
+        turn = int(rng.integers(4)) if self.noisy else 0
+        shift = np.append(rng.uniform(-1.5, 1.5, 2), 0.0) if self.noisy else np.zeros(3)
+        return QuestionedRoom(
+            turn_boxes(boxes, turn, shift),
+            owners,
+            questions,
+            turn_views(views, turn, shift),
+            partly,
+            labelled,
+            openly,
+        )
+
+    def collate(self, rooms: Sequence[QuestionedRoom]) -> Sample:
+        """Pad rooms into one batch and tokenise their questions."""
+        count = max((len(r.boxes) for r in rooms), default=0)
+        boxes = torch.zeros(len(rooms), count, 6)
+        valid = torch.zeros(len(rooms), count, dtype=torch.bool)
+        classes = torch.full((len(rooms), count), -100)
+        colors = torch.full((len(rooms), count), -100)
+        labels = torch.full((len(rooms), count, 4), -1)
+        rgb = torch.full((len(rooms), count, 3), torch.nan)
+        sentences, scene, targets, roles, kinds, partly = [], [], [], [], [], []
+        openly = []
+        for b, room in enumerate(rooms):
+            boxes[b, : len(room.boxes)] = torch.from_numpy(room.boxes).float()
+            valid[b, : len(room.boxes)] = True
+            slot = {owner.id: i for i, owner in enumerate(room.owners) if owner is not None}
+            openly.append((slot, room.open_questions))
+            for i, owner in enumerate(room.owners):
+                if owner is not None:
+                    classes[b, i] = self.model.names.classes.index(owner.category)
+                    colors[b, i] = self.model.names.colors.index(owner.color)
+                    if owner.id in room.labelled:
+                        ids = self.prompt.name_ids([owner.category])[0, :4]
+                        labels[b, i, : len(ids)] = ids
+                        rgb[b, i] = torch.from_numpy(room.labelled[owner.id])
+            objects = [owner for owner in room.owners if owner is not None]
+            meanings = Meanings(objects) if room.questions else None
+            for question in room.questions:
+                for text, wanted, meaning in _phrases(question):
+                    answer = _answer(room.owners, slot, wanted)
+                    target = torch.zeros(count + 1, dtype=torch.bool)
+                    target[[slot[i] for i in wanted] or [count]] = True
+                    role = torch.zeros(count, 2)
+                    for column, mask in enumerate(meanings.roles(meaning)):
+                        role[[slot[objects[i].id] for i in bits(mask)], column] = 1.0
+                    sentences.append(self.prompt.grounding(text, answer))
+                    scene.append(b)
+                    targets.append(target)
+                    roles.append(role)
+                    kinds.append(f"{question.kind}/{question.subkind}")
+                    partly.append(not room.partly.isdisjoint(wanted))
+        words = self.prompt.batch(sentences, scene)
+        if rooms[0].views is None:
+            batch = SceneBatch(boxes, valid, labels=labels, colors=rgb)
+        else:
+            stacked = {k: torch.cat([r.views[k] for r in rooms]) for k in rooms[0].views}
+            batch = SceneBatch(boxes, valid, labels=labels, colors=rgb, **stacked)
+        return Sample(
+            batch,
+            words,
+            torch.stack(targets),
+            torch.stack(roles),
+            self.prompt.labels(words, sentences),
+            classes,
+            colors,
+            tuple(kinds),
+            tuple(partly),
+            collate_answers(self.prompt, openly, count),
+        )
+
+
+def _phrases(question: Question) -> list[tuple[str, tuple[int, ...], Description]]:
+    """What to ground: the question itself, or each of the two phrases of a distance question."""
+    if question.kind != "distance":
+        return [(question.text, question.targets, question.meaning[0])]
+    ends = (question.targets, question.second)
+    return list(zip(question.phrases, ends, question.meaning, strict=True))
+
+
+def _answer(owners: list[RoomObject | None], slot: dict[int, int], wanted: tuple[int, ...]) -> str:
+    if not wanted:
+        return "nothing here fits"
+    owner = owners[slot[wanted[0]]]
+    return f"the {owner.color} {owner.category}"
+
+
+def _shade(thing: RoomObject, rng: np.random.Generator) -> np.ndarray:
+    """The object's colour in some light, (3,) in [0, 1]."""
+    light, noise = rng.uniform(0.6, 1.1), rng.normal(0, 0.04, 3)
+    return np.clip(np.array(thing.rgb) / 255 * light + noise, 0, 1)

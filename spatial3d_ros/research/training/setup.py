@@ -1,0 +1,124 @@
+"""What a run starts with: tokenizer, network, rooms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.model.checkpoint import CONFIG, TOKENIZER, model_folder
+from spatial3d_ros.model.config import ModelConfig, load_config
+from spatial3d_ros.model.network import SpatialModel
+from spatial3d_ros.model.pretrained import load_pretrained
+from spatial3d_ros.model.tokens import (
+    extend_tokenizer,
+    load_tokenizer,
+    special_tokens,
+    train_tokenizer,
+    with_special_tokens,
+)
+from spatial3d_ros.research.homes.referring_expressions import all_nouns, statement_corpus
+from spatial3d_ros.research.language.qa_generator import answer_corpus
+from spatial3d_ros.research.language.questions import vocabulary_corpus
+from spatial3d_ros.research.rooms.view_store import ViewStore, render_store
+from spatial3d_ros.research.training.checkpoints import take_weights
+from spatial3d_ros.research.training.config import TrainConfig
+from spatial3d_ros.research.training.presets import Preset
+from spatial3d_ros.research.training.validation import VALIDATION_FIRST
+from spatial3d_ros.tasks.prompt import ANSWER_TASK, END, GROUND_TASK, OBJECTS, START, SYSTEM
+
+
+def first_network(config: TrainConfig, recipe: Preset, out: Path) -> tuple[SpatialModel, Tokenizer]:
+    """The network that training starts from, and its tokenizer.
+
+    `config.init` is one of our model folders or the public weights (`model.pretrained`). Without
+    it, weights are random and a tokenizer is made from the sentences of the questions.
+    """
+    shape = recipe.configure(load_config(config.model)).trained_for(config.tasks)
+    folder = None if config.init is None else model_folder(config.init)
+    if folder is not None and not (folder / CONFIG).is_file():
+        public = load_pretrained(folder, shape)
+        return public.model, public.tokenizer
+    tokenizer, grown = _tokenizer(config, shape, folder, out)
+    words = tokenizer.get_vocab_size()
+    if words > shape.text.vocab:
+        raise ConfigError(
+            f"{config.model}: text.vocab {shape.text.vocab}, but the tokenizer of {folder or out} "
+            f"has {words} words; set it to at least that"
+        )
+    model = SpatialModel(shape)
+    if folder is not None:
+        take_weights(model, folder)
+        table = model.decoder.embed.weight.data
+        for token, parts in grown.items():  # a new word starts as its pieces did in a label
+            table[token] = table[parts].sum(0) / len(parts) ** 0.5
+    return model, tokenizer
+
+
+def room_stores(
+    config: TrainConfig, model: ModelConfig
+) -> tuple[ViewStore | None, ViewStore | None]:
+    """Rendered rooms to train on and held-out ones; rendered now where that is not done yet."""
+    rendered, held_out = config.rendered, config.validation
+    if not rendered.batch:
+        return None, None
+    folder, workers = Path(rendered.folder), max(1, config.workers)
+    size = model.vision.image_size
+    return (
+        render_store(
+            folder / "train",
+            rooms=rendered.rooms,
+            views=rendered.views,
+            size=size,
+            first=rendered.first,
+            workers=workers,
+        ),
+        render_store(
+            folder / "validation",
+            rooms=held_out.rooms,
+            views=held_out.views,
+            size=size,
+            first=VALIDATION_FIRST,
+            workers=workers,
+        ),
+    )
+
+
+def _tokenizer(
+    config: TrainConfig, model: ModelConfig, folder: Path | None, out: Path
+) -> tuple[Tokenizer, dict[int, list[int]]]:
+    """The tokenizer of a run. That of `init` gets the words of homes where it has room for them;
+    its new tokens come with the old ones that they replace.
+    """
+    path = out / TOKENIZER if folder is None or config.homes.batch else folder / TOKENIZER
+    homes = config.homes.batch and not path.is_file()
+    told = list(statement_corpus(config.homes.sentences, config.seed)) if homes else []
+    if homes:
+        told += [f" {noun}" for noun in all_nouns() for _ in range(3)]
+    if folder is not None and homes:
+        old = load_tokenizer(folder / TOKENIZER)
+        tokenizer, grown = extend_tokenizer(old, told, model.text.vocab)
+        tokenizer.save(str(path))
+        return with_special_tokens(tokenizer, special_tokens(model)), grown
+    if folder is None and not path.is_file():
+        fixed = [
+            START,
+            SYSTEM,
+            END,
+            OBJECTS,
+            GROUND_TASK,
+            "user\n",
+            "assistant\n",
+            "system\n",
+            " nothing here fits",
+        ]
+        fixed += [
+            f" the {color} {name}" for color in model.names.colors for name in model.names.classes
+        ]
+        asked = list(vocabulary_corpus(config.tokenizer_sentences, config.seed))
+        if config.answers.questions:
+            asked += [ANSWER_TASK] * 50
+            asked += answer_corpus(config.tokenizer_sentences, config.seed)
+        train_tokenizer([*fixed * 50, *asked, *told], model.text.vocab).save(str(path))
+    return with_special_tokens(load_tokenizer(path), special_tokens(model)), {}

@@ -1,0 +1,219 @@
+"""The training loop: `spatial3d train config/train/tiny.yaml`. Resumes by itself from its last
+checkpoint.
+
+Any number of processes takes the same steps: rooms are dealt out, every loss is divided by what all
+processes count, and gradients are summed (METHODS 1.10, 1.11).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.utils import set_seed
+from rich.logging import RichHandler
+from torch.distributed.fsdp import register_fsdp_forward_method
+from torch.utils.data import DataLoader
+
+from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.model.network import SpatialModel
+from spatial3d_ros.research.training.activation_checkpointing import recompute_activations
+from spatial3d_ros.research.training.checkpoints import MODEL, ModelKeeper, resume_state, save_state
+from spatial3d_ros.research.training.config import TrainConfig, load_train_config
+from spatial3d_ros.research.training.metrics_log import MetricsLog, StepProgress, console
+from spatial3d_ros.research.training.objective import Objective, count_items
+from spatial3d_ros.research.training.presets import apply_preset, load_preset
+from spatial3d_ros.research.training.samples import Sample, Samples
+from spatial3d_ros.research.training.setup import first_network, room_stores
+from spatial3d_ros.research.training.validation import (
+    Scores,
+    evaluate,
+    score_names,
+    validation_samples,
+)
+from spatial3d_ros.tasks.prompt import Prompt
+
+log = logging.getLogger(__name__)
+
+
+def train(config: TrainConfig) -> Path:
+    """Run to `config.steps`; returns the folder of the trained model."""
+    run = _Run(config)
+    with run.progress:
+        for step, portions in enumerate(run.loader, start=run.start + 1):
+            run.step(step, portions)
+            last = step == config.steps
+            saves = step % config.save_every == 0 or last
+            if step % config.log_every == 0 or saves:
+                run.tell(step)
+            if step % config.evaluate_every == 0 or last:
+                run.validate(step)
+            if saves:
+                save_state(run.accelerator, run.out, step)
+                run.keeper.keep(run.objective, run.out / MODEL)
+    return run.out / MODEL
+
+
+class _Run:
+    """One process of a run: everything prepared, at the step where it goes on."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        set_seed(config.seed)
+        self.config, self.out = config, Path(config.out)
+        self.out.mkdir(parents=True, exist_ok=True)
+        # Not every step uses every part: steps without pixels train no vision.
+        uneven = DistributedDataParallelKwargs(find_unused_parameters=True)
+        self.accelerator = Accelerator(
+            mixed_precision=_precision(config.precision), kwargs_handlers=[uneven]
+        )
+        if not self.accelerator.is_main_process:
+            logging.getLogger("spatial3d_ros").setLevel(logging.WARNING)
+        self.recipe = load_preset(config.preset)
+        with self.accelerator.main_process_first():
+            model, tokenizer = first_network(config, self.recipe, self.out)
+            store, held_out = room_stores(config, model.config)
+        if self.accelerator.is_main_process:
+            (self.out / "train.json").write_text(config.model_dump_json(indent=2))
+        self.prompt, shape = Prompt(tokenizer), model.config
+        self.held_out = validation_samples(config, shape, self.prompt, held_out)
+        _check_score(config.score, self.held_out)
+        objective, groups = self._objective(model)
+        if config.checkpointing:
+            recompute_activations(model)
+        optimizer = torch.optim.AdamW(
+            groups, lr=config.lr, betas=(0.9, 0.98), fused=torch.cuda.is_available()
+        )
+        if self.accelerator.is_fsdp2:  # autocast alone, as without: places have to stay float32
+            self.accelerator.state.fsdp_plugin.mixed_precision_policy = None
+        self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
+        for method in ("hits", "answered"):
+            register_fsdp_forward_method(self.objective, method)
+        self.start = resume_state(self.accelerator, self.out)
+        share = (self.accelerator.process_index, self.accelerator.num_processes)
+        self.loader = DataLoader(
+            Samples(config, shape, self.prompt, store, start=self.start, share=share),
+            batch_size=None,
+            num_workers=config.workers,
+            prefetch_factor=4 if config.workers else None,
+        )
+        self.keeper = ModelKeeper(
+            self.accelerator,
+            self.out,
+            lambda: self._objective(SpatialModel(shape))[0],
+            config.score,
+        )
+        self.names = ["loss", *(n for o in config.origins for n in objective.figures(o))]
+        shown = self.accelerator.is_main_process
+        self.log = MetricsLog(self.out, self.names, self.start) if shown else None
+        self.progress = StepProgress(self.start, config.steps, shown=shown)
+        self.sums: dict[str, torch.Tensor] = {}
+        self.seen: Counter[str] = Counter()
+        self.objective.train()
+
+    def _objective(self, model: SpatialModel) -> tuple[Objective, list[dict]]:
+        objective = Objective(model, self.prompt, self.config.weights)
+        values = {"lr": self.config.lr, "weight_decay": self.config.weight_decay}
+        optimizer = self.recipe.optimizer.model_copy(update=values)
+        return objective, apply_preset(
+            objective, self.recipe.model_copy(update={"optimizer": optimizer})
+        )
+
+    def step(self, step: int, portions: Sequence[Sequence[Sample]]) -> None:
+        """One step of the optimiser over all portions of all processes."""
+        accelerator, world = self.accelerator, self.accelerator.num_processes
+        torch.manual_seed(_seed(self.config.seed, step, accelerator.process_index))
+        totals = self._totals([sample for portion in portions for sample in portion])
+        for i, portion in enumerate(portions, start=1):
+            apart = nullcontext() if i == len(portions) else accelerator.no_sync(self.objective)
+            with apart:
+                portion = [sample.to(accelerator.device) for sample in portion]
+                loss, figures = self.objective(portion, totals)
+                accelerator.backward(loss * world)  # gradients are averaged over processes
+            for name, value in figures.items():
+                self.sums[name] = self.sums.get(name, 0.0) + value
+        self.seen.update(figures.keys())
+        accelerator.clip_grad_norm_(self.objective.parameters(), self.config.clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.lr * group["factor"] * _rate(step, self.config)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.progress.step(step)
+
+    def _totals(self, samples: Sequence[Sample]) -> dict[str, int]:
+        """Items of each figure in this step, over all processes."""
+        counts = count_items(samples)
+        mine = torch.tensor([counts[name] for name in self.names], device=self.accelerator.device)
+        return dict(zip(self.names, self.accelerator.reduce(mine).tolist(), strict=True))
+
+    def tell(self, step: int) -> None:
+        """Write down the mean figures of the steps since the last time."""
+        names = [name for name in self.names if self.seen[name]]
+        mine = torch.stack([self.sums[name] / self.seen[name] for name in names])
+        means = dict(zip(names, self.accelerator.reduce(mine).tolist(), strict=True))
+        self.sums.clear()
+        self.seen.clear()
+        if self.log is not None:
+            self.log.add(step, means)
+        self.progress.row(step, means)
+
+    def validate(self, step: int) -> Scores:
+        """Answer the held-out questions, write the scores down, and keep the best model."""
+        with self.accelerator.autocast():
+            objective = self.accelerator.unwrap_model(self.objective)
+            scores = evaluate(objective, self.held_out, self.accelerator)
+        self.objective.train()
+        if self.log is not None:
+            path = self.out / f"validation_{step:06d}.json"
+            path.write_text(json.dumps(scores, indent=2))
+            log.info("validation at step %d: %s", step, scores)
+            accuracy = {name: score["accuracy"] for name, score in scores.items()}
+            self.log.show(step, accuracy, "validation/")
+        self.keeper.keep_best(self.objective, step, scores)
+        return scores
+
+
+def _rate(step: int, config: TrainConfig) -> float:
+    """Linear warm-up, then cosine to 2 %."""
+    if step < config.warmup:
+        return step / config.warmup
+    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def _seed(*place: int) -> int:
+    """Dropout of a step depends on seed, step and process alone, whatever was drawn before."""
+    return int(np.random.SeedSequence(place).generate_state(1)[0])
+
+
+def _check_score(score: str, samples: Sequence[Sample]) -> None:
+    there = {name for sample in samples for names in score_names(sample) for name in names}
+    if score not in there:
+        raise ConfigError(f"best: no score is called {score}; there are {', '.join(sorted(there))}")
+
+
+def _precision(wanted: str) -> str:
+    if wanted != "auto":
+        return wanted
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported() else "no"
+    return "bf16" if torch.backends.cpu.get_cpu_capability().startswith("AVX512") else "no"
+
+
+def main(path: str) -> None:
+    """Entry point of `spatial3d train`."""
+    handler = RichHandler(console=console, show_path=False) if console.is_terminal else None
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(message)s" if handler else "%(asctime)s %(message)s",
+        datefmt="%H:%M:%S",
+        handlers=[handler] if handler else None,
+    )
+    print(train(load_train_config(path)))

@@ -1,0 +1,107 @@
+"""How well a network answers on held-out rooms and wordings, during training and after it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
+from spatial3d_ros.model.config import ModelConfig
+from spatial3d_ros.research.rooms.view_store import ViewStore
+from spatial3d_ros.research.training.config import HomesConfig, TrainConfig
+from spatial3d_ros.research.training.home_samples import home_fields, make_home_sample
+from spatial3d_ros.research.training.objective import Objective
+from spatial3d_ros.research.training.samples import Sample, Samples
+from spatial3d_ros.tasks.prompt import Prompt
+
+VALIDATION_FIRST = 850_000
+_TOGETHER = 4  # rooms that are read in one batch
+Scores = dict[str, dict[str, float]]
+"""Accuracy and n, by source and kind of question."""
+
+
+def validation_samples(
+    config: TrainConfig, model: ModelConfig, prompt: Prompt, store: ViewStore | None
+) -> list[Sample]:
+    """Held-out rooms with undisturbed boxes and the held-out wordings."""
+    asked = config.validation
+    boxes = config.boxes.model_copy(update={"questions": asked.questions})
+    rendered = config.rendered.model_copy(update={"questions": asked.questions})
+    config = config.model_copy(update={"boxes": boxes, "rendered": rendered})
+    samples = Samples(config, model, prompt, None, split="test")
+    rngs = [np.random.default_rng((config.seed, VALIDATION_FIRST, i)) for i in range(asked.rooms)]
+    rooms = [samples.boxes_room(VALIDATION_FIRST + i, rng) for i, rng in enumerate(rngs)]
+    seen = []
+    if store is not None:
+        seen = [samples.rendered_room(store[i], rngs[i], rendered.views) for i in range(len(store))]
+        seen = [room for room in seen if room.questions]
+    batches = [
+        samples.collate(same[first : first + _TOGETHER])
+        for same in (rooms, seen)
+        for first in range(0, len(same), _TOGETHER)
+    ]
+    if config.homes.batch:
+        homes = HomesConfig(questions=asked.questions)
+        rngs = [
+            np.random.default_rng((config.seed, VALIDATION_FIRST, 1, i)) for i in range(asked.rooms)
+        ]
+        told = [
+            make_home_sample(VALIDATION_FIRST + i, rng, homes, split="test")
+            for i, rng in enumerate(rngs)
+        ]
+        batches += [
+            Sample(**home_fields(told[first : first + _TOGETHER], prompt, model.names))
+            for first in range(0, len(told), _TOGETHER)
+        ]
+    return batches
+
+
+@torch.no_grad()
+def evaluate(
+    objective: Objective, samples: Sequence[Sample], accelerator: Accelerator | None = None
+) -> Scores:
+    """Top-1 accuracy by source and kind of question.
+
+    With an `accelerator` each process reads its share of the batches and all get the same scores.
+    """
+    rank, world = (0, 1)
+    if accelerator is not None:
+        rank, world = accelerator.process_index, accelerator.num_processes
+    device = next(objective.parameters()).device
+    right, asked = Counter[str](), Counter[str]()
+    objective.eval()
+    for origin in sorted({sample.origin for sample in samples}):
+        same = [sample for sample in samples if sample.origin == origin]
+        # With sharded weights all processes have to read equally often; what is too much is not
+        # counted.
+        for place in range(rank, -(-len(same) // world) * world, world):
+            sample = same[min(place, len(same) - 1)].to(device)
+            hits = objective.hits(sample).tolist()
+            hits += objective.answered(sample) if sample.answers is not None else []
+            if place >= len(same):
+                continue
+            for names, hit in zip(score_names(sample), hits, strict=True):
+                asked.update(names)
+                right.update(dict.fromkeys(names, hit))
+    if accelerator is not None:
+        tables = gather_object([(right, asked)])
+        right, asked = (sum(column, Counter[str]()) for column in zip(*tables, strict=True))
+    return {
+        name: {"accuracy": round(right[name] / asked[name], 4), "n": asked[name]}
+        for name in sorted(asked)
+    }
+
+
+def score_names(sample: Sample) -> list[list[str]]:
+    """The scores that each question of a batch counts for, those answered in words last."""
+    names = [
+        [sample.origin, *(f"{sample.origin}/{name}" for name in (kind.split("/")[0], kind, *also))]
+        for kind, also in zip(sample.kinds, (["partly"] * p for p in sample.partly), strict=True)
+    ]
+    kinds = () if sample.answers is None else sample.answers.kinds
+    parts = ((f"answers/{sample.origin}", kind.split("/")[0], kind) for kind in kinds)
+    return names + [[first, *(f"{first}/{name}" for name in others)] for first, *others in parts]

@@ -1,0 +1,1 @@
+"""What runs a node without ROS: parameters, worker threads, statistics."""

@@ -1,0 +1,1 @@
+"""Plots, figures, annotated images and Rerun recordings of a scene and its answers."""

@@ -1,0 +1,122 @@
+"""`spatial3d doctor`: each thing that can be missing is named with its cure, and the exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from spatial3d_ros import doctor
+from spatial3d_ros.__main__ import app
+from spatial3d_ros.resources import resource_path
+
+PROFILE = {"FASTRTPS_DEFAULT_PROFILES_FILE": str(resource_path("fastdds.xml"))}
+ROS = {"rclpy": "/opt/rclpy", "rmw": "rmw_fastrtps_cpp"}
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine on which child processes say what a test wants, by the name of the code."""
+
+    def make(ros=ROS, interfaces=None):
+        told = {doctor.ASK_ROS: ros, doctor.ASK_INTERFACES: interfaces or {"text": "/msg"}}
+        monkeypatch.setattr(doctor, "_ask", told.get)
+
+        def look(environment=PROFILE, **options):
+            found = doctor.examine(environment=environment, **options)
+            return {finding.name: finding for finding in found}, doctor.is_well(found)
+
+        return look
+
+    return make
+
+
+def test_a_machine_with_everything(machine) -> None:
+    found, well = machine()()
+    assert well
+    for name in ("Python", "torch", "cv2", "model tiny", "rclpy", "messages", "transport"):
+        assert (found[name].state, found[name].cure) == ("ok", ""), found[name]
+    assert found["model tiny"].found.startswith("loads, on ")
+
+
+def test_a_machine_without_ros(machine) -> None:
+    look = machine(ros="ModuleNotFoundError: No module named 'rclpy'")
+    found, well = look()
+    assert not well
+    assert found["rclpy"].state == "missing"
+    assert "make setup" in found["rclpy"].cure
+    assert "messages" not in found  # cannot be asked for without
+    found, well = look(ros=False)
+    assert well
+    assert "rclpy" not in found
+
+
+def test_messages_that_are_not_built(machine) -> None:
+    found, well = machine(interfaces="ImportError: cannot import name 'msg'")()
+    assert not well
+    assert "colcon build" in found["messages"].cure
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "as it comes: its shared memory is smaller than an image"),
+        ("<profiles><segment_size>600000</segment_size></profiles>", "no shared memory of 5 MB"),
+        ("<profiles>", "no element found"),
+    ],
+)
+def test_fast_dds_that_loses_images(machine, tmp_path, text, says) -> None:
+    environment = {}
+    if text is not None:
+        (tmp_path / "p.xml").write_text(text)
+        environment = {"FASTDDS_DEFAULT_PROFILES_FILE": str(tmp_path / "p.xml")}
+    found, well = machine()(environment)
+    assert well  # it works, but badly
+    assert found["transport"].state == "degraded"
+    assert says in found["transport"].found
+    assert str(resource_path("fastdds.xml")) in found["transport"].cure
+
+
+def test_another_middleware_has_its_own_advice(machine) -> None:
+    found, _ = machine(ros=ROS | {"rmw": "rmw_cyclonedds_cpp"})({})
+    assert "rmem_max" in found["transport"].found
+    found, _ = machine(ros=ROS | {"rmw": "rmw_zenoh_cpp"})({})
+    assert "nothing measured" in found["transport"].found
+
+
+def test_a_library_that_does_not_load_is_named(machine, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "rosbags", None)  # importing it fails
+    found, well = machine()()
+    assert not well
+    assert found["rosbags"].state == "missing"
+    assert "make setup" in found["rosbags"].cure
+
+
+def test_weights_that_are_not_there(machine, tmp_path) -> None:
+    found, well = machine()(model=str(tmp_path / "nothing"))
+    assert not well
+    finding = found[f"model {tmp_path / 'nothing'}"]
+    assert "config.yaml: missing" in finding.found
+    assert "spatial3d assemble" in finding.cure
+
+
+def test_what_a_child_process_says() -> None:
+    assert doctor._ask('print(\'{"a": "b"}\')') == {"a": "b"}
+    assert doctor._ask("print('/path')") == {"text": "/path"}
+    assert doctor._ask("import no_such_module").startswith("ModuleNotFoundError")
+    assert doctor._ask("raise SystemExit(3)") == "ended without a word"
+
+
+def test_the_command_and_its_exit_code(machine) -> None:
+    machine()
+    shown = CliRunner().invoke(app, ["doctor"])
+    assert shown.exit_code == 0, shown.output
+    assert "model tiny" in shown.output
+    machine(ros="ModuleNotFoundError: No module named 'rclpy'")
+    printed = CliRunner().invoke(app, ["doctor", "--json"])
+    assert printed.exit_code == 1
+    told = json.loads(printed.stdout)
+    assert told["well"] is False
+    assert {"name", "state", "found", "cure"} == set(told["findings"][0])

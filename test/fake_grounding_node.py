@@ -1,7 +1,0 @@
-"""The grounding node as a process of its own, with an engine that needs no network."""
-
-from fake_engine import FakeEngine
-
-from spatial3d_ros.nodes.grounding_node import main
-
-main(build=lambda _: FakeEngine())

@@ -1,0 +1,33 @@
+"""Asking from one thread while another hears."""
+
+from __future__ import annotations
+
+import time
+
+from helpers import ros_bench as bench
+from helpers.fake_engine import FakeEngine
+from spatial3d_ros.action import Query
+from spatial3d_ros.demo.nodes.action_client import SteadyActionClient
+from spatial3d_ros.nodes.grounding_node import GroundingNode
+
+
+class Slow(dict):
+    """Stands between sending a request and noting that it was sent."""
+
+    def __contains__(self, key):
+        time.sleep(0.3)
+        return super().__contains__(key)
+
+
+def test_a_response_that_comes_before_the_request_is_noted_is_heard():
+    world = bench.Bench()
+    world.add(GroundingNode(lambda _: FakeEngine(), context=world.context))
+    person = world.add(bench.LoadClient(world.context))
+    client = SteadyActionClient(person, Query, "grounding_node/query")
+    assert client.wait_for_server(10.0)
+    client._pending_goal_requests = Slow()
+    client._pending_result_requests = Slow()
+    handle = bench.Pending(client.send_goal_async(Query.Goal(query="the chair"))).wait(5.0)
+    assert handle.accepted
+    assert bench.Pending(handle.get_result_async()).wait(5.0).result.message
+    world.close()

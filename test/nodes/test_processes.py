@@ -1,0 +1,88 @@
+"""Each node in a process of its own, over DDS between processes, and stopped like on a robot."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from visualization_msgs.msg import MarkerArray
+
+from helpers import ros_bench as bench
+from spatial3d_ros.srv import Ground
+
+TESTS = Path(__file__).parents[1]
+VISUALIZER = "from spatial3d_ros.nodes.visualizer_node import main; main()"
+LOADING = """
+import sys, time
+from spatial3d_ros.nodes.grounding_node import main
+
+def load(_):
+    print("loading", file=sys.stderr, flush=True)
+    time.sleep(60)
+
+main(build=load)
+"""
+
+
+@pytest.fixture
+def nodes():
+    path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(bench.DOMAIN), "PYTHONPATH": path}
+    commands = [["-m", "helpers.fake_grounding_node"], ["-c", VISUALIZER]]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, *command], env=environment, text=True, stderr=subprocess.PIPE
+        )
+        for command in commands
+    ]
+    yield processes
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def test_a_robot_a_person_and_a_viewer(nodes):
+    world = bench.Bench()
+    person = world.add(bench.LoadClient(world.context))
+    pictures = []
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    person.create_subscription(MarkerArray, "visualizer_node/markers", pictures.append, latched)
+    assert bench.eventually(lambda: person.listeners() == 1, 90.0)
+    stamps = itertools.count(bench.EPOCH, bench.SECOND)
+
+    def seen_asked_and_shown():
+        """Again and again, because what is sent while processes still find each other is lost."""
+        stamp = next(stamps)
+        person.frame(stamp, x=float(stamp - bench.EPOCH) / bench.SECOND)
+        reply = person.call(Ground, "ground", query="the chair")
+        texts = [marker.text for marker in pictures[-1].markers] if pictures else []
+        return reply.success and "red chair 0.80" in texts
+
+    assert bench.eventually(seen_asked_and_shown, 60.0)
+    world.close()
+    for process, stop in zip(nodes, (signal.SIGINT, signal.SIGTERM), strict=True):
+        process.send_signal(stop)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+        assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_node_that_loads_a_large_network_ends_before_launch_loses_patience(stop):
+    path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(bench.DOMAIN), "PYTHONPATH": path}
+    process = subprocess.Popen(
+        [sys.executable, "-c", LOADING], env=environment, text=True, stderr=subprocess.PIPE
+    )
+    while "loading" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(stop)
+    _, errors = process.communicate(timeout=30)  # loading takes 60
+    assert process.returncode == 0, errors

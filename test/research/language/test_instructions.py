@@ -1,0 +1,287 @@
+"""Questions answered in words and edits of rooms: their truth, their wordings, their stream."""
+
+import hashlib
+import json
+import re
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from spatial3d_ros.__main__ import app
+from spatial3d_ros.categories import COLORS, nouns
+from spatial3d_ros.geometry.box import Box3D, center_distance, iou, surface_distance
+from spatial3d_ros.geometry.locations import LOCATION_TOKENS, SceneFrame
+from spatial3d_ros.research.evaluation.layout import judge_edit, right
+from spatial3d_ros.research.language.edits import possible_edits
+from spatial3d_ros.research.language.instructions import FAMILIES, instructions, line
+from spatial3d_ros.research.language.layout_instructions import (
+    LAYOUT_FRAMES,
+    LayoutQuestion,
+    make_layout_questions,
+)
+from spatial3d_ros.research.language.qa_generator import KINDS, TASKS, make_open_questions
+from spatial3d_ros.research.language.qa_templates import OPEN_FRAMES, THING, list_answers
+from spatial3d_ros.research.language.questions import MAX_WORDS
+from spatial3d_ros.research.rooms.catalog import FLOOR, Room, RoomObject
+from spatial3d_ros.research.rooms.generator import generate_room
+from spatial3d_ros.research.rooms.view_store import render_store
+from spatial3d_ros.tasks.distance_parser import parse_distance
+from spatial3d_ros.tasks.question_router import is_open
+
+ROOMS = range(40)
+
+
+def asked(seed, n=24, **options):
+    room = generate_room(seed)
+    return room, make_open_questions(room.objects, np.random.default_rng(seed), n, **options)
+
+
+def every(split="train", **options):
+    for seed in ROOMS:
+        room, questions = asked(seed, split=split, **options)
+        for question in questions:
+            yield {o.id: o for o in room.objects}, question
+
+
+def called(thing):
+    """Nouns that people may use for it."""
+    broader = {"armchair": "chair", "desk": "table"}
+    names = [thing.category, broader.get(thing.category, thing.category)]
+    return {noun for name in names for noun in nouns(name)}
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_answers_by_the_objects_they_are_about(split):
+    counted = dict.fromkeys((kind for kinds in KINDS.values() for kind in kinds), 0)
+    for objects, q in every(split):
+        counted[q.kind] += 1
+        about = [objects[i] for i in q.about]
+        said = q.answers[0]
+        assert len(q.text.split()) <= MAX_WORDS and len(set(q.about)) == len(q.about)
+        if q.kind == "center":
+            assert q.metres == pytest.approx(center_distance(*(o.box for o in about)))
+        elif q.kind == "surface":
+            assert q.metres == pytest.approx(surface_distance(*(o.box for o in about))[0])
+        elif q.kind == "things":
+            assert q.answers == list_answers([o.category for o in about])
+        elif q.kind == "count":
+            assert said == str(len(about))
+            assert len({frozenset(called(o)) for o in about}) <= 1
+        elif q.kind == "color":
+            assert len(about) == 1 and about[0].color == said
+            assert not set(COLORS) & set(q.text.lower().split()[:4])
+        elif q.kind == "exists":
+            assert said == ("yes" if about else "no")
+        elif q.kind in ("view", "bigger"):
+            assert said == f"the {about[0].color} {nouns(about[0].category)[0]}"
+        else:
+            assert q.text.count(THING) == 1 and len(about) == 1
+            assert f" {about[0].color} {nouns(about[0].category)[0]}" in said
+        if q.metres is not None:
+            assert said == f"{q.metres:.2f} m"
+    assert min(counted.values()) > 5, counted
+
+
+def test_bigger_is_bigger():
+    """The words of the comparison decide by volume or by height, and one of two must win."""
+    more = r"(?:bigger|larger|smaller|taller|higher|lower)"
+    two = re.compile(rf"\bthe ([\w ]+?) (?:or|and) the ([\w ]+?)(?:[,?.]|$| {more}\b)")
+    compared = 0
+    for objects, q in every(kinds=("bigger",)):
+        text, winner = q.text.lower(), objects[q.about[0]]
+        named = [
+            [o for o in objects.values() for n in called(o) if phrase in (n, f"{o.color} {n}")]
+            for phrase in two.search(text).groups()
+        ]
+        if [len(one) for one in named] != [1, 1]:
+            continue  # described by more than class and colour
+        word = re.search(more, text)[0]
+        first, second = (
+            one[0].box.size[2] if word in ("taller", "higher", "lower") else one[0].box.volume
+            for one in named
+        )
+        assert winner is named[(first < second) != (word in ("smaller", "lower"))][0], q
+        compared += 1
+    assert compared > 10
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_words_lead_to_the_right_task(split):
+    for _, q in every(split):
+        distance = parse_distance(q.text)
+        assert (distance is not None) == (q.task == "distance"), q.text
+        if distance is not None:
+            assert distance.kind == q.kind, q.text
+        elif q.task == "ask":
+            assert is_open(q.text), q.text
+
+
+def test_frames_of_the_splits_have_none_in_common():
+    for frames in (OPEN_FRAMES, LAYOUT_FRAMES):
+        assert frames["train"].keys() == frames["test"].keys()
+        for family, train in frames["train"].items():
+            assert not set(train) & set(frames["test"][family]), family
+
+
+def test_the_same_seed_asks_the_same_and_tasks_can_be_chosen():
+    assert asked(3)[1] == asked(3)[1]
+    for task in TASKS:
+        assert {q.task for q in asked(4, tasks=(task,))[1]} == {task}
+    assert make_open_questions((), np.random.default_rng(0), 5) == []
+    texts = [(q.text.lower(), q.about) for q in asked(5, 40)[1]]
+    assert len(set(texts)) == len(texts)
+
+
+def test_lists_are_right_in_any_order():
+    assert list_answers(["mug", "book", "mug"]) == ("a book and 2 mugs", "2 mugs and a book")
+    assert len(list_answers(["mug", "book", "vase"])) == 6
+    assert list_answers([]) == ("nothing",)
+    assert list_answers(["armchair"]) == ("an armchair",)
+
+
+# Edits
+
+
+@pytest.fixture(scope="module")
+def edits():
+    made = []
+    for split in ("train", "test"):
+        for seed in range(16):
+            room = generate_room(seed)
+            rng = np.random.default_rng(seed)
+            drawn = make_layout_questions(room.objects, rng, 12, split=split, sized=True)
+            made += [(room, edit) for edit in possible_edits(room, drawn)]
+    return made
+
+
+def test_every_edit_changes_what_it_says_and_is_right_by_the_judge_of_evaluation(edits):
+    seen = set()
+    for room, edit in edits:
+        question, things = edit.question, [room.objects[i] for i in edit.objects]
+        seen.add((edit.action, question.relation))
+        assert edit.before == tuple(thing.box for thing in things)
+        assert len(edit.after) == (0 if edit.action == "remove" else max(1, len(things)))
+        outcome = judge_edit(question, room, edit.box, edit.before, edit.after)
+        assert right(outcome), question
+        half = np.array([room.size[0] / 2, room.size[1] / 2])
+        for box, thing in zip(edit.after, things, strict=False):
+            assert box.size == thing.box.size
+            low, high = box.bounds()
+            out = np.maximum(-half - low[:2], high[:2] - half)
+            old_low, old_high = thing.box.bounds()
+            was = np.maximum(-half - old_low[:2], old_high[:2] - half)
+            assert (out <= np.maximum(was, 0.02) + 1e-6).all()
+        if question.metres is not None:
+            moved = np.linalg.norm(np.subtract(edit.box.center, edit.before[0].center))
+            assert moved == pytest.approx(question.metres, abs=0.1)
+            assert question.metres / 0.25 == pytest.approx(round(question.metres / 0.25))
+        if edit.action == "place":
+            assert edit.after[0].size == question.size
+            assert f"{question.size[0]:.2f} x {question.size[1]:.2f} x " in question.text
+    actions = {action for action, _ in seen}
+    assert actions == {"move", "place", "remove", "swap", "turn"}
+    assert {r for a, r in seen if a == "move"} >= {"towards", "away", "next_to", "on", "left"}
+
+
+def test_what_there_is_no_room_for_is_left_out():
+    """A room that one thing fills."""
+    bed, mug = Box3D((0, 0, 0.25), (2.9, 2.9, 0.5)), Box3D((1, 1, 0.55), (0.1, 0.1, 0.1))
+    room = Room(0, (3.0, 3.0, 2.5), (
+        RoomObject(0, "bed", "red", (200, 30, 30), bed, FLOOR, 0.0, "fabric", 0),
+        RoomObject(1, "mug", "blue", (30, 30, 200), mug, 0, 0.0, "plain", 0),
+    ))  # fmt: skip
+
+    def ask(**told):
+        return LayoutQuestion("", "", **told)
+
+    no_room = ask(relation="next_to", targets=(1,), anchors=(0,))
+    too_far = ask(relation="towards", targets=(1,), anchors=(0,), metres=9.0)
+    lamp = ask(relation="next_to", anchors=(0,), category="lamp", size=(0.4, 0.4, 1.5))
+    gone = ask(relation="remove", targets=(1,))
+    (edit,) = possible_edits(room, (no_room, too_far, lamp, gone))
+    assert (edit.question, edit.objects, edit.after, edit.box) == (gone, (1,), (), mug)
+
+
+# The stream
+
+
+def stream(**options):
+    return list(instructions(**({"rooms": 6, "each": 30} | options)))
+
+
+def test_one_seed_gives_the_same_bytes_and_another_does_not():
+    digest = [
+        hashlib.sha256("".join(map(line, stream(seed=seed))).encode()).hexdigest()
+        for seed in (0, 0, 1)
+    ]
+    assert digest[0] == digest[1] != digest[2]
+    alone = stream(rooms=1, first=2_000_005)
+    assert alone == stream()[-len(alone) :]
+
+
+def test_every_item_has_the_fields_of_the_format():
+    items = stream(rooms=20)
+    frame = SceneFrame()
+    assert len({item["id"] for item in items}) == len(items)
+    for item in items:
+        assert list(item) == ["id", "dataset", "task", "scene_id", "question", "answer", "meta"]
+        assert json.loads(line(item)) == item and line(item).count("\n") == 1
+        objects = {o.id: o for o in generate_room(int(item["scene_id"].split("_")[1])).objects}
+        about = [objects[i].box for i in item["meta"]["object_ids"]]
+        if item["task"] == "vg":
+            boxes = frame.read(item["answer"])
+            assert "<ground>" in item["answer"] and len(boxes) == len(about)
+            assert all(
+                iou(*pair) > 0.7
+                for pair in zip(
+                    sorted(boxes, key=str),
+                    sorted((frame.read_box(frame.box(box)) for box in about), key=str),
+                    strict=True,
+                )
+            )
+        elif item["task"] == "densecap":
+            assert iou(frame.read_box(item["question"]), about[0]) > 0.5
+        elif item["task"] == "distance":
+            assert item["meta"]["kind"] in ("center", "surface")
+            assert (
+                item["answer"] == f"{item['meta']['gt']:.2f} m"
+                or abs(float(item["answer"].split()[0]) - item["meta"]["gt"]) < 0.006
+            )
+        elif item["task"].startswith("layout"):
+            assert len(frame.read(item["answer"])) == (
+                0 if item["task"] == "layout_remove" else max(1, len(about))
+            )
+    tasks = {item["task"] for item in items}
+    assert {"vg", "vqa", "distance", "densecap", "layout_move", "layout_place"} <= tasks
+
+
+def test_families_splits_and_tokens():
+    assert {i["task"] for i in stream(families=("distance", "vqa"))} == {"distance", "vqa"}
+    train, test = ({i["question"] for i in stream(split=s)} for s in ("train", "test"))
+    assert not train & test
+    told = [i["answer"] for i in stream(families=("vg",), frame=SceneFrame(format="tokens"))]
+    assert any(token in " ".join(told) for token in LOCATION_TOKENS[4:])
+
+
+def test_rendered_rooms_tell_their_frames_and_only_what_is_in_sight(tmp_path):
+    store = render_store(tmp_path, rooms=2, views=2, size=32, first=0, workers=1)
+    items = stream(store=store, rooms=9)
+    assert {i["scene_id"] for i in items} == {"room_0", "room_1"}
+    for item in items:
+        stored = store[int(item["scene_id"][-1])]
+        assert item["frames"] == [0, 1] and list(item)[4] == "frames"
+        assert all(stored.seen.sum(0)[i] >= 6 for i in item["meta"]["object_ids"])
+
+
+def test_the_command(tmp_path):
+    run = CliRunner()
+    out = tmp_path / "deep" / "items.jsonl"
+    options = ["synth", "instructions", "--rooms", "2", "--each", "10"]
+    assert run.invoke(app, [*options, "--out", str(out)]).exit_code == 0
+    printed = run.invoke(app, options).stdout
+    assert printed == out.read_text() and len(printed.splitlines()) > 10
+    for wrong in (["--families", "vg,dance"], ["--split", "dev"], ["--loc-format", "x"]):
+        failed = run.invoke(app, [*options, *wrong])
+        assert failed.exit_code and "is unknown; use" in str(failed.exception)
+    assert set(FAMILIES) == {"vg", "distance", "vqa", "densecap", "layout"}

@@ -1,0 +1,133 @@
+"""Left, right, in front, behind: small rooms by hand, and rooms turned and mirrored."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.research.language.descriptions import Description, Link, Meanings
+from spatial3d_ros.research.language.relations import bits
+from spatial3d_ros.research.language.viewpoints import SIDES
+from spatial3d_ros.research.rooms.catalog import FLOOR, WALL, RoomObject
+from spatial3d_ros.research.rooms.generator import generate_room
+
+OPPOSITE = {"left": "right", "right": "left", "front": "behind", "behind": "front"}
+
+
+def thing(i, category, x, y, *, color="white", size=(0.4, 0.4, 0.8), support=FLOOR):
+    box = Box3D((x, y, size[2] / 2), size)
+    return RoomObject(i, category, color, (255, 255, 255), box, support, 0.0, "wood", 0)
+
+
+def room(*chairs):
+    """A table at the origin between a door in the west and a sofa in the east, and some chairs."""
+    walls = (
+        thing(0, "door", -3, 0, size=(0.06, 0.9, 2.0), support=WALL),
+        thing(1, "table", 0, 0),
+        thing(2, "sofa", 3, 0, size=(0.9, 1.6, 0.8)),
+    )
+    return Meanings([*walls, *(thing(3 + i, "chair", *at) for i, at in enumerate(chairs))])
+
+
+def seen(meanings, relation, viewpoint="door", anchor="table", category="chair"):
+    """(sure, possible) ids."""
+    link = Link(relation, (Description(anchor), Description(viewpoint)))
+    return tuple(bits(mask) for mask in meanings.masks(Description(category, links=(link,))))
+
+
+CROSS = room((0, 1), (0, -1), (-1, 0), (1, 0))
+
+
+def test_four_sides_from_the_door_and_from_across():
+    for side, chair in zip(("left", "right", "front", "behind"), (3, 4, 5, 6), strict=True):
+        assert seen(CROSS, side) == ([chair], [chair])
+        assert seen(CROSS, OPPOSITE[side], viewpoint="sofa") == ([chair], [chair])
+
+
+@pytest.mark.parametrize(
+    ("at", "sure", "possible"),
+    [
+        ((0.9, 1), True, True),  # 42 degrees
+        ((1.1, 1), False, True),
+        ((3, 1), False, True),  # 72 degrees
+        ((3.5, 0.9), False, False),
+        ((0, 0.25), False, True),  # too little to the side
+        ((0, 2.6), False, True),  # too far
+        ((0, 4.1), False, False),
+    ],
+)
+def test_how_clearly_left(at, sure, possible):
+    assert seen(room(at), "left") == ([3] * sure, [3] * possible)
+
+
+def test_a_long_anchor_has_nothing_beside_it_before_its_end():
+    meanings = room((3, 0.7), (3, 1.2))
+    assert seen(meanings, "left", anchor="sofa") == ([4], [3, 4])
+
+
+def test_nothing_is_behind_a_door():
+    assert seen(room((-3, 0.5)), "behind", "sofa", "door") == ([], [])
+    assert seen(room((-3.4, 0.1)), "behind", "sofa", "door") == ([], [3])
+    assert seen(room((-2, 0)), "front", "sofa", "door") == ([3], [3])
+
+
+def test_a_chair_elsewhere_makes_it_doubtful():
+    link = Link("left", (Description("table"), Description("door")))
+    chair = Description("chair", links=(link,))
+    assert room((0, 1), (0, -1)).referent(chair) == 3
+    assert room((0, 1), (1.5, 1)).referent(chair) == -1
+
+
+def test_where_nobody_stands_nothing_is_left():
+    mug = thing(3, "mug", -3, 1, size=(0.1, 0.1, 0.1))
+    meanings = Meanings([*room().objects, mug, thing(4, "chair", 0, 1), thing(5, "bin", 0.9, 0)])
+    assert meanings.viewpoints.standing == [0, 1, 2, 4, 5]
+    for viewpoint in ("mug", "bin", "table"):  # too small, too near, the same thing
+        for relation in ("left", "leftmost"):
+            assert seen(meanings, relation, viewpoint)[0] == []
+
+
+def test_outermost_needs_a_clear_and_whole_view():
+    meanings = room((0, 1), (0, -1), (-1, 0), (1, 0))
+    assert seen(meanings, "leftmost") == ([3], [3])
+    assert seen(meanings, "rightmost") == ([4], [4])
+    assert seen(meanings, "leftmost", viewpoint="sofa") == ([4], [4])
+    assert seen(room((0, 1), (0.3, 0.9)), "leftmost") == ([], [3, 4])
+    assert seen(room((0, 1)), "leftmost") == ([], [3])  # nothing to choose
+    behind = room((0, 1), (0, -1), (-3.5, 1))
+    assert seen(behind, "rightmost") == ([], [3, 4, 5])
+
+
+def test_what_a_view_leans_on():
+    link = Link("left", (Description("table"), Description("door")))
+    nouns, anchors = CROSS.roles(Description("chair", links=(link,)))
+    assert (bits(nouns), bits(anchors)) == ([3, 4, 5, 6], [0, 1])
+
+
+def changed(objects, matrix):
+    """The objects with centres (x, y) and sizes taken through a signed permutation."""
+    made = []
+    for o in objects:
+        x, y = matrix @ o.box.center[:2]
+        w, d = np.abs(matrix) @ o.box.size[:2]
+        box = Box3D((x, y, o.box.center[2]), (w, d, o.box.size[2]), o.box.yaw)
+        made.append(replace(o, box=box))
+    return Meanings(made).viewpoints
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_turn_changes_nothing_and_a_mirror_swaps_left_and_right(seed):
+    objects = generate_room(seed).objects
+    views = Meanings(objects).viewpoints
+    turned = changed(objects, np.array([[0, -1], [1, 0]]))
+    mirrored = changed(objects, np.array([[1, 0], [0, -1]]))
+    for name in SIDES:
+        yes, maybe = views.side(name)
+        assert yes.any() and not (yes & ~maybe).any()
+        swapped = OPPOSITE[name] if name in ("left", "right") else name
+        for k in (0, 1):
+            assert np.array_equal(views.side(name)[k], turned.side(name)[k])
+            assert np.array_equal(views.side(name)[k], mirrored.side(swapped)[k])

@@ -1,0 +1,276 @@
+"""Proposals: from frames to boxes, on made-up scenes with known truth and on real table tops."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers.pcd import decompress_lzf, read_pcd
+from helpers.proposal_recall import ProposalRecall, proposal_recall
+from spatial3d_ros.errors import BagError
+from spatial3d_ros.geometry.box import Box3D, iou_matrix
+from spatial3d_ros.geometry.camera import Camera
+from spatial3d_ros.geometry.pose import look_at
+from spatial3d_ros.research.rooms.camera_recording import make_recording
+from spatial3d_ros.research.rooms.generator import generate_room
+from spatial3d_ros.scene.alignment import align
+from spatial3d_ros.scene.box_fitting import settle
+from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.scene.fusion import fuse, sample
+from spatial3d_ros.scene.planes import find_structure
+from spatial3d_ros.scene.proposals import Proposal, ProposalConfig, propose
+from spatial3d_ros.scene.visibility import EMPTY, THERE, UNSEEN, observe
+
+CAMERA = Camera(320, 240, 260.0, 260.0, 159.5, 119.5)
+FLOOR = ((-3, -3, -0.1), (3, 3, 0), (150, 130, 110))
+WALL = ((-3, 2.5, 0), (3, 2.6, 2.5), (200, 200, 205))
+TABLE_TOP = ((-0.6, -0.4, 0.70), (0.6, 0.4, 0.75), (120, 70, 30))
+LEGS = [
+    ((x, y, 0), (x + 0.06, y + 0.06, 0.70), (120, 70, 30))
+    for x in (-0.6, 0.54)
+    for y in (-0.4, 0.34)
+]
+VASE = ((0.1, -0.1, 0.75), (0.25, 0.05, 1.0), (30, 60, 200))
+CRATE = ((1.3, 0.5, 0), (1.8, 1.0, 0.45), (200, 40, 40))
+PICTURE = ((-1.9, 2.46, 1.2), (-1.1, 2.5, 1.8), (40, 140, 60))
+ROOM = [FLOOR, WALL, TABLE_TOP, *LEGS, VASE, CRATE, PICTURE]
+TRUTH = {
+    "table": Box3D.from_bounds((-0.6, -0.4, 0), (0.6, 0.4, 0.75)),
+    "vase": Box3D.from_bounds(*VASE[:2]),
+    "crate": Box3D.from_bounds(*CRATE[:2]),
+    "picture": Box3D.from_bounds(*PICTURE[:2]),
+}
+EYES = [(-1.8, -1.8, 1.5), (0.0, -2.2, 1.4), (1.8, -1.8, 1.6), (2.4, -0.4, 1.3), (-2.2, 0.6, 1.5)]
+
+
+def view(blocks: list, eye: tuple, target: tuple, stamp: int = 0, rng=None) -> Frame:
+    """Ray casts axis-aligned blocks (low, high, rgb) by the slab method."""
+    pose = look_at(eye, target)
+    u, v = np.meshgrid(np.arange(CAMERA.width), np.arange(CAMERA.height))
+    rays = np.stack(
+        [(u - CAMERA.cx) / CAMERA.fx, (v - CAMERA.cy) / CAMERA.fy, np.ones(u.shape)], -1
+    )
+    rays = rays @ pose[:3, :3].T
+    rays = np.where(np.abs(rays) < 1e-9, 1e-9, rays)
+    depth, rgb = np.full(u.shape, np.inf), np.zeros((*u.shape, 3))
+    for low, high, color in blocks:
+        t0, t1 = ((np.array(b) - pose[:3, 3]) / rays for b in (low, high))
+        near, far = np.minimum(t0, t1), np.maximum(t0, t1)
+        enter = near.max(-1)
+        hit = (enter < far.min(-1)) & (enter > 0.1) & (enter < depth)
+        depth[hit] = enter[hit]
+        shade = np.array([0.8, 0.9, 1.0])[near.argmax(-1)]
+        rgb[hit] = (shade[..., None] * np.array(color))[hit]
+    depth[~np.isfinite(depth)] = 0
+    if rng is not None:
+        depth = np.where(depth > 0, depth + 0.0012 * depth**2 * rng.standard_normal(u.shape), 0)
+        rgb = rgb + rng.normal(0, 2.5, rgb.shape)
+        pose[:3, 3] += rng.normal(0, 0.006, 3)
+    return Frame(stamp, rgb.clip(0, 255).astype(np.uint8), depth.astype(np.float32), CAMERA, pose)
+
+
+def room_views(n: int = 5, noisy: bool = True, blocks: list = ROOM) -> list[Frame]:
+    rng = np.random.default_rng(3) if noisy else None
+    return [view(blocks, EYES[k], (0, 0.5, 0.6), k, rng) for k in range(n)]
+
+
+def best_iou(truth: Box3D, proposals: list[Proposal]) -> float:
+    return float(
+        iou_matrix(truth.array()[None], np.array([p.box.array() for p in proposals])).max()
+    )
+
+
+@pytest.fixture(scope="module")
+def found() -> list[Proposal]:
+    return propose(room_views())
+
+
+@pytest.mark.parametrize("name", TRUTH)
+def test_every_object_of_a_noisy_scene_has_a_tight_box(name, found):
+    assert best_iou(TRUTH[name], found) > 0.5
+
+
+def test_a_thing_on_a_table_and_the_table_are_two_proposals(found):
+    boxes = np.array([p.box.array() for p in found])
+    owner = iou_matrix(np.array([TRUTH[n].array() for n in ("table", "vase")]), boxes).argmax(1)
+    assert owner[0] != owner[1]
+
+
+def test_proposals_are_sorted_bounded_and_distinct(found):
+    scores = [p.score for p in found]
+    assert scores == sorted(scores, reverse=True) and min(scores) > 0 and max(scores) <= 1
+    boxes = np.array([p.box.array() for p in found])
+    overlap = iou_matrix(boxes, boxes) - np.eye(len(boxes))
+    assert overlap.max() <= ProposalConfig().max_iou + 1e-9
+    assert len(propose(room_views(2), ProposalConfig(max_proposals=2))) == 2
+
+
+def test_a_proposal_carries_its_points_colour_and_views(found):
+    crate = max(found, key=lambda p: best_iou(TRUTH["crate"], [p]))
+    assert TRUTH["crate"].contains(crate.points, 0.08).mean() > 0.95
+    assert crate.points.dtype == np.float32
+    assert crate.rgb[0] > 2 * max(crate.rgb[1:])
+    assert crate.views >= 3
+
+
+def test_floor_and_wall_are_no_proposals(found):
+    assert all(max(p.box.size[:2]) < 2.5 for p in found)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_few_views_are_enough(n):
+    found = propose(room_views(n))
+    assert best_iou(TRUTH["vase"], found) > 0.25
+    assert best_iou(TRUTH["table"], found) > 0.25
+
+
+def test_nothing_measured_gives_no_proposal():
+    frame = room_views(1)[0]
+    blind = Frame(0, frame.rgb, np.zeros_like(frame.depth), CAMERA, frame.world_T_camera)
+    assert propose([]) == []
+    assert propose([blind]) == []
+    assert propose([blind, blind]) == []
+
+
+def test_what_was_taken_away_is_no_proposal():
+    before = [view(ROOM, EYES[k], (0, 0.5, 0.6), k) for k in range(3)]
+    without = [b for b in ROOM if b is not CRATE]
+    after = [view(without, EYES[k], (0, 0.5, 0.6), 3 + k) for k in (2, 1, 0)]
+    assert best_iou(TRUTH["crate"], propose(before)) > 0.5
+    assert best_iou(TRUTH["crate"], propose(before + after)) < 0.25
+
+
+def test_alignment_undoes_small_pose_errors():
+    rng = np.random.default_rng(0)
+    exact = [sample(f) for f in room_views(noisy=False)]
+    shift = [np.eye(4) for _ in exact]
+    for move in shift:
+        move[:3, 3] = rng.normal(0, 0.015, 3)
+    wrong = [v.moved(m) for v, m in zip(exact, shift, strict=True)]
+
+    def error(views: list) -> float:  # across the wall and the floor; nothing long fixes x
+        off = np.array(
+            [v.point.mean(0) - e.point.mean(0) for v, e in zip(views, exact, strict=True)]
+        )
+        off -= off.mean(0)  # a common drift cannot be seen
+        return float(np.linalg.norm(off[:, 1:], axis=1).mean())
+
+    assert error(align(wrong)) < 0.5 * error(wrong)
+
+
+def test_fusion_means_counts_and_orients():
+    frames = room_views(2, noisy=False)
+    cloud = fuse([sample(f) for f in frames], 0.025)
+    assert (np.diff(cloud.key) > 0).all()
+    assert cloud.views.max() == 2 and cloud.views.min() == 1
+    floor = np.abs(cloud.point[:, 2]) < 0.005
+    assert floor.sum() > 1000
+    assert np.median(cloud.normal[floor & cloud.normal.any(1), 2]) > 0.99
+    assert len(fuse([], 0.025)) == 0
+
+
+def test_structure_is_floor_and_wall_but_no_table():
+    structure = find_structure(fuse([sample(f) for f in room_views(noisy=False)], 0.025))
+    assert abs(structure.floor.offset) < 0.01
+    assert [round(float(w.offset), 1) for w in structure.walls] == [-2.5]
+
+
+def test_a_box_with_unseen_legs_is_drawn_down_to_the_floor():
+    cloud = fuse([sample(f) for f in room_views(noisy=False)], 0.025)
+    structure = find_structure(cloud)
+    top = np.flatnonzero(
+        (np.abs(cloud.point[:, 2] - 0.74) < 0.03) & (np.abs(cloud.point[:, 0]) < 0.6)
+    )
+    box = settle(Box3D.from_points(cloud.point[top]), top, cloud, structure)
+    assert abs(box.bounds()[0][2]) < 0.02
+
+
+def test_observation_tells_empty_from_hidden():
+    frame = view([FLOOR, WALL, CRATE], (1.5, -2.0, 1.0), (1.5, 2.5, 1.0))
+    places = np.array([[1.55, 0.5, 0.3], [1.5, -0.5, 0.8], [1.55, 1.8, 0.1], [1.5, -2.5, 1.0]])
+    assert observe(places, frame).tolist() == [THERE, EMPTY, UNSEEN, UNSEEN]
+
+
+def test_recall_counts_only_what_was_seen_in_two_views():
+    truth = [Box3D((0, 0, 0), (1, 1, 1)), Box3D((5, 0, 0), (1, 1, 1)), Box3D((9, 0, 0), (1, 1, 1))]
+    pixels = np.array([[200, 200, 900], [400, 151, 0]])
+    near = Proposal(Box3D((0.2, 0, 0), (1, 1, 1)), np.zeros((1, 3), np.float32), (0, 0, 0), 2, 0.9)
+    result = proposal_recall([near], truth, pixels, ["mug", "chair", "chair"])
+    assert result.categories == ("mug", "chair") and result.objects == 3 and result.proposals == 1
+    assert result.recall(0.5) == 0.5 and (result + result).proposals == 2
+    assert result.by_category()["mug"].recall(0.5) == 1.0
+    assert "mug" in result.table()
+    assert np.isnan(ProposalRecall().recall(0.5))
+
+
+def test_recall_on_generated_rooms():
+    camera = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
+    total = ProposalRecall()
+    for seed, path in ((900001, "robot"), (900002, "hand")):
+        room = generate_room(seed)
+        recording = make_recording(room, seed, 12, camera, path)
+        total += proposal_recall(
+            propose(recording.frames),
+            [o.box for o in room.objects],
+            recording.pixels,
+            [o.category for o in room.objects],
+        )
+    assert total.recall(0.25) >= 0.8
+    assert total.proposals <= 3 * total.objects
+
+
+def shared() -> Path:
+    return Path(os.environ.get("SPATIAL3D_SHARED", Path(__file__).resolve().parents[3] / "shared"))
+
+
+@pytest.mark.parametrize("name", ["learn0", "learn18", "learn30", "learn40"])
+def test_every_object_on_a_real_table_has_a_proposal(name):
+    path = shared() / "data" / "osd_tabletop_clouds" / f"{name}.pcd"
+    if not path.exists():
+        pytest.skip(
+            f"no {path.name}: set SPATIAL3D_SHARED to the folder with data/osd_tabletop_clouds"
+        )
+    cloud = read_pcd(path)
+    table = (cloud.label > 0) & (cloud.label < 10)
+    center = cloud.xyz[table].mean(0)
+    up = np.linalg.eigh(np.cov((cloud.xyz[table] - center).T))[1][:, 0]
+    up *= -np.sign(up[1])  # the camera's y points down
+    right = np.cross([0.0, 0.0, 1.0], -up)
+    right /= np.linalg.norm(right)
+    pose = np.eye(4)
+    pose[:3, :3] = np.stack([right, np.cross(up, right), up])
+    pose[2, 3] = -up @ center
+    depth = np.nan_to_num(cloud.xyz[..., 2])
+    frame = Frame(0, cloud.rgb, depth, Camera(640, 480, 525.0, 525.0, 319.5, 239.5), pose)
+    world = cloud.xyz @ pose[:3, :3].T + pose[:3, 3]
+    proposals = propose([frame])
+    for k in range(2, cloud.label.max() // 10 + 1):
+        truth = Box3D.from_points(world[cloud.label // 10 == k])
+        assert best_iou(truth, proposals) >= 0.25, f"object {k} of {name}"
+
+
+def test_lzf_copies_overlap_and_damage_is_noticed(tmp_path):
+    assert decompress_lzf(bytes([1, 65, 66, (3 << 5) | 0, 1]), 7) == b"ABABABA"
+    with pytest.raises(BagError, match=r"cut short|header says"):
+        decompress_lzf(bytes([5, 65]), 6)
+    (tmp_path / "no.pcd").write_bytes(b"hello")
+    with pytest.raises(BagError, match="no PCD header"):
+        read_pcd(tmp_path / "no.pcd")
+
+
+def test_ascii_and_binary_clouds_read_the_same(tmp_path):
+    header = (
+        "# .PCD v0.7\nVERSION 0.7\nFIELDS x y z rgb\nSIZE 4 4 4 4\nTYPE F F F U\nCOUNT 1 1 1 1\n"
+    )
+    header += "WIDTH 2\nHEIGHT 1\nPOINTS 2\n"
+    (tmp_path / "a.pcd").write_text(header + "DATA ascii\n1 2 3 16711680\n4 5 6 255\n")
+    rows = np.array([(1, 2, 3, 0xFF0000), (4, 5, 6, 0xFF)], dtype="<f4,<f4,<f4,<u4")
+    (tmp_path / "b.pcd").write_bytes((header + "DATA binary\n").encode() + rows.tobytes())
+    for name in ("a.pcd", "b.pcd"):
+        cloud = read_pcd(tmp_path / name)
+        assert cloud.xyz.tolist() == [[[1, 2, 3], [4, 5, 6]]]
+        assert cloud.rgb.tolist() == [[[255, 0, 0], [0, 0, 255]]]
+        assert cloud.label is None

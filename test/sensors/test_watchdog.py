@@ -1,0 +1,133 @@
+"""Why nothing is seen: every cause has its sentence, and nothing is said when all is well."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from helpers import messages
+
+pytest.importorskip("rclpy", reason="rclpy is not here: source ROS or scripts/ros_env.sh")
+
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image
+from sensors.test_frame_pipeline import Robot
+
+from spatial3d_ros.nodes import qos
+from spatial3d_ros.nodes.watchdog import Watchdog, Watched
+
+KINDS = {"rgb/image": Image, "depth/image": Image, "rgb/camera_info": CameraInfo}
+IMAGE = "sensor_msgs/msg/Image"
+
+
+class Graph:
+    """What a node knows of others: publishers by topic, as (type, QoS)."""
+
+    def __init__(self):
+        self.publishers, self.logged = {}, []
+
+    def get_logger(self):
+        return SimpleNamespace(warning=self.logged.append)
+
+    def get_publishers_info_by_topic(self, topic):
+        return [
+            SimpleNamespace(topic_type=kind, qos_profile=profile)
+            for kind, profile in self.publishers.get(topic, ())
+        ]
+
+    def get_topic_names_and_types(self):
+        return [(name, [kind for kind, _ in all_]) for name, all_ in self.publishers.items()]
+
+    def count_publishers(self, topic):
+        return len(self.publishers.get(topic, ()))
+
+
+class SystemUnderTest:
+    """A watchdog over topics that have spoken or not, and over a real ingest."""
+
+    def __init__(self, profile=None):
+        self.graph, self.robot = Graph(), Robot()
+        self.watched = {
+            name: Watched(
+                SimpleNamespace(
+                    topic_name=f"/{name}", qos_profile=profile or qos.sensor(5), msg_type=kind
+                )
+            )
+            for name, kind in KINDS.items()
+        }
+        self.dog = Watchdog(self.graph, self.watched, self.robot.ingest)
+
+    def complaints(self):
+        return self.dog.complaints(-1.0)  # every topic is silent for longer than that
+
+    def general(self):
+        return self.dog.complaints(1e9)
+
+
+def test_nobody_publishes_and_what_else_there_is_is_offered():
+    world = SystemUnderTest()
+    assert "no publisher" in world.complaints()[0]
+    assert f"a topic of type {IMAGE} (there is none)" in world.complaints()[0]
+    world.graph.publishers["/camera/color/image_raw"] = [(IMAGE, QoSProfile(depth=1))]
+    world.graph.publishers["/scan"] = [("sensor_msgs/msg/LaserScan", QoSProfile(depth=1))]
+    text = world.complaints()[0]
+    assert text.endswith("remap rgb/image to one of /camera/color/image_raw.")
+    assert world.dog.silent() == ["/rgb/image", "/depth/image", "/rgb/camera_info"]
+
+
+def test_quality_of_service_that_keeps_two_ends_apart_is_named():
+    strict = QoSProfile(
+        depth=5,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL,
+    )
+    world = SystemUnderTest(strict)
+    world.graph.publishers["/rgb/image"] = [(IMAGE, qos.sensor(1))]
+    text = world.complaints()[0]
+    assert "(best effort, volatile), we ask for reliable, transient local" in text
+    assert "set qos_overrides./rgb/image.subscription.reliability" in text
+    world.graph.publishers["/rgb/image"] = [(IMAGE, QoSProfile(depth=1))]
+    assert "subscription.durability" in world.complaints()[0]
+    world.graph.publishers["/rgb/image"].append((IMAGE, strict))
+    assert "These match" in world.complaints()[0]
+
+
+def test_another_type_on_the_topic_is_named():
+    world = SystemUnderTest()
+    world.graph.publishers["/rgb/image"] = [("sensor_msgs/msg/CompressedImage", qos.sensor(1))]
+    assert f"CompressedImage but we take {IMAGE}: set color_transport" in world.complaints()[0]
+
+
+def test_nothing_is_said_when_all_is_well():
+    world = SystemUnderTest()
+    world.robot.drive(0, 300)
+    assert world.general() == []
+    assert world.graph.logged == []
+
+
+def test_stamps_that_never_match_are_told_with_their_offset():
+    world = SystemUnderTest()
+    for at in range(0, 300, 33):
+        world.robot.pose(at)
+        world.robot.images(at, depth=messages.image(np.ones((6, 8), np.uint16), "16UC1", at=10**9))
+    assert "no stamp matches /rgb/image; the newest differ by -" in world.general()[0]
+
+
+def test_two_clocks_are_told_with_their_offset():
+    world = SystemUnderTest()
+    world.robot.pose(-8000)
+    world.robot.drive(-7000, -6900)
+    world.robot.images(0)
+    assert "/pose: the newest pose is 6.9 s older than the newest image" in world.general()[0]
+    assert world.graph.logged == world.general()  # and it is logged once
+
+
+def test_the_first_view_is_told_in_one_line():
+    world = SystemUnderTest()
+    world.robot.drive(0, 300)
+    line = world.dog.first_view(world.robot.frames[0])
+    assert line == (
+        "first view: 8x6, median depth 1.50 m, 100% valid, aligned yes, pose 60 Hz in frame 'map'"
+    )

@@ -1,0 +1,96 @@
+"""Where objects come from: depth, or the network's own referents, with real, small weights."""
+
+import numpy as np
+import pytest
+import torch
+from model.test_referents import aware
+from test_engine import frame
+
+from helpers.small_model import small_model
+from spatial3d_ros.engine import EngineConfig, Spatial3D
+from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.model.checkpoint import save_model
+from spatial3d_ros.scene.points_in_boxes import filled
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    made = {}
+    for name, (model, prompt) in (
+        ("plain", small_model()),
+        ("aware", aware(seeds=48, referents=16)),
+    ):
+        made[name] = tmp_path_factory.mktemp(name)
+        save_model(made[name], model, prompt.tokenizer, torch.float32)
+    return made
+
+
+def looked(folder, source, views=3):
+    """An engine that saw a bare wall, where nothing stands out by depth."""
+    engine = Spatial3D(EngineConfig(model=str(folder), device="cpu", max_views=4, proposals=source))
+    engine.load()
+    for number in range(1, views + 1):
+        engine.add_frame(frame(number))
+    engine.refresh()
+    return engine
+
+
+@pytest.mark.parametrize("source", ["referents", "auto"])
+def test_referents_are_objects_where_nothing_is_proposed(folders, source):
+    engine = looked(folders["aware"], source)
+    objects = engine.scene().objects
+    assert 1 < len(objects) <= 16
+    for thing in objects:
+        assert len(thing.points) and thing.box.contains(thing.points, 1e-3).all()
+        assert 0.1 <= thing.score <= 1 and 1 <= thing.views <= 3
+        assert thing.label in ("chair", "table") and min(thing.box.size) > 0
+        assert all(0 <= value <= 255 for value in thing.rgb)
+    wall = np.concatenate([thing.points for thing in objects])
+    np.testing.assert_allclose(wall[:, 1], 2.0, atol=0.03)  # in the map, where the wall is
+    found = engine.ground("the red chair")
+    assert found.no_target or found.objects[0].object in objects
+    before = [thing.id for thing in objects]
+    engine.add_frame(frame(9))
+    engine.refresh()
+    assert set(before) & {thing.id for thing in engine.scene().objects}  # some are known again
+
+
+def test_depth_alone_proposes_nothing_on_a_bare_wall(folders):
+    for name, source in (("aware", "builtin"), ("plain", "auto"), ("plain", "builtin")):
+        engine = looked(folders[name], source)
+        assert engine.scene().objects == () and engine.scene().views == 3
+        empty = engine.ground("the red chair")
+        assert empty.no_target and empty.text == "I have seen no objects yet."
+
+
+def test_given_proposals_come_before_referents(folders):
+    engine = looked(folders["aware"], "referents")
+    engine.clear()
+    engine.add_frame(frame(1))
+    engine.refresh(proposals=filled([Box3D((0.3, 2, 1), (0.4, 0.4, 0.4))], [0.9], [frame(1)]))
+    (thing,) = engine.scene().objects
+    assert thing.box.center == pytest.approx((0.3, 2, 1)) and thing.score == 0.9
+
+
+def test_weights_without_referents_say_so(folders):
+    for source, message in (
+        ("referents", r"proposals: referents, but .*psa\.enabled.*use auto or builtin"),
+        ("magic", "proposals: 'magic' is unknown; use auto, builtin, referents"),
+    ):
+        engine = Spatial3D(
+            EngineConfig(model=str(folders["plain"]), device="cpu", proposals=source)
+        )
+        with pytest.raises(ConfigError, match=message):
+            engine.load()
+        assert engine.stats()["device"] == "not loaded"
+
+
+def test_boxes_are_filled_with_what_was_measured_in_them():
+    seen = [frame(1), frame(2)]
+    wall, void = Box3D((0.3, 2, 1), (0.4, 0.2, 0.4)), Box3D((0.3, 1, 1), (0.2, 0.2, 0.2))
+    (one,) = filled([wall, void], [0.7, 0.9], seen)
+    assert (one.box, one.score, one.views) == (wall, 0.7, 2)
+    assert wall.contains(one.points, 1e-6).all() and len(one.points) > 50
+    assert one.points.dtype == np.float32 and 100 < np.mean(one.rgb) < 155
+    assert filled([wall], [0.7], []) == []

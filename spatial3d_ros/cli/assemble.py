@@ -25,23 +25,30 @@ def assemble(
     adapter: Annotated[
         Path | None, typer.Option(help="Folder with what training wrote beside this base.")
     ] = None,
-    model: Annotated[str, typer.Option(help="Configuration: a name or a YAML file.")] = (
-        "llava_video_7b"
-    ),
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Configuration: a name or a YAML file [the adapter's config.yaml, without one "
+            "llava_video_7b]."
+        ),
+    ] = None,
     dtype: Annotated[Format, typer.Option(help="Number format of the weights.")] = Format.bfloat16,
 ) -> None:
     """Make one model folder of public weights and an adapter, for `model:=FOLDER` of the node.
 
-    spatial3d assemble models/llava_video_7b models/robot --adapter runs/lite
+    spatial3d assemble models/llava_video_7b models/robot --adapter runs/lite/model
     """
     import torch
 
     from spatial3d_ros.model.adapters import load_adapter, merge_adapter
-    from spatial3d_ros.model.checkpoint import save_model
+    from spatial3d_ros.model.checkpoint import CONFIG, save_model
     from spatial3d_ros.model.config import named_config
     from spatial3d_ros.model.pretrained import load_pretrained
 
     number = getattr(torch, dtype.value)
+    if model is None:
+        trained = adapter is not None and (adapter / CONFIG).is_file()
+        model = str(adapter / CONFIG) if trained else "llava_video_7b"
     loaded = load_pretrained(base, named_config(model), number)
     if adapter is None:
         say("no adapter: parts that the public weights lack stay untrained, answers will be noise")

@@ -41,10 +41,14 @@ def save_model(
     part = folder / f"{WEIGHTS}.part"
     save_file(tensors, part, metadata={"format": "pt", "model": model.config.name})
     part.replace(folder / WEIGHTS)
-    (folder / CONFIG).write_text(
-        yaml.safe_dump(model.config.model_dump(mode="json"), sort_keys=False)
-    )
+    save_config(folder, model.config)
     tokenizer.save(str(folder / TOKENIZER))
+
+
+def save_config(folder: Path, config: ModelConfig) -> None:
+    """Write `config.yaml`, the configuration that `load_model` and `assemble` read."""
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    (folder / CONFIG).write_text(text)
 
 
 def load_model(

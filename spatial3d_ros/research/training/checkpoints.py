@@ -17,7 +17,7 @@ from torch import Tensor
 
 from spatial3d_ros.errors import CheckpointError
 from spatial3d_ros.model.adapters import save_adapter
-from spatial3d_ros.model.checkpoint import WEIGHTS, read_tensors, save_model
+from spatial3d_ros.model.checkpoint import WEIGHTS, read_tensors, save_config, save_model
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.research.training.objective import Objective
 
@@ -67,7 +67,10 @@ class ModelKeeper:
         self.accelerator, self.out, self.build, self.score = accelerator, out, build, score
 
     def keep(self, objective: Objective, folder: Path) -> None:
-        """Write a model folder; an adapter where the preset has one. All processes call it."""
+        """Write a model folder, or adapter and configuration if the preset has an adapter.
+
+        All processes call it.
+        """
         tensors = self.accelerator.get_state_dict(objective)
         if not self.accelerator.is_main_process:
             return
@@ -76,6 +79,7 @@ class ModelKeeper:
         whole.load_state_dict(tensors, assign=True)
         if any(".lora_" in name for name in tensors):
             save_adapter(folder, whole.model, torch.bfloat16)
+            save_config(folder, whole.model.config)
         else:
             save_model(folder, whole.model, whole.prompt.tokenizer, torch.bfloat16)
 

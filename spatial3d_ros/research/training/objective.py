@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from spatial3d_ros.model.generation import read
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.objects import mean_words
 from spatial3d_ros.model.reconstruction import build_guidance
@@ -106,8 +107,13 @@ class Objective(nn.Module):
         return scene, self.model(scene, sample.words, opening)
 
     def hits(self, sample: Sample) -> Tensor:
-        """Whether each question of a sample is answered right: bool (Q,)."""
-        return _right(self.read(sample)[1], sample)
+        """Whether each question of a sample is answered right: bool (Q,).
+
+        With `s2.category_mode: generate` the network generates the category itself (METHODS 1.12).
+        """
+        opening = self.prompt.opening.to(sample.targets.device)
+        scene = self.model.encode_scene(sample.scenes, opening)
+        return _right(read(self.model, scene, sample.words, opening), sample)
 
     def answered(self, sample: Sample) -> list[bool]:
         """Whether each question that asks for words is answered right."""

@@ -82,7 +82,8 @@ class _Run:
             store, held_out = room_stores(config, model.config)
         if self.accelerator.is_main_process:
             (self.out / "train.json").write_text(config.model_dump_json(indent=2))
-        self.prompt, shape = Prompt(tokenizer), model.config
+        shape = model.config
+        self.prompt = Prompt(tokenizer, shape.s2.category_mode)
         self.held_out = validation_samples(config, shape, self.prompt, held_out)
         _check_score(config.score, self.held_out)
         objective, groups = self._objective(model)

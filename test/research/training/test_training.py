@@ -5,6 +5,7 @@ how a step is dealt out, boxes that move with their views.
 import csv
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from spatial3d_ros.errors import CheckpointError, ConfigError
 from spatial3d_ros.geometry.pose import look_at
 from spatial3d_ros.model.adapters import load_adapter
 from spatial3d_ros.model.checkpoint import load_model, save_model
+from spatial3d_ros.model.config import load_config
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.research.rooms.view_store import render_store
 from spatial3d_ros.research.training import trainer
@@ -349,13 +351,48 @@ def test_a_preset_with_adapters_leaves_an_adapter_for_its_base(tmp_path):
     save_model(tmp_path / "base", base, small_tokenizer(), torch.float32)
     config = settings(tmp_path, preset="lite", init=str(tmp_path / "base"), steps=2, lr=1e-2)
     folder = trainer.train(config)
-    assert sorted(path.name for path in folder.iterdir()) == ["adapter.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == ["adapter.safetensors", "config.yaml"]
+    assert load_config(folder / "config.yaml") == NETWORK
     learnt, _ = load_model(tmp_path / "base")
     load_adapter(folder, learnt)
     moved = {n for n, p in learnt.named_parameters() if "lora_B" in n and p.abs().sum() > 0}
     assert moved and all("decoder" in name for name in moved)  # boxes show no pixels
     towers = learnt.decoder.qwen.norm.weight, base.decoder.qwen.norm.weight
     assert torch.equal(*towers)
+
+
+@pytest.mark.parametrize("mode", ["none", "generate"])
+def test_training_honours_the_category_mode_of_the_configuration(tmp_path, mode):
+    config = settings(tmp_path, steps=1)
+    s2 = small_config().s2.model_dump() | {"category_mode": mode}
+    shape = small_config(names=NAMES, s2=s2).model_dump(mode="json")
+    Path(config.model).write_text(yaml.safe_dump(shape))
+    run = trainer._Run(config)
+    assert run.prompt.category_mode == mode
+    sample = next(iter(run.loader))[0][0]
+    ground_token = run.prompt.opening.stops[1]
+    ends = torch.where(sample.words.instruction, torch.arange(sample.words.ids.shape[1]), -1)
+    first_of_answer = sample.words.ids.gather(1, ends.amax(1, keepdim=True) + 1)[:, 0]
+    assert (first_of_answer == ground_token).all() == (mode == "none")
+    scores = run.validate(1)
+    assert scores["boxes"]["n"] > 0
+
+
+def test_validation_does_not_read_the_category_from_the_true_answer(tmp_path):
+    s2 = GUIDED | {"category_mode": "generate"}
+    torch.manual_seed(0)
+    model = SpatialModel(small_config(names=NAMES, s2=s2)).eval()
+    module = Objective(model, Prompt(small_tokenizer(), "generate"), LossWeights())
+    sample = validation_samples(settings(tmp_path), NETWORK, module.prompt, None)[0]
+    answer = sample.words.real & (
+        torch.arange(sample.words.ids.shape[1]) > sample.words.instruction.long().argmax(1)[:, None]
+    )
+    answer &= ~sample.words.instruction
+    other = replace(sample.words, ids=torch.where(answer, 300, sample.words.ids))
+    assert not torch.equal(other.ids, sample.words.ids)
+    with torch.no_grad():
+        hits = [module.hits(replace(sample, words=words)) for words in (sample.words, other)]
+    assert torch.equal(*hits)
 
 
 def test_the_shipped_sharding_is_one_that_accelerate_knows(monkeypatch):

@@ -1,5 +1,5 @@
-"""The ROS side: messages in, typed frames to the engine, typed answers out.
+"""The ROS nodes of a robot: messages in, typed frames to the engine, answers out as messages.
 
-Only this folder knows ROS, and inside it only the files that talk to a node import it. The decoder,
-the synchroniser, the pose track and the ingest pipeline take anything shaped like a message.
+Only this folder imports rclpy and message packages. The decoders, the synchronizer and the frame
+pipeline in `sensors/` take any object with the fields of the message.
 """

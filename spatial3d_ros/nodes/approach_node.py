@@ -25,7 +25,7 @@ from spatial3d_ros.errors import ConfigError, FrameError, NotAvailableError, Spa
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.msg import GroundedObject
 from spatial3d_ros.nodes import qos
-from spatial3d_ros.nodes.transform_message import can_hear_transforms, transform_message
+from spatial3d_ros.nodes.transform_message import have_transform_message, transform_message
 from spatial3d_ros.sensors.transforms import TransformTree
 from spatial3d_ros.srv import GetScene, Ground
 from spatial3d_ros.tasks.approach_pose import ApproachPose, stand_before
@@ -70,7 +70,7 @@ class ApproachNode(Node):
         self._scene = self.create_client(GetScene, f"{source}/get_scene")
         self._driver = ActionClient(self, self._kind, self._given["action"])
         self._tree = TransformTree(live=True)
-        if can_hear_transforms():
+        if have_transform_message():
             for name, fixed, profile in (
                 ("/tf", False, qos.transforms()),
                 ("/tf_static", True, qos.latched(100)),
@@ -101,7 +101,7 @@ class ApproachNode(Node):
         """Where to stand. Raises NotAvailableError when there is no room."""
         robot = None
         deadline = time.monotonic() + TF_S
-        while can_hear_transforms() and robot is None and time.monotonic() < deadline:
+        while have_transform_message() and robot is None and time.monotonic() < deadline:
             try:
                 pose = self._tree.latest(found.header.frame_id, self._given["robot_frame"])
                 robot = (float(pose[0, 3]), float(pose[1, 3]))

@@ -1,4 +1,4 @@
-"""What the node tells on /diagnostics: facts as text, and whether they are fine."""
+"""The statuses that the node publishes on /diagnostics."""
 
 from __future__ import annotations
 
@@ -17,67 +17,67 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
     from spatial3d_ros.engine import Spatial3D
-    from spatial3d_ros.nodes.query_handler import Answering
+    from spatial3d_ros.nodes.query_handler import QueryHandler
     from spatial3d_ros.nodes.sensor_input import SensorInput
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 
-def status(name: str, level: bytes, message: str, facts: Mapping[str, Any]) -> DiagnosticStatus:
-    """One part of the node; facts that are mappings are spread as "key.subkey"."""
-    values = [KeyValue(key=key, value=value) for key, value in _flat(facts)]
-    return DiagnosticStatus(name=name, level=level, message=message, values=values)
+def status(name: str, level: bytes, message: str, values: Mapping[str, Any]) -> DiagnosticStatus:
+    """The status of one part of the node; nested mappings get keys as in "received./rgb/image"."""
+    pairs = [KeyValue(key=key, value=value) for key, value in _flatten(values)]
+    return DiagnosticStatus(name=name, level=level, message=message, values=pairs)
 
 
 def publish_regularly(node: Node, statuses: Callable[[], list[DiagnosticStatus]]) -> None:
-    """Publish them once a second, as long as the node lives."""
+    """Publish the statuses once a second until the node is destroyed."""
     publisher = node.create_publisher(DiagnosticArray, "/diagnostics", qos.result())
 
     def publish() -> None:
         try:
             header = Header(stamp=node.get_clock().now().to_msg())
             publisher.publish(DiagnosticArray(header=header, status=statuses()))
-        except Exception:  # out of a timer it would end the node
-            node.get_logger().error(f"diagnostics: {traceback.format_exc()}")
+        except Exception:  # raised from a timer, it would end the node
+            node.get_logger().error(f"failed to publish diagnostics: {traceback.format_exc()}")
 
-    # Not by the node's clock: with use_sim_time and nobody on /clock that one stands still.
+    # Not the node's clock: with use_sim_time and no publisher on /clock it stands still.
     steady = Clock(clock_type=ClockType.STEADY_TIME)
     group = MutuallyExclusiveCallbackGroup()
     node.create_timer(1.0, publish, callback_group=group, clock=steady)
 
 
-def of_inactive(name: str, failure: str) -> DiagnosticStatus:
-    """A node that is not active, and whether it should be."""
+def inactive_status(name: str, failure: str) -> DiagnosticStatus:
+    """A node that is not active: an error if a transition failed."""
     return status(name, ERROR if failure else OK, failure or "not active", {})
 
 
-def of_sensors(name: str, sensors: SensorInput, silence_s: float) -> DiagnosticStatus:
-    """What arrives, how fast, and what is wrong with it."""
+def sensor_status(name: str, sensors: SensorInput, silence_s: float) -> DiagnosticStatus:
+    """Counts and rates of the messages received, and the problems found in them."""
     complaints = sensors.watchdog.complaints(silence_s)
     return status(
         f"{name}: sensors",
         WARN if complaints else OK,
-        " ".join(complaints) or "all topics arrive and match",
+        " ".join(complaints) or "every topic is received and its stamps match",
         sensors.facts(),
     )
 
 
-def of_memory(name: str, engine: Spatial3D, problem: str) -> DiagnosticStatus:
-    """What is kept, by which model, and what stands in the way of the next update."""
+def memory_status(name: str, engine: Spatial3D, problem: str) -> DiagnosticStatus:
+    """Statistics of the engine, and the error of the last update of the object map."""
     return status(f"{name}: memory", ERROR if problem else OK, problem, engine.stats())
 
 
-def of_questions(name: str, questions: Answering) -> DiagnosticStatus:
-    """How many wait, and where the time of the last ones went."""
-    facts = {"latency": questions.latency_ms.summary(), "stages_ms": questions.stages_ms}
-    return status(f"{name}: questions", OK, f"{questions.runner.open} open", facts)
+def question_status(name: str, handler: QueryHandler) -> DiagnosticStatus:
+    """The number of open questions, and latency and time by stage of those answered."""
+    values = {"latency": handler.latency_ms.summary(), "stages_ms": handler.stages_ms}
+    return status(f"{name}: questions", OK, f"{handler.runner.open} open", values)
 
 
-def _flat(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     pairs = []
-    for key, value in facts.items():
+    for key, value in values.items():
         if isinstance(value, Mapping):
-            pairs += _flat(value, f"{prefix}{key}.")
+            pairs += _flatten(value, f"{prefix}{key}.")
         else:
             pairs.append((f"{prefix}{key}", _text(value)))
     return pairs

@@ -1,4 +1,4 @@
-"""Running a node until a signal ends it."""
+"""Spinning executors: until a signal, or in a thread."""
 
 from __future__ import annotations
 
@@ -7,24 +7,22 @@ import threading
 
 from rclpy.executors import Executor, ExternalShutdownException
 
-LONGEST_WAIT_S = 1.0
+MAX_WAIT_S = 1.0
 
 
 def spin(executor: Executor) -> None:
     """Run callbacks until SIGINT, SIGTERM or a shutdown of the context.
 
-    rclpy's own `spin` waits without end. A signal wakes it, but where it looks before the thread
-    that shuts the context down has done so, it waits again, for ever. Here it looks again.
+    `Executor.spin` waits without a timeout. A signal wakes it, but if it checks the context before
+    another thread has shut the context down, it waits forever. The timeout here ends that wait.
     """
     with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
         while executor.context.ok():
-            executor.spin_once(timeout_sec=LONGEST_WAIT_S)
+            executor.spin_once(timeout_sec=MAX_WAIT_S)
 
 
-def spin_beside(executor: Executor) -> threading.Thread:
-    """A thread that runs callbacks until the executor or the context is shut down, while its caller
-    waits for replies.
-    """
+def spin_in_thread(executor: Executor) -> threading.Thread:
+    """Start a thread that runs callbacks until the executor or the context is shut down."""
 
     def run() -> None:
         with contextlib.suppress(ExternalShutdownException):

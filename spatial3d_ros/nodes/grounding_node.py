@@ -1,4 +1,4 @@
-"""The lifecycle node that listens to a camera and answers questions about the room."""
+"""The lifecycle node that builds an object map from an RGB-D camera and answers questions."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from spatial3d_ros.nodes.annotated_image import AnnotatedImage
 from spatial3d_ros.nodes.executor import spin
 from spatial3d_ros.nodes.guarded_lifecycle import SUCCESS, GuardedLifecycleNode
 from spatial3d_ros.nodes.parameter_table import ParameterTable
-from spatial3d_ros.nodes.query_handler import Answering
+from spatial3d_ros.nodes.query_handler import QueryHandler
 from spatial3d_ros.nodes.question_server import QuestionServer
 from spatial3d_ros.nodes.sensor_input import SensorInput
 from spatial3d_ros.nodes.vision_messages import have_vision_messages, vision_messages
 from spatial3d_ros.runtime.parameters import Parameters, as_yaml
-from spatial3d_ros.runtime.worker import RefreshWorker, within_memory
+from spatial3d_ros.runtime.worker import RefreshWorker, convert_out_of_memory
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.tasks.frame_transform import OutputTransform
 
@@ -40,16 +40,16 @@ if TYPE_CHECKING:
     from spatial3d_ros.engine import Spatial3D
     from spatial3d_ros.scene.detection_tracking import Detection3D
 
-STOP_S = 3.0  # launch escalates after 5
-THREADS = 80  # each waiting question holds one; threads are made when first needed
+SHUTDOWN_TIMEOUT_S = 3.0  # launch sends SIGTERM 5 s after SIGINT
+MAX_THREADS = 80  # each waiting question blocks one; they are started when needed
 
 
 def build_engine(parameters: Parameters, kind: type[Spatial3D] | None = None) -> Spatial3D:
-    """The engine of those parameters (or a `kind` of it), loaded.
+    """Build the engine (`kind`: a subclass) and load its network.
 
     Raises CheckpointError or ConfigError.
     """
-    from spatial3d_ros.engine import EngineConfig, Spatial3D  # heavy: brings torch
+    from spatial3d_ros.engine import EngineConfig, Spatial3D  # slow: imports torch
 
     engine = (kind or Spatial3D)(
         EngineConfig(
@@ -69,11 +69,12 @@ def build_engine(parameters: Parameters, kind: type[Spatial3D] | None = None) ->
 
 
 class GroundingNode(GuardedLifecycleNode):
-    """Sensors and questions around one `Spatial3D`.
+    """The ROS interface of one `Spatial3D` engine.
 
     configure loads the network; activate subscribes and accepts questions; deactivate keeps the
-    network and the memory; cleanup frees both. With the parameter autostart it does the first two
-    by itself. Services exist all the time and say what is missing while the node is not active.
+    network and the memory; cleanup frees both. With the parameter autostart the node configures
+    and activates itself. The services always exist; while the node is not active their replies
+    name the transition that is missing.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class GroundingNode(GuardedLifecycleNode):
         self._sensors: SensorInput | None = None
         self._refresher: RefreshWorker | None = None
         self._refresh_problem = ""
-        self._publishing = threading.Lock()
+        self._publish_lock = threading.Lock()
         self._objects = self.create_lifecycle_publisher(
             msg.SceneObjects, "~/objects", qos.latched()
         )
@@ -97,38 +98,38 @@ class GroundingNode(GuardedLifecycleNode):
         if have_vision_messages():
             kind = vision_messages("~/detections").Detection3DArray
             self._detections = self.create_lifecycle_publisher(kind, "~/detections", qos.latched())
-        self._questions = Answering(
+        self._handler = QueryHandler(
             self,
             self._active_engine,
             lambda: self._table.values,
-            self._place,
-            self._sensor_hint,
+            self._output_transform,
+            self._sensor_problem,
             self._annotated.answered,
         )
-        self._server = QuestionServer(self, self._questions, self._publish_objects)
+        self._server = QuestionServer(self, self._handler, self._publish_objects)
         diagnostics.publish_regularly(self, self._statuses)
         if self._table.values.autostart:
-            self.start_by_itself()
+            self.autostart()
 
     def close(self) -> None:
-        """Stop the threads; call it before the node is destroyed."""
+        """Stop the threads. Call it before `destroy_node`."""
         self._stop()
-        self._questions.runner.shut_down()
+        self._handler.runner.shut_down()
 
     def on_configure(self, _: LifecycleState) -> TransitionCallbackReturn:
         """Load the network."""
         return self.attempt("configure", self._load)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribe, and accept questions."""
+        """Subscribe and accept questions."""
         super().on_activate(state)
-        self._table.active = True  # first: what is read below must not change meanwhile
-        result = self.attempt("activate", self._listen)
+        self._table.active = True  # first, so that parameters do not change while they are read
+        result = self.attempt("activate", self._start)
         self._table.active = result == SUCCESS
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribe, and refuse questions; network and memory stay."""
+        """Unsubscribe and refuse questions; network and memory stay loaded."""
         result = self.attempt("deactivate", self._stop)
         super().on_deactivate(state)
         return result
@@ -147,11 +148,11 @@ class GroundingNode(GuardedLifecycleNode):
             raise ConfigError("; ".join(self._table.problems.values()))
         values = self._table.values
         self.get_logger().info(f"configuring with\n{as_yaml(values)}")
-        with within_memory("loading the model"):
+        with convert_out_of_memory("loading the model"):
             self._engine = self._build(values)
         self._table.loaded = values
 
-    def _listen(self) -> None:
+    def _start(self) -> None:
         if outdated := self._table.outdated():
             raise ConfigError(outdated)
         engine = self._engine
@@ -173,7 +174,7 @@ class GroundingNode(GuardedLifecycleNode):
         if self._sensors is not None:
             self._sensors.close()
             self._sensors = None
-        self._questions.runner.cancel_all("the node was deactivated")
+        self._handler.runner.cancel_all("the node was deactivated")
         if self._refresher is not None:
             self._refresher.stop()
             self._refresher = None
@@ -186,18 +187,23 @@ class GroundingNode(GuardedLifecycleNode):
         if self._engine is not None and self._sensors is not None:
             return self._engine
         step = "configure, then activate" if self._engine is None else "activate"
-        raise NotAvailableError(self.why_inactive(step))
+        raise NotAvailableError(self.inactive_reason(step))
 
-    def _place(self, frame_id: str) -> OutputTransform:
-        """How what is known in that frame goes out now. Raises FrameError, NotAvailableError."""
+    def _output_transform(self, frame_id: str) -> OutputTransform:
+        """The current transform from `frame_id` to the frame of the answers (target_frame).
+
+        Raises FrameError or NotAvailableError.
+        """
         target, sensors = self._table.values.target_frame, self._sensors
         if target in ("", frame_id):
             return OutputTransform(frame_id)
         if sensors is None or sensors.transforms is None:
-            raise NotAvailableError(f"nobody listens to TF now, so not to {target!r} either")
+            raise NotAvailableError(
+                f"target_frame {target!r} is unknown: the node subscribes to TF while it is active"
+            )
         return OutputTransform(target, sensors.transforms.latest(target, frame_id))
 
-    def _sensor_hint(self) -> str:
+    def _sensor_problem(self) -> str:
         sensors = self._sensors
         return self._refresh_problem or (sensors.why_nothing_seen() if sensors else "")
 
@@ -213,20 +219,22 @@ class GroundingNode(GuardedLifecycleNode):
             self._refresher.notify()
 
     def _rewind(self, engine: Spatial3D) -> None:
-        self.get_logger().warning("time went back: views are forgotten, known objects stay")
+        self.get_logger().warning(
+            "stamps went back in time: the views are dropped, the object map stays"
+        )
         engine.forget_views()
 
     def _refresh(self, engine: Spatial3D) -> None:
-        with within_memory("the update"):
+        with convert_out_of_memory("the update of the object map"):
             engine.refresh()
         self._refresh_problem = ""
         try:
             self._publish_objects(engine)
-        except (FrameError, NotAvailableError) as error:  # the answers' frame is not known
+        except (FrameError, NotAvailableError) as error:  # no transform to target_frame yet
             self._refresh_problem = f"the objects could not be published: {error}"
 
     def _report_refresh(self, error: Exception) -> None:
-        """The object map stays as it was; say so once, and to whoever asks."""
+        """Log the error once and keep it for replies; the object map stays as it was."""
         problem = f"the object map could not be updated: {type(error).__name__}: {error}"
         if problem != self._refresh_problem:
             trace = "".join(traceback.format_exception(error))
@@ -235,10 +243,10 @@ class GroundingNode(GuardedLifecycleNode):
         self._refresh_problem = problem
 
     def _publish_objects(self, engine: Spatial3D) -> None:
-        with self._publishing:  # what is read first is published first
+        with self._publish_lock:  # scene versions are published in order
             try:
                 scene = engine.scene()
-                message = conversions.scene_objects(scene, self._place(scene.frame_id))
+                message = conversions.scene_objects(scene, self._output_transform(scene.frame_id))
             except NoSceneError:
                 message = msg.SceneObjects()
             self._objects.publish(message)
@@ -248,11 +256,11 @@ class GroundingNode(GuardedLifecycleNode):
     def _statuses(self) -> list[DiagnosticStatus]:
         name, sensors, engine = self.get_name(), self._sensors, self._engine
         if sensors is None or engine is None:
-            return [diagnostics.of_inactive(name, self._failure)]
+            return [diagnostics.inactive_status(name, self._failure)]
         return [
-            diagnostics.of_sensors(name, sensors, self._table.values.silence_s),
-            diagnostics.of_memory(name, engine, self._refresh_problem),
-            diagnostics.of_questions(name, self._questions),
+            diagnostics.sensor_status(name, sensors, self._table.values.silence_s),
+            diagnostics.memory_status(name, engine, self._refresh_problem),
+            diagnostics.question_status(name, self._handler),
         ]
 
 
@@ -262,7 +270,7 @@ def main(
     """Run the node until SIGINT or SIGTERM."""
     rclpy.init(args=args)
     node = GroundingNode(build)
-    executor = MultiThreadedExecutor(THREADS)
+    executor = MultiThreadedExecutor(MAX_THREADS)
     executor.add_node(node)
     spin(executor)
 
@@ -274,7 +282,7 @@ def main(
 
     closing = threading.Thread(target=close, daemon=True)
     closing.start()
-    closing.join(STOP_S)
-    # Python would wait for the threads: loading a large network or an update, which leave nothing
-    # behind, takes longer than launch has patience.
+    closing.join(SHUTDOWN_TIMEOUT_S)
+    # A normal exit would wait for the threads. Loading a large network or updating the object map
+    # takes longer than launch waits, and neither leaves files behind.
     os._exit(0)

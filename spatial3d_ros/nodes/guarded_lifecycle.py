@@ -1,4 +1,4 @@
-"""A lifecycle node that no transition can end, and that says why it is not active."""
+"""A lifecycle node that survives failed transitions and reports why it is not active."""
 
 from __future__ import annotations
 
@@ -15,58 +15,59 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 
 
 class GuardedLifecycleNode(LifecycleNode):
-    """Steps are run by `attempt`, which keeps the reason of a failure for whoever asks later.
+    """Runs transitions with `attempt`, which keeps the reason of a failure for later replies.
 
-    rclpy swallows what a step raises without a word, and ends the node over a transition that is
-    not possible in its state; both become replies here.
+    rclpy discards an exception of a transition callback without logging it, and an impossible
+    transition ends the node. Here both become replies.
     """
 
     def __init__(self, name: str, **options: Any) -> None:
         super().__init__(name, **options)
-        self._failure = self._under_way = ""
+        self._failure = self._in_progress = ""
         self._guard_transitions()
 
-    def start_by_itself(self) -> None:
+    def autostart(self) -> None:
         """Configure and activate as soon as the node spins."""
-        # Not by the node's clock: with use_sim_time and nobody on /clock that one stands still.
+        # Not the node's clock: with use_sim_time and no publisher on /clock it stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._autostart = self.create_timer(0.0, self._start, clock=steady)
+        self._autostart_timer = self.create_timer(0.0, self._configure_and_activate, clock=steady)
 
     def on_error(self, _: LifecycleState) -> TransitionCallbackReturn:
-        """Back to unconfigured, from where a person can try again."""
+        """Return to unconfigured, from where the node can be configured again."""
         return SUCCESS
 
     def attempt(self, name: str, step: Callable[[], None]) -> TransitionCallbackReturn:
-        """Run the step of a transition; what it raises is logged and kept."""
-        self._under_way, self._failure = name, ""
+        """Run the work of the transition `name`; an exception is logged and kept as the failure."""
+        self._in_progress, self._failure = name, ""
         try:
             step()
         except Exception as error:
-            # In this order: a question in between must not hear that the step is still going on.
-            self._under_way, self._failure = "", f"{name} failed: {error}"
+            # First, so that a question during the logging gets the failure as its reply.
+            self._in_progress, self._failure = "", f"{name} failed: {error}"
             known = isinstance(error, Spatial3DError)
             self.get_logger().error(self._failure if known else traceback.format_exc())
             return FAILURE
         finally:
-            self._under_way = ""
+            self._in_progress = ""
         return SUCCESS
 
-    def why_inactive(self, next_step: str) -> str:
-        """In words, with the `ros2 lifecycle` command that leads on."""
-        if self._under_way:
-            return f"the node is not active: {self._under_way} is under way. Ask again in a moment."
-        return (
-            f"the node is not active{': ' * bool(self._failure)}{self._failure}. When that is "
-            f"settled: ros2 lifecycle set {self.get_fully_qualified_name()} {next_step}"
-        )
+    def inactive_reason(self, next_step: str) -> str:
+        """Why the node is not active, with the `ros2 lifecycle` command for `next_step`."""
+        if self._in_progress:
+            problem, advice = f"{self._in_progress} is in progress", "Ask again in a moment."
+        else:
+            command = f"ros2 lifecycle set {self.get_fully_qualified_name()} {next_step}"
+            problem = self._failure
+            advice = f"{'Correct this, then run' if problem else 'Run'}: {command}"
+        return f"the node is not active{': ' * bool(problem)}{problem}. {advice}"
 
-    def _start(self) -> None:
-        self._autostart.cancel()
+    def _configure_and_activate(self) -> None:
+        self._autostart_timer.cancel()
         if self.trigger_configure() == SUCCESS:
             self.trigger_activate()
 
     def _guard_transitions(self) -> None:
-        """Answer an impossible transition with success=false: rclpy lets it end the node."""
+        """Reply success=false to an impossible transition; rclpy alone would end the node."""
         service = self._service_change_state
         change_state = service.callback
 

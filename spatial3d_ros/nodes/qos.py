@@ -14,38 +14,38 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 
 
 def sensor(depth: int) -> QoSProfile:
-    """Best effort matches every publisher, reliable or not."""
+    """For sensors: best effort, which is compatible with every publisher."""
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT
     )
 
 
 def result() -> QoSProfile:
-    """Answers arrive."""
+    """For answers: reliable, volatile, ten messages deep."""
     return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=10)
 
 
 def requests() -> QoSProfile:
-    """Of services: a hundred may ask at once. With the usual ten the others would hear nothing."""
+    """For services: a hundred requests at once. The default depth of ten drops the others."""
     return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=100)
 
 
 def latched(depth: int = 1) -> QoSProfile:
-    """Late subscribers get the last message, or several."""
+    """Late subscribers get the last `depth` messages."""
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST, depth=depth, durability=DurabilityPolicy.TRANSIENT_LOCAL
     )
 
 
 def transforms() -> QoSProfile:
-    """As tf2 subscribes to what moves: nothing may be lost, and much comes at once."""
+    """For /tf, as in tf2: reliable, and deep enough for bursts."""
     return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=100)
 
 
 def overridable() -> QoSOverridingOptions:
-    """What a user may override with the parameters qos_overrides.TOPIC.subscription.POLICY.
+    """The policies that the parameters qos_overrides.TOPIC.subscription.POLICY may override.
 
-    Durability is among it for drivers that publish camera_info once, as transient local.
+    They include durability for drivers that publish camera_info once, as transient local.
     """
     kinds = (
         QoSPolicyKind.HISTORY,
@@ -57,14 +57,14 @@ def overridable() -> QoSOverridingOptions:
 
 
 def no_events() -> SubscriptionEventCallbacks:
-    """No event handlers: those that are destroyed while rclpy's executor waits can end it.
+    """No event handlers: destroying one while an rclpy executor waits can end the executor.
 
-    What they would tell (incompatible QoS) is in our own complaint about silence.
+    The watchdog reports incompatible QoS instead.
     """
     return SubscriptionEventCallbacks(use_default_callbacks=False)
 
 
 def describe(profile: QoSProfile) -> str:
-    """The two policies that decide whether two ends talk, in words."""
+    """Reliability and durability as text: the policies that must be compatible."""
     reliability = profile.reliability.name.lower().replace("_", " ")
     return f"{reliability}, {profile.durability.name.lower().replace('_', ' ')}"

@@ -1,7 +1,6 @@
-"""From a question to a published answer: limits, the turn, the frame, the message.
+"""From a question to a published answer: limits, queue, output frame, message.
 
-What goes wrong on the way becomes the reply; nothing is raised into the executor, because that
-would end the node.
+Errors become the reply. None is raised into the executor, because that would end the node.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from spatial3d_ros.errors import NoSceneError, Spatial3DError
 from spatial3d_ros.nodes import conversions, qos
 from spatial3d_ros.runtime.parameters import Parameters
 from spatial3d_ros.runtime.runtime_stats import Durations, RateLimit
-from spatial3d_ros.runtime.worker import Busy, Question, QuestionRunner, within_memory
+from spatial3d_ros.runtime.worker import Busy, Question, QuestionRunner, convert_out_of_memory
 from spatial3d_ros.tasks.frame_transform import OutputTransform
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit
 from spatial3d_ros.tasks.timing import timed
@@ -29,17 +28,20 @@ if TYPE_CHECKING:
     from spatial3d_ros.engine import Spatial3D
 
 Result = TypeVar("Result")
-LONGEST_S = 3600.0
+MAX_TIMEOUT_S = 3600.0
 
 
-class Answering:
-    """Runs questions one at a time and publishes what they find, on `~/groundings`, `~/distances`,
+class QueryHandler:
+    """Runs questions one at a time and publishes the answers on `~/groundings`, `~/distances`,
     `~/answers`, `~/layout_edits` and `~/target`.
 
-    `engine()` returns the engine, or raises Spatial3DError saying why the node cannot answer now;
-    `place(frame_id)` tells in which frame what is known in that one goes out;
-    `hint()` tells what is wrong with the sensors, for a question that comes before any frame;
-    `on_answer(result)` is called with every answer, in the frame of the memory.
+    Args:
+        engine: returns the engine. Raises Spatial3DError with the reason if the node cannot answer.
+        parameters: returns the current parameters.
+        output_transform: returns the transform from a memory frame to the frame of the answers.
+        sensor_problem: returns what is wrong with the sensors, "" if nothing is. It is added to the
+            reply if no frame has arrived yet.
+        on_answer: receives every answer, in the frame of the memory.
     """
 
     def __init__(
@@ -47,18 +49,18 @@ class Answering:
         node: LifecycleNode,
         engine: Callable[[], Spatial3D],
         parameters: Callable[[], Parameters],
-        place: Callable[[str], OutputTransform],
-        hint: Callable[[], str],
+        output_transform: Callable[[str], OutputTransform],
+        sensor_problem: Callable[[], str],
         on_answer: Callable[[Any], None] = lambda _: None,
     ) -> None:
         self.engine = engine
         self.parameters = parameters
-        self.place = place
+        self.output_transform = output_transform
         self.runner = QuestionRunner()
         self.latency_ms = Durations(200)
         self.stages_ms: dict[str, float] = {}
-        self._allowed = RateLimit()
-        self._hint = hint
+        self._rate_limit = RateLimit()
+        self._sensor_problem = sensor_problem
         self._on_answer = on_answer
         self._logger = node.get_logger()
         self._publishers = {
@@ -81,14 +83,14 @@ class Answering:
     def new_question(
         self, timeout_s: float = 0.0, on_stage: Callable[[str, float], None] = lambda *_: None
     ) -> Question:
-        """One that ends after `timeout_s`, or after the parameter question_timeout_s."""
-        usual = self.parameters().question_timeout_s
-        return Question(min(timeout_s, LONGEST_S) if timeout_s > 0 else usual, on_stage)
+        """A question that expires after `timeout_s`; 0 means the parameter question_timeout_s."""
+        default = self.parameters().question_timeout_s
+        return Question(min(timeout_s, MAX_TIMEOUT_S) if timeout_s > 0 else default, on_stage)
 
     def answer(
         self, ask: Callable[[Spatial3D, Question], Any], question: Question | None = None
     ) -> Any:
-        """The answer as a message, published too."""
+        """Run `ask` on the engine, publish the answer, and return it as a message."""
         question = question or self.new_question()
         result, frame_id = self._run(ask, question)
         latency_ms, stages = question.age_s * 1e3, dict(result.stages_ms)
@@ -104,31 +106,31 @@ class Answering:
     def _run(
         self, ask: Callable[[Spatial3D, Question], Result], question: Question
     ) -> tuple[Result, str]:
-        """The typed result in the frame in which it goes out, and the name of that."""
+        """The typed result in the frame of the answers, and the name of that frame."""
         engine = self.engine()
         limits = self.parameters()
-        if not self._allowed(limits.max_questions_hz):
+        if not self._rate_limit(limits.max_questions_hz):
             raise Busy(
-                f"busy: over {limits.max_questions_hz:g} questions a second (parameter "
+                f"busy: more than {limits.max_questions_hz:g} questions a second (parameter "
                 "max_questions_hz). Ask again in a moment."
             )
         pending = limits.max_pending_questions
-        with within_memory("the question"):
+        with convert_out_of_memory("the question"):
             result = self.runner.run(question, pending, lambda: ask(engine, question))
         self._on_answer(result)
-        place = self.place(engine.scene().frame_id)
-        return place.result(result), place.frame_id
+        transform = self.output_transform(engine.scene().frame_id)
+        return transform.result(result), transform.frame_id
 
     @contextmanager
-    def replying(self, response: Any) -> Iterator[None]:
-        """Turn whatever goes wrong inside into the reply."""
+    def errors_as_reply(self, response: Any) -> Iterator[None]:
+        """Set `success` and `message` of the response; an error inside becomes the message."""
         try:
             yield
             response.success = True
         except NoSceneError as error:
-            response.message = " ".join(filter(None, (str(error), self._hint())))
+            response.message = " ".join(filter(None, (str(error), self._sensor_problem())))
         except Spatial3DError as error:
             response.message = str(error)
         except Exception as error:
-            self._logger.error(f"a question failed: {traceback.format_exc()}")
+            self._logger.error(f"failed to answer a question: {traceback.format_exc()}")
             response.message = f"internal error ({type(error).__name__}: {error}); see the log"

@@ -1,6 +1,6 @@
 """The services and the action of the grounding node: questions in, typed answers out.
 
-Every request gets a reply; what goes wrong comes back as success=false and a message.
+Every request gets a reply. An error is a reply with success=false and a message.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
     from spatial3d_ros.engine import Spatial3D
-    from spatial3d_ros.nodes.query_handler import Answering
+    from spatial3d_ros.nodes.query_handler import QueryHandler
     from spatial3d_ros.runtime.worker import Question
 
 KINDS = {
@@ -38,7 +38,7 @@ RESULT_FIELDS = {
     msg.Answer: (Query.Result.ANSWER, "answer"),
     msg.LayoutEdit: (Query.Result.LAYOUT, "layout"),
 }
-RESULT_KEPT_S = 60  # for a client that asks late; rclpy's 900 s add up when many ask
+RESULT_TIMEOUT_S = 60  # rclpy keeps results for 900 s: too much memory at a high question rate
 BY_CLIENT = "cancelled by the client"
 
 
@@ -46,13 +46,13 @@ class QuestionServer:
     """Offers `~/ground`, `~/measure_distance`, `~/ask`, `~/edit_layout`, `~/get_scene`, `~/clear`
     and the action `~/query`.
 
-    `on_change(engine)` is called when its memory was emptied or an edit was applied.
+    `on_change(engine)` is called after the memory was cleared or a layout edit was applied.
     """
 
     def __init__(
-        self, node: Node, answering: Answering, on_change: Callable[[Spatial3D], None]
+        self, node: Node, handler: QueryHandler, on_change: Callable[[Spatial3D], None]
     ) -> None:
-        self._answering = answering
+        self._handler = handler
         self._on_change = on_change
         self._goals: dict[bytes, Question] = {}
         group = ReentrantCallbackGroup()
@@ -74,17 +74,17 @@ class QuestionServer:
             self._query,
             callback_group=group,
             cancel_callback=self._cancel,
-            result_timeout=RESULT_KEPT_S,
+            result_timeout=RESULT_TIMEOUT_S,
             goal_service_qos_profile=qos.requests(),
             result_service_qos_profile=qos.requests(),
             cancel_service_qos_profile=qos.requests(),
         )
 
     def _ground(self, request: Any, response: Any) -> Any:
-        count = request.max_objects or self._answering.parameters().max_objects
-        with self._answering.replying(response):
+        count = request.max_objects or self._handler.parameters().max_objects
+        with self._handler.errors_as_reply(response):
             check_length(request.query)
-            response.grounding = self._answering.answer(
+            response.grounding = self._handler.answer(
                 lambda engine, question: engine.ground(
                     request.query, max_objects=count, monitor=question
                 )
@@ -92,7 +92,7 @@ class QuestionServer:
         return response
 
     def _measure_distance(self, request: Any, response: Any) -> Any:
-        with self._answering.replying(response):
+        with self._handler.errors_as_reply(response):
             kind = KINDS.get(request.kind)
             if kind is None:
                 raise QueryError(
@@ -100,7 +100,7 @@ class QuestionServer:
                 )
             for text in (request.query, request.object_a, request.object_b):
                 check_length(text)
-            response.distance = self._answering.answer(
+            response.distance = self._handler.answer(
                 lambda engine, question: engine.measure_distance(
                     request.query,
                     a=request.object_a,
@@ -112,51 +112,55 @@ class QuestionServer:
         return response
 
     def _ask(self, request: Any, response: Any) -> Any:
-        with self._answering.replying(response):
+        with self._handler.errors_as_reply(response):
             check_length(request.question)
-            response.answer = self._answering.answer(
+            response.answer = self._handler.answer(
                 lambda engine, question: engine.ask(request.question, monitor=question)
             )
         return response
 
     def _edit_layout(self, request: Any, response: Any) -> Any:
-        with self._answering.replying(response):
+        with self._handler.errors_as_reply(response):
             check_length(request.instruction)
-            response.edit = self._answering.answer(
+            response.edit = self._handler.answer(
                 lambda engine, question: engine.edit_layout(
                     request.instruction, apply=request.apply, monitor=question
                 )
             )
             if response.edit.applied:
-                self._on_change(self._answering.engine())
+                self._on_change(self._handler.engine())
         return response
 
     def _get_scene(self, _: Any, response: Any) -> Any:
-        with self._answering.replying(response):
-            scene = self._answering.engine().scene()
-            response.scene = conversions.scene_objects(scene, self._answering.place(scene.frame_id))
+        with self._handler.errors_as_reply(response):
+            scene = self._handler.engine().scene()
+            response.scene = conversions.scene_objects(
+                scene, self._handler.output_transform(scene.frame_id)
+            )
         return response
 
     def _clear(self, _: Any, response: Any) -> Any:
-        with self._answering.replying(response):
-            engine = self._answering.engine()
+        with self._handler.errors_as_reply(response):
+            engine = self._handler.engine()
             engine.clear()
             self._on_change(engine)
-            response.message = "the memory is empty"
+            response.message = "the memory was cleared"
         return response
 
     def _query(self, goal: ServerGoalHandle) -> Query.Result:
-        def tell(stage: str, progress: float) -> None:
-            if goal.is_cancel_requested:  # it came before the goal was known by its question
+        def publish_stage(stage: str, progress: float) -> None:
+            if goal.is_cancel_requested:  # it came before the goal was in self._goals
                 raise Cancelled(BY_CLIENT)
             goal.publish_feedback(Query.Feedback(stage=stage, progress=float(progress)))
 
         result = Query.Result()
         key = bytes(goal.goal_id.uuid)
-        question = self._goals[key] = self._answering.new_question(goal.request.timeout_s, tell)
-        with self._answering.replying(result):
+        question = self._goals[key] = self._handler.new_question(
+            goal.request.timeout_s, publish_stage
+        )
+        with self._handler.errors_as_reply(result):
             check_length(goal.request.query)
-            answer = self._answering.answer(
+            answer = self._handler.answer(
                 lambda engine, monitor: engine.answer(goal.request.query, monitor=monitor),
                 question,
             )
@@ -178,7 +182,7 @@ class QuestionServer:
         return CancelResponse.ACCEPT
 
     def _finish_cancel(self, goal: ServerGoalHandle) -> None:
-        """End a cancelled goal; rclpy marks it as cancelling only after our callback returned."""
+        """End a cancelled goal. rclpy marks it as cancelling only after `_cancel` has returned."""
         deadline = time.monotonic() + 1.0
         while not goal.is_cancel_requested and time.monotonic() < deadline:
             time.sleep(0.001)

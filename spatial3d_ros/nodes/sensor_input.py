@@ -16,7 +16,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from spatial3d_ros.nodes import qos
 from spatial3d_ros.nodes.detection_input import DetectionInput
-from spatial3d_ros.nodes.transform_message import can_hear_transforms, transform_message
+from spatial3d_ros.nodes.transform_message import have_transform_message, transform_message
 from spatial3d_ros.nodes.watchdog import Watchdog, Watched
 from spatial3d_ros.runtime.parameters import Parameters
 from spatial3d_ros.runtime.runtime_stats import Durations, Throttle
@@ -78,9 +78,9 @@ class SensorInput:
         aligning = parameters.depth_alignment == "auto"
         moving = pose == TF or bool(parameters.target_frame)
         # Frames of boxes, and of depth, may be told by TF; where it is not there, they are not.
-        asking = bool(parameters.detections_3d) and can_hear_transforms()
+        asking = bool(parameters.detections_3d) and have_transform_message()
         self.transforms: TransformTree | None = None
-        if moving or asking or (aligning and can_hear_transforms()):
+        if moving or asking or (aligning and have_transform_message()):
             transform_message()  # raises before anything is subscribed to
             self.transforms = TransformTree(parameters.max_pose_gap_s, live=True)
         builder = FrameBuilder(

@@ -1,7 +1,7 @@
-"""The message of TF, which comes with ROS but not with its wheels: imported at the point of use.
+"""tf2_msgs/TFMessage, which the pip wheels of ROS do not include: imported where it is used.
 
-Only the message is needed, not tf2 itself: looking up is `sensors/transforms`, the same for a bag
-and for a robot, tested without ROS, and it never makes a callback wait.
+Only the message is needed, not tf2: `sensors/transforms` holds the buffer, for bags and robots
+alike. It is tested without ROS and never blocks a callback.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from spatial3d_ros.errors import ConfigError
 
 
 def transform_message() -> type:
-    """The class of tf2_msgs/TFMessage. Raises ConfigError with the way to get it."""
+    """The class tf2_msgs.msg.TFMessage. Raises ConfigError if tf2_msgs is not installed."""
     try:
         from tf2_msgs.msg import TFMessage
     except ImportError:
         distribution = os.environ.get("ROS_DISTRO", "jazzy")
         raise ConfigError(
-            "transforms (pose_source tf, target_frame) need the messages of TF, which are not "
-            f"installed: sudo apt install ros-{distribution}-tf2-msgs (the wheels of ROS do not "
-            "have them; without, give poses as PoseStamped or Odometry)"
+            "transforms (parameters pose_source: tf, target_frame) need tf2_msgs, which is not "
+            f"installed: sudo apt install ros-{distribution}-tf2-msgs. The pip wheels of ROS do "
+            "not include it; with them, publish poses as PoseStamped or Odometry"
         ) from None
     return TFMessage
 
 
-def can_hear_transforms() -> bool:
-    """Whether the message is installed."""
+def have_transform_message() -> bool:
+    """Whether tf2_msgs is installed."""
     try:
         transform_message()
     except ConfigError:

@@ -61,7 +61,7 @@ class Watchdog:
         complaints = [
             self._explain_silence(name, watched)
             for name, watched in self._watched.items()
-            if watched.rate.silence_s >= silence_s and not (watched.patient and watched.rate.count)
+            if watched.rate.idle_s >= silence_s and not (watched.patient and watched.rate.count)
         ]
         general = (self._explain_loss(), self._explain_offset(), self._explain_clocks())
         if not complaints:
@@ -89,7 +89,7 @@ class Watchdog:
         topic = watched.topic
         ours = watched.subscription.qos_profile
         publishers = self._node.get_publishers_info_by_topic(topic)
-        silent = f"{topic}: silent for {watched.rate.silence_s:.0f} s, "
+        silent = f"{topic}: silent for {watched.rate.idle_s:.0f} s, "
         if not publishers:
             return f"{silent}no publisher. Start it, or remap {name}{self._others(watched)}."
         offered = [qos.describe(publisher.qos_profile) for publisher in publishers]

@@ -1,1 +1,1 @@
-"""What runs a node without ROS: parameters, worker threads, statistics."""
+"""The parts of a node that need no ROS: parameters, worker threads, statistics."""

@@ -1,4 +1,4 @@
-"""Running figures for diagnostics: durations, rates, and how often to repeat a complaint."""
+"""Durations and rates for diagnostics; limits of how often to log and to accept questions."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Durations:
         self._values: deque[float] = deque(maxlen=size)
 
     def add(self, milliseconds: float) -> None:
-        """Note one duration."""
+        """Record one duration in milliseconds."""
         self._values.append(milliseconds)
 
     def summary(self) -> str:
-        """Median, 99th percentile and maximum in words; empty before the first."""
+        """Median, 99th percentile and maximum as text; empty before the first duration."""
         values = list(self._values)
         if not values:
             return ""
@@ -29,59 +29,59 @@ class Durations:
 
 
 class Rate:
-    """Counts events, and tells how many a second came over the last `window` ticks."""
+    """Counts events and computes their rate over the last `window` ticks."""
 
     def __init__(self, window: int = 5) -> None:
         self.count = 0
-        self._heard_at = time.monotonic()
-        self._ticks: deque[tuple[float, int]] = deque([(self._heard_at, 0)], maxlen=window + 1)
+        self._last_event = time.monotonic()
+        self._ticks: deque[tuple[float, int]] = deque([(self._last_event, 0)], maxlen=window + 1)
 
     def add(self) -> None:
-        """Note one event."""
+        """Count one event."""
         self.count += 1
-        self._heard_at = time.monotonic()
+        self._last_event = time.monotonic()
 
     def tick(self) -> None:
-        """Move the window on; call it regularly."""
+        """Move the window; call it at regular intervals."""
         self._ticks.append((time.monotonic(), self.count))
 
     @property
     def hz(self) -> float:
-        """Events a second over the window."""
+        """Events per second over the window."""
         (start, first), (end, last) = self._ticks[0], self._ticks[-1]
         return (last - first) / (end - start) if end > start else 0.0
 
     @property
-    def silence_s(self) -> float:
-        """Seconds since the last event, or since the start."""
-        return time.monotonic() - self._heard_at
+    def idle_s(self) -> float:
+        """Seconds since the last event, or since construction."""
+        return time.monotonic() - self._last_event
 
 
 class Throttle:
-    """Says yes to a key once in `period_s` seconds."""
+    """Limits how often a message with the same key is logged: once in `period_s` seconds."""
 
     def __init__(self, period_s: float) -> None:
         self._period_s = period_s
-        self._said: dict[str, float] = {}
+        self._logged: dict[str, float] = {}
 
     def __call__(self, key: str) -> bool:
-        """Whether it is time to say it (again)."""
+        """Whether to log the message of this key now."""
         now = time.monotonic()
-        if now - self._said.get(key, -self._period_s) < self._period_s:
+        if now - self._logged.get(key, -self._period_s) < self._period_s:
             return False
-        self._said[key] = now
+        self._logged[key] = now
         return True
 
 
 class RateLimit:
-    """Says yes at most `per_second` times in any second; may be called from any thread."""
+    """Admits at most `per_second` events in any second; thread-safe."""
 
     def __init__(self) -> None:
         self._times: deque[float] = deque()
         self._lock = threading.Lock()
 
     def __call__(self, per_second: float) -> bool:
-        """Whether one more is allowed now."""
+        """Whether one more event is admitted now."""
         now = time.monotonic()
         with self._lock:
             while self._times and now - self._times[0] >= 1.0:

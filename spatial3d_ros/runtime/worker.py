@@ -1,6 +1,6 @@
-"""The two threads behind the node: questions one at a time, and the object map kept up to date.
+"""The two worker threads of the node: one answers questions, one updates the object map.
 
-Sensor callbacks and service callbacks never run the network themselves. No ROS here.
+Sensor and service callbacks never run the network themselves. This module does not use ROS.
 """
 
 from __future__ import annotations
@@ -20,67 +20,63 @@ from typing import TypeVar
 from spatial3d_ros.errors import Cancelled, Spatial3DError
 
 Result = TypeVar("Result")
+_malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only in glibc
+_OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|ALLOC_FAILED")
 
 
 class Busy(Spatial3DError):
-    """More questions are waiting than may wait."""
+    """The queue of questions is full, or questions arrive too fast."""
 
 
 class OutOfMemory(Spatial3DError):
-    """A step did not fit into memory; what was known before it is untouched."""
+    """A step ran out of memory. The views and the object map are unchanged."""
 
 
 @contextmanager
-def within_memory(step: str) -> Iterator[None]:
-    """Raises OutOfMemory in place of what torch and Python raise when memory runs out inside.
+def convert_out_of_memory(step: str) -> Iterator[None]:
+    """Raise OutOfMemory instead of the out-of-memory errors of torch and Python.
 
-    Whatever the step still held is let go first, so that the next one finds memory again.
+    The local variables of the failed frames are cleared first, so that their memory is free again.
     """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and not _NO_MEMORY.search(str(error)):
+        if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(str(error)):
             raise
         import torch
 
         traceback.clear_frames(error.__traceback__)
         gc.collect()
         torch.cuda.empty_cache()
-        reason = str(error).partition("\n")[0] or "the system refused more"
+        reason = str(error).partition("\n")[0] or "the system refused an allocation"
         raise OutOfMemory(
-            f"{step} was given up, out of memory ({reason}); what was known before stays. To need "
-            "less: lower the parameter max_views, set the parameter weights to int8 or int4, or "
-            "take a smaller model (`spatial3d info --memory` tells what fits)"
+            f"{step} ran out of memory ({reason}); the views and the object map are unchanged. To "
+            "use less memory, lower the parameter max_views, set the parameter weights to int8 or "
+            "int4, or use a smaller model (`spatial3d info --memory` lists what fits)"
         ) from None
 
 
-_NO_MEMORY = re.compile(r"out of memory|can't allocate memory|ALLOC_FAILED")
+def trim_heap() -> None:
+    """Return the free memory of the process to the system.
 
-
-_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
-
-
-def give_back_memory() -> None:
-    """Return to the system what is free inside the process.
-
-    An update of the map takes and frees arrays of many sizes on several threads, each with a heap
-    of its own. glibc keeps what is free between two that are still used: without this, the process
-    grew by 3 MB a minute for half an hour.
+    An update of the object map allocates and frees arrays of many sizes on several threads, each
+    with its own heap. glibc keeps a free block between two used ones: without this call, the
+    process grew by 3 MB a minute for half an hour.
     """
-    if _trim is not None:
-        _trim(0)
+    if _malloc_trim is not None:
+        _malloc_trim(0)
 
 
 class Question:
-    """A question on its way through the engine, which knows it as its monitor.
+    """A question in the queue or in the engine, which receives it as its `monitor`.
 
-    The engine reports each stage to `stage`, and that is where a cancel or the time limit stops it.
+    The engine calls `stage` between its steps; a cancelled or expired question stops there.
     """
 
     def __init__(
         self, timeout_s: float, on_stage: Callable[[str, float], None] = lambda *_: None
     ) -> None:
-        self.arrived = time.monotonic()
+        self.received = time.monotonic()
         self.timeout_s = timeout_s
         self.cancelled = threading.Event()
         self.reason = ""
@@ -89,11 +85,11 @@ class Question:
 
     @property
     def age_s(self) -> float:
-        """Seconds since the question arrived."""
-        return time.monotonic() - self.arrived
+        """Seconds since the question was received."""
+        return time.monotonic() - self.received
 
     def stage(self, name: str, progress: float = 0.0) -> None:
-        """Called by the engine between its steps; raises Cancelled when nobody waits any more."""
+        """Report a step of the engine. Raises Cancelled after a cancel or the time limit."""
         if self.age_s > self.timeout_s:
             self.cancel(f"no answer within {self.timeout_s:g} s (parameter question_timeout_s)")
         if self.cancelled.is_set():
@@ -101,7 +97,7 @@ class Question:
         self._on_stage(name, progress)
 
     def cancel(self, reason: str) -> None:
-        """Stop at the next stage, or at once if it has not begun; the first reason holds."""
+        """Stop at the next stage, or at once if still queued; the first reason is kept."""
         if not self.cancelled.is_set():
             self.reason = reason
             self.cancelled.set()
@@ -110,7 +106,7 @@ class Question:
 
 
 class QuestionRunner:
-    """Answers questions in order of arrival on one thread; `run` may be called from any thread."""
+    """Answers questions in order of arrival on one thread; `run` is thread-safe."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="question")
@@ -119,14 +115,14 @@ class QuestionRunner:
 
     @property
     def open(self) -> int:
-        """Questions that run or wait."""
+        """The number of questions that run or wait."""
         return len(self._open)
 
     def run(self, question: Question, max_pending: int, work: Callable[[], Result]) -> Result:
-        """Wait for the turn of the question, do the work, return its result.
+        """Queue the question, run `work` on the worker thread, and return its result.
 
-        Raises Busy at once when `max_pending` questions wait already, Cancelled after a cancel or
-        the time limit of the question, and whatever `work` raises.
+        Raises Busy at once if `max_pending` questions wait already, Cancelled after a cancel or the
+        time limit of the question, and any exception of `work`.
         """
         with self._lock:
             if len(self._open) > max_pending:
@@ -157,12 +153,12 @@ class QuestionRunner:
             question.cancel(reason)
 
     def shut_down(self) -> None:
-        """Stop every question; none can be asked afterwards."""
+        """Stop every question and refuse new ones."""
         self.cancel_all("the node is shutting down")
         self._pool.shutdown(wait=False)
 
     def _begin(self, question: Question, work: Callable[[], Result]) -> Result:
-        question.stage("waiting", 0.0)  # it may have been cancelled in the queue
+        question.stage("waiting", 0.0)  # raises if it was cancelled in the queue
         return work()
 
     def _close(self, future: Future) -> None:
@@ -173,8 +169,8 @@ class QuestionRunner:
 class RefreshWorker:
     """A thread that calls `refresh` after `notify`, at most once in `period_s()` seconds.
 
-    Notifications that come while it works are one notification: the newest memory wins. What
-    `refresh` raises goes to `on_error`, and the thread goes on.
+    Notifications during a refresh are merged into one. An exception of `refresh` goes to
+    `on_error`, and the thread continues.
     """
 
     def __init__(
@@ -186,32 +182,32 @@ class RefreshWorker:
         self._refresh = refresh
         self._period_s = period_s
         self._on_error = on_error
-        self._wanted = threading.Event()
+        self._requested = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="refresh", daemon=True)
         self._thread.start()
 
     def notify(self) -> None:
-        """The memory changed."""
-        self._wanted.set()
+        """Request a refresh because the views changed."""
+        self._requested.set()
 
     def stop(self) -> None:
-        """Let the work at hand finish, and end the thread."""
+        """Wait for the current refresh and end the thread."""
         self._stopped.set()
-        self._wanted.set()
+        self._requested.set()
         self._thread.join()
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            self._wanted.wait()
+            self._requested.wait()
             if self._stopped.is_set():
                 return
-            self._wanted.clear()
+            self._requested.clear()
             started = time.monotonic()
             try:
                 self._refresh()
             except Exception as error:
                 if not self._stopped.is_set():
                     self._on_error(error)
-            give_back_memory()
+            trim_heap()
             self._stopped.wait(max(0.0, self._period_s() - (time.monotonic() - started)))

@@ -345,7 +345,7 @@ def test_a_question_that_takes_too_long_is_given_up(make_world):
 def test_questions_never_stop_the_frames(make_world):
     world = make_world(engine=FakeEngine(gate=False)).seen()
     pending = world.person.call_async(Ground, "ground", query="the chair")
-    assert bench.eventually(lambda: world.node._questions.runner.open)
+    assert bench.eventually(lambda: world.node._handler.runner.open)
     world.see(5)
     assert not pending.future.done()
     world.engine.gate.set()
@@ -422,7 +422,7 @@ def test_running_out_of_memory_ends_one_question_and_the_node_goes_on(make_world
     world.engine.failure = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
     reply = world.person.call(Ground, "ground", query="the chair")
     assert not reply.success
-    assert re.search("question was given up, out of memory .*max_views.*weights", reply.message)
+    assert re.search("question ran out of memory .*max_views.*weights", reply.message)
     world.engine.failure = None
     assert world.person.call(Ground, "ground", query="the chair").success
 
@@ -431,7 +431,9 @@ def test_running_out_of_memory_in_an_update_keeps_the_scene(make_world):
     world = make_world().seen()
     known = len(world.person.call(GetScene, "get_scene").scene.objects)
     world.engine.refresh_failure = RuntimeError("DefaultCPUAllocator: can't allocate memory")
-    world.play(lambda: "the update was given up, out of memory" in world.node._refresh_problem)
+    world.play(
+        lambda: "the update of the object map ran out of memory" in world.node._refresh_problem
+    )
     assert "max_views" in world.node._refresh_problem
     assert len(world.person.call(GetScene, "get_scene").scene.objects) == known > 0
     assert world.person.call(Ground, "ground", query="the chair").success
@@ -446,7 +448,7 @@ def test_a_model_that_does_not_fit_leaves_a_node_that_says_so(make_world):
     world = make_world(build=build)
     assert bench.eventually(lambda: world.node._failure)
     reply = world.person.call(Ground, "ground", query="the chair")
-    assert "loading the model was given up, out of memory" in reply.message
+    assert "loading the model ran out of memory" in reply.message
     assert bench.eventually(lambda: world.state() == "unconfigured")
 
 
@@ -477,7 +479,7 @@ def test_lifecycle_by_hand_and_impossible_transitions_do_not_end_the_node(make_w
 def test_deactivating_answers_the_questions_that_wait(make_world):
     world = make_world(engine=FakeEngine(gate=False)).seen()
     pending = [world.person.call_async(Ground, "ground", query="chair") for _ in range(3)]
-    assert bench.eventually(lambda: world.node._questions.runner.open == 3)
+    assert bench.eventually(lambda: world.node._handler.runner.open == 3)
     assert world.change(Transition.TRANSITION_DEACTIVATE)
     for reply in pending:
         assert "deactivated" in reply.wait().message
@@ -644,7 +646,7 @@ def test_depth_of_another_camera_is_registered_by_its_calibration(make_world):
 def test_questions_are_limited_in_length_before_they_wait_and_in_rate(make_world):
     world = make_world("-p", "max_questions_hz:=1.0", engine=FakeEngine(gate=False)).seen()
     world.person.call_async(Ground, "ground", query="the chair")
-    assert bench.eventually(lambda: world.node._questions.runner.open == 1)
+    assert bench.eventually(lambda: world.node._handler.runner.open == 1)
     long = world.person.call(Ground, "ground", query="x" * 100_000)
     assert "100000 characters; at most 500" in long.message
     reply = world.person.call(Ground, "ground", query="the table")

@@ -20,7 +20,7 @@ from spatial3d_ros.runtime.worker import (
     Question,
     QuestionRunner,
     RefreshWorker,
-    within_memory,
+    convert_out_of_memory,
 )
 
 
@@ -64,14 +64,14 @@ def start(runner, max_pending=8, timeout_s=20.0):
     return question, work, *in_thread(lambda: runner.run(question, max_pending, work))
 
 
-def test_results_and_errors_come_back_to_the_caller(runner):
+def test_results_and_errors_are_returned_to_the_caller(runner):
     assert runner.run(Question(5.0), 1, lambda: 42) == 42
     with pytest.raises(ZeroDivisionError):
         runner.run(Question(5.0), 1, lambda: 1 // 0)
     assert runner.open == 0
 
 
-def test_beyond_the_queue_it_is_busy_at_once(runner):
+def test_full_queue_raises_busy_at_once(runner):
     asked = [start(runner, max_pending=1) for _ in range(2)]
     while runner.open < 2:
         time.sleep(0.001)
@@ -91,14 +91,14 @@ def test_cancel_reaches_running_and_waiting_questions(runner):
     while runner.open < 2:
         time.sleep(0.001)
     for question, _, thread, outcome in (second, first):
-        question.cancel("nobody waits")
+        question.cancel("client left")
         thread.join(5.0)
         assert isinstance(outcome[0], Cancelled)
-        assert str(outcome[0]) == "nobody waits"
+        assert str(outcome[0]) == "client left"
     assert not second[1].began.is_set()
 
 
-def test_the_time_limit_counts_from_arrival_and_the_engine_stays_busy_until_it_stops(runner):
+def test_time_limit_counts_from_arrival_and_engine_stays_busy_until_it_stops(runner):
     release = threading.Event()
     with pytest.raises(Cancelled, match=r"0\.05 s.*question_timeout_s"):
         runner.run(Question(0.05), 0, lambda: release.wait(20.0))
@@ -110,18 +110,18 @@ def test_the_time_limit_counts_from_arrival_and_the_engine_stays_busy_until_it_s
     assert runner.run(Question(5.0), 0, lambda: "again") == "again"
 
 
-def test_stages_reach_the_listener_until_the_first_cancel():
-    heard = []
-    question = Question(5.0, lambda name, progress: heard.append((name, progress)))
+def test_stages_reach_the_callback_until_the_first_cancel():
+    stages = []
+    question = Question(5.0, lambda name, progress: stages.append((name, progress)))
     question.stage("objects", 0.25)
     question.cancel("first")
     question.cancel("second")
     with pytest.raises(Cancelled, match="first"):
         question.stage("decode", 0.5)
-    assert heard == [("objects", 0.25)]
+    assert stages == [("objects", 0.25)]
 
 
-def test_shutting_down_answers_everybody():
+def test_shut_down_cancels_every_question():
     runner = QuestionRunner()
     asked = [start(runner) for _ in range(3)]
     while runner.open < 3:
@@ -132,7 +132,7 @@ def test_shutting_down_answers_everybody():
         assert "shutting down" in str(outcome[0])
 
 
-def test_refreshes_are_merged_and_survive_errors():
+def test_refresh_requests_are_merged_and_survive_errors():
     entered, release, errors, runs = threading.Event(), threading.Event(), [], []
 
     def refresh():
@@ -155,40 +155,40 @@ def test_refreshes_are_merged_and_survive_errors():
     assert [str(error) for error in errors] == ["out of memory"]
 
 
-def too_much():
+def allocate_too_much():
     torch.empty(2**60, dtype=torch.uint8)
 
 
-def test_running_out_of_memory_is_told_with_the_way_out(runner):
+def test_out_of_memory_error_names_the_parameters_to_lower(runner):
     for step in (
-        too_much,
+        allocate_too_much,
         raising(MemoryError()),
         raising(torch.OutOfMemoryError("CUDA out of memory")),
     ):
         with (
-            pytest.raises(OutOfMemory, match=r"the question was given up.*max_views.*weights"),
-            within_memory("the question"),
+            pytest.raises(OutOfMemory, match=r"the question ran out of memory.*max_views.*weights"),
+            convert_out_of_memory("the question"),
         ):
             runner.run(Question(5.0), 0, step)
-    with pytest.raises(RuntimeError, match="shapes"), within_memory("the question"):
+    with pytest.raises(RuntimeError, match="shapes"), convert_out_of_memory("the question"):
         raise RuntimeError("shapes differ")
     assert runner.run(Question(5.0), 0, lambda: "again") == "again"
 
 
-def test_what_the_step_held_is_free_when_the_error_is_told(runner):
+def test_out_of_memory_frees_the_variables_of_the_failed_step(runner):
     class Scratch:
         pass
 
-    held = []
+    references = []
 
     def step():
         scratch = Scratch()
-        held.append(weakref.ref(scratch))
+        references.append(weakref.ref(scratch))
         raise MemoryError
 
-    with pytest.raises(OutOfMemory) as error, within_memory("the question"):
+    with pytest.raises(OutOfMemory) as error, convert_out_of_memory("the question"):
         runner.run(Question(5.0), 0, step)
-    assert error.value is not None and held[0]() is None
+    assert error.value is not None and references[0]() is None
 
 
 def raising(error):
@@ -198,10 +198,10 @@ def raising(error):
     return step
 
 
-@pytest.mark.skipif(worker._trim is None, reason="the C library has no malloc_trim")
-def test_what_is_free_goes_back_to_the_system():
+@pytest.mark.skipif(worker._malloc_trim is None, reason="the C library has no malloc_trim")
+def test_trim_heap_returns_free_memory_to_the_system():
     blocks = [np.ones(8192) for _ in range(2000)]  # 64 KB: no mapping of its own
     del blocks[:-1]
     before, _ = resident_mb(os.getpid())
-    worker.give_back_memory()
+    worker.trim_heap()
     assert resident_mb(os.getpid())[0] < before - 60

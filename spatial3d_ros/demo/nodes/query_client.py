@@ -30,7 +30,7 @@ from spatial3d_ros.action import Query
 from spatial3d_ros.demo.nodes import response_dicts as plain_replies
 from spatial3d_ros.demo.nodes.action_client import SteadyActionClient
 from spatial3d_ros.errors import NotAvailableError, StorageError
-from spatial3d_ros.nodes.executor import spin_beside
+from spatial3d_ros.nodes.executor import spin_in_thread
 from spatial3d_ros.runtime.parameters import FIELDS
 from spatial3d_ros.srv import Ask, EditLayout, GetScene, Ground, MeasureDistance
 from spatial3d_ros.storage import write_whole
@@ -174,7 +174,7 @@ def main() -> None:
     asker = QueryClient(options.node)
     executor = SingleThreadedExecutor()
     executor.add_node(asker)
-    spinner = spin_beside(executor)
+    spinner = spin_in_thread(executor)
     try:
         asker.wait_for_server(options.timeout)
         asker.wait_for_scene(1, options.timeout)

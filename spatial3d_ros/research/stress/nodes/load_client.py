@@ -25,7 +25,7 @@ from spatial3d_ros.action import Query
 from spatial3d_ros.demo.nodes.query_client import QueryClient
 from spatial3d_ros.errors import NotAvailableError
 from spatial3d_ros.nodes import qos
-from spatial3d_ros.nodes.executor import spin_beside
+from spatial3d_ros.nodes.executor import spin_in_thread
 from spatial3d_ros.research.stress.nodes.json_rpc import serve
 from spatial3d_ros.srv import Ground
 
@@ -92,7 +92,7 @@ class LoadClient(QueryClient):
         executor = SingleThreadedExecutor()
         for node in nodes:
             executor.add_node(node)
-        spinner = spin_beside(executor)
+        spinner = spin_in_thread(executor)
         ready = threading.Barrier(clients)
 
         def ask(k: int) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def main() -> None:
     executor = SingleThreadedExecutor()
     person = LoadClient(options.limit)
     executor.add_node(person)
-    spinner = spin_beside(executor)
+    spinner = spin_in_thread(executor)
     orders = (
         person.await_scene, person.scene, person.status, person.clear, person.state,
         person.transition, person.crowd, person.cancel_at,

@@ -38,5 +38,5 @@ fuzz: setup
 	. scripts/ros_env.sh && python -m pytest -m fuzz --hypothesis-profile=long
 
 clean:
-	rm -rf build install log demo_out .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf build install log demo_out .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
 	find spatial3d_ros test -name __pycache__ -prune -exec rm -rf {} +

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spatial3d_ros.engine_config import EngineConfig
 from spatial3d_ros.errors import FrameError, NoSceneError, NotAvailableError
-from spatial3d_ros.model.quantize import Weights
 from spatial3d_ros.scene.buffer import Snapshot, ViewBuffer
 from spatial3d_ros.scene.detection_tracking import Detection3D
 from spatial3d_ros.scene.frame import Frame
@@ -37,30 +37,14 @@ from spatial3d_ros.tasks.label_prior import apply_label_prior, mentions_detector
 from spatial3d_ros.tasks.layout_parser import parse_layout, read_layout
 from spatial3d_ros.tasks.model_runner import ModelRunner
 from spatial3d_ros.tasks.prompt import clean_query
-from spatial3d_ros.tasks.proposal_sources import Source, check_source, find_objects
+from spatial3d_ros.tasks.proposal_sources import check_source, find_objects
 from spatial3d_ros.tasks.question_answering import FreeFormAnswer, answer_question, describe_known
 from spatial3d_ros.tasks.question_router import is_open
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit
 from spatial3d_ros.tasks.scene_state import SceneObjects, SceneState
 from spatial3d_ros.tasks.timing import Monitor, timed
 
-
-@dataclass(frozen=True)
-class EngineConfig:
-    """`model` is a shipped name or a folder; `weights` is auto, int8 or int4; `proposals` says
-    where objects come from; `max_*` bound the memory (views, seconds, bytes); a detector has to
-    see a thing `min_sightings` times.
-    """
-
-    model: str = "tiny"
-    device: str = "auto"
-    dtype: str = "auto"
-    weights: Weights = "auto"
-    proposals: Source = "auto"
-    max_views: int = 16
-    max_seconds: float = 60.0
-    max_bytes: int = 512 * 2**20
-    min_sightings: int = 1
+__all__ = ["AddedFrame", "EngineConfig", "Spatial3D"]
 
 
 @dataclass(frozen=True)
@@ -80,7 +64,7 @@ class Spatial3D:
         self._reader: ModelRunner | None = None
         self._buffer = ViewBuffer(config.max_views, config.max_seconds, config.max_bytes)
         self._keyframes = KeyframeSelector()
-        self._map = RoomMap(config.min_sightings)
+        self._map = RoomMap(config.detection_min_sightings)
         self._known: SceneState | None = None
         self._robot: np.ndarray | None = None
         self._sensor, self._refreshing, self._asking = (threading.Lock() for _ in range(3))

@@ -49,21 +49,9 @@ def build_engine(parameters: Parameters, kind: type[Spatial3D] | None = None) ->
 
     Raises CheckpointError or ConfigError.
     """
-    from spatial3d_ros.engine import EngineConfig, Spatial3D  # slow: imports torch
+    from spatial3d_ros.engine import Spatial3D  # slow: imports torch
 
-    engine = (kind or Spatial3D)(
-        EngineConfig(
-            model=parameters.model,
-            device=parameters.device,
-            dtype=parameters.dtype,
-            weights=parameters.weights,
-            proposals=parameters.proposals,
-            max_views=parameters.max_views,
-            max_seconds=parameters.max_seconds,
-            max_bytes=int(parameters.max_megabytes * 2**20),
-            min_sightings=parameters.detection_min_sightings,
-        )
-    )
+    engine = (kind or Spatial3D)(parameters)
     engine.load()
     return engine
 

@@ -10,60 +10,17 @@ import difflib
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
+from spatial3d_ros.engine_config import EngineConfig, parameter
 from spatial3d_ros.errors import ConfigError
 
 
-def parameter(
-    default: Any,
-    description: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    choices: tuple[str, ...] = (),
-    live: bool = False,
-    loaded: bool = False,
-) -> Any:
-    """A field with what `ros2 param describe` shows.
-
-    A `live` one may change at any time, a `loaded` one takes effect when the node is configured,
-    any other when it is activated.
-    """
-    limits = {"description": description, "low": low, "high": high, "choices": choices}
-    return field(default=default, metadata={**limits, "live": live, "loaded": loaded})
-
-
 @dataclass(frozen=True)
-class Parameters:
-    """Every parameter of `grounding_node`, with its default."""
+class Parameters(EngineConfig):
+    """Every parameter of `grounding_node`, with its default: those of the engine and its own."""
 
-    model: str = parameter(
-        "tiny", "Name of a shipped model, or path of a folder with weights.", loaded=True
-    )
-    device: str = parameter(
-        "auto", "Where the network runs: auto, cpu, cuda, cuda:1, ...", loaded=True
-    )
-    dtype: str = parameter(
-        "auto",
-        "Number format of the network.",
-        choices=("auto", "float32", "float16", "bfloat16"),
-        loaded=True,
-    )
-    weights: str = parameter(
-        "auto",
-        "Weights of the decoder: auto (as dtype says), or fewer bits to save memory.",
-        choices=("auto", "int8", "int4"),
-        loaded=True,
-    )
-    proposals: str = parameter(
-        "auto",
-        "Where objects come from: builtin (from depth), referents (of networks with psa), or "
-        "auto: built in, and where that finds nothing, referents if the network has them.",
-        choices=("auto", "builtin", "referents"),
-        loaded=True,
-    )
     autostart: bool = parameter(
         True, "Configure and activate without being asked, when the node starts."
     )
@@ -139,17 +96,6 @@ class Parameters:
         low=0.1,
         high=3600.0,
     )
-    max_views: int = parameter(16, "Views kept in memory.", low=1, high=256, loaded=True)
-    max_seconds: float = parameter(
-        60.0, "Age of the oldest view kept [s].", low=1.0, high=86400.0, loaded=True
-    )
-    max_megabytes: float = parameter(
-        512.0,
-        "Memory that the images of the views may take [MiB].",
-        low=1.0,
-        high=65536.0,
-        loaded=True,
-    )
 
     detections_2d: str = parameter(
         "", "Topic of a detector's vision_msgs/Detection2DArray in the colour image; empty: none."
@@ -170,7 +116,7 @@ class Parameters:
     )
     detection_min_sightings: int = parameter(
         2,
-        "Believe in a thing after the detector has seen it so often.",
+        "Detections of an object that a detector must report before it enters the object map.",
         low=1,
         high=100,
         loaded=True,

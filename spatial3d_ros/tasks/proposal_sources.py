@@ -12,7 +12,7 @@ from spatial3d_ros.scene.points_in_boxes import filled
 from spatial3d_ros.scene.proposals import Proposal, propose
 from spatial3d_ros.tasks.model_runner import ModelRunner
 
-Source = Literal["auto", "builtin", "referents"]
+ProposalSource = Literal["auto", "builtin", "referents"]
 """builtin: scene.proposals. referents: of networks with `psa`. auto: built in, and where that finds
 nothing, referents if the network has them.
 """
@@ -21,8 +21,10 @@ MIN_LIKELY = 0.1  # referents less likely to be an object than this are left out
 
 def check_source(source: str, reader: ModelRunner) -> None:
     """Raises ConfigError for a source that is unknown, or that the weights do not have."""
-    if source not in get_args(Source):
-        raise ConfigError(f"proposals: '{source}' is unknown; use {', '.join(get_args(Source))}")
+    if source not in get_args(ProposalSource):
+        raise ConfigError(
+            f"proposals: '{source}' is unknown; use {', '.join(get_args(ProposalSource))}"
+        )
     if source == "referents" and not reader.has_referents:
         raise ConfigError(
             f"proposals: referents, but the weights of '{reader.model.config.name}' have none "
@@ -30,7 +32,7 @@ def check_source(source: str, reader: ModelRunner) -> None:
         )
 
 
-def find_objects(room: Snapshot, source: Source, reader: ModelRunner) -> list[Proposal]:
+def find_objects(room: Snapshot, source: ProposalSource, reader: ModelRunner) -> list[Proposal]:
     """Proposals in the world of the views, whose axes run along the walls."""
     frames = [view.frame for view in room.views]
     found = [] if source == "referents" else propose(frames)

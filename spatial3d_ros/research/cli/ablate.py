@@ -24,7 +24,7 @@ def ablate(
         bool, typer.Option("--table-only", help="Train nothing; tables of what is there.")
     ] = False,
     results: Annotated[Path, typer.Option(help="Markdown page to write to.")] = Path(
-        "docs/RESULTS.md"
+        "docs/experiments/notebook.md"
     ),
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

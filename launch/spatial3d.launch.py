@@ -159,7 +159,7 @@ def start_nodes(context: LaunchContext) -> list[Action]:
         chosen["autostart"] = given["autostart"] == "true"
     if given["detector"]:
         # It is slow and asked for one thing at a time: every look counts.
-        own = {"detections_2d": DETECTIONS, "detection_delay_s": 15.0, "detection_min_sightings": 1}
+        own = {"detections_2d": DETECTIONS, "detection_delay_s": 15.0, "detection_min_hits": 1}
         if given["mask_model"] and not given["detections_2d"]:
             own["detection_masks"] = MASKS  # they count the boxes of our own detector
         chosen = own | chosen

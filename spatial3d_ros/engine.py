@@ -64,7 +64,7 @@ class Spatial3D:
         self._reader: ModelRunner | None = None
         self._buffer = ViewBuffer(config.max_views, config.max_seconds, config.max_bytes)
         self._keyframes = KeyframeSelector()
-        self._map = RoomMap(config.detection_min_sightings)
+        self._map = RoomMap(config.detection_min_hits)
         self._known: SceneState | None = None
         self._robot: np.ndarray | None = None
         self._sensor, self._refreshing, self._asking = (threading.Lock() for _ in range(3))

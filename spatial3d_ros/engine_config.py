@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from spatial3d_ros.model.quantize import Weights
@@ -17,64 +17,67 @@ def parameter(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] = (),
-    live: bool = False,
-    loaded: bool = False,
+    effective: Literal["live", "activate", "configure"] = "activate",
 ) -> Any:
-    """A field with what `ros2 param describe` shows.
+    """A dataclass field with the information that `ros2 param describe` shows.
 
-    A `live` one may change at any time, a `loaded` one takes effect when the node is configured,
-    any other when it is activated.
+    `effective`: "live" parameters may change at any time, the others take effect in that lifecycle
+    transition.
     """
     limits = {"description": description, "low": low, "high": high, "choices": choices}
-    return field(default=default, metadata={**limits, "live": live, "loaded": loaded})
+    return field(default=default, metadata={**limits, "effective": effective})
 
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """What `Spatial3D` is built from. Each field is also a parameter of `grounding_node`."""
+    """The settings of `Spatial3D`. Each field is also a parameter of `grounding_node`."""
 
     model: str = parameter(
-        "tiny", "Name of a shipped model, or path of a folder with weights.", loaded=True
+        "tiny", "Name of a shipped model, or path of a folder with weights.", effective="configure"
     )
     device: str = parameter(
-        "auto", "Device of the network: auto, cpu, cuda, cuda:1, ...", loaded=True
+        "auto", "Device of the network: auto, cpu, cuda, cuda:1, ...", effective="configure"
     )
     dtype: str = parameter(
         "auto",
-        "Number format of the network.",
+        "Floating-point type of the network.",
         choices=("auto", "float32", "float16", "bfloat16"),
-        loaded=True,
+        effective="configure",
     )
     weights: Weights = parameter(
         "auto",
         "Weights of the decoder: auto (in dtype), or quantized to int8 or int4 to save memory.",
         choices=("auto", "int8", "int4"),
-        loaded=True,
+        effective="configure",
     )
     proposals: ProposalSource = parameter(
         "auto",
         "Source of object proposals: builtin (from depth), referents (of networks with psa), or "
         "auto: builtin, and if that finds nothing, referents if the network has them.",
         choices=("auto", "builtin", "referents"),
-        loaded=True,
+        effective="configure",
     )
-    max_views: int = parameter(16, "Views kept in memory.", low=1, high=256, loaded=True)
+    max_views: int = parameter(16, "Views kept in memory.", low=1, high=256, effective="configure")
     max_seconds: float = parameter(
-        60.0, "Age of the oldest view kept [s].", low=1.0, high=86400.0, loaded=True
+        60.0,
+        "Largest age of a view kept in memory [s].",
+        low=1.0,
+        high=86400.0,
+        effective="configure",
     )
     max_megabytes: float = parameter(
         512.0,
-        "Memory that the images of the views may take [MiB].",
+        "Largest memory for the images of the views [MiB].",
         low=1.0,
         high=65536.0,
-        loaded=True,
+        effective="configure",
     )
-    detection_min_sightings: int = parameter(
+    detection_min_hits: int = parameter(
         1,
-        "Detections of an object that a detector must report before it enters the object map.",
+        "Number of detections after which a tracked object enters the object map.",
         low=1,
         high=100,
-        loaded=True,
+        effective="configure",
     )
 
     @property

@@ -51,9 +51,9 @@ def inactive_status(name: str, failure: str) -> DiagnosticStatus:
     return status(name, ERROR if failure else OK, failure or "not active", {})
 
 
-def sensor_status(name: str, sensors: SensorInput, silence_s: float) -> DiagnosticStatus:
+def sensor_status(name: str, sensors: SensorInput, topic_timeout_s: float) -> DiagnosticStatus:
     """Counts and rates of the messages received, and the problems found in them."""
-    complaints = sensors.watchdog.complaints(silence_s)
+    complaints = sensors.watchdog.complaints(topic_timeout_s)
     return status(
         f"{name}: sensors",
         WARN if complaints else OK,

@@ -246,7 +246,7 @@ class GroundingNode(GuardedLifecycleNode):
         if sensors is None or engine is None:
             return [diagnostics.inactive_status(name, self._failure)]
         return [
-            diagnostics.sensor_status(name, sensors, self._table.values.silence_s),
+            diagnostics.sensor_status(name, sensors, self._table.values.topic_timeout_s),
             diagnostics.memory_status(name, engine, self._refresh_problem),
             diagnostics.question_status(name, self._handler),
         ]

@@ -1,4 +1,4 @@
-"""The parameters as ROS knows them: declared with meaning and range, valid, locked while in use."""
+"""Declares the parameters to ROS, checks their values, and locks them while they are in use."""
 
 from __future__ import annotations
 
@@ -13,24 +13,39 @@ from rcl_interfaces.msg import (
 )
 
 from spatial3d_ros.errors import ConfigError
-from spatial3d_ros.runtime.parameters import FIELDS, Parameters, check, explain_unknown
+from spatial3d_ros.runtime.parameters import (
+    FIELDS,
+    RENAMED,
+    Parameters,
+    check,
+    explain_renamed,
+    explain_unknown,
+)
 
 if TYPE_CHECKING:
     from rclpy.node import Node
+    from rclpy.parameter import Parameter
 
-
-NOT_OURS = ("use_sim_time", "start_type_description_service", "qos_overrides.")
+ROS_PARAMETERS = ("use_sim_time", "start_type_description_service", "qos_overrides.")
+WHEN = {
+    "live": "at once",
+    "activate": "when the node is activated",
+    "configure": "when the node is configured",
+}
 
 
 class ParameterTable:
-    """The parameters of a node, always valid: a bad value is refused and the old one stays.
+    """The parameters of a node. They are always valid: an invalid value is refused.
 
-    A bad value given at start (command line, YAML) is put down in `problems` and the default used
-    in its place, so that the node comes up and can say so; a later good value clears the problem.
-    `unknown` says which names given at start mean nothing: ROS itself passes over them in silence.
-
-    While `active` only live parameters can change. `loaded` are the values that the network was
-    loaded with, None while there is none; `outdated` tells what has changed since.
+    Attributes:
+        values: the current values.
+        problems: the error of each invalid or renamed parameter set at start (command line, YAML),
+            by its name. Its default is used, so that the node starts and can report the error; a
+            valid value set later clears it.
+        unknown: a warning for each parameter set at start that does not exist. ROS ignores those
+            without a warning.
+        active: whether the node is active. Then only live parameters can change.
+        loaded: the values with which the network was loaded, None if none is loaded.
     """
 
     def __init__(self, node: Node) -> None:
@@ -41,7 +56,7 @@ class ParameterTable:
         self._logger = node.get_logger()
         self._node_name = node.get_fully_qualified_name()
         for name, entry in FIELDS.items():
-            # First without limits: rclpy would end the program over a bad value from a YAML file.
+            # First without a range: rclpy ends the process over a YAML value out of range.
             given = node.declare_parameter(name, None, ParameterDescriptor(dynamic_typing=True))
             node.undeclare_parameter(name)
             try:
@@ -52,67 +67,75 @@ class ParameterTable:
             value = getattr(self.values, name)
             value = list(value) if isinstance(value, tuple) else value
             node.declare_parameter(name, value, _descriptor(entry), ignore_override=True)
-        given = node._parameter_overrides  # rclpy tells what nobody declared nowhere else
-        ours = (name for name in given if name not in FIELDS and not name.startswith(NOT_OURS))
-        self.unknown = [explain_unknown(name) for name in ours]
+        overrides = node._parameter_overrides  # rclpy has no public access to undeclared ones
+        for name in RENAMED.keys() & overrides.keys():
+            self.problems[RENAMED[name]] = explain_renamed(name)
+        known = (*FIELDS, *RENAMED)
+        self.unknown = [
+            explain_unknown(name)
+            for name in overrides
+            if name not in known and not name.startswith(ROS_PARAMETERS)
+        ]
         node.add_on_set_parameters_callback(self._on_set)
 
     def outdated(self) -> str:
-        """Why the loaded network is not the one that the parameters name; "" when it is."""
+        """Which parameters of the loaded network have changed since, "" if none."""
         if self.loaded is None:
             return ""
         changed = [
             f"{name} is {getattr(self.values, name)!r} now, but was {before!r}"
             for name, before in vars(self.loaded).items()
-            if FIELDS[name].metadata["loaded"] and getattr(self.values, name) != before
+            if _effective(name) == "configure" and getattr(self.values, name) != before
         ]
         if not changed:
             return ""
         return (
-            f"{', '.join(changed)} when the network was loaded: ros2 lifecycle set "
-            f"{self._node_name} cleanup, then configure, then activate"
+            f"{', '.join(changed)} when the network was loaded. To load it again, run: ros2 "
+            f"lifecycle set {self._node_name} cleanup, then configure, then activate"
         )
 
-    def _on_set(self, changes: list[Any]) -> Any:
-        ours = {change.name: change.value for change in changes if change.name in FIELDS}
+    def _on_set(self, changes: list[Parameter]) -> SetParametersResult:
+        values = {change.name: change.value for change in changes if change.name in FIELDS}
         try:
-            self._store(ours)
+            self._store(values)
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        for name in ours:
+        for name in values:
             self.problems.pop(name, None)
-        if any(FIELDS[name].metadata["loaded"] for name in ours) and (waits := self.outdated()):
-            self._logger.warning(waits)  # rclpy passes no reason on with a success
+        if any(_effective(name) == "configure" for name in values) and (why := self.outdated()):
+            self._logger.warning(why)  # rclpy drops the reason of a successful result
         return SetParametersResult(successful=True)
 
     def _store(self, changes: dict[str, Any]) -> None:
         checked = {name: check(name, value) for name, value in changes.items()}
         for name, value in checked.items():
             changed = value != getattr(self.values, name)
-            if self.active and changed and not FIELDS[name].metadata["live"]:
-                steps = "deactivate, cleanup" if FIELDS[name].metadata["loaded"] else "deactivate"
-                again = "configure and activate" if FIELDS[name].metadata["loaded"] else "activate"
+            if self.active and changed and _effective(name) != "live":
+                reload = _effective(name) == "configure"
+                before = "deactivate, cleanup" if reload else "deactivate"
+                after = "configure and activate" if reload else "activate"
                 raise ConfigError(
-                    f"parameter {name} is in use and cannot change while the node is active: "
-                    f"ros2 lifecycle set {self._node_name} {steps}; set it; then {again} again"
+                    f"parameter {name} is in use and cannot change while the node is active. Run: "
+                    f"ros2 lifecycle set {self._node_name} {before}; set it; then {after} again"
                 )
         self.values = replace(self.values, **checked)
 
 
-def _descriptor(entry: Field) -> Any:
+def _effective(name: str) -> str:
+    return str(FIELDS[name].metadata["effective"])
+
+
+def _descriptor(entry: Field[Any]) -> ParameterDescriptor:
     limits = entry.metadata
-    when = "at once"
-    if not limits["live"]:
-        when = "when the node is configured" if limits["loaded"] else "when the node is activated"
     descriptor = ParameterDescriptor(
-        description=f"{limits['description']} Takes effect {when}.",
+        description=f"{limits['description']} Takes effect {WHEN[limits['effective']]}.",
         additional_constraints=", ".join(limits["choices"]),
-        dynamic_typing=True,  # so that 2 is accepted for 2.0
+        dynamic_typing=True,  # accepts 2 for 2.0
     )
     if isinstance(entry.default, float):
-        span = FloatingPointRange(from_value=limits["low"], to_value=limits["high"])
-        descriptor.floating_point_range = [span]
+        bounds = FloatingPointRange(from_value=limits["low"], to_value=limits["high"])
+        descriptor.floating_point_range = [bounds]
     elif limits["low"] is not None:
-        span = IntegerRange(from_value=limits["low"], to_value=limits["high"])
-        descriptor.integer_range = [span]
+        bounds = IntegerRange(from_value=limits["low"], to_value=limits["high"])
+        descriptor.integer_range = [bounds]
     return descriptor

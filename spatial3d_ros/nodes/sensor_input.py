@@ -109,7 +109,7 @@ class SensorInput:
                 parameters.keyframe_translation_m,
                 parameters.keyframe_rotation_rad,
                 parameters.keyframe_max_hz,
-                parameters.keyframe_still_s,
+                parameters.keyframe_max_interval_s,
             ),
             self._take_frame,
             on_problem=self._report,

@@ -1,7 +1,7 @@
-"""The parameters of the grounding node: one table with meaning, unit and range of each.
+"""The parameters of the grounding node: one table with description, unit and range of each.
 
-What the node declares to ROS, what every value is checked against, and what the YAML files follow.
-No ROS here.
+The node declares these to ROS and checks every value against them; config/base.yaml holds the same
+names and defaults. This module does not use ROS.
 """
 
 from __future__ import annotations
@@ -21,29 +21,26 @@ from spatial3d_ros.errors import ConfigError
 class Parameters(EngineConfig):
     """Every parameter of `grounding_node`, with its default: those of the engine and its own."""
 
-    autostart: bool = parameter(
-        True, "Configure and activate without being asked, when the node starts."
-    )
+    autostart: bool = parameter(True, "Configure and activate when the node starts.")
 
     pose_source: str = parameter(
         "pose",
-        "Where poses come from: topic pose (PoseStamped), topic odom (Odometry), or tf: the frame "
-        "of the colour image in world_frame.",
+        "Source of the camera poses: topic pose (PoseStamped), topic odom (Odometry), or tf (the "
+        "frame of the color image in world_frame).",
         choices=("pose", "odom", "tf"),
     )
     world_frame: str = parameter(
         "odom",
-        "Frame that memory is kept in when pose_source is tf: one in which motion is continuous.",
+        "Fixed frame of the object map when pose_source is tf. Motion in it must be continuous.",
     )
     target_frame: str = parameter(
         "",
-        "Frame that answers are given in, by TF at the moment of the answer; empty: that of the "
-        "poses.",
+        "Frame of the answers, by TF at the time of the answer; empty: the frame of the poses.",
     )
     base_T_camera: tuple[float, ...] = parameter(
         (),
-        "Pose of the camera (optical frame) in the frame whose pose the topic tells, as "
-        "[x, y, z, qx, qy, qz, qw] in metres; empty if the topic tells the camera's own pose.",
+        "Pose of the camera (optical frame) in the frame whose pose the topic contains, as "
+        "[x, y, z, qx, qy, qz, qw] in metres; empty if the topic contains the camera's pose.",
     )
     max_pose_gap_s: float = parameter(
         0.3, "Longest time between two poses to interpolate over [s].", low=0.001, high=10.0
@@ -53,52 +50,52 @@ class Parameters(EngineConfig):
     )
 
     color_transport: str = parameter(
-        "raw", "rgb/image as it is, or rgb/image/compressed.", choices=("raw", "compressed")
+        "raw",
+        "Transport of the color image: rgb/image, or rgb/image/compressed.",
+        choices=("raw", "compressed"),
     )
     depth_transport: str = parameter(
         "raw",
-        "depth/image as it is, or depth/image/compressedDepth.",
+        "Transport of the depth image: depth/image, or depth/image/compressedDepth.",
         choices=("raw", "compressedDepth"),
     )
     images_rectified: bool = parameter(
-        False, "The images are undistorted already: use P of camera_info and ignore D."
+        False, "The images are already rectified: use P of camera_info and ignore D."
     )
     depth_alignment: str = parameter(
         "auto",
-        "Depth in another frame or size than colour: auto registers it (depth/camera_info and "
-        "TF, or color_T_depth), refuse complains, given takes it as aligned.",
+        "Depth in another frame or size than color: auto registers it (by depth/camera_info and "
+        "TF, or color_T_depth), refuse reports an error, given assumes that it is registered.",
         choices=("auto", "refuse", "given"),
     )
     color_T_depth: tuple[float, ...] = parameter(
         (),
-        "Pose of the depth camera in the colour camera (optical frames), as "
-        "[x, y, z, qx, qy, qz, qw] in metres; empty: by TF.",
+        "Pose of the depth camera in the color camera (optical frames), as "
+        "[x, y, z, qx, qy, qz, qw] in metres; empty: from TF.",
     )
     sync_slop_s: float = parameter(
-        0.02, "Largest difference of the stamps of a colour and depth pair [s].", low=0.0, high=1.0
+        0.02, "Largest difference of the stamps of a color and depth pair [s].", low=0.0, high=1.0
     )
     sync_queue_size: int = parameter(
-        10, "Images per topic that may wait for their partner.", low=1, high=200
+        10, "Images per topic that wait for an image of the other topic.", low=1, high=200
     )
 
     keyframe_translation_m: float = parameter(
-        0.15, "Look at a new view after the camera moved this far [m].", low=0.0, high=10.0
+        0.15, "Select a keyframe after the camera moved this far [m].", low=0.0, high=10.0
     )
     keyframe_rotation_rad: float = parameter(
-        0.26, "Look at a new view after the camera turned this far [rad].", low=0.0, high=3.1416
+        0.26, "Select a keyframe after the camera turned this far [rad].", low=0.0, high=3.1416
     )
-    keyframe_max_hz: float = parameter(
-        10.0, "Look at no more views a second than this [Hz].", low=0.1, high=100.0
-    )
-    keyframe_still_s: float = parameter(
+    keyframe_max_hz: float = parameter(10.0, "Largest rate of keyframes [Hz].", low=0.1, high=100.0)
+    keyframe_max_interval_s: float = parameter(
         2.0,
-        "Look at a view this long after the last one even if nothing moved [s].",
+        "Select a keyframe this long after the last one even if the camera did not move [s].",
         low=0.1,
         high=3600.0,
     )
 
     detections_2d: str = parameter(
-        "", "Topic of a detector's vision_msgs/Detection2DArray in the colour image; empty: none."
+        "", "Topic of a detector's vision_msgs/Detection2DArray in the color image; empty: none."
     )
     detections_3d: str = parameter(
         "", "Topic of a detector's vision_msgs/Detection3DArray, in any known frame; empty: none."
@@ -109,27 +106,27 @@ class Parameters(EngineConfig):
         "to the n-th box; empty: none.",
     )
     detection_classes: tuple[str, ...] = parameter(
-        (), "Names of numbered classes in their order, or as id=name; empty: class ids are names."
+        (), "Names of numeric class ids, in order or as id=name; empty: class ids are names."
     )
     detection_min_score: float = parameter(
-        0.3, "Leave out boxes that the detector is less sure of, 0 .. 1.", low=0.0, high=1.0
+        0.3, "Ignore detections with a lower score, 0 .. 1.", low=0.0, high=1.0
     )
-    detection_min_sightings: int = parameter(
+    detection_min_hits: int = parameter(
         2,
-        "Detections of an object that a detector must report before it enters the object map.",
+        "Number of detections after which a tracked object enters the object map.",
         low=1,
         high=100,
-        loaded=True,
+        effective="configure",
     )
     detection_max_count: int = parameter(
-        100, "Boxes taken of one message, the surest.", low=1, high=1000
+        100, "Largest number of detections used of one message, by score.", low=1, high=1000
     )
     detection_max_hz: float = parameter(
-        5.0, "Use no more messages of a detector a second than this [Hz].", low=0.1, high=100.0
+        5.0, "Largest rate of detector messages used [Hz].", low=0.1, high=100.0
     )
     detection_delay_s: float = parameter(
         3.0,
-        "Longest time from an image to the boxes found in it; so long images are kept [s].",
+        "Longest time from an image to its detections; images are kept this long [s].",
         low=0.1,
         high=60.0,
     )
@@ -139,48 +136,63 @@ class Parameters(EngineConfig):
         "Shortest time between two updates of the object map [s].",
         low=0.0,
         high=60.0,
-        live=True,
+        effective="live",
     )
     max_objects: int = parameter(
-        5, "Objects in an answer when the request names no number.", low=1, high=100, live=True
+        5,
+        "Largest number of objects in an answer if the request gives none.",
+        low=1,
+        high=100,
+        effective="live",
     )
     max_pending_questions: int = parameter(
-        4, "Questions that may wait; more are answered with busy.", low=0, high=64, live=True
+        4,
+        "Largest number of waiting questions; further ones fail with busy.",
+        low=0,
+        high=64,
+        effective="live",
     )
     max_questions_hz: float = parameter(
         100.0,
-        "Questions taken in a second [Hz]; more are answered with busy.",
+        "Largest rate of questions [Hz]; further ones fail with busy.",
         low=0.1,
         high=10000.0,
-        live=True,
+        effective="live",
     )
     question_timeout_s: float = parameter(
-        10.0, "Longest time from question to answer [s].", low=0.05, high=3600.0, live=True
+        10.0, "Longest time from question to answer [s].", low=0.05, high=3600.0, effective="live"
     )
-    silence_s: float = parameter(
+    topic_timeout_s: float = parameter(
         5.0,
-        "Complain about a topic that is silent for this long [s].",
+        "Warn about a topic on which no message arrives for this long [s].",
         low=0.5,
         high=3600.0,
-        live=True,
+        effective="live",
     )
 
 
-TEXTS = "tuple[str, ...]"  # the type of a parameter that is a list of texts, as it is annotated
+STRING_LIST = "tuple[str, ...]"  # the annotation of a parameter that is a list of strings
+RENAMED = {
+    "detection_min_sightings": "detection_min_hits",
+    "keyframe_still_s": "keyframe_max_interval_s",
+    "silence_s": "topic_timeout_s",
+}
+"""Former names of parameters, which earlier parameter files contain."""
+
 FIELDS = {entry.name: entry for entry in fields(Parameters)}
 
 
 def check(name: str, value: Any) -> Any:
-    """The value in the type of the parameter.
+    """The value, converted to the type of the parameter.
 
-    Whole numbers are accepted for real ones, since people write 2 for 2.0. Raises ConfigError,
-    naming parameter, value and range, when it is unknown, of another type, or impossible.
+    Integers are accepted for floats, because users write 2 for 2.0. Raises ConfigError with name,
+    value and range if the parameter is unknown, or the value of another type or out of range.
     """
     entry = FIELDS.get(name)
     if entry is None:
-        raise ConfigError(f"parameter {name} is unknown. Known: {', '.join(FIELDS)}")
-    if entry.type == TEXTS:
-        return _texts(name, value)
+        raise ConfigError(f"parameter {name} is unknown. The parameters are: {', '.join(FIELDS)}")
+    if entry.type == STRING_LIST:
+        return _strings(name, value)
     value = _cast(name, value, entry.default)
     low, high, choices = (entry.metadata[key] for key in ("low", "high", "choices"))
     if choices and value not in choices:
@@ -205,15 +217,15 @@ def _cast(name: str, value: Any, default: Any) -> Any:
         return float(value)
     if type(value) is type(default) and not isinstance(default, float):
         return value
-    kind = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
+    kind = {bool: "true or false", int: "an integer", float: "a finite number", str: "a string"}
     raise ConfigError(f"parameter {name} is {value!r}; it must be {kind[type(default)]}")
 
 
-def _texts(name: str, value: Any) -> tuple[str, ...]:
+def _strings(name: str, value: Any) -> tuple[str, ...]:
     entries = () if value is None else value
     if isinstance(entries, (list, tuple)) and all(isinstance(entry, str) for entry in entries):
         return tuple(entries)
-    raise ConfigError(f"parameter {name} is {value!r}; it must be a list of texts, or empty")
+    raise ConfigError(f"parameter {name} is {value!r}; it must be a list of strings, or empty")
 
 
 def _is_finite(value: Any) -> bool:
@@ -221,19 +233,24 @@ def _is_finite(value: Any) -> bool:
 
 
 def as_yaml(values: Parameters) -> str:
-    """All of them, a line each as in a parameter file; what is not as it comes is marked."""
+    """All parameters, one a line as in a parameter file; a comment marks changed ones."""
     lines = []
     for name, entry in FIELDS.items():
         value = getattr(values, name)
         line = f"{name}: {json.dumps(value)}"
         lines.append(
-            line if value == entry.default else f"{line}  # not {json.dumps(entry.default)}"
+            line if value == entry.default else f"{line}  # default: {json.dumps(entry.default)}"
         )
     return "\n".join(lines)
 
 
 def explain_unknown(name: str) -> str:
-    """What to say about a parameter that the node was given and does not have."""
-    near = difflib.get_close_matches(name, FIELDS, n=1)
-    meant = f"did you mean {near[0]}?" if near else "it changes nothing here."
-    return f"parameter {name} is unknown: {meant}"
+    """The warning for a parameter that is set but does not exist."""
+    matches = difflib.get_close_matches(name, FIELDS, n=1)
+    advice = f"did you mean {matches[0]}?" if matches else "it has no effect."
+    return f"parameter {name} is unknown: {advice}"
+
+
+def explain_renamed(name: str) -> str:
+    """The error for a parameter that is set by its former name."""
+    return f"parameter {name} is now named {RENAMED[name]}: rename it in the parameter file"

@@ -533,6 +533,19 @@ def test_bad_parameters_are_refused_by_name_and_range(make_world):
     assert put("question_timeout_s", 3).successful
 
 
+def test_former_parameter_names_fail_to_configure_with_the_new_names(make_world):
+    world = make_world("-p", "silence_s:=0.5", "-p", "detection_min_sightings:=3")
+    assert bench.eventually(lambda: world.node._failure)
+    reply = world.person.call(Ground, "ground", query="the chair")
+    assert "silence_s is now named topic_timeout_s" in reply.message
+    assert "detection_min_sightings is now named detection_min_hits" in reply.message
+    assert not world.node._table.unknown
+    for name, value in (("topic_timeout_s", 0.5), ("detection_min_hits", 3)):
+        parameter = Parameter(name, value=value).to_parameter_msg()
+        assert world.person.call(SetParameters, "set_parameters", parameters=[parameter])
+    assert world.change(Transition.TRANSITION_CONFIGURE)
+
+
 def test_parameters_of_the_network_change_by_lifecycle_and_of_the_sensors_by_activation(make_world):
     built, engine = [], FakeEngine()
 
@@ -594,7 +607,7 @@ def test_the_quality_of_service_of_a_topic_can_be_overridden_by_its_resolved_nam
 
 
 def test_diagnostics_tell_rates_and_the_silent_topic(make_world):
-    world = make_world("-p", "silence_s:=0.5")
+    world = make_world("-p", "topic_timeout_s:=0.5")
     heard = []
     world.person.create_subscription(DiagnosticArray, "/diagnostics", heard.append, 10)
     world.seen()
@@ -617,7 +630,7 @@ def test_diagnostics_tell_rates_and_the_silent_topic(make_world):
 
 
 def test_with_simulated_time_and_no_clock_the_node_starts_and_complains(make_world):
-    world = make_world("-p", "use_sim_time:=true", "-p", "silence_s:=0.5")
+    world = make_world("-p", "use_sim_time:=true", "-p", "topic_timeout_s:=0.5")
     heard = []
     world.person.create_subscription(DiagnosticArray, "/diagnostics", heard.append, 10)
     assert bench.eventually(lambda: any("silent" in m.status[0].message for m in heard))

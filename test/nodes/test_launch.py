@@ -150,7 +150,7 @@ def test_detectors(launch_file):
     assert "detections_2d: /yolo" in line and "detection_masks: /masks" in line
     commands = started(launch_file, detector="/models/owl", camera="realsense", device="cpu")
     assert "detections_2d: detector_node/detections" in commands["grounding_node"]
-    assert "detection_min_sightings: 1" in commands["grounding_node"]
+    assert "detection_min_hits: 1" in commands["grounding_node"]
     line = commands["detector_node"]
     assert "rgb/image:=/camera/camera/color/image_raw " in line
     assert "model: /models/owl" in line and "device: cpu" in line

@@ -19,7 +19,7 @@ def engine_settings(engine: Spatial3D) -> dict[str, Any]:
     """Every setting of a loaded engine, what `auto` came to (`runs_on`), and which weights."""
     return asdict(engine.config) | {
         "max_bytes": engine.config.max_bytes,
-        "min_sightings": engine.config.detection_min_sightings,
+        "min_sightings": engine.config.detection_min_hits,
         "runs_on": engine.stats()["device"],
         "weights_version": weights_version(engine.config.model),
         "torch": torch.__version__,

@@ -8,7 +8,7 @@ from spatial3d_ros.research.stress.fault import Findings, fault
 from spatial3d_ros.research.stress.message_corruption import IMAGES
 from spatial3d_ros.research.stress.system_under_test import CAMERA, SystemUnderTest
 
-COMPLAIN_S = 30.0  # silence_s is 5, status comes once a second, and the machine may be busy
+COMPLAIN_S = 30.0  # topic_timeout_s is 5, status comes once a second, and the machine may be busy
 RESUME_S = 60.0
 LONG_S, SHORT_S = 8.0, 3.0
 TOPICS = {

@@ -32,7 +32,11 @@ setup(
         "spatial3d_ros.config",
     ],
     package_dir={"spatial3d_ros.resource": "resource", "spatial3d_ros.config": "config"},
-    package_data={"spatial3d_ros.resource": ["**/*"], "spatial3d_ros.config": ["**/*"]},
+    package_data={
+        "spatial3d_ros.resource": ["**/*"],
+        "spatial3d_ros.config": ["**/*"],
+        "spatial3d_ros.demo": ["templates/*"],
+    },
     install_requires=requirements("library"),
     extras_require={name: requirements(name) for name in ("dev", "quantize", "rerun", "train")},
     entry_points={"console_scripts": ["spatial3d = spatial3d_ros.__main__:main"]},

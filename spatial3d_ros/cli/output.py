@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 WHOLE_WIDTH = 200
+SHOW_AFTER_S = 2.0  # seconds until a progress bar appears
 out = Console()
 err = Console(stderr=True)
 
@@ -38,14 +41,27 @@ def print_json(data: Any) -> None:
 
 
 @contextmanager
-def progress_bar(text: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr; call what it gives with (done, total). It appears with the first call."""
+def progress_bar(text: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A progress bar on stderr for work of more than SHOW_AFTER_S, then how long the work took.
+
+    Yields a callback for (done, total); total is None if it is not known.
+    """
     columns = (
         TextColumn("[bold]·[/] {task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
+    begin = time.monotonic()
     with Progress(*columns, console=err, transient=True) as progress:
         task = progress.add_task(text, total=None, visible=False)
-        yield lambda done, total: progress.update(task, completed=done, total=total, visible=True)
+        show = threading.Timer(SHOW_AFTER_S, lambda: progress.update(task, visible=True))
+        show.daemon = True
+        show.start()
+        try:
+            yield lambda done, total: progress.update(task, completed=done, total=total)
+        finally:
+            show.cancel()
+    seconds = time.monotonic() - begin
+    if seconds >= SHOW_AFTER_S:
+        say(f"{text} took {seconds:.1f} s")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from spatial3d_ros.cli.output import out, print_json, say
+from spatial3d_ros.cli.output import out, print_json, progress_bar, say
 from spatial3d_ros.research.cli import evaluate_benchmarks, evaluate_public
 from spatial3d_ros.research.cli.evaluate_bag import COMMAND, BagByDefault, evaluate_bag
 
@@ -35,7 +35,9 @@ FOLDER = Path("runs/evaluation")
 @app.command()
 def wordings(
     rooms: Annotated[int, typer.Option(help="How many rooms.")] = 15,
-    seed: Annotated[int, typer.Option(help="The first room; from 900000 on held out.")] = 900_000,
+    seed: Annotated[
+        int, typer.Option(help="The first room; rooms from 900000 on are held out.")
+    ] = 900_000,
     tasks: Annotated[
         str, typer.Option(help="all, or some of grounding, distance, layout, ask, caption.")
     ] = "all",
@@ -43,26 +45,31 @@ def wordings(
     folder: Recordings = FOLDER,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """The same tasks in one template each, in the sentences of training, in those kept for tests,
-    and in these as typed in a hurry: without articles and marks, with slips. With true boxes.
+    """Compare prompt styles on true boxes: one template for each task, sentences of training,
+    held-out sentences, and held-out sentences as typed in a hurry (without most articles and
+    punctuation, with typing errors).
 
         spatial3d evaluate wordings --rooms 15
     """
-    from spatial3d_ros.research.evaluation.prompt_styles import evaluate_wordings, wordings_table
+    from spatial3d_ros.research.evaluation.style_comparison import compare_styles, styles_table
 
-    reports = evaluate_wordings(
-        rooms=rooms, seed=seed, model=model, tasks=tasks, folder=folder, say=say
-    )
+    with progress_bar("rooms") as progress:
+        reports = compare_styles(
+            rooms=rooms, seed=seed, model=model, tasks=tasks, folder=folder, say=say,
+            progress=progress,
+        )  # fmt: skip
     if json:
         print_json(reports)
     else:
-        out.print(wordings_table(reports))
+        out.print(styles_table(reports))
 
 
 @app.command()
 def rooms(
     rooms: Annotated[int, typer.Option(help="How many rooms.")] = 15,
-    seed: Annotated[int, typer.Option(help="The first room; from 900000 on held out.")] = 900_000,
+    seed: Annotated[
+        int, typer.Option(help="The first room; rooms from 900000 on are held out.")
+    ] = 900_000,
     true_boxes: Annotated[
         bool, typer.Option("--true-boxes", help="True boxes instead of the built-in proposals.")
     ] = False,
@@ -72,18 +79,18 @@ def rooms(
     tasks: Annotated[
         str,
         typer.Option(
-            help="all, or some of grounding, distance, layout, ask, caption, number (its own "
-            "metres), with commas."
+            help="all, or some of grounding, distance, layout, ask, caption, number (metres "
+            "that the network writes), with commas."
         ),
     ] = "grounding,distance",
     model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
     folder: Recordings = FOLDER,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Ask about rooms that no training has seen: grounding, distances, layout edits, proposals.
+    """Evaluate on held-out generated rooms: grounding, distances, layout edits, proposals.
 
-    Every room is filmed along a robot's (even seeds) or a hand's path (odd seeds) with sensor and
-    pose noise, and asked about in wordings kept for tests. The same seed gives the same figures.
+    Each room is recorded along the path of a robot (even seeds) or a hand (odd seeds) with sensor
+    and pose noise. Questions use held-out sentences. The same seed gives the same results.
 
         spatial3d evaluate rooms
 
@@ -95,10 +102,11 @@ def rooms(
     """
     from spatial3d_ros.research.evaluation.rooms import evaluate_rooms
 
-    report = evaluate_rooms(
-        rooms=rooms, seed=seed, true_boxes=true_boxes, through_ros=through_ros, model=model,
-        tasks=tasks, folder=folder, say=say,
-    )  # fmt: skip
+    with progress_bar("rooms") as progress:
+        report = evaluate_rooms(
+            rooms=rooms, seed=seed, true_boxes=true_boxes, through_ros=through_ros, model=model,
+            tasks=tasks, folder=folder, say=say, progress=progress,
+        )  # fmt: skip
     if json:
         print_json(report.json())
     else:

@@ -11,8 +11,10 @@ from typing import Annotated, TextIO
 
 import typer
 
-from spatial3d_ros.cli.output import say
+from spatial3d_ros.cli.output import progress_bar, say
 from spatial3d_ros.errors import ConfigError
+
+UPDATE_EVERY = 200  # items between two updates of the progress bar
 
 
 def instructions(
@@ -59,10 +61,12 @@ def instructions(
         frame=SceneFrame(format=loc_format), store=store,
     )  # fmt: skip
     begin, count = time.monotonic(), 0
-    with _opened(out) as file:
+    with _opened(out) as file, progress_bar("instructions") as progress:
         for item in items:
             file.write(line(item))
             count += 1
+            if count % UPDATE_EVERY == 0:
+                progress(count, None)
     seconds = time.monotonic() - begin
     say(f"{count} items in {seconds:.1f} s, {count / max(seconds, 1e-9):.0f} a second")
 

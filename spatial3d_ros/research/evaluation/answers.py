@@ -1,8 +1,7 @@
-"""Answers in words about rooms that no training has seen: exact match by kind of question, what
-captions name, and the network's own metres (METHODS 5.4, 5.6, 5.8).
+"""Free-form answers about held-out rooms: exact match by kind of question, classes and colors in
+captions, and distances that the network writes itself (METHODS 5.4, 5.6, 5.8).
 
-Wordings are those kept for tests. Articles and number words do not count, and lists may come in any
-order; nothing else is forgiven.
+`clean_answer` defines exact match: it ignores articles, the form of numbers and the order of lists.
 """
 
 from __future__ import annotations
@@ -18,16 +17,16 @@ from spatial3d_ros.errors import Spatial3DError
 from spatial3d_ros.research.evaluation.metrics.answers import clean_answer
 from spatial3d_ros.research.evaluation.metrics.distance import distance_scores
 from spatial3d_ros.research.evaluation.metrics.judging import match_box
-from spatial3d_ros.research.evaluation.prompt_styles import split_of, worded
+from spatial3d_ros.research.evaluation.prompt_styles import apply_style, split_of_style
 from spatial3d_ros.research.language.descriptions import Meanings
 from spatial3d_ros.research.language.qa_generator import OpenQuestion, Task, make_open_questions
 from spatial3d_ros.research.language.qa_templates import RELATION_WORDS, caption
 from spatial3d_ros.research.rooms.catalog import RoomObject
 from spatial3d_ros.tasks.answer_parser import read_metres
 
-EACH = {"ask": 16, "caption": 8, "number": 6}
-"""What can be evaluated, with the questions about one room, at most. number: the network's own
-metres, whatever is published as the distance.
+FREE_FORM_TASKS = {"ask": 16, "caption": 8, "number": 6}
+"""Each task and the most questions about one room. number: the distance that the network writes,
+whatever the engine publishes as the distance.
 """
 _TASKS: dict[str, Task] = {"ask": "ask", "caption": "caption", "number": "distance"}
 MIN_IOU = 0.25  # between an object of the map and the true one that it is a caption of
@@ -35,8 +34,9 @@ MIN_IOU = 0.25  # between an object of the map and the true one that it is a cap
 
 @dataclass(frozen=True)
 class CaptionVerdict:
-    """What a caption says of an object: class and colour right, and its relation, where it tells
-    one. None of it for an object that the map lacks or that has no caption.
+    """Whether a caption names the right class and color; relation: None if it names no relation.
+
+    All False for an object that the object map lacks or that has no caption.
     """
 
     named: bool = False
@@ -57,7 +57,7 @@ class AnswersReport:
     not_trained: tuple[str, ...] = ()
 
     def json(self) -> dict[str, object]:
-        """Everything as plain data; only what was asked for."""
+        """The scores of the evaluated tasks as plain data."""
         scores: dict[str, object] = {}
         if self.asked:
             kinds = sorted({kind for kind, _ in self.asked})
@@ -65,14 +65,14 @@ class AnswersReport:
                 kind: _match([right for one, right in self.asked if one == kind]) for kind in kinds
             }
         if self.captions:
-            told = [one.relation for one in self.captions if one.relation is not None]
+            relations = [one.relation for one in self.captions if one.relation is not None]
             scores["caption"] = {
                 "n": len(self.captions),
                 "class": _share([one.named for one in self.captions]),
                 "color": _share([one.color for one in self.captions]),
                 "class_and_color": _share([one.named and one.color for one in self.captions]),
-                "relation_told": len(told) / len(self.captions),
-                "relation": _share(told),
+                "relation_told": len(relations) / len(self.captions),
+                "relation": _share(relations),
             }
         for kind, pairs in self.metres.items():
             scores.setdefault("number", {})[kind] = distance_scores(*zip(*pairs, strict=True))
@@ -88,82 +88,84 @@ def ask_room(
     tasks: Sequence[str],
     report: AnswersReport,
     say: Callable[[str], None] = lambda text: None,
-    wording: str = "test",
+    style: str = "test",
 ) -> None:
-    """Ask the engine, whose memory holds a room, about these true objects of it (map frame), and
-    add the verdicts to the report. An error of a question counts as a wrong answer; what the
-    weights were not trained for is not asked, and the report says so. `wording`: see wordings.py.
+    """Ask an engine that holds a room about its true objects; add the verdicts to `report`.
+
+    objects: in the map frame. An error counts as a wrong answer. Tasks that the weights were not
+    trained for are skipped and listed in `report.not_trained`. style: one of PROMPT_STYLES.
     """
     report.not_trained = tuple(name for name in tasks if _TASKS[name] not in engine.tasks)
     for name in (name for name in tasks if name not in report.not_trained):
-        task, count = _TASKS[name], EACH[name]
+        task, count = _TASKS[name], FREE_FORM_TASKS[name]
         rng = np.random.default_rng((seed, 41, count))
-        split = split_of(wording)
+        split = split_of_style(style)
         for question in make_open_questions(objects, rng, count, split=split, tasks=(task,)):
             if task == "caption":
                 report.captions.append(_caption(engine, objects, question, report))
                 continue
-            text = worded(question.text, wording, seed)
-            said = _said(lambda t=text: engine.ask(t).text, report)
+            text = apply_style(question.text, style, seed)
+            answer = _answer_text(lambda t=text: engine.ask(t).text, report)
             if question.metres is not None:
-                metres = None if said is None else read_metres(said)
+                metres = None if answer is None else read_metres(answer)
                 report.metres[question.kind].append((metres, question.metres))
                 continue
-            right = said is not None and matches(said, question.answers)
+            right = answer is not None and matches(answer, question.answers)
             report.asked.append((question.kind, right))
             if not right:
-                say(f"{text} -> {said}; right is {question.answers[0]}")
+                say(f"{text} -> {answer}; right is {question.answers[0]}")
 
 
-def matches(said: str, answers: Sequence[str]) -> bool:
+def matches(answer: str, answers: Sequence[str]) -> bool:
     """Exact match with one of the right answers, after cleaning both (METHODS 5.5)."""
-    return clean_answer(said) in {clean_answer(answer) for answer in answers}
+    return clean_answer(answer) in {clean_answer(right) for right in answers}
 
 
-def judge_caption(said: str, thing: RoomObject, objects: Sequence[RoomObject]) -> CaptionVerdict:
-    """Class and colour as the first words name them; a relation is right where it may hold to some
-    object of that class and colour.
+def judge_caption(text: str, target: RoomObject, objects: Sequence[RoomObject]) -> CaptionVerdict:
+    """Compare the first words with the target's color and class, and the relation with the room.
+
+    A relation is right if it may hold between the target and any object that the caption names.
     """
-    named, place = _split(said)
+    named, relation = _split(text)
     words = clean_answer(named).split()
-    kind = clean_answer(caption(thing.color, thing.category)).split()
-    color, noun = words[:1] == kind[:1], words[1:] == kind[1:]
-    if not place:
+    expected = clean_answer(caption(target.color, target.category)).split()
+    color, noun = words[:1] == expected[:1], words[1:] == expected[1:]
+    if not relation:
         return CaptionVerdict(noun, color)
     meanings = Meanings(objects)
-    target = next(i for i, other in enumerate(meanings.objects) if other.id == thing.id)
-    name, anchor = place
+    index = next(i for i, other in enumerate(meanings.objects) if other.id == target.id)
+    name, anchor = relation
     found = [
         i
         for i, other in enumerate(meanings.objects)
         if clean_answer(caption(other.color, other.category)) == clean_answer(anchor)
     ]
     columns = meanings.relations.columns_maybe[name]
-    return CaptionVerdict(noun, color, any(columns[i] >> target & 1 for i in found))
+    return CaptionVerdict(noun, color, any(columns[i] >> index & 1 for i in found))
 
 
-def _split(said: str) -> tuple[str, tuple[str, str] | None]:
+def _split(text: str) -> tuple[str, tuple[str, str] | None]:
     """ "a red mug on a white table" -> "a red mug", ("on", "a white table")."""
     for name, words in RELATION_WORDS.items():
-        before, found, after = said.partition(f" {words[0]} ")
+        before, found, after = text.partition(f" {words[0]} ")
         if found:
             return before, (name, after)
-    return said, None
+    return text, None
 
 
 def _caption(
     engine: Spatial3D, objects: Sequence[RoomObject], question: OpenQuestion, report: AnswersReport
 ) -> CaptionVerdict:
-    thing = next(o for o in objects if o.id == question.about[0])
+    target = next(o for o in objects if o.id == question.about[0])
     known = engine.scene().objects
-    match = match_box(thing.box, np.array([o.box.array() for o in known]).reshape(-1, 6), ())
+    match = match_box(target.box, np.array([o.box.array() for o in known]).reshape(-1, 6), ())
     if match.object_id < 0 or match.iou < MIN_IOU:
         return CaptionVerdict()
-    said = _said(lambda: engine.caption(known[match.object_id].id).text, report)
-    return CaptionVerdict() if said is None else judge_caption(said, thing, objects)
+    text = _answer_text(lambda: engine.caption(known[match.object_id].id).text, report)
+    return CaptionVerdict() if text is None else judge_caption(text, target, objects)
 
 
-def _said(ask: Callable[[], str], report: AnswersReport) -> str | None:
+def _answer_text(ask: Callable[[], str], report: AnswersReport) -> str | None:
     try:
         return ask()
     except Spatial3DError as error:

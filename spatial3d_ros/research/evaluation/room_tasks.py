@@ -1,7 +1,6 @@
-"""What a generated room can be asked: for each task its questions in the sentences of a split, and
-how a reply is judged.
+"""The tasks of `evaluate rooms`: the questions of each task about a room, and how to judge replies.
 
-Another task is another function in TASKS; answers in words are judged by themselves (answers.EACH).
+To add a task, add a function to TASKS. `answers.py` has the tasks with free-form answers.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from functools import partial
 
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.geometry.box import Box3D
-from spatial3d_ros.research.evaluation.answers import EACH
+from spatial3d_ros.research.evaluation.answers import FREE_FORM_TASKS
 from spatial3d_ros.research.evaluation.layout import judge_edit, layout_questions, right
 from spatial3d_ros.research.evaluation.metrics.judging import Verdict
 from spatial3d_ros.research.evaluation.room_queries import ROOM_KINDS, ask_about, judge
@@ -26,7 +25,7 @@ EDITS = 8  # layout instructions for a room
 
 @dataclass(frozen=True)
 class RoomQuestion:
-    """A question as it is asked; `kind` "distance" and "layout" have a service of their own."""
+    """A question and how to judge its reply; kinds "distance" and "layout" have own services."""
 
     text: str
     kind: str
@@ -34,15 +33,15 @@ class RoomQuestion:
 
 
 def _grounding(recorded: RecordedRoom, seed: int, split: str) -> list[RoomQuestion]:
-    return [q for q in _drawn(recorded, seed, split) if q.kind != "distance"]
+    return [q for q in _questions(recorded, seed, split) if q.kind != "distance"]
 
 
 def _distance(recorded: RecordedRoom, seed: int, split: str) -> list[RoomQuestion]:
-    return [q for q in _drawn(recorded, seed, split) if q.kind == "distance"]
+    return [q for q in _questions(recorded, seed, split) if q.kind == "distance"]
 
 
-def _drawn(recorded: RecordedRoom, seed: int, split: str) -> list[RoomQuestion]:
-    """Drawn together, so that published tables name the same questions whatever is asked."""
+def _questions(recorded: RecordedRoom, seed: int, split: str) -> list[RoomQuestion]:
+    """All questions in one draw: the selected tasks do not change which questions are drawn."""
     made = ask_about(recorded.seen(), seed, ROOM_KINDS, split=split)
     return [RoomQuestion(q.text, q.kind, partial(judge, q, recorded.room)) for q in made]
 
@@ -72,9 +71,9 @@ TASKS: dict[str, Callable[[RecordedRoom, int, str], list[RoomQuestion]]] = {
 
 def chosen_tasks(names: str) -> tuple[str, ...]:
     """The tasks of "all" or "grounding,layout". Raises ConfigError for an unknown one."""
-    known = (*TASKS, *EACH)
+    known = (*TASKS, *FREE_FORM_TASKS)
     wanted = known if names.strip() == "all" else tuple(n.strip() for n in names.split(","))
     for name in wanted:
         if name not in known:
-            raise ConfigError(f"tasks: '{name}' is unknown; choose of {', '.join(known)}, or all")
+            raise ConfigError(f"tasks: '{name}' is unknown; use {', '.join(known)}, or all")
     return wanted

@@ -1,7 +1,7 @@
-"""Accuracy on rooms that no training has seen, with everything that a robot has in the way.
+"""Accuracy on held-out generated rooms, with the sensor noise and pose noise of a robot.
 
-Each room is filmed along a robot's or a hand's path with sensor and pose noise, goes frame by frame
-into the engine (or, through ROS, into the node), and is asked about in wordings kept for tests.
+Each room is recorded along the path of a robot or a hand. The frames go into the engine, or through
+ROS into the node; then questions follow in the sentences of the test split.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from spatial3d_ros.demo.node_queries import ask_nodes, node_parameters
 from spatial3d_ros.engine import EngineConfig, Spatial3D
 from spatial3d_ros.errors import BagError, ConfigError, Spatial3DError
 from spatial3d_ros.geometry.box import iou_matrix
-from spatial3d_ros.research.evaluation.answers import EACH, AnswersReport, ask_room
+from spatial3d_ros.research.evaluation.answers import FREE_FORM_TASKS, AnswersReport, ask_room
 from spatial3d_ros.research.evaluation.metrics.judging import (
     Verdict,
     latency_scores,
     recall,
     summarise,
 )
-from spatial3d_ros.research.evaluation.prompt_styles import split_of, worded
+from spatial3d_ros.research.evaluation.prompt_styles import apply_style, split_of_style
 from spatial3d_ros.research.evaluation.room_tasks import TASKS, RoomQuestion, chosen_tasks
 from spatial3d_ros.research.evaluation.settings import engine_settings
 from spatial3d_ros.research.rooms.recorded_rooms import (
@@ -44,7 +44,7 @@ REFRESH_EVERY = 8  # keyframes
 
 @dataclass
 class RoomsReport:
-    """Verdicts over all rooms, and how many of the seen objects the object map holds."""
+    """Verdicts over all rooms, and the recall of the object map over the observed objects."""
 
     verdicts: list[Verdict] = field(default_factory=list)
     found_25: list[float] = field(default_factory=list)
@@ -73,7 +73,7 @@ class RoomsReport:
         }
 
     def table(self) -> Table:
-        """For the terminal, by type of question."""
+        """For the terminal, by kind of question."""
         report = self.json()
         table = Table(title=f"{self.rooms} held-out rooms, {len(self.verdicts)} questions")
         for name in ("questions", "n", "right", "Acc@0.25", "Acc@0.5", "median m", "mean m"):
@@ -120,39 +120,41 @@ def evaluate_rooms(
     folder: Path = Path("runs/evaluation"),
     model: str = "tiny",
     tasks: str = "grounding,distance",
-    wording: str = "test",
+    style: str = "test",
     say: Callable[[str], None] = lambda text: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> RoomsReport:
-    """Ask about `rooms` rooms from `seed` on; recordings are kept in `folder` for the next time.
+    """Evaluate `rooms` generated rooms from `seed` on; `folder` keeps their recordings.
 
-    `true_boxes` replaces the built-in proposals by the true boxes of the objects that were seen;
-    `tasks` is "all" or names of TASKS and of EACH with commas between. `through_ros` plays every
-    recording into the nodes instead of calling the engine here; answers in words (EACH) are asked
-    of the engine only. `wording` is one of wordings.WORDINGS. Raises ConfigError for an unknown
-    task or wording.
+    true_boxes: use the true boxes of the observed objects in place of the built-in proposals.
+    tasks: "all", or names of TASKS and FREE_FORM_TASKS separated by commas. through_ros: play every
+    recording into the nodes in place of calling the engine in this process; free-form tasks are
+    then not possible. style: one of PROMPT_STYLES. progress: called with (rooms done, rooms).
+    Raises ConfigError for an unknown task or style.
     """
-    wanted, split = chosen_tasks(tasks), split_of(wording)
+    wanted, split = chosen_tasks(tasks), split_of_style(style)
     report = RoomsReport(
         settings={
             "seed": seed,
             "model": model,
             "tasks": list(wanted),
-            "wording": wording,
+            "wording": style,
             "true_boxes": true_boxes,
             "through_ros": through_ros,
         }
     )
     engine = None
-    if through_ros and not set(wanted).isdisjoint(EACH):
-        raise ConfigError("--tasks: answers in words are asked of the engine; leave --through-ros")
+    if through_ros and not set(wanted).isdisjoint(FREE_FORM_TASKS):
+        raise ConfigError("--tasks: free-form answers need the engine; leave out --through-ros")
     if not through_ros:
         engine = Spatial3D(EngineConfig(model=model))
         engine.load()
         report.settings["engine"] = engine_settings(engine)
     for k in range(rooms):
-        recorded = film(folder, seed + k)
+        progress(k, rooms)
+        recorded = load_or_record(folder, seed + k)
         questions = [
-            replace(q, text=worded(q.text, wording, seed + k))
+            replace(q, text=apply_style(q.text, style, seed + k))
             for task in wanted
             if task in TASKS
             for q in TASKS[task](recorded, seed + k, split)
@@ -163,10 +165,10 @@ def evaluate_rooms(
             report.settings["node"] = node_parameters(folder / recorded.bag.stem)
         else:
             replies, boxes, seen = _ask_engine(engine, recorded, questions, true_boxes)
-            there = _present(recorded, boxes) if true_boxes else seen
-            objects = [recorded.room.objects[i] for i in there]
-            in_words = [name for name in wanted if name in EACH]
-            ask_room(engine, objects, seed + k, in_words, report.answers, wording=wording)
+            present = _present(recorded, boxes) if true_boxes else seen
+            objects = [recorded.room.objects[i] for i in present]
+            free_form = [name for name in wanted if name in FREE_FORM_TASKS]
+            ask_room(engine, objects, seed + k, free_form, report.answers, style=style)
         verdicts = [q.judge(reply) for q, reply in zip(questions, replies, strict=True)]
         report.verdicts += verdicts
         report.rooms += 1
@@ -182,8 +184,8 @@ def evaluate_rooms(
     return report
 
 
-def film(folder: Path, seed: int) -> RecordedRoom:
-    """The recording of a room, kept or made now: even seeds as by a robot, odd ones by hand."""
+def load_or_record(folder: Path, seed: int) -> RecordedRoom:
+    """Load or make the recording of a room: a robot's path for even seeds, a hand's for odd."""
     bag = folder / f"room_{seed}.mcap"
     try:
         return load_recorded_room(bag)
@@ -194,19 +196,19 @@ def film(folder: Path, seed: int) -> RecordedRoom:
         )
 
 
-Asked = tuple[list[Reply], np.ndarray, list[int]]
+Replies = tuple[list[Reply], np.ndarray, list[int]]
 
 
 def _ask_engine(
     engine: Spatial3D, recorded: RecordedRoom, questions: list[RoomQuestion], true_boxes: bool
-) -> Asked:
-    """Replies, boxes of the object map (M, 6), and the ids of the objects seen by its views."""
+) -> Replies:
+    """Replies, boxes of the object map (M, 6), and the ids of the observed objects."""
     engine.clear()
     kept = []
     for k, frame in enumerate(read_bag(recorded.bag)):
         if engine.add_frame(frame).keyframe:
             kept.append(k)
-            # The node does so all the time: the object map holds more than the views of the end.
+            # As in the node, so that the object map covers more than the last views.
             if not true_boxes and len(kept) % REFRESH_EVERY == 0:
                 engine.refresh()
     seen = recorded.seen_in(kept, SEEN_VIEWS)
@@ -231,7 +233,7 @@ def _ask_engine(
 
 
 def _present(recorded: RecordedRoom, boxes: np.ndarray) -> list[int]:
-    """Ids of the objects whose true boxes (M, 6) the map was given."""
+    """Ids of the objects whose true boxes are in the object map, boxes (M, 6)."""
     truth = np.array([o.box.array() for o in recorded.room.objects])
     same = iou_matrix(truth, boxes).max(1, initial=0.0) > 0.9
     return [o.id for o, there in zip(recorded.room.objects, same, strict=True) if there]
@@ -243,7 +245,7 @@ def _ask_nodes(
     folder: Path,
     say: Callable[[str], None],
     model: str,
-) -> Asked:
+) -> Replies:
     asked = [
         {"text": q.text, "kind": q.kind, "via": ("service", "action")[k % 2]}
         for k, q in enumerate(questions)

@@ -130,7 +130,7 @@ def test_a_room_is_asked_for_words_besides(tmp_path, monkeypatch):
     bag = tmp_path / "room_900003.mcap"
     made = record_room(bag, 900_003, seconds=2, rate_hz=4, camera=camera, processes=1)
     made.pixels[made.pixels > 4] = 500  # well in sight, small as the pictures are
-    monkeypatch.setattr(rooms, "film", lambda folder, seed: made)
+    monkeypatch.setattr(rooms, "load_or_record", lambda folder, seed: made)
     model, prompt = small_model(tasks=("ground", "distance", "ask", "caption"))
     save_model(tmp_path / "model", model, prompt.tokenizer, torch.float32)
     options = {"rooms": 1, "seed": 900_003, "true_boxes": True, "model": str(tmp_path / "model")}

@@ -60,7 +60,7 @@ def test_removals_and_turns() -> None:
 def test_tasks_are_chosen_by_name() -> None:
     assert set(TASKS) <= set(chosen_tasks("all"))
     assert chosen_tasks("distance, layout") == ("distance", "layout")
-    with pytest.raises(ConfigError, match="'cooking' is unknown; choose of grounding"):
+    with pytest.raises(ConfigError, match="'cooking' is unknown; use grounding"):
         chosen_tasks("layout,cooking")
 
 

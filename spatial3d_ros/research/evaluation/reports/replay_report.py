@@ -142,7 +142,7 @@ class ReplayReport:
         write_page(
             page, self.rows, drawn, overview,
             title=f"Answers about {self.replay.bag.name}", facts=self._facts(),
-            notes=self._notes(), glance=True,
+            notes=self._notes(), summary_table=True,
         )  # fmt: skip
         return page
 

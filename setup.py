@@ -11,6 +11,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
+EXTRAS = ("research", "dev", "quantize", "rerun", "train")
 MANIFEST = ElementTree.parse(ROOT / "package.xml").getroot()
 
 
@@ -38,6 +39,6 @@ setup(
         "spatial3d_ros.demo": ["templates/*"],
     },
     install_requires=requirements("library"),
-    extras_require={name: requirements(name) for name in ("dev", "quantize", "rerun", "train")},
+    extras_require={name: requirements(name) for name in EXTRAS},
     entry_points={"console_scripts": ["spatial3d = spatial3d_ros.__main__:main"]},
 )

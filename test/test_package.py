@@ -129,7 +129,7 @@ def test_pip_and_ros_agree_on_name_version_and_licence():
     assert "Apache License" in (ROOT / "LICENSE").read_text()
 
 
-@pytest.mark.parametrize("name", ["library", "dev", "ros-wheels"])
+@pytest.mark.parametrize("name", ["library", "research", "dev", "ros-wheels"])
 def test_every_dependency_is_bounded_and_has_a_reason(name):
     for line in (ROOT / "requirements" / f"{name}.txt").read_text().splitlines():
         requirement, _, reason = line.partition("#")

@@ -15,7 +15,7 @@ from spatial3d_ros.cli import ask, assemble, check, convert, demo, doctor, downl
 from spatial3d_ros.cli.output import complain
 from spatial3d_ros.errors import Spatial3DError
 
-PACKAGE = __name__.partition(".")[0]
+RESEARCH_MODULES = ("accelerate", "embreex", "peft")  # requirements/research.txt
 
 app = typer.Typer(
     name="spatial3d",
@@ -52,8 +52,8 @@ def run() -> None:
     except Spatial3DError as error:
         complain(str(error))
         sys.exit(1)
-    except ModuleNotFoundError as error:  # a dependency of an extra
-        if (error.name or PACKAGE).startswith(PACKAGE):
+    except ModuleNotFoundError as error:
+        if error.name not in RESEARCH_MODULES:
             raise
         complain(f"{error.name} is not installed: pip install 'spatial3d_ros[research]'")
         sys.exit(1)

@@ -40,7 +40,6 @@ def assemble(
     """
     import torch
 
-    from spatial3d_ros.model.adapters import load_adapter, merge_adapter
     from spatial3d_ros.model.checkpoint import CONFIG, save_model
     from spatial3d_ros.model.config import named_config
     from spatial3d_ros.model.pretrained import load_pretrained
@@ -53,6 +52,8 @@ def assemble(
     if adapter is None:
         say("no adapter: parts that the public weights lack stay untrained, answers will be noise")
     else:
+        from spatial3d_ros.model.adapters import load_adapter, merge_adapter  # needs peft
+
         load_adapter(adapter, loaded.model)
         merge_adapter(loaded.model)
     save_model(folder, loaded.model, loaded.tokenizer, number)

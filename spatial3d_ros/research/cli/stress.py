@@ -60,7 +60,7 @@ def faults(
 
         spatial3d faults --only "clock" --only "silent"
     """
-    from spatial3d_ros.reliability.faults import run_faults
+    from spatial3d_ros.research.stress.faults import run_faults
 
     outcomes = []
     for outcome in run_faults(folder, only or (), say=say):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from spatial3d_ros.bags.reader import bag_topics, find_topics, read_bag
+from spatial3d_ros.demo.figures import FigureWriter, named_boxes
 from spatial3d_ros.demo.node_queries import ask_nodes
 from spatial3d_ros.demo.processes import require_ros
 from spatial3d_ros.demo.report import Row, right_count, write_answers, write_page
@@ -20,7 +21,6 @@ from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.tasks.reply import Reply
-from spatial3d_ros.visualization.figures import FigureWriter, named_boxes
 
 BY_ACTION = 3  # every third question goes through the action; the rest to services
 NEEDED = 0.6

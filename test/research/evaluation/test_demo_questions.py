@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from spatial3d_ros.demo.demo import _asked
+from spatial3d_ros.demo.figures import _answers
 from spatial3d_ros.demo.report import Row
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.research.evaluation.demo_questions import demo_questions, missed
@@ -12,7 +13,6 @@ from spatial3d_ros.research.evaluation.layout import layout_questions
 from spatial3d_ros.research.evaluation.metrics.judging import EditOutcome
 from spatial3d_ros.research.rooms.generator import generate_room
 from spatial3d_ros.tasks.reply import Reply
-from spatial3d_ros.visualization.figures import _answers
 
 ROOM = generate_room(12)
 RECORDED = SimpleNamespace(room=ROOM, seen=lambda: list(ROOM.objects))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from spatial3d_ros.demo import processes
+from spatial3d_ros.demo.figures import FigureWriter, _figure, distinct
 from spatial3d_ros.demo.question_file import read_questions
 from spatial3d_ros.demo.report import Row, answers_table, write_answers, write_page
 from spatial3d_ros.errors import BagError, ConfigError, NotAvailableError
@@ -24,7 +25,6 @@ from spatial3d_ros.research.rooms.catalog import Room, RoomObject
 from spatial3d_ros.research.rooms.recorded_rooms import load_recorded_room, record_room, truth_file
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.tasks.reply import Reply
-from spatial3d_ros.visualization.figures import FigureWriter, _figure, distinct
 from spatial3d_ros.visualization.plots import Drawn, draw_floor, floor_plan, place_labels
 
 CHAIR = Box3D((0.0, 0.0, 0.5), (1.0, 1.0, 1.0))

@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
+from spatial3d_ros.demo.figures import FigureWriter, named_boxes
 from spatial3d_ros.demo.report import BEFORE, Row, answers_table, write_page
 from spatial3d_ros.geometry.box import Box3D, iou
 from spatial3d_ros.research.evaluation.metrics.judging import (
@@ -35,7 +36,6 @@ from spatial3d_ros.research.evaluation.room_queries import MIN_IOU, TOLERANCE_M
 from spatial3d_ros.research.evaluation.settings import weights_version
 from spatial3d_ros.storage import write_whole
 from spatial3d_ros.tasks.reply import Reply
-from spatial3d_ros.visualization.figures import FigureWriter, named_boxes
 
 DIGITS = 4
 

@@ -140,7 +140,7 @@ def judge_caption(text: str, target: RoomObject, objects: Sequence[RoomObject]) 
         for i, other in enumerate(meanings.objects)
         if clean_answer(caption(other.color, other.category)) == clean_answer(anchor)
     ]
-    columns = meanings.relations.columns_maybe[name]
+    columns = meanings.relations.loose_columns[name]
     return CaptionVerdict(noun, color, any(columns[i] >> index & 1 for i in found))
 
 

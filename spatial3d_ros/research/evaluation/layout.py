@@ -158,7 +158,7 @@ def _related(question: LayoutQuestion, room: Room, target: RoomObject | None, bo
         return bool(viewpoints.side(question.relation)[0][slot, question.anchors[0], spot])
     if question.relation == "between":
         return bool(relations.between[0][spot, question.anchors[0], question.anchors[1]])
-    return bool(relations.yes[question.relation][spot, question.anchors[0]])
+    return bool(relations.strict[question.relation][spot, question.anchors[0]])
 
 
 def _support(box: Box3D, bodies: Sequence[tuple[int, Body]]) -> int:

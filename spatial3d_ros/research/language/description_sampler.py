@@ -241,7 +241,7 @@ class DescriptionSampler:
 
     def _outermost(self, name: str) -> Description | None:
         """The leftmost or rightmost of several, neither of the two that give the direction."""
-        standing = self.meanings.viewpoints.standing
+        standing = self.meanings.viewpoints.viewpoints
         if not self.groups or not standing:
             return None
         base = self.rng.choice(self.groups)

@@ -73,7 +73,7 @@ class Meanings:
 
     def _pairs(self, name: str) -> list[tuple[int, int]]:
         return [
-            (t, a) for a, mask in enumerate(self.relations.columns_yes[name]) for t in bits(mask)
+            (t, a) for a, mask in enumerate(self.relations.strict_columns[name]) for t in bits(mask)
         ]
 
     def base(self, category: str | None, color: str | None) -> tuple[int, int]:
@@ -90,7 +90,7 @@ class Meanings:
         """(yes mask, maybe mask) of the objects that fit."""
         yes, maybe = self.base(description.category, description.color)
         if description.superlative is not None:
-            best, close = self.relations.biggest(maybe, description.superlative)
+            best, close = self.relations.extreme(maybe, description.superlative)
             yes, maybe = yes & best, close
         for link in description.links:
             best, close = self._linked(link, maybe)
@@ -110,21 +110,21 @@ class Meanings:
         if link.some:
             yes, maybe = self.masks(link.anchors[0])
             return (
-                union(relations.columns_yes[link.relation], yes),
-                union(relations.columns_maybe[link.relation], maybe),
+                union(relations.strict_columns[link.relation], yes),
+                union(relations.loose_columns[link.relation], maybe),
             )
         anchor = self.referent(link.anchors[0])
         if anchor < 0:
             return 0, candidates
         if link.relation in SIDES or link.relation in OUTERMOST:
             viewpoint = self.referent(link.anchors[1])
-            if not self.viewpoints.offers(viewpoint, anchor):
+            if not self.viewpoints.is_valid(viewpoint, anchor):
                 return 0, candidates
             if link.relation in SIDES:
                 return self.viewpoints.side_masks(link.relation, anchor, viewpoint)
             return self.viewpoints.outermost(candidates, link.relation, anchor, viewpoint)
         if link.relation in BOOLEAN:
-            return relations.columns_yes[link.relation][anchor], relations.columns_maybe[
+            return relations.strict_columns[link.relation][anchor], relations.loose_columns[
                 link.relation
             ][anchor]
         return relations.nearest(candidates, anchor, link.relation == "farthest")
@@ -159,5 +159,5 @@ class Meanings:
             return 0
         maybe = self.base(description.category, description.color)[1]
         anchors = self.base(inner.category, inner.color)[1]
-        maybe &= union(self.relations.columns_maybe[outer.relation], anchors)
+        maybe &= union(self.relations.loose_columns[outer.relation], anchors)
         return maybe & self._linked(inner.links[0], maybe)[1]

@@ -211,7 +211,7 @@ class _Maker:
 
     def _choose(self, subkind: str) -> tuple[int | None, tuple[int, ...], int | None] | None:
         """Indices of what changes, of its anchors, and of where it is seen from."""
-        seen_from = [i for i in self.drawer.meanings.viewpoints.standing if i in self.known]
+        seen_from = [i for i in self.drawer.meanings.viewpoints.viewpoints if i in self.known]
         targets = {
             "on": [i for i in self.movable if self.objects[i].category in SMALL],
             "turn": self.floor, "swap": self.floor, "next_to": self.floor, "side": self.floor,
@@ -237,9 +237,9 @@ class _Maker:
     def _apart(self, subkind: str, drawn: list[int]) -> bool:
         """Whether a direction can be told between the last two."""
         if subkind in ("side", "to_side"):
-            return self.drawer.meanings.viewpoints.offers(drawn[-1], drawn[-2])
+            return self.drawer.meanings.viewpoints.is_valid(drawn[-1], drawn[-2])
         if subkind in ("towards", "away", "between"):
-            return self.drawer.meanings.relations.metres[drawn[-2]][drawn[-1]] > 0.8
+            return self.drawer.meanings.relations.distances[drawn[-2]][drawn[-1]] > 0.8
         return True
 
     def _phrase(self, i: int) -> str:

@@ -162,7 +162,7 @@ class _Maker:
             text = self.speaker.distance(first, second)
         else:
             text = self._say("center", a=first, b=second)
-        return self._measured("center", text, (a, b), self.meanings.relations.metres[a][b])
+        return self._measured("center", text, (a, b), self.meanings.relations.distances[a][b])
 
     def _gap(self) -> OpenQuestion | None:
         described = self.drawer.two()
@@ -182,7 +182,7 @@ class _Maker:
         if self.rng.random() > _EMPTY and self.meanings.pairs[name]:
             anchor = self.rng.choice(self.meanings.pairs[name])[1]
         relations = self.meanings.relations
-        yes, maybe = relations.columns_yes[name][anchor], relations.columns_maybe[name][anchor]
+        yes, maybe = relations.strict_columns[name][anchor], relations.loose_columns[name][anchor]
         description = self.drawer.short(anchor)
         if description is None or yes != maybe:
             return None
@@ -289,7 +289,7 @@ class _Maker:
         thing, held = self.objects[i], self.meanings.relations_of.get(i, [])
         if not held:
             return caption(thing.color, thing.category)
-        metres = self.meanings.relations.metres[i]
+        metres = self.meanings.relations.distances[i]
         name, a = min(held, key=lambda pair: (_TELLING.index(pair[0]), metres[pair[1]], pair[1]))
         anchor = self.objects[a]
         place = f"{RELATION_WORDS[name][0]} {caption(anchor.color, anchor.category)}"

@@ -163,7 +163,7 @@ def _draw_distance(drawer: DescriptionSampler, speaker: Speaker) -> Question | N
         return None
     a, b = described
     phrases = tuple(speaker.definite(description) for description in described.values())
-    metres = drawer.meanings.relations.metres[a][b]
+    metres = drawer.meanings.relations.distances[a][b]
     return Question(
         "distance",
         "center",

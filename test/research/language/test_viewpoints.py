@@ -84,7 +84,7 @@ def test_a_chair_elsewhere_makes_it_doubtful():
 def test_where_nobody_stands_nothing_is_left():
     mug = thing(3, "mug", -3, 1, size=(0.1, 0.1, 0.1))
     meanings = Meanings([*room().objects, mug, thing(4, "chair", 0, 1), thing(5, "bin", 0.9, 0)])
-    assert meanings.viewpoints.standing == [0, 1, 2, 4, 5]
+    assert meanings.viewpoints.viewpoints == [0, 1, 2, 4, 5]
     for viewpoint in ("mug", "bin", "table"):  # too small, too near, the same thing
         for relation in ("left", "leftmost"):
             assert seen(meanings, relation, viewpoint)[0] == []

@@ -11,7 +11,7 @@ import pytest
 
 from spatial3d_ros.research.datasets.boxes_only import BoxObject, BoxRoom
 from spatial3d_ros.research.datasets.relation_sentences import relation_sentences
-from spatial3d_ros.research.homes.referring_expressions import Statements
+from spatial3d_ros.research.homes.referring_expressions import ExpressionSampler
 from spatial3d_ros.research.homes.rooms import generate_home
 from spatial3d_ros.research.language.edits import possible_edits
 from spatial3d_ros.research.language.instructions import instructions, line
@@ -73,9 +73,9 @@ def homes():
 def expressions():
     for seed in SEEDS:
         for split in ("train", "test"):
-            made = Statements(generate_home(seed), np.random.default_rng(seed), split)
-            yield f"{made.naming.labels}"
-            for one in made.make(24):
+            made = ExpressionSampler(generate_home(seed), np.random.default_rng(seed), split)
+            yield f"{made.names.labels}"
+            for one in made.sample(24):
                 facts = one.candidates.nonzero()[0].tolist(), one.anchors.nonzero()[0].tolist()
                 yield f"{one.text} {one.target} {one.kind} {facts}"
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.geometry.relations import SIDES
 from spatial3d_ros.research.evaluation.metrics.judging import match_box
 from spatial3d_ros.research.evaluation.metrics.layout import EditOutcome
 from spatial3d_ros.research.language.edits import possible_edits, scene_objects, true_bounds
@@ -21,7 +22,7 @@ from spatial3d_ros.research.language.layout_instructions import (
     make_layout_questions,
 )
 from spatial3d_ros.research.language.relations import Relations
-from spatial3d_ros.research.language.viewpoints import SIDES, Viewpoints
+from spatial3d_ros.research.language.viewpoints import Viewpoints
 from spatial3d_ros.research.rooms.catalog import FLOOR, WALL, Room, RoomObject
 from spatial3d_ros.scene.free_space import Body, Places, carried_by
 from spatial3d_ros.tasks.furniture import body

@@ -1,1 +1,1 @@
-"""Rooms like people's, made by rule, and what people would say about the things in them."""
+"""Rooms like those of scanned homes, with referring expressions for their objects."""

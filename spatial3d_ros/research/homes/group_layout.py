@@ -1,4 +1,4 @@
-"""Groups of things in a frame of their own: what stands where at what, before any room."""
+"""Layout of a group of objects in its own frame, before it is placed in a room."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from spatial3d_ros.research.homes.groups import Group, Member
-from spatial3d_ros.research.homes.object_catalog import THINGS, Thing
+from spatial3d_ros.research.homes.object_catalog import OBJECT_KINDS, ObjectKind
 
 FLOOR, WALL = -1, -2
 _SEATS = {"couch", "bed", "armchair", "chair", "loveseat", "crib", "bunk bed", "toilet", "bench"}
 
 
 @dataclass
-class Item:
-    """A thing in its group's frame: x to the right, y to the front; `turn` in quarter turns."""
+class PlacedObject:
+    """An object in its group's frame: x to the right, y to the front, metres; `turn` in quarter
+    turns counter-clockwise; `support` an index in the group, FLOOR or WALL.
+    """
 
     key: str
     center: tuple[float, float]
@@ -23,54 +25,55 @@ class Item:
     size: tuple[float, float, float]
     turn: int
     support: int
-    free: bool = False  # may overlap others: rugs, frames, what hangs over things
+    overlaps: bool = False  # may intersect others: rugs, frames, curtains
 
 
-class Arranger:
-    """Builds groups for a room of half sides `half` (2,) and a height, in metres."""
+class GroupLayout:
+    """Lays out groups for a room of half sides `half` (2,) and a height, in metres."""
 
     def __init__(self, rng: np.random.Generator, half: np.ndarray, height: float) -> None:
         self.rng, self.half, self.height = rng, half, height
         self.sizes: dict[str, tuple[float, float, float]] = {}
 
-    def size(self, thing: Thing) -> tuple[float, float, float]:
-        """Things of a kind are mostly alike within a room."""
-        if thing.key in self.sizes and self.rng.random() < 0.75:
-            return self.sizes[thing.key]
-        whole = self.rng.uniform(0.8, 1.2)
-        factors = whole * self.rng.uniform(0.8, 1.25, 3)
-        width, depth, height = (float(s * f) for s, f in zip(thing.size, factors, strict=True))
-        made = (width, depth, min(height, self.height - 0.05))
-        self.sizes[thing.key] = made
-        return made
+    def size(self, kind: ObjectKind) -> tuple[float, float, float]:
+        """(3,) m. Objects of a kind mostly have the same size within a room."""
+        if kind.key in self.sizes and self.rng.random() < 0.75:
+            return self.sizes[kind.key]
+        scale = self.rng.uniform(0.8, 1.2)
+        factors = scale * self.rng.uniform(0.8, 1.25, 3)
+        width, depth, height = (float(s * f) for s, f in zip(kind.size, factors, strict=True))
+        self.sizes[kind.key] = (width, depth, min(height, self.height - 0.05))
+        return self.sizes[kind.key]
 
-    def build(self, group: Group) -> list[Item]:
-        """The things of a group in its own frame."""
-        thing = THINGS[group.head]
+    def build(self, group: Group) -> list[PlacedObject]:
+        """The objects of a group in its own frame."""
+        kind = OBJECT_KINDS[group.head]
         z = 0.0
-        if group.place == "hung":
-            z = thing.z or (0.0 if "door" in thing.key or thing.key == "elevator" else 0.85)
+        if group.placement == "hung":
+            z = kind.z or (0.0 if "door" in kind.key or kind.key == "elevator" else 0.85)
             z *= float(self.rng.uniform(0.85, 1.12))
-        elif group.place == "roof":
-            z = self.height - self.size(thing)[2] - 0.02
-        support = WALL if group.place in ("hung", "roof") else FLOOR
-        if group.place == "top":
-            return [Item(group.head, (0.0, 0.0), 0.0, self.size(thing), 0, FLOOR)]
-        items = [Item(group.head, (0.0, 0.0), z, self.size(thing), 0, support)]
+        elif group.placement == "roof":
+            z = self.height - self.size(kind)[2] - 0.02
+        support = WALL if group.placement in ("hung", "roof") else FLOOR
+        if group.placement == "top":
+            return [PlacedObject(group.head, (0.0, 0.0), 0.0, self.size(kind), 0, FLOOR)]
+        items = [PlacedObject(group.head, (0.0, 0.0), z, self.size(kind), 0, support)]
         heads = [0]
-        if group.place == "grid":
+        if group.placement == "grid":
             self.grid(items, heads)
         for member in group.members:
-            if member.how == "row":
+            if member.relation == "row":
                 self.row(items, heads, member)
                 continue
             hosts = heads
             if member.host is not None:
                 hosts = [i for i, item in enumerate(items) if item.key == member.host]
-            for host in hosts if member.how != "overall" else hosts[:1]:
+            for host in hosts if member.relation != "overall" else hosts[:1]:
                 times = int(self.rng.integers(member.least, member.most + 1))
                 slots = (
-                    self.around(items[host], times) if member.how == "around" else [None] * times
+                    self.around(items[host], times)
+                    if member.relation == "around"
+                    else [None] * times
                 )
                 for k in range(times):
                     item = self.member(items, heads, host, member, k, times, slots[k])
@@ -78,15 +81,15 @@ class Arranger:
                         items.append(item)
         return items
 
-    def row(self, items: list[Item], heads: list[int], member: Member) -> None:
+    def row(self, items: list[PlacedObject], heads: list[int], member: Member) -> None:
         head, gap = items[0], float(self.rng.choice([0.0, 0.02, 0.1, 0.4], p=[0.4, 0.3, 0.2, 0.1]))
         for k in range(1, int(self.rng.integers(member.least, member.most + 1)) + 1):
             x = k * (head.size[0] + gap)
-            item = Item(head.key, (x, 0.0), head.z, head.size, 0, head.support)
+            item = PlacedObject(head.key, (x, 0.0), head.z, head.size, 0, head.support)
             heads.append(len(items))
             items.append(item)
 
-    def grid(self, items: list[Item], heads: list[int]) -> None:
+    def grid(self, items: list[PlacedObject], heads: list[int]) -> None:
         head = items[0]
         across = head.size[0] + float(self.rng.uniform(0.05, 0.9))
         deep = head.size[1] + float(self.rng.uniform(0.75, 1.3))
@@ -95,10 +98,10 @@ class Arranger:
         for k in range(1, columns * rows):
             center = (k % columns * across, k // columns * deep)
             heads.append(len(items))
-            items.append(Item(head.key, center, 0.0, head.size, 0, FLOOR))
+            items.append(PlacedObject(head.key, center, 0.0, head.size, 0, FLOOR))
 
-    def around(self, host: Item, count: int) -> list[tuple[int, float]]:
-        """(side, place along it in [-1, 1]) of seats at a table: sides front, right, back, left."""
+    def around(self, host: PlacedObject, count: int) -> list[tuple[int, float]]:
+        """(side, position along it in [-1, 1]) of seats at a table: front, right, back, left."""
         width, depth, _ = host.size
         heads = int(self.rng.integers(0, 3)) if count >= 3 or max(width, depth) < 1.3 else 0
         long, short = ((0, 2), (1, 3)) if width >= depth else ((1, 3), (0, 2))
@@ -111,33 +114,34 @@ class Arranger:
         return slots
 
     def member(
-        self, items: list[Item], heads: list[int], index: int, member: Member, k: int, times: int,
-        slot: tuple[int, float] | None,
-    ) -> Item | None:  # fmt: skip
-        """One member at its host, or None where it has no room."""
-        rng, host, thing, how = self.rng, items[index], THINGS[member.thing], member.how
+        self, items: list[PlacedObject], heads: list[int], index: int, member: Member, k: int,
+        times: int, slot: tuple[int, float] | None,
+    ) -> PlacedObject | None:  # fmt: skip
+        """One member at its host, or None where it does not fit."""
+        rng, host = self.rng, items[index]
+        kind, relation = OBJECT_KINDS[member.kind], member.relation
         (hx, hy), (hw, hd, hh) = host.center, host.size
-        w, d, h = self.size(thing)
+        w, d, h = self.size(kind)
         side = 1 if (k + index) % 2 else -1
         spread = ((k + 0.5) / times - 0.5) * hw
         back = hy - hd / 2 + d / 2
         top = host.z + hh
         if slot is not None:
-            return self.seat(thing, host, (w, d, h), slot)
-        if how in ("beside", "corner"):
+            return self.seat(kind, host, (w, d, h), slot)
+        if relation in ("beside", "corner"):
             x = hx + side * (hw / 2 + w / 2 + rng.uniform(0.02, 0.18) + k // 2 * (w + 0.1))
-            return Item(thing.key, (x, back), 0.0, (w, d, h), 0, FLOOR)
-        if how in ("front", "behind"):
-            gap = rng.uniform(-0.3, 0.35) if thing.key.endswith("chair") else rng.uniform(0.15, 0.5)
+            return PlacedObject(kind.key, (x, back), 0.0, (w, d, h), 0, FLOOR)
+        if relation in ("front", "behind"):
+            gap = rng.uniform(-0.3, 0.35) if kind.key.endswith("chair") else rng.uniform(0.15, 0.5)
             y = hd / 2 + d / 2 + max(gap, -d / 2)
             x = hx + spread + rng.normal(0, 0.05)
-            sign = 1 if how == "front" else -1
-            turn = 2 if how == "front" else 0
-            return Item(thing.key, (x, hy + sign * y), 0.0, (w, d, h), turn, FLOOR)
-        if how in ("on", "inside"):
+            sign = 1 if relation == "front" else -1
+            turn = 2 if relation == "front" else 0
+            return PlacedObject(kind.key, (x, hy + sign * y), 0.0, (w, d, h), turn, FLOOR)
+        if relation in ("on", "inside"):
             w, d = min(w, 0.95 * hw), min(d, 0.95 * hd)
             z = top
-            if how == "inside":
+            if relation == "inside":
                 levels = max(1, round(hh / 0.4))
                 z = host.z + hh * (int(rng.integers(levels)) + 0.05) / levels
                 h = min(h, 0.9 * hh / levels)
@@ -145,40 +149,46 @@ class Arranger:
                 z = host.z + hh * rng.uniform(0.42, 0.62)
             x = hx + rng.uniform(-0.5, 0.5) * (hw - w)
             y = hy + rng.uniform(-0.5, 0.5) * (hd - d)
-            if thing.key.endswith("pillow"):  # at the head of a bed, along a couch
+            if kind.key.endswith("pillow"):  # at the head of a bed, along a couch
                 y = hy - hd / 2 + d / 2 + rng.uniform(0.0, 0.15)
                 x = hx + spread + rng.normal(0, 0.05)
-            return Item(thing.key, (x, y), z, (w, d, h), 0, index)
-        if how == "under":
+            return PlacedObject(kind.key, (x, y), z, (w, d, h), 0, index)
+        if relation == "under":
             if w > hw or hh < 0.4:
                 return None
             x = hx + rng.uniform(-0.5, 0.5) * (hw - w)
             y = hy + rng.uniform(-0.4, 0.4) * max(0.0, hd - d)
-            return Item(thing.key, (x, y), 0.0, (w, d, min(h, hh - 0.06)), 0, FLOOR, True)
-        if how == "below":
+            return PlacedObject(kind.key, (x, y), 0.0, (w, d, min(h, hh - 0.06)), 0, FLOOR, True)
+        if relation == "below":
             h = min(h, host.z - 0.04) if host.z > 0.3 else h
             x = hx + rng.uniform(-0.5, 0.5) * hw
-            return Item(thing.key, (x, back), 0.0, (w, d, h), 0, FLOOR)
-        if how == "overall":
+            return PlacedObject(kind.key, (x, back), 0.0, (w, d, h), 0, FLOOR)
+        if relation == "overall":
             row = [items[i] for i in heads]
             left = min(item.center[0] - item.size[0] / 2 for item in row)
             right = max(item.center[0] + item.size[0] / 2 for item in row)
             center = ((left + right) / 2, hy)
-            return Item(thing.key, center, top - 0.02, (right - left, hd, 0.06), 0, index, True)
-        if how == "underfoot":
-            return Item(thing.key, (hx, hy + hd / 2), 0.0, (w, d, h), 0, FLOOR, True)
-        if how == "over":
-            if thing.place == "roof":
+            return PlacedObject(
+                kind.key, center, top - 0.02, (right - left, hd, 0.06), 0, index, True
+            )
+        if relation == "underfoot":
+            return PlacedObject(kind.key, (hx, hy + hd / 2), 0.0, (w, d, h), 0, FLOOR, True)
+        if relation == "over":
+            if kind.placement == "roof":
                 z = self.height - h - 0.02
-                return Item(thing.key, (hx, hy), z, (w, d, h), 0, WALL, True)
+                return PlacedObject(kind.key, (hx, hy), z, (w, d, h), 0, WALL, True)
             y = hy + hd / 2
             x = hx + (k - (times - 1) / 2) * hw / 2
-            return Item(thing.key, (x, y), thing.z, (min(w, hw) / times, d, h), 0, WALL, True)
-        return self.hanging(thing, host, how, (w, d, h), spread, side)
+            return PlacedObject(kind.key, (x, y), kind.z, (min(w, hw) / times, d, h), 0, WALL, True)
+        return self.hanging(kind, host, relation, (w, d, h), spread, side)
 
     def seat(
-        self, thing: Thing, host: Item, size: tuple[float, float, float], slot: tuple[int, float]
-    ) -> Item:
+        self,
+        kind: ObjectKind,
+        host: PlacedObject,
+        size: tuple[float, float, float],
+        slot: tuple[int, float],
+    ) -> PlacedObject:
         side, along = slot
         w, d, h = size
         out = float(self.rng.uniform(-0.28, 0.25))
@@ -189,40 +199,40 @@ class Arranger:
         x, y = {0: (slide, reach), 1: (reach, slide), 2: (slide, -reach), 3: (-reach, slide)}[side]
         turn = {0: 2, 1: 1, 2: 0, 3: 3}[side]
         w, d = (w, d) if turn % 2 == 0 else (d, w)
-        return Item(thing.key, (hx + x, hy + y), 0.0, (w, d, h), turn, FLOOR)
+        return PlacedObject(kind.key, (hx + x, hy + y), 0.0, (w, d, h), turn, FLOOR)
 
     def hanging(
-        self, thing: Thing, host: Item, how: str, size: tuple[float, float, float],
+        self, kind: ObjectKind, host: PlacedObject, relation: str, size: tuple[float, float, float],
         spread: float, side: int,
-    ) -> Item | None:  # fmt: skip
+    ) -> PlacedObject | None:  # fmt: skip
         rng, (w, d, h) = self.rng, size
         (hx, hy), (hw, hd, hh) = host.center, host.size
-        back, z, x = hy - hd / 2 + d / 2, thing.z, hx
-        if how == "above":
-            z = max(host.z + hh + rng.uniform(0.05, 0.4), thing.z * rng.uniform(0.8, 1.0))
+        back, z, x = hy - hd / 2 + d / 2, kind.z, hx
+        if relation == "above":
+            z = max(host.z + hh + rng.uniform(0.05, 0.4), kind.z * rng.uniform(0.8, 1.0))
             x = hx + spread
             if z + h > self.height:
                 z = host.z + hh + 0.05
                 h = min(h, self.height - z - 0.02)
-        elif how == "along":
+        elif relation == "along":
             w = hw * rng.uniform(0.9, 1.1)
-            if thing.key == "blinds":
+            if kind.key == "blinds":
                 z, h = host.z + hh * rng.uniform(0, 0.4), hh * 0.6
-            elif thing.key == "windowsill":
+            elif kind.key == "windowsill":
                 z = host.z - h
-            elif thing.key == "doorframe":
+            elif kind.key == "doorframe":
                 z, w, h = 0.0, hw + 0.12, hh + 0.06
         else:
             x = hx + side * (hw / 2 + w * rng.uniform(0.1, 0.7))
         if h < 0.03 or z + h > self.height:
             return None
-        return Item(thing.key, (x, back), z, (w, d, h), 0, WALL, how != "above")
+        return PlacedObject(kind.key, (x, back), z, (w, d, h), 0, WALL, relation != "above")
 
-    def fits(self, items: list[Item], host: int, item: Item) -> bool:
-        """Whether a member leaves the others of its group alone."""
-        if item.free or item.size[2] <= 0.01:
+    def fits(self, items: list[PlacedObject], host: int, item: PlacedObject) -> bool:
+        """Whether a member overlaps no other of its group, or little."""
+        if item.overlaps or item.size[2] <= 0.01:
             return item.size[2] > 0.01
-        others = [other for i, other in enumerate(items) if i != host and not other.free]
+        others = [other for i, other in enumerate(items) if i != host and not other.overlaps]
         if not others:
             return True
         low, high = bounds(others)
@@ -238,8 +248,8 @@ TURNS = [
 ]  # fmt: skip
 
 
-def bounds(items: list[Item], turn: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Low and high corners (n, 3) of things in their group's frame, turned."""
+def bounds(items: list[PlacedObject], turn: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Low and high corners (n, 3) of objects in their group's frame, after quarter turns."""
     center = np.array([(*item.center, item.z + item.size[2] / 2) for item in items])
     half = np.array([item.size for item in items]) / 2
     center[:, :2] = center[:, :2] @ TURNS[turn].T

@@ -1,18 +1,18 @@
-"""What stands together, and in which rooms: the taste of `rooms`, as a table.
+"""Groups of objects that stand together, and the types of rooms that have them, as tables.
 
-A group reads `name: head place: member how times, ...`; members stand at the head, or `@` another
-member, `times` of them at each. An indented line goes on with the one before. Places of a head:
-`wall`, `corner`, `floor` (anywhere), `middle`, `grid` (many, in rows), `hung` (on a wall), `roof`.
-How a member stands to its host:
+A group reads `name: head placement: member relation count, ...`; members stand at the head, or `@`
+another member, `count` of them at each. An indented line continues the one before. Placements of a
+head: `wall`, `corner`, `floor` (anywhere), `middle`, `grid` (many, in rows), `hung` (on a wall),
+`roof`. Relations of a member to its host:
 
     on, under, beside, front (facing it), around (facing it), above (on the wall over it), inside
-    row (further ones, side by side; what is named before it stands at the first one alone),
+    row (more heads, side by side; members listed before it stand at the first one only),
     along (on the wall, as wide as the host), flank (left and right of it on the wall), below (at
     the wall, under what hangs there), corner (like beside), over (under the ceiling, or along the
     front edge), underfoot (on the floor before it), behind, overall (on the whole row)
 
-A room kind reads `size range in m; group times, ...`: a group's name, or a thing on its own, which
-then stands where things of its kind do.
+A room type reads `name weight: size range in m; group count, ...`: the name of a group, or of an
+object kind, which then has the placement of its kind.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from spatial3d_ros.research.homes.object_catalog import THINGS, rows
+from spatial3d_ros.research.homes.object_catalog import OBJECT_KINDS, table_rows
 
 _GROUPS = """
 bed: bed wall: nightstand beside 0-2, lamp on@nightstand 0-1, alarm clock on@nightstand 0-1,
@@ -134,7 +134,7 @@ reception: reception desk middle: office chair behind 1-2, monitor on 1-2, telep
 locker: locker wall: row 1-4, bench front 0-1
 """
 
-_KINDS = """
+_ROOM_TYPES = """
 bedroom 3: 3.0-5.2; door 1-2, bed 1-1, window 0-2, dresser 0-2, desk 0-1, wardrobe 0-1,
     closet 0-1, books 0-2, armchair 0-1, clutter 0-1, laundry hamper 0-1, trash can 0-1,
     mirror 0-1, fan 0-1, gallery 0-1, boxes 0-1, clothes 0-3, shoe 0-2, backpack 0-2,
@@ -200,10 +200,10 @@ gym 1: 4.0-8.0; door 1-1, gym 0-2, weights 0-1, exercise bike 0-2, mirror 0-2, b
 
 @dataclass(frozen=True)
 class Member:
-    """One line of a group: what, how it stands to which host (None: the head), how many."""
+    """An entry of a group: object kind, relation to its host (None: the head), range of counts."""
 
-    thing: str
-    how: str
+    kind: str
+    relation: str
     host: str | None
     least: int
     most: int
@@ -211,41 +211,44 @@ class Member:
 
 @dataclass(frozen=True)
 class Group:
-    """A head, its place, its members in the order in which they are put."""
+    """A head, its placement, and its members in the order in which they are placed."""
 
     head: str
-    place: str
+    placement: str
     members: tuple[Member, ...]
 
 
+def _counted(text: str) -> tuple[str, int, int]:
+    """ "chair around 2-8" -> ("chair around", 2, 8)."""
+    name, _, count = text.strip().rpartition(" ")
+    least, most = map(int, count.split("-"))
+    return name, least, most
+
+
 def _member(text: str) -> Member:
-    *words, times = text.split()
-    least, most = map(int, times.split("-"))
-    text = " ".join(words)
-    host = None
-    if "@" in text:
-        text, host = text.split("@")
-    thing, _, how = text.rpartition(" ")
-    return Member(thing, how, host, least, most)
+    text, least, most = _counted(text)
+    text, _, host = text.partition("@")
+    kind, _, relation = text.rpartition(" ")
+    return Member(kind, relation, host or None, least, most)
 
 
 @cache
 def groups() -> dict[str, Group]:
-    """All groups by name; a thing without a group is one of its own."""
+    """All groups by name; an object kind without a group is one of its own."""
     found = {}
-    for line in rows(_GROUPS):
+    for line in table_rows(_GROUPS):
         name, head, members = (part.strip() for part in line.split(":"))
-        thing, _, place = head.rpartition(" ")
-        found[name] = Group(thing, place, tuple(_member(part) for part in members.split(",")))
-    for thing in THINGS.values():
-        place = "hung" if thing.place == "part" else thing.place
-        found.setdefault(thing.key, Group(thing.key, place, ()))
+        kind, _, placement = head.rpartition(" ")
+        found[name] = Group(kind, placement, tuple(map(_member, members.split(","))))
+    for object_kind in OBJECT_KINDS.values():
+        placement = "hung" if object_kind.placement == "part" else object_kind.placement
+        found.setdefault(object_kind.key, Group(object_kind.key, placement, ()))
     return found
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of room: how often it is drawn, its sides in metres, what stands in it."""
+class RoomType:
+    """A type of room: how often it is drawn, range of its sides in metres, (group, least, most)."""
 
     name: str
     weight: int
@@ -255,18 +258,15 @@ class Kind:
 
 
 @cache
-def kinds() -> tuple[Kind, ...]:
-    """All kinds of rooms."""
+def room_types() -> tuple[RoomType, ...]:
+    """All types of rooms."""
     found = []
-    for line in rows(_KINDS):
+    for line in table_rows(_ROOM_TYPES):
         head, rest = line.split(":")
         name, weight = head.split()
         size, listed = rest.split(";")
         low, high = map(float, size.split("-"))
-        wanted = []
-        for part in listed.split(","):
-            group, _, times = part.strip().rpartition(" ")
-            least, most = map(int, times.split("-"))
-            wanted.append((group, least, most))
-        found.append(Kind(name, int(weight), low, high, tuple(wanted)))
+        found.append(
+            RoomType(name, int(weight), low, high, tuple(map(_counted, listed.split(","))))
+        )
     return tuple(found)

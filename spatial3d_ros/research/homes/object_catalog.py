@@ -1,14 +1,14 @@
-"""What stands in homes, offices and schools: names, sizes, places, colours.
+"""Objects of homes, offices and schools: nouns, sizes, placements, colors.
 
-A row reads `names | broader words | width depth height in cm | place | colours`. The first name is
-the thing's key; an indented line goes on with the one before. Sizes are typical ones; each thing is
-drawn up to a third smaller or a half larger. Places:
+A row reads `nouns | broader nouns | width depth height in cm | placement | colors`. The first noun
+is the key of the kind; an indented line continues the one before. Sizes are typical; each object is
+drawn up to a third smaller or a half larger. Placements:
 
     floor   anywhere on the floor       wall    on the floor with its back to a wall
-    top     on or in other things       hung    on a wall, at a height in cm (`hung 120`)
+    top     on or in other objects      hung    on a wall, at a height in cm (`hung 120`)
     roof    under the ceiling           part    of the building: floor, walls
 
-`>` marks a thing with a front.
+`>` marks an object with a front.
 """
 
 from __future__ import annotations
@@ -341,55 +341,57 @@ COLORS: dict[str, tuple[int, int, int]] = {
     "yellow": (206, 178, 66), "orange": (204, 112, 48), "purple": (98, 62, 118),
     "pink": (204, 140, 150),
 }  # fmt: skip
-"""Mean colours as scans have them: duller than paint."""
+"""Mean RGB (0 to 255) as in scans: duller than paint."""
 
-CONFUSED: dict[str, str] = {
+SIMILAR_COLORS: dict[str, str] = {
     "white": "gray silver tan", "black": "gray brown", "gray": "white black silver tan blue",
     "silver": "gray white", "brown": "black tan orange red", "tan": "brown white yellow gray",
     "red": "brown orange pink", "blue": "purple black gray", "green": "black gray", "yellow":
     "tan orange", "orange": "red yellow brown", "purple": "blue pink black", "pink": "red purple",
 }  # fmt: skip
-"""What one colour of a thing could pass for in other eyes."""
-SPOKEN_COLORS = {"gray": ("gray", "grey"), "tan": ("tan", "beige", "cream colored", "light brown"),
+"""The colors that an annotator might name instead."""
+COLOR_TERMS = {"gray": ("gray", "grey"), "tan": ("tan", "beige", "cream colored", "light brown"),
                  "brown": ("brown", "wooden"), "silver": ("silver", "metal", "gray")}  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Thing:
-    """A kind of thing: `names` mean it, `broader` may. size (3,) in metres; `z` of hung things."""
+class ObjectKind:
+    """A kind of object: `nouns` mean it, `broader` ones may. size (3,) and, of hung ones, the
+    height `z` of the bottom, in metres.
+    """
 
-    names: tuple[str, ...]
+    nouns: tuple[str, ...]
     broader: tuple[str, ...]
     size: tuple[float, float, float]
-    place: str
+    placement: str
     z: float
     front: bool
     colors: tuple[str, ...]
 
     @property
     def key(self) -> str:
-        """The name by which the layout rules know it."""
-        return self.names[0]
+        """The noun by which the layout rules refer to it."""
+        return self.nouns[0]
 
 
-def rows(table: str) -> list[str]:
-    """The rows of a table; an indented line goes on with the one before."""
+def table_rows(table: str) -> list[str]:
+    """The rows of a table; an indented line continues the one before."""
     return table.strip().replace("\n    ", " ").splitlines()
 
 
-def _row(line: str) -> Thing:
-    names, broader, size, place, colors = (part.strip() for part in line.split("|"))
-    where = place.replace(">", " ").split()
+def _row(line: str) -> ObjectKind:
+    nouns, broader, size, placement, colors = (part.strip() for part in line.split("|"))
+    where = placement.replace(">", " ").split()
     width, depth, height = (int(cm) / 100 for cm in size.split())
-    return Thing(
-        tuple(name.strip() for name in names.split(",")),
-        tuple(name.strip() for name in broader.split(",") if name.strip()),
+    return ObjectKind(
+        tuple(noun.strip() for noun in nouns.split(",")),
+        tuple(noun.strip() for noun in broader.split(",") if noun.strip()),
         (width, depth, height),
         where[0],
         int(where[1]) / 100 if len(where) > 1 else 0.0,
-        ">" in place,
+        ">" in placement,
         tuple(colors.split()),
     )
 
 
-THINGS: dict[str, Thing] = {thing.key: thing for thing in map(_row, rows(_TABLE))}
+OBJECT_KINDS: dict[str, ObjectKind] = {kind.key: kind for kind in map(_row, table_rows(_TABLE))}

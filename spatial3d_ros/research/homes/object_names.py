@@ -1,7 +1,7 @@
-"""What things are called in one room: the labels they bear, and the words people use for them.
+"""Names of the objects of one room: their labels, and the nouns that users choose for them.
 
-In some rooms most nouns are made up. Whoever reads them must match words with labels instead of
-knowing them: so any noun of any detector will do.
+In some rooms most nouns are invented. A network that reads them must match words with labels
+instead of learning the nouns, so it generalises to the label set of any detector.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from functools import cache
 
 import numpy as np
 
-from spatial3d_ros.research.homes.object_catalog import THINGS
+from spatial3d_ros.research.homes.object_catalog import OBJECT_KINDS
 
-MADE_UP = 0.35  # rooms with made-up nouns
+INVENTED_SHARE = 0.35  # of rooms, with invented nouns
+ANY_OBJECT = ("object", "item", "thing")
 NO_ANCHORS = {"wall", "floor", "ceiling", "object", "doorframe"}
 _UNLABELLED, _UNKNOWN = 0.025, 0.02
 _ONSETS = (
@@ -32,8 +33,8 @@ _ENDS = (
 )  # fmt: skip
 
 
-def made_up_word(rng: random.Random) -> str:
-    """A word that can be spoken and that nobody knows: "stroamel"."""
+def invented_word(rng: random.Random) -> str:
+    """A pronounceable word that is in no dictionary: "stroamel"."""
     middle = "".join(
         rng.choice(_VOWELS) + rng.choice("bdfglmnprstvz")
         for _ in range(rng.choice((0, 0, 1, 1, 2)))
@@ -55,81 +56,81 @@ def plural(noun: str) -> str:
     return noun + ("es" if noun.endswith(("ss", "x", "ch", "sh", "z")) else "s")
 
 
-class Naming:
-    """Names of n things (keys of THINGS). labels (n,): "" where a thing bears none.
+class ObjectNames:
+    """Names of n objects (keys of OBJECT_KINDS). labels (n,): "" for an object without one.
 
-    A word means some things for sure and could mean others: `masks` gives both, (n,) bool each.
+    A noun means some objects strictly and others loosely: `masks` gives both, (n,) bool each.
     """
 
     def __init__(self, keys: Sequence[str], rng: random.Random) -> None:
         self.keys, self.rng = tuple(keys), rng
-        self.names: dict[str, tuple[str, ...]] = {}
+        self.nouns: dict[str, tuple[str, ...]] = {}
         self.broader: dict[str, tuple[str, ...]] = {}
-        self.made_up = rng.random() < MADE_UP
-        heads = [made_up_word(rng) for _ in range(4)]
+        self.invented = rng.random() < INVENTED_SHARE
+        heads = [invented_word(rng) for _ in range(4)]
         taken: set[str] = set()
         for key in sorted(set(keys)):
-            thing = THINGS[key]
-            self.names[key], self.broader[key] = thing.names, thing.broader
-            if self.made_up and key not in ("wall", "floor", "ceiling") and rng.random() < 0.85:
-                word = made_up_word(rng)
+            kind = OBJECT_KINDS[key]
+            self.nouns[key], self.broader[key] = kind.nouns, kind.broader
+            if self.invented and key not in ("wall", "floor", "ceiling") and rng.random() < 0.85:
+                word = invented_word(rng)
                 head = rng.choice(heads) if rng.random() < 0.2 else ""
                 if word not in taken and word not in heads:
-                    self.names[key] = (f"{word} {head}".strip(),)
+                    self.nouns[key] = (f"{word} {head}".strip(),)
                     self.broader[key] = (head,) if head else ()
                     taken.add(word)
-        style = {key: self._label(key) for key in sorted(set(keys))}
+        common = {key: self._label(key) for key in sorted(set(keys))}
         self.labels = []
         for key in keys:
-            label = style[key] if rng.random() < 0.92 else self._label(key)
+            label = common[key] if rng.random() < 0.92 else self._label(key)
             roll = rng.random()
             if roll < _UNLABELLED:
                 label = ""
-            elif roll < _UNLABELLED + _UNKNOWN and not self.made_up:
+            elif roll < _UNLABELLED + _UNKNOWN and not self.invented:
                 label = "object"
             self.labels.append(label)
         self._masks: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def _label(self, key: str) -> str:
-        names = self.names[key]
-        label = names[0] if self.rng.random() < 0.65 else self.rng.choice(names)
+        nouns = self.nouns[key]
+        label = nouns[0] if self.rng.random() < 0.65 else self.rng.choice(nouns)
         return plural(label) if self.rng.random() < 0.03 else label
 
-    def word(self, index: int) -> str:
-        """A noun that somebody would use for a thing: mostly its label, or another name of it."""
+    def noun(self, index: int) -> str:
+        """A noun that a user would choose for an object: mostly its label, or a synonym."""
         rng, key = self.rng, self.keys[index]
         label, roll = self.labels[index], rng.random()
-        if roll < 0.5 and label in self.names[key]:
+        if roll < 0.5 and label in self.nouns[key]:
             return label
         if roll < 0.72 and self.broader[key]:
             return rng.choice(self.broader[key])
         if roll > 0.985:
-            return rng.choice(("object", "item", "thing"))
-        return rng.choice(self.names[key])
+            return rng.choice(ANY_OBJECT)
+        return rng.choice(self.nouns[key])
 
-    def masks(self, word: str) -> tuple[np.ndarray, np.ndarray]:
-        """Which things a noun means for sure, and which it could mean."""
-        if word not in self._masks:
-            if word in ("object", "item", "thing", "one"):
-                sure = possible = dict.fromkeys(self.names, True)
+    def masks(self, noun: str) -> tuple[np.ndarray, np.ndarray]:
+        """(strict, loose): the objects that a noun means, and those it could mean."""
+        if noun not in self._masks:
+            if noun in (*ANY_OBJECT, "one"):
+                strict = loose = dict.fromkeys(self.nouns, True)
             else:
-                sure = {key: word in names for key, names in self.names.items()}
-                possible = {key: sure[key] or word in self.broader[key] for key in self.names}
-                if not any(sure.values()):  # "appliance": all kinds of them
-                    sure = possible
-            self._masks[word] = (
-                np.array([sure[key] for key in self.keys]),
-                np.array([possible[key] for key in self.keys]),
+                strict = {key: noun in nouns for key, nouns in self.nouns.items()}
+                loose = {key: strict[key] or noun in self.broader[key] for key in self.nouns}
+                if not any(strict.values()):  # "appliance": all kinds of them
+                    strict = loose
+            self._masks[noun] = (
+                np.array([strict[key] for key in self.keys]),
+                np.array([loose[key] for key in self.keys]),
             )
-        return self._masks[word]
+        return self._masks[noun]
 
 
 def misspell(text: str, rng: random.Random) -> str:
-    """One slip of the fingers in a longer word."""
-    places = [i for i in range(1, len(text) - 1) if text[i - 1 : i + 2].isalpha()]
-    if not places:
+    """One typing error within a word: a letter dropped, swapped or doubled."""
+    positions = [i for i in range(1, len(text) - 1) if text[i - 1 : i + 2].isalpha()]
+    if not positions:
         return text
-    i, roll = rng.choice(places), rng.random()
+    i, roll = rng.choice(positions), rng.random()
     if roll < 0.4:
         return text[:i] + text[i + 1 :]
     if roll < 0.7:

@@ -1,8 +1,8 @@
-"""What can be said of one thing of a room to tell it from others: clauses, and when they hold.
+"""Predicates that distinguish one object of a room from others, and the objects that satisfy them.
 
-A clause knows which things fit it for sure (`yes`) and which could (`maybe`), as (n,) bool masks.
-The words come later (`speaking`). Clauses that compare ("the tallest", "second from the left")
-compare among given candidates only, and fit exactly one of them or are not made at all.
+A predicate knows which objects satisfy it strictly and loosely, as (n,) bool masks
+(`spatial_relations`). `realizer` puts it into words. Comparisons ("the tallest", "second from the
+left") are made among given candidates; they fit exactly one of them, or there is no predicate.
 """
 
 from __future__ import annotations
@@ -13,213 +13,228 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spatial3d_ros.research.homes.object_catalog import CONFUSED
-from spatial3d_ros.research.homes.object_names import NO_ANCHORS, Naming
+from spatial3d_ros.geometry.relations import contenders, left_of, left_to_right
+from spatial3d_ros.research.homes.object_catalog import SIMILAR_COLORS
+from spatial3d_ros.research.homes.object_names import ANY_OBJECT, NO_ANCHORS, ObjectNames
 from spatial3d_ros.research.homes.rooms import Home
-from spatial3d_ros.research.homes.spatial_relations import Facts, left_of, wins
+from spatial3d_ros.research.homes.spatial_relations import WALL_DIRECTIONS, SpatialRelations
 
 Mask = np.ndarray
-LONE = {"left", "right", "front", "behind", "across", "facing", "back to", "end", "middle"}
-"""Relations that need to know which anchor is meant."""
+UNIQUE_ANCHOR = {
+    "left", "right", "front", "behind", "across", "facing", "back to", "end", "middle",
+}  # fmt: skip
+"""Relations whose anchor must be identified."""
+_SIZE_RATIOS = {"large": 1.12, "tall": 1.15, "long": 1.2, "high": 1.15}
+_ROW_REACH = 0.9  # from the wall of a row to the objects in it, m
+_ROW_GAP = 0.2  # between neighbours of a row, m
 
 
 @dataclass(frozen=True, eq=False)
-class Noun:
-    """A word for some things, with at most one clause more: "the table by the window".
+class NounPhrase:
+    """A noun for some objects, with at most one predicate: "the table by the window".
 
-    yes, maybe: what it could mean; `other`: the target may bear the same name.
+    strict, loose: the objects it can refer to; `shared`: the noun fits the target too.
     """
 
-    word: str
-    yes: Mask
-    maybe: Mask
-    clause: Clause | None = None
-    other: bool = False
+    noun: str
+    strict: Mask
+    loose: Mask
+    predicate: Predicate | None = None
+    shared: bool = False
 
     @property
-    def single(self) -> bool:
-        """Whether it can mean one thing only."""
-        return int(self.maybe.sum()) == 1 and bool((self.yes == self.maybe).all())
+    def unique(self) -> bool:
+        """Whether it can refer to one object only."""
+        return int(self.loose.sum()) == 1 and bool((self.strict == self.loose).all())
 
 
 @dataclass(frozen=True, eq=False)
-class Clause:
-    """kind: a relation of `Facts.pairs`, "closest", "farthest", "between", "color", "spot", "size",
-    "shape", "order", "view order", "view side", "with", "count", "not". value: its colour, spot,
-    measure, place or number. among: the candidates that a comparison is about.
+class Predicate:
+    """kind: a relation of `SpatialRelations.pairs`, "closest", "farthest", "between", "color",
+    "spot" (position in the room), "size", "shape", "order", "view order", "view side", "with",
+    "count", "not". value: its color, position, measure, rank or number. candidates: the objects
+    that a comparison is about. view: what the viewer faces, or with `entering` comes in by.
     """
 
     kind: str
-    yes: Mask
-    maybe: Mask
+    strict: Mask
+    loose: Mask
     value: str = ""
-    anchors: tuple[Noun, ...] = ()
-    among: Mask | None = None
-    view: Noun | None = None
+    anchors: tuple[NounPhrase, ...] = ()
+    candidates: Mask | None = None
+    view: NounPhrase | None = None
     entering: bool = False
-    inner: Clause | None = None
+    negated: Predicate | None = None
 
     @property
-    def leant_on(self) -> Mask:
-        """All things that the clause names besides its own."""
-        found = np.zeros_like(self.yes)
-        nouns = [*self.anchors, *([self.view] if self.view else [])]
-        for noun in nouns:
-            found |= noun.yes
-            if noun.clause is not None:
-                found |= noun.clause.leant_on
-        return found | self.inner.leant_on if self.inner is not None else found
+    def referenced(self) -> Mask:
+        """All objects that the predicate names as anchors or viewpoints, nested ones included."""
+        found = np.zeros_like(self.strict)
+        for phrase in [*self.anchors, *([self.view] if self.view else [])]:
+            found |= phrase.strict
+            if phrase.predicate is not None:
+                found |= phrase.predicate.referenced
+        return found | self.negated.referenced if self.negated is not None else found
 
 
 class PredicateSampler:
-    """Draws clauses that are true of a thing."""
+    """Draws predicates that are true of an object of one room."""
 
-    def __init__(self, home: Home, naming: Naming, rng: random.Random) -> None:
-        self.home, self.naming, self.rng = home, naming, rng
-        self.facts = Facts(home)
+    def __init__(self, home: Home, names: ObjectNames, rng: random.Random) -> None:
+        self.home, self.names, self.rng = home, names, rng
+        self.relations = SpatialRelations(home)
         self.count = len(home.keys)
-        named = [bool(label) and label != "object" for label in naming.labels]
-        self.anchorable = np.array(
-            [known and key not in NO_ANCHORS for key, known in zip(home.keys, named, strict=True)]
-        )
+        self.anchorable = np.array([
+            bool(label) and label != "object" and key not in NO_ANCHORS
+            for key, label in zip(home.keys, names.labels, strict=True)
+        ])  # fmt: skip
         self.doors = np.array([key in ("door", "glass door") for key in home.keys])
 
-    # -- nouns ---------------------------------------------------------------------------------
-    def noun(self, index: int, target: int, depth: int = 0, single: bool = False) -> Noun | None:
-        """A noun for an anchor; more is said of it where `single` needs that."""
-        word = self.naming.word(index)
-        sure, possible = self.naming.masks(word)
-        if not possible[index] or word in ("object", "item", "thing"):
+    # -- noun phrases --------------------------------------------------------------------------
+    def noun_phrase(
+        self, index: int, target: int, depth: int = 0, unique: bool = False
+    ) -> NounPhrase | None:
+        """A phrase for an anchor, with a predicate where `unique` needs one."""
+        noun = self.names.noun(index)
+        strict, loose = (mask.copy() for mask in self.names.masks(noun))
+        if not loose[index] or noun in ANY_OBJECT:
             return None
-        other = bool(possible[target])
-        yes, maybe = sure.copy(), possible.copy()
-        yes[index] = True
-        yes[target] = maybe[target] = False
-        noun = Noun(word, yes & maybe, maybe, other=other)
-        if noun.single:
-            return noun
-        if depth == 0 and (single or self.rng.random() < 0.3):
-            return self.narrowed(noun, index, target)
-        if single or (yes != maybe).any() or maybe.sum() > 4 or (other and self.rng.random() < 0.8):
+        shared = bool(loose[target])
+        strict[index] = True
+        strict[target] = loose[target] = False
+        phrase = NounPhrase(noun, strict & loose, loose, shared=shared)
+        if phrase.unique:
+            return phrase
+        if depth == 0 and (unique or self.rng.random() < 0.3):
+            return self.narrowed(phrase, index, target)
+        ambiguous = bool((strict != loose).any()) or loose.sum() > 4
+        if unique or ambiguous or (shared and self.rng.random() < 0.8):
             return None
-        return noun
+        return phrase
 
-    def narrowed(self, noun: Noun, index: int, target: int) -> Noun | None:
-        """The same noun with a clause that leaves one thing."""
-        among = self.naming.masks(noun.word)[1]
+    def narrowed(self, phrase: NounPhrase, index: int, target: int) -> NounPhrase | None:
+        """The same noun with a predicate that leaves one object."""
+        candidates = self.names.masks(phrase.noun)[1]
         for _ in range(4):
             kind = self.rng.choice(
                 ("color", "near", "on", "closest", "size", "spot", "below", "with", "count")
             )
-            clause = self.draw(kind, index, among, depth=1)
-            if clause is None or clause.leant_on[target]:
+            predicate = self.draw(kind, index, candidates, depth=1)
+            if predicate is None or predicate.referenced[target]:
                 continue
-            yes, maybe = noun.yes & clause.yes, among & clause.maybe
-            if maybe.sum() == 1 and yes[index]:
-                return Noun(noun.word, yes, maybe, clause, noun.other)
+            strict, loose = phrase.strict & predicate.strict, candidates & predicate.loose
+            if loose.sum() == 1 and strict[index]:
+                return NounPhrase(phrase.noun, strict, loose, predicate, phrase.shared)
         return None
 
-    # -- clauses -------------------------------------------------------------------------------
-    def draw(self, kind: str, target: int, among: Mask, depth: int = 0) -> Clause | None:
-        """A clause of a kind that is true of the target; comparisons are among some."""
-        maker: Callable[..., Clause | None] | None = {
-            "color": self.color, "spot": self.spot, "size": self.size, "shape": self.shape,
+    # -- predicates ----------------------------------------------------------------------------
+    def draw(self, kind: str, target: int, candidates: Mask, depth: int = 0) -> Predicate | None:
+        """A predicate of a kind that is true of the target; comparisons are among `candidates`."""
+        sample: Callable[..., Predicate | None] | None = {
+            "color": self.color, "spot": self.position, "size": self.size, "shape": self.shape,
             "order": self.order, "view order": self.view_order, "view side": self.view_side,
-            "with": self.having, "count": self.having, "not": self.denied, "between": self.between,
-            "closest": self.closest, "farthest": self.closest,
+            "with": self.having, "count": self.having, "not": self.negation,
+            "between": self.between, "closest": self.closest, "farthest": self.closest,
         }.get(kind)  # fmt: skip
-        if maker is not None:
-            return maker(kind, target, among, depth)
-        return self.pair(kind, target, among, depth)
+        if sample is not None:
+            return sample(kind, target, candidates, depth)
+        return self.pair(kind, target, candidates, depth)
 
-    def pair(self, kind: str, target: int, among: Mask, depth: int) -> Clause | None:
-        yes, maybe = self.facts.pairs[kind]
-        found = np.flatnonzero(yes[target] & self.anchorable)
+    def only(
+        self, kind: str, target: int, candidates: Mask, value: str = "",
+        anchors: tuple[NounPhrase, ...] = (), view: NounPhrase | None = None,
+        entering: bool = False,
+    ) -> Predicate:  # fmt: skip
+        """A comparison that the target wins; it excludes candidates only."""
+        strict = np.zeros(self.count, bool)
+        strict[target] = True
+        loose = strict | ~candidates
+        return Predicate(kind, strict, loose, value, anchors, candidates, view, entering)
+
+    def pair(self, kind: str, target: int, candidates: Mask, depth: int) -> Predicate | None:
+        strict, loose = self.relations.pairs[kind]
+        found = np.flatnonzero(strict[target] & self.anchorable)
         if not len(found):
             return None
-        noun = self.noun(int(self.rng.choice(found)), target, depth, kind in LONE)
-        if noun is None or not (yes[target] & noun.yes).any():
+        anchor = int(self.rng.choice(found))
+        phrase = self.noun_phrase(anchor, target, depth, kind in UNIQUE_ANCHOR)
+        if phrase is None or not (strict[target] & phrase.strict).any():
             return None
-        sure, possible = noun.yes, noun.maybe
-        if noun.other and noun.clause is None:  # to each of them, the others are "the other one"
-            sure, possible = self.naming.masks(noun.word)
-        return Clause(kind, yes[:, sure].any(1), maybe[:, possible].any(1), anchors=(noun,))
+        anchors = phrase.strict, phrase.loose
+        if phrase.shared and phrase.predicate is None:  # "the other one" differs for each of them
+            anchors = self.names.masks(phrase.noun)
+        return Predicate(
+            kind, strict[:, anchors[0]].any(1), loose[:, anchors[1]].any(1), anchors=(phrase,)
+        )
 
-    def between(self, kind: str, target: int, among: Mask, depth: int) -> Clause | None:
-        near = self.facts.distance[target] + 1e3 * ~self.anchorable
-        near[target] = np.inf
-        close = [int(i) for i in np.argsort(near)[:9] if near[i] < 1e3]
+    def between(self, kind: str, target: int, candidates: Mask, depth: int) -> Predicate | None:
+        distance = self.relations.distance[target] + 1e3 * ~self.anchorable
+        distance[target] = np.inf
+        close = [int(i) for i in np.argsort(distance)[:9] if distance[i] < 1e3]
         if len(close) < 2:
             return None
         for _ in range(4):
             a, b = self.rng.sample(close, 2)
-            yes, maybe = self.facts.between(a, b)
-            if not yes[target]:
+            strict, loose = self.relations.between(a, b)
+            if not strict[target]:
                 continue
-            word = self.naming.word(a)
-            sure, possible = self.naming.masks(word)
-            if sure[a] and sure[b] and possible.sum() == 2 and not possible[target]:
-                return Clause(kind, yes, maybe, "two", (Noun(word, sure, possible),))
-            first = self.noun(a, target, depth, single=True)
-            second = self.noun(b, target, depth, single=True)
+            noun = self.names.noun(a)
+            named, loosely_named = self.names.masks(noun)
+            if named[a] and named[b] and loosely_named.sum() == 2 and not loosely_named[target]:
+                anchors = (NounPhrase(noun, named, loosely_named),)
+                return Predicate(kind, strict, loose, "two", anchors)
+            first = self.noun_phrase(a, target, depth, unique=True)
+            second = self.noun_phrase(b, target, depth, unique=True)
             if first is not None and second is not None:
-                return Clause(kind, yes, maybe, anchors=(first, second))
+                return Predicate(kind, strict, loose, anchors=(first, second))
         return None
 
-    def closest(self, kind: str, target: int, among: Mask, depth: int) -> Clause | None:
-        if among.sum() < 2:
+    def closest(self, kind: str, target: int, candidates: Mask, depth: int) -> Predicate | None:
+        """Closest to or farthest from an anchor, by centres and by surfaces."""
+        if candidates.sum() < 2:
             return None
-        sign = -1.0 if kind == "closest" else 1.0
-        reach = self.facts.distance[target].copy()
-        reach[~self.anchorable | among] = np.inf if kind == "closest" else -np.inf
-        order = np.argsort(-sign * reach)
-        options = [int(i) for i in order[:12] if np.isfinite(reach[i])]
+        farthest = kind == "farthest"
+        distance = self.relations.distance[target].copy()
+        distance[~self.anchorable | candidates] = -np.inf if farthest else np.inf
+        order = np.argsort(-distance if farthest else distance)
+        options = [int(i) for i in order[:12] if np.isfinite(distance[i])]
         if not options:
             return None
-        index = self.rng.choice(options)
-        noun = self.noun(index, target, depth)
-        if noun is None or (noun.yes != noun.maybe).any() or (noun.yes & among).any():
+        phrase = self.noun_phrase(self.rng.choice(options), target, depth)
+        if phrase is None or (phrase.strict != phrase.loose).any():
             return None
-        d, g = self.facts.distance[:, noun.yes].min(1), self.facts.gap[:, noun.yes].min(1)
-        for values, ratio, by in ((d, 1.15, 0.2), (g, 1.0, 0.1)):
-            members = np.flatnonzero(among)
-            best, second = members[np.argsort(-sign * values[members])[:2]]
-            clear = abs(values[second] - values[best]) >= by
-            low, high = sorted((values[best], values[second]))
-            if best != target or not clear or high < ratio * low:
+        if (phrase.strict & candidates).any():
+            return None
+        members = np.flatnonzero(candidates)
+        for matrix, ratio, margin in (
+            (self.relations.distance, 1.15, 0.2),
+            (self.relations.gap, 1.0, 0.1),
+        ):
+            values = matrix[np.ix_(members, phrase.strict)].min(1).tolist()
+            if not self._is_clear(members, values, target, farthest, ratio, margin):
                 return None
-        only = np.zeros(self.count, bool)
-        only[target] = True
-        return Clause(kind, only, only | ~among, anchors=(noun,), among=among)
+        return self.only(kind, target, candidates, anchors=(phrase,))
 
-    def color(self, kind: str, target: int, among: Mask, depth: int) -> Clause | None:
+    @staticmethod
+    def _is_clear(
+        members: Mask, values: list[float], target: int, largest: bool, ratio: float, margin: float
+    ) -> bool:
+        """Whether the target's value is clearly the largest (smallest) of the members'."""
+        close = contenders(values, largest=largest, ratio=ratio, margin=margin)
+        return len(close) == 1 and int(members[close[0]]) == target
+
+    def color(self, kind: str, target: int, candidates: Mask, depth: int) -> Predicate | None:
         color = self.home.colors[target]
-        yes = np.array([c == color for c in self.home.colors])
-        maybe = np.array([c == color or color in CONFUSED[c].split() for c in self.home.colors])
-        return Clause(kind, yes, maybe, color)
+        strict = np.array([c == color for c in self.home.colors])
+        loose = np.array([color in (c, *SIMILAR_COLORS[c].split()) for c in self.home.colors])
+        return Predicate(kind, strict, loose, color)
 
-    def spot(self, kind: str, target: int, among: Mask, depth: int) -> Clause | None:
-        fitting = [name for name, (yes, _) in self.facts.spots.items() if yes[target]]
-        if not fitting:
-            return None
-        name = self.rng.choice(fitting)
-        yes, maybe = self.facts.spots[name]
-        return Clause(kind, yes, maybe | yes, name)
+    def position(self, kind: str, target: int, candidates: Mask, depth: int) -> Predicate | None:
+        """In a corner, in the middle of the room, at a wall, on the floor."""
+        return self._one_of(kind, target, self.relations.room_positions)
 
-    def size(self, kind: str, target: int, among: Mask, depth: int) -> Clause | None:
-        measure = self.rng.choice(("large", "large", "tall", "long", "high"))
-        sign = self.rng.choice((1.0, -1.0))
-        values = self.facts.measures[measure]
-        values = values if sign > 0 else 1 / values
-        ratio = {"large": 1.12, "tall": 1.15, "long": 1.2, "high": 1.15}[measure]
-        if wins(values, among, ratio=ratio, by=0.0) != target:
-            return None
-        only = np.zeros(self.count, bool)
-        only[target] = True
-        return Clause(kind, only, only | ~among, ("+" if sign > 0 else "-") + measure, among=among)
-
-    def shape(self, kind: str, target: int, among: Mask, depth: int) -> Clause | None:
-        size = self.facts.size
+    def shape(self, kind: str, target: int, candidates: Mask, depth: int) -> Predicate | None:
+        size = self.relations.size
         ratio = size[:, :2].max(1) / size[:, :2].min(1)
         slim = size[:, 2] / size[:, :2].max(1)
         shapes = {
@@ -228,69 +243,75 @@ class PredicateSampler:
             "long": (ratio > 2.2, ratio > 1.5),
             "tall": (slim > 1.8, slim > 1.1),
         }
-        fitting = [name for name, (yes, _) in shapes.items() if yes[target]]
+        return self._one_of(kind, target, shapes)
+
+    def _one_of(
+        self, kind: str, target: int, masks: dict[str, tuple[Mask, Mask]]
+    ) -> Predicate | None:
+        """One of the named properties that the target has strictly."""
+        fitting = [name for name, (strict, _) in masks.items() if strict[target]]
         if not fitting:
             return None
         name = self.rng.choice(fitting)
-        return Clause(kind, *shapes[name], name)
+        return Predicate(kind, *masks[name], name)
 
-    def ranks(self, among: Mask, direction: np.ndarray, by: float) -> list[int] | None:
-        """Some things from left to right for who looks along a direction, `by` m apart, or None."""
-        members = np.flatnonzero(among)
-        lateral = self.facts.center[members, :2] @ left_of(direction)
-        order = np.argsort(-lateral)
-        if (-np.diff(lateral[order]) < by).any():
+    def size(self, kind: str, target: int, candidates: Mask, depth: int) -> Predicate | None:
+        measure = self.rng.choice(("large", "large", "tall", "long", "high"))
+        largest = self.rng.choice((True, False))
+        members = np.flatnonzero(candidates)
+        values = self.relations.measures[measure][members].tolist()
+        ratio = _SIZE_RATIOS[measure]
+        if len(members) < 2 or not self._is_clear(members, values, target, largest, ratio, 0.0):
             return None
-        return members[order].tolist()
+        return self.only(kind, target, candidates, ("+" if largest else "-") + measure)
 
-    def order(self, kind: str, target: int, among: Mask, depth: int) -> Clause | None:
-        """Places in a row at a wall, seen from the room; or the middle of any row of 3, 5 or 7."""
-        members = np.flatnonzero(among)
+    def order(self, kind: str, target: int, candidates: Mask, depth: int) -> Predicate | None:
+        """Rank in a row at a wall, seen from the room; or the middle of any row of 3, 5 or 7."""
+        members = np.flatnonzero(candidates)
         if not 2 <= len(members) <= 7:
             return None
-        walls = self.facts.to_walls[members].max(0)
-        if walls.min() < 0.9 and self.facts.to_walls[members].min(1).max() < 0.9:
-            wall = int(walls.argmin())
-            direction = np.array([[-1.0, 0.0], [1.0, 0.0], [0.0, -1.0], [0.0, 1.0]])[wall]
-            return self.ranked(kind, target, among, [direction], None)
+        to_walls = self.relations.to_walls[members]
+        farthest = to_walls.max(0)
+        if farthest.min() < _ROW_REACH and to_walls.min(1).max() < _ROW_REACH:
+            direction = WALL_DIRECTIONS[int(farthest.argmin())]
+            return self.rank(kind, target, candidates, [direction], None)
         if len(members) % 2 == 0:
             return None
-        flat = self.facts.center[members, :2] - self.facts.center[members, :2].mean(0)
-        axes = np.linalg.svd(flat)[2]
+        centers = self.relations.center[members, :2]
+        plan = centers - centers.mean(0)
+        axes = np.linalg.svd(plan)[2]
         direction = np.array([axes[0][1], -axes[0][0]])
-        if np.abs(flat @ direction).max() > 0.4:
+        if np.abs(plan @ direction).max() > 0.4:
             return None
-        row = self.ranks(among, direction, 0.25)
-        if row is None or row[len(row) // 2] != target:
+        row = left_to_right(centers, direction, 0.25)
+        if row is None or members[row[len(row) // 2]] != target:
             return None
-        return self.placed(kind, target, among, "middle", None, False)
+        return self.only(kind, target, candidates, "middle")
 
-    def ranked(
-        self, kind: str, target: int, among: Mask, directions: list[np.ndarray], view: Noun | None,
-        entering: bool = False,
-    ) -> Clause | None:  # fmt: skip
-        rows = [self.ranks(among, direction, 0.2) for direction in directions]
-        if rows[0] is None or any(row != rows[0] for row in rows):
+    def rank(
+        self, kind: str, target: int, candidates: Mask, directions: list[np.ndarray],
+        view: NounPhrase | None, entering: bool = False,
+    ) -> Predicate | None:  # fmt: skip
+        """ "left", "left 2" (second from the left), "middle", ... in all view directions alike."""
+        members = np.flatnonzero(candidates)
+        centers = self.relations.center[members, :2]
+        rows = [left_to_right(centers, direction, _ROW_GAP) for direction in directions]
+        row = rows[0]
+        if row is None or any(other != row for other in rows):
             return None
-        k, last = rows[0].index(target), len(rows[0]) - 1
+        k, last = members[row].tolist().index(target), len(row) - 1
         options = {0: ["left"], last: ["right"]}.get(k, [])
         if last >= 2:
             options += [f"left {k + 1}"] * (k < 4) + [f"right {last - k + 1}"] * (last - k < 4)
             options += ["middle"] * 2 * (2 * k == last)
         if not options:
             return None
-        return self.placed(kind, target, among, self.rng.choice(options), view, entering)
+        value = self.rng.choice(options)
+        return self.only(kind, target, candidates, value, view=view, entering=entering)
 
-    def placed(
-        self, kind: str, target: int, among: Mask, value: str, view: Noun | None, entering: bool
-    ) -> Clause:
-        only = np.zeros(self.count, bool)
-        only[target] = True
-        return Clause(kind, only, only | ~among, value, among=among, view=view, entering=entering)
-
-    def view(self, target: int) -> tuple[Noun, list[np.ndarray], bool] | None:
-        """Something to look at, or a door to come in by, and the directions of that look."""
-        rng, facts = self.rng, self.facts
+    def view(self, target: int) -> tuple[NounPhrase, list[np.ndarray], bool] | None:
+        """An object to face, or a door to enter by, and the possible view directions."""
+        rng = self.rng
         entering = bool(self.doors.sum() == 1) and rng.random() < 0.4
         if entering:
             anchor = int(np.flatnonzero(self.doors)[0])
@@ -298,87 +319,86 @@ class PredicateSampler:
             anchor = int(rng.choice(np.flatnonzero(self.anchorable)))
         if anchor == target or not self.anchorable[anchor]:
             return None
-        directions = facts.views(anchor)
+        directions = self.relations.view_directions(anchor)
         if not directions:
             return None
-        noun = self.noun(anchor, target, 0, single=True)
-        if noun is None:
+        phrase = self.noun_phrase(anchor, target, 0, unique=True)
+        if phrase is None:
             return None
         if entering:
             directions = [-direction for direction in directions]
-        return noun, directions, entering
+        return phrase, directions, entering
 
-    def view_order(self, kind: str, target: int, among: Mask, depth: int) -> Clause | None:
-        if not 2 <= among.sum() <= 6:
+    def view_order(self, kind: str, target: int, candidates: Mask, depth: int) -> Predicate | None:
+        if not 2 <= candidates.sum() <= 6:
             return None
         found = self.view(target)
-        if found is None or (found[0].yes & among).any():
+        if found is None or (found[0].strict & candidates).any():
             return None
-        noun, directions, entering = found
-        return self.ranked(kind, target, among, directions, noun, entering)
+        phrase, directions, entering = found
+        return self.rank(kind, target, candidates, directions, phrase, entering)
 
-    def view_side(self, kind: str, target: int, among: Mask, depth: int) -> Clause | None:
-        """Left or right of the room, or of another thing, for who looks in a direction."""
+    def view_side(self, kind: str, target: int, candidates: Mask, depth: int) -> Predicate | None:
+        """Left or right of the room, or of another object, for a viewer who faces an object."""
         found = self.view(target)
         if found is None:
             return None
-        noun, directions, entering = found
-        anchors: tuple[Noun, ...] = ()
-        origin, reach = self.facts.middle[:2], 0.8
+        view, directions, entering = found
+        relations = self.relations
+        anchors: tuple[NounPhrase, ...] = ()
+        origin, reach = relations.middle[:2], 0.8
         if self.rng.random() < 0.5:
-            near = np.flatnonzero(
-                (self.facts.gap[target] < 1.2) & self.anchorable & self.facts.others[target]
-            )
-            if not len(near):
+            near = (relations.gap[target] < 1.2) & self.anchorable & relations.others[target]
+            if not near.any():
                 return None
-            index = int(self.rng.choice(near))
-            anchor = self.noun(index, target, 0, single=True)
-            if anchor is None or anchor.yes[np.flatnonzero(noun.yes)].any():
+            index = int(self.rng.choice(np.flatnonzero(near)))
+            anchor = self.noun_phrase(index, target, 0, unique=True)
+            if anchor is None or anchor.strict[np.flatnonzero(view.strict)].any():
                 return None
-            anchors, origin, reach = (anchor,), self.facts.center[index, :2], 0.3
-        offset = self.facts.center[:, :2] - origin
+            anchors, origin, reach = (anchor,), relations.center[index, :2], 0.3
+        offset = relations.center[:, :2] - origin
         for value, sign in (("left", 1.0), ("right", -1.0)):
             sides = [sign * offset @ left_of(direction) for direction in directions]
             depths = [np.abs(offset @ direction) for direction in directions]
-            yes = np.min(sides, 0) > reach
-            maybe = np.max(sides, 0) > -0.1
+            strict = np.min(sides, 0) > reach
+            loose = np.max(sides, 0) > -0.1
             if anchors:
-                yes &= (np.min(sides, 0) > 1.2 * np.max(depths, 0)) & (
-                    np.linalg.norm(offset, axis=1) < 2.5
-                )
-            if yes[target]:
-                return Clause(kind, yes, maybe, value, anchors, view=noun, entering=entering)
+                strict &= np.min(sides, 0) > 1.2 * np.max(depths, 0)
+                strict &= np.linalg.norm(offset, axis=1) < 2.5
+            if strict[target]:
+                return Predicate(kind, strict, loose, value, anchors, view=view, entering=entering)
         return None
 
-    def having(self, kind: str, target: int, among: Mask, depth: int) -> Clause | None:
-        """With something on, under, over or at it; or with so many."""
+    def having(self, kind: str, target: int, candidates: Mask, depth: int) -> Predicate | None:
+        """With something on, under, over or next to it; or with so many."""
         name = self.rng.choice(("on", "on", "near", "above", "below"))
-        yes, maybe = self.facts.pairs[name]
-        found = np.flatnonzero(yes[:, target] & self.anchorable)
+        strict, loose = self.relations.pairs[name]
+        found = np.flatnonzero(strict[:, target] & self.anchorable)
         if not len(found):
             return None
-        noun = self.noun(int(self.rng.choice(found)), target, depth=1)
-        if noun is None or (noun.yes != noun.maybe).any() or noun.other:
+        phrase = self.noun_phrase(int(self.rng.choice(found)), target, depth=1)
+        if phrase is None or (phrase.strict != phrase.loose).any() or phrase.shared:
             return None
-        sure, possible = yes[noun.yes].sum(0), maybe[noun.yes].sum(0)
+        counts, loose_counts = strict[phrase.strict].sum(0), loose[phrase.strict].sum(0)
         if kind == "with":
-            return Clause(kind, sure > 0, possible > 0, name, (noun,))
-        number = int(sure[target])
-        if not 2 <= number <= 6 or possible[target] != number:
+            return Predicate(kind, counts > 0, loose_counts > 0, name, (phrase,))
+        number = int(counts[target])
+        if not 2 <= number <= 6 or loose_counts[target] != number:
             return None
-        fits = (sure <= number) & (number <= possible)
-        return Clause(kind, fits & (sure == possible), fits, f"{name} {number}", (noun,))
+        fits = (counts <= number) & (number <= loose_counts)
+        exact = fits & (counts == loose_counts)
+        return Predicate(kind, exact, fits, f"{name} {number}", (phrase,))
 
-    def denied(self, kind: str, target: int, among: Mask, depth: int) -> Clause | None:
-        """What is true of another candidate, and of the target surely not."""
-        others = np.flatnonzero(among)
+    def negation(self, kind: str, target: int, candidates: Mask, depth: int) -> Predicate | None:
+        """The negation of a predicate of another candidate that is not true of the target."""
+        others = np.flatnonzero(candidates)
         others = others[others != target]
         if not len(others):
             return None
-        inner = self.draw(
+        negated = self.draw(
             self.rng.choice(("near", "near", "on", "color", "spot", "below", "with", "middle")),
-            int(self.rng.choice(others)), among, depth=1,
+            int(self.rng.choice(others)), candidates, depth=1,
         )  # fmt: skip
-        if inner is None or inner.maybe[target] or inner.leant_on[target]:
+        if negated is None or negated.loose[target] or negated.referenced[target]:
             return None
-        return Clause(kind, ~inner.maybe, ~inner.yes, inner=inner)
+        return Predicate(kind, ~negated.loose, ~negated.strict, negated=negated)

@@ -1,4 +1,4 @@
-"""A meaning into the words that people use: sentences of one to four parts, with their haste."""
+"""Surface realization: predicates into sentences of one to four parts, with typing errors."""
 
 from __future__ import annotations
 
@@ -7,297 +7,303 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spatial3d_ros.research.homes.object_catalog import SPOKEN_COLORS
+from spatial3d_ros.research.homes.object_catalog import COLOR_TERMS
 from spatial3d_ros.research.homes.object_names import misspell, plural
-from spatial3d_ros.research.homes.predicates import Clause, Noun
+from spatial3d_ros.research.homes.predicates import NounPhrase, Predicate
 from spatial3d_ros.research.homes.templates import (
-    FRAMES,
     NUMBERS,
     ORDINALS,
-    PLACES,
-    SHAPES,
-    SIZES,
+    RELATION_TEMPLATES,
+    SENTENCE_TEMPLATES,
+    SHAPE_ADJECTIVES,
+    SIZE_ADJECTIVES,
 )
 
-_BEFORE = ("left", "right", "behind")  # of what one looks at
-_INSIDE = ("shelf", "closet", "cabinet", "stall", "tub", "shower", "bookcase", "rack", "wardrobe")
+_VIEWED = ("left", "right", "behind")  # relations that may start with "facing the {anchor}"
+_CONTAINERS = (
+    "shelf", "closet", "cabinet", "stall", "tub", "shower", "bookcase", "rack", "wardrobe",
+)  # fmt: skip
+_RELATIVE = ("that", "with", "which")
 
 
 @dataclass(frozen=True)
-class _Said:
-    """A clause in words: an adjective, or what follows the noun, and what follows "it"."""
+class _Phrase:
+    """A predicate in words: an adjective, or a modifier after the noun, and a clause after "it"."""
 
     adjective: str = ""
-    after: str = ""
-    of_it: str = ""
+    modifier: str = ""
+    clause: str = ""
 
 
-class Speaker:
-    """Words drawn from the tables of one split, "train" or "test"."""
+class Realizer:
+    """Realizes predicates with the templates of one split, "train" or "test"."""
 
     def __init__(self, rng: random.Random, split: str) -> None:
         self.rng, self.split = rng, split
-        self.frames = FRAMES[split]
+        self.sentences = SENTENCE_TEMPLATES[split]
 
     # -- parts ---------------------------------------------------------------------------------
-    def place(self, name: str) -> str:
-        """A wording of a table entry; those marked ~ only in the test split, and there often."""
-        options = [text for text in PLACES[name] if not text.startswith("~")]
-        marked = [text[1:] for text in PLACES[name] if text.startswith("~")]
+    def template(self, name: str) -> str:
+        """A template of a table entry; in the test split half of them from those marked ~."""
+        options = [text for text in RELATION_TEMPLATES[name] if not text.startswith("~")]
+        marked = [text[1:] for text in RELATION_TEMPLATES[name] if text.startswith("~")]
         if self.split == "test" and marked and self.rng.random() < 0.5:
             return self.rng.choice(marked)
         return self.rng.choice(options)
 
-    def anchor(self, noun: Noun, pronoun: str = "") -> str:
+    def anchor(self, phrase: NounPhrase, pronoun: str = "") -> str:
         """A noun phrase: "the table by the window", "a chair", "the other chair"."""
         if pronoun:
             return pronoun
-        if noun.clause is not None:
-            said = self.clause(noun.clause)
-            return " ".join(filter(None, ("the", said.adjective, noun.word, said.after)))
-        if noun.other:
-            return f"{'the other' if noun.single else 'another'} {noun.word}"
-        if noun.single or self.rng.random() < 0.5:
-            return f"the {noun.word}"
+        if phrase.predicate is not None:
+            words = self.predicate(phrase.predicate)
+            return " ".join(filter(None, ("the", words.adjective, phrase.noun, words.modifier)))
+        if phrase.shared:
+            return f"{'the other' if phrase.unique else 'another'} {phrase.noun}"
+        if phrase.unique or self.rng.random() < 0.5:
+            return f"the {phrase.noun}"
         if self.rng.random() < 0.5:
-            return f"the {plural(noun.word)}"
-        return article(noun.word)
+            return f"the {plural(phrase.noun)}"
+        return with_article(phrase.noun)
 
-    def clause(self, clause: Clause, pronoun: str = "") -> _Said:
-        """One clause in words; `pronoun` stands for its anchor."""
-        rng, kind = self.rng, clause.kind
+    def predicate(self, predicate: Predicate, pronoun: str = "") -> _Phrase:
+        """One predicate in words; `pronoun` replaces its anchor."""
+        rng, kind = self.rng, predicate.kind
         if kind == "color":
-            word = rng.choice(SPOKEN_COLORS.get(clause.value, (clause.value,)))
+            word = rng.choice(COLOR_TERMS.get(predicate.value, (predicate.value,)))
             if rng.random() < 0.12:
-                return _Said("", f"that is {word}", f"is {word}")
-            return _Said(word, "", rng.choice((f"is {word}", f"is {word} in color", f"is {word}")))
+                return _Phrase("", f"that is {word}", f"is {word}")
+            clauses = (f"is {word}", f"is {word} in color", f"is {word}")
+            return _Phrase(word, "", rng.choice(clauses))
         if kind == "shape":
-            word = rng.choice(SHAPES[clause.value])
-            return _Said(word, "", f"is {word}")
+            word = rng.choice(SHAPE_ADJECTIVES[predicate.value])
+            return _Phrase(word, "", f"is {word}")
         if kind == "size":
-            two = int(clause.among.sum()) == 2
-            words = [
-                w for w in SIZES[clause.value] if two or w.endswith("st") or w in ("top", "bottom")
-            ]
-            words = words if words else list(SIZES[clause.value])
-            word = rng.choice(words)
-            return _Said(word, "", f"is the {word} one")
+            return self.size(predicate)
         if kind == "not":
-            inner = self.clause(clause.inner)
-            if inner.adjective:
-                return _Said("", f"that is not {inner.adjective}", f"is not {inner.adjective}")
-            negated = re.sub(r"^(is|has) ", r"", inner.of_it)
-            if inner.of_it.startswith("has "):
-                return _Said("", f"without {negated}", f"does not have {negated}")
-            return _Said("", f"that is not {negated}", f"is not {negated}")
+            return self.negation(predicate)
         if kind in ("order", "view order"):
-            return self.ordered(clause)
-        name = kind
-        if kind == "spot":
-            name = clause.value
-        elif kind == "view side":
-            name = clause.value if clause.anchors else f"side {clause.value}"
-        elif kind == "with":
-            name = f"with {clause.value}"
-        elif kind == "count":
-            name = f"with {clause.value.split()[0]}"
-        elif kind == "between" and clause.value == "two":
-            name = "two"
-        elif kind == "on" and clause.anchors[0].word.endswith(_INSIDE) and rng.random() < 0.5:
-            name = "in"
-        text = self.place(name)
+            return self.rank(predicate)
+        text = self.template(self.template_name(predicate))
         words: dict[str, str] = {}
-        if clause.anchors:
-            first = clause.anchors[0]
-            words = {"as": plural(first.word)}
+        if predicate.anchors:
+            first = predicate.anchors[0]
+            words = {"as": plural(first.noun)}
             words["a"] = words["an"] = self.anchor(first, pronoun)
-            if kind == "with" and first.clause is None:
-                words["an"] = article(first.word)
+            if kind == "with" and first.predicate is None:
+                words["an"] = with_article(first.noun)
             if kind == "count":
-                number = int(clause.value.split()[1])
-                words["an"] = f"{rng.choice((NUMBERS[number], str(number)))} {plural(first.word)}"
-            words["b"] = self.anchor(clause.anchors[-1])
-        return _said(text.format(**words))
+                number = int(predicate.value.split()[1])
+                words["an"] = f"{rng.choice((NUMBERS[number], str(number)))} {plural(first.noun)}"
+            words["b"] = self.anchor(predicate.anchors[-1])
+        return _parsed(text.format(**words))
 
-    def ordered(self, clause: Clause) -> _Said:
-        side, _, number = clause.value.partition(" ")
+    def template_name(self, predicate: Predicate) -> str:
+        """The entry of RELATION_TEMPLATES for a predicate."""
+        kind, value = predicate.kind, predicate.value
+        if kind == "spot":
+            return value
+        if kind == "view side":
+            return value if predicate.anchors else f"side {value}"
+        if kind in ("with", "count"):
+            return f"with {value.split()[0]}"
+        if kind == "between" and value == "two":
+            return "two"
+        inside = kind == "on" and predicate.anchors[0].noun.endswith(_CONTAINERS)
+        return "in" if inside and self.rng.random() < 0.5 else kind
+
+    def size(self, predicate: Predicate) -> _Phrase:
+        """A superlative; the comparative only of two."""
+        assert predicate.candidates is not None
+        adjectives = SIZE_ADJECTIVES[predicate.value]
+        if int(predicate.candidates.sum()) != 2:
+            superlatives = [w for w in adjectives if w.endswith("st") or w in ("top", "bottom")]
+            adjectives = tuple(superlatives) or adjectives
+        word = self.rng.choice(adjectives)
+        return _Phrase(word, "", f"is the {word} one")
+
+    def negation(self, predicate: Predicate) -> _Phrase:
+        assert predicate.negated is not None
+        words = self.predicate(predicate.negated)
+        if words.adjective:
+            return _Phrase("", f"that is not {words.adjective}", f"is not {words.adjective}")
+        negated = re.sub(r"^(is|has) ", r"", words.clause)
+        if words.clause.startswith("has "):
+            return _Phrase("", f"without {negated}", f"does not have {negated}")
+        return _Phrase("", f"that is not {negated}", f"is not {negated}")
+
+    def rank(self, predicate: Predicate) -> _Phrase:
+        """ "leftmost", "second from the left"."""
+        side, _, number = predicate.value.partition(" ")
         if not number:
-            return _said(self.place(f"order {side}"))
+            return _parsed(self.template(f"order {side}"))
         k = int(number)
-        text = self.place("order from")
+        ordinal = ORDINALS[k - 1]
+        text = self.template("order from")
         if text.startswith("{k}") and self.rng.random() < 0.3:
-            return _Said(
-                ORDINALS[k - 1], f"from the {side}", f"is the {ORDINALS[k - 1]} one from the {side}"
-            )
-        said = text.format(k=ORDINALS[k - 1], n=k, side=side)
-        return _Said("", said, f"is {said.removeprefix('that is ')}")
+            return _Phrase(ordinal, f"from the {side}", f"is the {ordinal} one from the {side}")
+        words = text.format(k=ordinal, n=k, side=side)
+        return _Phrase("", words, f"is {words.removeprefix('that is ')}")
 
     # -- sentences -----------------------------------------------------------------------------
     def sentence(
-        self, noun: str, clauses: Sequence[Clause], group: Clause | None = None, count: int = 0
-    ) -> str:
-        """All clauses of a thing called `noun`; with `count`, they tell it from that many, which
-        are those that `group` holds for.
+        self, noun: str, predicates: Sequence[Predicate], group: Predicate | None = None,
+        count: int = 0,
+    ) -> str:  # fmt: skip
+        """All predicates of an object called `noun`. With `count`, they distinguish it from that
+        many objects, which are those that `group` holds for.
         """
         rng = self.rng
-        view = next((clause for clause in clauses if clause.view is not None), None)
-        before = None
-        if (
-            view is None and not count and rng.random() < 0.35
-        ):  # "facing the bed, the lamp on its left"
-            before = next((c for c in clauses if c.kind in _BEFORE), None)
+        viewed = next((p for p in predicates if p.view is not None), None)
+        faced = None  # "facing the bed, the lamp on its left"
+        if viewed is None and not count and rng.random() < 0.35:
+            faced = next((p for p in predicates if p.kind in _VIEWED), None)
         if count:
-            text = self.grouped(noun, clauses, group, count)
-        elif before is not None:
-            text = self.told(noun, clauses, True, before)
-        elif view is None and rng.random() < 0.5 and (chain := self.chained(noun, clauses)):
+            text = self.grouped(noun, predicates, group, count)
+        elif faced is not None:
+            text = self.described(noun, predicates, True, faced)
+        elif viewed is None and rng.random() < 0.5 and (chain := self.chained(noun, predicates)):
             text = chain
         else:
-            text = self.told(noun, clauses, view is not None)
-        if view is not None or before is not None:
-            opener = self.place("before" if before else "enter" if view.entering else "view")
-            opener = opener.format(v=self.anchor(before.anchors[0] if before else view.view))
-            frame = rng.choice(self.frames["view"])
-            if count:  # a whole sentence already
-                frame = rng.choice(("{v}, {s}", "{s} {v}"))
-            if "you're {v}" in frame or "when {v}" in frame:
-                frame = frame if opener.split()[0].endswith("ing") else "{s} {v}"
-            text = frame.format(v=opener, s=text)
-        return text
+            text = self.described(noun, predicates, viewed is not None)
+        if faced is not None:
+            opener, view = self.template("before"), faced.anchors[0]
+        elif viewed is not None and viewed.view is not None:
+            opener, view = self.template("enter" if viewed.entering else "view"), viewed.view
+        else:
+            return text
+        opener = opener.format(v=self.anchor(view))
+        template = rng.choice(self.sentences["view"])
+        if count:  # a whole sentence already
+            template = rng.choice(("{v}, {s}", "{s} {v}"))
+        if "you're {v}" in template or "when {v}" in template:
+            template = template if opener.split()[0].endswith("ing") else "{s} {v}"
+        return template.format(v=opener, s=text)
 
-    def told(
-        self, noun: str, clauses: Sequence[Clause], brief: bool, before: Clause | None = None
-    ) -> str:
-        """A phrase (brief) or sentences; the anchor of `before` is named already."""
+    def described(
+        self, noun: str, predicates: Sequence[Predicate], brief: bool,
+        faced: Predicate | None = None,
+    ) -> str:  # fmt: skip
+        """A phrase (brief) or sentences; "it" is the anchor of `faced`."""
         rng = self.rng
-        refused = [c for c in clauses if c.kind == "not" and rng.random() < 0.4]
-        said = [self.clause(c, "it" if c is before else "") for c in clauses if c not in refused]
+        excluded = [p for p in predicates if p.kind == "not" and rng.random() < 0.4]
+        phrases = [
+            self.predicate(p, "it" if p is faced else "") for p in predicates if p not in excluded
+        ]
         tail = ""
-        for clause in refused:
-            inner = self.clause(clause.inner)
-            where = inner.after or f"that is {inner.adjective}"
-            tail += rng.choice((", ", ". ", " ")) + rng.choice(self.frames["refuse"]).format(
-                p=where
-            )
-        adjectives = [one for one in said if one.adjective and one.after]
-        adjectives += [one for one in said if one.adjective and not one.after]
-        after = [one for one in said if not one.adjective]
+        for predicate in excluded:
+            assert predicate.negated is not None
+            words = self.predicate(predicate.negated)
+            modifier = words.modifier or f"that is {words.adjective}"
+            separator = rng.choice((", ", ". ", " "))
+            tail += separator + rng.choice(self.sentences["exclude"]).format(p=modifier)
+        adjectives = [p for p in phrases if p.adjective and p.modifier]
+        adjectives += [p for p in phrases if p.adjective and not p.modifier]
+        modifiers = [p for p in phrases if not p.adjective]
         roll = rng.random()
-        if (roll < 0.4 and len(said) > 1 and not brief) or (roll < 0.12 and said and not brief):
-            return self.parts(noun, said) + tail
-        phrase, place = self.phrase(noun, adjectives, after)
-        nominal = self.phrase(noun, [one for one in adjectives if not one.after], [])[0]
+        if not brief and ((roll < 0.4 and len(phrases) > 1) or (roll < 0.12 and phrases)):
+            return self.parts(noun, phrases) + tail
+        phrase, modifier = self.nominal(noun, adjectives, modifiers)
+        head = self.nominal(noun, [p for p in adjectives if not p.modifier], [])[0]
         if brief:
             return f"the {phrase}{tail}"
-        if place and not any(one.after for one in adjectives) and rng.random() < 0.35:
-            frame = rng.choice(self.frames["placed"])
-            if place.startswith(("that", "with", "which")):
-                frame = "the {adj} {p}"
-            text = frame.format(n=noun, adj=nominal, a_adj=article(nominal), p=place)
+        if modifier and not any(p.modifier for p in adjectives) and rng.random() < 0.35:
+            template = rng.choice(self.sentences["modifier"])
+            if modifier.startswith(_RELATIVE):
+                template = "the {adj} {p}"
+            text = template.format(n=noun, adj=head, a_adj=with_article(head), p=modifier)
         else:
-            text = rng.choice(self.frames["whole"]).format(
-                np=phrase, the=f"the {phrase}", a_np=article(phrase)
+            text = rng.choice(self.sentences["whole"]).format(
+                np=phrase, the=f"the {phrase}", a_np=with_article(phrase)
             )
         return text + tail
 
-    def phrase(
-        self, noun: str, adjectives: Sequence[_Said], after: Sequence[_Said]
+    def nominal(
+        self, noun: str, adjectives: Sequence[_Phrase], modifiers: Sequence[_Phrase]
     ) -> tuple[str, str]:
         """ "brown chair next to the table" and its part after the noun."""
         joint = self.rng.choice((" and ", " ", ", ", " that is ", " and "))
-        if joint == " that is " and any(
-            one.after.startswith(("that", "with", "which")) for one in after
-        ):
+        if joint == " that is " and any(p.modifier.startswith(_RELATIVE) for p in modifiers):
             joint = " and "
-        place = joint.join(
-            [one.after for one in adjectives if one.after] + [one.after for one in after]
-        )
-        words = [one.adjective for one in adjectives]
-        return " ".join([*words, noun, *([place] if place else [])]), place
+        modifier = joint.join(p.modifier for p in [*adjectives, *modifiers] if p.modifier)
+        return " ".join(
+            filter(None, [*(p.adjective for p in adjectives), noun, modifier])
+        ), modifier
 
-    def parts(self, noun: str, said: Sequence[_Said]) -> str:
+    def parts(self, noun: str, phrases: Sequence[_Phrase]) -> str:
         """Several short sentences: "this is a brown chair. it is at the end of the table." """
         rng = self.rng
-        first = [one for one in said if one.adjective and not one.after and rng.random() < 0.8]
-        rest = [one for one in said if one not in first]
-        first = [one for one in first if not one.of_it.startswith("is the ")] or first[:0]
-        rest = [one for one in said if one not in first]
+        first = [p for p in phrases if p.adjective and not p.modifier and rng.random() < 0.8]
+        first = [p for p in first if not p.clause.startswith("is the ")]
+        rest = [p for p in phrases if p not in first]
         rng.shuffle(rest)
-        attached = (
-            [rest.pop()] if len(rest) > 1 and not rest[-1].adjective and rng.random() < 0.3 else []
-        )
-        nominal = self.phrase(noun, first, attached)[0]
-        text = rng.choice(self.frames["intro"]).format(adj=nominal, a_adj=article(nominal))
+        attached = []
+        if len(rest) > 1 and not rest[-1].adjective and rng.random() < 0.3:
+            attached = [rest.pop()]
+        head = self.nominal(noun, first, attached)[0]
+        text = rng.choice(self.sentences["intro"]).format(adj=head, a_adj=with_article(head))
         while rest:
-            one = rest.pop()
-            of_it = one.of_it
+            clause = rest.pop().clause
             if rest and rng.random() < 0.3:
-                of_it += f" and {rest.pop().of_it}"
-            bare = of_it.removeprefix("is ")
-            text += " " + rng.choice(self.frames["more"]).format(
-                **{"is": of_it, "n": noun, "bare": bare}
-            )
+                clause += f" and {rest.pop().clause}"
+            words = {"is": clause, "n": noun, "bare": clause.removeprefix("is ")}
+            text += " " + rng.choice(self.sentences["more"]).format(**words)
         return text
 
-    def one(self, noun: str, clauses: Sequence[Clause], pronoun: str = "") -> str:
-        """ "the tallest one", "the one next to it"."""
-        said = [self.clause(clause, pronoun) for clause in clauses]
-        noun = "one" if self.rng.random() < 0.6 else noun
-        adjectives = [one for one in said if one.adjective]
-        phrase = self.phrase(noun, adjectives, [one for one in said if not one.adjective])[0]
-        return f"the {phrase}"
+    def definite(self, noun: str, phrases: Sequence[_Phrase]) -> str:
+        """ "the brown chair next to it"."""
+        adjectives = [p for p in phrases if p.adjective]
+        return f"the {self.nominal(noun, adjectives, [p for p in phrases if not p.adjective])[0]}"
 
     def grouped(
-        self, noun: str, clauses: Sequence[Clause], group: Clause | None, count: int
+        self, noun: str, predicates: Sequence[Predicate], group: Predicate | None, count: int
     ) -> str:
+        """ "there are three chairs at the table. choose the tallest one"."""
         rng = self.rng
-        one = self.one(noun, clauses)
-        said = self.clause(group) if group is not None else _Said()
-        many = plural(noun)
-        if said.adjective:
-            many = f"{said.adjective} {many}"
-        where = (
-            f" {said.after}"
-            if said.after
-            else rng.choice(("", "", " in the room", " in this room"))
-        )
-        pick = rng.choice(self.frames["pick"]).format(one=one)
+        phrases = [self.predicate(p) for p in predicates]
+        one = self.definite("one" if rng.random() < 0.6 else noun, phrases)
+        condition = self.predicate(group) if group is not None else _Phrase()
+        nouns = " ".join(filter(None, (condition.adjective, plural(noun))))
+        where = f" {condition.modifier}"
+        if not condition.modifier:
+            where = rng.choice(("", "", " in the room", " in this room"))
+        pick = rng.choice(self.sentences["pick"]).format(one=one)
         number = rng.choice((NUMBERS[count], NUMBERS[count], str(count)))
-        return rng.choice(self.frames["group"]).format(
-            count=number, ns=many, g=where, pick=pick, one=one
+        return rng.choice(self.sentences["group"]).format(
+            count=number, ns=nouns, g=where, pick=pick, one=one
         )
 
-    def chained(self, noun: str, clauses: Sequence[Clause]) -> str:
-        """The anchor first, in a sentence of its own; "" where no anchor has more to tell."""
+    def chained(self, noun: str, predicates: Sequence[Predicate]) -> str:
+        """The anchor first, in its own sentence; "" where no anchor has a predicate."""
         rng = self.rng
-        chains = [
-            c
-            for c in clauses
-            if len(c.anchors) == 1 and c.kind not in ("with", "count", "not", "between")
-        ]
-        if len(clauses) > 2 or not chains or chains[0].anchors[0].other:
+        chained = next(
+            (
+                p for p in predicates
+                if len(p.anchors) == 1 and p.kind not in ("with", "count", "not", "between")
+            ),
+            None,
+        )  # fmt: skip
+        if len(predicates) > 2 or chained is None:
             return ""
-        anchor = chains[0].anchors[0]
-        if anchor.clause is None or anchor.word == noun:
+        anchor = chained.anchors[0]
+        if anchor.shared or anchor.predicate is None or anchor.noun == noun:
             return ""
         first = self.anchor(anchor)
-        pronoun = rng.choice(("it", f"that {anchor.word}", f"this {anchor.word}", "it"))
-        said = [self.clause(c, pronoun if c is chains[0] else "") for c in clauses]
-        adjectives = [one for one in said if one.adjective]
-        one = "the " + self.phrase(noun, adjectives, [s for s in said if not s.adjective])[0]
-        pick = rng.choice(self.frames["pick"]).format(one=one)
-        bare = article(first.removeprefix("the "))
-        return rng.choice(self.frames["chain"]).format(
+        pronoun = rng.choice(("it", f"that {anchor.noun}", f"this {anchor.noun}", "it"))
+        phrases = [self.predicate(p, pronoun if p is chained else "") for p in predicates]
+        one = self.definite(noun, phrases)
+        pick = rng.choice(self.sentences["pick"]).format(one=one)
+        bare = with_article(first.removeprefix("the "))
+        return rng.choice(self.sentences["chain"]).format(
             first=first, a_first=bare, pick=pick, one=one
         )
 
-    # -- haste ---------------------------------------------------------------------------------
+    # -- typing --------------------------------------------------------------------------------
     def finish(self, text: str) -> str:
-        """As people type: mostly lower case, often without marks, now and then with a slip."""
+        """Typed text: mostly lower case, often without punctuation, sometimes with an error."""
         rng = self.rng
         text = re.sub(r"\s+", " ", text).strip()
-        roll = rng.random()
-        if roll < 0.1:
+        if rng.random() < 0.1:
             text = re.sub(r"\b(the|a|an) ", lambda m: "" if rng.random() < 0.7 else m[0], text)
         if rng.random() < 0.45:
             text = text.rstrip(".?")
@@ -314,7 +320,7 @@ class Speaker:
         return text.strip() or "the thing"
 
 
-def article(nominal: str) -> str:
+def with_article(nominal: str) -> str:
     """With its indefinite article; none before what is plural."""
     head = nominal.split(" that ")[0].split(" with ")[0].split(" in ")[0].split(" on ")[0]
     if plural(head) == head and not head.endswith("ss"):
@@ -322,23 +328,18 @@ def article(nominal: str) -> str:
     return f"{'an' if nominal[:1] in 'aeiou' else 'a'} {nominal}"
 
 
-def _said(text: str) -> _Said:
+_CLAUSES = (
+    ("that has ", "has "), ("that is ", "is "), ("which is ", "is "), ("with ", "has "),
+    ("that faces ", "faces "), ("that sits ", "sits "), ("that ", "is where "), ("", "is "),
+)  # fmt: skip
+"""How a modifier begins, and how the clause after "it" begins then."""
+
+
+def _parsed(text: str) -> _Phrase:
+    """A filled template of RELATION_TEMPLATES, with its mark."""
     if text.startswith("+"):
-        return _Said(text[1:], "", f"is the {text[1:]} one")
+        return _Phrase(text[1:], "", f"is the {text[1:]} one")
     if text.startswith("="):
-        text = text[1:]
-        return _Said("", text, "has " + text.removeprefix("with "))
-    if text.startswith("that has "):
-        return _Said("", text, text.removeprefix("that "))
-    for opening in ("that is ", "which is "):
-        if text.startswith(opening):
-            return _Said("", text, "is " + text.removeprefix(opening))
-    if text.startswith("with "):
-        return _Said("", text, "has " + text.removeprefix("with "))
-    if text.startswith("that faces "):
-        return _Said("", text, "faces " + text.removeprefix("that faces "))
-    if text.startswith("that sits "):
-        return _Said("", text, "sits " + text.removeprefix("that sits "))
-    if text.startswith("that "):  # "that a lamp is on"
-        return _Said("", text, "is where " + text.removeprefix("that "))
-    return _Said("", text, "is " + text)
+        return _Phrase("", text[1:], "has " + text[1:].removeprefix("with "))
+    start, verb = next(pair for pair in _CLAUSES if text.startswith(pair[0]))
+    return _Phrase("", text, verb + text.removeprefix(start))

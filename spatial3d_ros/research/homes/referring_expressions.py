@@ -1,4 +1,8 @@
-"""Statements about one thing of a room, as people make them, each true of that thing alone."""
+"""Referring expressions for objects of a room, each true of exactly one object.
+
+As in the incremental algorithm of Dale and Reiter (1995), predicates are added until no distractor
+is left; here they are drawn at random and checked against strict and loose thresholds.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spatial3d_ros.research.homes.object_names import NO_ANCHORS, Naming, plural
-from spatial3d_ros.research.homes.predicates import Clause, Mask, PredicateSampler
-from spatial3d_ros.research.homes.realizer import Speaker
+from spatial3d_ros.research.homes.object_catalog import OBJECT_KINDS
+from spatial3d_ros.research.homes.object_names import NO_ANCHORS, ObjectNames, plural
+from spatial3d_ros.research.homes.predicates import Mask, Predicate, PredicateSampler
+from spatial3d_ros.research.homes.realizer import Realizer
 from spatial3d_ros.research.homes.rooms import Home, generate_home
 
 KINDS = {
@@ -20,188 +25,182 @@ KINDS = {
     "end": 3, "middle": 1, "color": 6, "spot": 5, "size": 5, "shape": 1, "order": 5,
     "view order": 7, "view side": 4, "with": 6, "count": 3, "not": 4,
 }  # fmt: skip
-"""How often each clause is tried; most tries of the rarer ones fail."""
-_GROUPING = ("near", "near", "on", "spot", "color", "below", "left", "right", "front", "across")
-_PICKING = {
-    "closest": 4,
-    "farthest": 2,
-    "size": 2,
-    "order": 5,
-    "view order": 4,
-    "near": 2,
-    "end": 1,
-}
+"""How often each kind of predicate is tried; most tries of the rarer ones fail."""
+_GROUP_KINDS = ("near", "near", "on", "spot", "color", "below", "left", "right", "front", "across")
+_CHOICE_KINDS = {
+    "closest": 4, "farthest": 2, "size": 2, "order": 5, "view order": 4, "near": 2, "end": 1,
+}  # fmt: skip
 MAX_WORDS = 60
+_MAX_PREDICATES = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Statement:
-    """text means thing number `target`. kind: the deciding clause, "several" that decide together,
-    "group" (of the three chairs ...) or "named" (the noun alone decides). candidates, anchors (n,)
-    bool: what its noun could mean, what the rest leans on.
+class ReferringExpression:
+    """text refers to object number `target`. kind: the deciding predicate, "several" that decide
+    together, "group" (of the three chairs ...) or "named" (the noun alone decides). candidates,
+    anchors (n,) bool: the objects that the noun could mean, and those that the predicates name.
     """
 
     text: str
     target: int
     kind: str
     noun: str
-    clauses: tuple[Clause, ...]
-    group: Clause | None
+    predicates: tuple[Predicate, ...]
+    group: Predicate | None
     candidates: Mask
     anchors: Mask
 
 
-class Statements:
-    """Draws statements about one room, with its names (`naming.labels`). One seed, one list."""
+class ExpressionSampler:
+    """Draws referring expressions for one room, with its `names`. One seed gives one list."""
 
     def __init__(self, home: Home, rng: np.random.Generator, split: str = "train") -> None:
         self.home = home
         self.rng = random.Random(int(rng.integers(2**62)))
-        self.naming = Naming(home.keys, self.rng)
-        self.teller = PredicateSampler(home, self.naming, self.rng)
-        self.speaker = Speaker(self.rng, split)
+        self.names = ObjectNames(home.keys, self.rng)
+        self.predicates = PredicateSampler(home, self.names, self.rng)
+        self.realizer = Realizer(self.rng, split)
         counts = Counter(home.keys)
-        # People are asked about things that are not alone of their kind.
         self.weights = [
-            (
-                0.0
-                if key in NO_ANCHORS
-                else 0.3
-                if counts[key] == 1
-                else 1.0
-                if counts[key] < 7
-                else 0.5
-            )
-            * (1.0 if label and label != "object" else 0.3)
-            for key, label in zip(home.keys, self.naming.labels, strict=True)
+            _weight(key, counts[key], label)
+            for key, label in zip(home.keys, self.names.labels, strict=True)
         ]
 
-    def make(self, count: int, words: int = MAX_WORDS) -> list[Statement]:
-        """Up to `count` statements of at most so many words, no text twice."""
-        made: dict[str, Statement] = {}
+    def sample(self, count: int, words: int = MAX_WORDS) -> list[ReferringExpression]:
+        """Up to `count` expressions of at most so many words, no text twice."""
+        made: dict[str, ReferringExpression] = {}
         for _ in range(6 * count):
             if len(made) == count or not any(self.weights):
                 break
             target = self.rng.choices(range(len(self.weights)), self.weights)[0]
-            # What is alone of its kind is always told apart: others get more tries.
-            one = next(filter(None, (self.about(target) for _ in range(3))), None)
+            # An object alone of its kind always succeeds; the others get more tries.
+            one = next(filter(None, (self.refer_to(target) for _ in range(3))), None)
             if one is not None and len(one.text.split()) <= words:
                 made.setdefault(one.text.lower(), one)
         return list(made.values())
 
-    def about(self, target: int) -> Statement | None:
-        """A statement about one thing, or None where nothing was found to tell it by."""
-        word = self.naming.word(target)
-        sure, possible = self.naming.masks(word)
-        if not possible[target]:
+    def refer_to(self, target: int) -> ReferringExpression | None:
+        """An expression for one object, or None where the drawn predicates leave distractors."""
+        rng = self.rng
+        noun = self.names.noun(target)
+        strict, loose = self.names.masks(noun)
+        if not loose[target]:
             return None
-        alike = int(possible.sum())
-        if alike == 1:
-            clauses = [
-                c
-                for c in (
-                    self.some(target, possible) for _ in range(self.rng.choice((1, 1, 2, 2, 3, 4)))
-                )
-                if c
+        if int(loose.sum()) == 1:
+            drawn = [
+                self.any_predicate(target, loose) for _ in range(rng.choice((1, 1, 2, 2, 3, 4)))
             ]
-            return self.statement(word, target, possible, "named", _distinct(clauses))
-        if self.rng.random() < 0.28:
-            found = self.grouped(word, target, sure, possible)
+            predicates = _distinct([p for p in drawn if p is not None])
+            return self.expression(noun, target, loose, "named", predicates)
+        if rng.random() < 0.28:
+            found = self.grouped(noun, target, strict, loose)
             if found is not None:
                 return found
-        left, clauses, kind = possible, [], ""
-        for _ in range(14):
-            if left.sum() == 1 or len(clauses) == 3:
-                break
-            clause = self.some(target, possible)
-            if clause is None or any(c.kind == clause.kind and c.kind != "near" for c in clauses):
-                continue
-            fewer = left & clause.maybe
-            if fewer.sum() == left.sum() or (
-                clause.view is not None and any(c.view for c in clauses)
-            ):
-                continue
-            left, kind = fewer, kind or clause.kind
-            clauses.append(clause)
-        if left.sum() != 1:
+        predicates = self.distinguishing(target, loose)
+        if not predicates:
             return None
-        if len(clauses) > 1:
-            kind = "several"
-        for _ in range(self.rng.choice((0, 0, 0, 0, 1, 1, 2))):
-            clause = self.some(target, possible)
-            if (
-                clause is not None
-                and clause.view is None
-                and all(c.kind != clause.kind for c in clauses)
+        kind = predicates[0].kind if len(predicates) == 1 else "several"
+        for _ in range(rng.choice((0, 0, 0, 0, 1, 1, 2))):  # redundant ones
+            predicate = self.any_predicate(target, loose)
+            if predicate is None or predicate.view is not None:
+                continue
+            if all(p.kind != predicate.kind for p in predicates):
+                predicates.append(predicate)
+        rng.shuffle(predicates)
+        return self.expression(noun, target, loose, kind, predicates)
+
+    def distinguishing(self, target: int, candidates: Mask) -> list[Predicate]:
+        """Predicates that together leave the target alone; empty where they do not."""
+        left, predicates = candidates, []
+        for _ in range(14):
+            if left.sum() == 1 or len(predicates) == _MAX_PREDICATES:
+                break
+            predicate = self.any_predicate(target, candidates)
+            if predicate is None or any(
+                p.kind == predicate.kind and p.kind != "near" for p in predicates
             ):
-                clauses.append(clause)
-        self.rng.shuffle(clauses)
-        return self.statement(word, target, possible, kind, clauses)
+                continue
+            fewer = left & predicate.loose
+            second_view = predicate.view is not None and any(p.view for p in predicates)
+            if fewer.sum() == left.sum() or second_view:
+                continue
+            left = fewer
+            predicates.append(predicate)
+        return predicates if left.sum() == 1 else []
 
-    def some(self, target: int, among: Mask) -> Clause | None:
-        """Any true clause."""
+    def any_predicate(self, target: int, candidates: Mask) -> Predicate | None:
+        """A predicate of a random kind."""
         kind = self.rng.choices(list(KINDS), list(KINDS.values()))[0]
-        return self.teller.draw(kind, target, among)
+        return self.predicates.draw(kind, target, candidates)
 
-    def grouped(self, word: str, target: int, sure: Mask, possible: Mask) -> Statement | None:
+    def grouped(
+        self, noun: str, target: int, strict: Mask, loose: Mask
+    ) -> ReferringExpression | None:
         """ "There are three chairs at the table. Choose the one closest to the door." """
-        group, among = None, possible
+        group, members = None, loose
         if self.rng.random() < 0.6:
-            group = self.teller.draw(self.rng.choice(_GROUPING), target, possible)
+            group = self.predicates.draw(self.rng.choice(_GROUP_KINDS), target, loose)
             if group is None:
                 return None
-            among = possible & group.maybe
-            if (among != (possible & group.yes)).any() or (among != (among & sure)).any():
+            members = loose & group.loose
+            if (members & ~(group.strict & strict)).any():
                 return None
-        number = int(among.sum())
-        if not 2 <= number <= 6 or (group is None and (among != sure).any()):
+        number = int(members.sum())
+        if not 2 <= number <= 6 or (group is None and (members != strict).any()):
             return None
         for _ in range(4):
-            kind = self.rng.choices(list(_PICKING), list(_PICKING.values()))[0]
-            clause = self.teller.draw(kind, target, among)
-            if clause is not None and (among & clause.maybe).sum() == 1:
-                return self.statement(word, target, possible, "group", [clause], group, number)
+            kind = self.rng.choices(list(_CHOICE_KINDS), list(_CHOICE_KINDS.values()))[0]
+            predicate = self.predicates.draw(kind, target, members)
+            if predicate is not None and (members & predicate.loose).sum() == 1:
+                return self.expression(noun, target, loose, "group", [predicate], group, number)
         return None
 
-    def statement(
-        self, word: str, target: int, possible: Mask, kind: str, clauses: list[Clause],
-        group: Clause | None = None, number: int = 0,
-    ) -> Statement:  # fmt: skip
-        anchors = np.zeros(len(possible), bool)
-        for clause in [*clauses, *([group] if group is not None else [])]:
-            anchors |= clause.leant_on
-        text = self.speaker.finish(self.speaker.sentence(word, clauses, group, number))
-        return Statement(text, target, kind, word, tuple(clauses), group, possible, anchors)
+    def expression(
+        self, noun: str, target: int, candidates: Mask, kind: str, predicates: list[Predicate],
+        group: Predicate | None = None, number: int = 0,
+    ) -> ReferringExpression:  # fmt: skip
+        anchors = np.zeros(len(candidates), bool)
+        for predicate in [*predicates, *([group] if group is not None else [])]:
+            anchors |= predicate.referenced
+        text = self.realizer.finish(self.realizer.sentence(noun, predicates, group, number))
+        return ReferringExpression(
+            text, target, kind, noun, tuple(predicates), group, candidates, anchors
+        )
 
 
-def _distinct(clauses: list[Clause]) -> list[Clause]:
-    """One clause of each kind, at most one with a viewpoint."""
-    kept: list[Clause] = []
-    for clause in clauses:
-        seen = clause.view is not None and any(other.view is not None for other in kept)
-        if not seen and all(clause.kind != other.kind for other in kept):
-            kept.append(clause)
+def _weight(key: str, count: int, label: str) -> float:
+    """How often an object is a target: users ask for objects that have others of their kind."""
+    if key in NO_ANCHORS:
+        return 0.0
+    weight = 0.3 if count == 1 else 1.0 if count < 7 else 0.5
+    return weight * (1.0 if label and label != "object" else 0.3)
+
+
+def _distinct(predicates: list[Predicate]) -> list[Predicate]:
+    """One predicate of each kind, at most one with a viewpoint."""
+    kept: list[Predicate] = []
+    for predicate in predicates:
+        second_view = predicate.view is not None and any(p.view is not None for p in kept)
+        if not second_view and all(predicate.kind != p.kind for p in kept):
+            kept.append(predicate)
     return kept
 
 
-def statement_corpus(count: int, seed: int) -> Iterator[str]:
-    """Texts and labels of many rooms, to make a tokenizer with."""
+def expression_corpus(count: int, seed: int) -> Iterator[str]:
+    """`count` texts and the labels of many rooms, to train a tokenizer on."""
     rng = np.random.default_rng((seed, 15485863))
     made = 0
     while made < count:
-        home = generate_home(int(rng.integers(2**31)))
-        said = Statements(home, rng)
-        if said.naming.made_up:
+        sampler = ExpressionSampler(generate_home(int(rng.integers(2**31))), rng)
+        if sampler.names.invented:
             continue
-        for one in said.make(min(24, count - made)):
+        for one in sampler.sample(min(24, count - made)):
             yield one.text
             made += 1
-        yield ". ".join(f" {name}" for name in said.naming.labels if name)
+        yield ". ".join(f" {label}" for label in sampler.names.labels if label)
 
 
 def all_nouns() -> list[str]:
     """Every noun of the vocabulary, with its plural."""
-    from spatial3d_ros.research.homes.object_catalog import THINGS
-
-    nouns = {noun for thing in THINGS.values() for noun in (*thing.names, *thing.broader)}
+    nouns = {noun for kind in OBJECT_KINDS.values() for noun in (*kind.nouns, *kind.broader)}
     return sorted(nouns | {plural(noun) for noun in nouns})

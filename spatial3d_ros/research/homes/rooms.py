@@ -1,4 +1,4 @@
-"""Rooms as scans of homes, offices and schools have them: boxes only, many of a kind, imperfect."""
+"""Rooms like those of scanned homes, offices and schools: noisy boxes, many of a kind."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spatial3d_ros.research.homes.group_layout import FLOOR, TURNS, WALL, Arranger, Item, bounds
-from spatial3d_ros.research.homes.groups import Group, groups, kinds
-from spatial3d_ros.research.homes.object_catalog import COLORS, THINGS
+from spatial3d_ros.research.homes.group_layout import (
+    FLOOR,
+    TURNS,
+    WALL,
+    GroupLayout,
+    PlacedObject,
+    bounds,
+)
+from spatial3d_ros.research.homes.groups import Group, groups, room_types
+from spatial3d_ros.research.homes.object_catalog import COLORS, OBJECT_KINDS
 
 MOST = 70  # objects in a room
 _TRIES = 10
@@ -17,11 +24,12 @@ _TRIES = 10
 
 @dataclass(frozen=True, eq=False)
 class Home:
-    """One room: n things, z up, floor at z = 0, its middle at x = y = 0, metres.
+    """One room with n objects, z up, floor at z = 0, its middle at x = y = 0, metres.
 
-    keys: what each is (things.THINGS); boxes (n, 6) centre and size; rgb (n, 3) in [0, 1] and the
-    colour's name; front (n, 2) unit vectors, NaN where none shows; support (n,): index of what it
-    stands on or in, FLOOR or WALL. size (3,): sides and height.
+    kind: name of its room type; keys: kind of each object (object_catalog.OBJECT_KINDS); boxes
+    (n, 6) centre and size; rgb (n, 3) in [0, 1] and the name of the color; front (n, 2) unit
+    vectors, NaN for objects without a front; support (n,): index of the object that it stands on or
+    in, FLOOR or WALL. size (3,): sides and height.
     """
 
     seed: int
@@ -36,29 +44,31 @@ class Home:
 
 
 def generate_home(seed: int, most: int = MOST) -> Home:
-    """A room of about `most` things at most. One seed (and most) is always one room."""
+    """A room of about `most` objects at most. One seed (and most) always gives the same room."""
     rng = np.random.default_rng((seed, 6271))
-    table = kinds()
+    table = room_types()
     weights = np.array([kind.weight for kind in table], float)
     while True:
         kind = table[int(rng.choice(len(table), p=weights / weights.sum()))]
-        builder = _Home(rng, kind.low, kind.high, most)
+        builder = _HomeBuilder(rng, kind.low, kind.high, most)
         wanted = [
             name
             for name, least, most in kind.groups
             for _ in range(int(rng.integers(least, most + 1)))
         ]
-        # Large things find their places first.
-        for name in sorted(wanted, key=lambda name: _ORDER.get(groups()[name].place, 3)):
+        # Large groups are placed first.
+        for name in sorted(
+            wanted, key=lambda name: _PLACEMENT_ORDER.get(groups()[name].placement, 3)
+        ):
             builder.add(groups()[name])
         if len(builder.keys) >= 7:
             return builder.finish(seed, kind.name)
 
 
-_ORDER = {"hung": 0, "corner": 1, "wall": 1, "grid": 2, "middle": 2}
+_PLACEMENT_ORDER = {"hung": 0, "corner": 1, "wall": 1, "grid": 2, "middle": 2}
 
 
-class _Home(Arranger):
+class _HomeBuilder(GroupLayout):
     def __init__(self, rng: np.random.Generator, low: float, high: float, most: int) -> None:
         super().__init__(rng, rng.uniform(low, high, 2) / 2, float(rng.uniform(2.3, 3.1)))
         self.most = most
@@ -74,21 +84,21 @@ class _Home(Arranger):
         self.clear_high: list[np.ndarray] = []
 
     def add(self, group: Group) -> bool:
-        """Build a group and look for a place; False where it finds none."""
+        """Lay out a group and place it; False where it fits nowhere."""
         if self.count >= self.most:
             return False
         items = self.build(group)
         low, high = bounds(items)
         for _ in range(_TRIES):
-            place = self.place(group, low[:, :2].min(0), high[:, :2].max(0))
-            if place is None:
+            pose = self.pose(group, low[:, :2].min(0), high[:, :2].max(0))
+            if pose is None:
                 continue
-            turn, shift = place
+            turn, shift = pose
             if self.put(items, turn, shift):
                 return True
         return False
 
-    def place(
+    def pose(
         self, group: Group, low: np.ndarray, high: np.ndarray
     ) -> tuple[int, np.ndarray] | None:
         """A turn and a shift for a group whose outline is low..high (2,), or None."""
@@ -99,28 +109,28 @@ class _Home(Arranger):
         room, run = self.half[across] * 2 - depth, self.half[along] - width / 2
         if room < 0 or run < 0:
             return None
-        if group.place in ("wall", "hung", "corner"):
+        if group.placement in ("wall", "hung", "corner"):
             depth_shift = self.half[across] + low[1] - float(rng.uniform(0, 0.06))
-            y = -depth_shift if group.place != "hung" else -(self.half[across] + low[1])
+            y = -depth_shift if group.placement != "hung" else -(self.half[across] + low[1])
             x = float(rng.uniform(-run, run))
-            if group.place == "corner" or rng.random() < 0.2:
+            if group.placement == "corner" or rng.random() < 0.2:
                 x = math.copysign(run, x)
         else:
-            spread = 0.35 if group.place in ("middle", "grid") else 1.0
+            spread = 0.35 if group.placement in ("middle", "grid") else 1.0
             x = float(rng.uniform(-run, run)) * spread
             y = float(rng.uniform(-room / 2, room / 2)) * spread - (low[1] + high[1]) / 2
         local = np.array([x - (low[0] + high[0]) / 2, y])
         return turn, TURNS[turn] @ local
 
-    def put(self, items: list[Item], turn: int, shift: np.ndarray) -> bool:
-        """Add a group where nothing else is in its way."""
+    def put(self, items: list[PlacedObject], turn: int, shift: np.ndarray) -> bool:
+        """Add a group where it intersects no other object."""
         low, high = bounds(items, turn)
         low[:, :2] += shift
         high[:, :2] += shift
         inside = (low[:, :2] > -self.half - 0.12).all() and (high[:, :2] < self.half + 0.12).all()
         if not inside or self.count + len(items) > self.most + 10:
             return False
-        solid = np.array([not item.free for item in items])
+        solid = np.array([not item.overlaps for item in items])
         n = self.count
         old_low, old_high = self.low[:n][self.solid[:n]], self.high[:n][self.solid[:n]]
         if self.clear_low:
@@ -131,9 +141,9 @@ class _Home(Arranger):
             return False
         for item, lo, hi in zip(items, low, high, strict=True):
             k = self.count
-            self.low[k], self.high[k], self.solid[k] = lo, hi, not item.free
+            self.low[k], self.high[k], self.solid[k] = lo, hi, not item.overlaps
             self.keys.append(item.key)
-            self.fronts.append((item.turn + turn) % 4 if THINGS[item.key].front else -1)
+            self.fronts.append((item.turn + turn) % 4 if OBJECT_KINDS[item.key].front else -1)
             self.supports.append(n + item.support if item.support >= 0 else item.support)
             self.count += 1
             if item.key in ("door", "glass door", "elevator"):
@@ -144,7 +154,7 @@ class _Home(Arranger):
         return True
 
     def finish(self, seed: int, kind: str) -> Home:
-        """Walls, colours, and what a scan makes of it."""
+        """The room with walls, colors and the noise of a scan."""
         rng, n = self.rng, self.count
         keys = list(self.keys)
         boxes = np.concatenate(
@@ -165,16 +175,16 @@ class _Home(Arranger):
         shade = np.array([COLORS[color] for color in colors]) / 255
         shade = shade * rng.uniform(0.8, 1.15) * rng.uniform(0.85, 1.1, (len(keys), 1))
         rgb = np.clip(shade + rng.normal(0, 0.025, shade.shape), 0, 1)
-        keep = rng.random(len(keys)) > 0.06  # what annotators forgot
+        keep = rng.random(len(keys)) > 0.06  # objects that annotators missed
         keep[: min(4, n)] = True
-        place = np.cumsum(keep) - 1
+        kept_index = np.cumsum(keep) - 1
         support = np.array(
-            [s if s < 0 else (place[s] if keep[s] else FLOOR) for s in supports], int
+            [s if s < 0 else (kept_index[s] if keep[s] else FLOOR) for s in supports], int
         )
         order = rng.permutation(int(keep.sum()))
-        slot = np.argsort(order)
+        new_index = np.argsort(order)
         support = support[keep][order]
-        support = np.where(support >= 0, slot[support.clip(min=0)], support)
+        support = np.where(support >= 0, new_index[support.clip(min=0)], support)
         kept = np.flatnonzero(keep)[order]
         size = np.array([*(2 * self.half), self.height])
         return Home(
@@ -183,7 +193,7 @@ class _Home(Arranger):
         )  # fmt: skip
 
     def shell(self) -> list[tuple[str, np.ndarray]]:
-        """Walls, floor and ceiling, where they are annotated at all."""
+        """Walls, floor and ceiling, where they are annotated."""
         rng, (hx, hy), tall = self.rng, self.half, self.height
         made = []
         if rng.random() < 0.7:
@@ -199,25 +209,25 @@ class _Home(Arranger):
         return made
 
     def color(self, key: str) -> str:
-        """Things of a kind mostly share their colour."""
+        """Objects of a kind mostly share their color."""
         if key in self.shades and self.rng.random() < 0.7:
             return self.shades[key]
-        options = THINGS[key].colors
+        options = OBJECT_KINDS[key].colors
         self.shades[key] = options[int(len(options) * self.rng.random() ** 1.5)]
         return self.shades[key]
 
 
 def _scanned(boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Boxes (n, 6) as scans have them: sides lost, outlines off, things and rooms a bit askew."""
+    """Boxes (n, 6) as in scans: sides lost, outlines off, objects and rooms rotated slightly."""
     center, half = boxes[:, :3].copy(), boxes[:, 3:] / 2
-    askew = np.where(rng.random(len(boxes)) < 0.12, rng.uniform(-0.6, 0.6, len(boxes)), 0.0)
-    whole = float(rng.choice([0.0, rng.normal(0, 0.05), rng.uniform(-0.5, 0.5)], p=[0.6, 0.3, 0.1]))
-    turn = np.where(boxes[:, 3:5].max(1) < 1.2, askew, 0.0) + whole
+    rotated = np.where(rng.random(len(boxes)) < 0.12, rng.uniform(-0.6, 0.6, len(boxes)), 0.0)
+    tilt = float(rng.choice([0.0, rng.normal(0, 0.05), rng.uniform(-0.5, 0.5)], p=[0.6, 0.3, 0.1]))
+    turn = np.where(boxes[:, 3:5].max(1) < 1.2, rotated, 0.0) + tilt
     cos, sin = np.abs(np.cos(turn)), np.abs(np.sin(turn))
     half[:, :2] = np.stack(
         [half[:, 0] * cos + half[:, 1] * sin, half[:, 0] * sin + half[:, 1] * cos], 1
     )
-    c, s = math.cos(whole), math.sin(whole)
+    c, s = math.cos(tilt), math.sin(tilt)
     center[:, :2] = center[:, :2] @ np.array([[c, -s], [s, c]]).T
     low, high = center - half, center + half
     sigma = rng.choice([0.3, 1.0, 1.5]) * (0.006 + 0.015 * boxes[:, 3:])

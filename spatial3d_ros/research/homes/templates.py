@@ -1,14 +1,14 @@
-"""The words for clauses and sentences: tables alone. What begins with ~ is said in the split "test"
-only; sentence frames are disjoint: those of one split are never said in the other.
+"""Templates of predicates and sentences. A relation template that begins with ~ is used in the
+split "test" only; the sentence templates of the splits are disjoint.
 
-{a}, {b}: anchors with their articles; {as}: plural; {v}: what is looked at. A wording follows its
-noun or the word "is"; one that begins with + is an adjective, one with = follows a noun or the word
-"has" instead of "with".
+{a}, {b}: anchors with their articles; {as}: plural; {v}: the object that the viewer faces. A
+relation template follows a noun or the word "is". One that begins with + is an adjective, one with
+= follows a noun, or the word "has" instead of "with".
 """
 
 from __future__ import annotations
 
-PLACES: dict[str, tuple[str, ...]] = {
+RELATION_TEMPLATES: dict[str, tuple[str, ...]] = {
     "near": (
         "next to {a}", "next to {a}", "beside {a}", "by {a}", "near {a}", "close to {a}",
         "right next to {a}", "adjacent to {a}", "right by {a}", "beside {a}", "located near {a}",
@@ -162,7 +162,7 @@ PLACES: dict[str, tuple[str, ...]] = {
         "with your back to {v}", "~as you come in through {v}",
     ),
 }  # fmt: skip
-SIZES: dict[str, tuple[str, ...]] = {
+SIZE_ADJECTIVES: dict[str, tuple[str, ...]] = {
     "+large": ("largest", "biggest", "large", "big", "bigger", "larger"),
     "-large": ("smallest", "small", "smaller", "tiniest", "littlest"),
     "+tall": ("tallest", "taller", "tall"), "-tall": ("shortest", "shorter", "short"),
@@ -170,16 +170,19 @@ SIZES: dict[str, tuple[str, ...]] = {
     "+high": ("highest", "top", "upper", "higher", "top most"),
     "-high": ("lowest", "bottom", "lower", "bottom most"),
 }  # fmt: skip
-"""A measure with its sign; the words in -er are said of two only."""
-SHAPES = {"square": ("square", "square shaped"), "rectangular": ("rectangular", "rectangle shaped"),
-          "long": ("long",), "tall": ("tall", "skinny")}  # fmt: skip
+"""A measure with its sign; comparatives are for two candidates only."""
+SHAPE_ADJECTIVES = {
+    "square": ("square", "square shaped"), "rectangular": ("rectangular", "rectangle shaped"),
+    "long": ("long",), "tall": ("tall", "skinny"),
+}  # fmt: skip
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
 
-# whole: {np} "brown chair by the door", {the}, {a_np} with an article; placed: {n} the noun, {adj}
-# with its adjectives, {p} what is said after it; more: {is} "is by the door", {bare} without "is";
-# group: {count} {ns} {g} the things it is one of; pick: {one}; chain: {first} the anchor.
-FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
+# whole: {np} "brown chair by the door", {the}, {a_np} with an article; modifier: {n} the noun,
+# {adj} with its adjectives, {p} the modifier after it; more: {is} "is by the door", {bare}
+# without "is"; group: {count} {ns} {g} the objects it is one of; pick: {one}; chain: {first} the
+# anchor.
+SENTENCE_TEMPLATES: dict[str, dict[str, tuple[str, ...]]] = {
     "train": {
         "whole": (
             "{the}", "{the}", "{the}", "{the}", "{np}", "{np}", "choose {the}", "pick {the}",
@@ -189,7 +192,7 @@ FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
             "we need {the}", "where is {the}?", "its {the}", "there is {a_np}", "this is {a_np}",
             "go to {the}", "the correct one is {the}", "{a_np}",
         ),
-        "placed": (
+        "modifier": (
             "the {adj} is {p}", "this {n} is {p}", "the {adj} that is {p}", "the {adj} located {p}",
             "the correct {n} is the one {p}", "the {n} you want is {p}",
             "it is the {n} that is {p}", "it is {p}", "the {n} {p}", "choose the {n} that is {p}",
@@ -230,7 +233,7 @@ FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
             "choose {one}", "pick {one}", "select {one}", "it is {one}", "you want {one}",
             "find {one}", "{one}", "please select {one}", "the correct one is {one}", "its {one}",
         ),
-        "refuse": (
+        "exclude": (
             "not the one {p}", "not {p}", "do not choose the one {p}", "and not the one {p}",
         ),
     },
@@ -239,7 +242,7 @@ FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
             "could you show me {the}", "i would like {the}", "my pick would be {the}",
             "which one is {the}",
         ),
-        "placed": (
+        "modifier": (
             "what you are after stands {p}: the {adj}", "the {adj}, {p}, please",
             "look {p} for the {adj}", "i mean the {n} which is {p}",
         ),
@@ -249,6 +252,6 @@ FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
         "chain": ("first look at {first}; then {pick}", "beginning at {first}, {pick}"),
         "view": ("{v}, my choice is {s}", "i mean {s}, {v}"),
         "pick": ("take {one}", "point at {one}", "i mean {one}"),
-        "refuse": ("but never the one {p}", "i do not mean the one {p}"),
+        "exclude": ("but never the one {p}", "i do not mean the one {p}"),
     },
 }  # fmt: skip

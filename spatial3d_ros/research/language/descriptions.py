@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from spatial3d_ros.geometry.relations import SIDES
 from spatial3d_ros.research.language.relations import BOOLEAN, Relations, bits, union
-from spatial3d_ros.research.language.viewpoints import OUTERMOST, SIDES, Viewpoints
+from spatial3d_ros.research.language.viewpoints import OUTERMOST, Viewpoints
 
 if TYPE_CHECKING:
     from spatial3d_ros.research.rooms.generator import RoomObject

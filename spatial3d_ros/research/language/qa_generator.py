@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from spatial3d_ros.geometry.box import surface_distance
+from spatial3d_ros.geometry.relations import SIDES
 from spatial3d_ros.research.language.description_sampler import DescriptionSampler
 from spatial3d_ros.research.language.descriptions import Description, Meanings
 from spatial3d_ros.research.language.qa_templates import (
@@ -28,7 +29,6 @@ from spatial3d_ros.research.language.qa_templates import (
 from spatial3d_ros.research.language.questions import MAX_WORDS, draw_by_weight
 from spatial3d_ros.research.language.relations import BOOLEAN, SIZE_RATIO, SIZES, bits
 from spatial3d_ros.research.language.templates import Speaker, answer_words, of_split, plural
-from spatial3d_ros.research.language.viewpoints import SIDES
 from spatial3d_ros.research.rooms.catalog import WALL
 from spatial3d_ros.research.rooms.generator import generate_room
 

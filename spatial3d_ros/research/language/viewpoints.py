@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spatial3d_ros.geometry.relations import (
-    SIDES,
     Side,
     contenders,
     in_sector,

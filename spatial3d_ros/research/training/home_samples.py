@@ -15,8 +15,11 @@ import torch
 
 from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.config import NamesConfig
-from spatial3d_ros.research.homes.object_catalog import THINGS
-from spatial3d_ros.research.homes.referring_expressions import Statement, Statements
+from spatial3d_ros.research.homes.object_catalog import OBJECT_KINDS
+from spatial3d_ros.research.homes.referring_expressions import (
+    ExpressionSampler,
+    ReferringExpression,
+)
 from spatial3d_ros.research.homes.rooms import Home, generate_home
 from spatial3d_ros.research.training.augmentation import turn_boxes, turn_fronts
 from spatial3d_ros.research.training.config import HomesConfig
@@ -42,7 +45,7 @@ class HomeSample:
     fronts: np.ndarray
     labels: list[str]
     made_up: bool
-    statements: list[Statement]
+    statements: list[ReferringExpression]
 
 
 def make_home_sample(
@@ -50,8 +53,8 @@ def make_home_sample(
 ) -> HomeSample:
     """The room of a seed with statements about it; as scanned in the split "test"."""
     home = generate_home(seed, config.objects)
-    said = Statements(home, rng, split)
-    statements = said.make(config.questions, config.words)
+    sampler = ExpressionSampler(home, rng, split)
+    statements = sampler.sample(config.questions, config.words)
     rgb, boxes, fronts = home.rgb.copy(), home.boxes, home.front
     if split == "train":
         rgb[rng.random(len(rgb)) < _COLORLESS] = np.nan
@@ -62,7 +65,9 @@ def make_home_sample(
         boxes = turn_boxes(boxes, quarter, shift)
         unknown = rng.random(len(rgb)) < rng.choice(_FRONTLESS)
         fronts = np.where(unknown[:, None], np.nan, turn_fronts(fronts, quarter))
-    return HomeSample(home, boxes, rgb, fronts, said.naming.labels, said.naming.made_up, statements)
+    return HomeSample(
+        home, boxes, rgb, fronts, sampler.names.labels, sampler.names.invented, statements
+    )
 
 
 def home_fields(rooms: Sequence[HomeSample], prompt: Prompt, names: NamesConfig) -> dict[str, Any]:
@@ -82,7 +87,7 @@ def home_fields(rooms: Sequence[HomeSample], prompt: Prompt, names: NamesConfig)
         for i, label in enumerate(room.labels):
             key, color = room.home.keys[i], room.home.colors[i]
             name = _CALLED.get(key, key)
-            if name in names.classes and label in THINGS[key].names:
+            if name in names.classes and label in OBJECT_KINDS[key].nouns:
                 classes[b, i] = names.classes.index(name)
             if color in names.colors:
                 colors[b, i] = names.colors.index(color)

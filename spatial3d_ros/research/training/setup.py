@@ -18,7 +18,7 @@ from spatial3d_ros.model.tokens import (
     train_tokenizer,
     with_special_tokens,
 )
-from spatial3d_ros.research.homes.referring_expressions import all_nouns, statement_corpus
+from spatial3d_ros.research.homes.referring_expressions import all_nouns, expression_corpus
 from spatial3d_ros.research.language.qa_generator import answer_corpus
 from spatial3d_ros.research.language.questions import vocabulary_corpus
 from spatial3d_ros.research.rooms.view_store import ViewStore, render_store
@@ -93,7 +93,7 @@ def _tokenizer(
     """
     path = out / TOKENIZER if folder is None or config.homes.batch else folder / TOKENIZER
     homes = config.homes.batch and not path.is_file()
-    told = list(statement_corpus(config.homes.sentences, config.seed)) if homes else []
+    told = list(expression_corpus(config.homes.sentences, config.seed)) if homes else []
     if homes:
         told += [f" {noun}" for noun in all_nouns() for _ in range(3)]
     if folder is not None and homes:

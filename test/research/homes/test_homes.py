@@ -1,5 +1,5 @@
-"""Homes and what people say about them: truth against a second, plain evaluator and hand-made
-rooms, names, splits, and how they become training samples.
+"""Homes and their referring expressions: truth against an independent evaluator and hand-made
+rooms, names, splits, and training samples of them.
 """
 
 import random
@@ -15,16 +15,16 @@ from spatial3d_ros.categories import CATEGORIES, COLORS
 from spatial3d_ros.model.checkpoint import save_model
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.tokens import SPECIAL_TOKENS, extend_tokenizer
-from spatial3d_ros.research.homes.groups import groups, kinds
+from spatial3d_ros.research.homes.groups import groups, room_types
 from spatial3d_ros.research.homes.object_catalog import COLORS as SHADES
-from spatial3d_ros.research.homes.object_catalog import CONFUSED, THINGS
-from spatial3d_ros.research.homes.object_names import Naming, made_up_word, misspell, plural
+from spatial3d_ros.research.homes.object_catalog import OBJECT_KINDS, SIMILAR_COLORS
+from spatial3d_ros.research.homes.object_names import ObjectNames, invented_word, misspell, plural
 from spatial3d_ros.research.homes.predicates import PredicateSampler
-from spatial3d_ros.research.homes.realizer import article
-from spatial3d_ros.research.homes.referring_expressions import KINDS, Statements
+from spatial3d_ros.research.homes.realizer import with_article
+from spatial3d_ros.research.homes.referring_expressions import KINDS, ExpressionSampler
 from spatial3d_ros.research.homes.rooms import FLOOR, WALL, Home, generate_home
-from spatial3d_ros.research.homes.spatial_relations import Facts
-from spatial3d_ros.research.homes.templates import FRAMES, PLACES
+from spatial3d_ros.research.homes.spatial_relations import SpatialRelations
+from spatial3d_ros.research.homes.templates import RELATION_TEMPLATES, SENTENCE_TEMPLATES
 from spatial3d_ros.research.training.config import HomesConfig, TrainConfig
 from spatial3d_ros.research.training.home_samples import home_fields, make_home_sample
 from spatial3d_ros.research.training.losses import naming_loss
@@ -48,27 +48,27 @@ def settings(tmp_path, **changes):
 
 def made(seed, count=8, split="train"):
     home = generate_home(seed)
-    said = Statements(home, np.random.default_rng(seed), split)
-    return home, said, said.make(count)
+    sampler = ExpressionSampler(home, np.random.default_rng(seed), split)
+    return home, sampler, sampler.sample(count)
 
 
 @pytest.fixture(scope="module")
-def told():
+def drawn():
     return [made(seed) for seed in range(24)]
 
 
 # -- rooms ----------------------------------------------------------------------------------------
-def test_tables_name_only_things_that_exist():
+def test_tables_refer_to_known_kinds():
     known = groups()
     for name, group in known.items():
-        assert group.head in THINGS, name
+        assert group.head in OBJECT_KINDS, name
         for member in group.members:
-            assert member.how == "row" or member.thing in THINGS, (name, member)
+            assert member.relation == "row" or member.kind in OBJECT_KINDS, (name, member)
             assert member.least <= member.most
-    assert all(name in known for kind in kinds() for name, _, _ in kind.groups)
-    assert all(color in SHADES for thing in THINGS.values() for color in thing.colors)
-    assert all(set(CONFUSED[color].split()) <= SHADES.keys() for color in SHADES)
-    assert len({noun for thing in THINGS.values() for noun in thing.names}) > 500
+    assert all(name in known for kind in room_types() for name, _, _ in kind.groups)
+    assert all(color in SHADES for kind in OBJECT_KINDS.values() for color in kind.colors)
+    assert all(set(SIMILAR_COLORS[color].split()) <= SHADES.keys() for color in SHADES)
+    assert len({noun for kind in OBJECT_KINDS.values() for noun in kind.nouns}) > 500
 
 
 def test_one_seed_is_one_room():
@@ -80,21 +80,21 @@ def test_one_seed_is_one_room():
     assert len(generate_home(3, 15).keys) < 30 < len(one.keys)
 
 
-def test_rooms_are_full_and_have_many_of_a_kind(told):
-    counts = [len(home.keys) for home, _, _ in told]
+def test_rooms_are_full_and_have_many_of_a_kind(drawn):
+    counts = [len(home.keys) for home, _, _ in drawn]
     assert min(counts) >= 7 and max(counts) <= 90
     assert np.median(counts) > 20
-    most = [max(home.keys.count(k) for k in set(home.keys) - {"wall"}) for home, _, _ in told]
+    most = [max(home.keys.count(k) for k in set(home.keys) - {"wall"}) for home, _, _ in drawn]
     assert np.mean(most) > 3
-    for home, _, _ in told:
+    for home, _, _ in drawn:
         assert np.isfinite(home.boxes).all() and (home.boxes[:, 3:] > 0).all()
         assert ((home.support >= WALL) & (home.support < len(home.keys))).all()
         fronts = home.front[~np.isnan(home.front).any(1)]
         np.testing.assert_allclose(np.linalg.norm(fronts, axis=1), 1)
 
 
-def test_what_stands_on_a_thing_is_over_it(told):
-    for home, _, _ in told:
+def test_supported_objects_are_over_their_support(drawn):
+    for home, _, _ in drawn:
         low, high = (
             home.boxes[:, :2] - home.boxes[:, 3:5] / 2,
             home.boxes[:, :2] + home.boxes[:, 3:5] / 2,
@@ -113,11 +113,11 @@ def cross(a, b):
     return float(a[0] * b[1] - a[1] * b[0])
 
 
-class Plain:
-    """One threshold for each clause, somewhere between "surely" and "could be", in plain loops."""
+class ReferenceEvaluator:
+    """One threshold for each predicate, between its strict and its loose one, in plain loops."""
 
-    def __init__(self, home, naming):
-        self.home, self.naming, self.boxes = home, naming, home.boxes
+    def __init__(self, home, names):
+        self.home, self.names, self.boxes = home, names, home.boxes
         inner = [
             b
             for b, k in zip(home.boxes, home.keys, strict=True)
@@ -173,32 +173,33 @@ class Plain:
         front = self.home.front[j]
         to = self.boxes[i, :2] - self.boxes[j, :2]
         turn = np.degrees(np.arctan2(front[0] * to[1] - front[1] * to[0], front @ to))
-        # Counter-clockwise of the front is the anchor's own left: on the right for who looks at it.
+        # Counter-clockwise of the front is the anchor's own left: the right of a viewer.
         wanted = {"front": 0, "facing": 0, "behind": 180, "back to": 180, "right": 90, "left": -90}
         if kind == "across":
             return min(abs(turn), 180 - abs(turn)) < 40 and np.linalg.norm(to) > 0.8
         return abs((turn - wanted[kind] + 180) % 360 - 180) < 50 and np.linalg.norm(to) < 4.5
 
-    def lateral(self, clause, i):
-        """How far left a thing is for who faces what is looked at."""
-        (seen,) = np.flatnonzero(clause.view.yes)
+    def lateral(self, predicate, i):
+        """How far left an object is for a viewer who faces `predicate.view`."""
+        (seen,) = np.flatnonzero(predicate.view.strict)
         ahead = self.boxes[seen, :2] - self.middle[:2]
-        ahead = -ahead if clause.entering else ahead
+        ahead = -ahead if predicate.entering else ahead
         return cross(ahead, self.boxes[i, :2])
 
-    def fits(self, clause, i):
-        kind, anchors = clause.kind, [np.flatnonzero(noun.yes) for noun in clause.anchors]
+    def fits(self, predicate, i):
+        kind, anchors = predicate.kind, [np.flatnonzero(noun.strict) for noun in predicate.anchors]
         if kind == "not":
-            return not self.fits(clause.inner, i)
+            return not self.fits(predicate.negated, i)
         if kind == "color":
-            return self.home.colors[i] == clause.value
+            return self.home.colors[i] == predicate.value
         if kind in ("closest", "farthest"):
             reach = {
-                k: min(self.off(k, a) for a in anchors[0]) for k in np.flatnonzero(clause.among)
+                k: min(self.off(k, a) for a in anchors[0])
+                for k in np.flatnonzero(predicate.candidates)
             }
             return (min if kind == "closest" else max)(reach, key=reach.get) == i
         if kind == "between":
-            a, b = anchors[0] if clause.value == "two" else (anchors[0][0], anchors[1][0])
+            a, b = anchors[0] if predicate.value == "two" else (anchors[0][0], anchors[1][0])
             line = self.boxes[b, :2] - self.boxes[a, :2]
             to = self.boxes[i, :2] - self.boxes[a, :2]
             along = to @ line / (line @ line)
@@ -206,42 +207,44 @@ class Plain:
                 to - along * line
             ) < 0.35 * np.linalg.norm(line)
         if kind == "spot":
-            return self.spot(clause.value, i)
+            return self.spot(predicate.value, i)
         if kind == "size":
             b = self.boxes
             values = {"large": b[:, 3] * b[:, 4] * b[:, 5], "tall": b[:, 5], "high": b[:, 2],
-                      "long": np.maximum(b[:, 3], b[:, 4])}[clause.value[1:]]  # fmt: skip
-            among = np.flatnonzero(clause.among)
-            best = np.argmax if clause.value[0] == "+" else np.argmin
-            return among[best(values[among])] == i
+                      "long": np.maximum(b[:, 3], b[:, 4])}[predicate.value[1:]]  # fmt: skip
+            candidates = np.flatnonzero(predicate.candidates)
+            best = np.argmax if predicate.value[0] == "+" else np.argmin
+            return candidates[best(values[candidates])] == i
         if kind == "shape":
             w, d, h = *sorted(self.boxes[i, 3:5])[::-1], self.boxes[i, 5]
             return {"square": w / d < 1.25, "rectangular": w / d > 1.35, "long": w / d > 1.8,
-                    "tall": h / w > 1.4}[clause.value]  # fmt: skip
+                    "tall": h / w > 1.4}[predicate.value]  # fmt: skip
         if kind in ("with", "count"):
-            name = clause.value.split()[0]
+            name = predicate.value.split()[0]
             number = sum(self.pair(name, a, i) for a in anchors[0])
-            return number > 0 if kind == "with" else number == int(clause.value.split()[1])
+            return number > 0 if kind == "with" else number == int(predicate.value.split()[1])
         if kind == "view order":
-            return self.placed(
-                clause, i, {k: self.lateral(clause, k) for k in np.flatnonzero(clause.among)}
+            return self.has_rank(
+                predicate,
+                i,
+                {k: self.lateral(predicate, k) for k in np.flatnonzero(predicate.candidates)},
             )
         if kind == "order":
-            return self.in_row(clause, i)
+            return self.in_row(predicate, i)
         if kind == "view side":
             origin = np.append(self.middle[:2], 0) if not anchors else self.boxes[anchors[0][0]]
-            (seen,) = np.flatnonzero(clause.view.yes)
+            (seen,) = np.flatnonzero(predicate.view.strict)
             ahead = self.boxes[seen, :2] - self.middle[:2]
-            ahead = -ahead if clause.entering else ahead
+            ahead = -ahead if predicate.entering else ahead
             side = cross(ahead, self.boxes[i, :2] - origin[:2])
-            return (side > 0) == (clause.value == "left")
-        return any(a != i and self.pair(kind, i, a) for a in self.others(clause))
+            return (side > 0) == (predicate.value == "left")
+        return any(a != i and self.pair(kind, i, a) for a in self.others(predicate))
 
-    def others(self, clause):
+    def others(self, predicate):
         """Whom a relation is to: "the other chair" is another one for each chair."""
-        (noun,) = clause.anchors
-        again = noun.other and noun.clause is None
-        return np.flatnonzero(self.naming.masks(noun.word)[0] if again else noun.yes)
+        (noun,) = predicate.anchors
+        again = noun.shared and noun.predicate is None
+        return np.flatnonzero(self.names.masks(noun.noun)[0] if again else noun.strict)
 
     def spot(self, name, i):
         b = self.boxes[i]
@@ -257,190 +260,198 @@ class Plain:
             "floor": self.bottom(i) < 0.15,
         }[name]
 
-    def in_row(self, clause, i):
-        """Left to right for who looks at the wall that the things are at, from the room."""
-        among = np.flatnonzero(clause.among)
+    def in_row(self, predicate, i):
+        """Left to right for a viewer in the room who looks at the wall of the row."""
+        candidates = np.flatnonzero(predicate.candidates)
         away = {}
         for axis in (0, 1):
             low = [
-                self.boxes[k, axis] - self.boxes[k, 3 + axis] / 2 - self.low[axis] for k in among
+                self.boxes[k, axis] - self.boxes[k, 3 + axis] / 2 - self.low[axis]
+                for k in candidates
             ]
             high = [
-                self.high[axis] - self.boxes[k, axis] - self.boxes[k, 3 + axis] / 2 for k in among
+                self.high[axis] - self.boxes[k, axis] - self.boxes[k, 3 + axis] / 2
+                for k in candidates
             ]
             away[axis, -1], away[axis, 1] = max(low), max(high)
         axis, sign = min(away, key=away.get)
-        if clause.value == "middle":  # from any side; a row is longer than it is wide
+        if predicate.value == "middle":  # from any side; a row is longer than it is wide
             axis = (
-                1 - int(np.argmax(np.ptp(self.boxes[among, :2], axis=0)))
+                1 - int(np.argmax(np.ptp(self.boxes[candidates, :2], axis=0)))
                 if away[axis, sign] > 0.9
                 else axis
             )
-            return self.placed(clause, i, {k: self.boxes[k, 1 - axis] for k in among})
+            return self.has_rank(predicate, i, {k: self.boxes[k, 1 - axis] for k in candidates})
         ahead = np.eye(2)[axis] * sign
-        return self.placed(clause, i, {k: cross(ahead, self.boxes[k, :2]) for k in among})
+        return self.has_rank(predicate, i, {k: cross(ahead, self.boxes[k, :2]) for k in candidates})
 
     @staticmethod
-    def placed(clause, i, lateral):
+    def has_rank(predicate, i, lateral):
         row = sorted(lateral, key=lambda k: -lateral[k])
-        side, _, number = clause.value.partition(" ")
+        side, _, number = predicate.value.partition(" ")
         if side == "middle":
             return row[len(row) // 2] == i
         k = int(number or 1)
         return row[k - 1 if side == "left" else -k] == i
 
 
-def test_every_statement_is_true_of_one_thing_alone():
+def test_every_expression_is_true_of_one_object_only():
     found, seen = 0, set()
     for seed in range(40):
-        home, said, statements = made(seed, 10)
-        plain = Plain(home, said.naming)
-        for one in statements:
-            clauses = [*one.clauses, *([one.group] if one.group is not None else [])]
+        home, sampler, expressions = made(seed, 10)
+        reference = ReferenceEvaluator(home, sampler.names)
+        for one in expressions:
+            predicates = [*one.predicates, *([one.group] if one.group is not None else [])]
             fitting = [
                 int(i) for i in np.flatnonzero(one.candidates)
-                if all(plain.fits(c, i) for c in clauses if c.among is None or c.among[i])
-                and all(c.among is None or c.among[i] for c in clauses)
+                if all(c.candidates is None or c.candidates[i] for c in predicates)
+                and all(reference.fits(c, i) for c in predicates)
             ]  # fmt: skip
             assert fitting == [one.target], (seed, one.text, [home.keys[i] for i in fitting])
             found += 1
-            seen |= {clause.kind for clause in clauses}
+            seen |= {predicate.kind for predicate in predicates}
     assert found > 250
     assert len(seen) >= 18 and seen <= KINDS.keys()
 
 
-def test_anchors_are_never_the_target(told):
-    for _, _, statements in told:
-        for one in statements:
+def test_anchors_are_never_the_target(drawn):
+    for _, _, expressions in drawn:
+        for one in expressions:
             assert one.candidates[one.target]
             assert not one.anchors[one.target]
 
 
-def by_hand(*things):
+def by_hand(*objects):
     """A room 6 m x 6 m of (key, box, front or None, support), with a door far off at x = -3."""
-    things = [*things, ("window", (-2.95, -2.9, 1.5, 0.1, 0.2, 1.0), None, WALL)]
-    things = [*things, ("radiator", (2.95, 2.9, 0.3, 0.1, 0.2, 0.6), None, FLOOR)]
-    front = [(np.nan, np.nan) if f is None else f for _, _, f, _ in things]
+    objects = [*objects, ("window", (-2.95, -2.9, 1.5, 0.1, 0.2, 1.0), None, WALL)]
+    objects = [*objects, ("radiator", (2.95, 2.9, 0.3, 0.1, 0.2, 0.6), None, FLOOR)]
+    front = [(np.nan, np.nan) if f is None else f for _, _, f, _ in objects]
     return Home(
-        0, "by hand", np.array([6.0, 6.0, 2.5]), tuple(t[0] for t in things),
-        np.array([t[1] for t in things], float), np.full((len(things), 3), 0.5),
-        ("gray",) * len(things), np.array(front), np.array([t[3] for t in things]),
+        0, "by hand", np.array([6.0, 6.0, 2.5]), tuple(t[0] for t in objects),
+        np.array([t[1] for t in objects], float), np.full((len(objects), 3), 0.5),
+        ("gray",) * len(objects), np.array(front), np.array([t[3] for t in objects]),
     )  # fmt: skip
 
 
-def test_left_and_right_are_those_of_who_looks_at_the_front():
+def test_left_and_right_are_those_of_a_viewer_who_looks_at_the_front():
     bed = ("bed", (0, -2, 0.4, 1.6, 2.0, 0.8), (0.0, 1.0), FLOOR)
     stand = ("nightstand", (1.2, -2.3, 0.3, 0.5, 0.4, 0.6), (0.0, 1.0), FLOOR)
     bench = ("bench", (0, -0.5, 0.2, 1.2, 0.4, 0.4), None, FLOOR)
     pillow = ("pillow", (0.3, -2.8, 0.85, 0.5, 0.3, 0.2), None, 0)
-    facts = Facts(by_hand(bed, stand, bench, pillow))
-    # Who stands at the foot of the bed and looks towards -y has +x on the left.
-    assert facts.pairs["left"][0][1, 0] and not facts.pairs["right"][1][1, 0]
-    assert not facts.pairs["left"][0][2, 0] and not facts.pairs["left"][1][3, 0]
-    assert facts.pairs["front"][0][2, 0] and not facts.pairs["behind"][1][2, 0]
-    assert facts.pairs["on"][0][3, 0] and not facts.pairs["on"][1][2, 0]
-    assert facts.pairs["near"][0][1, 0] and not facts.pairs["near"][0][3, 0]
+    relations = SpatialRelations(by_hand(bed, stand, bench, pillow))
+    # A viewer at the foot of the bed who looks towards -y has +x on the left.
+    assert relations.pairs["left"][0][1, 0] and not relations.pairs["right"][1][1, 0]
+    assert not relations.pairs["left"][0][2, 0] and not relations.pairs["left"][1][3, 0]
+    assert relations.pairs["front"][0][2, 0] and not relations.pairs["behind"][1][2, 0]
+    assert relations.pairs["on"][0][3, 0] and not relations.pairs["on"][1][2, 0]
+    assert relations.pairs["near"][0][1, 0] and not relations.pairs["near"][0][3, 0]
 
 
-def test_places_in_a_row_are_counted_from_the_room():
+def test_ranks_in_a_row_are_counted_from_the_room():
     chairs = [("chair", (x, -2.7, 0.4, 0.5, 0.5, 0.8), (0.0, 1.0), FLOOR) for x in (-1.5, 0.0, 1.5)]
     home = by_hand(*chairs)
-    naming = Naming(home.keys, random.Random(1))
-    teller = PredicateSampler(home, naming, random.Random(0))
-    among = np.array([key == "chair" for key in home.keys])
-    values = {k: {teller.draw("order", k, among).value for _ in range(30)} for k in range(3)}
+    names = ObjectNames(home.keys, random.Random(1))
+    sampler = PredicateSampler(home, names, random.Random(0))
+    candidates = np.array([key == "chair" for key in home.keys])
+    values = {k: {sampler.draw("order", k, candidates).value for _ in range(30)} for k in range(3)}
     # Looking at the wall y = -3 from the room, +x is on the left.
     assert values[2] == {"left", "left 1", "right 3"}
     assert values[1] == {"left 2", "right 2", "middle"}
     assert values[0] == {"right", "right 1", "left 3"}
 
 
-def test_what_hangs_on_a_threshold_is_not_said():
+def test_no_predicate_depends_on_a_threshold():
     def box(x):
         return ("box", (x, 0, 0.2, 0.3, 0.3, 0.3), None, FLOOR)
 
     lamp = ("floor lamp", (0, 0, 0.8, 0.3, 0.3, 1.6), None, FLOOR)
     for x, clear in ((-0.85, False), (-2.4, True)):
         home = by_hand(box(0.8), box(x), lamp)
-        naming = Naming(home.keys, random.Random(1))
-        teller = PredicateSampler(home, naming, random.Random(0))
-        among = np.array([key == "box" for key in home.keys])
+        names = ObjectNames(home.keys, random.Random(1))
+        sampler = PredicateSampler(home, names, random.Random(0))
+        candidates = np.array([key == "box" for key in home.keys])
         to_lamp = [
-            c for c in (teller.draw("closest", 0, among) for _ in range(200))
-            if c is not None and c.anchors[0].yes[2]
+            c for c in (sampler.draw("closest", 0, candidates) for _ in range(200))
+            if c is not None and c.anchors[0].strict[2]
         ]  # fmt: skip
         assert bool(to_lamp) == clear
 
 
-def test_a_sure_relation_is_always_a_possible_one(told):
-    for home, _, _ in told[:8]:
-        facts = Facts(home)
-        for name, (yes, maybe) in {**facts.pairs, **facts.spots}.items():
-            assert not (yes & ~maybe).any(), name
+def test_strict_relations_are_part_of_loose_ones(drawn):
+    for home, _, _ in drawn[:8]:
+        relations = SpatialRelations(home)
+        for name, (strict, loose) in {**relations.pairs, **relations.room_positions}.items():
+            assert not (strict & ~loose).any(), name
 
 
 # -- names ----------------------------------------------------------------------------------------
-def test_made_up_rooms_bear_words_that_nobody_knows(told):
-    known = {noun for thing in THINGS.values() for noun in (*thing.names, *thing.broader)}
-    rooms = [said.naming for _, said, _ in told]
+def test_rooms_with_invented_nouns(drawn):
+    known = {noun for kind in OBJECT_KINDS.values() for noun in (*kind.nouns, *kind.broader)}
+    rooms = [sampler.names for _, sampler, _ in drawn]
     shares = [np.mean([bool(label) and label not in known for label in n.labels]) for n in rooms]
-    invented = [share for share, naming in zip(shares, rooms, strict=True) if naming.made_up]
+    invented = [share for share, names in zip(shares, rooms, strict=True) if names.invented]
     assert 0 < len(invented) < len(rooms)
     assert min(invented) > 0.4
-    assert max(s for s, n in zip(shares, rooms, strict=True) if not n.made_up) < 0.25
+    assert max(s for s, n in zip(shares, rooms, strict=True) if not n.invented) < 0.25
 
 
-def test_a_word_means_the_things_of_its_name_and_could_mean_narrower_ones():
+def test_a_noun_means_its_kind_strictly_and_narrower_kinds_loosely():
     keys = ("chair", "office chair", "table", "coffee table", "trash can")
-    naming = next(n for n in (Naming(keys, random.Random(i)) for i in range(9)) if not n.made_up)
-    sure, possible = naming.masks("chair")
-    assert sure.tolist() == [True, False, False, False, False]
-    assert possible.tolist() == [True, True, False, False, False]
-    sure, possible = naming.masks("garbage can")
-    assert sure.tolist() == possible.tolist() == [False, False, False, False, True]
+    names = next(
+        n for n in (ObjectNames(keys, random.Random(i)) for i in range(9)) if not n.invented
+    )
+    strict, loose = names.masks("chair")
+    assert strict.tolist() == [True, False, False, False, False]
+    assert loose.tolist() == [True, True, False, False, False]
+    strict, loose = names.masks("garbage can")
+    assert strict.tolist() == loose.tolist() == [False, False, False, False, True]
 
 
-def test_small_words():
+def test_plurals_articles_and_misspellings():
     assert [plural(n) for n in ("bookshelf", "box", "couch", "books", "glass", "berry")] == [
         "bookshelves", "boxes", "couches", "books", "glasses", "berries"
     ]  # fmt: skip
-    assert [article(n) for n in ("oven", "chair by the oven", "books", "boxes on a desk")] == [
+    assert [with_article(n) for n in ("oven", "chair by the oven", "books", "boxes on a desk")] == [
         "an oven", "a chair by the oven", "books", "boxes on a desk"
     ]  # fmt: skip
     rng = random.Random(0)
     slips = {misspell("whiteboard", rng) for _ in range(50)}
     assert len(slips) > 10 and all(9 <= len(slip) <= 11 for slip in slips)
-    assert len({made_up_word(rng) for _ in range(200)}) > 190
+    assert len({invented_word(rng) for _ in range(200)}) > 190
 
 
 # -- words ----------------------------------------------------------------------------------------
-def test_one_seed_is_one_list_of_statements(told):
-    _, said, statements = made(5)
-    assert said.naming.labels == told[5][1].naming.labels
-    assert [one.text for one in statements] == [one.text for one in told[5][2]]
+def test_one_seed_is_one_list_of_statements(drawn):
+    _, sampler, expressions = made(5)
+    assert sampler.names.labels == drawn[5][1].names.labels
+    assert [one.text for one in expressions] == [one.text for one in drawn[5][2]]
 
 
-def test_wordings_of_the_splits_are_disjoint():
-    for name, frames in FRAMES["train"].items():
-        assert not set(frames) & set(FRAMES["test"][name]), name
-        assert FRAMES["test"][name]
-    marked = [text[1:] for texts in PLACES.values() for text in texts if text.startswith("~")]
-    own = {text for texts in PLACES.values() for text in texts if not text.startswith("~")}
+def test_templates_of_the_splits_are_disjoint():
+    for name, frames in SENTENCE_TEMPLATES["train"].items():
+        assert not set(frames) & set(SENTENCE_TEMPLATES["test"][name]), name
+        assert SENTENCE_TEMPLATES["test"][name]
+    marked = [
+        text[1:] for texts in RELATION_TEMPLATES.values() for text in texts if text.startswith("~")
+    ]
+    own = {
+        text for texts in RELATION_TEMPLATES.values() for text in texts if not text.startswith("~")
+    }
     assert not own & set(marked)
-    heard = {split: set() for split in FRAMES}
+    found = {split: set() for split in SENTENCE_TEMPLATES}
     literal = [re.escape(re.split(r"[{,]", text.lstrip("=+"))[0].strip()) for text in marked]
     pattern = re.compile("|".join(rf"\b{text}\b" for text in literal if len(text) > 9))
-    for split in heard:
+    for split in found:
         for seed in range(12):
-            heard[split] |= {
+            found[split] |= {
                 m for one in made(seed, 8, split)[2] for m in pattern.findall(one.text.lower())
             }
-    assert not heard["train"]
-    assert len(heard["test"]) > 3
+    assert not found["train"]
+    assert len(found["test"]) > 3
 
 
-def test_statements_have_no_holes_and_many_forms(told):
-    texts = [one.text for _, _, statements in told for one in statements]
+def test_statements_have_no_holes_and_many_forms(drawn):
+    texts = [one.text for _, _, expressions in drawn for one in expressions]
     for text in texts:
         assert not re.search(r"[{}=+~]|  |\bNone\b", text), text
         assert 1 <= len(text.split()) <= 60
@@ -462,7 +473,7 @@ def test_homes_become_a_sample():
     assert torch.equal(sample.words.ids, again.words.ids)
     assert torch.equal(sample.scenes.boxes, again.scenes.boxes)
     assert sample.origin == "homes" and sample.to("cpu").origin == "homes"
-    assert len(sample.kinds) == len(sample.targets) == sum(len(r.statements) for r in rooms)
+    assert len(sample.kinds) == len(sample.targets) == sum(len(r.expressions) for r in rooms)
     assert (sample.targets.sum(1) == 1).all()
     k = 0
     for b, room in enumerate(rooms):
@@ -480,7 +491,7 @@ def test_homes_become_a_sample():
     )
 
 
-def test_a_room_without_known_names_costs_nothing():
+def test_a_room_without_known_names_has_no_naming_loss():
     logits = torch.randn(2, 3, 5)
     none = torch.full((2, 3), -100)
     assert naming_loss(logits, none) == 0

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.geometry.relations import SIDES
 from spatial3d_ros.research.language.descriptions import Description, Link, Meanings
 from spatial3d_ros.research.language.relations import bits
-from spatial3d_ros.research.language.viewpoints import SIDES
 from spatial3d_ros.research.rooms.catalog import FLOOR, WALL, RoomObject
 from spatial3d_ros.research.rooms.generator import generate_room
 

@@ -13,12 +13,12 @@ from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.checkpoint import save_model
 from spatial3d_ros.model.decoder import Decoder
 from spatial3d_ros.research.bench.network import (
-    Timed,
-    bench_attention,
+    SceneQuestion,
     bench_scale,
     bench_warm,
     order_stability,
 )
+from spatial3d_ros.research.bench.operations import bench_attention
 
 PHRASES = ("the red chair", "where is the blue lamp on the table?", "find the lamp")
 MODES = ("causal", "full", "diagonal", "fixed_n", "geo")
@@ -315,9 +315,9 @@ class TestBenches:
 
     def test_a_question_on_the_cache_is_the_one_without(self):
         model, prompt = small_model()
-        timed = Timed(model, prompt, 2, 4)
+        timed = SceneQuestion.random(model, prompt, 2, 4)
         with torch.inference_mode():
-            torch.testing.assert_close(timed.warm(), timed.everything())
+            torch.testing.assert_close(timed.warm(), timed.cold())
 
     def test_every_form_of_one_layer(self):
         times = bench_attention((9,), (3,), ((8, 2),), words=4, repeats=1)

@@ -23,7 +23,7 @@ from spatial3d_ros.model.psa import (
 )
 from spatial3d_ros.model.referents import MAX_IOU, Referents, with_referent_objects
 from spatial3d_ros.model.seeds import SEED_M, PatchSeeds, Seeds
-from spatial3d_ros.research.bench.referents import bench_referents
+from spatial3d_ros.research.bench.network import bench_referents
 from spatial3d_ros.research.experiments.ablations import load_ablation, plan
 from spatial3d_ros.research.training.config import LossWeights
 from spatial3d_ros.research.training.losses import objectness_loss, vote_loss

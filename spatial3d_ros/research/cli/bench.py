@@ -1,4 +1,4 @@
-"""`spatial3d bench`: speed and memory of the running nodes."""
+"""`spatial3d bench`: speed and memory of the nodes, the network and its operations."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ FOLDER = Path("runs/bench")
 
 @app.callback(invoke_without_command=True)
 def bench(context: typer.Context) -> None:
-    """Measure speed and memory of the running nodes, then accuracy: all that `make bench` prints.
+    """Measure operations, the network, the running nodes, then accuracy: as `make bench` does.
 
-    One by one: `spatial3d bench ingest`, `spatial3d bench query`, `spatial3d evaluate rooms`.
+    Run one of them alone: `spatial3d bench ingest`, `spatial3d bench query`, `spatial3d evaluate
+    rooms`.
     """
     if context.invoked_subcommand is None:
         from spatial3d_ros.research.cli.evaluate import rooms
@@ -49,8 +50,8 @@ def ingest(
     folder: Folder = FOLDER,
     json: Json = False,
 ) -> None:
-    """Play 640x480 colour and depth into the node: what arrives, what is lost, how long callbacks
-    take, how much memory views need."""
+    """Play 640x480 color and depth images into the node: received and lost messages, callback
+    times, memory of the views."""
     from spatial3d_ros.research.bench.nodes import bench_ingest
 
     result = bench_ingest(folder, seconds=seconds, rate_hz=rate, model=model, say=say)
@@ -65,26 +66,28 @@ def query(
     folder: Folder = FOLDER,
     json: Json = False,
 ) -> None:
-    """Time questions on a warm scene, from service call to reply, while frames keep arriving."""
+    """Time questions on a cached scene, from service call to reply, at a camera rate."""
     from spatial3d_ros.research.bench.nodes import bench_query
 
     result = bench_query(folder, questions=questions, rate_hz=rate, model=model, say=say)
-    _show(f"questions, frames at {rate:.0f} Hz meanwhile", result, json)
+    _show(f"questions while frames arrive at {rate:.0f} Hz", result, json)
 
 
 @app.command()
 def masks(json: Json = False) -> None:
-    """Time masks and box membership against plain loops over objects; both must agree."""
-    from spatial3d_ros.research.bench.masks import bench_masks
+    """Time object masks and patch-box assignment against plain loops; results must be equal."""
+    from spatial3d_ros.research.bench.operations import bench_masks
 
-    _show("masks and membership, one thread", bench_masks(), json)
+    _show("object masks and patch-box assignment, one thread", bench_masks(), json)
 
 
 @app.command()
 def warm(
     model: Network = "tiny",
     views: Annotated[str, typer.Option(help="How many views, comma-separated.")] = "4,8,16,32",
-    repeats: Annotated[int, typer.Option(help="Of the slow way; the fast one thrice.")] = 5,
+    repeats: Annotated[
+        int, typer.Option(help="Timings without the cache; three times as many with it.")
+    ] = 5,
     json: Json = False,
 ) -> None:
     """Time a question on the cached scene against recomputing everything."""
@@ -113,21 +116,21 @@ def device(
     repeats: Annotated[int, typer.Option(help="Timings of each.")] = 5,
     json: Json = False,
 ) -> None:
-    """Load, memory, scene and question of a network of any size, with random weights, on this
-    computer's device.
+    """Measure build time, memory, scene and question of a network of any size, with random
+    weights, on this computer's device.
 
     spatial3d bench device --model llava_video_7b
     """
-    from spatial3d_ros.research.bench.device import bench_device
+    from spatial3d_ros.research.bench.network import bench_device
 
     result = bench_device(model, tuple(map(int, views.split(","))), repeats)
-    _show("on this device, random weights", result, json)
+    _show("random weights on this device", result, json)
 
 
 @app.command()
 def attention(json: Json = False) -> None:
-    """Time one layer's attention in each of its forms; all must agree."""
-    from spatial3d_ros.research.bench.network import bench_attention
+    """Time one layer's attention in each of its forms; all must give the same result."""
+    from spatial3d_ros.research.bench.operations import bench_attention
 
     _show("attention, milliseconds, one thread", bench_attention(), json)
 
@@ -142,10 +145,10 @@ def referents(
     repeats: Annotated[int, typer.Option(help="Timings of each.")] = 10,
     json: Json = False,
 ) -> None:
-    """Time sampling at full size, and with random weights each stage of the referents and of the
-    network around them, from pixels to a question.
+    """Time point sampling at full size, and with random weights each stage of the referents and
+    of the network around them, from pixels to a question.
     """
-    from spatial3d_ros.research.bench.referents import bench_referents
+    from spatial3d_ros.research.bench.network import bench_referents
 
     result = bench_referents(
         model, tuple(map(int, objects.split(","))), repeats=repeats, source=source
@@ -162,14 +165,14 @@ def order(
     rooms: Annotated[int, typer.Option(help="Held-out rooms.")] = 40,
     json: Json = False,
 ) -> None:
-    """Whether the chosen object stays the same when the objects are shuffled."""
+    """Measure how often the chosen object stays the same when the objects are shuffled."""
     from spatial3d_ros.research.bench.network import order_stability
 
     _show("order of objects", order_stability(model, rooms), json)
 
 
 def _columns(title: str, results: dict[str, dict[str, object]]) -> Table:
-    """Results of several sizes beside each other: the least time of each stage, or its count."""
+    """One column for each size: the least time of each stage, or its count."""
     table = Table(title=title, title_justify="left")
     table.add_column("stage")
     for name in results:

@@ -1,4 +1,4 @@
-"""The device benchmark on whatever device is here, with a network of a minute."""
+"""The device benchmark on the CPU, with a small network."""
 
 import pytest
 import torch
@@ -6,10 +6,10 @@ import yaml
 
 from helpers.small_model import small_config
 from spatial3d_ros.errors import ConfigError
-from spatial3d_ros.research.bench.device import bench_device, random_network
+from spatial3d_ros.research.bench.network import bench_device, random_network
 
 
-def test_figures_of_a_small_network(tmp_path):
+def test_results_of_a_small_network(tmp_path):
     config = small_config(text={**small_config().text.model_dump(), "vocab": 2048})
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(config.model_dump(mode="json")))

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from scipy.spatial.transform import Rotation, Slerp
 
 from spatial3d_ros.errors import FrameError
+from spatial3d_ros.geometry.quaternion import quaternion_from_rotation, rotation_matrix
 
 # Unit quaternions that went through float32 or text are off by less than this.
 NORM_TOLERANCE = 1e-2
@@ -31,13 +32,12 @@ def pose_matrix(position: ArrayLike, quaternion_xyzw: ArrayLike) -> np.ndarray:
             f"pose: orientation {quaternion.tolist()} (x, y, z, w) has length {norm:.3g}; "
             "it must be a unit quaternion, identity is (0, 0, 0, 1)"
         )
-    return _matrix(Rotation.from_quat(quaternion), position)
+    return _matrix(rotation_matrix(quaternion), position)
 
 
 def quaternion_xyzw(rotation: np.ndarray) -> np.ndarray:
     """Unit quaternion (4,) x, y, z, w with w >= 0, of a rotation (3, 3) or a pose (4, 4)."""
-    quaternion = Rotation.from_matrix(rotation[:3, :3]).as_quat()
-    return quaternion if quaternion[3] >= 0 else -quaternion
+    return quaternion_from_rotation(rotation[:3, :3])
 
 
 def invert(pose: np.ndarray) -> np.ndarray:
@@ -76,7 +76,7 @@ def interpolate(
     # Relative times: nanoseconds since 1970 do not fit a float64.
     part = (stamp_ns - stamp0_ns) / (stamp1_ns - stamp0_ns)
     turn = Slerp([0.0, 1.0], Rotation.from_matrix([pose0[:3, :3], pose1[:3, :3]]))
-    return _matrix(turn(part), (1 - part) * pose0[:3, 3] + part * pose1[:3, 3])
+    return _matrix(turn(part).as_matrix(), (1 - part) * pose0[:3, 3] + part * pose1[:3, 3])
 
 
 def motion(pose0: np.ndarray, pose1: np.ndarray) -> tuple[float, float]:
@@ -128,8 +128,8 @@ def check_pose(pose: ArrayLike, name: str) -> np.ndarray:
     return pose
 
 
-def _matrix(rotation: Rotation, position: np.ndarray) -> np.ndarray:
+def _matrix(rotation: np.ndarray, position: np.ndarray) -> np.ndarray:
     pose = np.eye(4)
-    pose[:3, :3] = rotation.as_matrix()
+    pose[:3, :3] = rotation
     pose[:3, 3] = position
     return pose

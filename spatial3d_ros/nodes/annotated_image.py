@@ -1,4 +1,4 @@
-"""`~/annotated`: the newest view with the boxes of the last answer, while somebody looks at it."""
+"""`~/annotated`: the newest view with the boxes of the last answer, while it is subscribed to."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from spatial3d_ros.visualization.annotation import GREEN, ORANGE, Mark, annotate
 if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleNode
 
-POSSIBLE = 0.1  # share from which what is not meant is shown all the same
+MIN_SCORE = 0.1  # an object that is not a target is drawn from this score
 
 
 class AnnotatedImage:
-    """Draws nothing and costs nothing while nobody subscribes."""
+    """Draws only while somebody subscribes."""
 
     def __init__(self, node: LifecycleNode) -> None:
         self._publisher = node.create_lifecycle_publisher(Image, "~/annotated", qos.result())
@@ -26,15 +26,13 @@ class AnnotatedImage:
         self._frame: Frame | None = None
 
     def answered(self, result: Grounding | Distance | Answer | LayoutEdit) -> None:
-        """Show this answer, given in the frame of the memory, from now on; on the newest view at
-        once.
-        """
+        """Draw this answer, in the frame of the memory, on the newest view and on later ones."""
         self._marks = marks_of(result)
         if self._frame is not None:
             self.show(self._frame)
 
     def show(self, frame: Frame) -> None:
-        """A new view."""
+        """Publish a new view."""
         self._frame = frame
         if not self._publisher.get_subscription_count():
             return
@@ -53,24 +51,24 @@ class AnnotatedImage:
 
 
 def marks_of(result: Any) -> list[Mark]:
-    """The boxes of an answer: what is meant in green, what else it could be in orange."""
+    """The boxes of an answer: targets in green, other candidates and edits in orange."""
     if isinstance(result, Grounding):
         if result.no_target:
             return []
-        sure = max(1, result.num_targets)
+        targets = max(1, result.num_targets)
         return [
-            _mark(found, GREEN if place < sure else ORANGE)
-            for place, found in enumerate(result.objects)
-            if place < sure or found.score >= POSSIBLE
+            _mark(item, GREEN if rank < targets else ORANGE)
+            for rank, item in enumerate(result.objects)
+            if rank < targets or item.score >= MIN_SCORE
         ]
     if isinstance(result, Distance):
-        return [_mark(found, GREEN) for found in (result.a, result.b)]
+        return [_mark(item, GREEN) for item in (result.a, result.b)]
     if isinstance(result, LayoutEdit):
-        return [Mark(thing.box, thing.label, ORANGE) for thing in result.after or result.before]
-    return [_mark(found, GREEN) for found in result.objects]
+        return [Mark(item.box, item.label, ORANGE) for item in result.after or result.before]
+    return [_mark(item, GREEN) for item in result.objects]
 
 
-def _mark(found: ScoredObject, color: tuple[int, int, int]) -> Mark:
-    thing = found.object
-    name = " ".join(filter(None, (thing.color, thing.label))) or f"#{thing.id}"
-    return Mark(thing.box, f"{name} {found.score:.2f}", color)
+def _mark(item: ScoredObject, color: tuple[int, int, int]) -> Mark:
+    found = item.object
+    name = " ".join(filter(None, (found.color, found.label))) or f"#{found.id}"
+    return Mark(found.box, f"{name} {item.score:.2f}", color)

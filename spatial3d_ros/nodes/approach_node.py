@@ -1,4 +1,4 @@
-"""An example: asks where something is, and has Nav2 drive the robot to stand before it.
+"""Example: asks the grounding node for an object and sends Nav2 a goal in front of it.
 
 ros2 run spatial3d_ros approach_node --ros-args -p query:="the red chair"
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 import rclpy
 from action_msgs.msg import GoalStatus
-from geometry_msgs.msg import PoseStamped, Quaternion
+from geometry_msgs.msg import PoseStamped
 from rclpy.action import ActionClient
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
@@ -23,14 +23,15 @@ from rclpy.task import Future
 
 from spatial3d_ros.errors import ConfigError, FrameError, NotAvailableError, Spatial3DError
 from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.geometry.quaternion import yaw_from_quaternion
 from spatial3d_ros.msg import GroundedObject
-from spatial3d_ros.nodes import qos
+from spatial3d_ros.nodes import conversions, qos
 from spatial3d_ros.nodes.transform_message import have_transform_message, transform_message
 from spatial3d_ros.sensors.transforms import TransformTree
 from spatial3d_ros.srv import GetScene, Ground
 from spatial3d_ros.tasks.approach_pose import ApproachPose, stand_before
 
-REPLY_S, DRIVE_S, TF_S = 30.0, 600.0, 1.0
+REPLY_TIMEOUT_S, DRIVE_TIMEOUT_S, TF_TIMEOUT_S = 30.0, 600.0, 1.0
 PARAMETERS = {
     "query": "",
     "source": "grounding_node",
@@ -43,120 +44,126 @@ PARAMETERS = {
 
 
 def navigate_to_pose() -> Any:
-    """The action of Nav2. Raises ConfigError with the way to get it."""
+    """The action NavigateToPose of Nav2. Raises ConfigError if it is not installed."""
     try:
         from nav2_msgs.action import NavigateToPose
     except ImportError:
         distribution = os.environ.get("ROS_DISTRO", "jazzy")
         raise ConfigError(
-            "approach_node needs Nav2's messages, which are not installed: sudo apt install "
+            "approach_node needs nav2_msgs, which is not installed: sudo apt install "
             f"ros-{distribution}-nav2-msgs"
         ) from None
     return NavigateToPose
 
 
 class ApproachNode(Node):
-    """Asks the parameter query of the node `source` and drives to stand `distance_m` from the
-    answer, with a robot of `radius_m` and `height_m`. Answers must be in a frame that Nav2 knows:
-    give the grounding node target_frame map.
+    """Sends the parameter `query` to the node `source` and drives to a pose `distance_m` from the
+    answer, for a robot of `radius_m` and `height_m`.
+
+    The answers must be in a frame that Nav2 knows: set target_frame of the grounding node to map.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__("approach_node", **options)
-        self._given = {n: self.declare_parameter(n, v).value for n, v in PARAMETERS.items()}
-        source = self._given["source"]
-        self._kind = navigate_to_pose()
+        self._parameters = {n: self.declare_parameter(n, v).value for n, v in PARAMETERS.items()}
+        source = self._parameters["source"]
+        self._action_type = navigate_to_pose()
         self._ground = self.create_client(Ground, f"{source}/ground")
         self._scene = self.create_client(GetScene, f"{source}/get_scene")
-        self._driver = ActionClient(self, self._kind, self._given["action"])
+        self._action_client = ActionClient(self, self._action_type, self._parameters["action"])
         self._tree = TransformTree(live=True)
         if have_transform_message():
             for name, fixed, profile in (
                 ("/tf", False, qos.transforms()),
                 ("/tf_static", True, qos.latched(100)),
             ):
-                take = partial(self._tree.add, fixed=fixed)
-                self.create_subscription(transform_message(), name, take, profile)
+                add = partial(self._tree.add, fixed=fixed)
+                self.create_subscription(transform_message(), name, add, profile)
 
     def run(self, spin: Callable[[Future, float], None]) -> str:
-        """Ask, drive, and tell how it went; `spin` runs the node until a future is done.
+        """Ask, drive, and return the outcome; `spin` runs the node until a future is done.
 
-        Raises NotAvailableError when something does not answer or Nav2 does not arrive.
+        Raises NotAvailableError if a server does not reply or Nav2 does not reach the goal.
         """
-        query = self._given["query"]
+        query = self._parameters["query"]
         reply = self._call(self._ground, Ground.Request(query=query), spin)
         if not reply.grounding.objects:
             raise NotAvailableError(f"{query!r}: {reply.grounding.text}")
         found = reply.grounding.objects[0]
         others = self._call(self._scene, GetScene.Request(), spin).scene.objects
-        goal = self.stance(found, others)
+        goal = self.approach_pose(found, others)
         self.get_logger().info(
             f"{reply.grounding.text}; driving to ({goal.x:.2f}, {goal.y:.2f}), "
             f"{math.degrees(goal.yaw):.0f} degrees, in {found.header.frame_id!r}"
         )
         self._drive(found.header.frame_id, goal, spin)
-        return f"standing before {found.label or 'the thing'}"
+        return f"arrived in front of {found.label or 'the object'}"
 
-    def stance(self, found: GroundedObject, others: list[GroundedObject]) -> ApproachPose:
-        """Where to stand. Raises NotAvailableError when there is no room."""
+    def approach_pose(self, found: GroundedObject, others: list[GroundedObject]) -> ApproachPose:
+        """The goal. Raises NotAvailableError if no pose around the object is free."""
         robot = None
-        deadline = time.monotonic() + TF_S
+        deadline = time.monotonic() + TF_TIMEOUT_S
         while have_transform_message() and robot is None and time.monotonic() < deadline:
             try:
-                pose = self._tree.latest(found.header.frame_id, self._given["robot_frame"])
+                pose = self._tree.latest(found.header.frame_id, self._parameters["robot_frame"])
                 robot = (float(pose[0, 3]), float(pose[1, 3]))
             except FrameError:
                 rclpy.spin_once(self, timeout_sec=0.05)
         if robot is None:
-            self.get_logger().warning("TF does not tell where the robot is: taking any free side")
-        obstacles = [_box(thing) for thing in others if thing.id != found.id]
-        lengths = {name: self._given[name] for name in ("distance_m", "radius_m", "height_m")}
-        return stand_before(_box(found), robot, obstacles, **lengths)
+            self.get_logger().warning(
+                f"TF has no pose of {self._parameters['robot_frame']!r} (parameter robot_frame): "
+                "the goal is on any free side of the object"
+            )
+        obstacles = [_box(item) for item in others if item.id != found.id]
+        sizes = {name: self._parameters[name] for name in ("distance_m", "radius_m", "height_m")}
+        return stand_before(_box(found), robot, obstacles, **sizes)
 
     def _drive(self, frame: str, goal: ApproachPose, spin: Callable[[Future, float], None]) -> None:
-        if not self._driver.wait_for_server(REPLY_S):
+        if not self._action_client.wait_for_server(REPLY_TIMEOUT_S):
             raise NotAvailableError(
-                f"nobody offers the action {self._given['action']!r}: is Nav2 active?"
+                f"no server of the action {self._parameters['action']!r}: is Nav2 active?"
             )
         pose = PoseStamped()
         pose.header.frame_id = frame
         pose.pose.position.x, pose.pose.position.y = goal.x, goal.y
-        pose.pose.orientation = Quaternion(**dict(zip("xyzw", goal.quaternion, strict=True)))
-        sent = self._driver.send_goal_async(self._kind.Goal(pose=pose))
-        spin(sent, REPLY_S)
+        pose.pose.orientation = conversions.orientation(goal.yaw)
+        sent = self._action_client.send_goal_async(self._action_type.Goal(pose=pose))
+        spin(sent, REPLY_TIMEOUT_S)
         handle = sent.result() if sent.done() else None
         if handle is None or not handle.accepted:
-            raise NotAvailableError("Nav2 refused the goal: see its log")
+            raise NotAvailableError("Nav2 rejected the goal: see its log")
         done = handle.get_result_async()
         try:
-            spin(done, DRIVE_S)
+            spin(done, DRIVE_TIMEOUT_S)
         finally:
             if not done.done():
                 handle.cancel_goal_async()
         if not done.done() or done.result().status != GoalStatus.STATUS_SUCCEEDED:
-            state = f"status {done.result().status}" if done.done() else f"over {DRIVE_S:g} s"
-            raise NotAvailableError(f"Nav2 did not arrive ({state}): see its log")
+            state = (
+                f"status {done.result().status}" if done.done() else f"over {DRIVE_TIMEOUT_S:g} s"
+            )
+            raise NotAvailableError(f"Nav2 did not reach the goal ({state}): see its log")
 
     def _call(self, client: Any, request: Any, spin: Callable[[Future, float], None]) -> Any:
-        if not client.wait_for_service(REPLY_S):
+        if not client.wait_for_service(REPLY_TIMEOUT_S):
             raise NotAvailableError(f"no service {client.srv_name}: is the grounding node running?")
         future = client.call_async(request)
-        spin(future, REPLY_S)
+        spin(future, REPLY_TIMEOUT_S)
         if not future.done():
-            raise NotAvailableError(f"{client.srv_name}: no answer within {REPLY_S:g} s")
+            raise NotAvailableError(f"{client.srv_name}: no answer within {REPLY_TIMEOUT_S:g} s")
         if not future.result().success:
             raise NotAvailableError(future.result().message)
         return future.result()
 
 
-def _box(thing: GroundedObject) -> Box3D:
-    at, turn, size = thing.pose.position, thing.pose.orientation, thing.size
-    yaw = 2 * math.atan2(turn.z, turn.w)
-    return Box3D((at.x, at.y, at.z), (size.x, size.y, size.z), yaw)
+def _box(item: GroundedObject) -> Box3D:
+    center, q, size = item.pose.position, item.pose.orientation, item.size
+    yaw = yaw_from_quaternion((q.x, q.y, q.z, q.w))
+    return Box3D((center.x, center.y, center.z), (size.x, size.y, size.z), yaw)
 
 
 def main(args: list[str] | None = None) -> None:
-    """Drive once; exit code 1 and one line when it did not work."""
+    """Drive once. An error is one log line and exit code 1."""
     rclpy.init(args=args)
     code = 0
     with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):

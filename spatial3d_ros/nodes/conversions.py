@@ -1,4 +1,4 @@
-"""Typed results to messages. Metres and quaternions x, y, z, w on both sides."""
+"""Conversion of typed results to messages. Both use metres and quaternions x, y, z, w."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from std_msgs.msg import Header
 
 from spatial3d_ros import msg
 from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.geometry.quaternion import quaternion_from_yaw
 from spatial3d_ros.nodes.vision_messages import vision_messages
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.frame_transform import OutputTransform
@@ -20,7 +21,7 @@ from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit,
 if TYPE_CHECKING:
     from spatial3d_ros.tasks.scene_state import SceneObjects
 
-SECOND = 1_000_000_000
+NS_PER_S = 1_000_000_000
 DISTANCE_KINDS = {
     "center": msg.DistanceAnswer.CENTER,
     "surface": msg.DistanceAnswer.SURFACE,
@@ -32,15 +33,20 @@ EDIT_ACTIONS = {
 
 
 def header(frame_id: str, stamp_ns: int) -> Header:
-    """A header of that frame and time."""
-    seconds, nanoseconds = divmod(int(stamp_ns), SECOND)
+    """A header with this frame and time."""
+    seconds, nanoseconds = divmod(int(stamp_ns), NS_PER_S)
     return Header(frame_id=frame_id, stamp=Time(sec=seconds, nanosec=nanoseconds))
 
 
 def pose(box: Box3D) -> Pose:
-    """Centre of the box and its turn about z."""
-    turn = Quaternion(x=0.0, y=0.0, z=math.sin(box.yaw / 2), w=math.cos(box.yaw / 2))
-    return Pose(position=point(box.center), orientation=turn)
+    """Center of the box and its yaw."""
+    return Pose(position=point(box.center), orientation=orientation(box.yaw))
+
+
+def orientation(yaw: float) -> Quaternion:
+    """A rotation about z in radians."""
+    x, y, z, w = map(float, quaternion_from_yaw(yaw))
+    return Quaternion(x=x, y=y, z=z, w=w)
 
 
 def point(xyz: Sequence[float]) -> Point:
@@ -49,35 +55,35 @@ def point(xyz: Sequence[float]) -> Point:
     return Point(x=x, y=y, z=z)
 
 
-def grounded_object(thing: SceneObject, score: float, frame_id: str) -> msg.GroundedObject:
-    """An object of the scene, with the score that its use here gives it."""
-    x, y, z = map(float, thing.box.size)
+def grounded_object(item: SceneObject, score: float, frame_id: str) -> msg.GroundedObject:
+    """The message of an object with the given score."""
+    x, y, z = map(float, item.box.size)
     return msg.GroundedObject(
-        header=header(frame_id, thing.stamp_ns),
-        id=int(thing.id),
-        label=thing.label,
-        color=thing.color,
+        header=header(frame_id, item.stamp_ns),
+        id=int(item.id),
+        label=item.label,
+        color=item.color,
         score=float(score),
-        pose=pose(thing.box),
+        pose=pose(item.box),
         size=Vector3(x=x, y=y, z=z),
-        views=int(thing.views),
+        views=int(item.views),
     )
 
 
-def scored(things: Sequence[ScoredObject], frame_id: str) -> list[msg.GroundedObject]:
-    """Objects in the order of an answer."""
-    return [grounded_object(thing.object, thing.score, frame_id) for thing in things]
+def answer_objects(items: Sequence[ScoredObject], frame_id: str) -> list[msg.GroundedObject]:
+    """The objects of an answer with their scores in it, in the same order."""
+    return [grounded_object(item.object, item.score, frame_id) for item in items]
 
 
-def known(things: Sequence[SceneObject], frame_id: str) -> list[msg.GroundedObject]:
-    """Objects of the map with the score of the map."""
-    return [grounded_object(thing, thing.score, frame_id) for thing in things]
+def map_objects(items: Sequence[SceneObject], frame_id: str) -> list[msg.GroundedObject]:
+    """Objects of the object map with their scores in it, in the same order."""
+    return [grounded_object(item, item.score, frame_id) for item in items]
 
 
 def grounding(result: Grounding, frame_id: str, latency_ms: float) -> msg.Grounding:
-    """The message of a grounding; near misses of a phrase that fits nothing stay out of it."""
+    """The message of a grounding. With no_target it contains no objects."""
     return msg.Grounding(
-        objects=[] if result.no_target else scored(result.objects, frame_id),
+        objects=[] if result.no_target else answer_objects(result.objects, frame_id),
         no_target=bool(result.no_target),
         num_targets=int(result.num_targets),
         num_ties=int(result.num_ties),
@@ -87,14 +93,14 @@ def grounding(result: Grounding, frame_id: str, latency_ms: float) -> msg.Ground
 
 def distance(result: Distance, frame_id: str, latency_ms: float) -> msg.DistanceAnswer:
     """The message of a distance."""
-    object_a, object_b = scored((result.a, result.b), frame_id)
+    object_a, object_b = answer_objects((result.a, result.b), frame_id)
     return msg.DistanceAnswer(
         distance=float(result.metres),
         uncertainty=float(result.uncertainty_m),
         route=result.route,
         network_distance=_or_nan(result.network_m),
         disagreement=_or_nan(result.disagreement_m),
-        alternatives=scored(result.alternatives, frame_id),
+        alternatives=answer_objects(result.alternatives, frame_id),
         kind=DISTANCE_KINDS[result.kind],
         object_a=object_a,
         object_b=object_b,
@@ -112,50 +118,50 @@ def layout_edit(result: LayoutEdit, frame_id: str, latency_ms: float) -> msg.Lay
         reason=result.reason,
         applied=bool(result.applied),
         satisfied=bool(result.satisfied),
-        before=known(result.before, frame_id),
-        after=known(result.after, frame_id),
+        before=map_objects(result.before, frame_id),
+        after=map_objects(result.after, frame_id),
         **_common(result, frame_id, latency_ms),
     )
 
 
 def answer(result: Answer, frame_id: str, latency_ms: float) -> msg.Answer:
-    """The message of an answer in words."""
+    """The message of a free-form answer."""
     return msg.Answer(
-        objects=scored(result.objects, frame_id), **_common(result, frame_id, latency_ms)
+        objects=answer_objects(result.objects, frame_id), **_common(result, frame_id, latency_ms)
     )
 
 
-def scene_objects(scene: SceneObjects, place: OutputTransform) -> msg.SceneObjects:
-    """The message of everything in memory."""
+def scene_objects(scene: SceneObjects, transform: OutputTransform) -> msg.SceneObjects:
+    """The message of the object map, in the frame of the answers."""
     return msg.SceneObjects(
-        header=header(place.frame_id, scene.stamp_ns),
+        header=header(transform.frame_id, scene.stamp_ns),
         scene_version=int(scene.version),
         views=int(scene.views),
-        objects=known(place.objects(scene.objects), place.frame_id),
+        objects=map_objects(transform.objects(scene.objects), transform.frame_id),
     )
 
 
 def detections(scene: msg.SceneObjects) -> Any:
-    """The same objects as vision_msgs/Detection3DArray; the id of each is that of the object."""
-    kinds = vision_messages("~/detections")
-    found = []
-    for thing in scene.objects:
-        hypothesis = kinds.ObjectHypothesis(class_id=thing.label, score=float(thing.score))
-        result = kinds.ObjectHypothesisWithPose(hypothesis=hypothesis)
-        result.pose.pose = thing.pose
-        found.append(
-            kinds.Detection3D(
-                header=thing.header,
+    """The same objects as vision_msgs/Detection3DArray, with the ids of the objects."""
+    vision = vision_messages("~/detections")
+    boxes = []
+    for item in scene.objects:
+        hypothesis = vision.ObjectHypothesis(class_id=item.label, score=float(item.score))
+        result = vision.ObjectHypothesisWithPose(hypothesis=hypothesis)
+        result.pose.pose = item.pose
+        boxes.append(
+            vision.Detection3D(
+                header=item.header,
                 results=[result],
-                bbox=kinds.BoundingBox3D(center=thing.pose, size=thing.size),
-                id=str(thing.id),
+                bbox=vision.BoundingBox3D(center=item.pose, size=item.size),
+                id=str(item.id),
             )
         )
-    return kinds.Detection3DArray(header=scene.header, detections=found)
+    return vision.Detection3DArray(header=scene.header, detections=boxes)
 
 
-def target(message: msg.GroundedObject) -> PoseStamped:
-    """Where the best object stands, for navigation."""
+def target_pose(message: msg.GroundedObject) -> PoseStamped:
+    """The pose of an object as PoseStamped, for navigation."""
     return PoseStamped(header=message.header, pose=message.pose)
 
 

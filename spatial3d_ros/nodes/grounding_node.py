@@ -144,6 +144,7 @@ class GroundingNode(GuardedLifecycleNode):
         if outdated := self._table.outdated():
             raise ConfigError(outdated)
         engine = self._engine
+        assert engine is not None  # configure precedes activate
         self._sensors = SensorInput(
             self,
             self._table.values,

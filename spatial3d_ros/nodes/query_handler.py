@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from spatial3d_ros.engine import Spatial3D
 
-Result = TypeVar("Result")
+Result = TypeVar("Result", Grounding, Distance, Answer, LayoutEdit)
 MAX_TIMEOUT_S = 3600.0
 
 
@@ -73,7 +73,7 @@ class QueryHandler:
                 (PoseStamped, "~/target"),
             )
         }
-        self._converters = {
+        self._converters: dict[type, Callable[[Any, str, float], Any]] = {
             Grounding: conversions.grounding,
             Distance: conversions.distance,
             Answer: conversions.answer,
@@ -98,7 +98,7 @@ class QueryHandler:
             message = self._converters[type(result)](result, frame_id, latency_ms)
             self._publishers[type(message)].publish(message)
             if isinstance(message, msg.Grounding) and message.objects:
-                self._publishers[PoseStamped].publish(conversions.target(message.objects[0]))
+                self._publishers[PoseStamped].publish(conversions.target_pose(message.objects[0]))
         self.latency_ms.add(latency_ms)
         self.stages_ms = stages
         return message

@@ -1,6 +1,8 @@
-"""Shows the objects and the last answer, distance or edit as markers in RViz or Foxglove."""
+"""Publishes the object map and the last answer, distance or edit as markers (RViz, Foxglove)."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import rclpy
 from geometry_msgs.msg import Point, Pose, Vector3
@@ -19,20 +21,20 @@ ORANGE = ColorRGBA(r=1.0, g=0.6, b=0.1, a=0.5)
 BLUE = ColorRGBA(r=0.2, g=0.5, b=1.0, a=0.3)
 RED = ColorRGBA(r=1.0, g=0.2, b=0.2, a=0.4)
 WHITE = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
-TEXT_M = 0.12  # height of letters
+TEXT_M = 0.12  # height of the text
 LINE_M = 0.03  # width of the distance line
-ARROW_M = (0.04, 0.1, 0.15)  # width of shaft and head, length of the head
-MIN_SIZE_M = 0.01  # RViz refuses boxes without thickness
+ARROW_M = (0.04, 0.1, 0.15)  # diameter of the shaft and of the head, length of the head
+MIN_SIZE_M = 0.01  # RViz rejects a scale of 0
 
 
 class VisualizerNode(Node):
     """Subscribes to the results of a grounding node and publishes `~/markers`.
 
-    The parameter source names the node to show. Every message is the whole picture, beginning with
-    DELETEALL, so nothing stale stays on the screen; it is latched for a viewer that comes late.
+    The parameter `source` names the grounding node. Every message holds all markers after a
+    DELETEALL, so that no old ones remain. The topic is latched.
     """
 
-    def __init__(self, **options: object) -> None:
+    def __init__(self, **options: Any) -> None:
         super().__init__("visualizer_node", **options)
         source = self.declare_parameter("source", "grounding_node").value
         self._scene = SceneObjects()
@@ -52,11 +54,11 @@ class VisualizerNode(Node):
 
     def _show_grounding(self, message: Grounding) -> None:
         self._answer = []
-        for rank, thing in enumerate(message.objects):
+        for rank, item in enumerate(message.objects):
             color = GREEN if rank < message.num_targets else ORANGE
             self._answer += [
-                _box(thing, "answer", rank, color),
-                _label(thing, "answer text", rank, f"{_name(thing)} {thing.score:.2f}"),
+                _box(item, "answer", rank, color),
+                _label(item, "answer text", rank, f"{_name(item)} {item.score:.2f}"),
             ]
         self._publish()
 
@@ -75,20 +77,20 @@ class VisualizerNode(Node):
         self._publish()
 
     def _show_edit(self, message: LayoutEdit) -> None:
-        """A ghost of everything in its new place, and an arrow to it from the old one; what would
-        go is red. An edit that is impossible, or applied, leaves nothing to show; the next answer
-        of any kind takes the ghosts away.
+        """Boxes at the new poses with arrows from the old ones; red boxes for removed objects.
+
+        An impossible or applied edit has no markers. The next answer deletes them.
         """
         self._answer = []
         if message.possible and not message.applied:
             color = BLUE if message.after else RED
-            for number, thing in enumerate(message.after or message.before):
+            for number, item in enumerate(message.after or message.before):
                 self._answer += [
-                    _box(thing, "ghost", number, color),
-                    _label(thing, "ghost text", number, _name(thing)),
+                    _box(item, "edit", number, color),
+                    _label(item, "edit text", number, _name(item)),
                 ]
             for number, (old, new) in enumerate(zip(message.before, message.after, strict=False)):
-                arrow = _marker("ghost arrow", number, Marker.ARROW, message.header)
+                arrow = _marker("edit arrow", number, Marker.ARROW, message.header)
                 arrow.points = [old.pose.position, new.pose.position]
                 arrow.scale = Vector3(**dict(zip("xyz", ARROW_M, strict=True)))
                 arrow.color = ColorRGBA(r=BLUE.r, g=BLUE.g, b=BLUE.b, a=1.0)
@@ -97,16 +99,16 @@ class VisualizerNode(Node):
 
     def _publish(self) -> None:
         markers = [Marker(action=Marker.DELETEALL)]
-        for thing in self._scene.objects:
+        for item in self._scene.objects:
             markers += [
-                _box(thing, "objects", thing.id, GREY),
-                _label(thing, "names", thing.id, _name(thing)),
+                _box(item, "objects", item.id, GREY),
+                _label(item, "names", item.id, _name(item)),
             ]
         self._publisher.publish(MarkerArray(markers=markers + self._answer))
 
 
-def _name(thing: GroundedObject) -> str:
-    return " ".join(filter(None, (thing.color, thing.label))) or f"#{thing.id}"
+def _name(item: GroundedObject) -> str:
+    return " ".join(filter(None, (item.color, item.label))) or f"#{item.id}"
 
 
 def _marker(namespace: str, number: int, kind: int, header: Header) -> Marker:
@@ -116,18 +118,18 @@ def _marker(namespace: str, number: int, kind: int, header: Header) -> Marker:
     return marker
 
 
-def _box(thing: GroundedObject, namespace: str, number: int, color: ColorRGBA) -> Marker:
-    marker = _marker(namespace, number, Marker.CUBE, thing.header)
-    marker.pose, marker.color = thing.pose, color
-    sides = {axis: max(getattr(thing.size, axis), MIN_SIZE_M) for axis in "xyz"}
+def _box(item: GroundedObject, namespace: str, number: int, color: ColorRGBA) -> Marker:
+    marker = _marker(namespace, number, Marker.CUBE, item.header)
+    marker.pose, marker.color = item.pose, color
+    sides = {axis: max(getattr(item.size, axis), MIN_SIZE_M) for axis in "xyz"}
     marker.scale = Vector3(**sides)
     return marker
 
 
-def _label(thing: GroundedObject, namespace: str, number: int, text: str) -> Marker:
-    center = thing.pose.position
-    above = Point(x=center.x, y=center.y, z=center.z + thing.size.z / 2 + TEXT_M)
-    return _text(namespace, number, thing.header, above, text)
+def _label(item: GroundedObject, namespace: str, number: int, text: str) -> Marker:
+    center = item.pose.position
+    above = Point(x=center.x, y=center.y, z=center.z + item.size.z / 2 + TEXT_M)
+    return _text(namespace, number, item.header, above, text)
 
 
 def _text(namespace: str, number: int, header: Header, at: Point, text: str) -> Marker:

@@ -107,7 +107,7 @@ def test_who_asks_cannot_change_the_node_and_who_maintains_it_is_not_asked_for_m
 @pytest.fixture
 def created():
     """What a node creates, by role and full name, when started with these ROS arguments."""
-    bench = pytest.importorskip("ros_bench", reason="rclpy or the interfaces are not here")
+    bench = pytest.importorskip("helpers.ros_bench", reason="rclpy or the interfaces are not here")
     from helpers.fake_engine import FakeEngine
     from spatial3d_ros.nodes.grounding_node import GroundingNode
     from spatial3d_ros.nodes.visualizer_node import VisualizerNode

@@ -64,8 +64,3 @@ def test_a_thing_walled_in_and_impossible_lengths_are_told():
     for lengths in ({"distance_m": 0.0}, {"radius_m": math.nan}, {"height_m": -1.0}):
         with pytest.raises(QueryError, match=next(iter(lengths))):
             stand_before(CHAIR, **lengths)
-
-
-def test_the_quaternion_is_a_turn_about_the_vertical():
-    x, y, z, w = ApproachPose(0, 0, math.pi / 2).quaternion
-    assert (x, y) == (0, 0) and z == pytest.approx(w) == pytest.approx(math.sqrt(0.5))

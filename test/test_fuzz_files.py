@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from helpers.fuzzing import damaged, survives
 from helpers.pcd import read_pcd
+from spatial3d_ros.bags.bag import bag_topics
 from spatial3d_ros.bags.folders import frames_from_folder
-from spatial3d_ros.bags.reader import bag_topics, read_bag
+from spatial3d_ros.bags.reader import read_bag
 from spatial3d_ros.bags.scannet import read_axis_alignment
 from spatial3d_ros.bags.writer import write_bag
 from spatial3d_ros.demo.question_file import read_questions

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from spatial3d_ros.bags.bag import Bag, stamp_ns
 from spatial3d_ros.bags.launch_line import launch_line
-from spatial3d_ros.bags.poses import read_transforms, stamp_ns
-from spatial3d_ros.bags.reader import Bag, BagFrames
+from spatial3d_ros.bags.poses import read_transforms
+from spatial3d_ros.bags.reader import BagFrames
 from spatial3d_ros.bags.topics import (
     IMAGE_TYPES,
     INFO_TYPE,

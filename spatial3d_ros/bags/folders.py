@@ -204,7 +204,7 @@ def _numbered_items(path: Path, rate_hz: float) -> list[tuple[int, Path, Path, n
     if len(names) != len(rows):
         raise BagError(f"{pose_file}: {len(rows)} poses, but {source} names {len(names)} images")
     row_of = dict(zip(names, rows, strict=True))
-    items = []
+    items: list[tuple[int, Path, Path, np.ndarray]] = []
     for file in images:
         if file.stem not in row_of:
             raise BagError(f"{source}: does not name {file.name}")
@@ -245,7 +245,7 @@ def _tum_items(path: Path) -> list[tuple[int, Path, Path, np.ndarray]]:
             raise BagError(f"{pose_file}:{line}: expected 8 numbers, found {len(numbers)}")
         track.add(_stamp(pose_file, line, numbers[0]), _pose(pose_file, line, numbers[1:]))
     times = np.array([stamp for stamp, _ in depths])
-    items = []
+    items: list[tuple[int, Path, Path, np.ndarray]] = []
     for stamp, color in colors:
         if not len(times):
             break

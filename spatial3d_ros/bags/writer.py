@@ -1,4 +1,4 @@
-"""Frames to ROS 2 bags, without ROS and frame by frame: what `bags.read_bag` reads back."""
+"""Frames to ROS 2 bags, without ROS and frame by frame: what `bags.reader` reads back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from spatial3d_ros.bags.reader import SUFFIXES
+from spatial3d_ros.bags.bag import SUFFIXES
 from spatial3d_ros.bags.topics import IMAGE_TYPES, INFO_TYPE, POSE_TYPE, Topics
 from spatial3d_ros.errors import BagError
 from spatial3d_ros.geometry.pose import interpolate, quaternion_xyzw

@@ -12,7 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from spatial3d_ros.bags.reader import bag_topics, find_topics, read_bag
+from spatial3d_ros.bags.bag import bag_topics
+from spatial3d_ros.bags.reader import find_topics, read_bag
 from spatial3d_ros.demo.figures import FigureWriter, named_boxes
 from spatial3d_ros.demo.node_queries import ask_nodes
 from spatial3d_ros.demo.processes import require_ros

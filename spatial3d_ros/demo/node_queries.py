@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from spatial3d_ros.bags.bag import Bag, bag_topics
 from spatial3d_ros.bags.poses import read_transforms
-from spatial3d_ros.bags.reader import Bag, Topics, bag_topics, find_topics
-from spatial3d_ros.bags.topics import TF_TYPE
+from spatial3d_ros.bags.reader import find_topics
+from spatial3d_ros.bags.topics import TF_TYPE, Topics
 from spatial3d_ros.demo.processes import DEMO, NodeGroup
 from spatial3d_ros.errors import BagError
 

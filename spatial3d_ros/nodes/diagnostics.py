@@ -53,12 +53,12 @@ def inactive_status(name: str, failure: str) -> DiagnosticStatus:
 
 def sensor_status(name: str, sensors: SensorInput, topic_timeout_s: float) -> DiagnosticStatus:
     """Counts and rates of the messages received, and the problems found in them."""
-    complaints = sensors.watchdog.complaints(topic_timeout_s)
+    warnings = sensors.watchdog.warnings(topic_timeout_s)
     return status(
         f"{name}: sensors",
-        WARN if complaints else OK,
-        " ".join(complaints) or "every topic is received and its stamps match",
-        sensors.facts(),
+        WARN if warnings else OK,
+        " ".join(warnings) or "every topic is received and its stamps match",
+        sensors.diagnostics(),
     )
 
 

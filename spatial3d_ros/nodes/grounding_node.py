@@ -29,16 +29,16 @@ from spatial3d_ros.nodes.guarded_lifecycle import SUCCESS, GuardedLifecycleNode
 from spatial3d_ros.nodes.parameter_table import ParameterTable
 from spatial3d_ros.nodes.query_handler import QueryHandler
 from spatial3d_ros.nodes.question_server import QuestionServer
-from spatial3d_ros.nodes.sensor_input import SensorInput
+from spatial3d_ros.nodes.sensor_input import SensorInput, Update
 from spatial3d_ros.nodes.vision_messages import have_vision_messages, vision_messages
 from spatial3d_ros.runtime.parameters import Parameters, as_yaml
 from spatial3d_ros.runtime.worker import RefreshWorker, convert_out_of_memory
 from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.sensors.frame_pipeline import Rewind
 from spatial3d_ros.tasks.frame_transform import OutputTransform
 
 if TYPE_CHECKING:
     from spatial3d_ros.engine import Spatial3D
-    from spatial3d_ros.scene.detection_tracking import Detection3D
 
 SHUTDOWN_TIMEOUT_S = 3.0  # launch sends SIGTERM 5 s after SIGINT
 MAX_THREADS = 80  # each waiting question blocks one; they are started when needed
@@ -145,13 +145,7 @@ class GroundingNode(GuardedLifecycleNode):
             raise ConfigError(outdated)
         engine = self._engine
         assert engine is not None  # configure precedes activate
-        self._sensors = SensorInput(
-            self,
-            self._table.values,
-            partial(self._add_frame, engine),
-            partial(self._add_sightings, engine),
-            partial(self._rewind, engine),
-        )
+        self._sensors = SensorInput(self, self._table.values, partial(self._update_memory, engine))
         self._refresher = RefreshWorker(
             partial(self._refresh, engine),
             lambda: self._table.values.refresh_period_s,
@@ -194,24 +188,24 @@ class GroundingNode(GuardedLifecycleNode):
 
     def _sensor_problem(self) -> str:
         sensors = self._sensors
-        return self._refresh_problem or (sensors.why_nothing_seen() if sensors else "")
+        return self._refresh_problem or (sensors.why_no_objects() if sensors else "")
 
-    def _add_frame(self, engine: Spatial3D, frame: Frame) -> bool:
-        added = engine.add_frame(frame)
-        self._annotated.show(frame)
-        if added.keyframe and self._refresher is not None:
+    def _update_memory(self, engine: Spatial3D, update: Update) -> bool:
+        """Add what the sensors gave; returns whether the objects have to be refreshed."""
+        if isinstance(update, Rewind):
+            self.get_logger().warning(
+                "stamps went back in time: the views are dropped, the object map stays"
+            )
+            engine.forget_views()
+            return False
+        if isinstance(update, Frame):
+            changed = engine.add_frame(update).keyframe
+            self._annotated.show(update)
+        else:
+            changed = engine.add_detections(update)
+        if changed and self._refresher is not None:
             self._refresher.notify()
-        return added.keyframe
-
-    def _add_sightings(self, engine: Spatial3D, sightings: list[Detection3D]) -> None:
-        if engine.add_detections(sightings) and self._refresher is not None:
-            self._refresher.notify()
-
-    def _rewind(self, engine: Spatial3D) -> None:
-        self.get_logger().warning(
-            "stamps went back in time: the views are dropped, the object map stays"
-        )
-        engine.forget_views()
+        return changed
 
     def _refresh(self, engine: Spatial3D) -> None:
         with convert_out_of_memory("the update of the object map"):

@@ -1,7 +1,8 @@
-"""The sensor side of the grounding node: subscriptions and their timing."""
+"""The sensor side of the grounding node: subscriptions, their timing, and the decoding thread."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,15 +15,24 @@ from rclpy.callback_groups import CallbackGroup, MutuallyExclusiveCallbackGroup
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from spatial3d_ros.nodes import qos
-from spatial3d_ros.nodes.detection_input import DetectionInput
+from spatial3d_ros.errors import FrameError
+from spatial3d_ros.nodes import detection_input, qos
 from spatial3d_ros.nodes.transform_message import have_transform_message, transform_message
 from spatial3d_ros.nodes.watchdog import Watchdog, Watched
 from spatial3d_ros.runtime.parameters import Parameters
 from spatial3d_ros.runtime.runtime_stats import Durations, Throttle
+from spatial3d_ros.scene.detection_tracking import Detection3D
+from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.sensors.camera_poses import CameraPoses, TopicPoses, TransformPoses
-from spatial3d_ros.sensors.frame_builder import Extrinsics, FrameBuilder, Topics, no_extrinsics
-from spatial3d_ros.sensors.frame_pipeline import FramePipeline, KeyframeGate
+from spatial3d_ros.sensors.detection_pipeline import LiftTask
+from spatial3d_ros.sensors.frame_builder import (
+    Extrinsics,
+    FrameBuilder,
+    SyncedFrame,
+    Topics,
+    no_extrinsics,
+)
+from spatial3d_ros.sensors.frame_pipeline import FramePipeline, KeyframeGate, Problem, Rewind
 from spatial3d_ros.sensors.pose_source import extrinsic_matrix
 from spatial3d_ros.sensors.synchronizer import Synchronizer
 from spatial3d_ros.sensors.transforms import TransformTree
@@ -30,167 +40,188 @@ from spatial3d_ros.sensors.transforms import TransformTree
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-    from spatial3d_ros.scene.detection_tracking import Detection3D
-    from spatial3d_ros.scene.frame import Frame
-
 IMAGES = {"raw": Image, "compressed": CompressedImage, "compressedDepth": CompressedImage}
 POSES = {"pose": PoseStamped, "odom": Odometry}
 # Long enough for half a second in which the machine does something else. What piles up costs
-# nothing: a pair is passed over in microseconds unless its view is worth keeping.
+# nothing: a pair is skipped in microseconds unless its view is worth keeping.
 IMAGE_QUEUE = 20
 POSE_QUEUE = FIXED_QUEUE = 100
 TF, TF_STATIC, DEPTH_INFO = "/tf", "/tf_static", "depth/camera_info"
-GREET_VIEWS = 3  # the first of them may come with the first pose, which has no rate
+FIRST_VIEWS = 3  # the first of them may come with the first pose, when the rate is unknown
 REPEAT_PROBLEM_S = 5.0  # bad data of one topic is logged once in this time
+
+Update = Frame | list[Detection3D] | Rewind
+"""What changes the memory."""
 
 
 class SensorInput:
-    """Subscribes to camera and poses, and feeds an `FramePipeline`, until `close`.
+    """Subscribes to camera, poses and detectors until `close`; calls `update` with what they give.
 
-    Images run one after the other, poses too, and neither waits for a question. Poses have a group
-    of their own: they come more often, and on a busy machine images would starve them otherwise.
+    `update` runs on one thread of its own, in order, and returns whether the memory changed (of a
+    frame: whether it is a keyframe). Image callbacks run one after the other, pose callbacks too,
+    and neither waits for a question. Poses have a callback group of their own: they come more
+    often, and on a busy machine images would starve them otherwise.
     """
 
     def __init__(
-        self,
-        node: Node,
-        parameters: Parameters,
-        add_frame: Callable[[Frame], bool],
-        add_detections: Callable[[list[Detection3D]], None],
-        on_rewind: Callable[[], None],
+        self, node: Node, parameters: Parameters, update: Callable[[Update], bool]
     ) -> None:
         self.callback_ms = Durations()
-        self.look_ms = Durations(500)
+        self.decode_ms = Durations(500)
         self.last_problem = ""
+        self.watched: dict[str, Watched] = {}
         self._node = node
+        self._parameters = parameters
+        self._update = update
         self._logger = node.get_logger()
-        self._say_problem = Throttle(REPEAT_PROBLEM_S)
-        self._greeted = self._closed = False
+        self._may_log = Throttle(REPEAT_PROBLEM_S)
+        self._first_view_logged = self._closed = False
         self._views = 0
-        self._looker = ThreadPoolExecutor(1, thread_name_prefix="look")
-        self._add_frame = add_frame
-        self._images, self._motion = (MutuallyExclusiveCallbackGroup() for _ in range(2))
-        color = _transported("rgb/image", parameters.color_transport)
-        depth = _transported("depth/image", parameters.depth_transport)
-        pose = TF if parameters.pose_source == "tf" else parameters.pose_source
-        names = (color, depth, "rgb/camera_info", pose, DEPTH_INFO)
-        topics = Topics(*map(node.resolve_topic_name, names))
-        aligning = parameters.depth_alignment == "auto"
-        moving = pose == TF or bool(parameters.target_frame)
-        # Frames of boxes, and of depth, may be told by TF; where it is not there, they are not.
-        asking = bool(parameters.detections_3d) and have_transform_message()
-        self.transforms: TransformTree | None = None
-        if moving or asking or (aligning and have_transform_message()):
-            transform_message()  # raises before anything is subscribed to
-            self.transforms = TransformTree(parameters.max_pose_gap_s, live=True)
+        self._lock = threading.Lock()  # one message at a time, and its items handled in order
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="decode")
+        self._image_group, self._pose_group = (MutuallyExclusiveCallbackGroup() for _ in range(2))
+        self._unwatched: list[Watched] = []  # topics that may stay silent
+        self.transforms = self._transform_tree()
+        self._make_pipelines()
+        self.watchdog = Watchdog(node, self.watched, self.pipeline)
+        self._subscribe_to_camera()
+        self._subscribe_to_poses()
+        if self.detections is not None:
+            for topic in detection_input.subscriptions(parameters, self.detections):
+                self.watched[topic[0]] = self._subscribe(*topic)
+                self.watched[topic[0]].may_pause = True
+
+    @property
+    def _color(self) -> str:
+        return _transported("rgb/image", self._parameters.color_transport)
+
+    @property
+    def _depth(self) -> str:
+        return _transported("depth/image", self._parameters.depth_transport)
+
+    @property
+    def _pose(self) -> str:
+        source = self._parameters.pose_source
+        return TF if source == "tf" else source
+
+    @property
+    def _needs_tf(self) -> bool:
+        return self._pose == TF or bool(self._parameters.target_frame)
+
+    @property
+    def _uses_tf(self) -> bool:
+        """Frames of 3D boxes may be known by TF; without its messages they are not."""
+        return self._needs_tf or (bool(self._parameters.detections_3d) and have_transform_message())
+
+    def _transform_tree(self) -> TransformTree | None:
+        aligning = self._parameters.depth_alignment == "auto" and have_transform_message()
+        if not (self._uses_tf or aligning):
+            return None
+        transform_message()  # raises before anything is subscribed to
+        return TransformTree(self._parameters.max_pose_gap_s, live=True)
+
+    def _make_pipelines(self) -> None:
+        given = self._parameters
+        resolve = self._node.resolve_topic_name
+        names = (self._color, self._depth, "rgb/camera_info", self._pose, DEPTH_INFO)
         builder = FrameBuilder(
-            topics,
-            parameters.color_transport,
-            parameters.depth_transport,
-            parameters.images_rectified,
-            parameters.depth_alignment,
-            self._extrinsics(parameters),
+            Topics(*map(resolve, names)),
+            given.color_transport,
+            given.depth_transport,
+            given.images_rectified,
+            given.depth_alignment,
+            self._extrinsics(),
         )
-        poses = self._poses(topics.pose, parameters)
-        self.detections = DetectionInput(
-            parameters, node.resolve_topic_name, builder, poses, self.transforms, add_detections,
-            self._report, self._run,
-        )  # fmt: skip
-
-        def rewind() -> None:
-            self.detections.feed.forget()
-            on_rewind()
-
-        self.ingest = FramePipeline(
+        poses = self._camera_poses(resolve(self._pose))
+        self.pipeline = FramePipeline(
             builder,
-            Synchronizer(parameters.sync_slop_s, parameters.sync_queue_size),
+            Synchronizer(given.sync_slop_s, given.sync_queue_size),
             poses,
             KeyframeGate(
-                parameters.keyframe_translation_m,
-                parameters.keyframe_rotation_rad,
-                parameters.keyframe_max_hz,
-                parameters.keyframe_max_interval_s,
+                given.keyframe_translation_m,
+                given.keyframe_rotation_rad,
+                given.keyframe_max_hz,
+                given.keyframe_max_interval_s,
             ),
-            self._take_frame,
-            on_problem=self._report,
-            on_rewind=rewind,
-            on_moment=self.detections.keep,
-            run=self._run,
-            max_pose_wait_s=parameters.max_pose_wait_s,
+            max_pose_wait_s=given.max_pose_wait_s,
         )
-        self.watched: dict[str, Watched] = {}
-        self.watchdog = Watchdog(node, self.watched, self.ingest)
-        take = self.ingest
-        for name, kind, handle, profile in (
-            (color, IMAGES[parameters.color_transport], take.take_color, qos.sensor(IMAGE_QUEUE)),
-            (depth, IMAGES[parameters.depth_transport], take.take_depth, qos.sensor(IMAGE_QUEUE)),
-            ("rgb/camera_info", CameraInfo, take.take_camera_info, qos.sensor(IMAGE_QUEUE)),
-        ):
-            self.watched[name] = self._subscribe(name, kind, handle, profile)
-        if pose != TF:
-            profile = qos.sensor(POSE_QUEUE)
-            self.watched[pose] = self._subscribe(
-                pose, POSES[pose], take.take_pose, profile, self._motion
-            )
-        # What is sent once, or not needed by all: nobody waits for it to speak.
-        self._others = []
-        if moving or asking:
-            add = take.take_pose if pose == TF else partial(self.transforms.add, fixed=False)
-            heard = self._subscribe(TF, transform_message(), add, qos.transforms(), self._motion)
-            if moving:
-                self.watched[TF] = heard
-            else:
-                self._others.append(heard)
-        for name, kind, handle, profile in self.detections.subscriptions:
-            self.watched[name] = self._subscribe(name, kind, handle, profile)
-            self.watched[name].patient = True
-        if self.transforms is not None:
-            keep, latched = partial(self.transforms.add, fixed=True), qos.latched(FIXED_QUEUE)
-            self._others += [
-                self._subscribe(TF_STATIC, transform_message(), keep, latched, self._motion)
-            ]
-        if aligning:
-            profile = qos.sensor(1)
-            self._others += [self._subscribe(DEPTH_INFO, CameraInfo, take.take_depth_info, profile)]
-
-    def _poses(self, topic: str, parameters: Parameters) -> CameraPoses:
-        if parameters.pose_source == "tf":
-            return TransformPoses(self.transforms, parameters.world_frame, topic)
-        return TopicPoses(
-            topic, parameters.pose_source, parameters.base_T_camera, parameters.max_pose_gap_s
+        self.detections = detection_input.detection_pipeline(
+            given, resolve, builder, poses, self.transforms
         )
 
-    def _extrinsics(self, parameters: Parameters) -> Extrinsics:
-        given = extrinsic_matrix("color_T_depth", parameters.color_T_depth)
+    def _camera_poses(self, topic: str) -> CameraPoses:
+        given = self._parameters
+        if given.pose_source == "tf" and self.transforms is not None:
+            return TransformPoses(self.transforms, given.world_frame, topic)
+        return TopicPoses(topic, given.pose_source, given.base_T_camera, given.max_pose_gap_s)
+
+    def _extrinsics(self) -> Extrinsics:
+        given = extrinsic_matrix("color_T_depth", self._parameters.color_T_depth)
         if given is not None:
             return lambda *_: given
         return self.transforms.latest if self.transforms is not None else no_extrinsics
 
-    def close(self) -> None:
-        """End the subscriptions, and let the frame at hand finish."""
-        self._closed = True
-        for watched in (*self.watched.values(), *self._others):
-            self._node.destroy_subscription(watched.subscription)
-        self._looker.shutdown(wait=True, cancel_futures=True)
+    def _subscribe_to_camera(self) -> None:
+        given, pipeline = self._parameters, self.pipeline
+        topics: list[tuple[str, type, Callable[[Any], Any]]] = [
+            (self._color, IMAGES[given.color_transport], pipeline.add_color),
+            (self._depth, IMAGES[given.depth_transport], pipeline.add_depth),
+            ("rgb/camera_info", CameraInfo, pipeline.add_camera_info),
+        ]
+        for name, kind, add in topics:
+            self.watched[name] = self._subscribe(name, kind, add, qos.sensor(IMAGE_QUEUE))
+        if given.depth_alignment == "auto":
+            info = self._subscribe(DEPTH_INFO, CameraInfo, pipeline.add_depth_info, qos.sensor(1))
+            self._unwatched.append(info)
 
-    def facts(self) -> dict[str, Any]:
-        """What arrived and what became of it, for diagnostics."""
-        return {
+    def _subscribe_to_poses(self) -> None:
+        pose, group = self._pose, self._pose_group
+        add = self.pipeline.add_pose
+        if pose != TF:
+            profile = qos.sensor(POSE_QUEUE)
+            self.watched[pose] = self._subscribe(pose, POSES[pose], add, profile, group)
+        if self.transforms is None:
+            return
+        if self._uses_tf:
+            add_tf = add if pose == TF else partial(self.transforms.add, fixed=False)
+            watched = self._subscribe(TF, transform_message(), add_tf, qos.transforms(), group)
+            if self._needs_tf:
+                self.watched[TF] = watched
+            else:
+                self._unwatched.append(watched)
+        add_fixed, latched = partial(self.transforms.add, fixed=True), qos.latched(FIXED_QUEUE)
+        static = self._subscribe(TF_STATIC, transform_message(), add_fixed, latched, group)
+        self._unwatched.append(static)
+
+    def close(self) -> None:
+        """End the subscriptions, and let the frame being decoded finish."""
+        self._closed = True
+        for watched in (*self.watched.values(), *self._unwatched):
+            self._node.destroy_subscription(watched.subscription)
+        self._worker.shutdown(wait=True, cancel_futures=True)
+
+    def diagnostics(self) -> dict[str, Any]:
+        """What arrived and what became of it."""
+        facts = {
             "received": {w.topic: w.rate.count for w in self.watched.values()},
             "hz": {w.topic: w.rate.hz for w in self.watched.values()},
-            "sync": self.ingest.sync.counts,
-            "frames": self.ingest.counts,
-            "waiting for a pose": self.ingest.pending,
-            **self.detections.facts(),
+            "sync": self.pipeline.sync.counts,
+            "frames": self.pipeline.counts,
+            "waiting for a pose": self.pipeline.pending,
+        }
+        if self.detections is not None:
+            facts["detections"] = dict(self.detections.counts)
+            facts["detections waiting"] = self.detections.waiting
+        return facts | {
             "callback": self.callback_ms.summary(),
-            "look": self.look_ms.summary(),
+            "decode": self.decode_ms.summary(),
             "last problem": self.last_problem,
         }
 
-    def why_nothing_seen(self) -> str:
-        """The likely reason, for somebody who asks before there are objects."""
-        if self.ingest.counts["keyframes"]:
-            return "The first views have arrived and are being looked at: ask again in a moment."
+    def why_no_objects(self) -> str:
+        """The likely reason, for a reply to a question before there are objects."""
+        if self.pipeline.counts["keyframes"]:
+            return "The first views have arrived and are being processed: ask again shortly."
         missing = self.watchdog.silent()
         if missing:
             return f"Nothing has arrived on {', '.join(missing)}."
@@ -200,16 +231,16 @@ class SensorInput:
         self,
         name: str,
         kind: type,
-        take: Callable[[Any], None],
+        add: Callable[[Any], Any],
         profile: QoSProfile,
         group: CallbackGroup | None = None,
     ) -> Watched:
         def receive(message: Any) -> None:
             if not self._closed:
                 watched.rate.add()
-                self._timed(self.callback_ms, name, partial(take, message))
-                if group is self._motion:
-                    self._timed(self.callback_ms, name, partial(self._read_on, watched, take))
+                self._timed(self.callback_ms, name, partial(self._handle, add, message))
+                if group is self._pose_group:
+                    self._timed(self.callback_ms, name, partial(self._drain, watched, add))
 
         watched = Watched(
             self._node.create_subscription(
@@ -217,15 +248,15 @@ class SensorInput:
                 name,
                 receive,
                 profile,
-                callback_group=group or self._images,
+                callback_group=group or self._image_group,
                 event_callbacks=qos.no_events(),
                 qos_overriding_options=qos.overridable(),
             )
         )
         return watched
 
-    def _read_on(self, watched: Watched, take: Callable[[Any], None]) -> None:
-        """Take all that waits, not one message in a round of the executor: poses come more often
+    def _drain(self, watched: Watched, add: Callable[[Any], Any]) -> None:
+        """Take all that waits, not one message per round of the executor: poses come more often
         than images, and on a busy machine would fall behind them until every image is refused.
         """
         subscription = watched.subscription
@@ -235,13 +266,55 @@ class SensorInput:
             if taken is None:
                 return
             watched.rate.add()
-            take(taken[0])
+            self._handle(add, taken[0])
 
-    def _run(self, work: Callable[[], None]) -> None:
-        """Decode and hand over on a thread of its own, so that callbacks stay short."""
-        self._looker.submit(self._timed, self.look_ms, "look", work)
+    def _handle(self, add: Callable[[Any], Any], message: Any) -> None:
+        """Add a message to its pipeline, and pass on what that made ready."""
+        with self._lock:
+            for item in add(message) or ():
+                self._dispatch(item)
 
-    def _timed(self, durations: Durations, name: str, work: Callable[[], None]) -> None:
+    def _dispatch(self, item: SyncedFrame | Rewind | Problem | LiftTask) -> None:
+        """Decoding goes to the worker, so that callbacks stay short."""
+        if isinstance(item, Problem):
+            self._report(item.topic, item.text)
+        elif isinstance(item, Rewind):
+            if self.detections is not None:
+                self.detections.clear()
+            self._submit(partial(self._update, item))
+        elif isinstance(item, SyncedFrame):
+            if self.detections is not None:
+                for ready in self.detections.add_frame(item):
+                    self._dispatch(ready)
+            if item.selected:
+                self._submit(partial(self._decode, item))
+        else:
+            self._submit(partial(self._lift, item))
+
+    def _submit(self, work: Callable[[], Any]) -> None:
+        self._worker.submit(self._timed, self.decode_ms, "decoding", work)
+
+    def _decode(self, synced: SyncedFrame) -> None:
+        keyframe = problem = False
+        try:
+            frame = self.pipeline.decode(synced)
+            self._log_first_view(frame)
+            keyframe = self._update(frame)
+        except FrameError as error:
+            problem = True
+            self._report(*str(error).split(": ", 1))
+        finally:
+            with self._lock:
+                self.pipeline.finish(synced, keyframe=keyframe, problem=problem)
+
+    def _lift(self, task: LiftTask) -> None:
+        detections, problems = task()
+        for problem in problems:
+            self._report(problem.topic, problem.text)
+        if detections:
+            self._update(detections)
+
+    def _timed(self, durations: Durations, name: str, work: Callable[[], Any]) -> None:
         """Never raises: an exception out of a callback ends the node."""
         started = time.perf_counter()
         try:
@@ -250,17 +323,16 @@ class SensorInput:
             self._report(name, f"{type(error).__name__}: {error}")
         durations.add((time.perf_counter() - started) * 1e3)
 
-    def _take_frame(self, frame: Frame) -> bool:
+    def _log_first_view(self, frame: Frame) -> None:
         self._views += 1
-        rate_is_known = self.ingest.poses.hz > 0 or self._views >= GREET_VIEWS
-        if not self._greeted and rate_is_known:
-            self._greeted = True
+        rate_is_known = self.pipeline.poses.hz > 0 or self._views >= FIRST_VIEWS
+        if not self._first_view_logged and rate_is_known:
+            self._first_view_logged = True
             self._logger.info(self.watchdog.first_view(frame))
-        return self._add_frame(frame)
 
     def _report(self, topic: str, problem: str) -> None:
         self.last_problem = f"{topic}: {problem}"
-        if self._say_problem(topic):
+        if self._may_log(topic):
             self._logger.error(self.last_problem)
 
 

@@ -1,7 +1,4 @@
-"""Why nothing is seen: the topic that is silent, its publishers, their QoS, or stamps apart.
-
-Most questions of people with a new robot are one of these; a node that only waits answers none.
-"""
+"""Why there are no frames: a silent topic, its publishers, their QoS, or stamps that differ."""
 
 from __future__ import annotations
 
@@ -23,19 +20,19 @@ if TYPE_CHECKING:
 
     from spatial3d_ros.scene.frame import Frame
 
-REPEAT_S = 30.0  # the same complaint is logged once in this time
+REPEAT_S = 30.0  # the same warning is logged once in this time
 LOST_SHARE = 0.7  # fewer images than this share of their camera_infos: the transport loses them
 CLOCKS_S = 1.0  # newest image and newest pose further apart than this: two clocks
-LISTED = 5  # topics that are offered in place of a silent one
+LISTED = 5  # topics that are listed as alternatives to a silent one
 
 
 @dataclass
 class Watched:
-    """A subscription and how often it speaks; a `patient` one may fall silent after a word."""
+    """A subscription and its rate; one that `may_pause` may be silent after its first message."""
 
     subscription: Subscription
     rate: Rate = field(default_factory=Rate)
-    patient: bool = False
+    may_pause: bool = False
 
     @property
     def topic(self) -> str:
@@ -46,42 +43,43 @@ class Watched:
 class Watchdog:
     """Watches the subscriptions of a node (by name before remapping) and its `FramePipeline`."""
 
-    def __init__(self, node: Node, watched: Mapping[str, Watched], ingest: FramePipeline) -> None:
+    def __init__(self, node: Node, watched: Mapping[str, Watched], pipeline: FramePipeline) -> None:
         self._node = node
         self._logger = node.get_logger()
         self._watched = watched
-        self._ingest = ingest
+        self._pipeline = pipeline
         self._pairs = Rate()
-        self._say = Throttle(REPEAT_S)
+        self._may_log = Throttle(REPEAT_S)
 
-    def complaints(self, silence_s: float) -> list[str]:
-        """What is wrong with the streams as a whole; logged now and then. Call it once a second."""
+    def warnings(self, silence_s: float) -> list[str]:
+        """What is wrong with the streams as a whole; also logged. Call it once a second."""
         for watched in self._watched.values():
             watched.rate.tick()
-        complaints = [
+        warnings = [
             self._explain_silence(name, watched)
             for name, watched in self._watched.items()
-            if watched.rate.idle_s >= silence_s and not (watched.patient and watched.rate.count)
+            if watched.rate.idle_s >= silence_s
+            and not (watched.may_pause and watched.rate.count)
         ]
         general = (self._explain_loss(), self._explain_offset(), self._explain_clocks())
-        if not complaints:
-            complaints = [text for text in general if text]
-        for text in complaints:
-            if self._say(text.split(":")[0]):
+        if not warnings:
+            warnings = [text for text in general if text]
+        for text in warnings:
+            if self._may_log(text.split(":")[0]):
                 self._logger.warning(text)
-        return complaints
+        return warnings
 
     def silent(self) -> list[str]:
-        """Topics that everybody needs and on which nothing has ever come."""
-        return [w.topic for w in self._watched.values() if not w.rate.count and not w.patient]
+        """Required topics on which nothing has ever arrived."""
+        return [w.topic for w in self._watched.values() if not w.rate.count and not w.may_pause]
 
     def first_view(self, frame: Frame) -> str:
-        """One line to see at a glance that units, alignment and poses are right."""
+        """One line that shows whether units, alignment and poses are right."""
         measured = frame.depth[frame.depth > 0]
         return (
             f"first view: {frame.camera.width}x{frame.camera.height}, median depth "
             f"{np.median(measured):.2f} m, {frame.valid_fraction:.0%} valid, aligned "
-            f"{self._ingest.aligned}, pose {self._ingest.poses.hz:.0f} Hz in frame "
+            f"{self._pipeline.aligned}, pose {self._pipeline.poses.hz:.0f} Hz in frame "
             f"'{frame.frame_id}'"
         )
 
@@ -93,25 +91,25 @@ class Watchdog:
         if not publishers:
             return f"{silent}no publisher. Start it, or remap {name}{self._others(watched)}."
         offered = [qos.describe(publisher.qos_profile) for publisher in publishers]
-        silent += f"{len(publishers)} publisher(s) ({'; '.join(offered)}), we ask for "
+        silent += f"{len(publishers)} publisher(s) ({'; '.join(offered)}), this node asks for "
         silent += f"{qos.describe(ours)}. "
         kinds = {publisher.topic_type for publisher in publishers}
         if _type_name(watched) not in kinds:
             return (
-                f"{silent}They publish {', '.join(sorted(kinds))} but we take "
+                f"{silent}They publish {', '.join(sorted(kinds))} but this node subscribes to "
                 f"{_type_name(watched)}: set color_transport, depth_transport, pose_source, "
                 "detections_2d or detections_3d."
             )
         refused = [_refused(publisher.qos_profile, ours) for publisher in publishers]
         if not all(refused):
-            return silent + "These match: nothing is published, or DDS loses it on the way."
+            return silent + "These match: nothing is published, or DDS loses it."
         return (
             f"{silent}These do not match: set qos_overrides.{topic}.subscription.{refused[0]} to "
             "what is offered."
         )
 
     def _others(self, watched: Watched) -> str:
-        """Topics of the same type that somebody publishes: likely what was meant."""
+        """Published topics of the same type: likely alternatives."""
         kind = _type_name(watched)
         names = [
             name
@@ -122,20 +120,20 @@ class Watchdog:
         return f" to one of {listed}" if names else f" to a topic of type {kind} (there is none)"
 
     def _explain_loss(self) -> str:
-        """Every image comes with a camera_info; if those come and images do not, DDS lost them."""
+        """Every image has a camera_info; if those arrive and images do not, DDS lost them."""
         infos = self._watched["rgb/camera_info"].rate.hz
         for name, watched in self._watched.items():
             if "image" in name and infos > 2 and watched.rate.hz < LOST_SHARE * infos:
                 return (
                     f"{watched.topic}: {watched.rate.hz:.1f} Hz arrive but "
-                    f"camera_info comes at {infos:.1f} Hz: images are lost on the way. Start "
+                    f"camera_info arrives at {infos:.1f} Hz: DDS loses images. Start "
                     "camera and node with FASTRTPS_DEFAULT_PROFILES_FILE=.../resource/fastdds.xml "
-                    "(`spatial3d doctor` tells the whole line)."
+                    "(`spatial3d doctor` prints the whole line)."
                 )
         return ""
 
     def _explain_offset(self) -> str:
-        sync, topics = self._ingest.sync, self._ingest.topics
+        sync, topics = self._pipeline.sync, self._pipeline.topics
         self._pairs.count = sync.counts["matched"]
         self._pairs.tick()
         if sync.offset_s is None or self._pairs.hz > 0:
@@ -147,12 +145,12 @@ class Watchdog:
         )
 
     def _explain_clocks(self) -> str:
-        image, pose = self._ingest.sync.newest, self._ingest.poses.newest
+        image, pose = self._pipeline.sync.newest, self._pipeline.poses.newest
         if image is None or pose is None or abs(image - pose) <= CLOCKS_S * SECOND:
             return ""
         apart = (image - pose) / SECOND
         return (
-            f"{self._ingest.topics.pose}: the newest pose is {abs(apart):.1f} s "
+            f"{self._pipeline.topics.pose}: the newest pose is {abs(apart):.1f} s "
             f"{'older' if apart > 0 else 'newer'} than the newest image. Synchronise the clocks of "
             "camera and localisation (chrony), or set use_sim_time for all nodes or for none."
         )
@@ -166,7 +164,7 @@ def _type_name(watched: Watched) -> str:
 
 
 def _refused(offered: Any, asked: Any) -> str:
-    """The policy for which DDS keeps a publisher and us apart, "" when none does."""
+    """The policy that keeps DDS from connecting a publisher to this node, "" if none does."""
     if asked.reliability == ReliabilityPolicy.RELIABLE != offered.reliability:
         return "reliability"
     if asked.durability == DurabilityPolicy.TRANSIENT_LOCAL != offered.durability:

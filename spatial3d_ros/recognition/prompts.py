@@ -6,7 +6,7 @@ import re
 import threading
 from collections.abc import Sequence
 
-from spatial3d_ros.sensors.detections import clean_label
+from spatial3d_ros.sensors.detection_reader import clean_label
 from spatial3d_ros.tasks.label_prior import RELATIONS, words_of
 
 MOST_WORDS = 5  # a longer piece of a question is hardly the name of a thing

@@ -1,10 +1,11 @@
-"""Where the camera was at a stamp, as messages come: from a topic of poses, or from transforms.
+"""The camera pose at a stamp, from messages as they arrive: of a pose topic, or of TF.
 
-`TopicPoses` and `TransformPoses` answer the same questions, so whoever asks need not know which.
+`TopicPoses` and `TransformPoses` implement one protocol, `CameraPoses`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,13 +16,17 @@ from spatial3d_ros.sensors.transforms import TransformTree
 
 
 class CameraPoses(Protocol):
-    """`world_T_camera` by stamp. `rewinds` counts the clock of the poses going back."""
+    """`world_T_camera` by stamp."""
 
-    frame_id: str
     topic: str
 
     @property
-    def rewinds(self) -> int: ...
+    def frame_id(self) -> str:
+        """The world frame."""
+
+    @property
+    def rewinds(self) -> int:
+        """How often the clock of the poses went back."""
 
     @property
     def oldest(self) -> int | None:
@@ -41,12 +46,12 @@ class CameraPoses(Protocol):
     def at(self, stamp_ns: int, camera_frame: str) -> np.ndarray | None:
         """`world_T_camera` (4, 4) at that time, None while it is still to come.
 
-        `camera_frame` is the frame that the image names. Raises FrameError when it will never be
+        `camera_frame` is header.frame_id of the image. Raises FrameError if the pose will never be
         known: the reason and the way out.
         """
 
     def why_late(self, stamp_ns: int, camera_frame: str) -> str:
-        """Why no pose has come for an image that waited long enough."""
+        """Why no pose arrived for an image that waited long enough."""
 
     def forget_after(self, stamp_ns: int) -> None:
         """The clock of the images went back to this stamp."""
@@ -113,10 +118,15 @@ class TransformPoses:
     """Poses of the frame that an image names, in `frame_id`, by a live tree of transforms."""
 
     def __init__(self, tree: TransformTree, frame_id: str, topic: str = "/tf") -> None:
-        self.frame_id = frame_id
         self.topic = topic
+        self._frame_id = frame_id
         self._tree = tree
         self._camera = ""
+
+    @property
+    def frame_id(self) -> str:
+        """The world frame: the parameter world_frame."""
+        return self._frame_id
 
     @property
     def rewinds(self) -> int:
@@ -126,14 +136,12 @@ class TransformPoses:
     @property
     def oldest(self) -> int | None:
         """From this stamp on (ns) all links from world to camera are known."""
-        known = [track.oldest for track in self._moving()]
-        return max(known) if known and None not in known else None
+        return self._bound(max, [track.oldest for track in self._moving()])
 
     @property
     def newest(self) -> int | None:
         """Up to this stamp (ns) all links from world to camera are known."""
-        known = [track.newest for track in self._moving()]
-        return min(known) if known and None not in known else None
+        return self._bound(min, [track.newest for track in self._moving()])
 
     @property
     def hz(self) -> float:
@@ -145,11 +153,11 @@ class TransformPoses:
         self._tree.add(message, fixed=False)
 
     def at(self, stamp_ns: int, camera_frame: str) -> np.ndarray | None:
-        """See `CameraPoses`. Frames that are not linked so far may be in a moment: that is None."""
+        """See `CameraPoses`. None also while the frames are not linked: they may be soon."""
         if not camera_frame:
             raise FrameError(
-                "rgb/image: field header.frame_id is empty, so TF cannot tell where the camera "
-                "was. Set the optical frame in the camera driver, or set pose_source to pose."
+                "rgb/image: field header.frame_id is empty, so TF has no pose of the camera. "
+                "Set the optical frame in the camera driver, or set pose_source to pose."
             )
         self._camera = camera_frame
         if not self._tree.linked(self.frame_id, camera_frame):
@@ -169,6 +177,12 @@ class TransformPoses:
         """See `CameraPoses`."""
         self._tree.forget_after(stamp_ns)
 
+    @staticmethod
+    def _bound(choose: Callable[[list[int]], int], stamps: list[int | None]) -> int | None:
+        """The stamp that bounds all links; None if there are none, or one knows no pose."""
+        known = [stamp for stamp in stamps if stamp is not None]
+        return choose(known) if known and len(known) == len(stamps) else None
+
     def _moving(self) -> list[PoseTrack]:
         return self._tree.moving(self.frame_id, self._camera) if self._camera else []
 
@@ -181,17 +195,17 @@ SHARE_CLOCK = (
 
 def _known(track: PoseTrack, stamp_ns: int) -> str:
     if track.newest is None:
-        return "no pose has come yet"
+        return "no pose has arrived yet"
     return f"the newest pose is {(stamp_ns - track.newest) / SECOND:.3f} s older than the image"
 
 
 def stamp_of(message: Any, topic: str) -> int:
-    """The header's stamp in nanoseconds. Raises FrameError for one that nobody has set."""
+    """The header's stamp in nanoseconds. Raises FrameError if it is not set (0) or negative."""
     stamp = message.header.stamp
     nanoseconds = stamp.sec * SECOND + stamp.nanosec
     if nanoseconds <= 0:
         raise FrameError(
             f"{topic}: field header.stamp is {nanoseconds} ns. Set the time of capture in the "
-            "driver: images and poses are matched by it."
+            "driver: images and poses are synchronised by it."
         )
     return nanoseconds

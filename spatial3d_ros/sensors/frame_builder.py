@@ -1,6 +1,6 @@
-"""Messages of one moment to a `Frame`: decode, calibrate, rectify, align, check that they fit.
+"""Messages of one stamp to a `Frame`: decode, calibrate, rectify, align, check that they fit.
 
-Takes anything shaped like the messages; ROS is not needed.
+Takes anything with the fields of the messages; ROS is not needed.
 """
 
 from __future__ import annotations
@@ -29,9 +29,38 @@ DEPTH_DECODERS: dict[str, Decoder] = {
 MIN_VALID = 0.01  # a depth image with less is a covered or broken sensor
 
 
+@dataclass(frozen=True, eq=False)
+class SyncedFrame:
+    """A colour and a depth message of one stamp, their calibrations, and the camera's pose.
+
+    Attributes:
+        stamp_ns: stamp of the colour image.
+        info: CameraInfo of colour; None if none has arrived.
+        depth_info: CameraInfo of depth, needed only if depth is not aligned to colour.
+        world_T_camera: (4, 4) float64, optical frame to `frame_id`.
+        selected: whether the keyframe gate let it through, so that it is worth decoding.
+        epoch: how often the clock of the images had gone back before it.
+    """
+
+    stamp_ns: int
+    color: Any
+    depth: Any
+    info: Any
+    depth_info: Any
+    world_T_camera: np.ndarray
+    frame_id: str
+    selected: bool = True
+    epoch: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of both images as they arrived."""
+        return len(self.color.data) + len(self.depth.data)
+
+
 @dataclass(frozen=True)
 class Topics:
-    """Resolved names, for messages to people."""
+    """Resolved names, for error messages."""
 
     color: str
     depth: str
@@ -45,12 +74,12 @@ Extrinsics = Callable[[str, str], np.ndarray]
 
 
 def no_extrinsics(parent: str, child: str) -> np.ndarray:
-    """Where nothing is known but that a frame is itself."""
+    """The extrinsics where TF is not available: identity of a frame to itself."""
     if parent == child:
         return np.eye(4)
     raise FrameError(
-        f"TF: {parent!r} and {child!r} are not linked, for nobody listens to TF: install tf2_msgs, "
-        "or set the parameter color_T_depth"
+        f"TF: {parent!r} and {child!r} are not linked, because TF is not subscribed: install "
+        "tf2_msgs, or set the parameter color_T_depth"
     )
 
 
@@ -58,12 +87,12 @@ def no_extrinsics(parent: str, child: str) -> np.ndarray:
 class FrameBuilder:
     """Builds frames; every error names topic, field and way out.
 
-    `rectified` says that the images are undistorted already: then P of the calibration holds and D
-    is ignored. Otherwise D is what the lens does to the images, as REP 104 has it.
+    With `rectified` the images are undistorted already: P of the calibration is used and D is
+    ignored. Otherwise D is the distortion of the images, as REP 104 defines it.
 
-    `alignment` says what is done with depth in another frame or size than colour: "auto" registers
+    `alignment` selects how depth in another frame or size than colour is handled: "auto" registers
     it with the calibration of depth and the `extrinsics` of the two frames, "refuse" raises, and
-    "given" takes it as aligned whatever its frame says.
+    "given" takes it as aligned whatever its frame_id.
     """
 
     topics: Topics
@@ -73,23 +102,10 @@ class FrameBuilder:
     alignment: str = "auto"
     extrinsics: Extrinsics = no_extrinsics
 
-    def build(
-        self,
-        color: Any,
-        depth: Any,
-        info: Any,
-        stamp_ns: int,
-        world_T_camera: np.ndarray,
-        frame_id: str,
-        depth_info: Any = None,
-    ) -> Frame:
-        """The frame of a colour message, a depth message and the calibration of the colour image.
-
-        `info` is None while no calibration has come; `depth_info` is that of depth, and only needed
-        to align it. Raises FrameError.
-        """
-        topics = self.topics
-        camera = self.camera(info, topics.camera_info)
+    def build(self, synced: SyncedFrame) -> Frame:
+        """Decode a synced frame. Raises FrameError."""
+        topics, color, depth = self.topics, synced.color, synced.depth
+        camera = self.camera(synced.info, topics.camera_info)
         rgb = COLOR_DECODERS[self.color_transport](color, topics.color)
         metres = DEPTH_DECODERS[self.depth_transport](depth, topics.depth)
         if rgb.shape[:2] != (camera.height, camera.width):
@@ -102,14 +118,14 @@ class FrameBuilder:
         if self._is_aligned(*frames) and metres.shape == rgb.shape[:2]:
             metres = camera.rectify(metres)
         else:
-            metres = self._register(metres, depth_info, camera, *frames)
+            metres = self._register(metres, synced.depth_info, camera, *frames)
         frame = Frame(
-            stamp_ns,
+            synced.stamp_ns,
             camera.rectify(rgb),
             metres,
             camera.rectified(),
-            world_T_camera,
-            frame_id,
+            synced.world_T_camera,
+            synced.frame_id,
         )
         if frame.valid_fraction < MIN_VALID:
             raise FrameError(
@@ -120,10 +136,10 @@ class FrameBuilder:
         return frame
 
     def aligned(self, color: Any, depth: Any) -> str:
-        """How depth comes into the pixels of colour: "yes" if it is there, "by us" otherwise."""
+        """Returns "yes" if depth is in the pixels of colour, "by us" if it is registered here."""
         frames = (color.header.frame_id.lstrip("/"), depth.header.frame_id.lstrip("/"))
         sizes = {(getattr(m, "width", 0), getattr(m, "height", 0)) for m in (color, depth)}
-        same = len(sizes - {(0, 0)}) < 2  # those of compressed images are not told
+        same = len(sizes - {(0, 0)}) < 2  # compressed images have no size field
         return "yes" if self._is_aligned(*frames) and same else "by us"
 
     def _is_aligned(self, color_frame: str, depth_frame: str) -> bool:
@@ -151,8 +167,9 @@ class FrameBuilder:
             raise FrameError(f"{problem}, or set depth_alignment to auto.")
         if info is None:
             raise FrameError(
-                f"{problem}, or publish the calibration of depth on {topics.depth_info} and we do "
-                "it. If it is aligned whatever its frame says, set depth_alignment to given."
+                f"{problem}, or publish the calibration of depth on {topics.depth_info}, and it is "
+                "registered here. If it is aligned whatever its frame_id, set depth_alignment to "
+                "given."
             )
         depth_camera = self.camera(info, topics.depth_info)
         if metres.shape != (depth_camera.height, depth_camera.width):
@@ -165,7 +182,7 @@ class FrameBuilder:
         try:
             color_T_depth = np.eye(4) if same else self.extrinsics(color_frame, depth_frame)
         except FrameError as error:
-            raise FrameError(f"{problem}. We cannot do it: {error}") from error
+            raise FrameError(f"{problem}. It cannot be registered here: {error}") from error
         return register_depth(
             depth_camera.rectify(metres),
             depth_camera.rectified(),
@@ -177,7 +194,7 @@ class FrameBuilder:
         """The camera of a CameraInfo, distortion included. Raises FrameError, naming the topic."""
         if info is None:
             raise FrameError(
-                f"{topic}: no CameraInfo has come yet, so images cannot be placed in space. "
+                f"{topic}: no CameraInfo has arrived yet, so pixels have no rays. "
                 "Publish it, or remap rgb/camera_info to its topic."
             )
         matrix, coefficients = info.k, info.d
@@ -190,7 +207,7 @@ class FrameBuilder:
             return Camera.from_calibration(
                 info.width,
                 info.height,
-                np.ravel(matrix),
+                np.ravel(matrix).tolist(),
                 coefficients,
                 info.distortion_model,
                 info.binning_x,

@@ -1,18 +1,16 @@
-"""From sensor messages to frames for the engine: match, find the pose, choose, decode, hand over.
+"""From sensor messages to frames: synchronise, find the pose, select, decode.
 
-Choosing comes before decoding: most images of a 30 Hz camera show nothing new, and the pose alone
-tells so. ROS is not needed here: the node passes messages in, tests pass anything of their shape.
+Messages go in, and each call returns the items that it made ready. Selecting precedes decoding:
+most images of a 30 Hz camera show nothing new, and the pose alone shows it. ROS is not needed.
 """
 
 from __future__ import annotations
 
 import math
-import threading
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,20 +18,47 @@ from spatial3d_ros.errors import FrameError
 from spatial3d_ros.geometry.pose import motion
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.sensors.camera_poses import CameraPoses, stamp_of
-from spatial3d_ros.sensors.detection_feed import SyncedFrame
-from spatial3d_ros.sensors.frame_builder import FrameBuilder
+from spatial3d_ros.sensors.frame_builder import FrameBuilder, SyncedFrame
 from spatial3d_ros.sensors.synchronizer import SECOND, Pair, Synchronizer
 
 JUMP_M, JUMP_M_S = 0.5, 20.0  # further and faster than this between two images is no motion
-MAX_PENDING = 32  # matched pairs that wait for a pose: a second of a 30 Hz camera
+MAX_PENDING = 32  # synchronised pairs that wait for a pose: a second of a 30 Hz camera
+
+
+class Problem(NamedTuple):
+    """Input that cannot be used: why, its topic, and the field at fault with the way out.
+
+    `reason` is one of a few short texts, to count by.
+    """
+
+    reason: str
+    topic: str
+    text: str
+
+    @classmethod
+    def of(cls, reason: str, error: FrameError) -> Problem:
+        """The problem of an error whose text begins with the topic."""
+        topic, _, text = str(error).partition(": ")
+        return cls(reason, topic, text)
+
+    def __str__(self) -> str:
+        return f"{self.topic}: {self.text}"
+
+
+@dataclass(frozen=True)
+class Rewind:
+    """The clock of the images went back (a looping bag): earlier views are of another time."""
+
+
+Item = SyncedFrame | Rewind | Problem
 
 
 @dataclass(frozen=True)
 class KeyframeGate:
-    """When a matched pair is worth decoding.
+    """When a synchronised pair is worth decoding.
 
-    The camera moved by one of the two thresholds since the last keyframe, or it stood for `still_s`
-    (things move too); and never more often than `max_hz`.
+    The camera moved by one of the two thresholds since the last keyframe, or `still_s` passed
+    (objects move too); and never more often than `max_hz`.
     """
 
     translation_m: float = 0.15
@@ -42,7 +67,12 @@ class KeyframeGate:
     still_s: float = 2.0
 
     def opens(self, waited_s: float, metres: float, radians: float) -> bool:
-        """Whether to decode, so long after the last decoded pair and so far from the keyframe."""
+        """Whether to decode.
+
+        Args:
+            waited_s: time since the last decoded pair.
+            metres, radians: motion of the camera since the last keyframe.
+        """
         if waited_s < 1.0 / self.max_hz:
             return False
         moved = metres >= self.translation_m or radians >= self.rotation_rad
@@ -50,17 +80,17 @@ class KeyframeGate:
 
 
 class FramePipeline:
-    """Takes messages of the four topics in any order and hands frames to `add_frame`.
+    """Messages of the four topics in any order in; synced frames, rewinds and problems out.
 
-    A call takes microseconds: decoding and `add_frame` go to `run`, which calls what it is given
-    one after the other (on a thread, or at once). At most one pair is under way there; while it is,
-    others are skipped, and the next to come is newer and as good.
+    Every `add_*` takes microseconds and returns the items that the message made ready, in the
+    order in which they must be handled. Every pair with a pose becomes a `SyncedFrame`. For a
+    `selected` one the caller calls `decode`, on any thread, and then `finish`; until `finish` no
+    other is selected, because the next one to arrive is newer and as good. Without a `gate` every
+    pair is selected.
 
-    `aligned` says how depth came into the pixels of colour. Thread-safe. Nothing is raised for bad
-    data: `on_problem(topic, text)` is called instead, and the message is counted in `counts` by
-    reason. `on_rewind()` is called through `run` when the
-    clock of the images goes back, before the first frame of the new time. `on_moment` is told of
-    every pair with its pose, decoded or not.
+    Nothing is raised for bad data: it becomes a `Problem` and is counted in `counts`. `aligned`
+    is "yes" or "by us": whether depth of the last decoded frame was aligned to colour. Not
+    thread-safe, except `decode`: the caller's lock keeps calls apart.
     """
 
     def __init__(
@@ -68,13 +98,8 @@ class FramePipeline:
         builder: FrameBuilder,
         sync: Synchronizer,
         poses: CameraPoses,
-        gate: KeyframeGate,
-        add_frame: Callable[[Frame], bool],
+        gate: KeyframeGate | None,
         *,
-        on_problem: Callable[[str, str], None],
-        on_rewind: Callable[[], None],
-        on_moment: Callable[[SyncedFrame], None] = lambda _: None,
-        run: Callable[[Callable[[], None]], object] = lambda work: work(),
         max_pose_wait_s: float = 1.0,
     ) -> None:
         self.topics = builder.topics
@@ -84,84 +109,94 @@ class FramePipeline:
         self.aligned = ""
         self._builder = builder
         self._gate = gate
-        self._add_frame = add_frame
-        self._on_problem = on_problem
-        self._on_rewind = on_rewind
-        self._on_moment = on_moment
-        self._run = run
         self._max_wait = round(max_pose_wait_s * SECOND)
-        self._lock = threading.RLock()
         self._pending: deque[Pair] = deque()
         self._info: Any = None
         self._depth_info: Any = None
-        self._looking = False
+        self._decoding = False
+        self._keyframe_pose: np.ndarray | None = None
         self._restart()
 
-    def take_color(self, message: Any) -> None:
+    def add_color(self, message: Any) -> list[Item]:
         """A colour image (or its compressed form)."""
-        with self._lock:
-            self.counts["color"] += 1
-            self._take_image(self.topics.color, self.sync.add_color, message)
+        self.counts["color"] += 1
+        return self._add_image(self.topics.color, self.sync.add_color, message)
 
-    def take_depth(self, message: Any) -> None:
+    def add_depth(self, message: Any) -> list[Item]:
         """A depth image (or its compressed form)."""
-        with self._lock:
-            self.counts["depth"] += 1
-            self._take_image(self.topics.depth, self.sync.add_depth, message)
+        self.counts["depth"] += 1
+        return self._add_image(self.topics.depth, self.sync.add_depth, message)
 
-    def take_camera_info(self, message: Any) -> None:
-        """The calibration of the colour image; the newest one holds."""
-        with self._lock:
-            self.counts["camera_info"] += 1
-            self._info = message
+    def add_camera_info(self, message: Any) -> list[Item]:
+        """The calibration of the colour image; the newest one is used."""
+        self.counts["camera_info"] += 1
+        self._info = message
+        return []
 
-    def take_depth_info(self, message: Any) -> None:
-        """The calibration of the depth image, needed where that is not aligned to colour."""
-        with self._lock:
-            self._depth_info = message
+    def add_depth_info(self, message: Any) -> list[Item]:
+        """The calibration of the depth image, needed if depth is not aligned to colour."""
+        self._depth_info = message
+        return []
 
-    def take_pose(self, message: Any) -> None:
-        """A PoseStamped, Odometry or TFMessage, as the source of poses has it."""
-        with self._lock:
-            self.counts["pose"] += 1
-            rewinds = self.poses.rewinds
-            try:
-                self.poses.take(message)
-            except FrameError as error:
-                self._refuse(error)
-            if self.poses.rewinds != rewinds:
-                self._pending.clear()
-            self._flush()
+    def add_pose(self, message: Any) -> list[Item]:
+        """A PoseStamped, Odometry or TFMessage, as the pose source takes it."""
+        self.counts["pose"] += 1
+        items: list[Item] = []
+        rewinds = self.poses.rewinds
+        try:
+            self.poses.take(message)
+        except FrameError as error:
+            items.append(self._refuse("unusable pose", error))
+        if self.poses.rewinds != rewinds:
+            self._pending.clear()
+        return items + self._flush()
 
     @property
     def pending(self) -> int:
-        """Matched pairs that wait for their pose."""
+        """Synchronised pairs that wait for their pose."""
         return len(self._pending)
 
-    def _take_image(self, topic: str, add: Callable[[int, Any], list[Pair]], message: Any) -> None:
+    def decode(self, synced: SyncedFrame) -> Frame:
+        """The frame of a synced one; takes milliseconds. Raises FrameError."""
+        self.aligned = self._builder.aligned(synced.color, synced.depth)
+        return self._builder.build(synced)
+
+    def finish(self, synced: SyncedFrame, *, keyframe: bool, problem: bool = False) -> None:
+        """A selected frame is dealt with: whether it became a keyframe, or could not be used."""
+        self._decoding = False
+        self.counts["decoded"] += 1
+        self.counts["keyframes"] += keyframe
+        self.counts["refused"] += problem
+        if keyframe and synced.epoch == self.sync.rewinds:
+            self._keyframe_pose = synced.world_T_camera
+
+    def _add_image(
+        self, topic: str, add: Callable[[int, Any], list[Pair]], message: Any
+    ) -> list[Item]:
         try:
             stamp = stamp_of(message, topic)
         except FrameError as error:
-            self._refuse(error)
-            return
+            return [self._refuse("no stamp", error)]
+        items: list[Item] = []
         rewinds = self.sync.rewinds
         pairs = add(stamp, message)
         if self.sync.rewinds != rewinds:
             self._restart()
             self.poses.forget_after(stamp)
-            self._run(self._on_rewind)
+            items.append(Rewind())
         self._pending.extend(pairs)
-        self._flush()
+        return items + self._flush()
 
     def _restart(self) -> None:
-        """Forget what belongs to a clock that is no more; the calibration stays."""
+        """Forget what belongs to a clock that went back; the calibration stays."""
         self._pending.clear()
-        self._keyframe_pose: np.ndarray | None = None
-        self._looked_at = 0
+        self._keyframe_pose = None
+        self._selected_at = 0
         self._last: tuple[int, np.ndarray] | None = None
 
-    def _flush(self) -> None:
-        """Deal with every waiting pair whose pose is known by now, oldest first."""
+    def _flush(self) -> list[Item]:
+        """Every waiting pair whose pose is known by now, oldest first."""
+        items: list[Item] = []
         while self._pending:
             pair = self._pending[0]
             if self._precedes_poses(pair.stamp_ns):
@@ -174,72 +209,63 @@ class FramePipeline:
                 if pose is None:
                     waited = self._pending[-1].stamp_ns - pair.stamp_ns
                     if waited <= self._max_wait and len(self._pending) <= MAX_PENDING:
-                        return
+                        break
                     raise FrameError(self.poses.why_late(pair.stamp_ns, camera))
-                self._watch_jumps(pair.stamp_ns, pose)
-                self._on_moment(
-                    SyncedFrame(
-                        pair.stamp_ns, pair.color, pair.depth, self._info, self._depth_info, pose
-                    )
-                )
-                self._consider(pair, pose)
+                items += self._jumps(pair.stamp_ns, pose)
+                items.append(self._synced(pair, pose))
             except FrameError as error:
-                self._refuse(error)
+                items.append(self._refuse("no pose", error))
             self._pending.popleft()
+        return items
 
     def _precedes_poses(self, stamp_ns: int) -> bool:
-        """Whether the image is of the moment in which everything starts: nothing to complain of."""
+        """Whether the image is from just before the first pose, as happens at every start."""
         oldest = self.poses.oldest
         return oldest is not None and 0 < oldest - stamp_ns <= self._max_wait
 
-    def _watch_jumps(self, stamp_ns: int, world_T_camera: np.ndarray) -> None:
-        """Say so when the camera moved as nothing moves: the world frame is not continuous."""
+    def _jumps(self, stamp_ns: int, world_T_camera: np.ndarray) -> list[Problem]:
+        """A problem if the camera moved faster than anything can: a discontinuous world frame."""
+        problems = []
         if self._last is not None:
             seconds = (stamp_ns - self._last[0]) / SECOND
             metres = float(np.linalg.norm(world_T_camera[:3, 3] - self._last[1][:3, 3]))
             if metres > JUMP_M and metres > JUMP_M_S * seconds:
                 self.counts["jumps"] += 1
-                self._on_problem(
-                    self.topics.pose,
-                    f"the pose jumped by {metres:.1f} m within {seconds:.2f} s, so what was seen "
-                    f"before stands elsewhere now. Keep memory in a continuous frame (not "
-                    f"{self.poses.frame_id!r}; REP 105), or call ~/clear.",
+                text = (
+                    f"the pose jumped by {metres:.1f} m within {seconds:.2f} s, so objects seen "
+                    "before it are at wrong positions. Keep memory in a continuous frame (not "
+                    f"{self.poses.frame_id!r}; REP 105), or call ~/clear."
                 )
+                problems.append(Problem("jump", self.topics.pose, text))
         self._last = stamp_ns, world_T_camera
+        return problems
 
-    def _consider(self, pair: Pair, world_T_camera: np.ndarray) -> None:
+    def _synced(self, pair: Pair, world_T_camera: np.ndarray) -> SyncedFrame:
+        selected = self._select(pair.stamp_ns, world_T_camera)
+        return SyncedFrame(
+            *pair,
+            self._info,
+            self._depth_info,
+            world_T_camera,
+            self.poses.frame_id,
+            selected,
+            self.sync.rewinds,
+        )
+
+    def _select(self, stamp_ns: int, world_T_camera: np.ndarray) -> bool:
+        """Whether to decode the pair now."""
+        if self._gate is None:
+            return True
         moved = (math.inf, math.inf)
         if self._keyframe_pose is not None:
             moved = motion(self._keyframe_pose, world_T_camera)
-        waited = (pair.stamp_ns - self._looked_at) / SECOND
-        if self._looking or not self._gate.opens(waited, *moved):
+        waited = (stamp_ns - self._selected_at) / SECOND
+        if self._decoding or not self._gate.opens(waited, *moved):
             self.counts["skipped"] += 1
-            return
-        self._looking, self._looked_at = True, pair.stamp_ns
-        self._run(partial(self._look, pair, self._info, world_T_camera, self.sync.rewinds))
+            return False
+        self._decoding, self._selected_at = True, stamp_ns
+        return True
 
-    def _look(self, pair: Pair, info: Any, world_T_camera: np.ndarray, epoch: int) -> None:
-        """Decode a pair and hand it over; without the lock, because it takes milliseconds."""
-        keyframe = False
-        try:
-            self.aligned = self._builder.aligned(pair.color, pair.depth)
-            frame = self._builder.build(
-                pair.color, pair.depth, info, pair.stamp_ns, world_T_camera, self.poses.frame_id,
-                self._depth_info,
-            )  # fmt: skip
-            keyframe = self._add_frame(frame)
-        except FrameError as error:
-            self._refuse(error)
-        finally:
-            with self._lock:
-                self._looking = False
-                self.counts["looked at"] += 1
-                self.counts["keyframes"] += keyframe
-                if keyframe and epoch == self.sync.rewinds:
-                    self._keyframe_pose = world_T_camera
-
-    def _refuse(self, error: FrameError) -> None:
-        topic, _, problem = str(error).partition(": ")
-        with self._lock:
-            self.counts["refused"] += 1
-        self._on_problem(topic, problem)
+    def _refuse(self, reason: str, error: FrameError) -> Problem:
+        self.counts["refused"] += 1
+        return Problem.of(reason, error)

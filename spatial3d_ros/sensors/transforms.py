@@ -89,10 +89,9 @@ class Chain:
         """The same of the newest transform of every link. Raises FrameError: one was forgotten."""
         pose = np.eye(4)
         for link, turned in self._steps():
-            newest = link.track.newest
-            if link.fixed is None and newest is None:
-                raise FrameError(f"{link.track.topic}: nothing has come since the clock went back")
-            step = link.at(newest or 0)
+            step = link.at(link.track.newest or 0)
+            if step is None:
+                raise FrameError(f"{link.track.topic}: nothing arrived since the clock went back")
             pose = pose @ (invert(step) if turned else step)
         return pose
 

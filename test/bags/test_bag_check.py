@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from spatial3d_ros.__main__ import app
 from spatial3d_ros.bags.check import check_bag
 from spatial3d_ros.bags.launch_line import LAUNCH, launch_line
-from spatial3d_ros.bags.reader import Topics, read_bag
-from spatial3d_ros.bags.topics import INFO_TYPE, TF_TYPE
+from spatial3d_ros.bags.reader import read_bag
+from spatial3d_ros.bags.topics import INFO_TYPE, TF_TYPE, Topics
 from spatial3d_ros.bags.writer import OPTICAL_FRAME, write_bag
 from spatial3d_ros.errors import BagError
 from spatial3d_ros.geometry.pose import pose_matrix

@@ -17,15 +17,16 @@ from rosbags.convert import convert
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
+from spatial3d_ros.bags.bag import bag_topics, stamp_ns
 from spatial3d_ros.bags.folders import frames_from_folder
-from spatial3d_ros.bags.poses import stamp_ns
-from spatial3d_ros.bags.reader import BagFrames, Topics, bag_topics, find_topics, read_bag
+from spatial3d_ros.bags.reader import BagFrames, find_topics, read_bag
 from spatial3d_ros.bags.topics import (
     IMAGE_TYPES,
     INFO_TYPE,
     ODOMETRY_TYPE,
     POSE_TYPE,
     TF_TYPE,
+    Topics,
     choose_topics,
 )
 from spatial3d_ros.bags.writer import OPTICAL_FRAME, write_bag

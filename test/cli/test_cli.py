@@ -12,7 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from spatial3d_ros.__main__ import app
-from spatial3d_ros.bags.reader import bag_topics, read_bag
+from spatial3d_ros.bags.bag import bag_topics
+from spatial3d_ros.bags.reader import read_bag
 from spatial3d_ros.errors import BagError, ConfigError
 from spatial3d_ros.research.rooms.recorded_rooms import load_recorded_room
 

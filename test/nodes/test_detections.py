@@ -96,7 +96,7 @@ def test_boxes_become_sightings_whatever_else_comes(world):
     assert bench.eventually(shown, 20.0)
     zorbik = next(s for s in engine.sightings if s.label == "zorbik")
     assert zorbik.score == pytest.approx(0.8) and len(zorbik.points) > 50
-    counts = node._sensors.detections.feed.counts
+    counts = node._sensors.detections.counts
     for reason in (
         "a box is not finite",
         "a box has no size",
@@ -260,7 +260,7 @@ def test_boxes_with_masks_of_the_open_vocabulary_node_become_sightings():
         time.sleep(0.05)
         return done()
 
-    counts = node._sensors.detections.feed.counts
+    counts = node._sensors.detections.counts
 
     def lifted():  # the camera looks along the world's z, in these poses
         return any(s.box.center[2] == pytest.approx(2.0, abs=0.01) for s in engine.sightings)

@@ -567,7 +567,7 @@ def test_parameters_of_the_network_change_by_lifecycle_and_of_the_sensors_by_act
     assert world.change(Transition.TRANSITION_DEACTIVATE)
     assert put("sync_slop_s", 0.1).successful
     assert world.change(Transition.TRANSITION_ACTIVATE)
-    assert world.node._sensors.ingest.sync.slop == 100 * MS
+    assert world.node._sensors.pipeline.sync.slop == 100 * MS
     assert world.change(Transition.TRANSITION_DEACTIVATE)
     assert put("model", "other").successful
     assert "cleanup, then configure" in world.node._table.outdated()

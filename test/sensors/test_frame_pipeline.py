@@ -1,17 +1,19 @@
-"""From messages to frames: what is handed over, what is skipped, what is refused with a name."""
+"""From messages to frames: which are decoded, which are skipped, which are refused by name."""
 
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import numpy as np
 import pytest
 
 from helpers import messages
+from spatial3d_ros.errors import FrameError
 from spatial3d_ros.geometry.pose import pose_matrix
 from spatial3d_ros.sensors.camera_poses import TopicPoses
 from spatial3d_ros.sensors.frame_builder import FrameBuilder, Topics, no_extrinsics
-from spatial3d_ros.sensors.frame_pipeline import FramePipeline, KeyframeGate
+from spatial3d_ros.sensors.frame_pipeline import FramePipeline, KeyframeGate, Problem, Rewind
 from spatial3d_ros.sensors.synchronizer import SECOND, Synchronizer
 
 TOPICS = Topics("/rgb/image", "/depth/image", "/rgb/camera_info", "/pose")
@@ -22,41 +24,67 @@ DEPTH = np.full((6, 8), 1500, dtype=np.uint16)
 
 
 class Robot:
-    """An ingest, and a robot that drives along x at 0.3 m/s past it."""
+    """A pipeline, and a robot that drives along x at 0.3 m/s.
+
+    `run` decodes a selected frame: at once, or later where a test passes a queue's append.
+    """
 
     def __init__(self, *, source="pose", keyframe=True, info=None, run=None, poses=None, **images):
         self.frames, self.problems, self.rewinds = [], [], 0
         self.keyframe = keyframe
-        self.ingest = FramePipeline(
+        self.run = run or (lambda work: work())
+        self.pipeline = FramePipeline(
             FrameBuilder(TOPICS, **images),
             Synchronizer(),
             poses or TopicPoses(TOPICS.pose, source),
             KeyframeGate(),
-            self.add_frame,
-            on_problem=lambda topic, text: self.problems.append(f"{topic}: {text}"),
-            on_rewind=self.rewound,
-            run=run or (lambda work: work()),
         )
         if info is not False:
-            self.ingest.take_camera_info(info or messages.camera_info())
+            self.pipeline.add_camera_info(info or messages.camera_info())
+
+    def handle(self, items):
+        for item in items:
+            if isinstance(item, Problem):
+                self.problems.append(str(item))
+            elif isinstance(item, Rewind):
+                self.run(self.rewind)
+            elif item.selected:
+                self.run(partial(self.decode, item))
+
+    def decode(self, synced):
+        keyframe = problem = False
+        try:
+            self.add_frame(self.pipeline.decode(synced))
+            keyframe = self.keyframe
+        except FrameError as error:
+            problem = True
+            self.problems.append(str(error))
+        finally:
+            self.pipeline.finish(synced, keyframe=keyframe, problem=problem)
 
     def add_frame(self, frame):
         self.frames.append(frame)
-        return self.keyframe
 
-    def rewound(self):
+    def rewind(self):
         self.rewinds += 1
+
+    def add_pose(self, message):
+        self.handle(self.pipeline.add_pose(message))
+
+    def add_color(self, message):
+        self.handle(self.pipeline.add_color(message))
+
+    def add_depth(self, message):
+        self.handle(self.pipeline.add_depth(message))
 
     def pose(self, milliseconds, **options):
         x = 0.3 * milliseconds / 1000
-        self.ingest.take_pose(
-            messages.pose_stamped(EPOCH + milliseconds * MS, (x, 0, 0), **options)
-        )
+        self.add_pose(messages.pose_stamped(EPOCH + milliseconds * MS, (x, 0, 0), **options))
 
     def images(self, milliseconds, color=None, depth=None):
         at = EPOCH + milliseconds * MS
-        self.ingest.take_color(color or messages.image(COLOR, "rgb8", at=at))
-        self.ingest.take_depth(depth or messages.image(DEPTH, "16UC1", at=at))
+        self.add_color(color or messages.image(COLOR, "rgb8", at=at))
+        self.add_depth(depth or messages.image(DEPTH, "16UC1", at=at))
 
     def drive(self, start, end):
         for milliseconds in range(start, end, 33):
@@ -81,14 +109,14 @@ def test_only_pairs_that_moved_are_decoded_and_the_rest_counts_as_skipped():
     robot = Robot()
     robot.drive(0, 3300)
     assert 6 <= len(robot.frames) <= 7  # 1 m at one keyframe per 0.15 m
-    assert robot.ingest.counts["skipped"] + robot.ingest.counts["looked at"] == 100
+    assert robot.pipeline.counts["skipped"] + robot.pipeline.counts["decoded"] == 100
     assert not robot.problems
 
 
-def test_a_camera_that_stands_still_is_looked_at_now_and_then():
+def test_frames_of_a_camera_that_stands_still_are_decoded_every_two_seconds():
     robot = Robot()
     for milliseconds in range(0, 6000, 33):
-        robot.ingest.take_pose(messages.pose_stamped(EPOCH + milliseconds * MS))
+        robot.add_pose(messages.pose_stamped(EPOCH + milliseconds * MS))
         robot.images(milliseconds)
     assert len(robot.frames) == 3
 
@@ -106,7 +134,7 @@ def test_images_wait_for_their_pose_without_blocking():
     robot = Robot()
     robot.pose(0)
     robot.images(10)
-    assert (robot.frames, robot.ingest.pending) == ([], 1)
+    assert (robot.frames, robot.pipeline.pending) == ([], 1)
     robot.pose(20)
     (frame,) = robot.frames
     assert frame.world_T_camera[0, 3] == pytest.approx(0.003)
@@ -117,16 +145,16 @@ def test_images_give_up_on_a_pose_that_never_comes():
     robot.pose(0)
     for milliseconds in range(10, 4000, 33):
         robot.images(milliseconds)
-    assert robot.ingest.pending <= 32
+    assert robot.pipeline.pending <= 32
     assert "/pose: the newest pose is" in robot.problems[0]
     silent = Robot()
     for milliseconds in range(10, 3000, 33):
         silent.images(milliseconds)
-    assert "no pose has come yet" in silent.problems[0]
+    assert "no pose has arrived yet" in silent.problems[0]
 
 
 @pytest.mark.parametrize("pose_first", [True, False])
-def test_a_bag_that_loops_is_told_once_and_goes_on(pose_first):
+def test_a_looping_bag_is_one_rewind_and_goes_on(pose_first):
     robot = Robot()
     robot.drive(0, 5000)
     before = len(robot.frames)
@@ -189,9 +217,9 @@ def test_bad_input_is_named_and_the_next_good_one_is_taken(images, info, problem
     robot.pose(0)
     robot.images(0, **images)
     assert robot.frames == []
-    (told,) = robot.problems
-    assert re.search(problem, told)
-    robot.ingest.take_camera_info(messages.camera_info())
+    (reported,) = robot.problems
+    assert re.search(problem, reported)
+    robot.pipeline.add_camera_info(messages.camera_info())
     robot.drive(133, 160)
     assert len(robot.frames) == 1
 
@@ -208,7 +236,7 @@ def test_partly_invalid_depth_is_used_where_it_is_valid():
 
 def test_zero_stamps_and_bad_poses_are_named():
     robot = Robot()
-    robot.ingest.take_color(messages.image(COLOR, "rgb8", at=0))
+    robot.add_color(messages.image(COLOR, "rgb8", at=0))
     robot.pose(0, quaternion=(0, 0, 0, 0))
     assert "/rgb/image: field header.stamp" in robot.problems[0]
     assert "/pose: field pose.orientation" in robot.problems[1]
@@ -233,14 +261,14 @@ def test_images_just_before_the_first_pose_are_no_problem_but_much_older_ones_ar
     robot.images(120)
     robot.pose(140)
     assert (len(robot.frames), robot.problems) == (1, [])
-    assert robot.ingest.counts["before the first pose"] == 1
+    assert robot.pipeline.counts["before the first pose"] == 1
     late = Robot()
     late.images(0)
     late.pose(1500)
     assert "older than the first pose" in late.problems[0]
 
 
-def test_while_one_pair_is_looked_at_the_others_are_skipped_and_a_rewind_waits_its_turn():
+def test_while_one_pair_is_decoded_the_others_are_skipped_and_a_rewind_keeps_its_order():
     queue = []
     robot = Robot(run=queue.append)
     robot.drive(0, 3000)
@@ -257,10 +285,10 @@ def test_while_one_pair_is_looked_at_the_others_are_skipped_and_a_rewind_waits_i
 
 def test_an_unexpected_error_does_not_stop_the_stream():
     robot = Robot()
-    robot.ingest._add_frame = lambda frame: 1 / 0
+    robot.add_frame = lambda frame: 1 / 0
     with pytest.raises(ZeroDivisionError):
         robot.drive(0, 30)
-    robot.ingest._add_frame = robot.add_frame
+    del robot.add_frame
     robot.drive(133, 160)
     assert len(robot.frames) == 1
 
@@ -282,11 +310,11 @@ def far_camera(**options):
 
 def test_depth_of_another_camera_is_registered_to_colour():
     robot, depth = far_camera()
-    robot.ingest.take_depth_info(messages.camera_info(4, 3, focal=5.0))
+    robot.pipeline.add_depth_info(messages.camera_info(4, 3, focal=5.0))
     robot.images(0, depth=depth)
     robot.pose(5)
     (frame,) = robot.frames
-    assert robot.ingest.aligned == "by us"
+    assert robot.pipeline.aligned == "by us"
     assert frame.depth.shape == (6, 8)
     # half a pixel to the left at 1 m with a focal length of 10: the last column is not seen
     assert (frame.depth[:, :7] == 1.0).all()
@@ -306,7 +334,7 @@ def test_depth_of_another_camera_is_registered_to_colour():
 def test_depth_that_cannot_be_registered_is_refused_with_the_way_out(options, info, words):
     robot, depth = far_camera(**options)
     if info:
-        robot.ingest.take_depth_info(messages.camera_info(4, 3, 5.0) if info is True else info)
+        robot.pipeline.add_depth_info(messages.camera_info(4, 3, 5.0) if info is True else info)
     robot.images(0, depth=depth)
     robot.pose(5)
     assert robot.frames == []
@@ -319,4 +347,4 @@ def test_frames_of_headers_may_be_declared_meaningless():
     robot.images(0, depth=messages.image(DEPTH, "16UC1", at=EPOCH, frame_id=DEPTH_FRAME))
     robot.pose(5)
     np.testing.assert_allclose(robot.frames[0].depth, 1.5, rtol=1e-6)
-    assert robot.ingest.aligned == "yes"
+    assert robot.pipeline.aligned == "yes"

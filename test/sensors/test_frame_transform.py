@@ -42,7 +42,7 @@ class Walk:
     def tf(self, milliseconds, x=None):
         x = 0.3 * milliseconds / 1000 if x is None else x
         link = ("/odom", "base", EPOCH + milliseconds * MS, (x, 0.0, 0.0))
-        self.robot.ingest.take_pose(messages.transforms(link))
+        self.robot.add_pose(messages.transforms(link))
 
     def drive(self, start, end):
         for at in range(start, end, 33):
@@ -66,10 +66,10 @@ def test_an_image_waits_for_its_transform_and_for_the_link_to_the_camera():
     walk = Walk(mounted=False)
     walk.tf(-10)
     walk.robot.images(0)
-    assert (walk.robot.frames, walk.robot.ingest.pending) == ([], 1)
+    assert (walk.robot.frames, walk.robot.pipeline.pending) == ([], 1)
     walk.mount()
     walk.tf(-5)
-    assert walk.robot.ingest.pending == 1  # nothing is extrapolated
+    assert walk.robot.pipeline.pending == 1  # nothing is extrapolated
     walk.tf(5)
     assert len(walk.robot.frames) == 1
     assert walk.robot.problems == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from types import SimpleNamespace
 
 import cv2
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from sensors.test_frame_pipeline import Robot
 
 from helpers import messages
 from helpers.fuzzing import NAMES, NUMBERS, UINT32, damaged, survives
@@ -18,9 +20,8 @@ from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.research.stress.message_corruption import KINDS, ROLES, spoiler
 from spatial3d_ros.runtime.parameters import FIELDS, check
 from spatial3d_ros.sensors import image_decoding as decoding
-from spatial3d_ros.sensors.camera_poses import TopicPoses, stamp_of
-from spatial3d_ros.sensors.frame_builder import FrameBuilder, Topics
-from spatial3d_ros.sensors.frame_pipeline import FramePipeline, KeyframeGate
+from spatial3d_ros.sensors.camera_poses import stamp_of
+from spatial3d_ros.sensors.frame_builder import FrameBuilder, SyncedFrame, Topics
 from spatial3d_ros.sensors.pose_source import PoseReader, PoseTrack, extrinsic_matrix
 from spatial3d_ros.sensors.synchronizer import Synchronizer
 from spatial3d_ros.sensors.transforms import TransformTree
@@ -87,7 +88,8 @@ def test_calibrations(info, rectified):
     color = messages.image(np.full((6, 8, 3), 100, np.uint8), "rgb8")
     depth = messages.image(np.full((6, 8), 1500, np.uint16), "16UC1")
     frame = survives(
-        lambda: builder.build(color, depth, info, 1, np.eye(4), "map", info), FrameError
+        lambda: builder.build(SyncedFrame(1, color, depth, info, info, np.eye(4), "map")),
+        FrameError,
     )
     assert frame is None or np.isfinite(frame.depth).all()
 
@@ -158,17 +160,8 @@ SPOILED = [name for name in KINDS if name != "shrink"]  # whose matrices are arr
     )
 )
 def test_streams_of_good_and_spoiled_messages(arrivals):
-    problems, frames = [], []
-    ingest = FramePipeline(
-        FrameBuilder(TOPICS),
-        Synchronizer(),
-        TopicPoses(TOPICS.pose, "pose"),
-        KeyframeGate(),
-        lambda frame: frames.append(frame) or True,
-        on_problem=lambda topic, text: problems.append((topic, text)),
-        on_rewind=lambda: None,
-    )
-    take = {role: getattr(ingest, f"take_{role}") for role in ROLES}
+    robot = Robot(info=False)
+    add = {role: getattr(robot.pipeline, f"add_{role}") for role in ROLES}
     for role, step, name in arrivals:
         sent = [GOOD[role](messages.SECOND * 10 + step * 11_000_000)]
         if name:
@@ -178,9 +171,9 @@ def test_streams_of_good_and_spoiled_messages(arrivals):
                 message.k = np.array(message.k)
             sent = spoiler(name, **options)(role, message)
         for message in sent:
-            take[role](message)
-    assert all(topic and text for topic, text in problems)
-    assert all(np.isfinite(frame.world_T_camera).all() for frame in frames)
+            robot.handle(add[role](message))
+    assert all(re.match(r"/\S+: .", problem) for problem in robot.problems)
+    assert all(np.isfinite(frame.world_T_camera).all() for frame in robot.frames)
 
 
 ANY_VALUE = st.one_of(

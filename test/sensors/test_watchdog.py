@@ -1,4 +1,4 @@
-"""Why nothing is seen: every cause has its sentence, and nothing is said when all is well."""
+"""Why there are no frames: every cause has its warning, and there is none when all is well."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IMAGE = "sensor_msgs/msg/Image"
 
 
 class Graph:
-    """What a node knows of others: publishers by topic, as (type, QoS)."""
+    """The ROS graph of a node: publishers by topic, as (type, QoS)."""
 
     def __init__(self):
         self.publishers, self.logged = {}, []
@@ -45,7 +45,7 @@ class Graph:
 
 
 class SystemUnderTest:
-    """A watchdog over topics that have spoken or not, and over a real ingest."""
+    """A watchdog over silent topics and a real pipeline."""
 
     def __init__(self, profile=None):
         self.graph, self.robot = Graph(), Robot()
@@ -57,27 +57,27 @@ class SystemUnderTest:
             )
             for name, kind in KINDS.items()
         }
-        self.dog = Watchdog(self.graph, self.watched, self.robot.ingest)
+        self.dog = Watchdog(self.graph, self.watched, self.robot.pipeline)
 
-    def complaints(self):
-        return self.dog.complaints(-1.0)  # every topic is silent for longer than that
+    def silence_warnings(self):
+        return self.dog.warnings(-1.0)  # every topic is silent for longer than that
 
     def general(self):
-        return self.dog.complaints(1e9)
+        return self.dog.warnings(1e9)
 
 
-def test_nobody_publishes_and_what_else_there_is_is_offered():
+def test_a_topic_without_publisher_lists_others_of_its_type():
     world = SystemUnderTest()
-    assert "no publisher" in world.complaints()[0]
-    assert f"a topic of type {IMAGE} (there is none)" in world.complaints()[0]
+    assert "no publisher" in world.silence_warnings()[0]
+    assert f"a topic of type {IMAGE} (there is none)" in world.silence_warnings()[0]
     world.graph.publishers["/camera/color/image_raw"] = [(IMAGE, QoSProfile(depth=1))]
     world.graph.publishers["/scan"] = [("sensor_msgs/msg/LaserScan", QoSProfile(depth=1))]
-    text = world.complaints()[0]
+    text = world.silence_warnings()[0]
     assert text.endswith("remap rgb/image to one of /camera/color/image_raw.")
     assert world.dog.silent() == ["/rgb/image", "/depth/image", "/rgb/camera_info"]
 
 
-def test_quality_of_service_that_keeps_two_ends_apart_is_named():
+def test_incompatible_quality_of_service_is_named():
     strict = QoSProfile(
         depth=5,
         reliability=ReliabilityPolicy.RELIABLE,
@@ -85,29 +85,30 @@ def test_quality_of_service_that_keeps_two_ends_apart_is_named():
     )
     world = SystemUnderTest(strict)
     world.graph.publishers["/rgb/image"] = [(IMAGE, qos.sensor(1))]
-    text = world.complaints()[0]
-    assert "(best effort, volatile), we ask for reliable, transient local" in text
+    text = world.silence_warnings()[0]
+    assert "(best effort, volatile), this node asks for reliable, transient local" in text
     assert "set qos_overrides./rgb/image.subscription.reliability" in text
     world.graph.publishers["/rgb/image"] = [(IMAGE, QoSProfile(depth=1))]
-    assert "subscription.durability" in world.complaints()[0]
+    assert "subscription.durability" in world.silence_warnings()[0]
     world.graph.publishers["/rgb/image"].append((IMAGE, strict))
-    assert "These match" in world.complaints()[0]
+    assert "These match" in world.silence_warnings()[0]
 
 
 def test_another_type_on_the_topic_is_named():
     world = SystemUnderTest()
     world.graph.publishers["/rgb/image"] = [("sensor_msgs/msg/CompressedImage", qos.sensor(1))]
-    assert f"CompressedImage but we take {IMAGE}: set color_transport" in world.complaints()[0]
+    expected = f"CompressedImage but this node subscribes to {IMAGE}: set color_transport"
+    assert expected in world.silence_warnings()[0]
 
 
-def test_nothing_is_said_when_all_is_well():
+def test_there_is_no_warning_when_all_is_well():
     world = SystemUnderTest()
     world.robot.drive(0, 300)
     assert world.general() == []
     assert world.graph.logged == []
 
 
-def test_stamps_that_never_match_are_told_with_their_offset():
+def test_stamps_that_never_match_are_reported_with_their_offset():
     world = SystemUnderTest()
     for at in range(0, 300, 33):
         world.robot.pose(at)
@@ -115,7 +116,7 @@ def test_stamps_that_never_match_are_told_with_their_offset():
     assert "no stamp matches /rgb/image; the newest differ by -" in world.general()[0]
 
 
-def test_two_clocks_are_told_with_their_offset():
+def test_two_clocks_are_reported_with_their_offset():
     world = SystemUnderTest()
     world.robot.pose(-8000)
     world.robot.drive(-7000, -6900)
@@ -124,7 +125,7 @@ def test_two_clocks_are_told_with_their_offset():
     assert world.graph.logged == world.general()  # and it is logged once
 
 
-def test_the_first_view_is_told_in_one_line():
+def test_the_first_view_is_logged_in_one_line():
     world = SystemUnderTest()
     world.robot.drive(0, 300)
     line = world.dog.first_view(world.robot.frames[0])

@@ -25,7 +25,7 @@ from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message, serialize_message
 
-from spatial3d_ros.bags.reader import Bag
+from spatial3d_ros.bags.bag import Bag
 from spatial3d_ros.bags.topics import TF_STATIC, TF_TYPE
 from spatial3d_ros.errors import BagError
 from spatial3d_ros.nodes import qos

@@ -15,7 +15,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from spatial3d_ros.bags.reader import Bag, BagFrames, Topics, find_topics
+from spatial3d_ros.bags.bag import Bag
+from spatial3d_ros.bags.reader import BagFrames, find_topics
+from spatial3d_ros.bags.topics import Topics
 from spatial3d_ros.demo.node_queries import ask_nodes, node_parameters, require_playable
 from spatial3d_ros.demo.processes import require_ros
 from spatial3d_ros.engine import EngineConfig, Spatial3D

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from spatial3d_ros.bags.reader import SUFFIXES
+from spatial3d_ros.bags.bag import SUFFIXES
 from spatial3d_ros.demo.report import Row
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.research.evaluation.metrics.judging import (

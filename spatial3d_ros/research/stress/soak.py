@@ -131,8 +131,8 @@ def table_of(result: dict[str, Any]) -> dict[str, str]:
         f"{memory['warm_mb']:.0f} MB then, {memory['end_mb']:.0f} MB at the end, "
         f"peak {memory['peak_mb']:.0f} MB",
         "messages": f"{sent} sent, {sent - received} lost on the way",
-        "pairs": f"{result['sync'].get('matched', 0)} matched, {frames.get('looked at', 0)} looked "
-        f"at, {frames.get('keyframes', 0)} kept as views, {frames.get('refused', 0)} refused",
+        "pairs": f"{result['sync'].get('matched', 0)} matched, {frames.get('decoded', 0)} decoded, "
+        f"{frames.get('keyframes', 0)} kept as views, {frames.get('refused', 0)} refused",
         "crashes": "; ".join(result["crashes"]) or "0",
         "load": f"{result['load'][0]:.1f} on {result['cores']} cores at the end",
     }

@@ -140,7 +140,7 @@ class SystemUnderTest:
         inactive = facts.get("grounding_node", {})
         return facts.get(f"grounding_node: {part}", {"message": "", **inactive})
 
-    def frames(self, what: str = "looked at") -> int:
+    def frames(self, what: str = "decoded") -> int:
         """Frames that the node has counted so."""
         return int(self.status("sensors").get(f"frames.{what}", 0))
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from helpers.small_model import small_model
 from spatial3d_ros.__main__ import app
-from spatial3d_ros.bags.reader import bag_topics
+from spatial3d_ros.bags.bag import bag_topics
 from spatial3d_ros.errors import ConfigError, NotAvailableError
 from spatial3d_ros.model.checkpoint import save_model
 from spatial3d_ros.research.datasets.boxes_only import read_box_rooms

@@ -1,7 +1,7 @@
-"""Messages of detectors to typed boxes, with every reason why one cannot be used counted by name.
+"""Detector messages to typed boxes; boxes that cannot be used are counted by reason.
 
-Takes anything shaped like vision_msgs; ROS is not needed. A detector is somebody else's program: no
-message of it may stop the node, whatever it holds.
+Takes anything with the fields of vision_msgs; ROS is not needed. A detector is a foreign program:
+no message of it may stop the node, whatever it holds.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from scipy.spatial.transform import Rotation
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.geometry.box import Box3D
 
-READ = 20_000  # boxes of one message that are looked at: a damaged one may claim any number
+MAX_READ = 20_000  # boxes read of one message: a damaged one may hold any number
 LABEL_LETTERS = 64
 MAX_SIDE_M = 50.0
-UPRIGHT = 0.95  # cosine to the vertical from which an axis of a box stands upright
-_HIDDEN = re.compile(r"[\x00-\x1f\x7f<>_]+")  # control signs, and how the network's own signs look
+UPRIGHT = 0.95  # cosine to the vertical from which an axis of a box counts as vertical
+_HIDDEN = re.compile(r"[\x00-\x1f\x7f<>_]+")  # control characters, and brackets of special tokens
 _NUMBER = re.compile(r"\d+")
 
 Problem = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Found2D:
-    """A box in the pixels of the image as it was published: left, top, right, bottom; `index` is
-    its place in the message.
+class Detection2D:
+    """A box in the pixels of the image as published: left, top, right, bottom.
+
+    `index` counts the boxes of the message from 0.
     """
 
     corners: tuple[float, float, float, float]
@@ -43,8 +44,8 @@ class Found2D:
 
 
 @dataclass(frozen=True, eq=False)
-class Found3D:
-    """A box in the frame of its message: centre and size in metres, and its (3, 3) rotation."""
+class OrientedDetection:
+    """A box in the frame of its message: centre (3,) and size (3,) in metres, (3, 3) rotation."""
 
     center: np.ndarray
     size: np.ndarray
@@ -53,7 +54,7 @@ class Found3D:
     score: float
 
     def upright(self, world_T_frame: np.ndarray) -> Box3D:
-        """The upright box around it in the world; exact where one of its axes stands upright."""
+        """The upright box around it in the world; exact if one of its axes is vertical."""
         turn = world_T_frame[:3, :3] @ self.rotation
         center = world_T_frame[:3, :3] @ self.center + world_T_frame[:3, 3]
         up = int(np.abs(turn[2]).argmax())
@@ -67,14 +68,14 @@ class Found3D:
 
 
 def class_names(entries: Iterable[str]) -> dict[str, str]:
-    """Words by class id: "17=cat" names one, and a word alone takes the number of its place.
+    """Labels by class id: "17=cat" names one, and a name alone has its index as class id.
 
-    Raises ConfigError for an entry without words.
+    Raises ConfigError for an entry without a name.
     """
     names = {}
-    for place, entry in enumerate(entries):
+    for index, entry in enumerate(entries):
         key, equals, words = entry.partition("=")
-        key, words = (key.strip(), words) if equals else (str(place), entry)
+        key, words = (key.strip(), words) if equals else (str(index), entry)
         if not clean_label(words):
             raise ConfigError(
                 f"parameter detection_classes: {entry!r} has no words; give names in the order of "
@@ -85,30 +86,27 @@ def class_names(entries: Iterable[str]) -> dict[str, str]:
 
 
 def clean_label(text: str, letters: int = LABEL_LETTERS) -> str:
-    """A class name as words: "dining_table" is a dining table. Letters of any script stay; what is
-    no text, or could be read as a sign of the network's own, goes.
+    """A class name as words: "dining_table" becomes "dining table". Letters of any script stay;
+    control characters, and brackets that could be read as special tokens, are removed.
     """
     readable = text.encode("utf-8", "replace").decode()
     return " ".join(_HIDDEN.sub(" ", readable).split())[:letters].strip()
 
 
 class DetectionReader:
-    """Reads the boxes of messages, the surest `max_count` of those with `min_score` or more.
+    """Reads the boxes of messages: the `max_count` of highest score, from `min_score` on.
 
-    `names` are words by class id; a class id that is a number and has none makes a box without a
-    label. `counts` has what was taken and what was left out, by reason; each reason is told to
-    `problem` as it comes.
+    `names` are labels by class id; a class id that is a number without a name makes a box without a
+    label. `counts` counts what was left out by reason, and `problem` is called with each text.
     """
 
-    def __init__(
-        self, names: Mapping[str, str], min_score: float, max_count: int, counts: Counter[str]
-    ) -> None:
+    def __init__(self, names: Mapping[str, str], min_score: float, max_count: int) -> None:
+        self.counts: Counter[str] = Counter()
         self._names = dict(names)
         self._min_score = min_score
         self._max_count = max_count
-        self._counts = counts
 
-    def read_2d(self, message: Any, problem: Problem) -> list[Found2D]:
+    def read_2d(self, message: Any, problem: Problem) -> list[Detection2D]:
         """The boxes of a Detection2DArray."""
         found = []
         for index, box, label, score in self._chosen(message.detections, problem):
@@ -125,10 +123,10 @@ class DetectionReader:
                 corners = (
                     center.x - half_u, center.y - half_v, center.x + half_u, center.y + half_v,
                 )  # fmt: skip
-                found.append(Found2D(corners, label, score, index))
+                found.append(Detection2D(corners, label, score, index))
         return found
 
-    def read_3d(self, message: Any, problem: Problem) -> list[Found3D]:
+    def read_3d(self, message: Any, problem: Problem) -> list[OrientedDetection]:
         """The boxes of a Detection3DArray."""
         found = []
         for _, box, label, score in self._chosen(message.detections, problem):
@@ -147,45 +145,43 @@ class DetectionReader:
                 self._leave_out("a box has no orientation", text, problem)
             else:
                 matrix = Rotation.from_quat(quaternion).as_matrix() if length else np.eye(3)
-                found.append(Found3D(center, size, matrix, label, score))
+                found.append(OrientedDetection(center, size, matrix, label, score))
         return found
 
     def _chosen(
         self, detections: Sequence[Any], problem: Problem
     ) -> list[tuple[int, Any, str, float]]:
-        """Place in the message, box, label and score of the surest, best first."""
-        if len(detections) > READ:
-            rest = len(detections) - READ
-            text = f"{len(detections)} detections in one message, {READ} are looked at"
+        """Index in the message, box, label and score of the best, highest score first."""
+        if len(detections) > MAX_READ:
+            rest = len(detections) - MAX_READ
+            text = f"{len(detections)} detections in one message, {MAX_READ} are read"
             self._leave_out("too many boxes", text, problem, rest)
         likely = []
-        for index, detection in enumerate(detections[:READ]):
-            best = max(
+        for index, detection in enumerate(detections[:MAX_READ]):
+            top = max(
                 (result.hypothesis for result in detection.results),
                 key=lambda hypothesis: hypothesis.score,
                 default=None,
             )
-            score = self._min_score if best is None else float(best.score)
+            score = self._min_score if top is None else float(top.score)
             if not 0 <= score <= 1:  # NaN too
                 text = f"score is {score:g}; it must be 0 .. 1"
-                self._leave_out("a score is no share", text, problem)
+                self._leave_out("a score is not in 0 .. 1", text, problem)
             elif score < self._min_score:
-                self._counts["score too low"] += 1
+                self.counts["score too low"] += 1
             else:
-                likely.append((index, detection.bbox, "" if best is None else best.class_id, score))
-        surest = heapq.nlargest(self._max_count, likely, key=lambda entry: entry[3])
-        if len(likely) > len(surest):
+                likely.append((index, detection.bbox, "" if top is None else top.class_id, score))
+        best = heapq.nlargest(self._max_count, likely, key=lambda entry: entry[3])
+        if len(likely) > len(best):
             text = (
-                f"{len(likely)} boxes in one message, the surest {self._max_count} are taken "
+                f"{len(likely)} boxes in one message, the best {self._max_count} are used "
                 "(parameter detection_max_count)"
             )
-            self._leave_out("too many boxes", text, problem, len(likely) - len(surest))
-        return [
-            (i, box, self._label(class_id, problem), score) for i, box, class_id, score in surest
-        ]
+            self._leave_out("too many boxes", text, problem, len(likely) - len(best))
+        return [(i, box, self._label(class_id, problem), score) for i, box, class_id, score in best]
 
     def _label(self, class_id: str, problem: Problem) -> str:
-        """Words of a class id, "" for a number that has no name: the box counts all the same."""
+        """The label of a class id; "" for a number without a name: the box is used unlabelled."""
         known = self._names.get(class_id.strip())
         if known is None and _NUMBER.fullmatch(class_id.strip()):
             self._leave_out(
@@ -197,5 +193,5 @@ class DetectionReader:
         return clean_label(known if known is not None else class_id)
 
     def _leave_out(self, reason: str, text: str, problem: Problem, count: int = 1) -> None:
-        self._counts[reason] += count
+        self.counts[reason] += count
         problem(f"{reason}: field detections: {text}")

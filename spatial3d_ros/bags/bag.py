@@ -1,0 +1,151 @@
+"""ROS bags, read without ROS, message by message.
+
+A bag is a folder with `metadata.yaml`, a single `.mcap` or `.db3` file, or a `.bag` of ROS 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from rosbags.rosbag1 import Reader as Ros1Reader
+from rosbags.rosbag2 import Reader as Ros2Reader
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+from spatial3d_ros.bags.topics import INFO_TYPE, TF_TYPE
+from spatial3d_ros.errors import BagError
+
+SUFFIXES = (".mcap", ".db3")
+ROS1_SUFFIX = ".bag"
+JUMP_NS = 10**9
+
+
+class Bag:
+    """An open recording. Any error inside the file is raised as a BagError that names it.
+
+    Use it as a context manager: `with Bag(path) as bag: for topic, message in bag.messages(...)`.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.is_ros1 = self.path.suffix == ROS1_SUFFIX and self.path.is_file()
+        if not self.path.exists():
+            raise BagError(f"{path}: no such bag")
+        if self.path.is_dir() and not (self.path / "metadata.yaml").exists():
+            raise BagError(
+                f"{path}: a bag folder needs metadata.yaml; give the .mcap or .db3 file in it "
+                "instead, or run `ros2 bag reindex`"
+            )
+        if self.path.is_file() and self.path.suffix not in (*SUFFIXES, ROS1_SUFFIX):
+            raise BagError(f"{path}: not a bag (a folder, .mcap, .db3 or, of ROS 1, .bag)")
+        # The messages read here are the same in all versions of ROS 2; types of other topics may be
+        # described wrongly or not at all.
+        self._types = get_typestore(Stores.ROS1_NOETIC if self.is_ros1 else Stores.ROS2_JAZZY)
+        if self.is_ros1:
+            self._types.register(
+                get_types_from_msg("geometry_msgs/TransformStamped[] transforms", TF_TYPE)
+            )
+
+    def __enter__(self) -> Bag:
+        with self._naming_the_file():
+            self._reader = (Ros1Reader if self.is_ros1 else Ros2Reader)(self.path)
+            self._reader.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.close()
+
+    @contextmanager
+    def _naming_the_file(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # a damaged file can fail anywhere inside the parser
+            raise BagError(
+                f"{self.path}: truncated or damaged ({error or type(error).__name__}); record it "
+                "again, or repair it with `mcap recover`, `ros2 bag reindex` or `rosbag reindex`"
+            ) from error
+
+    @property
+    def topics(self) -> dict[str, tuple[str, int]]:
+        """Topic -> (message type, number of messages), sorted by name."""
+        return {
+            topic: (info.msgtype or "several types", info.msgcount)
+            for topic, info in sorted(self._reader.topics.items())
+        }
+
+    @property
+    def start_ns(self) -> int:
+        """When the first message was recorded."""
+        return self._reader.start_time
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first to the last message."""
+        return self._reader.duration * 1e-9 if self._reader.message_count else 0.0
+
+    def raw(self, *topics: str) -> Iterator[tuple[str, str, int, bytes]]:
+        """(topic, message type, time of recording in ns, bytes as recorded) in time order."""
+        connections = [c for c in self._reader.connections if c.topic in topics]
+        if not connections:  # an empty list would mean all
+            return
+        iterator = self._reader.messages(connections)
+        while True:
+            with self._naming_the_file():
+                item = next(iterator, None)
+            if item is None:
+                return
+            connection, stamp, data = item
+            yield connection.topic, connection.msgtype, stamp, data
+
+    def first(self, topic: str) -> Any:
+        """The first message of a topic. Raises BagError if the bag holds none (a damaged index)."""
+        _, message = next(self.messages(topic), ("", None))
+        if message is None:
+            raise BagError(f"{self.path}: {topic}: holds no message; record or copy the bag again")
+        return message
+
+    def messages(self, *topics: str) -> Iterator[tuple[str, Any]]:
+        """(topic, message) in time order."""
+        for topic, _, message in self.timed(*topics):
+            yield topic, message
+
+    def timed(self, *topics: str) -> Iterator[tuple[str, int, Any]]:
+        """(topic, time of recording in ns, message) in time order."""
+        for topic, kind, stamp, data in self.raw(*topics):
+            with self._naming_the_file():
+                message = self._decode(kind, data)
+            yield topic, stamp, message
+
+    def _decode(self, kind: str, data: bytes) -> Any:
+        if not self.is_ros1:
+            return self._types.deserialize_cdr(data, kind)
+        message = self._types.deserialize_ros1(data, kind)
+        if kind == INFO_TYPE:  # D, K, R and P are lower case in ROS 2
+            return SimpleNamespace(**{k.lower(): v for k, v in vars(message).items()})
+        return message
+
+
+def bag_topics(path: str | Path) -> dict[str, tuple[str, int]]:
+    """Topic -> (message type, number of messages), sorted by name."""
+    with Bag(path) as bag:
+        return bag.topics
+
+
+def stamp_ns(message: Any) -> int:
+    """The header's stamp in nanoseconds."""
+    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+
+
+def check_clock(bag: Bag, topic: str, newest_ns: int, stamp_ns: int) -> None:
+    """Raises BagError if stamps go back by over a second: a recorded loop, or two clocks.
+
+    Messages that are older than others by less are late.
+    """
+    if stamp_ns < newest_ns - JUMP_NS:
+        raise BagError(
+            f"{bag.path}: the stamps of {topic} go back by {(newest_ns - stamp_ns) * 1e-9:.1f} s, "
+            "as when a looping bag is recorded: cut the bag there and give one part"
+        )

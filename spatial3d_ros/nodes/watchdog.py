@@ -58,8 +58,7 @@ class Watchdog:
         warnings = [
             self._explain_silence(name, watched)
             for name, watched in self._watched.items()
-            if watched.rate.idle_s >= silence_s
-            and not (watched.may_pause and watched.rate.count)
+            if watched.rate.idle_s >= silence_s and not (watched.may_pause and watched.rate.count)
         ]
         general = (self._explain_loss(), self._explain_offset(), self._explain_clocks())
         if not warnings:

@@ -1,6 +1,6 @@
-"""What a recording holds, and whether frames can be made of it: the facts of `spatial3d check`.
+"""What a recording holds, and whether frames can be made of it: the report of `spatial3d check`.
 
-The frames are those of `BagFrames`, so what is said here is what the engine and the node will see.
+The frames are those of `BagFrames`: the same that the engine and the node get.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from spatial3d_ros.bags.topics import (
 from spatial3d_ros.errors import FrameError, Spatial3DError
 from spatial3d_ros.sensors.transforms import TransformTree
 
-FEW = 0.9  # a smaller share of pairs, or of frames, is a problem
-LOW_VALID = 0.3  # a smaller share of pixels with a depth is worth a word
-CLOCKS_S = 1.0  # stamps further from the time of recording were made by another clock
+FEW = 0.9  # a smaller share of pairs is a problem
+LOW_VALID = 0.3  # a smaller share of pixels with a depth is a note
+CLOCKS_S = 1.0  # stamps further from the time of recording are of another clock
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass
 class BagReport:
-    """Plain data, in the order in which people read it.
+    """Plain data, in the order of the printed report.
 
-    `problems` stand in the way of frames or make them fewer; `notes` are worth knowing. `launch` is
-    the command that runs the nodes on this recording, "" when there is none.
+    `problems` prevent frames or cost some; `notes` are for information. `launch` is the command
+    that runs the nodes on this recording, "" if there is none.
     """
 
     bag: str
@@ -58,7 +58,7 @@ class BagReport:
 
     @property
     def usable(self) -> bool:
-        """Whether any frame came out."""
+        """Whether any frame could be made."""
         return bool(self.frames.get("made"))
 
     def plain(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def check_bag(
     progress: Progress = lambda done, total: None,
     **named: str,
 ) -> BagReport:
-    """Look at the first `seconds` of a recording; `named` gives topics by role (`depth="/d"`).
+    """Check the first `seconds` of a recording; `named` gives topics by role (`depth="/d"`).
 
     Raises BagError when the file cannot be opened as a bag; all else becomes a problem.
     """
@@ -105,7 +105,7 @@ def check_bag(
 
 
 def _topics(bag: Bag) -> list[dict[str, Any]]:
-    """Name, type, number and rate of all topics; of images their encoding, size and frame too."""
+    """Name, type, number and rate of all topics; of images also encoding, size and frame."""
     rows = []
     for name, (kind, count) in bag.topics.items():
         hz = (count - 1) / bag.duration_s if bag.duration_s and count > 1 else 0.0
@@ -198,7 +198,7 @@ def _check_frames(
 
 
 def _check_alignment(report: BagReport, topics: Topics) -> None:
-    """Whether depth lies in the pixels of colour, as far as frames and sizes tell."""
+    """Whether depth is in the pixels of colour, by frames and sizes."""
     by_name = {row["name"]: row for row in report.topics}
     color, depth = by_name[topics.rgb], by_name[topics.depth]
     sizes = {row["size"] for row in (color, depth) if "size" in row}
@@ -209,7 +209,7 @@ def _check_alignment(report: BagReport, topics: Topics) -> None:
         report.notes.append(
             f"{topics.depth} is {depth.get('size', '')} in frame {depth['frame_id']!r}, "
             f"{topics.rgb} is {color.get('size', '')} in {color['frame_id']!r}: depth is "
-            "registered to colour by us; a camera driver that does it spares this computer the work"
+            "registered to colour here; a camera driver that does it saves that time"
         )
 
 
@@ -249,7 +249,7 @@ def _check_tree(report: BagReport, tree: TransformTree) -> None:
     try:
         moving = tree.chain(world, camera).moving
     except FrameError:
-        return  # told by the frames, of which there are none
+        return  # reported already, as there are no frames
     if moving:
         gap = max(track.longest_gap_s for track in moving)
         report.poses |= _rate(min(track.hz for track in moving), gap)
@@ -265,7 +265,7 @@ def _rate(hz: float, longest_gap_s: float) -> dict[str, float]:
 
 
 def _check_extrinsics(report: BagReport, tree: TransformTree, child: str, camera: str) -> None:
-    """An Odometry tells of the base: the way from there to the camera, for the node."""
+    """An Odometry is the pose of the base: whether the camera's pose in it is known."""
     world = report.poses["frame_id"]
     try:
         tree.chain(world, camera)

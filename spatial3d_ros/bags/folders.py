@@ -1,4 +1,4 @@
-"""Frames from folders of images: what a user has before there is a bag.
+"""Frames from folders of images.
 
 Two layouts are understood. *Numbered*: a colour folder, a depth folder, a pose file with a line
 an image, `K.txt`. *TUM*: `rgb.txt`, `depth.txt` and `groundtruth.txt` with time stamps.
@@ -25,7 +25,7 @@ COLOR_FOLDERS = ("images", "image", "color", "colour", "rgb")
 POSE_FILES = ("poses.txt", "pose.txt")
 CALIBRATION_FILES = ("K.txt", "intrinsics.txt", "intrinsic.txt")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".pgm", ".ppm", ".bmp", ".tif", ".tiff")
-# Rotations that turn a world with another "up" into ours, z up.
+# Rotations from a world with another upward axis to z up.
 UP = {
     "z": np.eye(4),
     "y": np.array([[1, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]], float),

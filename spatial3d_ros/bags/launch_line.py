@@ -13,7 +13,7 @@ from spatial3d_ros.bags.topics import Topics
 from spatial3d_ros.resources import config_path
 
 LAUNCH = "ros2 launch spatial3d_ros spatial3d.launch.py"
-USUAL = "generic"  # the preset of the launch file when none is named
+DEFAULT = "generic"  # the preset of the launch file when none is named
 TRANSPORTS = {
     "/compressedDepth": ("depth_transport", "compressedDepth"),
     "/compressed": ("color_transport", "compressed"),
@@ -39,9 +39,9 @@ def launch_line(
     presets = {file.stem: _names(file) for file in sorted(config_path("cameras").glob("*.yaml"))}
     # the most matches; of equals the one that needs no argument
     best = max(
-        presets, key=lambda name: (len(names.items() & presets[name].items()), name == USUAL)
+        presets, key=lambda name: (len(names.items() & presets[name].items()), name == DEFAULT)
     )
-    if best != USUAL:
+    if best != DEFAULT:
         arguments["camera"] = best
     arguments |= {role: name for role, name in names.items() if presets[best].get(role) != name}
     source = poses["source"]
@@ -49,7 +49,7 @@ def launch_line(
         arguments["pose_source"] = source
     if source == "tf" and poses["frame_id"] != "odom":
         world = poses["frame_id"]
-        # With odometry below it, memory is kept there, where motion is continuous (REP 105).
+        # With odom below it, memory is kept in odom, where motion is continuous (REP 105).
         below = any(link.startswith(f"{world} -> odom ") for link in links)
         arguments["target_frame" if below else "world_frame"] = world
     if source != "tf" and presets[best].get(source) != topics.pose:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,11 @@ class BagFrames:
         self.frame_id = world_frame
         self.left_out: Counter[str] = Counter()
         self.problems: list[str] = []
+
+    @cached_property
+    def color_count(self) -> int:
+        """Colour images in the bag: at most so many frames."""
+        return bag_topics(self.path)[self.topics.rgb][1]
 
     def __iter__(self) -> Iterator[tuple[float, Frame]]:
         found = False

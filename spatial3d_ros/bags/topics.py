@@ -1,4 +1,4 @@
-"""Which topics of a recording are colour, depth, calibration and pose: given, or guessed."""
+"""Which topics of a recording are colour, depth, calibration and pose: given, or by name."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ USUAL = Topics()
 
 
 def choose_topics(path: str | Path, present: dict[str, str], given: Mapping[str, str]) -> Topics:
-    """The four topics out of those `present` (name -> type): `given` by role, the rest guessed.
+    """The four topics out of those `present` (name -> type): `given` by role, the rest by name.
 
     Raises BagError that lists what the bag has when one is missing, ambiguous or of a wrong type.
     """
@@ -84,15 +84,15 @@ def topics_by_role(
     near = max((_common_prefix(name, rgb) for name in infos), default=0)
     choose("camera_info", [name for name in infos if _common_prefix(name, rgb) == near])
     choose("pose", _poses(present))
-    # image_transport puts the calibration beside the image.
-    beside = _base(found.get("depth", "")).rpartition("/")[0] + "/camera_info"
-    if given.get("depth_info") or present.get(beside) == INFO_TYPE:
-        choose("depth_info", [beside])
+    # image_transport publishes the calibration in the namespace of the image.
+    neighbour = _base(found.get("depth", "")).rpartition("/")[0] + "/camera_info"
+    if given.get("depth_info") or present.get(neighbour) == INFO_TYPE:
+        choose("depth_info", [neighbour])
     return found, problems
 
 
 def _poses(present: dict[str, str]) -> list[str]:
-    """A camera's pose; else TF, which knows where on a robot its camera is; else odometry."""
+    """A camera's pose; else TF, which has the mounting of the camera; else odometry."""
     of = {kind: [name for name, k in present.items() if k == kind] for kind in WANTED["pose"]}
     poses = [name for name in of[POSE_TYPE] if "goal" not in name]
     moving = [name for name in of[TF_TYPE] if not name.endswith(TF_STATIC)]

@@ -1,4 +1,4 @@
-"""Frames to ROS 2 bags, without ROS and frame by frame: what `bags.reader` reads back."""
+"""Writes frames to ROS 2 bags, without ROS and frame by frame."""
 
 from __future__ import annotations
 

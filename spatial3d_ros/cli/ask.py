@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from spatial3d_ros.cli.output import complain, out, print_json, say
+from spatial3d_ros.cli.output import complain, out, print_json, progress_bar, say
 
 
 def ask(
@@ -24,20 +24,25 @@ def ask(
 
     spatial3d ask room.mcap "how far is the lamp from the bed?" --json
     """
-    from spatial3d_ros.bags.reader import read_bag
+    from spatial3d_ros.bags.reader import BagFrames
     from spatial3d_ros.engine import EngineConfig, Spatial3D
     from spatial3d_ros.errors import Spatial3DError
     from spatial3d_ros.tasks.reply import Reply
 
+    started = time.perf_counter()
+    recording = BagFrames(bag, strict=True)
     engine = Spatial3D(EngineConfig(model=model, device=device))
     engine.load()
-    frames = views = 0
-    for frame in read_bag(bag):
-        frames += 1
-        views += engine.add_frame(frame).keyframe
+    with progress_bar("frames") as progress:
+        for count, (_, frame) in enumerate(recording, 1):
+            engine.add_frame(frame)
+            progress(count, recording.color_count)
     engine.refresh()
     scene = engine.scene()
-    say(f"{frames} frames, {scene.views} views in memory, {len(scene.objects)} objects")
+    say(
+        f"{count} frames, {scene.views} views in memory, {len(scene.objects)} objects; "
+        f"{time.perf_counter() - started:.1f} s"
+    )
     answers, failed = [], False
     for question in questions:
         begin = time.perf_counter()

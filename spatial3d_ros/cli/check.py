@@ -22,14 +22,14 @@ def check(
     depth: DepthTopic = None,
     camera_info: InfoTopic = None,
     pose: PoseTopic = None,
-    seconds: Annotated[float, typer.Option(help="Look at so much of it, from its start.")] = 60.0,
+    seconds: Annotated[float, typer.Option(help="Check this much of it, from its start.")] = 60.0,
     sync_slop_s: SyncSlop = 0.02,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Look at a recording without ROS: topics, rates, sync, poses, depth, and the launch line.
+    """Check a recording without ROS: topics, rates, sync, poses, depth, and the launch line.
 
-    Frames are made of it as the node would make them, so what is wrong with it shows here. Exit
-    code 1 when no frame comes out.
+    Frames are made as the node makes them, so what is wrong with the recording shows here. Exit
+    code 1 if no frame can be made.
 
     spatial3d check drive.mcap
 
@@ -72,7 +72,7 @@ def _show(report: BagReport) -> None:
 
 
 def _lines(report: BagReport) -> list[str]:
-    """What was found, a line each; what was not found has none."""
+    """A line for each part of the report that was found."""
     lines = []
     if report.sync:
         apart = report.sync["apart_ms"]

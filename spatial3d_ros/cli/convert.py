@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from spatial3d_ros.cli.output import out, progress_bar
 from spatial3d_ros.errors import ConfigError
+
+if TYPE_CHECKING:
+    from spatial3d_ros.bags.folders import FolderRecording
+    from spatial3d_ros.bags.scannet import ScanNetScene
+    from spatial3d_ros.scene.frame import Frame
 
 
 def convert(
@@ -43,6 +49,7 @@ def convert(
     from spatial3d_ros.bags.scannet import is_scannet_scene, read_scannet_scene
     from spatial3d_ros.bags.writer import write_bag
 
+    recording: ScanNetScene | FolderRecording
     if is_scannet_scene(folder):
         recording = read_scannet_scene(folder)
     else:
@@ -52,7 +59,7 @@ def convert(
         )  # fmt: skip
     with progress_bar("images") as progress:
 
-        def counted():  # noqa: ANN202
+        def counted() -> Iterator[Frame]:
             for done, frame in enumerate(recording, 1):
                 progress(done, len(recording))
                 yield frame

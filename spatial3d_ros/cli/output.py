@@ -1,4 +1,4 @@
-"""How commands talk: results on stdout, progress and complaints on stderr."""
+"""Output of the commands: results on stdout, progress and errors on stderr."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ err = Console(stderr=True)
 
 
 def say(text: str) -> None:
-    """A line of progress."""
+    """A line of progress or of information, on stderr."""
     err.print(f"[bold]·[/] {escape(text)}", highlight=False, soft_wrap=True)
 
 
 def complain(text: str) -> None:
-    """What went wrong and the way out."""
+    """An error and the way out, on stderr."""
     err.print(f"[bold red]error:[/] {escape(text)}", highlight=False, soft_wrap=True)
 
 
 def print_whole(table: Table) -> None:
-    """A table whose names are there to be copied: in a narrow terminal its lines run on, uncut."""
+    """A table whose names can be copied: in a narrow terminal its lines wrap, uncut."""
     Console(width=max(out.width, WHOLE_WIDTH)).print(table)
 
 

@@ -23,7 +23,7 @@ def rerun(
 ) -> None:
     """Write a recording and what is understood of it to a file for the Rerun viewer.
 
-    Needs the extra: pip install 'spatial3d_ros[rerun]'. Look at it with: rerun spatial3d.rrd
+    Needs the extra: pip install 'spatial3d_ros[rerun]'. Open it with: rerun spatial3d.rrd
 
     spatial3d rerun room.mcap --question "where is the sofa?"
     """

@@ -1,3 +1,1 @@
-"""From sensor messages to frames: decoding, matching, poses. Reads fields of messages, imports no
-ROS.
-"""
+"""From sensor messages to frames: decoding, synchronising, poses. Imports no ROS."""

@@ -154,7 +154,7 @@ class FrameBuilder:
         differ = [
             f"{field} {ours}, but {topics.color} is {theirs}"
             for field, ours, theirs in (
-                ("fields width and height say", _size(metres), size),
+                ("fields width and height are", _size(metres), size),
                 ("field header.frame_id is", repr(depth_frame), repr(color_frame)),
             )
             if ours != theirs

@@ -1,8 +1,8 @@
-"""Image messages to arrays: every encoding that an RGB-D camera sends, without cv_bridge.
+"""Image messages to arrays: the encodings of RGB-D cameras, without cv_bridge.
 
-Works on anything shaped like `sensor_msgs/Image` or `sensor_msgs/CompressedImage`; ROS itself is
-not needed. Sizes are checked before anything is allocated. An array shares the memory of its
-message wherever the encoding allows it.
+Takes anything with the fields of `sensor_msgs/Image` or `sensor_msgs/CompressedImage`; ROS is not
+needed. Sizes are checked before anything is allocated. An array shares the memory of its message
+where the encoding allows it.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def _decode_file(data: np.ndarray, topic: str, flags: int) -> np.ndarray:
 
 
 def _file_size(data: np.ndarray) -> tuple[int, int] | None:
-    """(width, height) told by the header of a JPEG or PNG, read before anything is allocated."""
+    """(width, height) in the header of a JPEG or PNG, read before anything is allocated."""
     if _is_png(data) and data.size >= 24:
         width, height = struct.unpack(">II", data[16:24].tobytes())
         return width, height
@@ -190,7 +190,7 @@ def _is_png(data: np.ndarray) -> bool:
 def _check_size(width: int, height: int, topic: str) -> None:
     if width <= 0 or height <= 0 or width * height > MAX_PIXELS:
         raise FrameError(
-            f"{topic}: fields width and height say {width}x{height}; between 1 and {MAX_PIXELS} "
+            f"{topic}: fields width and height are {width}x{height}; between 1 and {MAX_PIXELS} "
             "pixels are possible. Check the publisher."
         )
 

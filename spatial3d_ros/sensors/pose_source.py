@@ -1,7 +1,7 @@
-"""Camera poses by stamp: a short history of poses, interpolated to the time of an image.
+"""Camera poses by stamp: a short history of poses, interpolated to the stamp of an image.
 
-Takes anything shaped like `geometry_msgs/PoseStamped`, `nav_msgs/Odometry` or `tf2_msgs/TFMessage`;
-ROS is not needed.
+Takes anything with the fields of `geometry_msgs/PoseStamped` or `nav_msgs/Odometry`; ROS is not
+needed.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class PoseTrack:
         return max((b - a for a, b in pairwise(self._stamps)), default=0) / SECOND
 
     def forget_after(self, stamp_ns: int) -> None:
-        """Forget every pose if they reach more than `jump_s` beyond: they are of another time."""
+        """Forget all poses if they reach over `jump_s` beyond the stamp: the clock went back."""
         if self._stamps and stamp_ns < self._stamps[-1] - self.jump:
             self._stamps.clear()
             self._poses.clear()
@@ -120,8 +120,8 @@ class PoseReader:
     """Turns pose messages into `world_T_camera`, and refuses what cannot be one.
 
     `base_T_camera` holds x, y, z, qx, qy, qz, qw of the camera (optical frame) in the frame whose
-    pose the topic tells; empty when the topic tells the camera's own pose. Raises ConfigError
-    when it is neither empty nor a pose.
+    pose the topic publishes; empty if that is the camera's own pose. Raises ConfigError if it is
+    neither empty nor a pose.
     """
 
     def __init__(self, topic: str, source: str, base_T_camera: tuple[float, ...] = ()) -> None:

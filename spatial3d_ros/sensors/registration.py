@@ -1,4 +1,4 @@
-"""Depth of its own camera into the pixels of the colour camera, for drivers that do not do it."""
+"""Registers depth of a separate camera to the pixels of the colour camera."""
 
 from __future__ import annotations
 

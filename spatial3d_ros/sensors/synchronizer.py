@@ -1,4 +1,4 @@
-"""Matches colour and depth images by stamp. Survives late, repeated and looping stamps.
+"""Pairs colour and depth images by stamp; late, repeated and looping stamps are handled.
 
 Semantics follow message_filters' approximate policy (`slop`, `queue_size`), with two differences
 that robots need: a pair leaves as soon as no better partner is due, and a clock that jumps back
@@ -25,7 +25,7 @@ class Pair(NamedTuple):
 
 @dataclass
 class _Stream:
-    """One topic: items waiting in time order as (stamp, item), newest stamp, usual spacing."""
+    """One topic: items waiting in time order as (stamp, item), newest stamp, newest period."""
 
     waiting: list[tuple[int, Any]] = field(default_factory=list)
     newest: int | None = None
@@ -45,7 +45,7 @@ class _Stream:
 class Synchronizer:
     """Pairs the items of two streams whose stamps differ by at most `slop_s` seconds.
 
-    Not thread-safe: the caller's lock keeps calls apart. `counts` tells what happened: "matched"
+    Not thread-safe: the caller's lock keeps calls apart. `counts` has the number of "matched"
     pairs, and items dropped as "color without depth", "depth without color", "duplicate" or
     "late" (older than what was matched). `rewinds` counts the clock going back by over `jump_s`.
     """
@@ -94,7 +94,7 @@ class Synchronizer:
         return pairs
 
     def _next_pair(self) -> Pair | None:
-        """The oldest pair that no item to come can improve."""
+        """The oldest pair for which no better partner is due."""
         if not self._color.waiting or not self._depth.waiting:
             return None
         for stamp, item in self._color.waiting:
@@ -110,7 +110,7 @@ class Synchronizer:
         return None
 
     def _better_is_due(self, color: int, depth: int) -> bool:
-        """Whether the next item of the stream that lags will lie nearer than the one at hand."""
+        """Whether the next item of the lagging stream will be nearer than its newest one."""
         lagging, early, late = (
             (self._color, color, depth) if color < depth else (self._depth, depth, color)
         )
@@ -119,7 +119,7 @@ class Synchronizer:
         return abs(early + lagging.period - late) < late - early
 
     def _take(self, stream: _Stream, stamp: int) -> None:
-        """Remove the item of that stamp and, as lost, everything older."""
+        """Remove the item of that stamp, and drop everything older."""
         older = sum(known < stamp for known, _ in stream.waiting)
         self._drop(stream, older)
         del stream.waiting[0]

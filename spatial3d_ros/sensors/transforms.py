@@ -1,8 +1,8 @@
 """Transforms between frames, of a recording or as they come: chains of links, each interpolated.
 
-Takes anything shaped like `tf2_msgs/TFMessage`; neither ROS nor tf2 is needed. The node and the bag
-reader look up the same way, never extrapolate, and name the link that stands in the way; tf2's own
-buffer (C++ behind Python) would be a second set of rules.
+Takes anything with the fields of `tf2_msgs/TFMessage`; neither ROS nor tf2 is needed. The node and
+the bag reader share these lookups, which never extrapolate and name the link that fails; tf2's own
+buffer would be a second set of rules.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from spatial3d_ros.errors import FrameError
 from spatial3d_ros.geometry.pose import NORM_TOLERANCE, invert, pose_matrix
 from spatial3d_ros.sensors.pose_source import PoseTrack
 
-UNREAD = 1000  # transforms of a link that nobody asked for so far: 10 s at 100 Hz
+UNREAD = 1000  # transforms kept of a link that no lookup has used: 10 s at 100 Hz
 MAX_LINKS = 2000  # several robots have hundreds; more is a publisher that makes up names
-FARTHEST_M = 1e9  # the earth frame of REP 105 lies 6.4e6 m away; beyond, poses overflow
+FARTHEST_M = 1e9  # the earth frame of REP 105 is 6.4e6 m away; beyond, poses overflow
 WORLD_FRAMES = ("map", "world", "odom")  # the first of these above the camera, else the top
 
 
@@ -30,8 +30,8 @@ WORLD_FRAMES = ("map", "world", "odom")  # the first of these above the camera, 
 class _Link:
     """`parent_T_child`, moving or fixed.
 
-    Most links of a robot are never asked for (fingers, wheels), and turning all into matrices would
-    cost a good part of a core. So transforms wait `unread` until a chain goes through the link.
+    Most links of a robot (fingers, wheels) are never looked up, and converting all to matrices
+    would cost a good part of a core. So transforms wait `unread` until a chain uses the link.
     """
 
     parent: str
@@ -42,7 +42,7 @@ class _Link:
     wanted: bool = False
 
     def read(self) -> None:
-        """Turn what waits into poses."""
+        """Convert what waits to poses."""
         while self.unread:
             transform = self.unread.popleft()
             stamp = transform.header.stamp
@@ -58,7 +58,7 @@ class _Link:
 
 @dataclass(frozen=True)
 class Chain:
-    """The way from one frame to another: up to a frame above both, and down again."""
+    """The links from one frame to another: up to a common ancestor, and down again."""
 
     parent: str
     child: str
@@ -76,7 +76,7 @@ class Chain:
         Raises FrameError, naming the link, before its first transform or in a gap.
         """
         if any(track.newest is None or track.newest < stamp_ns for track in self.moving):
-            return None  # known without interpolating the others in vain
+            return None  # known without interpolating the others
         pose = np.eye(4)
         for link, turned in self._steps():
             step = link.at(stamp_ns)
@@ -86,7 +86,7 @@ class Chain:
         return pose
 
     def latest(self) -> np.ndarray:
-        """The same of the newest transform of every link. Raises FrameError: one was forgotten."""
+        """The same from the newest transform of each link. Raises FrameError if a link has none."""
         pose = np.eye(4)
         for link, turned in self._steps():
             step = link.at(link.track.newest or 0)
@@ -96,7 +96,7 @@ class Chain:
         return pose
 
     def _steps(self) -> Iterator[tuple[_Link, bool]]:
-        """The links from parent to child, and whether each is gone upwards."""
+        """The links from parent to child, and whether each is traversed upwards."""
         yield from ((link, True) for link in self.up)
         yield from ((link, False) for link in self.down)
 
@@ -105,10 +105,10 @@ class Chain:
 class TransformTree:
     """Every transform that was added. Like tf2 it ignores what is not a rigid transform.
 
-    A link that is ever published as fixed is fixed. `max_gap_s` is how long a moving link may be
-    silent around an image. A `live` tree forgets what is older than 10 s, and starts anew when the
-    clock of a link goes back, which `rewinds` counts; other trees are of a recording, of which
-    everything is added before anything is asked. `add`, `lookup` and `latest` are thread-safe.
+    A link that is ever published as fixed is fixed. `max_gap_s` is the longest time between two
+    transforms of a moving link around an image. A `live` tree forgets what is older than 10 s, and
+    starts anew when the clock of a link goes back, which `rewinds` counts; other trees hold a whole
+    recording before the first lookup. `add`, `lookup` and `latest` are thread-safe.
     """
 
     max_gap_s: float = 0.5
@@ -133,7 +133,7 @@ class TransformTree:
             if len(self._links) >= MAX_LINKS:
                 raise FrameError(
                     f"/tf: {parent} -> {child} is left out, because there are {MAX_LINKS} links "
-                    "already. Look for a publisher that makes up names of frames."
+                    "already. Find the publisher that generates frame names."
                 )
             name = f"TF {parent} -> {child}"
             track = PoseTrack if self.live else PoseTrack.of_recording
@@ -179,7 +179,7 @@ class TransformTree:
             return self._chain(parent, child).latest()
 
     def linked(self, parent: str, child: str) -> bool:
-        """Whether there is a way from one frame to the other."""
+        """Whether a chain links one frame to the other."""
         with self._lock:
             try:
                 return bool(self._chain(parent, child))
@@ -200,13 +200,13 @@ class TransformTree:
         return ", ".join(self.links()) or "nothing"
 
     def links(self) -> list[str]:
-        """Every link in words: parent, child, fixed or how often it moves."""
+        """Every link as text: parent, child, fixed or its rate."""
         for link in self._links.values():
             link.read()
         return sorted(map(str, self._links.values()))
 
     def roots(self) -> list[str]:
-        """The frames that hang from none: one, where the tree is whole."""
+        """The frames without parent: one, if the tree is connected."""
         parents, children = ({ends[k] for ends in self._links} for k in (0, 1))
         return sorted(parents - children)
 
@@ -218,7 +218,7 @@ class TransformTree:
     def chain(self, parent: str, child: str) -> Chain:
         """The links between two frames.
 
-        Raises FrameError that says what is known, and where the chain ends, when they do not meet.
+        Raises FrameError that lists the known links and where the chain ends, if it is broken.
         """
         up, down = list(self._above(parent)), list(self._above(child))
         tops = [_plain(f) for f in (parent, child)]
@@ -250,15 +250,15 @@ class TransformTree:
             if len(links) > 1 or links[0].parent in met:
                 parents = " and ".join(sorted(link.parent for link in links))
                 raise FrameError(
-                    f"TF: {frame!r} hangs from {parents}: frames must form a tree. Stop one of the "
-                    "publishers, or name a pose topic instead"
+                    f"TF: {frame!r} has several parents ({parents}): frames must form a tree. Stop "
+                    "one of the publishers, or name a pose topic instead"
                 )
             frame = links[0].parent
             met.add(frame)
             yield links[0]
 
     def _parents(self, frame: str) -> list[_Link]:
-        """The links that a frame hangs from: one, unless it was moved to another a moment ago."""
+        """The links to the parents of a frame: one, unless it was re-parented within `history`."""
         links = [link for link in self._links.values() if link.child == frame]
         if len(links) < 2:
             return links
@@ -273,7 +273,7 @@ class TransformTree:
 
 
 def _is_rigid(transform: Any) -> bool:
-    """Whether `_pose` takes it: a place within reach, a quaternion of about unit length."""
+    """Whether `_pose` accepts it: a finite translation, a quaternion of about unit length."""
     move, turn = transform.translation, transform.rotation
     length = math.hypot(turn.x, turn.y, turn.z, turn.w)
     near = math.hypot(move.x, move.y, move.z) < FARTHEST_M  # not so for nan either
@@ -286,5 +286,5 @@ def _pose(transform: Any) -> np.ndarray:
 
 
 def _plain(frame: str) -> str:
-    """A frame's name without the slash that ROS 1 put before it."""
+    """A frame's name without the leading slash of ROS 1."""
     return frame.lstrip("/")

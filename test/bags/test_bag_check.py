@@ -121,7 +121,7 @@ def test_depth_of_another_camera_is_registered(tmp_path: Path) -> None:
     report = check_bag(changed(tmp_path, change))
     assert report.roles["depth_info"] == "/camera/depth/camera_info"
     assert (report.depth["aligned"], report.frames["made"]) == ("by us", 8)
-    assert "depth is registered to colour by us" in report.notes[0]
+    assert "depth is registered to colour here" in report.notes[0]
     frame = next(read_bag(report.bag))
     metres = np.round(bags.make_frames(1)[0].depth, 3)  # stored as whole millimetres
     expected = register_depth(metres, bags.CAMERA, bags.CAMERA, mounted)

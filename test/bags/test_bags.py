@@ -315,7 +315,7 @@ def test_transforms_between_and_outside_of_stamps() -> None:
     other = stamped(1.0, 0.0)
     other.transforms[0].header.frame_id = "elsewhere"
     tree.add(other, fixed=False)
-    with pytest.raises(FrameError, match="'b' hangs from a and elsewhere"):
+    with pytest.raises(FrameError, match=r"'b' has several parents \(a and elsewhere"):
         tree.chain("a", "b")
 
 

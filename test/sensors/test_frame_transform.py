@@ -149,7 +149,7 @@ def test_a_frame_that_moves_to_another_parent_is_named_until_the_old_link_is_for
     tree.add(messages.transforms(("shelf", "box", 10**9, (1, 0, 0))), fixed=False)
     tree.add(messages.transforms(("hand", "box", 2 * 10**9, (2, 0, 0))), fixed=False)
     assert not tree.linked("hand", "box")
-    with pytest.raises(FrameError, match="'box' hangs from hand and shelf"):
+    with pytest.raises(FrameError, match=r"'box' has several parents \(hand and shelf"):
         tree.latest("hand", "box")
     tree.add(messages.transforms(("hand", "box", 12 * 10**9, (3, 0, 0))), fixed=False)
     assert tree.latest("hand", "box")[0, 3] == 3.0

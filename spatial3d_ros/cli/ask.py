@@ -29,20 +29,16 @@ def ask(
     from spatial3d_ros.errors import Spatial3DError
     from spatial3d_ros.tasks.reply import Reply
 
-    started = time.perf_counter()
     recording = BagFrames(bag, strict=True)
     engine = Spatial3D(EngineConfig(model=model, device=device))
-    engine.load()
-    with progress_bar("frames") as progress:
+    with progress_bar("reading the recording") as progress:
+        engine.load()
         for count, (_, frame) in enumerate(recording, 1):
             engine.add_frame(frame)
             progress(count, recording.color_count)
-    engine.refresh()
+        engine.refresh()
     scene = engine.scene()
-    say(
-        f"{count} frames, {scene.views} views in memory, {len(scene.objects)} objects; "
-        f"{time.perf_counter() - started:.1f} s"
-    )
+    say(f"{count} frames, {scene.views} views in memory, {len(scene.objects)} objects")
     answers, failed = [], False
     for question in questions:
         begin = time.perf_counter()

@@ -25,10 +25,10 @@ from spatial3d_ros.scene.buffer import Snapshot, ViewBuffer
 from spatial3d_ros.scene.detection_tracking import Detection3D
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.keyframes import KeyframeSelector
+from spatial3d_ros.scene.object_map import ObjectMap
 from spatial3d_ros.scene.objects import NO_ID
 from spatial3d_ros.scene.proposals import Proposal
-from spatial3d_ros.scene.room_map import RoomMap
-from spatial3d_ros.scene.wall_alignment import turned_objects
+from spatial3d_ros.scene.wall_alignment import rotate_objects
 from spatial3d_ros.tasks import layout
 from spatial3d_ros.tasks.distance import distance_answer, fixed_end, read_distance
 from spatial3d_ros.tasks.distance_parser import parse_distance
@@ -64,7 +64,7 @@ class Spatial3D:
         self._reader: ModelRunner | None = None
         self._buffer = ViewBuffer(config.max_views, config.max_seconds, config.max_bytes)
         self._keyframes = KeyframeSelector()
-        self._map = RoomMap(config.detection_min_hits)
+        self._map = ObjectMap(config.detection_min_hits)
         self._known: SceneState | None = None
         self._robot: np.ndarray | None = None
         self._sensor, self._refreshing, self._asking = (threading.Lock() for _ in range(3))
@@ -106,7 +106,7 @@ class Spatial3D:
             return False
         with self._sensor:
             if self._buffer.snapshot().views:
-                self._buffer.renew()
+                self._buffer.bump_version()
         return True
 
     def refresh(self, proposals: Sequence[Proposal] | None = None) -> int:
@@ -130,12 +130,12 @@ class Spatial3D:
         newest = snapshot.views[-1].frame
         with timed(stages, "proposals"):
             heading = self._map.heading
-            room = self._map.along_walls(snapshot)
+            room = self._map.align_to_walls(snapshot)
             if self._map.heading != heading:
                 self._network().forget_views()  # their places in that world have changed
             found = self._map.update(snapshot, room, self._find if proposals is None else proposals)
         named, encoded = self._network().read_scene(room, found, stages)
-        objects = turned_objects(named, self._map.heading)
+        objects = rotate_objects(named, self._map.heading)
         return SceneState(
             snapshot.version,
             newest.stamp_ns,
@@ -269,7 +269,7 @@ class Spatial3D:
             known = self.scene()
             with self._sensor:
                 seen_all = self._buffer.snapshot().version == known.version
-                version = self._buffer.renew() if seen_all else known.version
+                version = self._buffer.bump_version() if seen_all else known.version
             # Older than the newest look: the network goes by their words, not by what the pixels
             # show where they would stand.
             after = tuple(
@@ -280,12 +280,12 @@ class Spatial3D:
             gone = {thing.id for thing in edit.before}
             objects = (*(o for o in known.objects if o.id not in gone), *after)
             named, encoded = self._network().read_scene(
-                known.room, turned_objects(objects, -known.heading)
+                known.room, rotate_objects(objects, -known.heading)
             )
             self._known = replace(
                 known,
                 version=version,
-                objects=turned_objects(named, known.heading),
+                objects=rotate_objects(named, known.heading),
                 encoded=encoded,
             )
             return replace(edit, after=after, applied=True, scene_version=version)
@@ -328,7 +328,7 @@ class Spatial3D:
         with self._sensor:
             self._buffer.clear()
             self._keyframes.reset()
-        self._map.forget_detections()
+        self._map.clear_detections()
 
     def stats(self) -> dict[str, object]:
         """Figures for diagnostics."""

@@ -1,4 +1,4 @@
-"""Boxes that stand upright in the world: centre, full size, and a turn about the vertical axis.
+"""Upright boxes: centre, full size and yaw about +z; overlap and distance.
 
 An upright box is the product of a rectangle on the floor and a height interval. Overlap and
 distance therefore split into a polygon problem in the plane and an interval problem along z, and
@@ -7,6 +7,7 @@ both are solved exactly.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,13 @@ from numpy.typing import ArrayLike
 from spatial3d_ros.errors import FrameError
 
 Vector = tuple[float, float, float]
+
+
+def vector(values: Iterable[float]) -> Vector:
+    """Three numbers as a tuple of float. Raises ValueError for another count."""
+    x, y, z = map(float, values)
+    return x, y, z
+
 
 # Corners of a rectangle in units of its half size, counter-clockwise.
 _CORNERS = np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)], dtype=np.float64)
@@ -65,6 +73,18 @@ class Box3D:
             return cls.from_bounds(points.min(axis=0), points.max(axis=0))
         return cls.from_bounds(*np.quantile(points, (quantile, 1 - quantile), axis=0))
 
+    def hull(self) -> Box3D:
+        """The axis-aligned box around it; itself at yaw 0."""
+        return Box3D.from_bounds(*self.bounds())
+
+    def rotated(self, angle: float) -> Box3D:
+        """The box after a rotation of the world by `angle` rad about +z through the origin."""
+        if angle == 0.0:
+            return self
+        x, y, z = self.center
+        cos, sin = float(np.cos(angle)), float(np.sin(angle))
+        return Box3D((cos * x - sin * y, sin * x + cos * y, z), self.size, self.yaw + angle)
+
     @property
     def volume(self) -> float:
         """Cubic metres."""
@@ -91,10 +111,10 @@ class Box3D:
         offset = np.asarray(points, dtype=np.float64) - self.center
         if self.yaw:
             offset[..., :2] = offset[..., :2] @ _rotation(self.yaw)
-        return (np.abs(offset) <= np.array(self.size) / 2 + margin).all(axis=-1)
+        return np.asarray((np.abs(offset) <= np.array(self.size) / 2 + margin).all(axis=-1))
 
     def _plan(self) -> np.ndarray:
-        """The rectangle seen from above, (4, 2), counter-clockwise."""
+        """Corners of the footprint in x and y, (4, 2), counter-clockwise."""
         if not self.yaw:
             return _CORNERS * self.size[:2] / 2 + self.center[:2]
         return (_CORNERS * self.size[:2] / 2) @ _rotation(self.yaw).T + self.center[:2]

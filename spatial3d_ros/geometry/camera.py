@@ -93,12 +93,13 @@ class Camera:
         Raises:
             FrameError: see `Camera`; also a K that is not 3x3 or a region outside the sensor.
         """
-        k = np.asarray(k, dtype=np.float64).ravel()
-        if k.size != 9:
-            raise FrameError(f"camera_info: k has {k.size} numbers; it must be a 3x3 matrix")
+        matrix = np.asarray(k, dtype=np.float64).ravel()
+        if matrix.size != 9:
+            raise FrameError(f"camera_info: k has {matrix.size} numbers; it must be a 3x3 matrix")
         coefficients = tuple(map(float, d)) if np.any(d) else ()
         model = distortion_model if coefficients else ""
-        camera = cls(int(width), int(height), *map(float, k[[0, 4, 2, 5]]), model, coefficients)
+        fx, fy, cx, cy = map(float, matrix[[0, 4, 2, 5]])
+        camera = cls(int(width), int(height), fx, fy, cx, cy, model, coefficients)
         if roi is not None and roi[2] > 0 and roi[3] > 0:
             camera = camera.cropped(*roi)
         bin_x, bin_y = max(1, binning_x), max(1, binning_y)

@@ -80,15 +80,16 @@ def interpolate(
 
 
 def motion(pose0: np.ndarray, pose1: np.ndarray) -> tuple[float, float]:
-    """How far (metres) and by what angle (radians, 0 .. pi) pose1 is from pose0."""
+    """Distance (metres) and rotation angle (radians, 0 .. pi) from pose0 to pose1."""
     turn = Rotation.from_matrix(pose0[:3, :3].T @ pose1[:3, :3])
     return float(np.linalg.norm(pose1[:3, 3] - pose0[:3, 3])), float(turn.magnitude())
 
 
 def look_at(eye: ArrayLike, target: ArrayLike, up: ArrayLike = (0.0, 0.0, 1.0)) -> np.ndarray:
-    """world_T_camera of an optical frame at `eye` that looks at `target` with `up` up in the image.
+    """world_T_camera of an optical frame at `eye` whose z axis points at `target`; `up` is up in
+    the image.
 
-    Looking along `up` leaves the roll open; then the top of the image points to world x.
+    With the z axis along `up` the roll is undefined; the top of the image then points to world x.
 
     Raises:
         FrameError: eye and target are the same point.
@@ -99,7 +100,7 @@ def look_at(eye: ArrayLike, target: ArrayLike, up: ArrayLike = (0.0, 0.0, 1.0)) 
     if length < 1e-9:
         raise FrameError("pose: look_at needs a target away from the eye")
     forward /= length
-    right = np.cross(forward, up)
+    right = np.cross(forward, np.asarray(up, dtype=np.float64))
     if np.linalg.norm(right) < 1e-6:
         right = np.cross(forward, (1.0, 0.0, 0.0))
     right /= np.linalg.norm(right)

@@ -1,4 +1,4 @@
-"""Cubic voxels as single integers: sets of them are sorted arrays, neighbours are sums."""
+"""Voxel grids: integer keys, sets of voxels as sorted arrays, downsampling of points."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ def voxel_keys(points: np.ndarray, size: float) -> np.ndarray:
     """The voxel of edge `size` metres around each finite point (N, 3), as (N,) int64 keys."""
     x, y, z = np.floor(points / size).astype(np.int64).T + _BIAS
     return (x << 2 * _BITS) + (y << _BITS) + z
+
+
+def subsample(values: np.ndarray, count: int) -> np.ndarray:
+    """At most `count` of the rows of an array, evenly spaced, the first and last included."""
+    return values[np.linspace(0, len(values) - 1, min(len(values), count)).astype(int)]
 
 
 def dilate(keys: np.ndarray) -> np.ndarray:

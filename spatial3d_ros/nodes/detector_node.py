@@ -23,15 +23,15 @@ from spatial3d_ros.msg import Answer, DistanceAnswer, Grounding, LayoutEdit
 from spatial3d_ros.nodes import qos
 from spatial3d_ros.nodes.executor import spin
 from spatial3d_ros.nodes.vision_messages import vision_messages
-from spatial3d_ros.recognition.prompts import Prompts
+from spatial3d_ros.recognition.prompts import PromptList
 from spatial3d_ros.runtime.runtime_stats import Throttle
 from spatial3d_ros.sensors.frame_builder import COLOR_DECODERS
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from spatial3d_ros.recognition.open_vocabulary import Detected, OpenVocabularyDetector
-    from spatial3d_ros.recognition.segmentation import BoxSegmenter
+    from spatial3d_ros.recognition.box_segmenter import BoxSegmenter
+    from spatial3d_ros.recognition.open_vocabulary import Detection2D, OpenVocabularyDetector
 
 REPEAT_S = 5.0
 PARAMETERS: dict[str, tuple[Any, str]] = {
@@ -62,7 +62,7 @@ def load_model(folder: str, device: str) -> OpenVocabularyDetector:
 
 def load_mask_model(folder: str, device: str) -> BoxSegmenter:
     """The model of a folder. Raises CheckpointError or ConfigError."""
-    from spatial3d_ros.recognition.segmentation import BoxSegmenter  # brings torch
+    from spatial3d_ros.recognition.box_segmenter import BoxSegmenter  # brings torch
 
     return BoxSegmenter.load(folder, device)
 
@@ -92,7 +92,7 @@ class DetectorNode(Node):
         if given["mask_model"]:
             self._segmenter = load_masks(given["mask_model"], given["device"])
             self._masks = self.create_publisher(Image, "~/masks", qos.result())
-        self.prompts = Prompts(given["prompts"], given["max_prompts"])
+        self.prompts = PromptList(given["prompts"], given["max_prompts"])
         self._min_score, self._period = given["min_score"], 1.0 / max(given["max_hz"], 0.01)
         self._decode = COLOR_DECODERS[given["color_transport"]]
         self._say = Throttle(REPEAT_S)
@@ -129,7 +129,7 @@ class DetectorNode(Node):
         self._come.set()
 
     def _hear(self, message: Any) -> None:
-        if self.prompts.hear(message.query):
+        if self.prompts.add_question(message.query):
             self.get_logger().info(f"looking for {', '.join(self.prompts.current())}")
 
     def _look(self) -> None:
@@ -151,7 +151,7 @@ class DetectorNode(Node):
                 self._tell(error)
             self._stopped.wait(max(0.0, self._period - (time.monotonic() - started)))
 
-    def _publish_masks(self, header: Any, rgb: np.ndarray, found: list[Detected]) -> None:
+    def _publish_masks(self, header: Any, rgb: np.ndarray, found: list[Detection2D]) -> None:
         """Boxes are worth something without masks: what goes wrong here must not cost them."""
         if self._segmenter is None:
             return
@@ -167,13 +167,13 @@ class DetectorNode(Node):
             known = isinstance(error, Spatial3DError)
             self.get_logger().error(str(error) if known else traceback.format_exc())
 
-    def _message(self, header: Any, found: list[Detected]) -> Any:
+    def _message(self, header: Any, found: list[Detection2D]) -> Any:
         """Detection2DArray with the header of its image, by which the boxes find their depth."""
         return self._kinds.Detection2DArray(
             header=header, detections=[*map(partial(self._box, header), found)]
         )
 
-    def _box(self, header: Any, one: Detected) -> Any:
+    def _box(self, header: Any, one: Detection2D) -> Any:
         kinds = self._kinds
         left, top, right, bottom = one.corners
         detection = kinds.Detection2D(header=header)

@@ -1,4 +1,4 @@
-"""Models of `transformers` in folders on this computer: nothing is downloaded, no code is run."""
+"""Loads `transformers` models from local folders; nothing is downloaded, no remote code runs."""
 
 from __future__ import annotations
 
@@ -19,39 +19,44 @@ Loaded = TypeVar("Loaded")
 
 
 def load_folder(
-    folder: str | Path, kinds: Sequence[str], cure: str, load: Callable[[Path], Loaded]
+    folder: str | Path, kinds: Sequence[str], hint: str, load: Callable[[Path], Loaded]
 ) -> Loaded:
-    """What `load` makes of a folder with config.json, of one of `kinds`, and safetensors.
+    """Checks a folder and calls `load` on it.
 
-    Raises CheckpointError with the folder, what is wrong with it, and `cure`.
+    Args:
+        folder: has config.json, whose model_type is one of `kinds`, and *.safetensors.
+        hint: how to get such a folder; ends every error.
+
+    Raises:
+        CheckpointError: a file is missing, of another model type, or cannot be loaded.
     """
     from transformers import AutoConfig
 
     folder = Path(folder).expanduser()
     missing = [name for name in (CONFIG, WEIGHTS) if not [*folder.glob(name)]]
     if missing:
-        raise CheckpointError(f"{folder}: no {' and no '.join(missing)} there; {cure}")
+        raise CheckpointError(f"{folder}: no {' and no '.join(missing)} there; {hint}")
     try:
         kind = AutoConfig.from_pretrained(folder, **LOCAL).model_type
         if kind not in kinds:
             raise CheckpointError(
-                f"{folder}: holds a {kind!r}, not one of {', '.join(kinds)}; {cure}"
+                f"{folder}: holds a {kind!r}, not one of {', '.join(kinds)}; {hint}"
             )
         return load(folder)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise CheckpointError(f"{folder}: cannot be loaded ({reason}); {cure}") from error
+        raise CheckpointError(f"{folder}: cannot be loaded ({reason}); {hint}") from error
 
 
 def on_device(model: Any, device: str) -> tuple[Any, torch.device]:
-    """The model, ready to be asked, and where it is; "auto" is a GPU where there is one.
+    """Moves a model to a device, in evaluation mode; "auto" is a GPU if there is one, else the CPU.
 
-    Raises ConfigError for a device that is not there.
+    Raises ConfigError for a device that does not exist.
     """
-    chosen = "cuda" if torch.cuda.is_available() else "cpu"
+    auto = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        place = torch.device(chosen if device == "auto" else device)
-        return model.to(place).eval(), place
+        chosen = torch.device(auto if device == "auto" else device)
+        return model.to(chosen).eval(), chosen
     except (RuntimeError, AssertionError) as error:
         reason = str(error).partition("\n")[0]
         raise ConfigError(f"parameter device is {device!r}: {reason}. Use auto or cpu") from error

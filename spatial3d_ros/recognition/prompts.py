@@ -1,4 +1,4 @@
-"""What an open-vocabulary detector looks for: a fixed list, and what people ask about."""
+"""Prompts of an open-vocabulary detector: a fixed list, and nouns from recent questions."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from spatial3d_ros.sensors.detection_reader import clean_label
 from spatial3d_ros.tasks.label_prior import RELATIONS, words_of
 
-MOST_WORDS = 5  # a longer piece of a question is hardly the name of a thing
-# Words that say which one, or that belong to the question: what is left is the name of a thing.
-_SPARE = """
+MAX_WORDS = 5  # a longer part of a question is rarely a noun phrase
+# Words that carry the question or the reference; the remaining words are the noun phrase.
+_STOP_TEXT = """
 a an the this that these those my your our his her its their all any every each some several
 where which what who how is are was were be do does did can could would there here it one ones
 thing things object objects room find show tell me you us i we locate bring go far many much big
@@ -20,46 +20,46 @@ third first last other most color colour kind of please and or than m cm metres 
 place swap turn remove take away red green blue yellow orange purple pink white black gray grey
 brown
 """
-_WORDS = frozenset(_SPARE.split())
+_STOP_WORDS = frozenset(_STOP_TEXT.split())
 _SPLIT = re.compile(rf"{RELATIONS.pattern}|[^\w\s'-]|\band\b|\d+")
 
 
-def things_named(question: str) -> list[str]:
-    """The things that a question names, in its order: "mug" and "sink" of "where is the red mug
-    next to the sink?".
+def noun_phrases(question: str) -> list[str]:
+    """Noun phrases of a question in order: "mug" and "sink" of "where is the red mug next to the
+    sink?".
     """
     found: list[str] = []
     for part in _SPLIT.split(words_of(clean_label(question, letters=500))):
-        words = [word for word in part.split() if word not in _WORDS]
-        name = " ".join(words)
-        if name and len(words) <= MOST_WORDS and name not in found:
-            found.append(name)
+        words = [word for word in part.split() if word not in _STOP_WORDS]
+        phrase = " ".join(words)
+        if phrase and len(words) <= MAX_WORDS and phrase not in found:
+            found.append(phrase)
     return found
 
 
-class Prompts:
-    """The fixed prompts, and the newest others that questions named; at most `max_count` in all.
+class PromptList:
+    """The fixed prompts, then noun phrases of recent questions; at most `max_count` in all.
 
     Thread-safe.
     """
 
     def __init__(self, fixed: Sequence[str] = (), max_count: int = 16) -> None:
         self._fixed = [label for entry in fixed if (label := words_of(clean_label(entry)))]
-        self._asked: list[str] = []
+        self._recent: list[str] = []
         self._max_count = max_count
         self._lock = threading.Lock()
 
-    def hear(self, question: str) -> bool:
-        """Take a question; whether there is something new to look for."""
+    def add_question(self, question: str) -> bool:
+        """Adds the noun phrases of a question; returns whether the prompts gained one."""
         with self._lock:
             before = set(self.current())
-            for name in things_named(question):
-                if name in self._asked:
-                    self._asked.remove(name)
-                self._asked.append(name)
-            del self._asked[: -self._max_count]
+            for phrase in noun_phrases(question):
+                if phrase in self._recent:
+                    self._recent.remove(phrase)
+                self._recent.append(phrase)
+            del self._recent[: -self._max_count]
             return not before.issuperset(self.current())
 
     def current(self) -> tuple[str, ...]:
-        """What to look for now: fixed ones first, then those asked for, the newest first."""
-        return tuple(dict.fromkeys([*self._fixed, *reversed(self._asked)]))[: self._max_count]
+        """The prompts: fixed ones first, then those of questions, newest first."""
+        return tuple(dict.fromkeys([*self._fixed, *reversed(self._recent)]))[: self._max_count]

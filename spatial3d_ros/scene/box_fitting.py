@@ -1,4 +1,4 @@
-"""The box of a thing from the part of it that was seen: tight, and standing on what carries it."""
+"""The box of an object from its visible part: tight, and resting on its support surface."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.scene.fusion import VoxelCloud
 from spatial3d_ros.scene.planes import Structure
 
-_FLAT = 0.14  # metres; what reaches no further from a wall hangs on it
+_FLAT = 0.14  # metres; an object no deeper than this in front of a wall is mounted on it
 _GAP = 0.12  # metres above the floor that count as standing on it
-_HIGH = 1.5  # metres; things that begin higher hang
+_HIGH = 1.5  # metres; an object that begins higher is not extended to the floor
 
 
 def tight_box(point: np.ndarray, voxel: float) -> Box3D:
-    """Box of voxel means (n, 3); a thin tail of stray voxels on each side is left out."""
+    """Box of voxel means (n, 3), without 1 % of outliers at each side of large objects."""
     share = 0.01 if len(point) > 100 else 0.0
     low, high = np.quantile(point, (share, 1 - share), axis=0)
     return Box3D.from_bounds(low - voxel / 4, high + voxel / 4)
 
 
-def settle(box: Box3D, index: np.ndarray, cloud: VoxelCloud, structure: Structure) -> Box3D:
-    """Puts the box of the voxels `index` flat on its wall, or on what is below it."""
+def snap_to_support(
+    box: Box3D, index: np.ndarray, cloud: VoxelCloud, structure: Structure
+) -> Box3D:
+    """Extends the box of the voxels `index` to its wall, or down to its support surface."""
     low, high = box.bounds()
     on_wall = False
     for wall in structure.walls:
@@ -32,33 +34,34 @@ def settle(box: Box3D, index: np.ndarray, cloud: VoxelCloud, structure: Structur
             middle = (low + high) / 2
             middle[axis] = 0
             back = (wall.offset - middle @ wall.normal) / wall.normal[axis]
-            thick = max(float(np.quantile(height, 0.7)), 0.02)
-            low[axis], high[axis] = sorted((back, back + np.sign(wall.normal[axis]) * thick))
+            depth = max(float(np.quantile(height, 0.7)), 0.02)
+            low[axis], high[axis] = sorted((back, back + np.sign(wall.normal[axis]) * depth))
     floor = -np.inf if structure.floor is None else structure.floor.offset
     if low[2] - floor < _GAP:
         low[2] = floor
     elif not on_wall:
-        low[2] = _carrier(low, high, index, cloud, floor)
+        low[2] = _support_height(low, high, index, cloud, floor)
     return Box3D.from_bounds(low, high) if high[2] > low[2] else box
 
 
-def _carrier(
+def _support_height(
     low: np.ndarray, high: np.ndarray, index: np.ndarray, cloud: VoxelCloud, floor: float
 ) -> float:
-    """Height of what carries a box: a surface around its foot, else one below, else the floor.
+    """Height of the support of a box: a level surface around its bottom, else one below it, else
+    the floor.
 
-    Nothing is drawn down by more than its own extent: a mug on an unseen table stays a mug.
+    No box is extended by more than its own size: a mug on an unseen table keeps its height.
     """
     size, voxel = high - low, cloud.size
     level = (cloud.normal[:, 2] > 0.5) & (cloud.point[:, 2] < low[2] + 1.5 * voxel)
     level[index] = False
     level = cloud.point[level]
     base = floor if low[2] - floor < _HIGH else low[2]
-    girth = max(3.0, 0.1 * (size[0] + size[1]) / voxel)
-    for reach, drop, least in ((3 * voxel, 3 * voxel, girth), (0.0, np.inf, 3)):
+    perimeter = max(3.0, 0.1 * (size[0] + size[1]) / voxel)
+    for reach, drop, least in ((3 * voxel, 3 * voxel, perimeter), (0.0, np.inf, 3)):
         below = (level[:, :2] > low[:2] - reach) & (level[:, :2] < high[:2] + reach)
-        carrier = level[below.all(1) & (level[:, 2] > low[2] - drop), 2]
-        if len(carrier) >= least:
-            base = float(np.quantile(carrier, 0.7))
+        support = level[below.all(1) & (level[:, 2] > low[2] - drop), 2]
+        if len(support) >= least:
+            base = float(np.quantile(support, 0.7))
             break
     return min(base, low[2]) if low[2] - base < max(1.2 * size[2], *size[:2]) else low[2]

@@ -1,4 +1,4 @@
-"""The rolling memory: the most telling views of the last minute, bounded and thread-safe."""
+"""The view buffer: the least redundant views of the last minute, bounded and thread-safe."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REDUNDANCY_VOXEL_M = 0.2
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A kept frame; `id` names it for good and is never given to another frame."""
+    """A keyframe in the buffer; `id` is never reused."""
 
     id: int
     frame: Frame
@@ -26,7 +26,7 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """The memory at one moment: views in time order. Equal versions mean equal views."""
+    """The state of the buffer: views in time order. Equal versions mean equal views."""
 
     version: int
     views: tuple[View, ...]
@@ -35,12 +35,12 @@ class Snapshot:
 class ViewBuffer:
     """Keeps views within three bounds; every method may be called from any thread.
 
-    Views more than `max_seconds` older than the newest go first; beyond `max_views` the most
-    redundant view goes, the one whose seen voxels are best covered by the others; beyond
-    `max_bytes` of images the oldest goes. The newest view always stays.
+    Views more than `max_seconds` older than the newest are dropped first; beyond `max_views` the
+    most redundant view, whose voxels the other views cover best; beyond `max_bytes` of images the
+    oldest view. The newest view always stays.
 
     Raises:
-        ConfigError: a bound that is not a positive number.
+        ConfigError: a bound is not a positive number.
     """
 
     def __init__(
@@ -55,15 +55,15 @@ class ViewBuffer:
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._snapshot = Snapshot(0, ())
-        self._voxels: dict[int, np.ndarray] = {}  # seen voxels by view id
+        self._voxels: dict[int, np.ndarray] = {}  # voxel keys by view id
         self._next_id = 0
 
     def add(self, frame: Frame) -> int:
-        """Remembers a frame, forgets what exceeds the bounds, and returns the new version.
+        """Adds a frame, drops the views that exceed the bounds, and returns the new version.
 
         Raises:
-            FrameError: the frame is older than the newest view, lives in another world frame, or
-                alone exceeds `max_bytes`. The memory stays as it was; `clear` it to start over.
+            FrameError: the frame is older than the newest view, has another world frame, or alone
+                exceeds `max_bytes`. The buffer stays unchanged.
         """
         if frame.nbytes > self._max_bytes:
             raise FrameError(
@@ -81,22 +81,24 @@ class ViewBuffer:
             return self._publish(self._within_bounds([*views, view]))
 
     def snapshot(self) -> Snapshot:
-        """The memory as it is now; it never changes afterwards. Costs nothing."""
+        """The current state, immutable, in constant time."""
         return self._snapshot
 
-    def renew(self) -> int:
-        """A new version of the same views, for what rests on them and has changed; returns it."""
+    def bump_version(self) -> int:
+        """Starts a new version of the same views and returns it, for results that have to be made
+        again.
+        """
         with self._lock:
             return self._publish(list(self._snapshot.views))
 
     def clear(self) -> None:
-        """Forgets all views; versions and view ids go on counting."""
+        """Drops all views; versions and view ids keep increasing."""
         with self._lock:
             self._publish([])
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all images held."""
+        """Bytes of all images in the buffer."""
         return _nbytes(self._snapshot.views)
 
     def _within_bounds(self, views: list[View]) -> list[View]:
@@ -109,15 +111,17 @@ class ViewBuffer:
         return views
 
     def _most_redundant(self, views: list[View]) -> int:
-        """Index of the view that adds least to the others, the oldest of equals; not the newest."""
+        """Index of the view with the smallest share of voxels of its own; of equal ones the oldest,
+        never the newest.
+        """
         seen = [self._voxels[v.id] for v in views]
         _, inverse, counts = np.unique(
             np.concatenate(seen), return_inverse=True, return_counts=True
         )
-        alone = counts[inverse] == 1
+        unique = counts[inverse] == 1
         ends = np.cumsum([len(voxels) for voxels in seen])
-        only_here = [part.mean() if len(part) else 0.0 for part in np.split(alone, ends[:-1])]
-        return int(np.argmin(only_here[:-1]))
+        share = [part.mean() if len(part) else 0.0 for part in np.split(unique, ends[:-1])]
+        return int(np.argmin(share[:-1]))
 
     def _publish(self, views: list[View]) -> int:
         version = self._snapshot.version + 1

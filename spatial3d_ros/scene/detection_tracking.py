@@ -1,8 +1,8 @@
-"""What detectors from outside have seen: labelled boxes that are tracked over time.
+"""Tracks of labelled 3D detections, and their fusion with built-in proposals.
 
-A detector says the same thing again and again, each time a little differently, and now and then
-something else. Sightings of one place become one track, whose label is what was said of it most;
-tracks then name the built-in proposals that they overlap, or stand as proposals of their own.
+A detector reports one object many times, with boxes and labels that vary. Detections that overlap
+become one track; its label is the one with the largest sum of scores. A track labels the built-in
+proposal it overlaps, or becomes a proposal of its own.
 """
 
 from __future__ import annotations
@@ -11,34 +11,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
-from spatial3d_ros.geometry.box import Box3D, iou_matrix
+from spatial3d_ros.geometry.box import Box3D, Vector, iou_matrix, vector
+from spatial3d_ros.geometry.voxels import subsample
+from spatial3d_ros.scene.association import assign
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.proposals import Proposal
-from spatial3d_ros.scene.visibility import EMPTY, UNSEEN, observe
-from spatial3d_ros.scene.wall_alignment import turned_box, turned_points
+from spatial3d_ros.scene.visibility import FREE, UNOBSERVED, classify_points
+from spatial3d_ros.scene.wall_alignment import rotate_points
 
-SAME = 0.2  # affinity from which two sightings are of one thing
-ALIKE = 0.6  # overlap (IoU) from which two boxes of one message are one thing with two labels
-FITS = 0.35  # agreement from which a track and a built-in proposal are one thing
-KEPT_LOOKS = 6  # newest sightings whose surface makes up the box of a track
-FADING = 0.95  # what older words for a thing count, with each new one
-MOVED_M = 0.05  # a box that moved less is the same as before
-LEAST_POINTS = 8  # fewer say nothing about where a surface is
-TRIM = 0.02  # share of the points at either end that does not count for a box
-FILL = 5  # points along each side of a box whose surface nobody has seen
-_PROBES = 48
-_STRIDE = 4  # pixels between the points that are looked for in a detector's box
-GREY = (128.0, 128.0, 128.0)
+MIN_AFFINITY = 0.2  # of a detection and a track for the detection to continue the track
+DUPLICATE_IOU = 0.6  # two boxes of one message that overlap more are one object with two labels
+MIN_AGREEMENT = 0.35  # of a track and a built-in proposal for both to be one object
+MAX_DETECTIONS = 6  # newest detections whose points make up the box of a track
+LABEL_DECAY = 0.95  # factor on the summed scores of labels with each new detection
+MOVED_M = 0.05  # a box that moved less is unchanged
+MIN_POINTS = 8  # fewer points do not locate a surface
+TRIM = 0.02  # quantile of the points at either end that a box leaves out
+FILL = 5  # grid points along each side of a box without measured points
+_PROBES = 48  # points of a track that are tested in a view
+_STRIDE = 4  # pixels between the points that are measured in a detector's box
+GRAY = (128.0, 128.0, 128.0)
 
 
 @dataclass(frozen=True, eq=False)
 class Detection3D:
-    """One detection, in the world frame of the memory.
+    """One detection in the world frame of the view buffer.
 
-    `box` metres; `label` is words, "" without; `score` 0 .. 1; `points` (n, 3) float32 of its
-    surface, and `rgb` their mean colour 0 .. 255: none, and grey, where only a box was given.
+    `box` in metres; `label` "" if unknown; `score` 0 .. 1; `points` (n, 3) float32 of the surface
+    and `rgb` their mean colour 0 .. 255: no points, and gray, if the detector gave only a box.
     """
 
     box: Box3D
@@ -46,81 +47,82 @@ class Detection3D:
     score: float
     stamp_ns: int
     points: np.ndarray = field(default_factory=lambda: np.empty((0, 3), np.float32))
-    rgb: tuple[float, float, float] = GREY
+    rgb: Vector = GRAY
 
 
 @dataclass(eq=False)
 class _Track:
-    """Sightings of one thing; `said` sums up the scores of each label."""
+    """Newest detections of one object; `votes` sums up the scores of each label."""
 
-    looks: list[Detection3D]
-    said: dict[str, float]
+    detections: list[Detection3D]
+    votes: dict[str, float]
     count: int = 1
 
     @property
     def newest(self) -> Detection3D:
-        return self.looks[-1]
+        return self.detections[-1]
 
     @property
     def label(self) -> str:
-        return max(self.said, key=self.said.__getitem__, default="")
+        return max(self.votes, key=self.votes.__getitem__, default="")
 
     @property
     def score(self) -> float:
-        """Best score of late, times the share of what was said that the label has."""
-        total = sum(self.said.values())
-        share = self.said[self.label] / total if total else 1.0
-        return share * max(look.score for look in self.looks)
+        """Best recent score, times the share of the votes that the label has."""
+        total = sum(self.votes.values())
+        share = self.votes[self.label] / total if total else 1.0
+        return share * max(one.score for one in self.detections)
 
-    def surface(self) -> np.ndarray:
-        return np.concatenate([look.points for look in self.looks])
+    def points(self) -> np.ndarray:
+        return np.concatenate([one.points for one in self.detections])
 
-    def add(self, look: Detection3D, box: Box3D) -> None:
-        if iou_matrix(_hull(self.newest.box), _hull(box))[0, 0] == 0:
-            self.looks.clear()  # it was moved: where it stood is not its surface any more
-        self.looks = [*self.looks[1 - KEPT_LOOKS :], look]
+    def add(self, detection: Detection3D) -> None:
+        if iou_matrix(_hull_array(self.newest.box), _hull_array(detection.box))[0, 0] == 0:
+            self.detections.clear()  # it was moved: older points are no longer its surface
+        self.detections = [*self.detections[1 - MAX_DETECTIONS :], detection]
         self.count += 1
-        self.hear(look)
+        self.vote(detection)
 
-    def hear(self, look: Detection3D) -> None:
-        self.said = {label: value * FADING for label, value in self.said.items()}
-        if look.label:
-            self.said[look.label] = self.said.get(look.label, 0.0) + look.score
+    def vote(self, detection: Detection3D) -> None:
+        self.votes = {label: value * LABEL_DECAY for label, value in self.votes.items()}
+        if detection.label:
+            self.votes[detection.label] = self.votes.get(detection.label, 0.0) + detection.score
 
 
 class DetectionTracker:
-    """Tracks of at most `max_tracks` things. Not thread-safe: the caller locks."""
+    """At most `max_tracks` tracks; one counts after `min_hits`. Not thread-safe."""
 
-    def __init__(self, max_tracks: int = 200, min_sightings: int = 1) -> None:
+    def __init__(self, max_tracks: int = 200, min_hits: int = 1) -> None:
         self._max_tracks = max_tracks
-        self._min_sightings = min_sightings
+        self._min_sightings = min_hits
         self._tracks: list[_Track] = []
 
     def __len__(self) -> int:
         return len(self._tracks)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drops all tracks."""
         self._tracks.clear()
 
-    def add(self, sightings: Sequence[Detection3D]) -> bool:
-        """Take the sightings of one message; whether anything is new that a question could be
-        about: a thing, its label, or its place.
+    def add(self, detections: Sequence[Detection3D]) -> bool:
+        """Adds the detections of one message; returns whether an object, its label or its position
+        is new.
         """
-        looks = _distinct(sightings)
+        groups = _group_duplicates(detections)
         before = {id(t): (t.label, t.newest.box) for t in self._tracks if self._counts(t)}
         known = list(self._tracks)
         taken = set()
-        for row, column in _assign(_affinity(known, looks), SAME):
-            known[row].add(looks[column][0], looks[column][0].box)
-            for other in looks[column][1:]:
-                known[row].hear(other)
+        for row, column in assign(_affinity(known, groups), MIN_AFFINITY):
+            first, *others = groups[column]
+            known[row].add(first)
+            for other in others:
+                known[row].vote(other)
             taken.add(column)
-        for column, (first, *others) in enumerate(looks):
+        for column, (first, *others) in enumerate(groups):
             if column not in taken:
                 track = _Track([first], {first.label: first.score} if first.label else {})
                 for other in others:
-                    track.hear(other)
+                    track.vote(other)
                 self._tracks.append(track)
         self._tracks.sort(key=lambda t: t.newest.stamp_ns)
         del self._tracks[: -self._max_tracks]
@@ -130,13 +132,13 @@ class DetectionTracker:
             if self._counts(t)
         )
 
-    def forget_gone(self, frames: Sequence[Frame]) -> None:
-        """Drop the tracks whose place a later frame sees empty; points and frames in one world."""
-        self._tracks = [t for t in self._tracks if not _gone(t, frames)]
+    def remove_disappeared(self, frames: Sequence[Frame]) -> None:
+        """Drops the tracks whose volume a later frame measures as free; all in one world frame."""
+        self._tracks = [t for t in self._tracks if not _disappeared(t, frames)]
 
     def proposals(self, heading: float) -> list[Proposal]:
-        """The tracks as labelled proposals in a world turned back by `heading` rad, where boxes
-        along the axes fit furniture.
+        """The tracks as labelled proposals in the world rotated by -`heading` rad, where
+        axis-aligned boxes are tight on furniture.
         """
         return [_proposal(t, heading) for t in self._tracks if self._counts(t)]
 
@@ -144,61 +146,56 @@ class DetectionTracker:
         return track.count >= self._min_sightings
 
 
-def named(found: Sequence[Proposal], told: Sequence[Proposal]) -> list[Proposal]:
-    """Built-in proposals with the labels of those that detectors told of; what these alone know of
-    is added. All boxes axis-aligned in one world.
+def fuse_detections(built_in: Sequence[Proposal], tracked: Sequence[Proposal]) -> list[Proposal]:
+    """Built-in proposals with the labels of tracked ones; unmatched tracked proposals are appended.
 
-    Where both know of a thing, the box is the built-in one, made of all views at once, unless the
-    detector gave a box of its own instead of pixels (a proposal without points).
+    All boxes are axis-aligned in one world frame. A matched pair keeps the built-in box, which is
+    fitted to all views at once, unless the detector gave a 3D box (a proposal without points).
     """
-    named = list(found)
-    agreement = np.array([[_agreement(f, t) for t in told] for f in found])
-    pairs = dict(_assign(agreement.reshape(len(found), len(told)), FITS))
+    fused = list(built_in)
+    agreement = np.array([[_agreement(a, b) for b in tracked] for a in built_in])
+    pairs = dict(assign(agreement.reshape(len(built_in), len(tracked)), MIN_AGREEMENT))
     for row, column in pairs.items():
-        thing, word = found[row], told[column]
-        named[row] = replace(
-            thing,
-            box=thing.box if len(word.points) else word.box,
-            label=word.label,
-            label_score=word.label_score,
-            score=max(thing.score, word.score),
+        proposal, detected = built_in[row], tracked[column]
+        fused[row] = replace(
+            proposal,
+            box=proposal.box if len(detected.points) else detected.box,
+            label=detected.label,
+            label_score=detected.label_score,
+            score=max(proposal.score, detected.score),
         )
-    alone = set(range(len(told))) - set(pairs.values())
-    return named + [told[column] for column in sorted(alone)]
+    unmatched = set(range(len(tracked))) - set(pairs.values())
+    return fused + [tracked[column] for column in sorted(unmatched)]
 
 
-def with_surface(proposal: Proposal, frames: Sequence[Frame]) -> Proposal:
-    """The proposal with the points that frames measured in its box, if it brings none; a grid in
-    it where there are too few. Box and frames in one world.
+def with_measured_points(proposal: Proposal, frames: Sequence[Frame]) -> Proposal:
+    """The proposal with points: its own, else those that frames measure in its box, else a grid.
+
+    Box and frames are in one world frame.
     """
-    if len(proposal.points) >= LEAST_POINTS:
+    if len(proposal.points) >= MIN_POINTS:
         return proposal
     inside, colors = [], []
     for frame in frames:
         points = frame.points_world(_STRIDE)
-        here = proposal.box.contains(points)
-        inside.append(points[here])
-        colors.append(frame.rgb[::_STRIDE, ::_STRIDE][here])
+        mask = proposal.box.contains(points)
+        inside.append(points[mask])
+        colors.append(frame.rgb[::_STRIDE, ::_STRIDE][mask])
     points, rgb = np.concatenate(inside), np.concatenate(colors)
-    if len(points) >= LEAST_POINTS:
-        chosen = np.linspace(0, len(points) - 1, min(len(points), 400)).astype(int)
-        mean = tuple(map(float, rgb.mean(0)))
-        return replace(proposal, points=points[chosen], rgb=mean)
+    if len(points) >= MIN_POINTS:
+        return replace(proposal, points=subsample(points, 400), rgb=vector(rgb.mean(0)))
     low, high = proposal.box.bounds()
-    part = (np.arange(FILL) + 0.5) / FILL
-    grid = np.stack(np.meshgrid(part, part, part), -1).reshape(-1, 3)
+    steps = (np.arange(FILL) + 0.5) / FILL
+    grid = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(-1, 3)
     return replace(proposal, points=(low + grid * (high - low)).astype(np.float32))
 
 
 def _proposal(track: _Track, heading: float) -> Proposal:
     label, newest = track.label, track.newest
-    points = turned_points(track.surface(), -heading)
-    if len(points):
-        box = Box3D.from_points(points, TRIM)
-    else:
-        box = Box3D.from_bounds(*turned_box(newest.box, -heading).bounds())
+    points = rotate_points(track.points(), -heading)
+    hull = newest.box.rotated(-heading).hull()
     return Proposal(
-        box,
+        Box3D.from_points(points, TRIM) if len(points) else hull,
         points,
         newest.rgb,
         track.count,
@@ -208,63 +205,57 @@ def _proposal(track: _Track, heading: float) -> Proposal:
     )
 
 
-def _distinct(sightings: Sequence[Detection3D]) -> list[list[Detection3D]]:
-    """Best first; boxes of one message that are nearly the same are one thing, named twice."""
+def _group_duplicates(detections: Sequence[Detection3D]) -> list[list[Detection3D]]:
+    """Groups of boxes of one message that nearly coincide; highest score first."""
     groups: list[list[Detection3D]] = []
     boxes = np.empty((0, 6))
-    for look in sorted(sightings, key=lambda s: -s.score):
-        box = _hull(look.box)
-        alike = iou_matrix(boxes, box)[:, 0]
-        if len(alike) and alike.max() > ALIKE:
-            groups[int(alike.argmax())].append(look)
+    for detection in sorted(detections, key=lambda one: -one.score):
+        box = _hull_array(detection.box)
+        iou = iou_matrix(boxes, box)[:, 0]
+        if len(iou) and iou.max() > DUPLICATE_IOU:
+            groups[int(iou.argmax())].append(detection)
         else:
-            groups.append([look])
+            groups.append([detection])
             boxes = np.concatenate([boxes, box])
     return groups
 
 
-def _affinity(tracks: Sequence[_Track], looks: Sequence[Sequence[Detection3D]]) -> np.ndarray:
-    """(T, S): overlap, a centre inside the other box, and a bonus for the same word."""
-    a = np.concatenate([np.empty((0, 6)), *(_hull(t.newest.box) for t in tracks)])
-    b = np.concatenate([np.empty((0, 6)), *(_hull(group[0].box) for group in looks)])
+def _affinity(tracks: Sequence[_Track], groups: Sequence[Sequence[Detection3D]]) -> np.ndarray:
+    """(T, G): IoU, plus a term for a centre inside the other box and one for equal labels."""
+    a = np.concatenate([np.empty((0, 6)), *(_hull_array(t.newest.box) for t in tracks)])
+    b = np.concatenate([np.empty((0, 6)), *(_hull_array(group[0].box) for group in groups)])
     offset = np.abs(a[:, None, :3] - b[None, :, :3])
     inside = (offset <= np.maximum(a[:, None, 3:], b[None, :, 3:]) / 2).all(2)
     near = iou_matrix(a, b) + 0.3 * inside
-    same = np.array([[t.label == group[0].label for group in looks] for t in tracks])
+    same = np.array([[t.label == group[0].label for group in groups] for t in tracks])
     return near + 0.2 * same.reshape(near.shape) * (near > 0)
 
 
-def _assign(affinity: np.ndarray, least: float) -> list[tuple[int, int]]:
-    if not affinity.size:
-        return []
-    rows, columns = linear_sum_assignment(-affinity)
-    good = affinity[rows, columns] >= least
-    return list(zip(rows[good].tolist(), columns[good].tolist(), strict=True))
-
-
-def _agreement(found: Proposal, told: Proposal) -> float:
-    """How much of each lies in the other, 0 .. 1: of their surfaces, or of their boxes."""
-    overlap = float(iou_matrix(found.box.array(), told.box.array())[0, 0])
-    if not len(found.points) or not len(told.points):
-        return overlap
+def _agreement(a: Proposal, b: Proposal) -> float:
+    """Agreement 0 .. 1 of two proposals: the larger of the IoU of their boxes and the product of
+    the shares of points that lie in the other box.
+    """
+    iou = float(iou_matrix(a.box.array(), b.box.array())[0, 0])
+    if not len(a.points) or not len(b.points):
+        return iou
     margin = 0.03
-    there = found.box.contains(told.points, margin).mean()
-    back = told.box.contains(found.points, margin).mean()
-    return max(overlap, float(there * back))
+    b_in_a = a.box.contains(b.points, margin).mean()
+    a_in_b = b.box.contains(a.points, margin).mean()
+    return max(iou, float(b_in_a * a_in_b))
 
 
-def _gone(track: _Track, frames: Sequence[Frame]) -> bool:
-    """Whether the newest later frame that looks there sees through most of it."""
-    points = track.surface()
-    if len(points) < LEAST_POINTS:
+def _disappeared(track: _Track, frames: Sequence[Frame]) -> bool:
+    """Whether the newest later frame that covers the track measures most of it as free."""
+    points = track.points()
+    if len(points) < MIN_POINTS:
         return False
-    points = points[np.linspace(0, len(points) - 1, min(len(points), _PROBES)).astype(int)]
+    points = subsample(points, _PROBES)
     for frame in reversed(frames):
         if frame.stamp_ns <= track.newest.stamp_ns:
             return False
-        state = observe(points, frame)
-        if np.mean(state == UNSEEN) < 0.4:
-            return bool(np.mean(state == EMPTY) > 0.6)
+        state = classify_points(points, frame)
+        if np.mean(state == UNOBSERVED) < 0.4:
+            return bool(np.mean(state == FREE) > 0.6)
     return False
 
 
@@ -274,7 +265,6 @@ def _differs(before: tuple[str, Box3D] | None, label: str, box: Box3D) -> bool:
     return bool(np.abs(before[1].array() - box.array()).max() > MOVED_M)
 
 
-def _hull(box: Box3D) -> np.ndarray:
-    """Centre and size of the axis-aligned hull (1, 6)."""
-    low, high = box.bounds()
-    return np.concatenate([(low + high) / 2, high - low])[None]
+def _hull_array(box: Box3D) -> np.ndarray:
+    """Centre and size of the axis-aligned hull, (1, 6)."""
+    return box.hull().array()[None]

@@ -1,4 +1,4 @@
-"""One RGB-D view with its pose: checked on the way in, so that nothing behind it has to check."""
+"""One RGB-D image with its pose, validated at construction."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from spatial3d_ros.geometry.camera import Camera, backproject
 from spatial3d_ros.geometry.pose import check_pose, transform
 from spatial3d_ros.geometry.voxels import voxel_keys
 
-# Beyond any depth camera: some drivers and simulators send a huge number for "nothing there".
+# Beyond any depth camera: some drivers and simulators send a huge number for "no return".
 MAX_DEPTH_M = 1e3
-# Float32 world coordinates are exact to a centimetre up to here; UTM positions are not.
+# Float32 world coordinates resolve a centimetre up to here; UTM positions do not.
 MAX_RANGE_M = 1e5
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A colour image, the depth registered to it, and where the camera was. Read-only.
+    """A colour image, the depth registered to it, and the camera pose. Read-only.
 
     Attributes:
         stamp_ns: time of the image, nanoseconds.
         rgb: (H, W, 3) uint8.
         depth: (H, W) float32 metres along the optical axis, 0 where nothing was measured. NaN,
-            infinite, negative and absurdly large values are turned to 0.
+            infinite, negative and larger values than `MAX_DEPTH_M` become 0.
         camera: intrinsics of both images; rectified.
         world_T_camera: (4, 4) float64, optical frame to world (metres, z up).
         frame_id: name of the world frame.
 
     Raises:
-        FrameError: an image, calibration or pose that cannot be used; the message names the field.
+        FrameError: an invalid image, calibration or pose; the message names the field.
     """
 
     stamp_ns: int
@@ -91,7 +91,7 @@ class Frame:
 
     @property
     def nbytes(self) -> int:
-        """Bytes the images take."""
+        """Bytes of both images."""
         return self.rgb.nbytes + self.depth.nbytes
 
     def points_world(self, stride: int = 1) -> np.ndarray:
@@ -99,7 +99,9 @@ class Frame:
         return transform(self.world_T_camera, backproject(self.depth, self.camera, stride))
 
     def voxels(self, size: float, samples: int = 1200) -> np.ndarray:
-        """Sorted unique keys of the world voxels seen by a grid of about `samples` pixels."""
+        """Sorted unique keys of the world voxels of edge `size` metres that a grid of about
+        `samples` pixels measures.
+        """
         stride = max(1, round(math.sqrt(self.depth.size / samples)))
         points = self.points_world(stride).reshape(-1, 3)
         return np.unique(voxel_keys(points[np.isfinite(points[:, 2])], size))

@@ -1,8 +1,8 @@
-"""Where a box can stand among others (METHODS 3.4): inside the room, at most 10 % of its volume in
-other things, and on something. Nor may it fill more than 10 % of anything small, such as a mug.
+"""Collision and support checks for placing a box (METHODS 3.4).
 
-Boxes are coarse hulls. So what carries a thing, and what it stands under, does not count as being
-in its way; nor does what a thing overlaps already where it stands now, as far as it does.
+A placement is valid inside the room, with at most 10 % of the volume of the smaller box shared with
+any other object, and on a support surface. Boxes are coarse hulls: the support of an object and a
+table above it are no collisions, nor is an overlap that exists before the move.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spatial3d_ros.geometry.box import Box3D, iou, shared_volume
+from spatial3d_ros.geometry.box import Box3D, iou, shared_volume, vector
 from spatial3d_ros.scene.bounds import Bounds
 
-COLLISION = 0.1  # share of its volume that a thing may have in others, or others in it
-GAP_M = 0.05  # air between a thing and what it stands on
-_SLACK_M = 0.02  # that a box may reach into a wall
-_SAME = 0.25  # overlap (IoU) from which two boxes are two views of one thing
-_INSIDE = 0.7  # share of a box inside another from which it moves with that
+COLLISION = 0.1  # largest share of the volume of the smaller box that two objects may overlap
+GAP_M = 0.05  # largest gap between an object and its support
+_SLACK_M = 0.02  # depth to which a box may enter a wall
+_DUPLICATE_IOU = 0.25  # two boxes that overlap more are boxes of one object
+_CONTAINED = 0.7  # share of a box inside another from which it moves with that one
 
 
 @dataclass(frozen=True, eq=False)
 class Body:
-    """A thing as others meet it.
+    """Geometry of an object for collision and support.
 
-    `top` is the height (m) at which things can stand on it, None where nothing can (a lamp);
-    `hollow`: there is room under it (a table). `name` is for reasons in words.
+    `top` is the height (m) of its support surface, None without one (a lamp); `hollow`: objects fit
+    under it (a table). `name` appears in messages.
     """
 
     box: Box3D
@@ -35,60 +35,64 @@ class Body:
     hollow: bool = False
     name: str = "something"
 
-    def carries(self, box: Box3D) -> bool:
-        """Whether the box rests on it: at its top within 5 cm, the middle of the box and half of
-        its outline over it.
+    def supports(self, box: Box3D) -> bool:
+        """Whether the box rests on it: its bottom within 5 cm of the top, its centre and half of
+        its footprint above it.
         """
         if self.top is None or abs(box.center[2] - box.size[2] / 2 - self.top) > GAP_M + 1e-9:
             return False
         if not self.covers(box.center):
             return False
         (low, high), (own_low, own_high) = box.bounds(), self.box.bounds()
-        over = (np.minimum(high, own_high) - np.maximum(low, own_low))[:2].clip(min=0).prod()
-        return bool(over >= 0.5 * (high - low)[:2].prod() - 1e-9)
+        shared = (np.minimum(high, own_high) - np.maximum(low, own_low))[:2].clip(min=0).prod()
+        return bool(shared >= 0.5 * (high - low)[:2].prod() - 1e-9)
 
     def covers(self, point: Sequence[float]) -> bool:
-        """Whether a point lies over, in or under the outline."""
+        """Whether a point lies in the footprint, at any height."""
         return bool(self.box.contains(np.array([point[0], point[1], self.box.center[2]])))
 
-    def roofs(self, box: Box3D) -> bool:
-        """Whether the box stands under it, its top clearly below that of the table."""
+    def is_above(self, box: Box3D) -> bool:
+        """Whether the box stands under it, its top clearly below its own."""
         if not self.hollow:
             return False
         tops = [b.center[2] + b.size[2] / 2 for b in (box, self.box)]
         return tops[0] <= tops[1] - GAP_M + 1e-9 and self.covers(box.center)
 
 
-def carried_by(thing: Body, others: Sequence[Body], floor: float) -> list[int]:
-    """Which of the others move with a thing: what stands on it, also through things between, what
-    lies inside it, and other boxes of the same thing.
+def moving_with(body: Body, others: Sequence[Body], floor: float) -> list[int]:
+    """Indices of the bodies that move with a body: those it supports, directly or not, those inside
+    it, and duplicate boxes of it. `floor` is the height of the floor (m).
     """
-    moving, found = [thing], set()
+    moving: list[Body] = [body]
+    found: set[int] = set()
     while moving:
         below = moving.pop()
         for k, other in enumerate(others):
-            if k not in found and _goes_with(other, below, floor):
+            if k not in found and _moves_with(other, below, floor):
                 found.add(k)
                 moving.append(other)
     return sorted(found)
 
 
-def _goes_with(other: Body, below: Body, floor: float) -> bool:
-    if below.carries(other.box) or same(other.box, below.box):
+def _moves_with(other: Body, below: Body, floor: float) -> bool:
+    if below.supports(other.box) or is_duplicate(other.box, below.box):
         return True
     standing = other.box.center[2] - other.box.size[2] / 2 < floor + GAP_M
     if below.hollow and standing:
         return False
     volume = other.box.volume
-    return volume > 0 and shared_volume(other.box, below.box) >= _INSIDE * volume
+    return volume > 0 and shared_volume(other.box, below.box) >= _CONTAINED * volume
 
 
-class Places:
-    """The room around one thing that is to be put somewhere. Deterministic.
+class FreeSpace:
+    """Checks placements of one object. Deterministic.
 
-    `bodies` are all things but that one and what moves with it. With `before`, the box of the thing
-    as it stands now, it may reach as far out of the room, into others and over the void as it does;
-    `passengers` are the boxes of what moves with it.
+    Args:
+        bounds: of the room.
+        bodies: all objects but the moved one and those that move with it.
+        before: box of the object before the move. Violations that exist there stay allowed: outside
+            of the room, overlap with others, no support.
+        attached: boxes of the objects that move with it.
     """
 
     def __init__(
@@ -96,73 +100,69 @@ class Places:
         bounds: Bounds,
         bodies: Iterable[Body],
         before: Box3D | None = None,
-        passengers: Sequence[Box3D] = (),
+        attached: Sequence[Box3D] = (),
     ) -> None:
         self.bodies = tuple(bodies)
         self.before = before
-        self.passengers = tuple(passengers)
+        self.attached = tuple(attached)
         self.floor = float(bounds.low[2])
         low, high = bounds.low - _SLACK_M, bounds.high + _SLACK_M
         low[2] -= GAP_M
-        self.must_rest = True
+        self.needs_support = True
         if before is not None:
             lowest, highest = before.bounds()
             low, high = np.minimum(low, lowest - 1e-6), np.maximum(high, highest + 1e-6)
-            self.must_rest = self.support(before) is not None
-        self._allowed = [  # cubic metres in each of the bodies, of the thing and of its passengers
+            self.needs_support = self.support(before) is not None
+        self._allowed = [  # cubic metres shared with each body before the move, of each moved box
             [0.0 if box is None else shared_volume(box, body.box) for body in self.bodies]
-            for box in (before, *self.passengers)
+            for box in (before, *self.attached)
         ]
         self._low, self._high = low, high
         corners = np.array([b.box.bounds() for b in self.bodies]).reshape(-1, 2, 3)
         self._lows, self._highs = corners[:, 0], corners[:, 1]
 
     def support(self, box: Box3D) -> float | None:
-        """Height of what the box rests on, within 5 cm; None over the void."""
+        """Height (m) of the surface the box rests on, within 5 cm; None without one."""
         bottom = box.center[2] - box.size[2] / 2
         if abs(bottom - self.floor) <= GAP_M + 1e-9:
             return self.floor
-        return next((body.top for body in self.bodies if body.carries(box)), None)
+        return next((body.top for body in self.bodies if body.supports(box)), None)
 
     def problem(self, box: Box3D) -> str:
-        """Why the box cannot stand there, in words; "" when it can."""
+        """Why the box cannot stand there, as a sentence part; "" if it can."""
         low, high = box.bounds()
         if (low < self._low).any() or (high > self._high).any():
             return "it would reach out of the room"
-        # What carries a thing is not in its way, nor in that of what the thing carries; other
-        # boxes of the carrier are no more so.
-        hosts = [body for body in self.bodies if body.carries(box) or body.roofs(box)]
-        free = [any(same(body.box, host.box) for host in hosts) for body in self.bodies]
-        shares = self._shares(box, self._allowed[0], free)
-        for passenger, allowed in zip(self.passengers, self._allowed[1:], strict=True):
+        # The support of an object and duplicate boxes of that support are no collisions.
+        hosts = [body for body in self.bodies if body.supports(box) or body.is_above(box)]
+        ignored = [any(is_duplicate(body.box, host.box) for host in hosts) for body in self.bodies]
+        shares = self._shares(box, self._allowed[0], ignored)
+        for box_attached, allowed in zip(self.attached, self._allowed[1:], strict=True):
             if self.before is not None and shares.sum() <= COLLISION:
-                shares = self._shares(moved_along(passenger, self.before, box), allowed, free)
+                shares = self._shares(moved_along(box_attached, self.before, box), allowed, ignored)
         if shares.sum() > COLLISION:
             return f"{self.bodies[int(shares.argmax())].name} is in the way"
-        if self.must_rest and self.support(box) is None:
+        if self.needs_support and self.support(box) is None:
             return "there would be nothing under it"
         return ""
 
     def nearest(self, box: Box3D, centers: np.ndarray) -> tuple[Box3D | None, str]:
-        """The box at the first of the centres (C, 3) where it can stand, or None and why it cannot
-        stand at the first one.
+        """The box at the first of the centres (C, 3) where it can stand and "", or None and the
+        problem at the first centre.
         """
         low, high = box.bounds()
         half = (high - low) / 2
         inside = ((centers - half >= self._low) & (centers + half <= self._high)).all(1)
-        for center in centers[inside & ~self._surely_blocked(box, centers, half)]:
-            there = replace(box, center=tuple(center))
-            if not self.problem(there):
-                return there, ""
+        for center in centers[inside & ~self._blocked(box, centers, half)]:
+            moved = replace(box, center=tuple(center))
+            if not self.problem(moved):
+                return moved, ""
         if not len(centers):
             return None, "there is no such place"
         return None, self.problem(replace(box, center=tuple(centers[0])))
 
-    def _surely_blocked(self, box: Box3D, centers: np.ndarray, half: np.ndarray) -> np.ndarray:
-        """Which of the centres (C, 3) need no closer look: others fill too much of the box there.
-
-        Counts boxes along the axes alone, for which the hull is the box; so no good place is lost.
-        """
+    def _blocked(self, box: Box3D, centers: np.ndarray, half: np.ndarray) -> np.ndarray:
+        """Which of the centres (C, 3) certainly collide, by axis-aligned boxes alone."""
         straight = [k for k, body in enumerate(self.bodies) if _straight(body.box)]
         if not straight or not box.volume or not _straight(box):
             return np.zeros(len(centers), bool)
@@ -174,32 +174,32 @@ class Places:
         over = ((centers[:, None, :2] >= low[:, :2]) & (centers[:, None, :2] <= high[:, :2])).all(2)
         bodies = [self.bodies[k] for k in straight]
         top = np.array([np.inf if body.top is None else body.top for body in bodies])
-        carries = np.abs(centers[:, None, 2] - half[2] - top) <= 2 * GAP_M
+        supports = np.abs(centers[:, None, 2] - half[2] - top) <= 2 * GAP_M
         hollow = np.array([body.hollow for body in bodies])
-        free = over & (carries | hollow)
-        alike = np.array([[same(a.box, b.box) for b in bodies] for a in bodies])
-        volume[free @ alike] = 0
+        ignored = over & (supports | hollow)
+        duplicates = np.array([[is_duplicate(a.box, b.box) for b in bodies] for a in bodies])
+        volume[ignored @ duplicates] = 0
         return volume.clip(min=0).sum(1) > COLLISION * box.volume
 
-    def _shares(self, box: Box3D, allowed: Sequence[float], free: Sequence[bool]) -> np.ndarray:
-        """Volumes (N,) shared with each of the bodies beyond what is allowed, as shares of the
-        smaller of the two.
+    def _shares(self, box: Box3D, allowed: Sequence[float], ignored: Sequence[bool]) -> np.ndarray:
+        """Volumes (N,) shared with each body beyond what is allowed, divided by that of the smaller
+        box.
         """
         low, high = box.bounds()
         shares = np.zeros(len(self.bodies))
         if not box.volume:
             return shares
         meets = ((low < self._highs) & (high > self._lows)).all(1)
-        for k in np.flatnonzero(meets & ~np.array(free, dtype=bool)):
+        for k in np.flatnonzero(meets & ~np.array(ignored, dtype=bool)).tolist():
             excess = shared_volume(box, self.bodies[k].box) - allowed[k]
             smaller = min(box.volume, self.bodies[k].box.volume)
             shares[k] = max(excess, 0.0) / smaller if smaller else 0.0
         return shares
 
 
-def same(a: Box3D, b: Box3D) -> bool:
-    """Whether two boxes are so much alike that they are taken for one thing."""
-    return a == b or iou(a, b) >= _SAME
+def is_duplicate(a: Box3D, b: Box3D) -> bool:
+    """Whether two boxes overlap so much that they are boxes of one object."""
+    return a == b or iou(a, b) >= _DUPLICATE_IOU
 
 
 def _straight(box: Box3D) -> bool:
@@ -207,9 +207,7 @@ def _straight(box: Box3D) -> bool:
 
 
 def moved_along(box: Box3D, before: Box3D, after: Box3D) -> Box3D:
-    """Where a box gets to when it moves, and turns, with another."""
-    turn = after.yaw - before.yaw
-    x, y, z = np.subtract(box.center, before.center)
-    cos, sin = np.cos(turn), np.sin(turn)
-    offset = np.array([cos * x - sin * y, sin * x + cos * y, z])
-    return Box3D(tuple(after.center + offset), box.size, box.yaw + turn)
+    """The box after the rigid motion in the plane that takes `before` to `after`."""
+    offset = Box3D(vector(np.subtract(box.center, before.center)), box.size, box.yaw)
+    rotated = offset.rotated(after.yaw - before.yaw)
+    return Box3D(vector(np.add(after.center, rotated.center)), box.size, rotated.yaw)

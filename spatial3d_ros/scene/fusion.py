@@ -1,5 +1,5 @@
-"""Several posed RGB-D frames become one voxel cloud: mean position, colour, normal, views per
-voxel.
+"""Fusion of posed RGB-D frames into one voxel cloud: mean position, colour and normal of each
+voxel, and the number of views.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import numpy as np
 from spatial3d_ros.geometry.voxels import voxel_keys
 from spatial3d_ros.scene.frame import Frame
 
-DEPTH_NOISE = 0.0012  # metres at one metre; grows with the square of the distance
+DEPTH_NOISE = 0.0012  # metres at one metre; proportional to the square of the distance
 _WINDOW = 5  # pixels; side of the square a normal is fitted to
-_FULL_WEIGHT_M = 1.5  # up to here measurements weigh 1, beyond the inverse of their variance
-_MIN_FACING = 0.12  # cosine to the line of sight; below it a surface is only grazed
+_FULL_WEIGHT_M = 1.5  # measurements weigh 1 up to here, beyond it in inverse to their variance
+_MIN_FACING = 0.12  # least cosine between normal and line of sight: no grazing incidence
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Usable pixels of one view: `point`, `lab`, `normal` (n, 3) float32, world; `weight` (n,) 0 ..
-    1.
+    """Usable pixels of one view: `point`, CIE `lab`, `normal` (n, 3) float32, world frame;
+    `weight` (n,) 0 .. 1.
     """
 
     point: np.ndarray
@@ -31,11 +31,11 @@ class Samples:
     weight: np.ndarray
 
     def take(self, keep: np.ndarray | slice) -> Samples:
-        """Some of the samples."""
+        """The samples of a mask or slice."""
         return Samples(*(getattr(self, f.name)[keep] for f in fields(self)))
 
-    def moved(self, pose: np.ndarray) -> Samples:
-        """After a rigid motion (4, 4)."""
+    def transformed(self, pose: np.ndarray) -> Samples:
+        """The samples after a rigid motion (4, 4)."""
         pose = pose.astype(np.float32)
         point = self.point @ pose[:3, :3].T + pose[:3, 3]
         return Samples(point, self.lab, self.normal @ pose[:3, :3].T, self.weight)
@@ -43,11 +43,11 @@ class Samples:
 
 @dataclass(frozen=True, eq=False)
 class VoxelCloud:
-    """N occupied voxels in rising order of `key`.
+    """N occupied voxels in ascending order of `key`.
 
-    `point` (N, 3) float32 world metres, mean of what fell in; `lab` (N, 3) float32 CIE Lab;
-    `normal` (N, 3) float32 towards the cameras, 0 where unknown; `views` (N,) int64 frames that saw
-    it; `mass` (N,) float32 summed weights of what fell in; `size` edge of a voxel in metres.
+    `point` (N, 3) float32 world metres, weighted mean of the samples; `lab` (N, 3) float32 CIE Lab;
+    `normal` (N, 3) float32 towards the cameras, 0 if unknown; `views` (N,) int64 number of views
+    with a sample in it; `mass` (N,) float32 sum of weights; `size` edge of a voxel in metres.
     """
 
     key: np.ndarray
@@ -62,7 +62,7 @@ class VoxelCloud:
         return len(self.key)
 
     def take(self, keep: np.ndarray) -> VoxelCloud:
-        """The voxels of a mask or of rising indices."""
+        """The voxels of a mask or of ascending indices."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return VoxelCloud(**{n: v if n == "size" else v[keep] for n, v in values.items()})
 
@@ -74,16 +74,16 @@ class VoxelCloud:
         first, second = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         if len(self):
             for offset in offsets[len(offsets) // 2 + 1 :]:
-                place = np.searchsorted(self.key, self.key + offset)
-                place[place == len(self)] = 0
-                hit = np.flatnonzero(self.key[place] == self.key + offset)
+                index = np.searchsorted(self.key, self.key + offset)
+                index[index == len(self)] = 0
+                hit = np.flatnonzero(self.key[index] == self.key + offset)
                 first.append(hit)
-                second.append(place[hit])
+                second.append(index[hit])
         return np.concatenate(first), np.concatenate(second)
 
 
 def fuse(views: Sequence[Samples], voxel_m: float) -> VoxelCloud:
-    """Fuses views into voxels; near measurements weigh more. No samples: an empty cloud."""
+    """Fuses views into voxels of edge `voxel_m`; near samples weigh more. No samples: empty."""
     point = np.concatenate([np.empty((0, 3), np.float32), *(v.point for v in views)])
     if not len(point):
         none = np.empty((0, 3), np.float32)
@@ -96,9 +96,9 @@ def fuse(views: Sequence[Samples], voxel_m: float) -> VoxelCloud:
     key = voxel_keys(point, voxel_m)
     order = np.argsort(key, kind="stable")  # stable: within a voxel the views stay together
     key, view = key[order], view[order]
-    fresh = np.append(True, key[1:] != key[:-1])
-    start = np.flatnonzero(fresh)
-    fresh[1:] |= view[1:] != view[:-1]
+    first = np.append(True, key[1:] != key[:-1])
+    start = np.flatnonzero(first)
+    first[1:] |= view[1:] != view[:-1]  # first sample of each view in each voxel
     center = point.mean(0)  # keeps float32 sums exact far from the origin
     known = normal.any(1)
     values = np.column_stack([point - center, lab, normal, np.ones_like(weight), known])
@@ -107,14 +107,16 @@ def fuse(views: Sequence[Samples], voxel_m: float) -> VoxelCloud:
     mass = total[:, 9]
     mean = total[:, :6] / mass[:, None]
     length = np.linalg.norm(total[:, 6:9], axis=1)
-    sure = length > 0.5 * np.maximum(total[:, 10], 1e-9)  # shorter: the views disagree
-    normal = np.where(sure[:, None], total[:, 6:9] / np.maximum(length, 1e-9)[:, None], 0)
-    seen = np.add.reduceat(fresh.astype(np.int64), start)
-    return VoxelCloud(key[start], mean[:, :3] + center, mean[:, 3:], normal, seen, mass, voxel_m)
+    agree = length > 0.5 * np.maximum(total[:, 10], 1e-9)  # shorter: the normals disagree
+    normal = np.where(agree[:, None], total[:, 6:9] / np.maximum(length, 1e-9)[:, None], 0)
+    count = np.add.reduceat(first.astype(np.int64), start)
+    return VoxelCloud(key[start], mean[:, :3] + center, mean[:, 3:], normal, count, mass, voxel_m)
 
 
 def sample(frame: Frame, width: int = 320, max_depth_m: float = 6.0) -> Samples:
-    """The usable pixels of a frame read at about `width` pixels across: not flying, not grazing."""
+    """Samples of a frame subsampled to about `width` columns, without flying pixels and grazing
+    incidence.
+    """
     step = max(1, round(frame.depth.shape[1] / width))
     depth = frame.depth[::step, ::step]
     valid = (depth > 0) & (depth < max_depth_m)
@@ -135,7 +137,7 @@ def sample(frame: Frame, width: int = 320, max_depth_m: float = 6.0) -> Samples:
 
 
 def _flying(inverse: np.ndarray) -> np.ndarray:
-    """Pixels that hang between a near and a far surface: jumps of one sign on both sides."""
+    """Flying pixels between a near and a far surface: jumps of one sign on both sides."""
     flying = np.zeros(inverse.shape, bool)
     for image, out in ((inverse, flying), (inverse.T, flying.T)):
         step = np.diff(image, axis=0)
@@ -151,10 +153,9 @@ def _normals(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Unit normals (H, W, 3) in the camera frame and |cos| (H, W) to the line of sight.
 
-    Where no plane fits the normal is 0 and the cosine 1.
-
-    On a plane n.X = d the inverse depth is linear in the image, 1/z = (n/d).(x, y, 1): two masked
-    slopes give the normal, and noise, being constant in 1/z, does not bias it.
+    Without a fitting plane the normal is 0 and the cosine 1. On a plane n.X = d the inverse depth
+    is linear in the image, 1/z = (n/d).(x, y, 1): two masked slopes give the normal, and noise,
+    which is constant in 1/z, does not bias it.
     """
     mask = valid.astype(np.float32)
     count = cv2.boxFilter(mask, -1, (_WINDOW, _WINDOW), normalize=False)
@@ -184,7 +185,7 @@ def _slope(
     at: np.ndarray,
     mean: Callable[[np.ndarray], np.ndarray],
 ) -> np.ndarray:
-    """Least-squares slope of `value` over the coordinate `at` in every window."""
+    """Least-squares slope of `value` over the coordinate `at` in each window."""
     mean_at = mean(at)
     spread = np.maximum(mean(at * at) - mean_at * mean_at, 1e-9)
     return (mean(at * value) - mean_at * mean_value) / spread

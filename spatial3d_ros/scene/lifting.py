@@ -1,34 +1,36 @@
-"""Boxes and masks in an image, with its depth and pose, to labelled boxes in the world."""
+"""Lifts 2D boxes and masks with depth and pose to labelled 3D detections."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from spatial3d_ros.errors import FrameError
-from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.geometry.box import Box3D, vector
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.geometry.pose import transform
-from spatial3d_ros.scene.detection_tracking import LEAST_POINTS, TRIM, Detection3D
+from spatial3d_ros.geometry.voxels import subsample
+from spatial3d_ros.scene.detection_tracking import MIN_POINTS, TRIM, Detection3D
 from spatial3d_ros.scene.frame import Frame
 
 Corners = tuple[float, float, float, float]
-SAMPLES = 4000  # pixels that are looked at in each box
-KEPT = 200  # points of a surface that are kept
-GAP_M, GAP = 0.06, 0.02  # depth without pixels that parts two things: metres, and share of depth
-RING = 0.3  # of the sides of a box: how far around it one looks for what the thing stands on
-FLAT_M = 0.02  # height of a slice of a level surface
-FLAT_SHARE = 0.15  # of the ring at one height: a level surface
-LEFT_SHARE = 0.2  # of the box: less than this above the surface, and the thing is that surface
-MASK_EDGE = 0.04  # of the width of a mask: pixels at its edge often belong to what is behind
+SAMPLES = 4000  # pixels sampled in each box
+MAX_POINTS = 200  # points kept of a surface
+GAP_M, GAP = 0.06, 0.02  # depth gap that separates two surfaces: metres, and share of the depth
+RING = 0.3  # of the sides of a box: width of the ring around it that shows the support surface
+FLAT_M = 0.02  # metres; height of a slice of a level surface
+FLAT_SHARE = 0.15  # share of the ring in one slice that makes it a level surface
+MIN_ABOVE = 0.2  # weight above the level surface; with less the object is that surface
+MASK_EDGE = 0.04  # of the width of a mask; pixels at its edge often belong to the background
 
 
 @dataclass(frozen=True, eq=False)
 class ImageBox:
-    """A detection in the pixels of a rectified image: corners left, top, right, bottom; `label`
-    words or ""; `score` 0 .. 1; `mask` (H, W) bool of the whole image, None where there is none.
+    """A 2D detection in a rectified image: `corners` left, top, right, bottom in pixels; `label`
+    "" if unknown; `score` 0 .. 1; `mask` (H, W) bool of the whole image, or None.
     """
 
     corners: Corners
@@ -38,36 +40,39 @@ class ImageBox:
 
 
 def lift(detection: ImageBox, frame: Frame) -> Detection3D:
-    """What the detection shows, in the world. Raises FrameError where no depth was measured.
+    """The 3D detection of a 2D one.
 
-    Within a box the thing is taken to be the surface in its middle: without the level surface that
-    it stands on, which goes on around the box, and of the depths that are left, parted where
-    nothing lies between them, the part that weighs most; pixels near the middle weigh more.
+    Without a mask the object is the surface in the middle of the box: without the level surface
+    that continues around the box, the depths are split at gaps, and the cluster with the largest
+    weight is kept; pixels near the middle of the box weigh more.
+
+    Raises:
+        FrameError: fewer than `MIN_POINTS` pixels of the object have depth.
     """
     rows, columns = _grid(detection.corners, frame.camera)
     measured = frame.depth[rows, columns] > 0
     rows, columns = rows[measured], columns[measured]
     z = frame.depth[rows, columns]
     if detection.mask is None:
-        thing = _in_box(rows, columns, z, detection.corners, frame)
+        foreground = _foreground(rows, columns, z, detection.corners, frame)
     else:
-        thing = _core(detection.mask)[rows, columns]
-        thing[thing] = _near_median(z[thing])
-    rows, columns, z = rows[thing], columns[thing], z[thing]
-    if len(z) < LEAST_POINTS:
+        foreground = _eroded(detection.mask)[rows, columns]
+        foreground[foreground] = _near_median(z[foreground])
+    rows, columns, z = rows[foreground], columns[foreground], z[foreground]
+    if len(z) < MIN_POINTS:
         raise FrameError(
             f"no depth in the box of {detection.label or 'a detection'!r}: {len(z)} pixels; is it "
             "out of range, or of glass?"
         )
-    chosen = np.linspace(0, len(z) - 1, min(len(z), KEPT)).astype(int)
+    chosen = subsample(np.arange(len(z)), MAX_POINTS)
     points = _world(rows[chosen], columns[chosen], z[chosen], frame)
-    rgb = tuple(map(float, frame.rgb[rows, columns].mean(0)))
+    rgb = vector(frame.rgb[rows, columns].mean(0))
     box = Box3D.from_points(points, TRIM)
     return Detection3D(box, detection.label, detection.score, frame.stamp_ns, points, rgb)
 
 
 def rectified_corners(corners: Corners, camera: Camera) -> Corners:
-    """The hull of a box of the raw image in the pixels of the rectified one."""
+    """Corners in the rectified image of the hull of a box in the raw image."""
     if not camera.distortion:
         return corners
     left, top, right, bottom = corners
@@ -80,8 +85,14 @@ def rectified_corners(corners: Corners, camera: Camera) -> Corners:
         if camera.distortion_model == "equidistant"
         else cv2.undistortPoints
     )
-    straight = undistort(points, camera.matrix, np.array(camera.distortion), P=camera.matrix)[:, 0]
-    return (*map(float, straight.min(0)), *map(float, straight.max(0)))
+    rectified = undistort(points, camera.matrix, np.array(camera.distortion), P=camera.matrix)[:, 0]
+    return pixel_corners([*rectified.min(0), *rectified.max(0)])
+
+
+def pixel_corners(values: Iterable[float]) -> Corners:
+    """Four numbers as corners. Raises ValueError for another count."""
+    left, top, right, bottom = map(float, values)
+    return left, top, right, bottom
 
 
 def _grid(corners: Corners, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
@@ -104,36 +115,37 @@ def _world(rows: np.ndarray, columns: np.ndarray, z: np.ndarray, frame: Frame) -
     return transform(frame.world_T_camera, points).astype(np.float32)
 
 
-def _in_box(
+def _foreground(
     rows: np.ndarray, columns: np.ndarray, z: np.ndarray, corners: Corners, frame: Frame
 ) -> np.ndarray:
-    """Which pixels of a grid show the thing in a box."""
+    """Which pixels of a grid (n,) show the object in a box, (n,) bool."""
     left, top, right, bottom = corners
     inside = (columns >= left) & (columns < right) & (rows >= top) & (rows < bottom)
     weight = _weights(rows, columns, corners)
-    thing = inside & (weight > 0)
-    if not thing.any():
-        return thing
+    foreground = inside & (weight > 0)
+    if not foreground.any():
+        return foreground
     height = _world(rows, columns, z, frame)[:, 2]
-    above = thing & ~_on_level(height, height[~inside], float(np.median(height[thing])))
-    if weight[above].sum() >= LEFT_SHARE * weight[thing].sum():
-        thing = above
-    thing[thing] = _surface(z[thing], weight[thing])
-    return thing
+    median = float(np.median(height[foreground]))
+    above = foreground & ~_on_level_surface(height, height[~inside], median)
+    if weight[above].sum() >= MIN_ABOVE * weight[foreground].sum():
+        foreground = above
+    foreground[foreground] = _heaviest_cluster(z[foreground], weight[foreground])
+    return foreground
 
 
-def _on_level(height: np.ndarray, around: np.ndarray, middle: float) -> np.ndarray:
-    """Which heights are those of level surfaces in the ring, at or below the middle of the box."""
+def _on_level_surface(height: np.ndarray, ring: np.ndarray, median: float) -> np.ndarray:
+    """Which heights lie on a level surface of the ring that is not above the median height."""
     level = np.zeros(len(height), bool)
-    slices, counts = np.unique(np.round(around / FLAT_M), return_counts=True)
-    for part in slices[counts >= FLAT_SHARE * max(len(around), LEAST_POINTS)]:
-        if part * FLAT_M <= middle + FLAT_M:
-            level |= np.abs(height - part * FLAT_M) <= 1.5 * FLAT_M
+    slices, counts = np.unique(np.round(ring / FLAT_M), return_counts=True)
+    for height_slice in slices[counts >= FLAT_SHARE * max(len(ring), MIN_POINTS)]:
+        if height_slice * FLAT_M <= median + FLAT_M:
+            level |= np.abs(height - height_slice * FLAT_M) <= 1.5 * FLAT_M
     return level
 
 
-def _core(mask: np.ndarray) -> np.ndarray:
-    """The mask without its edge, if that leaves anything."""
+def _eroded(mask: np.ndarray) -> np.ndarray:
+    """The mask without its edge, or the whole mask if nothing else is left."""
     rows, columns = np.nonzero(mask)
     narrow = min(np.ptp(rows), np.ptp(columns)) + 1 if len(rows) else 0
     edge = max(1, int(MASK_EDGE * narrow))
@@ -142,27 +154,27 @@ def _core(mask: np.ndarray) -> np.ndarray:
 
 
 def _weights(rows: np.ndarray, columns: np.ndarray, corners: Corners) -> np.ndarray:
-    """1 in the middle of the box, 0 from its inscribed ellipse on."""
+    """Weights (n,): 1 in the middle of the box, 0 on and outside its inscribed ellipse."""
     left, top, right, bottom = corners
     u = (columns - (left + right) / 2) / max((right - left) / 2, 1e-6)
     v = (rows - (top + bottom) / 2) / max((bottom - top) / 2, 1e-6)
     return np.clip(1 - u * u - v * v, 0, 1)
 
 
-def _surface(z: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Which pixels belong to the heaviest stretch of depth."""
+def _heaviest_cluster(z: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Which pixels belong to the cluster of depths with the largest weight; gaps separate them."""
     order = np.argsort(z)
     depth = z[order]
-    part = np.cumsum(np.diff(depth, prepend=depth[:1]) > np.maximum(GAP_M, GAP * depth))
+    cluster = np.cumsum(np.diff(depth, prepend=depth[:1]) > np.maximum(GAP_M, GAP * depth))
     chosen = np.zeros(len(z), bool)
-    chosen[order] = part == np.bincount(part, weight[order]).argmax()
+    chosen[order] = cluster == np.bincount(cluster, weight[order]).argmax()
     return chosen
 
 
 def _near_median(z: np.ndarray) -> np.ndarray:
-    """All of a mask but what lies far behind or before its middle: its edge spills over."""
+    """Which depths of a mask lie near their median: masks leak over their edges."""
     if not len(z):
         return np.zeros(0, bool)
-    middle = np.median(z)
-    spread = max(3 * float(np.median(np.abs(z - middle))), 0.1, GAP * float(middle))
-    return np.abs(z - middle) <= spread
+    median = np.median(z)
+    spread = max(3 * float(np.median(np.abs(z - median))), 0.1, GAP * float(median))
+    return np.abs(z - median) <= spread

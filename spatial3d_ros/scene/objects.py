@@ -1,4 +1,4 @@
-"""The object map: proposals of now and then become objects with ids that stay."""
+"""Object tracking: proposals of successive updates become objects with persistent ids."""
 
 from __future__ import annotations
 
@@ -6,31 +6,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
-from spatial3d_ros.geometry.box import Box3D, iou_matrix
+from spatial3d_ros.geometry.box import Box3D, Vector, iou_matrix, vector
+from spatial3d_ros.geometry.voxels import subsample
+from spatial3d_ros.scene.association import assign
 from spatial3d_ros.scene.buffer import Snapshot
 from spatial3d_ros.scene.proposals import Proposal
-from spatial3d_ros.scene.visibility import EMPTY, THERE, UNSEEN, observe
+from spatial3d_ros.scene.visibility import FREE, OCCUPIED, UNOBSERVED, classify_points
 
-_SAMPLES = 48  # points of an object that are looked for in a view
+_SAMPLES = 48  # points of an object that are tested in a view
 _RECENT = 4  # newest views that may contradict an object
-NO_ID = 2**32 - 1  # of what is no object of the map: the robot, a named point, what is to be put
+NO_ID = 2**32 - 1  # of what is not in the object map: the robot, a named point, a planned object
 
 
 @dataclass(frozen=True, eq=False)
 class SceneObject:
-    """A thing in the map. `id` is never given to another thing; `stamp_ns` is when it was last
-    seen.
+    """An object of the object map.
 
-    `box` world frame; `rgb` mean colour 0 .. 255; `label` and `color` are words, "" when unknown;
-    `score` 0 .. 1; `views` most views that saw it at once; `points` (n, 3) float32 world metres.
-    `label_score` 0 .. 1 is how sure a detector is of the label; 0: the label is the network's own.
+    `id` is never reused; `box` world frame; `rgb` mean colour 0 .. 255; `score` 0 .. 1; `views` the
+    largest number of views it was proposed from; `stamp_ns` of the last update that contained it;
+    `points` (n, 3) float32 world metres; `label` and `color` are "" if unknown. `label_score`
+    0 .. 1 is a detector's score of the label; 0: the label comes from the network.
     """
 
     id: int
     box: Box3D
-    rgb: tuple[float, float, float]
+    rgb: Vector
     score: float
     views: int
     stamp_ns: int
@@ -41,35 +42,35 @@ class SceneObject:
 
     @property
     def label_from_detector(self) -> bool:
-        """Whether the label came from a detector."""
+        """Whether the label is a detector's."""
         return self.label_score > 0
 
 
-class ObjectMap:
-    """Objects with stable ids, at most `max_objects`. Not thread-safe: the caller locks.
+class ObjectTracker:
+    """Objects with persistent ids, at most `max_objects`. Not thread-safe: the caller locks.
 
-    A proposal continues the object it overlaps most (box overlap, centre inside, colour, a
-    detector's label). Objects out of view stay, and so do labels. An object in view that no
-    proposal continues is doubted; so is one whose place is seen to be empty. After `patience`
-    doubts in a row it goes.
+    Proposals are assigned to objects by box overlap, containment, colour and a detector's label.
+    Objects out of view are kept, and so are labels. An object misses an update if it is in view
+    without a proposal, or if its volume is measured as free. It is removed after `max_misses` in a
+    row.
     """
 
     def __init__(
-        self, max_objects: int = 200, patience: int = 2, min_affinity: float = 0.25
+        self, max_objects: int = 200, max_misses: int = 2, min_affinity: float = 0.25
     ) -> None:
         self._max_objects = max_objects
-        self._patience = patience
+        self._max_misses = max_misses
         self._min_affinity = min_affinity
         self._next_id = 0
         self.clear()
 
     def clear(self) -> None:
-        """Forgets everything but which ids were given."""
+        """Removes all objects; ids keep increasing."""
         self._objects: dict[int, SceneObject] = {}
-        self._doubts: dict[int, int] = {}
+        self._misses: dict[int, int] = {}
 
     def new_id(self) -> int:
-        """An id that no other thing has or gets."""
+        """A new id, never reused."""
         self._next_id += 1
         return self._next_id - 1
 
@@ -79,21 +80,21 @@ class ObjectMap:
         return tuple(self._objects[k] for k in sorted(self._objects))
 
     def update(self, proposals: Sequence[Proposal], snapshot: Snapshot) -> tuple[SceneObject, ...]:
-        """Takes in the proposals made from `snapshot`; all objects after it, by id."""
+        """Adds the proposals made from `snapshot`; returns all objects, by id."""
         stamp = snapshot.views[-1].frame.stamp_ns if snapshot.views else 0
         ids = sorted(self._objects)
         pairs = self._associate([self._objects[k] for k in ids], proposals)
         for row, column in pairs:
             known = self._objects[ids[row]]
-            self._objects[known.id] = _continue(known, proposals[column], stamp)
-            self._doubts[known.id] = 0
-        continued = {row for row, _ in pairs}
-        self._doubt([k for row, k in enumerate(ids) if row not in continued], snapshot)
-        taken = {column for _, column in pairs}
+            self._objects[known.id] = _merged(known, proposals[column], stamp)
+            self._misses[known.id] = 0
+        matched = {row for row, _ in pairs}
+        self._count_misses([k for row, k in enumerate(ids) if row not in matched], snapshot)
+        used = {column for _, column in pairs}
         for column, proposal in enumerate(proposals):
-            if column not in taken:
+            if column not in used:
                 self._add(proposal, stamp)
-        self._bound()
+        self._limit()
         return self.objects
 
     def _associate(
@@ -101,82 +102,77 @@ class ObjectMap:
     ) -> list[tuple[int, int]]:
         if not known or not proposals:
             return []
-        affinity = _affinity(known, proposals)
-        rows, columns = linear_sum_assignment(-affinity)
-        good = affinity[rows, columns] >= self._min_affinity
-        return list(zip(rows[good].tolist(), columns[good].tolist(), strict=True))
+        return assign(_affinity(known, proposals), self._min_affinity)
 
-    def _doubt(self, ids: list[int], snapshot: Snapshot) -> None:
-        """Counts against objects that no proposal continued and that should have been seen."""
+    def _count_misses(self, ids: list[int], snapshot: Snapshot) -> None:
+        """Counts a miss for each object without a proposal that the recent views cover."""
         if not ids or not snapshot.views:
             return
-        points = [_sample(self._objects[k].points) for k in ids]
+        points = [subsample(self._objects[k].points, _SAMPLES) for k in ids]
         owner = np.repeat(np.arange(len(ids)), [len(p) for p in points])
         total = np.bincount(owner, minlength=len(ids))
-        states = [observe(np.concatenate(points), v.frame) for v in snapshot.views[-_RECENT:]]
-        seen = np.zeros(len(owner), bool)
-        latest = np.full(len(owner), UNSEEN, np.int8)
+        states = [
+            classify_points(np.concatenate(points), v.frame) for v in snapshot.views[-_RECENT:]
+        ]
+        observed = np.zeros(len(owner), bool)
+        latest = np.full(len(owner), UNOBSERVED, np.int8)
         for state in states:
-            seen |= state == THERE
-            latest = np.where(state != UNSEEN, state, latest)
-        empty = np.bincount(owner[latest == EMPTY], minlength=len(ids)) / total
-        there = np.bincount(owner[seen], minlength=len(ids)) / total
-        for k, gone, visible in zip(ids, empty, there, strict=True):
-            if gone > 0.6 or visible > 0.5:
-                self._doubts[k] += 1
-                if self._doubts[k] >= self._patience:
-                    del self._objects[k], self._doubts[k]
+            observed |= state == OCCUPIED
+            latest = np.where(state != UNOBSERVED, state, latest)
+        free = np.bincount(owner[latest == FREE], minlength=len(ids)) / total
+        occupied = np.bincount(owner[observed], minlength=len(ids)) / total
+        for k, free_share, occupied_share in zip(ids, free, occupied, strict=True):
+            if free_share > 0.6 or occupied_share > 0.5:
+                self._misses[k] += 1
+                if self._misses[k] >= self._max_misses:
+                    del self._objects[k], self._misses[k]
 
     def _add(self, proposal: Proposal, stamp_ns: int) -> None:
-        number = self.new_id()
-        self._objects[number] = SceneObject(
-            number, proposal.box, proposal.rgb, proposal.score, proposal.views, stamp_ns,
+        new_id = self.new_id()
+        self._objects[new_id] = SceneObject(
+            new_id, proposal.box, proposal.rgb, proposal.score, proposal.views, stamp_ns,
             proposal.points, proposal.label, label_score=proposal.label_score,
         )  # fmt: skip
-        self._doubts[number] = 0
+        self._misses[new_id] = 0
 
-    def _bound(self) -> None:
-        """Drops what was seen longest ago, then what is least sure."""
+    def _limit(self) -> None:
+        """Removes surplus objects: the oldest stamps first, then the lowest scores."""
         surplus = len(self._objects) - self._max_objects
         if surplus > 0:
             worst = sorted(self._objects.values(), key=lambda o: (o.stamp_ns, o.score, -o.id))
             for item in worst[:surplus]:
-                del self._objects[item.id], self._doubts[item.id]
+                del self._objects[item.id], self._misses[item.id]
 
 
 def _affinity(known: Sequence[SceneObject], proposals: Sequence[Proposal]) -> np.ndarray:
-    """(K, P): box overlap, plus what a centre inside and a like size and colour are worth, and
-    whether detectors called both the same.
-    """
+    """(K, P): IoU, plus terms for a centre inside the other box, volume, colour and label."""
     a = np.array([o.box.array() for o in known])
     b = np.array([p.box.array() for p in proposals])
     offset = np.abs(a[:, None, :3] - b[None, :, :3])
     inside = (offset < a[:, None, 3:] / 2).all(2) | (offset < b[None, :, 3:] / 2).all(2)
     volume_a, volume_b = (np.maximum(x[:, 3:], 0.01).prod(1) for x in (a, b))
-    likeness = np.minimum(volume_a[:, None], volume_b) / np.maximum(volume_a[:, None], volume_b)
-    paint = np.array([o.rgb for o in known])[:, None] - np.array([p.rgb for p in proposals])[None]
-    paint = np.minimum(np.abs(paint).sum(2) / 300, 0.5)
-    near = iou_matrix(a, b) + 0.4 * inside * likeness - 0.3 * paint
-    words = np.array([[_accord(o.label, p.label) for p in proposals] for o in known])
-    return near + 0.3 * words * (near > 0)
+    ratio = np.minimum(volume_a[:, None], volume_b) / np.maximum(volume_a[:, None], volume_b)
+    color = np.array([o.rgb for o in known])[:, None] - np.array([p.rgb for p in proposals])[None]
+    color = np.minimum(np.abs(color).sum(2) / 300, 0.5)
+    near = iou_matrix(a, b) + 0.4 * inside * ratio - 0.3 * color
+    labels = np.array([[_label_agreement(o.label, p.label) for p in proposals] for o in known])
+    return near + 0.3 * labels * (near > 0)
 
 
-def _accord(label: str, other: str) -> int:
-    """1 for the same word, -1 for two words, 0 where either is missing."""
+def _label_agreement(label: str, other: str) -> int:
+    """1 for equal labels, -1 for different ones, 0 if either is missing."""
     return (1 if label == other else -1) if label and other else 0
 
 
-def _continue(known: SceneObject, proposal: Proposal, stamp_ns: int) -> SceneObject:
-    """The object after one more look: the look with more surface in it counts more."""
+def _merged(known: SceneObject, proposal: Proposal, stamp_ns: int) -> SceneObject:
+    """The object updated with a proposal; the one with more points has the larger weight."""
     share = len(proposal.points) / (len(proposal.points) + len(known.points))
     if share > 0.6:
-        box, points = proposal.box, proposal.points  # a much better view than before
+        box, points = proposal.box, proposal.points  # much more of it is visible than before
     else:
         mixed = (1 - share) * np.array(known.box.bounds()) + share * np.array(proposal.box.bounds())
         box, points = Box3D.from_bounds(*mixed), proposal.points if share > 0.4 else known.points
-    rgb = tuple(
-        float((1 - share) * a + share * b) for a, b in zip(known.rgb, proposal.rgb, strict=True)
-    )
+    rgb = vector((1 - share) * a + share * b for a, b in zip(known.rgb, proposal.rgb, strict=True))
     return replace(
         known,
         box=box,
@@ -188,7 +184,3 @@ def _continue(known: SceneObject, proposal: Proposal, stamp_ns: int) -> SceneObj
         label=proposal.label or known.label,
         label_score=proposal.label_score if proposal.label else known.label_score,
     )
-
-
-def _sample(points: np.ndarray) -> np.ndarray:
-    return points[np.linspace(0, len(points) - 1, min(len(points), _SAMPLES)).astype(int)]

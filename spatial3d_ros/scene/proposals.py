@@ -1,9 +1,9 @@
 """Class-agnostic 3D object proposals from a few posed RGB-D frames.
 
-Views are aligned (`alignment`) and fused into voxels (`fusion`); floor, ceiling and walls are taken
-away (`planes`); the rest falls into patches (`segmentation`), patches grow together into a tree of
-hypotheses (`merging`), and the likeliest of these (`ranking`) are given with boxes that stand on
-something (`settling`).
+Views are registered (`alignment`) and fused into voxels (`fusion`); floor, ceiling and walls are
+removed (`planes`); the rest is split into segments (`voxel_segmentation`), which are merged into a
+tree of regions (`region_merging`). The most probable regions (`ranking`) become proposals, with
+boxes extended to their support (`box_fitting`).
 """
 
 from __future__ import annotations
@@ -15,33 +15,40 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from spatial3d_ros.geometry.box import Box3D, iou_matrix
+from spatial3d_ros.geometry.box import Box3D, Vector, iou_matrix, vector
+from spatial3d_ros.geometry.voxels import subsample
 from spatial3d_ros.scene import ranking
 from spatial3d_ros.scene.alignment import align
-from spatial3d_ros.scene.box_fitting import settle, tight_box
+from spatial3d_ros.scene.box_fitting import snap_to_support, tight_box
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.fusion import VoxelCloud, fuse, sample
 from spatial3d_ros.scene.planes import Structure, find_structure
-from spatial3d_ros.scene.region_merging import Node, Regions, grow
-from spatial3d_ros.scene.segmentation import fold, patches, rims, sharpen, smooth
-from spatial3d_ros.scene.visibility import EMPTY, UNSEEN, observe
+from spatial3d_ros.scene.region_merging import Node, Regions, build_merge_tree
+from spatial3d_ros.scene.visibility import FREE, UNOBSERVED, classify_points
+from spatial3d_ros.scene.voxel_segmentation import (
+    boundary_pairs,
+    concavity,
+    remove_outliers,
+    segment,
+    smooth_features,
+)
 
-_FALLBACK = 5  # hypotheses given when none is good
-_PROBES = 48  # points of a hypothesis that are looked for in the newest views
+_FALLBACK = 5  # regions proposed if none reaches the minimum score
+_PROBES = 48  # points of a region that are tested in the newest views
 
 
 @dataclass(frozen=True, eq=False)
 class Proposal:
-    """Something that may be an object.
+    """A box that may be an object.
 
     `box` world frame, axis-aligned; `points` (n, 3) float32 world metres, one per voxel; `rgb` mean
-    colour, 0 .. 255; `views` frames that saw it; `score` 0 .. 1, how likely it is one whole object.
-    `label` is what a detector calls it ("" without one), and `label_score` 0 .. 1 how sure of it.
+    colour 0 .. 255; `views` number of frames that show it; `score` 0 .. 1, probability that it is
+    one whole object; `label` of a detector ("" without one) with its score `label_score` 0 .. 1.
     """
 
     box: Box3D
     points: np.ndarray
-    rgb: tuple[float, float, float]
+    rgb: Vector
     views: int
     score: float
     label: str = ""
@@ -50,23 +57,25 @@ class Proposal:
 
 @dataclass(frozen=True)
 class ProposalConfig:
-    """Metres unless said otherwise."""
+    """Limits of the proposals, in metres unless noted."""
 
     voxel_m: float = 0.025
-    min_voxel_m: float = 0.01  # when everything is within arm's reach
-    image_width: int = 320  # pixels read across each image
+    min_voxel_m: float = 0.01  # if all surfaces are within arm's reach
+    image_width: int = 320  # columns sampled of each image
     max_depth_m: float = 6.0
-    min_area_m2: float = 0.005  # least surface seen of an object
-    min_size_m: float = 0.04  # least extent along its two longer sides
+    min_area_m2: float = 0.005  # visible surface
+    min_size_m: float = 0.04  # second largest side
     min_score: float = 0.1
-    nested: float = 0.7  # what a part is worth once the whole is given, and the other way round
-    max_iou: float = 0.7  # of two proposals more alike than this the better stays
+    nested: float = (
+        0.7  # factor on the score of a part or whole of a proposal that was taken before
+    )
+    max_iou: float = 0.7  # of two proposals that overlap more the better stays
     max_proposals: int = 60
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
-    """Frames taken apart: the voxels that are no structure, and the patch (N,) of each."""
+class SegmentedScene:
+    """Frames, structure, the voxels that are no structure, and the segment label (N,) of each."""
 
     frames: Sequence[Frame]
     structure: Structure
@@ -75,70 +84,78 @@ class Scene:
 
 
 class Candidate(NamedTuple):
-    """A node of the tree: the voxels `index` in it, and its patches as a bit set."""
+    """A region of the merge tree: its score, box, voxel indices, and segments as a bit set."""
 
     score: float
     box: Box3D
-    index: np.ndarray
-    patches: int
+    voxels: np.ndarray
+    segments: int
 
 
 def propose(frames: Sequence[Frame], config: ProposalConfig = ProposalConfig()) -> list[Proposal]:
-    """Proposals in the world frame, best first; at most `max_proposals`. Nothing measured: none.
+    """Proposals in the world frame, highest score first; at most `max_proposals`. Without depth:
+    none.
 
     Args:
-        frames: views of one scene in time order. What the newest of them see through is left out.
+        frames: views of one scene in time order. Objects whose volume the newest views measure as
+            free are left out.
     """
-    scene, regions = take_apart(frames, config)
-    found = candidates(scene, grow(regions) if regions else [], config)
+    scene, regions = segment_scene(frames, config)
+    found = score_regions(scene, build_merge_tree(regions) if regions else [], config)
     found.sort(key=lambda c: -c.score)
     good = [c for c in found[: 3 * config.max_proposals] if c.score >= config.min_score]
-    good = [c for c in good or found[:_FALLBACK] if not _gone(c, scene)]
-    good = [c._replace(box=settle(c.box, c.index, scene.cloud, scene.structure)) for c in good]
-    return [_proposal(scene.cloud, c) for c in _distinct(good, config)]
+    good = [c for c in good or found[:_FALLBACK] if not _disappeared(c, scene)]
+    good = [
+        c._replace(box=snap_to_support(c.box, c.voxels, scene.cloud, scene.structure)) for c in good
+    ]
+    return [_proposal(scene.cloud, c) for c in _suppress_duplicates(good, config)]
 
 
-def take_apart(frames: Sequence[Frame], config: ProposalConfig) -> tuple[Scene, Regions | None]:
-    """The scene in patches, and these with their borders (None without any)."""
+def segment_scene(
+    frames: Sequence[Frame], config: ProposalConfig
+) -> tuple[SegmentedScene, Regions | None]:
+    """Segments of the scene, and their graph of borders (None without segments)."""
     views = align([sample(f, config.image_width, config.max_depth_m) for f in frames])
     cloud = fuse(views, _voxel_size(frames, config))
     structure = find_structure(cloud)
-    cloud = sharpen(structure.remove(cloud))
+    cloud = remove_outliers(structure.remove(cloud))
     if not len(cloud):
-        return Scene(frames, structure, cloud, np.empty(0, int)), None
+        return SegmentedScene(frames, structure, cloud, np.empty(0, int)), None
     pairs = cloud.neighbours()
-    color, normal = smooth(cloud, pairs)
-    bend = fold(cloud, normal, pairs)
-    label = patches(pairs, color, bend)
+    color, normal = smooth_features(cloud, pairs)
+    bend = concavity(cloud, normal, pairs)
+    label = segment(pairs, color, bend)
     regions = Regions(cloud, label, color)
-    regions.connect(cloud, label, color, normal, bend, pairs, rims(cloud, label, pairs))
-    return Scene(frames, structure, cloud, label), regions
+    regions.connect(cloud, label, color, normal, bend, pairs, boundary_pairs(cloud, label, pairs))
+    return SegmentedScene(frames, structure, cloud, label), regions
 
 
-def candidates(scene: Scene, nodes: Sequence[Node], config: ProposalConfig) -> list[Candidate]:
-    """The nodes large enough for an object, with their tight boxes and scores."""
+def score_regions(
+    scene: SegmentedScene, nodes: Sequence[Node], config: ProposalConfig
+) -> list[Candidate]:
+    """The regions that are large enough for an object, with tight boxes and scores."""
     order = np.argsort(scene.label, kind="stable")
     starts = np.append(0, np.cumsum(np.bincount(scene.label)))
-    found, measures = [], []
+    found, features = [], []
     for node in nodes:
-        index = np.concatenate([order[starts[m] : starts[m + 1]] for m in node.members])
-        if len(index) * scene.cloud.size**2 < config.min_area_m2:
+        voxels = np.concatenate([order[starts[m] : starts[m + 1]] for m in node.segments])
+        if len(voxels) * scene.cloud.size**2 < config.min_area_m2:
             continue
-        box = tight_box(scene.cloud.point[index], scene.cloud.size)
+        box = tight_box(scene.cloud.point[voxels], scene.cloud.size)
         if sorted(box.size)[1] < config.min_size_m:
             continue
-        measures.append(
-            ranking.measure(node, box, index, scene.cloud, scene.structure, len(scene.frames))
+        features.append(
+            ranking.features(node, box, voxels, scene.cloud, scene.structure, len(scene.frames))
         )
-        found.append(Candidate(0.0, box, index, sum(1 << m for m in node.members)))
+        found.append(Candidate(0.0, box, voxels, sum(1 << m for m in node.segments)))
     if not found:
         return []
-    scores = ranking.score(np.array(measures)).tolist()
+    scores = ranking.score(np.array(features)).tolist()
     return [c._replace(score=s) for c, s in zip(found, scores, strict=True)]
 
 
 def _voxel_size(frames: Sequence[Frame], config: ProposalConfig) -> float:
-    """Finer when everything is near: about 1 cm at 1 m."""
+    """Edge of a voxel (m): about 1 cm at 1 m distance, within the limits of the configuration."""
     depth = np.concatenate([np.empty(0), *(f.depth[::16, ::16].ravel() for f in frames)])
     depth = depth[depth > 0]
     if not len(depth):
@@ -146,47 +163,46 @@ def _voxel_size(frames: Sequence[Frame], config: ProposalConfig) -> float:
     return float(np.clip(0.01 * np.quantile(depth, 0.7), config.min_voxel_m, config.voxel_m))
 
 
-def _gone(candidate: Candidate, scene: Scene) -> bool:
-    """Whether each of the two newest of the views that cover it sees through to what is behind."""
-    probes = np.linspace(0, len(candidate.index) - 1, min(len(candidate.index), _PROBES)).astype(
-        int
-    )
-    points = scene.cloud.point[candidate.index[probes]]
-    through = 0
+def _disappeared(candidate: Candidate, scene: SegmentedScene) -> bool:
+    """Whether the two newest views that cover the region both measure it as free."""
+    points = scene.cloud.point[subsample(candidate.voxels, _PROBES)]
+    free_views = 0
     for frame in reversed(scene.frames):
-        state = observe(points, frame)
-        if np.mean(state == UNSEEN) > 0.4:
+        state = classify_points(points, frame)
+        if np.mean(state == UNOBSERVED) > 0.4:
             continue
-        if np.mean(state == EMPTY) < 0.6:
+        if np.mean(state == FREE) < 0.6:
             return False
-        through += 1
-        if through == 2:
+        free_views += 1
+        if free_views == 2:
             return True
     return False
 
 
-def _distinct(found: list[Candidate], config: ProposalConfig) -> list[Candidate]:
-    """Best first, no near duplicates; a part or a whole of something given counts less, once."""
+def _suppress_duplicates(found: list[Candidate], config: ProposalConfig) -> list[Candidate]:
+    """Greedy selection by score without near duplicates; the score of a part or a whole of a taken
+    region is reduced once.
+    """
     full = np.array([c.score for c in found])
     score = full.copy()
     boxes = np.array([c.box.array() for c in found]).reshape(-1, 6)
-    alike = iou_matrix(boxes, boxes) > config.max_iou
-    least = min(config.min_score, score.max(initial=0))
+    duplicate = iou_matrix(boxes, boxes) > config.max_iou
+    min_score = min(config.min_score, score.max(initial=0))
     kept: list[Candidate] = []
     while len(kept) < min(config.max_proposals, len(found)):
         best = int(score.argmax())
-        if score[best] < least:
+        if score[best] < min_score:
             break
         kept.append(found[best]._replace(score=float(score[best])))
-        nested = np.array([bool(c.patches & found[best].patches) for c in found])
+        nested = np.array([bool(c.segments & found[best].segments) for c in found])
         score[nested] = np.minimum(score[nested], config.nested * full[nested])
-        score[alike[best]] = -1
+        score[duplicate[best]] = -1
     return kept
 
 
 def _proposal(cloud: VoxelCloud, candidate: Candidate) -> Proposal:
-    lab = cloud.lab[candidate.index].mean(0)[None, None]
-    rgb = tuple((cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)[0, 0] * 255).tolist())
-    views = int(np.quantile(cloud.views[candidate.index], 0.9))
-    points = cloud.point[candidate.index]
+    lab = cloud.lab[candidate.voxels].mean(0)[None, None]
+    rgb = vector(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)[0, 0] * 255)
+    views = int(np.quantile(cloud.views[candidate.voxels], 0.9))
+    points = cloud.point[candidate.voxels]
     return Proposal(candidate.box, points, rgb, views, candidate.score)

@@ -1,7 +1,7 @@
-"""How likely a hypothesis is one whole object: a logistic regression on what can be measured of it.
+"""Probability that a region is one whole object: a logistic regression on its features.
 
-Fitted on generated rooms seen from 1 to 16 views; an object counts as found at a box overlap of
-0.5.
+Fitted on generated rooms seen from 1 to 16 views; a region is positive at an IoU of 0.5 with an
+object.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from spatial3d_ros.scene.fusion import VoxelCloud
 from spatial3d_ros.scene.planes import Structure
 from spatial3d_ros.scene.region_merging import Node
 
-MEASURES = (
-    "one",
+FEATURES = (
+    "bias",
     "inner",
     "outer",
     "inner outer",
@@ -23,24 +23,24 @@ MEASURES = (
     "thin",
     "middle",
     "long",
-    "fill",  # seen surface over that of the box
+    "fill",  # visible surface over that of the box
     "low",  # height above the floor
     "on floor",
     "on wall",
-    "views",  # share of the views that saw it
+    "views",  # mean share of the views that show a voxel
     "frames",
     "frames frames",
-    "single",  # one patch
+    "single",  # one segment
     "border",  # contacts per voxel
-    "outline",  # contacts over the girth
+    "outline",  # contacts over the perimeter
     "step",  # of colour at the border
     "concave",  # share of the border
-    "on",  # share of the border that stands on something
+    "on",  # share of the border that rests on another region
     "on area",
     "inner step",
-    "paint",  # spread of colour
+    "chroma",  # standard deviation of a and b
     "middle outline",
-    "low paint",
+    "low chroma",
     "wall concave",
     "area area middle",
     "wall long",
@@ -84,28 +84,28 @@ WEIGHTS = np.array(
 )
 
 
-def score(measures: np.ndarray) -> np.ndarray:
-    """Probability (M,) for rows (M, len(MEASURES))."""
-    return 1 / (1 + np.exp(-(measures @ WEIGHTS)))
+def score(rows: np.ndarray) -> np.ndarray:
+    """Probabilities (M,) of rows of features (M, len(FEATURES))."""
+    return np.asarray(1 / (1 + np.exp(-(rows @ WEIGHTS))))
 
 
-def measure(
-    node: Node, box: Box3D, index: np.ndarray, cloud: VoxelCloud, structure: Structure, frames: int
+def features(
+    node: Node, box: Box3D, voxels: np.ndarray, cloud: VoxelCloud, structure: Structure, frames: int
 ) -> np.ndarray:
-    """The MEASURES of a node with voxels `index` and tight box `box`."""
-    area = len(index) * cloud.size**2
+    """FEATURES (len(FEATURES),) of a region with tight box `box`, from `frames` views."""
+    area = len(voxels) * cloud.size**2
     small, middle, large = np.sort(box.size)
     shell = 2 * (small * middle + middle * large + small * large)
     thin, middle, large = np.log(small / 0.1), np.log(middle / 0.2), np.log(large / 0.4)
     low = box.bounds()[0][2] - (0 if structure.floor is None else structure.floor.offset)
-    point = cloud.point[index]
+    point = cloud.point[voxels]
     wall = any(abs(w.height(point).mean()) < 0.08 for w in structure.walls)
     contacts = node.border[0]
     step, concave, on = (node.border[[1, 3, 4]] / max(contacts, 1)).tolist()
     step /= step + 8
-    outline = min(contacts / np.sqrt(len(index)) / 10, 3)
-    paint = min(cloud.lab[index, 1:].std(0).sum() / 20, 1.5)
-    seen = min(frames, 8)
+    outline = min(contacts / np.sqrt(len(voxels)) / 10, 3)
+    chroma = min(cloud.lab[voxels, 1:].std(0).sum() / 20, 1.5)
+    frames = min(frames, 8)
     size = np.log(area / 0.05)
     low = min(low, 1.5)
     return np.array(
@@ -123,20 +123,20 @@ def measure(
             low,
             low < 0.12,
             wall,
-            min(cloud.views[index].mean() / seen, 1),
-            seen / 8,
-            (seen / 8) ** 2,
-            len(node.members) == 1,
-            min(contacts / len(index), 3),
+            min(cloud.views[voxels].mean() / frames, 1),
+            frames / 8,
+            (frames / 8) ** 2,
+            len(node.segments) == 1,
+            min(contacts / len(voxels), 3),
             outline,
             step,
             concave,
             on,
             on * size,
             node.inner * step,
-            paint,
+            chroma,
             middle * outline,
-            low * paint,
+            low * chroma,
             wall * concave,
             size * size * middle / 4,
             wall * large,

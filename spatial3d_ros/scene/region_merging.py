@@ -1,8 +1,8 @@
-"""From patches to things: a tree of merges, likeliest first.
+"""Agglomerative merging of segments into a tree of regions, most probable merge first.
 
-A patch alone is a thing only sometimes; a chair is a dozen patches. So patches are merged pair by
-pair, and every node of the tree that arises is a hypothesis. How likely two neighbours are to be
-one thing is a logistic regression on a few measures of the pair, fitted on generated rooms.
+A segment alone is rarely an object; a chair has a dozen. Segments are merged in pairs, and every
+node of the resulting tree is an object hypothesis. The probability that two neighbours belong to
+one object is a logistic regression on features of the pair, fitted on generated rooms.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from spatial3d_ros.scene.fusion import VoxelCloud
-from spatial3d_ros.scene.segmentation import Pairs
+from spatial3d_ros.scene.voxel_segmentation import Pairs
 
-MEASURES = (
-    "one",
-    "paint",  # a and b between the mean colours
-    "light",  # L between the mean colours
-    "step",  # of colour across the border
-    "bend",  # mean fold at the border
+FEATURES = (
+    "bias",
+    "chroma",  # difference of the mean colours in a and b
+    "light",  # difference of the mean colours in L
+    "step",  # colour difference across the border
+    "bend",  # mean concavity at the border
     "concave",  # share of the border
-    "touch",  # border over the girth of the smaller
-    "apart",  # 1 where they do not touch
-    "small",  # log of the surface of the smaller
-    "big",  # and of the bigger
-    "inside",  # share of the smaller's box within the bigger's
-    "over",  # the same, seen from above
-    "growth",  # of the box
-    "on",  # share of the border where one stands on the other's top
-    "lift",  # how high in the bigger's box the smaller begins
-    "rise",  # and by how much it sticks out above
-    "texture",  # spread of the colours
+    "touch",  # border over the perimeter of the smaller
+    "apart",  # 1 if they do not touch
+    "small",  # log of the area of the smaller
+    "big",  # log of the area of the larger
+    "inside",  # share of the smaller box within the larger
+    "over",  # the same in the xy plane
+    "growth",  # log of the volume of the joint box over that of the larger
+    "on",  # share of the border where one rests on the top of the other
+    "lift",  # bottom of the smaller over that of the larger, in heights of the larger
+    "rise",  # the same of the tops
+    "texture",  # standard deviation of the colours
 )
 
 WEIGHTS = np.array(
@@ -58,37 +58,36 @@ WEIGHTS = np.array(
     ]
 )
 
-# What is summed up along a border.
+# Columns of the sums along a border.
 CONTACTS, STEP, BEND, CONCAVE, ON, NEAR = range(6)
-_CONCAVE = 0.15  # a fold from here on counts as an inner corner
+_CONCAVE = 0.15  # concavity from which a pair counts as concave
 
 
-def likeness(measures: np.ndarray) -> np.ndarray:
-    """Probability (M,) that the two regions of each row (M, len(MEASURES)) are one thing."""
-    return 1 / (1 + np.exp(-(measures @ WEIGHTS)))
+def merge_probability(rows: np.ndarray) -> np.ndarray:
+    """Probabilities (M,) that two regions are one object, of rows (M, len(FEATURES))."""
+    return np.asarray(1 / (1 + np.exp(-(rows @ WEIGHTS))))
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """A set of patches.
+    """A region of the merge tree.
 
-    `members` labels of the patches; `inner` least likeness among the merges in it; `outer` likeness
-    of the merge it ended in, 0 without; `border` (6,) sums over its contacts with others when it
-    arose.
+    `segments` labels of its segments; `inner` least probability of the merges within it; `outer`
+    probability of the merge that ended it, 0 without; `border` (6,) sums over its contacts with
+    other regions when it was created.
     """
 
-    members: tuple[int, ...]
+    segments: tuple[int, ...]
     inner: float
     outer: float
     border: np.ndarray
 
 
 class Regions:
-    """Patches and what became of them. All that is known of a region are sums and bounds: merging
-    is cheap.
+    """Sums and bounds of all regions, so that a merge is cheap.
 
-    `color` as `segmentation.smooth` gives it; `label` (N,) the patch of every voxel. There is room
-    for all merges: region k < `count` is patch k, the later ones are merged.
+    `color` is that of `smooth_features`; `label` (N,) the segment of each voxel. Region k < `count`
+    is segment k; the arrays have space for all later merges.
     """
 
     def __init__(self, cloud: VoxelCloud, label: np.ndarray, color: np.ndarray) -> None:
@@ -118,14 +117,14 @@ class Regions:
         pairs: Pairs,
         near: Pairs,
     ) -> None:
-        """Sums up borders over touching voxels `pairs` with folds `bend`, and over voxels merely
-        `near`.
+        """Sums up the borders over touching voxels `pairs` with concavity `bend`, and over voxels
+        that are only `near`.
         """
         split = label[pairs[0]] != label[pairs[1]]
         i, j, bend = pairs[0][split], pairs[1][split], bend[split]
         rise = (cloud.point[j, 2] - cloud.point[i, 2]) / cloud.size
         up_i, up_j = normal[i, 2], normal[j, 2]
-        stands = ((rise > 0.5) & (up_i > 0.8) & (up_j < 0.6)) | (
+        rests = ((rise > 0.5) & (up_i > 0.8) & (up_j < 0.6)) | (
             (rise < -0.5) & (up_j > 0.8) & (up_i < 0.6)
         )
         rows = np.zeros((len(i) + len(near[0]), 6))
@@ -133,7 +132,7 @@ class Regions:
         rows[: len(i), STEP] = np.linalg.norm(color[i] - color[j], axis=1)
         rows[: len(i), BEND] = bend
         rows[: len(i), CONCAVE] = bend > _CONCAVE
-        rows[: len(i), ON] = stands
+        rows[: len(i), ON] = rests
         rows[len(i) :, NEAR] = 1
         a = label[np.concatenate([i, near[0]])]
         b = label[np.concatenate([j, near[1]])]
@@ -146,7 +145,7 @@ class Regions:
             self.link[x][y] = self.link[y][x] = border
 
     def merge(self, a: int, b: int, new: int) -> list[int]:
-        """Makes region `new` of a and b; the neighbours it has."""
+        """Merges regions a and b into region `new`; returns its neighbours."""
         for sums in (self.n, self.color, self.square):
             sums[new] = sums[a] + sums[b]
         self.low[new] = np.minimum(self.low[a], self.low[b])
@@ -164,30 +163,30 @@ class Regions:
         return list(joined)
 
     def outline(self, region: int) -> np.ndarray:
-        """The borders (6,) of a region with all others, summed up."""
-        return sum(self.link[region].values(), np.zeros(6))
+        """Sum (6,) of the borders of a region with all others."""
+        return np.asarray(sum(self.link[region].values(), np.zeros(6)))
 
-    def measures(self, a: np.ndarray, b: np.ndarray, border: np.ndarray) -> np.ndarray:
-        """The MEASURES (M, len(MEASURES)) of pairs of regions with their borders (M, 6)."""
+    def features(self, a: np.ndarray, b: np.ndarray, border: np.ndarray) -> np.ndarray:
+        """FEATURES (M, len(FEATURES)) of pairs of regions a, b (M,) with borders (M, 6)."""
         swap = self.n[a] > self.n[b]
-        s, g = np.where(swap, b, a), np.where(swap, a, b)  # smaller, bigger
+        s, g = np.where(swap, b, a), np.where(swap, a, b)  # smaller, larger
         contacts = np.maximum(border[:, CONTACTS], 1)
         apart = border[:, CONTACTS] == 0
         mean_s, mean_g = self.color[s] / self.n[s, None], self.color[g] / self.n[g, None]
-        paint = np.linalg.norm(mean_s[:, 1:] - mean_g[:, 1:], axis=1)
+        chroma = np.linalg.norm(mean_s[:, 1:] - mean_g[:, 1:], axis=1)
         light = np.abs(mean_s[:, 0] - mean_g[:, 0])
-        step = np.where(apart, np.hypot(paint, light), border[:, STEP] / contacts)
+        step = np.where(apart, np.hypot(chroma, light), border[:, STEP] / contacts)
         shared = np.minimum(self.high[s], self.high[g]) - np.maximum(self.low[s], self.low[g])
         union = np.maximum(self.high[s], self.high[g]) - np.minimum(self.low[s], self.low[g])
         extent_s, extent_g = self.high[s] - self.low[s], self.high[g] - self.low[g]
         inside = np.maximum(shared, 0) / extent_s
         growth = np.log(union.prod(1) / np.maximum(extent_g.prod(1), extent_s.prod(1)))
         tall = np.maximum(extent_g[:, 2], 0.05)
-        texture = self._spread(s, mean_s) + self._spread(g, mean_g)
+        texture = self._color_std(s, mean_s) + self._color_std(g, mean_g)
         return np.column_stack(
             [
                 np.ones(len(a)),
-                paint / (paint + 8),
+                chroma / (chroma + 8),
                 light / (light + 8),
                 step / (step + 8),
                 border[:, BEND] / contacts,
@@ -206,50 +205,51 @@ class Regions:
             ]
         )
 
-    def _spread(self, region: np.ndarray, mean: np.ndarray) -> np.ndarray:
-        """Standard deviation of the colours in each region."""
-        return np.sqrt(np.maximum(self.square[region] / self.n[region] - (mean**2).sum(1), 0))
+    def _color_std(self, region: np.ndarray, mean: np.ndarray) -> np.ndarray:
+        """Standard deviation (M,) of the colours in each region."""
+        variance = self.square[region] / self.n[region] - (mean**2).sum(1)
+        return np.asarray(np.sqrt(np.maximum(variance, 0)))
 
 
-def grow(
+def build_merge_tree(
     regions: Regions,
-    least: float = 0.02,
-    judge: Callable[[np.ndarray], np.ndarray] = likeness,
+    min_probability: float = 0.02,
+    probability: Callable[[np.ndarray], np.ndarray] = merge_probability,
 ) -> list[Node]:
-    """The nodes of the tree: the patches, then the merges in order, down to the likeness `least`.
+    """Nodes of the tree: the segments, then the merges in order, down to `min_probability`.
 
-    Uses `regions` up.
+    Modifies `regions`.
     """
     count = regions.count
-    members = [(k,) for k in range(count)]
+    segments: list[tuple[int, ...]] = [(k,) for k in range(count)]
     inner, outer = [1.0] * count, [0.0] * count
     border = [regions.outline(k) for k in range(count)]
     alive = [True] * count
     heap: list[tuple[float, int, int]] = []
 
-    def offer(a: list[int], b: list[int]) -> None:
+    def push(a: list[int], b: list[int]) -> None:
         if not a:
             return
         borders = np.array([regions.link[x][y] for x, y in zip(a, b, strict=True)])
-        likely = judge(regions.measures(np.array(a), np.array(b), borders))
+        likely = probability(regions.features(np.array(a), np.array(b), borders))
         for p, x, y in zip(likely.tolist(), a, b, strict=True):
-            if p >= least:
+            if p >= min_probability:
                 heapq.heappush(heap, (-p, x, y))
 
     first = [(a, b) for a in range(count) for b in regions.link[a] if a < b]
-    offer([a for a, _ in first], [b for _, b in first])
+    push([a for a, _ in first], [b for _, b in first])
     while heap:
-        minus_p, a, b = heapq.heappop(heap)
+        negative, a, b = heapq.heappop(heap)
         if not (alive[a] and alive[b]):
             continue
-        new = len(members)
-        near = regions.merge(a, b, new)
-        members.append(members[a] + members[b])
-        inner.append(min(-minus_p, inner[a], inner[b]))
+        new = len(segments)
+        neighbours = regions.merge(a, b, new)
+        segments.append(segments[a] + segments[b])
+        inner.append(min(-negative, inner[a], inner[b]))
         outer.append(0.0)
-        outer[a] = outer[b] = -minus_p
+        outer[a] = outer[b] = -negative
         border.append(regions.outline(new))
         alive[a] = alive[b] = False
         alive.append(True)
-        offer(near, [new] * len(near))
-    return [Node(*node) for node in zip(members, inner, outer, border, strict=True)]
+        push(neighbours, [new] * len(neighbours))
+    return [Node(*node) for node in zip(segments, inner, outer, border, strict=True)]

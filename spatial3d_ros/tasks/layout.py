@@ -18,9 +18,9 @@ import numpy as np
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.scene.bounds import Bounds
-from spatial3d_ros.scene.free_space import GAP_M, Body, Places, carried_by, moved_along
+from spatial3d_ros.scene.free_space import GAP_M, Body, FreeSpace, moved_along, moving_with
 from spatial3d_ros.scene.objects import NO_ID, SceneObject
-from spatial3d_ros.scene.wall_alignment import turned_box, turned_objects
+from spatial3d_ros.scene.wall_alignment import rotate_objects
 from spatial3d_ros.tasks import layout_goals as goals
 from spatial3d_ros.tasks.furniture import body, category, color, usual_size
 from spatial3d_ros.tasks.grounding import is_self, name, placed, places_of
@@ -51,10 +51,10 @@ class Room:
         """The same in a world turned back, where the walls lie along the axes."""
         robot = None
         if self.robot is not None:
-            robot = np.array(turned_box(Box3D(tuple(self.robot), (0, 0, 0)), -self.heading).center)
+            robot = np.array(Box3D(tuple(self.robot), (0, 0, 0)).rotated(-self.heading).center)
         return Room(
-            turned_objects(self.objects, -self.heading),
-            dict(zip(self.named, turned_objects(self.named.values(), -self.heading), strict=True)),
+            rotate_objects(self.objects, -self.heading),
+            dict(zip(self.named, rotate_objects(self.named.values(), -self.heading), strict=True)),
             self.bounds,
             robot,
         )
@@ -87,9 +87,9 @@ def change(instruction: Instruction, room: Room) -> Change:
     Raises QueryError for what cannot be meant: a relation to itself, a place on a lamp.
     """
     way = Box3D(instruction.axis, (0, 0, 0))
-    along = replace(instruction, axis=turned_box(way, -room.heading).center)
+    along = replace(instruction, axis=way.rotated(-room.heading).center)
     made = _change(along, room.turned())
-    before, after = (turned_objects(objects, room.heading) for objects in (made.before, made.after))
+    before, after = (rotate_objects(objects, room.heading) for objects in (made.before, made.after))
     text, places = made.text, ()
     if after and instruction.action in ("move", "place"):
         places = (after[0].box.center,)
@@ -177,7 +177,7 @@ def _swap(instruction: Instruction, room: Room, thing: SceneObject) -> Change:
     placed: list[SceneObject] = []
     for mover, place in ((first, other), (second, thing)):
         bodies = [body(o) for o in (*rest, *placed)]
-        places = Places(room.bounds, bodies, mover.thing.box, [o.box for o in mover.carried])
+        places = FreeSpace(room.bounds, bodies, mover.thing.box, [o.box for o in mover.carried])
         low = place.box.center[2] - place.box.size[2] / 2
         center = (*place.box.center[:2], low + mover.thing.box.size[2] / 2)
         box, reason = places.nearest(mover.thing.box, goals.at(center, _SWAPPED_M).centers())
@@ -223,11 +223,11 @@ class _Mover:
         self.is_new = thing.id == NO_ID
         self.body = body(thing, phrase)
         bodies = [body(o) for o in rest]
-        going = [] if self.is_new else carried_by(self.body, bodies, float(room.bounds.low[2]))
+        going = [] if self.is_new else moving_with(self.body, bodies, float(room.bounds.low[2]))
         named = {o.id for o in room.named.values()}
         going = [k for k in going if rest[k].id not in named]  # an anchor stays where it is
         self.carried = tuple(rest[k] for k in going)
-        self.places = Places(
+        self.places = FreeSpace(
             room.bounds,
             [b for k, b in enumerate(bodies) if k not in going],
             None if self.is_new else thing.box,
@@ -284,9 +284,9 @@ def _goals(instruction: Instruction, room: Room, mover: _Mover) -> list[Goal]:
 def _levels(room: Room, mover: _Mover, anchor: Body) -> list[Level]:
     """The heights at which the thing could stand beside the anchor."""
     floor = float(room.bounds.low[2])
-    if not mover.places.must_rest:  # it hangs, and stays at its height
+    if not mover.places.needs_support:  # it hangs, and stays at its height
         return [Level(float(mover.thing.box.bounds()[0][2]))]
-    below = [b for b in mover.places.bodies if b.box != anchor.box and b.carries(anchor.box)]
+    below = [b for b in mover.places.bodies if b.box != anchor.box and b.supports(anchor.box)]
     tops = [b.top for b in below if b.top is not None and b.top > floor + GAP_M]
     return [*(Level(top, raised=True) for top in tops[:1]), Level(floor)]
 

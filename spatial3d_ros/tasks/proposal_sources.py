@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.scene.buffer import Snapshot
-from spatial3d_ros.scene.points_in_boxes import filled
+from spatial3d_ros.scene.points_in_boxes import points_in_boxes
 from spatial3d_ros.scene.proposals import Proposal, propose
 from spatial3d_ros.tasks.model_runner import ModelRunner
 
@@ -40,4 +40,4 @@ def find_objects(room: Snapshot, source: ProposalSource, reader: ModelRunner) ->
         return found
     boxes, likely = reader.read_referents(room)
     kept = [k for k, share in enumerate(likely) if share >= MIN_LIKELY]
-    return filled([boxes[k] for k in kept], [likely[k] for k in kept], frames)
+    return points_in_boxes([boxes[k] for k in kept], [likely[k] for k in kept], frames)

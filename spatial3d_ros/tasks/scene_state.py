@@ -9,7 +9,6 @@ from spatial3d_ros.model.sequence import EncodedScene
 from spatial3d_ros.scene.bounds import Bounds, room_bounds
 from spatial3d_ros.scene.buffer import Snapshot
 from spatial3d_ros.scene.objects import SceneObject
-from spatial3d_ros.scene.wall_alignment import turned_box
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +37,7 @@ class SceneState(SceneObjects):
     @cached_property
     def bounds(self) -> Bounds:
         """Where the room ends, in the world of `room`; worked out when first needed."""
-        boxes = [turned_box(thing.box, -self.heading) for thing in self.objects]
+        boxes = [thing.box.rotated(-self.heading) for thing in self.objects]
         return room_bounds([view.frame for view in self.room.views], boxes)
 
     def provenance(self, stages: dict[str, float]) -> dict[str, object]:

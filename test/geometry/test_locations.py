@@ -1,4 +1,4 @@
-"""Places as text: what is written comes back, and nothing that is no place gets through."""
+"""Location text: what is written comes back, and nothing that is no place gets through."""
 
 import math
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from spatial3d_ros.errors import LocationError
 from spatial3d_ros.geometry.box import Box3D
-from spatial3d_ros.geometry.locations import LOCATION_TOKENS, MARKS, SceneFrame
+from spatial3d_ros.geometry.locations import LOCATION_TOKENS, MARKS, LocationCodec
 from spatial3d_ros.model.config import IoConfig, load_config
 from spatial3d_ros.model.tokens import (
     SPECIAL_TOKENS,
@@ -27,7 +27,7 @@ ERROR = {"text": 0.005 + 1e-9, "tokens": 0.01 + 1e-9}
 
 @given(local=point, size=size, origin=anywhere, form=st.sampled_from(["text", "tokens"]))
 def test_a_box_comes_back_into_the_map(local, size, origin, form):
-    frame = SceneFrame(origin, form)
+    frame = LocationCodec(origin, form)
     center = tuple(a + b for a, b in zip(local, origin, strict=True))
     back = frame.read_box(f"it is {frame.box(Box3D(center, size))}.")
     assert back.center == pytest.approx(center, abs=ERROR[form] + 1e-6)
@@ -36,17 +36,17 @@ def test_a_box_comes_back_into_the_map(local, size, origin, form):
 
 @given(local=point, origin=anywhere, form=st.sampled_from(["text", "tokens"]))
 def test_a_point_comes_back_into_the_map(local, origin, form):
-    frame = SceneFrame(origin, form)
+    frame = LocationCodec(origin, form)
     there = tuple(a + b for a, b in zip(local, origin, strict=True))
     assert frame.read_point(frame.point(there)) == pytest.approx(there, abs=ERROR[form] + 1e-6)
 
 
 def test_the_published_form():
     box = Box3D((1.0, 2.0, 0.5), (0.5, 0.25, 1.0))
-    frame = SceneFrame((1.0, -1.0, 0.0))
+    frame = LocationCodec((1.0, -1.0, 0.0))
     assert frame.box(box) == "<box>0.00, 3.00, 0.50, 0.50, 0.25, 1.00</box>"
-    assert SceneFrame().point((-0.001, 0, -1.239)) == "<pt>0.00, 0.00, -1.24</pt>"
-    tokens = SceneFrame(format="tokens")
+    assert LocationCodec().point((-0.001, 0, -1.239)) == "<pt>0.00, 0.00, -1.24</pt>"
+    tokens = LocationCodec(format="tokens")
     assert tokens.point((-10.0, 0.0, 9.99)) == "<pt><LOC000><LOC500><LOC999></pt>"
     assert frame.read_box("<box>0,3,.5,0.5,0.25,1</box>") == box
     assert frame.read("a <pt>0,0,0</pt> b <box>0,3,.5,.5,.25,1</box>") == [(1.0, -1.0, 0.0), box]
@@ -55,9 +55,9 @@ def test_the_published_form():
 
 def test_a_quarter_turn_swaps_sides_and_other_turns_are_refused():
     turned = Box3D((0, 0, 0), (1.0, 2.0, 3.0), math.pi / 2)
-    assert SceneFrame().read_box(SceneFrame().box(turned)).size == (2.0, 1.0, 3.0)
+    assert LocationCodec().read_box(LocationCodec().box(turned)).size == (2.0, 1.0, 3.0)
     with pytest.raises(LocationError, match=r"turned by 0\.3 rad"):
-        SceneFrame().box(Box3D((0, 0, 0), (1, 1, 1), 0.3))
+        LocationCodec().box(Box3D((0, 0, 0), (1, 1, 1), 0.3))
 
 
 @pytest.mark.parametrize(
@@ -66,25 +66,25 @@ def test_a_quarter_turn_swaps_sides_and_other_turns_are_refused():
         ("<box>1, 2, 3, 4, 5</box>", "5 numbers"),
         ("<pt>1, 2, 3, 4</pt>", "4 numbers"),
         ("<box>1, 2, 3, 4, -5, 6</box>", "negative size"),
-        ("<box>1, 2, nan, 4, 5, 6</box>", "'nan' is no number"),
-        ("<box>1, 2, inf, 4, 5, 6</box>", "'inf' is no number"),
+        ("<box>1, 2, nan, 4, 5, 6</box>", "'nan' is not a number"),
+        ("<box>1, 2, inf, 4, 5, 6</box>", "'inf' is not a number"),
         (f"<pt>1, 2, {'9' * 400}</pt>", "not finite"),
-        ("<pt>1, 2, 1e3</pt>", "'1e3' is no number"),
-        ("<pt>1, 2, 3 m</pt>", "'3 m' is no number"),
-        ("<pt>1, 2, </pt>", "'' is no number"),
-        ("<pt>1, 2, \u0663</pt>", "is no number"),
-        ("<pt>1, 2, 3", "<pt>: without its partner"),
-        ("1, 2, 3</pt>", "</pt>: without its partner"),
-        ("<box>1, 2, 3</pt>", "without its partner"),
+        ("<pt>1, 2, 1e3</pt>", "'1e3' is not a number"),
+        ("<pt>1, 2, 3 m</pt>", "'3 m' is not a number"),
+        ("<pt>1, 2, </pt>", "'' is not a number"),
+        ("<pt>1, 2, \u0663</pt>", "is not a number"),
+        ("<pt>1, 2, 3", "<pt>: unpaired"),
+        ("1, 2, 3</pt>", "</pt>: unpaired"),
+        ("<box>1, 2, 3</pt>", "unpaired"),
         ("<box><LOC500><LOC500></box>", "2 numbers"),
-        ("<pt><LOC500>, 1, 2</pt>", "'<LOC500>' is no number"),
+        ("<pt><LOC500>, 1, 2</pt>", "'<LOC500>' is not a number"),
         ("<box>" + "<LOC500>" * 3 + "<LOC400>" * 3 + "</box>", "negative size"),
         ("1, 2, 3, 4, 5, 6", "0 in"),
         ("<pt>1, 2, 3</pt><pt>1, 2, 3</pt>", "2 in"),
     ],
 )
 def test_what_is_no_place_is_named(text, said):
-    read = SceneFrame().read_point if "pt>" in text else SceneFrame().read_box
+    read = LocationCodec().read_point if "pt>" in text else LocationCodec().read_box
     with pytest.raises(LocationError, match=said):
         read(text)
 
@@ -95,7 +95,7 @@ pieces = st.sampled_from([*MARKS, "<LOC1>", "<LOC001>", "1", "-", ",", "."])
 @given(st.text() | st.lists(pieces).map("".join))
 def test_garbage_is_read_or_refused(text):
     try:
-        places = SceneFrame().read(text)
+        places = LocationCodec().read(text)
     except LocationError as error:
         assert len(str(error)) < 200
     else:
@@ -106,9 +106,9 @@ def test_garbage_is_read_or_refused(text):
 
 def test_tokens_tell_where_they_end():
     with pytest.raises(LocationError, match="reach 10 m"):
-        SceneFrame(format="tokens").point((0.0, 10.0, 0.0))
+        LocationCodec(format="tokens").point((0.0, 10.0, 0.0))
     with pytest.raises(LocationError, match="finite"):
-        SceneFrame().point((math.nan, 0.0, 0.0))
+        LocationCodec().point((math.nan, 0.0, 0.0))
     assert len(set(LOCATION_TOKENS)) == 1004
 
 
@@ -121,7 +121,7 @@ def test_location_tokens_come_behind_all_others_and_no_id_changes():
     after = with_special_tokens(shipped, special_tokens(wanted)).get_vocab()
     assert {token: after[token] for token in before} == before
     assert len(after) == len(before) + len(LOCATION_TOKENS)
-    told = SceneFrame(format="tokens").box(Box3D((1, 2, 3), (1, 1, 1)))
+    told = LocationCodec(format="tokens").box(Box3D((1, 2, 3), (1, 1, 1)))
     ids = shipped.encode(told).ids
     assert len(ids) == 8 and shipped.decode(ids, skip_special_tokens=False).replace(" ", "") == told
 

@@ -21,7 +21,7 @@ from spatial3d_ros.nodes.annotated_image import marks_of
 from spatial3d_ros.nodes.detector_node import DetectorNode
 from spatial3d_ros.nodes.grounding_node import GroundingNode
 from spatial3d_ros.nodes.vision_messages import vision_messages
-from spatial3d_ros.recognition.open_vocabulary import Detected
+from spatial3d_ros.recognition.open_vocabulary import Detection2D
 from spatial3d_ros.runtime.parameters import Parameters
 from spatial3d_ros.srv import Ground
 from spatial3d_ros.tasks.results import Grounding as Grounded
@@ -181,7 +181,7 @@ class Finder:
         self.asked.append(prompts)
         if "trouble" in prompts:
             raise RuntimeError("the model broke")
-        return [Detected((10.0, 20.0, 30.0, 60.0), prompt, 0.5) for prompt in prompts]
+        return [Detection2D((10.0, 20.0, 30.0, 60.0), prompt, 0.5) for prompt in prompts]
 
 
 @with_messages

@@ -1,4 +1,4 @@
-"""The detector for any word: prompts from questions, and a tiny random model through all of it."""
+"""Open-vocabulary detection: prompts from questions, and a tiny random model end to end."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ import pytest
 import torch
 
 from spatial3d_ros.errors import CheckpointError, ConfigError
-from spatial3d_ros.recognition.open_vocabulary import Detected, OpenVocabularyDetector, _distinct
-from spatial3d_ros.recognition.prompts import Prompts, things_named
+from spatial3d_ros.recognition.open_vocabulary import (
+    Detection2D,
+    OpenVocabularyDetector,
+    suppress_duplicates,
+)
+from spatial3d_ros.recognition.prompts import PromptList, noun_phrases
 
 SIDE, PATCH = 32, 8
 
@@ -28,28 +32,28 @@ SIDE, PATCH = 32, 8
         ("one two three four five six seven eight nine ten eleven", []),
     ],
 )
-def test_things_that_a_question_names(question, names):
-    assert things_named(question) == names
+def test_noun_phrases_of_a_question(question, names):
+    assert noun_phrases(question) == names
 
 
-def test_prompts_are_bounded_and_the_newest_stay():
-    prompts = Prompts(["Door", "fire_extinguisher"], max_count=4)
+def test_prompt_list_is_bounded_and_keeps_the_newest():
+    prompts = PromptList(["Door", "fire_extinguisher"], max_count=4)
     assert prompts.current() == ("door", "fire extinguisher")
-    assert prompts.hear("the mug on the table")
-    assert not prompts.hear("the table")
+    assert prompts.add_question("the mug on the table")
+    assert not prompts.add_question("the table")
     assert prompts.current() == ("door", "fire extinguisher", "table", "mug")
-    assert prompts.hear("the vase")
+    assert prompts.add_question("the vase")
     assert prompts.current() == ("door", "fire extinguisher", "vase", "table")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A model of that kind with random weights, as a download would leave it."""
+    """OWLv2 with random weights, as a download would leave it."""
     from transformers import CLIPTokenizer, Owlv2Config, Owlv2ForObjectDetection, Owlv2Processor
     from transformers.models.owlv2.image_processing_pil_owlv2 import Owlv2ImageProcessorPil
 
     path = tmp_path_factory.mktemp("owlv2")
-    # the model takes a prompt that begins with token 0 as none
+    # the model ignores a prompt that begins with token 0
     letters = "abcdefghijklmnopqrstuvwxyz"
     pieces = ["!", "<|startoftext|>", "<|endoftext|>", *letters, *(f"{c}</w>" for c in letters)]
     tokenizer = CLIPTokenizer(
@@ -72,7 +76,7 @@ def folder(tmp_path_factory):
     return path
 
 
-def test_boxes_lie_in_the_image_and_bear_the_words_asked_for(folder):
+def test_boxes_lie_in_the_image_and_have_a_prompt_as_label(folder):
     detector = OpenVocabularyDetector.load(folder, "cpu")
     rgb = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
     found = detector.detect(rgb, ("zorbik", "red mug"), min_score=0.0)
@@ -86,7 +90,7 @@ def test_boxes_lie_in_the_image_and_bear_the_words_asked_for(folder):
     assert detector.detect(rgb, ()) == []
 
 
-def test_what_is_missing_is_named_with_the_way_to_get_it(folder, tmp_path):
+def test_load_errors_name_the_missing_file_and_the_download(folder, tmp_path):
     with pytest.raises(CheckpointError, match=r"nowhere.*spatial3d download owlv2_base"):
         OpenVocabularyDetector.load(tmp_path / "nowhere")
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
@@ -99,14 +103,14 @@ def test_what_is_missing_is_named_with_the_way_to_get_it(folder, tmp_path):
         OpenVocabularyDetector.load(folder, "quantum")
 
 
-def test_the_same_box_of_one_word_counts_once():
+def test_duplicates_of_one_label_are_suppressed():
     boxes = [
-        Detected((0, 0, 10, 10), "cup", 0.5),
-        Detected((0, 0, 10, 11), "cup", 0.9),
-        Detected((0, 0, 10, 10), "mug", 0.4),
-        Detected((30, 30, 40, 40), "cup", 0.3),
+        Detection2D((0, 0, 10, 10), "cup", 0.5),
+        Detection2D((0, 0, 10, 11), "cup", 0.9),
+        Detection2D((0, 0, 10, 10), "mug", 0.4),
+        Detection2D((30, 30, 40, 40), "cup", 0.3),
     ]
-    assert [(b.label, b.score) for b in _distinct(boxes)] == [
+    assert [(b.label, b.score) for b in suppress_duplicates(boxes)] == [
         ("cup", 0.9), ("mug", 0.4), ("cup", 0.3),
     ]  # fmt: skip
-    assert _distinct([]) == []
+    assert suppress_duplicates([]) == []

@@ -1,4 +1,4 @@
-"""Sightings over time: one track for one thing, labels by vote, and what becomes of proposals."""
+"""Detection tracking: one track for each object, labels by vote, and fusion with proposals."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from spatial3d_ros.geometry.pose import look_at
 from spatial3d_ros.scene.detection_tracking import (
     Detection3D,
     DetectionTracker,
-    named,
-    with_surface,
+    fuse_detections,
+    with_measured_points,
 )
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.proposals import Proposal
@@ -26,7 +26,7 @@ def cloud(box, n=200, seed=0):
     )
 
 
-def sighting(center, label="cup", score=0.8, size=(0.3, 0.3, 0.3), stamp=1, surface=True):
+def detection(center, label="cup", score=0.8, size=(0.3, 0.3, 0.3), stamp=1, surface=True):
     box = Box3D(center, size)
     points = cloud(box) if surface else np.empty((0, 3), np.float32)
     return Detection3D(box, label, score, stamp, points, (200.0, 0.0, 0.0))
@@ -37,64 +37,64 @@ def wall(distance, stamp):
     return Frame(stamp, rgb, depth, CAMERA, look_at((0, 0, 0), (1, 0, 0)))
 
 
-def test_one_thing_is_one_track_and_its_label_what_was_said_most():
+def test_track_label_is_the_one_with_most_votes():
     tracks = DetectionTracker()
-    assert tracks.add([sighting((2, 0, 0)), sighting((2, 3, 0), "lamp")])
+    assert tracks.add([detection((2, 0, 0)), detection((2, 3, 0), "lamp")])
     for k, word in enumerate(("cup", "mug", "cup", "cup")):
-        tracks.add([sighting((2 + 0.01 * k, 0, 0), word, stamp=2 + k)])
+        tracks.add([detection((2 + 0.01 * k, 0, 0), word, stamp=2 + k)])
     cup, lamp = sorted(tracks.proposals(0.0), key=lambda p: p.box.center[1])
     assert (cup.label, lamp.label) == ("cup", "lamp")
     assert cup.views == 5 and 0.5 < cup.label_score < 0.8
 
 
-def test_the_same_said_again_is_nothing_new_but_a_new_word_is():
+def test_add_reports_moved_boxes_and_new_labels_only():
     tracks = DetectionTracker()
-    assert tracks.add([sighting((2, 0, 0))])
-    assert not tracks.add([sighting((2.01, 0, 0), stamp=2)])
-    assert tracks.add([sighting((2.2, 0, 0), stamp=3)])
-    assert [tracks.add([sighting((2.2, 0, 0), "mug", 0.9, stamp=4 + k)]) for k in range(4)].count(
+    assert tracks.add([detection((2, 0, 0))])
+    assert not tracks.add([detection((2.01, 0, 0), stamp=2)])
+    assert tracks.add([detection((2.2, 0, 0), stamp=3)])
+    assert [tracks.add([detection((2.2, 0, 0), "mug", 0.9, stamp=4 + k)]) for k in range(4)].count(
         True
     )
     assert tracks.proposals(0.0)[0].label == "mug"
 
 
-def test_a_thing_is_believed_after_as_many_sightings_as_asked_for():
-    tracks = DetectionTracker(min_sightings=2)
-    assert not tracks.add([sighting((2, 0, 0))])
+def test_track_counts_after_min_hits():
+    tracks = DetectionTracker(min_hits=2)
+    assert not tracks.add([detection((2, 0, 0))])
     assert tracks.proposals(0.0) == []
-    assert tracks.add([sighting((2, 0, 0), stamp=2)])
+    assert tracks.add([detection((2, 0, 0), stamp=2)])
     assert len(tracks.proposals(0.0)) == 1
 
 
-def test_two_words_for_one_box_of_a_message_are_one_thing():
+def test_two_labels_for_one_box_are_one_track():
     tracks = DetectionTracker()
-    tracks.add([sighting((2, 0, 0), "mug", 0.5), sighting((2.01, 0, 0), "cup", 0.7)])
-    (thing,) = tracks.proposals(0.0)
-    assert thing.label == "cup" and thing.label_score == pytest.approx(0.7 * 0.7 / 1.2, abs=0.02)
+    tracks.add([detection((2, 0, 0), "mug", 0.5), detection((2.01, 0, 0), "cup", 0.7)])
+    (track,) = tracks.proposals(0.0)
+    assert track.label == "cup" and track.label_score == pytest.approx(0.7 * 0.7 / 1.2, abs=0.02)
 
 
-def test_what_was_moved_leaves_its_old_surface_behind():
+def test_moved_object_drops_its_old_points():
     tracks = DetectionTracker()
-    tracks.add([sighting((2, 0, 0), size=(0.4, 0.4, 0.4))])
-    tracks.add([sighting((2.3, 0, 0), size=(0.4, 0.4, 0.4), stamp=2)])
+    tracks.add([detection((2, 0, 0), size=(0.4, 0.4, 0.4))])
+    tracks.add([detection((2.3, 0, 0), size=(0.4, 0.4, 0.4), stamp=2)])
     (both,) = tracks.proposals(0.0)
-    assert both.box.size[0] > 0.6  # two looks at one thing
-    tracks.add([sighting((2.9, 0, 0), size=(0.4, 0.4, 0.4), stamp=3)])
+    assert both.box.size[0] > 0.6  # two detections of one object
+    tracks.add([detection((2.9, 0, 0), size=(0.4, 0.4, 0.4), stamp=3)])
     newest = max(tracks.proposals(0.0), key=lambda p: p.box.center[0])
     assert newest.box.size[0] < 0.45
 
 
-def test_tracks_are_bounded_and_go_when_their_place_is_seen_empty():
+def test_tracks_are_bounded_and_removed_when_their_volume_is_free():
     tracks = DetectionTracker(max_tracks=5)
-    tracks.add([sighting((2, k, 9), stamp=k + 1) for k in range(9)])
+    tracks.add([detection((2, k, 9), stamp=k + 1) for k in range(9)])
     assert len(tracks) == 5
     tracks.clear()
-    tracks.add([sighting((2, 0, 0), stamp=10)])
-    tracks.forget_gone([wall(4.0, 9)])
+    tracks.add([detection((2, 0, 0), stamp=10)])
+    tracks.remove_disappeared([wall(4.0, 9)])
     assert len(tracks) == 1  # that view is older
-    tracks.forget_gone([wall(1.0, 11)])
-    assert len(tracks) == 1  # something stands before it
-    tracks.forget_gone([wall(4.0, 11), wall(4.0, 12)])
+    tracks.remove_disappeared([wall(1.0, 11)])
+    assert len(tracks) == 1  # occluded
+    tracks.remove_disappeared([wall(4.0, 11), wall(4.0, 12)])
     assert len(tracks) == 0
 
 
@@ -103,38 +103,38 @@ def built_in(center, size=(0.3, 0.3, 0.3), score=0.6):
     return Proposal(box, cloud(box, seed=1), (10.0, 10.0, 10.0), 3, score)
 
 
-def test_a_track_names_the_proposal_that_it_overlaps_and_stands_alone_elsewhere():
+def test_track_labels_overlapping_proposal_or_becomes_one():
     tracks = DetectionTracker()
-    tracks.add([sighting((2, 0, 0), size=(0.25, 0.3, 0.3)), sighting((2, 3, 0), "lamp")])
-    found = named([built_in((2, 0, 0)), built_in((5, 5, 0))], tracks.proposals(0.0))
+    tracks.add([detection((2, 0, 0), size=(0.25, 0.3, 0.3)), detection((2, 3, 0), "lamp")])
+    found = fuse_detections([built_in((2, 0, 0)), built_in((5, 5, 0))], tracks.proposals(0.0))
     assert [p.label for p in found] == ["cup", "", "lamp"]
     assert found[0].box == built_in((2, 0, 0)).box and found[0].label_score == pytest.approx(0.8)
-    assert named([], []) == []
+    assert fuse_detections([], []) == []
 
 
-def test_a_detector_that_gives_boxes_in_space_gives_the_box():
+def test_box_of_a_3d_detector_is_kept():
     tracks = DetectionTracker()
     own = Box3D((2, 0, 0), (0.36, 0.3, 0.3))
     tracks.add([Detection3D(own, "cup", 0.9, 1)])
-    (thing,) = named([built_in((2, 0, 0))], tracks.proposals(0.0))
-    assert iou(thing.box, own) == pytest.approx(1.0) and len(thing.points)
+    (track,) = fuse_detections([built_in((2, 0, 0))], tracks.proposals(0.0))
+    assert iou(track.box, own) == pytest.approx(1.0) and len(track.points)
 
 
-def test_boxes_without_pixels_get_the_surface_that_views_measured_in_them():
+def test_boxes_without_points_get_measured_points():
     box = Proposal(Box3D((2, 0, 0), (0.4, 0.4, 0.4)), np.empty((0, 3), np.float32), (0, 0, 0), 1, 1)
-    seen = with_surface(box, [wall(2.0, 1)])
+    seen = with_measured_points(box, [wall(2.0, 1)])
     assert np.allclose(seen.points[:, 0], 2.0) and box.box.contains(seen.points).all()
-    unseen = with_surface(box, [wall(1.0, 1)])
+    unseen = with_measured_points(box, [wall(1.0, 1)])
     assert len(unseen.points) == 125 and box.box.contains(unseen.points).all()
 
 
-def test_boxes_lie_along_the_walls_of_a_turned_room():
+def test_boxes_are_axis_aligned_along_the_walls():
     heading = 0.5
     tracks = DetectionTracker()
     c, s = np.cos(heading), np.sin(heading)
     box = Box3D((c * 2, s * 2, 0), (0.8, 0.2, 0.3), heading)
     points = cloud(Box3D((0, 0, 0), (0.8, 0.2, 0.3)), 400)
-    turned = points @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]], np.float32) + np.float32(
+    rotated = points @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]], np.float32) + np.float32(
         box.center
     )
     tracks.add(
@@ -144,5 +144,5 @@ def test_boxes_lie_along_the_walls_of_a_turned_room():
     assert bench.box.center == pytest.approx((2, 0, 0), abs=1e-6)
     assert bench.box.size == pytest.approx((0.8, 0.2, 0.3), abs=1e-6)
     tracks.clear()
-    tracks.add([Detection3D(Box3D.from_points(turned), "bench", 0.9, 1, turned)])
+    tracks.add([Detection3D(Box3D.from_points(rotated), "bench", 0.9, 1, rotated)])
     assert tracks.proposals(heading)[0].box.size == pytest.approx((0.8, 0.2, 0.3), abs=0.05)

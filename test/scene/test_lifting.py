@@ -1,4 +1,4 @@
-"""From boxes and masks in an image to boxes in the world."""
+"""Lifting of 2D boxes and masks to 3D detections."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ POSE = look_at((0, 0, 1.2), (2, 0, 0))
 
 
 def room(center=(2.0, 0.0, 0.15), radius=0.15):
-    """A ball on a floor, and a wall 4 m ahead, each ray met with what is nearest."""
+    """A ball on a floor in front of a wall at 4 m, ray cast."""
     u, v = np.meshgrid(np.arange(320), np.arange(240))
     rays = np.stack(
         [(u - CAMERA.cx) / CAMERA.fx, (v - CAMERA.cy) / CAMERA.fy, np.ones(u.shape)], -1
@@ -49,7 +49,7 @@ def corners(mask, margin=0):
 
 @pytest.mark.parametrize("margin", [0, 8])
 @pytest.mark.parametrize("with_mask", [True, False])
-def test_a_ball_on_the_floor_is_lifted_without_the_floor(margin, with_mask):
+def test_ball_on_the_floor_is_lifted_without_the_floor(margin, with_mask):
     frame, mask = room()
     box = ImageBox(corners(mask, margin), "ball", 0.7, mask if with_mask else None)
     seen = lift(box, frame)
@@ -60,14 +60,14 @@ def test_a_ball_on_the_floor_is_lifted_without_the_floor(margin, with_mask):
     assert seen.rgb[0] > 180 and (seen.label, seen.score, seen.stamp_ns) == ("ball", 0.7, 5)
 
 
-def test_a_box_that_is_nothing_but_floor_is_a_piece_of_floor():
+def test_box_of_floor_only_is_a_flat_box():
     frame, _ = room(center=(9, 9, 9))
     seen = lift(ImageBox((120, 150, 200, 190), "rug", 0.5), frame)
     assert seen.box.size[2] < 0.05 and abs(seen.box.center[2]) < 0.03
     assert seen.box.size[0] > 0.3 and seen.box.size[1] > 0.3
 
 
-def test_of_a_box_with_a_wall_behind_only_what_stands_before_it_counts():
+def test_background_wall_is_left_out():
     frame, mask = room(center=(2.0, 0.0, 1.0), radius=0.2)
     seen = lift(ImageBox(corners(mask, 6), "balloon", 0.5), frame)
     assert seen.box.center[0] < 2.1 and max(seen.box.size) < 0.45
@@ -76,13 +76,13 @@ def test_of_a_box_with_a_wall_behind_only_what_stands_before_it_counts():
 @pytest.mark.parametrize(
     "box", [(-99, -99, -9, -9), (0, 0, 0, 0), (1e30, 0, 2e30, 5), (9, 9, 10, 10)]
 )
-def test_a_box_without_pixels_is_told(box):
+def test_box_without_depth_is_an_error(box):
     frame, _ = room()
     with pytest.raises(FrameError, match=r"no depth in the box of 'x'"):
         lift(ImageBox(box, "x", 0.5), frame)
 
 
-def test_boxes_of_a_distorted_image_are_straightened():
+def test_corners_of_a_distorted_image_are_rectified():
     bent = replace(CAMERA, distortion_model="plumb_bob", distortion=(-0.3, 0.1, 0.0, 0.0, 0.0))
     ahead = np.array([[0.4, 0.3, 1.0], [-0.4, -0.3, 1.0]])
     x, y = ahead[:, 0], ahead[:, 1]
@@ -96,7 +96,7 @@ def test_boxes_of_a_distorted_image_are_straightened():
     assert rectified_corners((1.0, 2.0, 3.0, 4.0), CAMERA) == (1.0, 2.0, 3.0, 4.0)
 
 
-def test_the_surface_lies_where_the_pixels_are():
+def test_points_project_into_the_box():
     frame, mask = room()
     points = lift(ImageBox(corners(mask), "ball", 0.7, mask), frame).points
     uv, _ = project(transform(invert(POSE), points), CAMERA)

@@ -1,4 +1,4 @@
-"""Proposals: from frames to boxes, on made-up scenes with known truth and on real table tops."""
+"""Proposals from frames, on synthetic scenes with ground truth and on real table tops."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from spatial3d_ros.geometry.pose import look_at
 from spatial3d_ros.research.rooms.camera_recording import make_recording
 from spatial3d_ros.research.rooms.generator import generate_room
 from spatial3d_ros.scene.alignment import align
-from spatial3d_ros.scene.box_fitting import settle
+from spatial3d_ros.scene.box_fitting import snap_to_support
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.fusion import fuse, sample
 from spatial3d_ros.scene.planes import find_structure
 from spatial3d_ros.scene.proposals import Proposal, ProposalConfig, propose
-from spatial3d_ros.scene.visibility import EMPTY, THERE, UNSEEN, observe
+from spatial3d_ros.scene.visibility import FREE, OCCUPIED, UNOBSERVED, classify_points
 
 CAMERA = Camera(320, 240, 260.0, 260.0, 159.5, 119.5)
 FLOOR = ((-3, -3, -0.1), (3, 3, 0), (150, 130, 110))
@@ -89,11 +89,11 @@ def found() -> list[Proposal]:
 
 
 @pytest.mark.parametrize("name", TRUTH)
-def test_every_object_of_a_noisy_scene_has_a_tight_box(name, found):
+def test_every_object_of_a_noisy_scene_is_proposed(name, found):
     assert best_iou(TRUTH[name], found) > 0.5
 
 
-def test_a_thing_on_a_table_and_the_table_are_two_proposals(found):
+def test_table_and_object_on_it_are_two_proposals(found):
     boxes = np.array([p.box.array() for p in found])
     owner = iou_matrix(np.array([TRUTH[n].array() for n in ("table", "vase")]), boxes).argmax(1)
     assert owner[0] != owner[1]
@@ -108,7 +108,7 @@ def test_proposals_are_sorted_bounded_and_distinct(found):
     assert len(propose(room_views(2), ProposalConfig(max_proposals=2))) == 2
 
 
-def test_a_proposal_carries_its_points_colour_and_views(found):
+def test_points_color_and_views_of_a_proposal(found):
     crate = max(found, key=lambda p: best_iou(TRUTH["crate"], [p]))
     assert TRUTH["crate"].contains(crate.points, 0.08).mean() > 0.95
     assert crate.points.dtype == np.float32
@@ -116,7 +116,7 @@ def test_a_proposal_carries_its_points_colour_and_views(found):
     assert crate.views >= 3
 
 
-def test_floor_and_wall_are_no_proposals(found):
+def test_floor_and_wall_are_not_proposed(found):
     assert all(max(p.box.size[:2]) < 2.5 for p in found)
 
 
@@ -127,7 +127,7 @@ def test_few_views_are_enough(n):
     assert best_iou(TRUTH["table"], found) > 0.25
 
 
-def test_nothing_measured_gives_no_proposal():
+def test_no_proposals_without_depth():
     frame = room_views(1)[0]
     blind = Frame(0, frame.rgb, np.zeros_like(frame.depth), CAMERA, frame.world_T_camera)
     assert propose([]) == []
@@ -135,7 +135,7 @@ def test_nothing_measured_gives_no_proposal():
     assert propose([blind, blind]) == []
 
 
-def test_what_was_taken_away_is_no_proposal():
+def test_removed_object_is_not_proposed():
     before = [view(ROOM, EYES[k], (0, 0.5, 0.6), k) for k in range(3)]
     without = [b for b in ROOM if b is not CRATE]
     after = [view(without, EYES[k], (0, 0.5, 0.6), 3 + k) for k in (2, 1, 0)]
@@ -149,7 +149,7 @@ def test_alignment_undoes_small_pose_errors():
     shift = [np.eye(4) for _ in exact]
     for move in shift:
         move[:3, 3] = rng.normal(0, 0.015, 3)
-    wrong = [v.moved(m) for v, m in zip(exact, shift, strict=True)]
+    wrong = [v.transformed(m) for v, m in zip(exact, shift, strict=True)]
 
     def error(views: list) -> float:  # across the wall and the floor; nothing long fixes x
         off = np.array(
@@ -161,7 +161,7 @@ def test_alignment_undoes_small_pose_errors():
     assert error(align(wrong)) < 0.5 * error(wrong)
 
 
-def test_fusion_means_counts_and_orients():
+def test_fused_points_views_and_normals():
     frames = room_views(2, noisy=False)
     cloud = fuse([sample(f) for f in frames], 0.025)
     assert (np.diff(cloud.key) > 0).all()
@@ -172,26 +172,26 @@ def test_fusion_means_counts_and_orients():
     assert len(fuse([], 0.025)) == 0
 
 
-def test_structure_is_floor_and_wall_but_no_table():
+def test_structure_is_floor_and_wall_without_table():
     structure = find_structure(fuse([sample(f) for f in room_views(noisy=False)], 0.025))
     assert abs(structure.floor.offset) < 0.01
     assert [round(float(w.offset), 1) for w in structure.walls] == [-2.5]
 
 
-def test_a_box_with_unseen_legs_is_drawn_down_to_the_floor():
+def test_box_with_hidden_legs_is_extended_to_the_floor():
     cloud = fuse([sample(f) for f in room_views(noisy=False)], 0.025)
     structure = find_structure(cloud)
     top = np.flatnonzero(
         (np.abs(cloud.point[:, 2] - 0.74) < 0.03) & (np.abs(cloud.point[:, 0]) < 0.6)
     )
-    box = settle(Box3D.from_points(cloud.point[top]), top, cloud, structure)
+    box = snap_to_support(Box3D.from_points(cloud.point[top]), top, cloud, structure)
     assert abs(box.bounds()[0][2]) < 0.02
 
 
-def test_observation_tells_empty_from_hidden():
+def test_free_occupied_and_unobserved_points():
     frame = view([FLOOR, WALL, CRATE], (1.5, -2.0, 1.0), (1.5, 2.5, 1.0))
-    places = np.array([[1.55, 0.5, 0.3], [1.5, -0.5, 0.8], [1.55, 1.8, 0.1], [1.5, -2.5, 1.0]])
-    assert observe(places, frame).tolist() == [THERE, EMPTY, UNSEEN, UNSEEN]
+    points = np.array([[1.55, 0.5, 0.3], [1.5, -0.5, 0.8], [1.55, 1.8, 0.1], [1.5, -2.5, 1.0]])
+    assert classify_points(points, frame).tolist() == [OCCUPIED, FREE, UNOBSERVED, UNOBSERVED]
 
 
 def test_recall_counts_only_what_was_seen_in_two_views():

@@ -10,7 +10,7 @@ from tasks.test_layout_parser import PIECES
 from helpers.fuzzing import NUMBERS, survives
 from spatial3d_ros.errors import FrameError, LocationError, QueryError, UnreadableError
 from spatial3d_ros.geometry.box import Box3D
-from spatial3d_ros.geometry.locations import MARKS, SceneFrame
+from spatial3d_ros.geometry.locations import MARKS, LocationCodec
 from spatial3d_ros.model.tokens import load_tokenizer
 from spatial3d_ros.resources import resource_path
 from spatial3d_ros.tasks.answer_parser import read_count, read_metres, read_words
@@ -91,14 +91,14 @@ PLACES = (*MARKS, "<LOC000>", "<LOC999>", "<LOC1>", "1.0", "-2", ",", "1e999", "
 
 @given(st.lists(st.one_of(st.sampled_from(PLACES), st.text(max_size=3)), max_size=16).map("".join))
 def test_places_in_text(text):
-    frame = SceneFrame((1.0, 2.0, 0.0))
+    frame = LocationCodec((1.0, 2.0, 0.0))
     for read in (frame.read, frame.read_box, frame.read_point):
         survives(lambda read=read: read(text), LocationError)
 
 
 @given(st.tuples(NUMBERS, NUMBERS, NUMBERS), st.sampled_from(["text", "tokens"]))
 def test_places_written_are_read_back(point, form):
-    frame = SceneFrame(format=form)
+    frame = LocationCodec(format=form)
     text = survives(lambda: frame.point(point), LocationError)
     if text is not None:
         assert len(frame.read_point(text)) == 3
@@ -109,7 +109,7 @@ def test_places_written_are_read_back(point, form):
     st.sampled_from(["text", "tokens"]),
 )  # fmt: skip
 def test_boxes_written_are_read_back(center, size, yaw, form):
-    frame = SceneFrame(format=form)
+    frame = LocationCodec(format=form)
     text = survives(lambda: frame.box(Box3D(center, size, yaw)), FrameError, LocationError)
     if text is not None:
         assert frame.read_box(text).center == pytest.approx(center, abs=0.02)

@@ -17,14 +17,13 @@ from spatial3d_ros.research.language.edits import scene_objects, true_bounds
 from spatial3d_ros.research.rooms.generator import generate_room
 from spatial3d_ros.scene.bounds import Bounds, room_bounds
 from spatial3d_ros.scene.frame import Frame
-from spatial3d_ros.scene.free_space import Body, Places, carried_by
+from spatial3d_ros.scene.free_space import Body, FreeSpace, moving_with
 from spatial3d_ros.scene.objects import NO_ID, SceneObject
-from spatial3d_ros.scene.wall_alignment import turned_box
 from spatial3d_ros.tasks.furniture import body, category, usual_size
 from spatial3d_ros.tasks.layout import Room, change, phrases_of
 from spatial3d_ros.tasks.layout_parser import Instruction, parse_layout
 
-BOUNDS = Bounds.of((-3, -2, 0), (3, 2, 2.5))
+BOUNDS = Bounds.from_corners((-3, -2, 0), (3, 2, 2.5))
 
 
 def thing(number, label, center, size, yaw=0.0, color="red"):
@@ -149,13 +148,13 @@ def test_what_cannot_be_meant():
 
 def test_a_map_that_is_not_parallel_to_the_walls():
     heading = np.deg2rad(30)
-    objects = tuple(replace(o, box=turned_box(o.box, heading)) for o in ALL)
-    robot = turned_box(Box3D((0, -1.5, 1), (0, 0, 0)), heading).center
+    objects = tuple(replace(o, box=o.box.rotated(heading)) for o in ALL)
+    robot = Box3D((0, -1.5, 1), (0, 0, 0)).rotated(heading).center
     for text in ("move the chair next to the sofa", "turn the sofa by 90 degrees",
                  "put a lamp on the table"):  # fmt: skip
         plain, made = edit(text), edit(text, objects, robot=robot, heading=heading)
         for one, other in zip(plain.after, made.after, strict=True):
-            assert iou(turned_box(one.box, heading), other.box) > 0.999
+            assert iou(one.box.rotated(heading), other.box) > 0.999
     made = edit("move the chair 0.5 m along x", objects, robot=robot, heading=heading)
     np.testing.assert_allclose(center(made) - objects[0].box.center, (0.5, 0, 0), atol=1e-9)
 
@@ -177,32 +176,32 @@ def test_usual_sizes():
 
 def test_a_thing_may_stay_in_what_it_is_in_already():
     rival = Body(Box3D((0.1, 0, 0.4), (0.5, 0.5, 0.8)))
-    places = Places(BOUNDS, [rival], CHAIR.box)
+    places = FreeSpace(BOUNDS, [rival], CHAIR.box)
     assert places.problem(CHAIR.box) == ""
-    assert "in the way" in Places(BOUNDS, [rival]).problem(CHAIR.box)
-    assert carried_by(body(CHAIR), [rival], 0.0) == [0]  # another box of the same thing
+    assert "in the way" in FreeSpace(BOUNDS, [rival]).problem(CHAIR.box)
+    assert moving_with(body(CHAIR), [rival], 0.0) == [0]  # another box of the same thing
 
 
 def test_another_box_of_the_carrier_is_not_in_the_way():
     seat, rival = body(SOFA), Body(Box3D((2.4, 0, 0.42), (0.85, 1.9, 0.84)), 0.84)
     mug = Box3D((2.4, 0, seat.top + 0.05), (0.1, 0.1, 0.1))
-    assert Places(BOUNDS, [seat, rival]).problem(mug) == ""
-    assert Places(BOUNDS, [seat, rival]).nearest(mug, np.array([mug.center]))[0] == mug
-    assert Places(BOUNDS, [rival]).problem(mug) != ""
+    assert FreeSpace(BOUNDS, [seat, rival]).problem(mug) == ""
+    assert FreeSpace(BOUNDS, [seat, rival]).nearest(mug, np.array([mug.center]))[0] == mug
+    assert FreeSpace(BOUNDS, [rival]).problem(mug) != ""
 
 
 def test_what_is_as_high_as_a_table_is_not_under_it():
     table = Body(Box3D((0, 0, 0.4), (1, 1, 0.8)), 0.8, hollow=True)
-    assert Places(BOUNDS, [table]).problem(Box3D((0, 0, 0.3), (0.3, 0.3, 0.6))) == ""
-    assert "in the way" in Places(BOUNDS, [table]).problem(Box3D((0, 0, 0.4), (0.3, 0.3, 0.8)))
+    assert FreeSpace(BOUNDS, [table]).problem(Box3D((0, 0, 0.3), (0.3, 0.3, 0.6))) == ""
+    assert "in the way" in FreeSpace(BOUNDS, [table]).problem(Box3D((0, 0, 0.4), (0.3, 0.3, 0.8)))
     half_over = Box3D((0.45, 0, 0.9), (1.4, 1.4, 0.2))
-    assert "nothing under" in Places(BOUNDS, [table]).problem(half_over)
+    assert "nothing under" in FreeSpace(BOUNDS, [table]).problem(half_over)
 
 
 def test_a_picture_needs_no_floor_but_what_stood_does():
     picture = Box3D((0, 1.9, 1.5), (0.6, 0.04, 0.4))
-    assert Places(BOUNDS, [], picture).problem(replace(picture, center=(0.3, 1.9, 1.5))) == ""
-    assert "nothing under" in Places(BOUNDS, []).problem(picture)
+    assert FreeSpace(BOUNDS, [], picture).problem(replace(picture, center=(0.3, 1.9, 1.5))) == ""
+    assert "nothing under" in FreeSpace(BOUNDS, []).problem(picture)
 
 
 TEXTS = (

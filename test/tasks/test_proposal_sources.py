@@ -11,7 +11,7 @@ from spatial3d_ros.engine import EngineConfig, Spatial3D
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.model.checkpoint import save_model
-from spatial3d_ros.scene.points_in_boxes import filled
+from spatial3d_ros.scene.points_in_boxes import points_in_boxes
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,9 @@ def test_given_proposals_come_before_referents(folders):
     engine = looked(folders["aware"], "referents")
     engine.clear()
     engine.add_frame(frame(1))
-    engine.refresh(proposals=filled([Box3D((0.3, 2, 1), (0.4, 0.4, 0.4))], [0.9], [frame(1)]))
+    engine.refresh(
+        proposals=points_in_boxes([Box3D((0.3, 2, 1), (0.4, 0.4, 0.4))], [0.9], [frame(1)])
+    )
     (thing,) = engine.scene().objects
     assert thing.box.center == pytest.approx((0.3, 2, 1)) and thing.score == 0.9
 
@@ -89,8 +91,8 @@ def test_weights_without_referents_say_so(folders):
 def test_boxes_are_filled_with_what_was_measured_in_them():
     seen = [frame(1), frame(2)]
     wall, void = Box3D((0.3, 2, 1), (0.4, 0.2, 0.4)), Box3D((0.3, 1, 1), (0.2, 0.2, 0.2))
-    (one,) = filled([wall, void], [0.7, 0.9], seen)
+    (one,) = points_in_boxes([wall, void], [0.7, 0.9], seen)
     assert (one.box, one.score, one.views) == (wall, 0.7, 2)
     assert wall.contains(one.points, 1e-6).all() and len(one.points) > 50
     assert one.points.dtype == np.float32 and 100 < np.mean(one.rgb) < 155
-    assert filled([wall], [0.7], []) == []
+    assert points_in_boxes([wall], [0.7], []) == []

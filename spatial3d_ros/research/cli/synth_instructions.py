@@ -41,7 +41,7 @@ def instructions(
 
         spatial3d synth instructions --rooms 3 --split test --families distance,vqa
     """
-    from spatial3d_ros.geometry.locations import SceneFrame
+    from spatial3d_ros.geometry.locations import LocationCodec
     from spatial3d_ros.research.language.instructions import FAMILIES, line
     from spatial3d_ros.research.language.instructions import instructions as make
     from spatial3d_ros.research.rooms.view_store import ViewStore
@@ -58,7 +58,7 @@ def instructions(
     store = None if rendered is None else ViewStore(rendered)
     items = make(
         rooms=rooms, seed=seed, first=first, each=each, split=split, families=chosen,
-        frame=SceneFrame(format=loc_format), store=store,
+        frame=LocationCodec(format=loc_format), store=store,
     )  # fmt: skip
     begin, count = time.monotonic(), 0
     with _opened(out) as file, progress_bar("instructions") as progress:

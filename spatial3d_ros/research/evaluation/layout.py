@@ -24,7 +24,7 @@ from spatial3d_ros.research.language.layout_instructions import (
 from spatial3d_ros.research.language.relations import Relations
 from spatial3d_ros.research.language.viewpoints import Viewpoints
 from spatial3d_ros.research.rooms.catalog import FLOOR, WALL, Room, RoomObject
-from spatial3d_ros.scene.free_space import Body, Places, carried_by
+from spatial3d_ros.scene.free_space import Body, FreeSpace, moving_with
 from spatial3d_ros.tasks.furniture import body
 
 _WALL_M = 0.05  # that a box may reach into the true walls: how well a robot sees them
@@ -90,11 +90,11 @@ def _valid(room: Room, target: RoomObject | None, box: Box3D, also: Sequence[int
     gone = set(leaving)
     for number in leaving:
         rest = [k for k in range(len(bodies)) if k not in leaving]
-        going = carried_by(bodies[number], [bodies[k] for k in rest], 0.0)
+        going = moving_with(bodies[number], [bodies[k] for k in rest], 0.0)
         gone |= {rest[k] for k in going}
     others = [b for k, b in enumerate(bodies) if k not in gone]
     before = None if target is None else target.box
-    return not Places(true_bounds(room, _WALL_M), others, before).problem(box)
+    return not FreeSpace(true_bounds(room, _WALL_M), others, before).problem(box)
 
 
 def _holds(
@@ -166,4 +166,4 @@ def _support(box: Box3D, bodies: Sequence[tuple[int, Body]]) -> int:
     """The id of what a box stands on; FLOOR, or WALL for the void."""
     if abs(box.bounds()[0][2]) <= 0.05 + 1e-9:
         return FLOOR
-    return next((i for i, body in bodies if body.carries(box)), WALL)
+    return next((i for i, body in bodies if body.supports(box)), WALL)

@@ -67,7 +67,9 @@ def scene_objects(objects: Sequence[RoomObject]) -> list[SceneObject]:
 def true_bounds(room: Room, slack: float = 0.0) -> Bounds:
     """Floor, walls and ceiling of a generated room."""
     x, y, height = room.size
-    return Bounds.of((-x / 2 - slack, -y / 2 - slack, 0), (x / 2 + slack, y / 2 + slack, height))
+    return Bounds.from_corners(
+        (-x / 2 - slack, -y / 2 - slack, 0), (x / 2 + slack, y / 2 + slack, height)
+    )
 
 
 def _edit(question: LayoutQuestion, objects: Sequence[SceneObject], bounds: Bounds) -> Edit | None:

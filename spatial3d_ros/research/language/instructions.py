@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from spatial3d_ros.geometry.box import Box3D
-from spatial3d_ros.geometry.locations import SceneFrame
+from spatial3d_ros.geometry.locations import LocationCodec
 from spatial3d_ros.research.language.edits import possible_edits
 from spatial3d_ros.research.language.layout_instructions import make_layout_questions
 from spatial3d_ros.research.language.qa_generator import OpenQuestion, Task, make_open_questions
@@ -45,7 +45,7 @@ def instructions(
     each: int = 40,
     split: str = "train",
     families: Sequence[str] = tuple(FAMILIES),
-    frame: SceneFrame | None = None,
+    frame: LocationCodec | None = None,
     store: ViewStore | None = None,
 ) -> Iterator[Item]:
     """Items about `rooms` rooms, up to `each` about one, in the proportions of FAMILIES.
@@ -54,7 +54,7 @@ def instructions(
     only what they show exists. `frame` writes places; its origin must be the middle of the floor,
     which is that of a made room.
     """
-    frame = SceneFrame() if frame is None else frame
+    frame = LocationCodec() if frame is None else frame
     weights = np.array([FAMILIES[name] for name in families])
     for k in range(rooms if store is None else min(rooms, len(store))):
         views: tuple[int, ...] | None = None
@@ -85,7 +85,7 @@ def _common(room: Room, views: tuple[int, ...] | None, place: str) -> Item:
 
 
 def _places(
-    room: Room, rng: np.random.Generator, n: int, split: str, frame: SceneFrame, _: str
+    room: Room, rng: np.random.Generator, n: int, split: str, frame: LocationCodec, _: str
 ) -> Iterator[Item]:
     for question in make_questions(room.objects, rng, n, split=split, kinds=_GROUNDED):
         yield _item("vg", question.text, _grounded(question, room, frame)) | {
@@ -93,13 +93,13 @@ def _places(
         }
 
 
-def _grounded(question: Question, room: Room, frame: SceneFrame) -> str:
+def _grounded(question: Question, room: Room, frame: LocationCodec) -> str:
     boxes = [frame.box(o.box) for o in room.objects if o.id in question.targets]
     return " ".join([question.answer, "<ground>", *boxes])
 
 
 def _words(
-    room: Room, rng: np.random.Generator, n: int, split: str, frame: SceneFrame, name: str
+    room: Room, rng: np.random.Generator, n: int, split: str, frame: LocationCodec, name: str
 ) -> Iterator[Item]:
     made = make_open_questions(room.objects, rng, n, split=split, tasks=(_OPEN[name],))
     for question in made:
@@ -118,7 +118,7 @@ def _truth(question: OpenQuestion) -> Item:
 
 
 def _changes(
-    room: Room, rng: np.random.Generator, n: int, split: str, frame: SceneFrame, _: str
+    room: Room, rng: np.random.Generator, n: int, split: str, frame: LocationCodec, _: str
 ) -> Iterator[Item]:
     made = make_layout_questions(room.objects, rng, _DRAWN * n, split=split, sized=True)
     for edit in islice(possible_edits(room, made), n):
@@ -150,7 +150,7 @@ def _item(task: str, question: str, answer: str) -> Item:
     return {"task": task, "question": question, "answer": answer}
 
 
-def _meta(frame: SceneFrame, kind: str, ids: Sequence[int], **more: object) -> Item:
+def _meta(frame: LocationCodec, kind: str, ids: Sequence[int], **more: object) -> Item:
     return {"kind": kind, "object_ids": list(ids), "origin": list(frame.origin), **more}
 
 

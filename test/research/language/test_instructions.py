@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from spatial3d_ros.__main__ import app
 from spatial3d_ros.categories import COLORS, nouns
 from spatial3d_ros.geometry.box import Box3D, center_distance, iou, surface_distance
-from spatial3d_ros.geometry.locations import LOCATION_TOKENS, SceneFrame
+from spatial3d_ros.geometry.locations import LOCATION_TOKENS, LocationCodec
 from spatial3d_ros.research.evaluation.layout import judge_edit, right
 from spatial3d_ros.research.language.edits import possible_edits
 from spatial3d_ros.research.language.instructions import FAMILIES, instructions, line
@@ -222,7 +222,7 @@ def test_one_seed_gives_the_same_bytes_and_another_does_not():
 
 def test_every_item_has_the_fields_of_the_format():
     items = stream(rooms=20)
-    frame = SceneFrame()
+    frame = LocationCodec()
     assert len({item["id"] for item in items}) == len(items)
     for item in items:
         assert list(item) == ["id", "dataset", "task", "scene_id", "question", "answer", "meta"]
@@ -260,7 +260,7 @@ def test_families_splits_and_tokens():
     assert {i["task"] for i in stream(families=("distance", "vqa"))} == {"distance", "vqa"}
     train, test = ({i["question"] for i in stream(split=s)} for s in ("train", "test"))
     assert not train & test
-    told = [i["answer"] for i in stream(families=("vg",), frame=SceneFrame(format="tokens"))]
+    told = [i["answer"] for i in stream(families=("vg",), frame=LocationCodec(format="tokens"))]
     assert any(token in " ".join(told) for token in LOCATION_TOKENS[4:])
 
 

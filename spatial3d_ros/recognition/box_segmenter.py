@@ -1,4 +1,4 @@
-"""SAM 2 of `transformers` on the boxes of one image: which pixels in each are the thing."""
+"""Instance masks for the boxes of one image with SAM 2 of `transformers`."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ from torch.nn import functional
 
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.recognition.folders import LOCAL, load_folder, on_device
+from spatial3d_ros.scene.lifting import Corners
 
-KINDS = ("sam2", "sam2_video")  # public folders hold the second, whose image part is the first
-MARGIN = 0.05  # of the sides of a box: how far beyond it its mask may reach
-LEAST_VISIBLE = 0.3  # of a mask: what smaller ones leave of it has to be more than its rim
-BOXES_AT_ONCE = 16  # the decoder takes some 10 MB for each
-CURE = (
+KINDS = ("sam2", "sam2_video")  # public folders hold the second, whose image encoder is the first
+MARGIN = 0.05  # of the sides of a box: how far its mask may extend beyond it
+MIN_VISIBLE = 0.3  # share of a mask that smaller masks must leave visible, or it is dropped
+BATCH_SIZE = 16  # boxes decoded at once; the decoder needs some 10 MB for each
+HINT = (
     "on a computer that is online: spatial3d download sam2_tiny, then give its folder as the "
     "parameter mask_model"
 )
 
-Corners = tuple[float, float, float, float]
-
 
 class BoxSegmenter:
-    """SAM 2 from a folder on this computer; nothing is ever downloaded.
+    """SAM 2 from a local folder; nothing is downloaded.
 
-    `mean` and `std` are those of red, green and blue, 0 .. 1, that the model was trained with.
+    `mean` and `std` (3,) normalise red, green and blue in 0 .. 1 as in training.
     """
 
     def __init__(
@@ -43,10 +42,11 @@ class BoxSegmenter:
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "auto") -> BoxSegmenter:
-        """From a folder with config.json, weights in safetensors and preprocessor_config.json.
+        """Loads a folder with config.json, safetensors and preprocessor_config.json.
 
-        Raises CheckpointError, naming the folder and how to fill it, and ConfigError for a device
-        that is not there or a `transformers` without SAM 2.
+        Raises:
+            CheckpointError: names the folder and how to fill it.
+            ConfigError: the device does not exist, or `transformers` has no SAM 2.
         """
         try:
             from transformers import ImageProcessingMixin, Sam2Model
@@ -54,46 +54,50 @@ class BoxSegmenter:
             import transformers
 
             raise ConfigError(
-                f"parameter mask_model: transformers {transformers.__version__}, which is "
-                "installed, has no SAM 2: pip install 'transformers>=5.0,<6'"
+                f"parameter mask_model: the installed transformers {transformers.__version__} has "
+                "no SAM 2: pip install 'transformers>=5.0,<6'"
             ) from error
 
         def read(folder: Path) -> BoxSegmenter:
-            model, report = Sam2Model.from_pretrained(
+            loaded: Any = Sam2Model.from_pretrained(
                 folder,
                 use_safetensors=True,
                 dtype=torch.float32,
                 output_loading_info=True,
                 **LOCAL,
             )
-            if missing := sorted(report["missing_keys"]):  # would be left as random numbers
-                raise ValueError(f"{len(missing)} weights are not there, as {missing[0]}")
-            # The processor class itself needs torchvision; of it only these numbers are needed.
+            model, report = loaded
+            if missing := sorted(report["missing_keys"]):  # they would stay random
+                raise ValueError(f"{len(missing)} weights are missing, for example {missing[0]}")
+            # The processor class needs torchvision; mean and std are all that is used of it.
             images, _ = ImageProcessingMixin.get_image_processor_dict(folder, **LOCAL)
             return cls(model, images["image_mean"], images["image_std"], device)
 
-        return load_folder(folder, KINDS, CURE, read)
+        return load_folder(folder, KINDS, HINT, read)
 
     @torch.inference_mode()
     def label_image(self, rgb: np.ndarray, corners: Sequence[Corners]) -> np.ndarray:
-        """Pixels that are n belong to the n-th box, those that are 0 to none: (H, W), uint8 up to
-        255 boxes, uint16 above.
+        """Label image (H, W): n for pixels of the n-th box, 0 for none.
 
-        `rgb` is (H, W, 3) uint8; `corners` are left, top, right, bottom in pixels, the surest box
-        first. Of the masks that the model offers for a box it is the one that it thinks best of,
-        within the box and a margin of 5 % of its sides. Where masks overlap see `stacked`. A box
-        without a mask has no pixels. The model does not run where there are no boxes.
+        Args:
+            rgb: (H, W, 3) uint8.
+            corners: left, top, right, bottom of each box in pixels, highest score first.
+
+        Returns:
+            uint8 for up to 255 boxes, else uint16. The mask of a box is the one with the highest
+            predicted IoU, cut to the box and a margin of 5 % of its sides. `stack_masks` resolves
+            overlaps. A box without a mask has no pixels. Without boxes the model does not run.
         """
         size = rgb.shape[:2]
         masks: list[np.ndarray] = []
         if len(corners):
             image = self._model.get_image_embeddings(self._prepared(rgb))
-            for start in range(0, len(corners), BOXES_AT_ONCE):
-                masks += self._masks(image, corners[start : start + BOXES_AT_ONCE], size)
-        return stacked(masks, size)
+            for start in range(0, len(corners), BATCH_SIZE):
+                masks += self._masks(image, corners[start : start + BATCH_SIZE], size)
+        return stack_masks(masks, size)
 
     def _prepared(self, rgb: np.ndarray) -> torch.Tensor:
-        """The image as the model takes it (1, 3, side, side); its sides are not kept in ratio."""
+        """The normalised image (1, 3, side, side); the aspect ratio is not kept."""
         pixels = torch.tensor(rgb, device=self.device).permute(2, 0, 1)[None].float()
         side = (self._side, self._side)
         pixels = functional.interpolate(pixels, side, mode="bilinear", antialias=True)
@@ -116,25 +120,24 @@ class BoxSegmenter:
         return masks
 
 
-def stacked(masks: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    """Masks (H, W) bool as one label image (H, W), uint8 or uint16: n where the n-th is, else 0.
+def stack_masks(masks: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    """Label image (H, W) uint8 or uint16 of masks (H, W) bool: n where the n-th mask is, else 0.
 
-    The smaller mask lies on top, so that a cup on a table stays a cup; of two of one size the
-    first. A mask of which others leave less than `LEAST_VISIBLE` goes wholly: a rim tells less of
-    where a thing is than its box does.
+    Smaller masks lie on top, so that a cup on a table keeps its pixels; of equal ones the first. A
+    mask that is less than `MIN_VISIBLE` visible is removed: its box is better than a mere outline.
     """
     labels = np.zeros(size, np.uint8 if len(masks) <= 255 else np.uint16)
     areas = np.array([np.count_nonzero(mask) for mask in masks])
-    for place in sorted(range(len(masks)), key=lambda k: (-areas[k], -k)):
-        labels[masks[place]] = place + 1
+    for k in sorted(range(len(masks)), key=lambda k: (-areas[k], -k)):
+        labels[masks[k]] = k + 1
     visible = np.bincount(labels.ravel(), minlength=len(masks) + 1)[1:]
     numbers = np.arange(len(masks) + 1, dtype=labels.dtype)
-    numbers[1:][visible < LEAST_VISIBLE * areas] = 0
+    numbers[1:][visible < MIN_VISIBLE * areas] = 0
     return numbers[labels]
 
 
 def _within(mask: np.ndarray, corners: Corners) -> np.ndarray:
-    """What of a mask (H, W) bool lies in its box and the margin around it."""
+    """The part of a mask (H, W) bool in its box and the margin around it."""
     left, top, right, bottom = corners
     across, down = MARGIN * (right - left), MARGIN * (bottom - top)
     rows = slice(max(0, math.floor(top - down)), max(0, math.ceil(bottom + down)))

@@ -1,4 +1,4 @@
-"""Frames, keyframes and the rolling buffer: what gets in, what stays, and under which load."""
+"""Frames, keyframe selection and the view buffer, also under concurrent load."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_depth_without_measurement_becomes_zero():
     assert frame.valid_fraction == pytest.approx(1 - 6 / (48 * 64))
 
 
-def test_a_frame_without_any_depth_is_allowed_and_tells():
+def test_frame_without_depth_is_valid_with_fraction_zero():
     frame = make_frame(metres=np.nan)
     assert frame.valid_fraction == 0
     assert np.isnan(frame.points_world()).all()
@@ -68,7 +68,7 @@ def test_frames_are_read_only_and_own_their_pixels():
     assert frame.nbytes == 48 * 64 * (3 + 4)
 
 
-def test_world_points_stand_on_the_wall():
+def test_points_world_lie_on_the_wall():
     frame = make_frame(eye=(1.0, 5.0, 1.2), yaw=math.pi / 2, metres=2.0)
     points = frame.points_world(stride=5)
     assert points.shape == (10, 13, 3)
@@ -118,7 +118,7 @@ def test_keyframes_follow_the_motion():
     assert selector.accepts(make_frame(eye=(0.0, 0.16, 1.0)))
     assert selector.reason.startswith("moved")
     assert selector.accepts(make_frame(eye=(0.0, 0.16, 1.0), yaw=0.3))
-    assert selector.reason.startswith("turned")
+    assert selector.reason.startswith("rotated")
     assert not selector.accepts(make_frame(eye=(0.0, 0.16, 1.0), yaw=0.3))
 
 
@@ -128,19 +128,19 @@ def test_slow_motion_adds_up_to_keyframes():
     assert sum(accepted) == pytest.approx(100 / 15, abs=1)
 
 
-def test_a_change_in_front_of_a_resting_camera_is_a_keyframe():
+def test_change_in_front_of_a_static_camera_is_a_keyframe():
     selector = KeyframeSelector()
     empty = make_frame(metres=3.0)
     assert selector.accepts(empty)
     depth = empty.depth.copy()
-    depth[:, 20:44] = 1.5  # near things fill fewer voxels than pixels
+    depth[:, 20:44] = 1.5  # near surfaces fill fewer voxels than pixels
     assert selector.accepts(make_frame(depth=depth))
-    assert selector.reason == "something new in view"
+    assert selector.reason == "new surface in view"
     assert not selector.accepts(make_frame(depth=depth))
 
 
 @pytest.mark.parametrize("metres", [1.0, 2.0, 3.0, 5.0])
-def test_depth_noise_alone_is_nothing_new(metres):
+def test_depth_noise_is_no_new_surface(metres):
     rng = np.random.default_rng(0)
     selector = KeyframeSelector()
 
@@ -194,7 +194,7 @@ def test_versions_rise_and_snapshots_stay():
     assert ids(buffer) == [2], "ids are never used twice"
 
 
-def test_the_most_redundant_view_goes():
+def test_most_redundant_view_is_dropped():
     buffer = ViewBuffer(max_views=3)
     for stamp, yaw in enumerate((0.0, 1.5, 0.0, 3.0)):
         buffer.add(make_frame(stamp, yaw=yaw))
@@ -212,7 +212,7 @@ def test_a_view_covered_by_two_others_together_is_redundant():
     assert ids(buffer) == [0, 2, 3]
 
 
-def test_old_views_go():
+def test_old_views_are_dropped():
     buffer = ViewBuffer(max_seconds=10.0)
     for second in (0, 4, 8, 12):
         buffer.add(make_frame(second * SECOND, yaw=float(second)))
@@ -239,7 +239,7 @@ def test_one_view_is_enough():
         assert ids(buffer) == [stamp]
 
 
-def test_time_going_back_is_refused_and_changes_nothing():
+def test_older_stamps_are_refused_and_change_nothing():
     buffer = ViewBuffer()
     buffer.add(make_frame(5 * SECOND))
     buffer.add(make_frame(5 * SECOND, yaw=1.0))

@@ -1,4 +1,4 @@
-"""Masks of boxes: how they overlap, and a tiny random SAM 2 through all of it."""
+"""Masks of boxes: overlaps, and a tiny random SAM 2 end to end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from spatial3d_ros.errors import CheckpointError, ConfigError
-from spatial3d_ros.recognition.segmentation import BOXES_AT_ONCE, BoxSegmenter, stacked
+from spatial3d_ros.recognition.box_segmenter import BATCH_SIZE, BoxSegmenter, stack_masks
 
 SIDE = 64
 MEAN, STD = [0.5, 0.5, 0.5], [0.25, 0.25, 0.25]
@@ -41,7 +41,7 @@ def parts():
 
 
 def video_parts():
-    """The same with a memory of earlier images, as the public folders have it."""
+    """The same with the memory of the video model, as the public folders have it."""
     return parts() | {
         "image_size": SIDE, "memory_attention_hidden_size": 32, "memory_attention_num_layers": 1,
         "memory_attention_feed_forward_hidden_size": 16, "memory_attention_rope_feat_sizes": [4, 4],
@@ -61,7 +61,7 @@ def saved(path, model):
 
 @pytest.fixture(scope="module", params=["image", "video"])
 def folder(request, tmp_path_factory):
-    """Random weights, as a download would leave them: of the image model, and of that for films."""
+    """Random weights of the image and of the video model, as a download would leave them."""
     from transformers import Sam2Config, Sam2Model, Sam2VideoConfig, Sam2VideoModel
 
     torch.manual_seed(0)
@@ -77,10 +77,10 @@ def picture():
     return np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
 
 
-def test_masks_of_a_model_stay_within_their_boxes(folder):
+def test_masks_stay_within_their_boxes(folder):
     segmenter = BoxSegmenter.load(folder, "cpu")
     rng = np.random.default_rng(1)
-    starts = rng.uniform(0, [WIDTH - 24, HEIGHT - 24], (BOXES_AT_ONCE + 2, 2))
+    starts = rng.uniform(0, [WIDTH - 24, HEIGHT - 24], (BATCH_SIZE + 2, 2))
     corners = [(u, v, u + 20.0, v + 20.0) for u, v in starts.tolist()]
     labels = segmenter.label_image(picture(), corners)
     assert labels.shape == (HEIGHT, WIDTH) and labels.dtype == np.uint8
@@ -92,9 +92,7 @@ def test_masks_of_a_model_stay_within_their_boxes(folder):
 
 
 class Model:
-    """Three masks for each box: nothing, all that lies left of `edge`, everything; sure by turns
-    of the second.
-    """
+    """Three masks for each box: empty, left of `edge`, full; the second scores highest."""
 
     def __init__(self, edge=0.5, logit=1.0):
         self.config = SimpleNamespace(prompt_encoder_config=SimpleNamespace(image_size=SIDE))
@@ -126,7 +124,7 @@ def with_model(**options):
     return model, BoxSegmenter(model, MEAN, STD, "cpu")
 
 
-def test_the_mask_that_the_model_thinks_best_of_is_taken_and_cut_to_its_box():
+def test_mask_with_highest_predicted_iou_is_cut_to_its_box():
     model, segmenter = with_model()
     labels = segmenter.label_image(picture(), [(20.0, 10.0, 60.0, 30.0)])
     expected = np.zeros((HEIGHT, WIDTH), np.uint8)
@@ -139,14 +137,14 @@ def test_the_mask_that_the_model_thinks_best_of_is_taken_and_cut_to_its_box():
     assert model.boxes[0] == pytest.approx([16.0, 10 * 64 / 48, 48.0, 40.0])
 
 
-def test_no_boxes_cost_nothing():
+def test_model_does_not_run_without_boxes():
     model, segmenter = with_model()
     labels = segmenter.label_image(picture(), [])
     assert labels.shape == (HEIGHT, WIDTH) and labels.dtype == np.uint8 and not labels.any()
     assert not model.images
 
 
-def test_a_box_without_a_mask_has_no_pixels_and_the_numbers_of_others_stay():
+def test_box_without_mask_has_no_pixels_and_other_indices_stay():
     _, segmenter = with_model()
     boxes = [(50.0, 5.0, 70.0, 25.0), (5.0, 5.0, 30.0, 25.0), (90.0, 60.0, 95.0, 70.0)]
     assert set(np.unique(segmenter.label_image(picture(), boxes))) == {0, 2}
@@ -154,7 +152,7 @@ def test_a_box_without_a_mask_has_no_pixels_and_the_numbers_of_others_stay():
     assert not blind.label_image(picture(), boxes).any()
 
 
-def test_more_boxes_than_a_byte_counts():
+def test_more_than_255_boxes_give_uint16():
     _, segmenter = with_model(edge=1.0)
     boxes = [(u * 5.0 + 1, v * 3.0 + 1, u * 5.0 + 4, v * 3.0 + 3)
              for v in range(16) for u in range(16)]  # fmt: skip
@@ -168,20 +166,20 @@ def mask(rows, columns):
     return made
 
 
-def test_the_smaller_mask_lies_on_top():
+def test_smaller_mask_lies_on_top():
     table, cup = mask(slice(5, 20), slice(0, 20)), mask(slice(2, 8), slice(8, 12))
     for masks, numbers in (([table, cup], (1, 2)), ([cup, table], (2, 1))):
-        labels = stacked(masks, (20, 20))
+        labels = stack_masks(masks, (20, 20))
         assert (labels[10, 10], labels[6, 9], labels[0, 0]) == (*numbers, 0)
     first, second = mask(slice(0, 10), slice(0, 6)), mask(slice(0, 10), slice(4, 10))
-    assert stacked([first, second], (20, 20))[0, 5] == 1
+    assert stack_masks([first, second], (20, 20))[0, 5] == 1
 
 
-def test_of_what_others_hide_no_rim_is_left():
+def test_mostly_hidden_mask_is_removed():
     whole, nearly = mask(slice(0, 10), slice(0, 10)), mask(slice(0, 10), slice(1, 10))
-    assert set(np.unique(stacked([whole, nearly], (20, 20)))) == {0, 2}
+    assert set(np.unique(stack_masks([whole, nearly], (20, 20)))) == {0, 2}
     half = mask(slice(0, 10), slice(0, 5))
-    assert set(np.unique(stacked([whole, half], (20, 20)))) == {0, 1, 2}
+    assert set(np.unique(stack_masks([whole, half], (20, 20)))) == {0, 1, 2}
 
 
 @pytest.fixture
@@ -191,7 +189,7 @@ def copy(folder, tmp_path):
     return tmp_path
 
 
-def test_what_is_missing_is_named_with_the_way_to_get_it(copy, tmp_path):
+def test_load_errors_name_the_missing_file_and_the_download(copy, tmp_path):
     with pytest.raises(CheckpointError, match=r"nowhere.*spatial3d download sam2_tiny"):
         BoxSegmenter.load(tmp_path / "nowhere")
     with pytest.raises(ConfigError, match="device"):
@@ -204,20 +202,20 @@ def test_what_is_missing_is_named_with_the_way_to_get_it(copy, tmp_path):
         BoxSegmenter.load(copy)
 
 
-def test_weights_that_are_cut_short_or_of_something_else_are_refused(copy):
+def test_truncated_or_incomplete_weights_are_refused(copy):
     from safetensors.torch import load_file, save_file
 
     weights = load_file(copy / "model.safetensors")
     left = {name: value for name, value in weights.items() if "mask_decoder" not in name}
     save_file(left, copy / "model.safetensors", {"format": "pt"})
-    with pytest.raises(CheckpointError, match=r"weights are not there, as mask_decoder"):
+    with pytest.raises(CheckpointError, match=r"weights are missing, for example mask_decoder"):
         BoxSegmenter.load(copy)
     (copy / "model.safetensors").write_bytes(b"12345")
     with pytest.raises(CheckpointError, match="cannot be loaded"):
         BoxSegmenter.load(copy)
 
 
-def test_a_library_without_sam_2_is_named(monkeypatch, tmp_path):
+def test_transformers_without_sam_2_is_named(monkeypatch, tmp_path):
     old = ModuleType("transformers")
     old.__version__ = "4.40.0"
     monkeypatch.setitem(sys.modules, "transformers", old)

@@ -1,0 +1,96 @@
+"""The object map: proposals and tracked detections in a world whose axes run along the walls."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from spatial3d_ros.scene.buffer import Snapshot, View
+from spatial3d_ros.scene.detection_tracking import (
+    Detection3D,
+    DetectionTracker,
+    fuse_detections,
+    with_measured_points,
+)
+from spatial3d_ros.scene.objects import ObjectTracker, SceneObject
+from spatial3d_ros.scene.proposals import Proposal
+from spatial3d_ros.scene.wall_alignment import rotate_frame, wall_heading
+
+ProposalFunction = Callable[[Snapshot], list[Proposal]]
+
+
+class ObjectMap:
+    """Tracked objects, tracked detections, and the `heading` of the walls: their yaw in rad.
+
+    `add_detections` and `clear_detections` may be called from any thread, all other methods from
+    one at a time.
+    """
+
+    def __init__(self, min_hits: int = 1) -> None:
+        self.heading = 0.0
+        self._objects = ObjectTracker(max_misses=1)
+        self._detections = DetectionTracker(min_hits=min_hits)
+        self._detections_lock = threading.Lock()
+        self._proposed: tuple[tuple[float, ...], list[Proposal]] = ((), [])
+
+    def clear(self) -> None:
+        """Removes all objects and detections; ids keep increasing."""
+        self.clear_detections()
+        self._objects.clear()
+        self.heading = 0.0
+
+    def new_id(self) -> int:
+        """A new id, never reused."""
+        return self._objects.new_id()
+
+    def add_detections(self, detections: Sequence[Detection3D]) -> bool:
+        """Adds one message of a detector, world frame; returns whether it changed any track."""
+        with self._detections_lock:
+            return self._detections.add(detections)
+
+    def clear_detections(self) -> None:
+        """Removes all tracks of detections, for when the clock of the images jumps back."""
+        with self._detections_lock:
+            self._detections.clear()
+
+    def update(
+        self,
+        snapshot: Snapshot,
+        aligned: Snapshot,
+        proposals: Sequence[Proposal] | ProposalFunction,
+    ) -> tuple[SceneObject, ...]:
+        """Updates the map; returns all objects, with boxes along the walls.
+
+        Args:
+            snapshot: views in the world frame.
+            aligned: `align_to_walls(snapshot)`.
+            proposals: in the world frame, or a function of `aligned`, which is called once for the
+                same views however often detections arrive.
+        """
+        if callable(proposals):
+            key = (self.heading, *(view.id for view in aligned.views))
+            if self._proposed[0] != key:
+                self._proposed = key, proposals(aligned)
+            built_in = self._proposed[1]
+        else:
+            built_in = [replace(p, box=p.box.rotated(-self.heading)) for p in proposals]
+        with self._detections_lock:
+            self._detections.remove_disappeared([view.frame for view in snapshot.views])
+            tracked = self._detections.proposals(self.heading)
+        frames = [view.frame for view in aligned.views]
+        tracked = [with_measured_points(p, frames) for p in tracked]
+        return self._objects.update(fuse_detections(built_in, tracked), aligned)
+
+    def align_to_walls(self, snapshot: Snapshot) -> Snapshot:
+        """The views in a world whose axes run along the walls, where axis-aligned boxes are tight.
+
+        The heading is estimated once, as soon as it is unambiguous; objects found before are then
+        removed and found again.
+        """
+        if not self.heading:
+            self.heading = wall_heading([view.frame for view in snapshot.views]) or 0.0
+            if self.heading:
+                self._objects.clear()
+        views = (View(v.id, rotate_frame(v.frame, -self.heading)) for v in snapshot.views)
+        return Snapshot(snapshot.version, tuple(views))

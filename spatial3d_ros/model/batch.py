@@ -1,10 +1,9 @@
-"""What the network reads: a batch of scenes as tensors, and one view prepared from a camera
-frame.
-"""
+"""Input of the network: a batch of scenes as tensors, and one view prepared from a camera frame."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -40,10 +39,12 @@ def prepare_view(
     config: VisionConfig,
     pooled: int,
 ) -> ViewInput:
-    """Resize colour smoothly and depth by nearest neighbour, then back-project (METHODS 1.1).
+    """Resize color with interpolation and depth by nearest neighbour, then back-project
+    (METHODS 1.1).
 
-    rgb (H, W, 3) uint8, depth (H, W) float32 metres with 0 = missing. `crop` scales the height to S
-    and cuts the centre square, `stretch` scales both sides; intrinsics follow exactly.
+    rgb (H, W, 3) uint8, depth (H, W) float32 metres, 0 where missing; `pooled` tokens along one
+    side. `crop` scales the height to S and cuts out the centre square, `stretch` scales both sides;
+    the intrinsics change with the image.
     """
     size = config.image_size
     if config.resize == "crop":
@@ -84,17 +85,27 @@ def prepare_view(
     return ViewInput(pixels, points, valid, rays, pose)
 
 
+class SceneViews(NamedTuple):
+    """The view tensors of a `SceneBatch` that has views."""
+
+    pixels: Tensor
+    points: Tensor
+    valid: Tensor
+    rays: Tensor
+    view_valid: Tensor
+
+
 @dataclass(frozen=True)
 class SceneBatch:
     """B scenes of up to V views and N objects, padded; scene frame (METHODS 3.3), metres.
 
-    boxes (B, N, 6) centre + size; object_valid (B, N). Views may be absent (boxes-only rooms): then
-    pixels, points, valid, rays and view_valid are None. What an object brings besides pixels is
-    optional too: labels (B, N, T) token ids, -1 padded; colors (B, N, 3) in [0, 1], NaN where
-    unknown; fronts (B, N, 2) unit vectors on the floor plan, where its front points, NaN where
-    unknown or none. patches (B, V, P, C): vision features computed earlier, instead of pixels.
-    poses (B, V, 4, 4) scene_T_camera, for guidance only. Raises FrameError when views are none, or
-    unlike in count.
+    boxes (B, N, 6) centre + size; object_valid (B, N). Without views (rooms of boxes only) pixels
+    (B, V, 3, S, S), points (B, V, S, S, 3), valid (B, V, S, S), rays (B, V, T, 3) and view_valid
+    (B, V) are None. Optional for each object: labels (B, N, T) token ids, -1 padded; colors (B, N,
+    3) in [0, 1], NaN where unknown; fronts (B, N, 2) horizontal unit vectors out of the object's
+    front, NaN where unknown or none. patches (B, V, P, C): features of the vision tower, if they
+    are already computed. poses (B, V, 4, 4) scene_T_camera, read by reconstruction guidance only.
+    Raises FrameError if there are no views or their numbers differ.
     """
 
     boxes: Tensor
@@ -111,7 +122,7 @@ class SceneBatch:
     poses: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if not self.has_views:
+        if self.points is None:
             return
         count = self.points.shape[1]
         if not count:
@@ -125,8 +136,19 @@ class SceneBatch:
 
     @property
     def has_views(self) -> bool:
-        """Whether any pixels come with the boxes."""
+        """Whether the batch has views besides boxes."""
         return self.points is not None
+
+    @property
+    def views(self) -> SceneViews:
+        """The view tensors. Raises FrameError if the batch has none or only some of them."""
+        parts = {name: getattr(self, name) for name in SceneViews._fields}
+        absent = [name for name, value in parts.items() if value is None]
+        if absent:
+            raise FrameError(
+                f"views: {', '.join(absent)} missing; give all of a view, or boxes only"
+            )
+        return SceneViews(**parts)
 
     def to(self, device: torch.device | str) -> SceneBatch:
         """The same batch on another device."""
@@ -135,8 +157,8 @@ class SceneBatch:
 
 
 def stack_views(views: list[ViewInput], origin: np.ndarray) -> dict[str, Tensor]:
-    """Views of one scene as the (1, V, ...) fields of SceneBatch, shifted into the scene frame at
-    `origin`.
+    """Views of one scene as the (1, V, ...) fields of SceneBatch, translated into the scene frame
+    at `origin` (3,) metres. Raises FrameError if there are no views.
     """
     shift = torch.as_tensor(origin, dtype=torch.float32)
     if not views:

@@ -1,11 +1,12 @@
-"""What a network will need before it is loaded, from the shapes of its weights on the meta device.
+"""Memory that a network needs, computed before it is loaded from the shapes of its weights on the
+meta device.
 
-    weights     every parameter in the format in which `model/quantize.py` keeps it: exact
-    scene       keys and values of the scene prefix, exact, and what is kept of each view
-    passes      the most that is alive at one moment of a pass: the formulas below, upper bounds
+    weights     every parameter in the format of `model/quantize.py`: exact
+    scene       keys and values of the scene prefix, exact, and the cached tensors of each view
+    passes      largest number of bytes allocated during a pass: the formulas below, upper bounds
 
 With V views of P patches and S x S pixels, vision width C, decoder width D and MLP width M, N
-objects of c places, Q questions of L places in all, prefix length T, b bytes a number:
+objects of c tokens, Q questions of L positions in all, prefix length T, b bytes a number:
 
     vision      one view:  P (8 C + 2 M_vision) 4 + 12 S^2
     structure   all views: 48 V P C
@@ -20,10 +21,10 @@ objects of c places, Q questions of L places in all, prefix length T, b bytes a 
                 tokens    (4 N d + 6 (t + N) D) 4
               the larger of the first two and stages, and tokens
 
-The prefix runs through the fused causal kernel, which never holds the table of scores; a question
-may hold its own, twice in float32 and once in b bytes. int8 adds M D b to both: a layer's weights
-are widened while it runs. A refresh and a question may run at the same moment, and a refresh builds
-a second prefix beside the one that answers: the total counts both.
+The prefix runs through the fused causal kernel, which never stores the attention scores; a question
+may store its own, twice in float32 and once in b bytes. int8 adds M D b to both, because a layer's
+weights are dequantised while it runs. A refresh and a question may run at the same time, and a
+refresh builds a second prefix while the old one is in use: the total counts both.
 """
 
 from __future__ import annotations
@@ -44,12 +45,12 @@ from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.quantize import Weights, is_quantised, stored_dtype, weight_bytes
 
 GIB = 2**30
-QUESTIONS = 2  # phrases in one pass: a distance names two things
-WORDS = 64  # places of a question around and after the objects
-OPENING = 40  # places of the fixed text around the views
+QUESTIONS = 2  # phrases in one pass: a distance has two
+QUESTION_LENGTH = 64  # positions of a question before and after the objects
+PROMPT_LENGTH = 40  # positions of the fixed text around the views
 UNIFIED, CARD = 0.75, 0.9
-"""Share of memory that the network may take: beside an operating system, ROS and the cameras where
-all of them share it; beside the display and CUDA's own tables on a card.
+"""Fraction of memory available to the network: unified memory also holds the operating system, ROS
+and camera drivers; a graphics card also the display and the CUDA context.
 """
 COMPUTERS = {
     "Orin Nano 8 GB": 8 * UNIFIED,
@@ -62,7 +63,7 @@ FORMATS: dict[str, Weights] = {"bfloat16": "auto", "int8": "int8", "int4": "int4
 
 @dataclass(frozen=True)
 class Budget:
-    """Bytes by part: the network's `weights`, the `scene` between questions, peaks of `passes`."""
+    """Bytes by part: the network's `weights`, the cached `scene`, the peaks of the `passes`."""
 
     weights: dict[str, int]
     scene: dict[str, int]
@@ -76,7 +77,7 @@ class Budget:
 
     @property
     def total(self) -> int:
-        """The most that is needed at one moment."""
+        """Peak number of bytes."""
         return sum(self.weights.values()) + sum(self.scene.values()) + self.working
 
 
@@ -88,57 +89,59 @@ def estimate(
     weights: Weights = "auto",
     objects: int | None = None,
     questions: int = QUESTIONS,
-    words: int = WORDS,
-    opening: int = OPENING,
+    question_length: int = QUESTION_LENGTH,
+    prompt_length: int = PROMPT_LENGTH,
 ) -> Budget:
-    """What the network needs with so many `views` and `objects` (None: as many as it takes).
+    """Memory of the network with this number of `views` and `objects` (None: its maximum).
 
-    `words` and `opening` are places in the sequence: of a question, and of the text around views.
+    `question_length` and `prompt_length` are positions in the sequence, of one question and of the
+    fixed text around the views.
     """
     objects = config.objects.max_objects if objects is None else objects
-    referents = config.psa.places if config.psa.enabled else 0
-    length = opening + views * view_tokens(config) + referents
+    referents = config.psa.max_tokens if config.psa.enabled else 0
+    length = prompt_length + views * view_tokens(config) + referents
     prefix = length * _prefix_bytes(config, dtype)
     vision, text, item = config.vision, config.text, dtype.itemsize
-    patches, pixels, loose = vision.grid**2, vision.image_size**2, torch.float32.itemsize
+    patches, pixels, float32 = vision.grid**2, vision.image_size**2, torch.float32.itemsize
     block = 6 * text.width + 3 * text.mlp
-    asked = objects * config.tokens_per_object + words
-    widened = text.mlp * text.width * item if weights == "int8" else 0
-    seen = text.heads * (length + asked) * (2 * loose + item)
+    positions = objects * config.tokens_per_object + question_length
+    dequantised = text.mlp * text.width * item if weights == "int8" else 0
+    scores = text.heads * (length + positions) * (2 * float32 + item)
     return Budget(
         weights=_weights(config, dtype, weights),
         scene={
             "prefix": prefix,
-            "views": views * (patches * vision.width * loose + pixels * (6 * loose + 1)),
+            "views": views * (patches * vision.width * float32 + pixels * (6 * float32 + 1)),
             "referents": _kept_referents(config, objects),
         },
         passes={
-            "vision": patches * (8 * vision.width + 2 * vision.mlp) * loose + 3 * pixels * loose,
-            "structure": 12 * views * patches * vision.width * loose,
-            "place": 8 * views * patches * text.width * loose,
+            "vision": patches * (8 * vision.width + 2 * vision.mlp) * float32
+            + 3 * pixels * float32,
+            "structure": 12 * views * patches * vision.width * float32,
+            "place": 8 * views * patches * text.width * float32,
             "objects": views * (40 * pixels + 26 * objects * patches)
-            + 2 * views * patches * text.width * loose
+            + 2 * views * patches * text.width * float32
             + 2**21,
             "referents": _referents(config, views, objects),
-            "prefix": length * block * loose + widened,
-            "question": questions * asked * (block * loose + seen) + widened,
+            "prefix": length * block * float32 + dequantised,
+            "question": questions * positions * (block * float32 + scores) + dequantised,
         },
     )
 
 
 def _kept_referents(config: ModelConfig, objects: int) -> int:
-    """Bytes of the referents of a scene, their seeds, and the tokens of objects that hear them."""
-    psa, loose = config.psa, torch.float32.itemsize
+    """Bytes of the referents of a scene, their seeds, and the objects' referent tokens."""
+    psa, float32 = config.psa, torch.float32.itemsize
     if not psa.enabled:
         return 0
-    own = config.object_tokens == "object+referent" and config.objects.identifier == "token"
-    seeds = psa.seeds * ((psa.width + 6) * loose + 1)
-    referents = psa.referents * ((psa.width + 10) * loose + 1) + psa.context * psa.width * loose
-    return seeds + referents + own * objects * config.text.width * loose
+    tokens = config.object_tokens == "object+referent" and config.objects.identifier == "token"
+    seeds = psa.seeds * ((psa.width + 6) * float32 + 1)
+    referents = psa.referents * ((psa.width + 10) * float32 + 1) + psa.context * psa.width * float32
+    return seeds + referents + tokens * objects * config.text.width * float32
 
 
 def _referents(config: ModelConfig, views: int, objects: int) -> int:
-    """The pass from what was seen to referents and their tokens."""
+    """Bytes of the pass from patches or points to referents and their tokens."""
     psa, vision, wide = config.psa, config.vision, config.text.width
     if not psa.enabled:
         return 0
@@ -148,17 +151,17 @@ def _referents(config: ModelConfig, views: int, objects: int) -> int:
         source = views * vision.image_size**2 * 16 + 128 * psa.seeds * (2 * psa.width + 20)
     stages = 12 * psa.seeds * psa.width + psa.referents * (100 * psa.width + 1000)
     stages += psa.referents * (60 * psa.referents + psa.heads * psa.seeds)
-    tokens = 4 * objects * psa.width + 6 * (psa.places + objects) * wide
+    tokens = 4 * objects * psa.width + 6 * (psa.max_tokens + objects) * wide
     return (max(source, stages) + tokens) * torch.float32.itemsize
 
 
 def view_tokens(config: ModelConfig) -> int:
-    """Places of one view in the sequence: its pooled tokens and the newlines after each row."""
+    """Tokens of one view in the sequence: its pooled tokens and a newline token after each row."""
     return config.pooled_grid * (config.pooled_grid + 1)
 
 
 def _prefix_bytes(config: ModelConfig, dtype: torch.dtype) -> int:
-    """Keys and values of one place in all layers."""
+    """Bytes of the keys and values of one position in all layers."""
     text = config.text
     return 2 * text.layers * text.kv_heads * (text.width // text.heads) * dtype.itemsize
 
@@ -192,9 +195,9 @@ def _part(name: str) -> str:
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Bytes free on a device; None where that cannot be told.
+    """Free bytes on a device; None if unknown.
 
-    Where a GPU shares the memory of the processor, pages that only cache files count as free.
+    With memory shared between GPU and CPU, pages of the file cache count as free.
     """
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
@@ -214,36 +217,36 @@ def _available() -> int | None:
 def require_memory(
     config: ModelConfig, device: torch.device, dtype: torch.dtype, weights: Weights, views: int
 ) -> None:
-    """Raises ConfigError when the network would not fit into what is free on the device, telling
-    what is needed, what is free, and what would fit.
+    """Raise ConfigError if the network does not fit into the free memory of the device. The message
+    lists required and free memory, and settings that fit.
     """
     free = free_bytes(device)
-    need = estimate(config, views=views, dtype=dtype, weights=weights)
-    if free is None or need.total <= free:
+    required = estimate(config, views=views, dtype=dtype, weights=weights)
+    if free is None or required.total <= free:
         return
-    cures = [f"{(need.total - free) / GIB:.1f} GiB more free"]
+    remedies = [f"{(required.total - free) / GIB:.1f} GiB more free"]
     for text, tried_weights, tried_views in (
         (f"max_views: {max(1, views // 2)}", weights, max(1, views // 2)),
         ("weights: int8", "int8", views),
         ("weights: int4", "int4", views),
         ("weights: int4 with max_views: 8", "int4", 8),
     ):
-        kernel = tried_weights != "int4" or (device.type == "cuda" and dtype == torch.bfloat16)
+        supported = tried_weights != "int4" or (device.type == "cuda" and dtype == torch.bfloat16)
         tried = estimate(config, views=tried_views, dtype=dtype, weights=tried_weights)
-        if kernel and tried.total <= free:
-            cures.append(f"{text} ({tried.total / GIB:.1f} GiB)")
+        if supported and tried.total <= free:
+            remedies.append(f"{text} ({tried.total / GIB:.1f} GiB)")
     name = str(dtype).removeprefix("torch.")
     raise ConfigError(
-        f"model '{config.name}' needs {need.total / GIB:.1f} GiB on {device} ({name}, weights: "
-        f"{weights}, {views} views: weights {sum(need.weights.values()) / GIB:.1f}, scene "
-        f"{sum(need.scene.values()) / GIB:.1f}, work {need.working / GIB:.1f}), but "
-        f"{free / GIB:.1f} GiB are free. What helps: {', '.join(cures)}, or a smaller model"
+        f"model '{config.name}' needs {required.total / GIB:.1f} GiB on {device} ({name}, weights: "
+        f"{weights}, {views} views: weights {sum(required.weights.values()) / GIB:.1f}, scene "
+        f"{sum(required.scene.values()) / GIB:.1f}, work {required.working / GIB:.1f}), but "
+        f"{free / GIB:.1f} GiB are free. Options: {', '.join(remedies)}, or a smaller model"
     )
 
 
 def memory_table(model: str, views: tuple[int, ...] = (8, 16, 32)) -> dict[str, Any]:
-    """Needs of a configuration (a name or a YAML file) for each format of weights and number of
-    views, in GiB, and on which computers that fits.
+    """Memory of a configuration (a name or a YAML file) for each weight format and number of views,
+    in GiB, and the computers on which it fits.
     """
     config = named_config(model)
     rows = []

@@ -1,7 +1,7 @@
-"""One configuration for every size of the network; `config/models/*.yaml` holds the values.
+"""One configuration class for every size of the network; `config/models/*.yaml` holds the values.
 
-Keys under `s2`, `slim` and `psa` carry the names of the three papers' switches. An unknown key
-or an impossible value raises `ConfigError` with the file, the key and what is allowed.
+Keys under `s2`, `slim` and `psa` are named after the switches of the three papers. An unknown key
+or an invalid value raises `ConfigError` with the file, the key and what is allowed.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class _Strict(BaseModel):
 
 
 class VisionConfig(_Strict):
-    """SigLIP-style tower. `layers` are the ones that run: the last layer of the public tower is
-    left out (1.2).
+    """SigLIP-style vision tower (METHODS 1.2). `layers` counts the layers that run: the last one of
+    the public tower is omitted.
     """
 
     image_size: int = Field(384, ge=16)
@@ -33,7 +33,7 @@ class VisionConfig(_Strict):
     layers: int = 26
     heads: int = 16
     resize: Literal["crop", "stretch"] = "crop"
-    """`crop` as in the release (centre square); `stretch` keeps the whole field of view."""
+    """`crop`: the centre square, as in the release; `stretch`: the whole field of view."""
 
     @property
     def grid(self) -> int:
@@ -60,7 +60,7 @@ class StructureConfig(_Strict):
 
     enabled: bool = True
     grouping: Literal["clean", "release"] = "clean"
-    """`release` groups tokens as the public code does, which is not what the paper describes."""
+    """`clean` groups tokens as the paper describes, `release` as the public code does."""
     order: Literal["inter_intra", "intra_inter"] = "inter_intra"
     init: Literal["zero", "default"] = "zero"
     heads: int = 12
@@ -72,7 +72,7 @@ class PositionConfig(_Strict):
 
     coord: bool = True
     coord_scale: float = Field(1.0, gt=0.0)
-    """Factor of the code; 1 as published, where features are much longer than the code."""
+    """Factor of the coordinate code; 1 as published, with features of much larger norm."""
     ray: bool = True
     ray_scale: float = 5.0
     ray_scale_learnt: bool = False
@@ -81,19 +81,19 @@ class PositionConfig(_Strict):
 
 
 class GuidanceConfig(_Strict):
-    """Reconstruction guidance, S2-MLLM (METHODS 1.9): a branch that exists in training only."""
+    """Reconstruction guidance, S2-MLLM (METHODS 1.9): a branch that is built in training only."""
 
     enabled: bool = False
     backend: Literal["own", "external"] = "own"
-    """`external`: the branch ends in a linear layer to `width`; what follows is plugged in."""
+    """`external`: the branch ends in a linear layer to `width`; the caller passes the decoder."""
     weight: float = Field(0.3, ge=0.0)
     local: bool = False
-    """Also reconstruct every view in its own camera's frame."""
+    """Also reconstruct every view in its own camera frame."""
     width: int = 256
     layers: int = Field(4, ge=1)
     heads: int = 8
     alpha: float = Field(0.2, gt=0.0)
-    """Weight of the confidence's logarithm, which keeps it from falling to its floor."""
+    """Weight of the log-confidence term, which keeps the confidence above its minimum."""
 
 
 class LanguageConfig(_Strict):
@@ -110,8 +110,8 @@ class S2Config(_Strict):
     sg: GuidanceConfig = GuidanceConfig()
     lang: LanguageConfig = LanguageConfig()
     category_mode: Literal["none", "generate", "given"] = "none"
-    """What stands before `<ground>`: nothing; the class that the network itself writes; or the true
-    one, which is for diagnosis only (1.12).
+    """Text before `<ground>` (METHODS 1.12): none; the class name that the network writes; or the
+    true one, for diagnosis only.
     """
 
 
@@ -121,18 +121,20 @@ class SlimConfig(_Strict):
     objects: Literal["causal", "full", "diagonal", "fixed_n", "geo"] = "geo"
     inst: bool = True
     places: Literal["sequence", "shared"] = "sequence"
-    """Positions of objects in the decoder: one behind the other as published, or the same for all,
-    so that their order is not heard (the identifiers still tell it).
+    """Positions of objects in the decoder: consecutive as published, or the same for all objects,
+    so that only the identifiers depend on their order.
     """
     k_min: int = Field(2, ge=0)
     k_max: int = Field(10, ge=0)
     fixed_n: int = Field(5, ge=0)
     space: Literal["normalized", "metric"] = "normalized"
     density: Literal["mean_distance", "gaussian"] = "mean_distance"
-    sigma: float | None = Field(None, gt=0.0)
-    """Reach of the gaussian density, in the unit of `space`."""
+    sigma: float | None = Field(None, gt=0.0, allow_inf_nan=False)
+    """Standard length of the gaussian density, in the unit of `space`; None: 0.3 of the normalized
+    cube, or 1 m.
+    """
     robust: bool = False
-    """Clip the density at the scene's 5th and 95th percentile, so that no outlier rules it."""
+    """Clip the density at the scene's 5th and 95th percentile, against outliers."""
 
     @model_validator(mode="after")
     def _ordered(self) -> SlimConfig:
@@ -142,15 +144,13 @@ class SlimConfig(_Strict):
 
 
 class AwarenessConfig(_Strict):
-    """Progressive spatial awareness, Spatial 3D-LLM (METHODS 3.2). With all three stages off, the
+    """Progressive spatial awareness, Spatial 3D-LLM (METHODS 3.2). Without its three stages, the
     referents are seeds chosen by farthest point sampling.
     """
 
     enabled: bool = False
     source: Literal["patches", "points"] = "patches"
-    """Seeds from the network's own patches, or from coloured points through an encoder of their
-    own.
-    """
+    """Seeds are patch features of the vision tower, or colored points through a point encoder."""
     intra: bool = True
     inter: Literal["none", "gcn", "edgeconv"] = "gcn"
     context: bool = True
@@ -159,7 +159,7 @@ class AwarenessConfig(_Strict):
     seeds: int = Field(1024, ge=4)
     referents: int = Field(256, ge=1)
     tokens: int = Field(64, ge=0)
-    """At most so many referents stand in the sequence, the likeliest objects first; 0: none."""
+    """Most referents in the sequence, those of highest objectness; 0: none."""
     width: int = Field(256, ge=8)
     heads: int = Field(8, ge=1)
 
@@ -172,38 +172,38 @@ class AwarenessConfig(_Strict):
         return self
 
     @property
-    def places(self) -> int:
-        """Most places of referents, and of the scene token, in the sequence."""
+    def max_tokens(self) -> int:
+        """Most tokens of referents, scene token included, in the sequence."""
         return min(self.tokens, self.referents) + (self.context and self.tokens > 0)
 
 
 class ObjectConfig(_Strict):
-    """Object tokens (METHODS 1.7, 4) and what they carry besides pixels."""
+    """Object tokens (METHODS 1.7, 4) and their inputs besides pixels."""
 
     max_objects: int = Field(100, ge=1, le=1000)
     member_fraction: float = Field(0.5, gt=0.0, le=1.0)
-    """Share of a patch's pixels inside the box from which the patch belongs to the object."""
+    """Least fraction of a patch's pixels inside a box for the patch to belong to the object."""
     identifier: Literal["token", "added"] = "token"
-    """Whether the slot's identifier, and with it the referent's feature, is a token of its own, or
-    all is added up to the object's only token.
+    """`token`: the slot's identifier and the referent feature are tokens of their own; `added`:
+    both are added to the object's single token.
     """
     relation_layers: int = Field(2, ge=0)
-    """All-pairs layers over objects with a learnt bias from offset, distance and size ratio."""
+    """All-pairs layers over objects with a learned bias from offset, distance and size ratio."""
     relation_hidden: int = 64
     decoder_bias: bool = True
     """Add the same kind of bias to the decoder's object-to-object attention."""
     label_bias: bool = False
-    """Let objects hear the words of their own label in a question louder, as far as is learnt."""
+    """A learned attention bias links each object token to the query tokens that match its label."""
     fronts: bool = False
-    """Read where an object's front points, where that is known."""
+    """Use the direction of an object's front, if known, in the pair geometry."""
 
 
 class HeadConfig(_Strict):
-    """Grounding head (METHODS 1.8); candidates are the features before or after the decoder."""
+    """Grounding head (METHODS 1.8); candidates are object features before or after the decoder."""
 
     object_source: Literal["input", "hidden"] = "hidden"
     relation_layers: int = Field(0, ge=0)
-    """All-pairs layers over the objects' final states, after they have heard the question (`hidden`
+    """All-pairs layers over the objects' final states, which depend on the question (`hidden`
     only).
     """
     width: int | None = None
@@ -211,8 +211,8 @@ class HeadConfig(_Strict):
 
 
 class NamesConfig(_Strict):
-    """The words in which objects are named before any question; questions are not limited to
-    them.
+    """Classes and colors with which objects are named independently of questions. Questions may use
+    any other words.
     """
 
     classes: tuple[str, ...] = ()
@@ -220,22 +220,22 @@ class NamesConfig(_Strict):
 
 
 class IoConfig(_Strict):
-    """How the network's text holds places (METHODS 3.3)."""
+    """Format of coordinates in the network's text (METHODS 3.3)."""
 
     loc_format: Literal["text", "tokens"] = "text"
-    """Numbers of two decimals, which any tokenizer has, or 1000 tokens of 2 cm."""
+    """`text`: numbers of two decimals, for any tokenizer; `tokens`: 1000 tokens of 2 cm each."""
 
 
 Task = Literal["ground", "distance", "ask", "caption"]
 
 
 class ModelConfig(_Strict):
-    """Everything that decides the shapes of the weights and the computation."""
+    """Everything that determines the shapes of the weights and the computation."""
 
     name: str
     tasks: tuple[Task, ...] = ("ground",)
-    """What the weights were trained to answer; training writes it down. distance: metres in the
-    network's own words. ask: questions answered in words. caption: what an object is.
+    """Tasks the weights were trained for, recorded by training. ground: scores of objects.
+    distance: metres written by the network. ask: free-form answers. caption: what an object is.
     """
     vision: VisionConfig = VisionConfig()
     text: TextConfig = TextConfig()
@@ -244,8 +244,8 @@ class ModelConfig(_Strict):
     psa: AwarenessConfig = AwarenessConfig()
     objects: ObjectConfig = ObjectConfig()
     object_tokens: Literal["none", "object", "object+referent"] = "object"
-    """`none`: objects meet the decoder only in the head, as S2-MLLM was published (0.1);
-    `object+referent`: objects also hear the referents next to them (4).
+    """`none`: objects are used by the head only, as S2-MLLM was published (METHODS 0.1);
+    `object+referent`: objects also receive the referents near them (METHODS 4).
     """
     head: HeadConfig = HeadConfig()
     names: NamesConfig = NamesConfig()
@@ -262,17 +262,17 @@ class ModelConfig(_Strict):
         return self
 
     def trained_for(self, tasks: Sequence[str]) -> ModelConfig:
-        """The same network, trained for these tasks. Raises ConfigError where it cannot be."""
+        """The same configuration with these tasks. Raises ConfigError if they are not possible."""
         return parse_config(self.model_dump() | {"tasks": tuple(tasks)}, self.name)
 
     @property
     def answers(self) -> bool:
-        """Whether it answers in words: then it has the part for it (answering.py)."""
+        """Whether the network answers in words and so has an `AnswerContext`."""
         return self.tasks != ("ground",)
 
     @property
     def tokens_per_object(self) -> int:
-        """Places that one object takes in the sequence (c in METHODS 4)."""
+        """Positions that one object takes in the sequence (c in METHODS 4)."""
         if self.object_tokens == "none":
             return 0
         if self.objects.identifier == "added":

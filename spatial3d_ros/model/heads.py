@@ -1,4 +1,4 @@
-"""What is read out: the grounding head (METHODS 1.8) and the namer that puts objects into words."""
+"""Output heads: the grounding head (METHODS 1.8) and the head that names objects."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from spatial3d_ros.model.config import HeadConfig
 
 
 class GroundingHead(nn.Module):
-    """Cosine between the `<ground>` state and every candidate, the learned "nothing" candidate
-    last.
+    """Cosine similarity between the `<ground>` state and every candidate; the last candidate is the
+    learned "no target".
 
-    query (B, D), objects (B, N, D), valid (B, N) -> scores (B, N + 1) divided by the temperature,
+    query (Q, D), objects (Q, N, D), valid (Q, N) -> scores (Q, N + 1) divided by the temperature,
     -inf where padded.
     """
 
@@ -26,10 +26,12 @@ class GroundingHead(nn.Module):
         self.nothing = nn.Parameter(torch.randn(width))
 
     def forward(self, query: Tensor, objects: Tensor, valid: Tensor) -> Tensor:
-        nothing = self.nothing.expand(len(objects), 1, -1).to(objects.dtype)
-        candidates = F.normalize(self.object(torch.cat([objects, nothing], dim=1)).float(), dim=-1)
-        wanted = F.normalize(self.query(query).float(), dim=-1)
-        scores = torch.einsum("bd,bnd->bn", wanted, candidates) / self.temperature
+        no_target = self.nothing.expand(len(objects), 1, -1).to(objects.dtype)
+        candidates = F.normalize(
+            self.object(torch.cat([objects, no_target], dim=1)).float(), dim=-1
+        )
+        query = F.normalize(self.query(query).float(), dim=-1)
+        scores = torch.einsum("bd,bnd->bn", query, candidates) / self.temperature
         return scores.masked_fill(~F.pad(valid, (0, 1), value=True), -torch.inf)
 
 
@@ -39,12 +41,11 @@ def _mlp(width: int, inner: int) -> nn.Sequential:
     )
 
 
-class Namer(nn.Module):
-    """Puts an object into words before any question: similarity of its vector to a word's
-    embedding.
+class NameHead(nn.Module):
+    """Names objects without a question: cosine similarity of a projected object vector to the
+    embeddings of the names, times a learned scale. One head for classes, one for colors.
 
-    objects (B, N, D), words (W, D) -> logits (B, N, W). One projection for each aspect (class,
-    colour).
+    objects (B, N, D), name embeddings (W, D) -> logits (B, N, W).
     """
 
     def __init__(self, width: int) -> None:
@@ -52,9 +53,9 @@ class Namer(nn.Module):
         self.project = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
         self.scale = nn.Parameter(torch.tensor([10.0]).log())
 
-    def forward(self, objects: Tensor, words: Tensor) -> Tensor:
-        return self.aspect(objects) @ F.normalize(words.float(), dim=-1).T * self.scale.exp()
+    def forward(self, objects: Tensor, names: Tensor) -> Tensor:
+        return self.embedding(objects) @ F.normalize(names.float(), dim=-1).T * self.scale.exp()
 
-    def aspect(self, objects: Tensor) -> Tensor:
-        """Where among the words' embeddings an object's name is: unit vectors (B, N, D)."""
+    def embedding(self, objects: Tensor) -> Tensor:
+        """Predicted direction of the name among token embeddings: unit vectors (B, N, D)."""
         return F.normalize(self.project(objects).float(), dim=-1)

@@ -1,8 +1,8 @@
-"""The joint network (METHODS 4): views and boxes of a scene in, grounded objects and words out.
+"""The joint network (METHODS 4): views and boxes of a scene in, grounded objects and text out.
 
-S2-MLLM gives appearance, metric position and cross-view consistency; 3D-SLIM decides how objects
-exchange information in the decoder and how the question reaches them; Spatial 3D-LLM gives
-referents, places of the room that know their surroundings, and the geometry of pairs.
+S2-MLLM contributes appearance, metric position and cross-view consistency; 3D-SLIM the attention
+masks among objects and between objects and question; Spatial 3D-LLM the referents (features of
+points in the room and their surroundings) and the geometry of pairs.
 """
 
 from __future__ import annotations
@@ -14,13 +14,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from spatial3d_ros.errors import ConfigError, QueryError
-from spatial3d_ros.model.answer_conditioning import AnswerContext, Subject, pair_code
-from spatial3d_ros.model.attention import AttentionContext, Form
+from spatial3d_ros.model.answer_conditioning import AnswerCondition, AnswerContext, pair_code
+from spatial3d_ros.model.attention import AttentionContext, AttentionForm
 from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.config import ModelConfig
-from spatial3d_ros.model.decoder import Decoder, positions
-from spatial3d_ros.model.heads import GroundingHead, Namer
-from spatial3d_ros.model.objects import ObjectRelations, ObjectTokens, see_objects
+from spatial3d_ros.model.decoder import Decoder, position_ids
+from spatial3d_ros.model.heads import GroundingHead, NameHead
+from spatial3d_ros.model.objects import (
+    ObjectRelations,
+    ObjectTokens,
+    PooledObjects,
+    pool_object_features,
+)
 from spatial3d_ros.model.position import RayCode, coordinate_code, patch_centroids, pool_views
 from spatial3d_ros.model.referents import Referents, SpatialAwareness, with_referent_objects
 from spatial3d_ros.model.relations import (
@@ -38,12 +43,13 @@ from spatial3d_ros.model.vision import Projector, VisionTower
 
 
 class SpatialModel(nn.Module):
-    """`encode_views` once for each view, `encode_scene` once for each memory version, `forward` for
-    each question. `attention` is the form of a question's attention (attention.py).
+    """`encode_views` runs once for each view, `encode_scene` once for each map version, `forward`
+    for each batch of questions. `attention` selects the form of attention (attention.py).
     """
 
-    attention: Form = "auto"
+    attention: AttentionForm = "auto"
 
+    # The attribute names are tensor names in the weight files.
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
@@ -57,6 +63,7 @@ class SpatialModel(nn.Module):
         self.newline = nn.Parameter(torch.randn(width) * 0.02)
         self.decoder = Decoder(config.text)
         self.head = GroundingHead(width, config.head)
+        self.answers: AnswerContext | None = None
         if config.object_tokens != "none":
             self._build_objects(config, width, edge)
         # Last, so that all other parts start from the same weights with it and without.
@@ -72,31 +79,34 @@ class SpatialModel(nn.Module):
         self.label_bias = LabelBias(heads) if config.objects.label_bias else None
         self.readout = ObjectRelations(config, config.head.relation_layers)
         self.roles = nn.Linear(width, 2)
-        self.name_class = Namer(width)
-        self.name_color = Namer(width)
+        self.name_class = NameHead(width)
+        self.name_color = NameHead(width)
         self.answers = AnswerContext(width) if config.answers else None
 
     def encode_views(self, pixels: Tensor) -> Tensor:
-        """Vision features of single views, which nothing later changes: (..., 3, S, S) -> (..., P,
-        C).
-        """
+        """Features of single views, independent of other views: (..., 3, S, S) -> (..., P, C)."""
         return self.vision(pixels)
 
     def project_views(self, batch: SceneBatch) -> Tensor:
-        """What all views say together, before any place is added: (B, V, P, D)."""
-        patches = self.encode_views(batch.pixels) if batch.patches is None else batch.patches
+        """Features of all views after cross-view attention and projector, without position codes:
+        (B, V, P, D).
+        """
+        patches, views = batch.patches, batch.views
+        if patches is None:
+            patches = self.encode_views(views.pixels)
         if self.structure is not None:
-            patches = self.structure(patches, batch.view_valid)
+            patches = self.structure(patches, views.view_valid)
         return self.projector(patches)
 
     def encode_scene(
-        self, batch: SceneBatch, opening: PromptTokens, projected: Tensor | None = None
+        self, batch: SceneBatch, prompt_tokens: PromptTokens, projected: Tensor | None = None
     ) -> EncodedScene:
-        """All that does not depend on the question: encoded in the background, cached per version.
+        """Everything that does not depend on a question; runs in the background, cached for each
+        map version.
 
-        `projected`: what `project_views` said of the batch, where the caller has it already.
-        Objects with a non-finite box are left out (METHODS 2.5). Raises ConfigError when views and
-        objects alone are more than the decoder takes.
+        `projected`: result of `project_views` on the batch, if the caller already has it. Objects
+        with a non-finite box are left out (METHODS 2.5). Raises ConfigError if views and objects
+        exceed the decoder's positions.
         """
         finite = batch.boxes.isfinite().all(-1)
         batch = replace(
@@ -109,43 +119,32 @@ class SpatialModel(nn.Module):
             projected = self.project_views(batch) if projected is None else projected
             features, tokens = self._scene_tokens(batch, projected)
             referents = None if self.psa is None else self.psa(batch, projected)
-        seen = see_objects(batch, features, self.config)
-        prefix_valid, embeddings = self._prefix(batch, tokens, referents, opening)
-        self.require_places(prefix_valid, batch.object_valid, opening)
-        objects = named = seen.visual
-        edges = batch.boxes.new_empty(*batch.boxes.shape[:2], 0, 0)
-        beside = added = None
-        if self.config.object_tokens == "object+referent":
-            beside = self.psa.beside(batch.boxes, referents)
-            if self.config.objects.identifier == "added":
-                beside, added = None, beside
-        if self.config.object_tokens != "none":
-            named = self.objects(batch, seen, self.decoder.embed, added)
-            edges = self.edges(pair_geometry(batch.boxes))
-            if self.fronts is not None:
-                fronts = batch.boxes[..., :2] * torch.nan if batch.fronts is None else batch.fronts
-                edges = edges + self.fronts(front_geometry(batch.boxes, fronts))
-            objects = self.relations(named, edges, batch.object_valid)
+        pooled = pool_object_features(batch, features, self.config)
+        prefix_valid, embeddings = self._prefix(batch, tokens, referents, prompt_tokens)
+        self.check_sequence_length(prefix_valid, batch.object_valid, prompt_tokens)
+        object_features, object_embeddings, edges, referent_tokens = self._encode_objects(
+            batch, pooled, referents
+        )
         return EncodedScene(
             prefix=self.decoder.encode_prefix(embeddings, prefix_valid),
             prefix_valid=prefix_valid,
-            objects=objects,
-            visual=seen.visual,
-            named=named,
+            object_embeddings=object_embeddings,
+            visual=pooled.visual,
+            object_features=object_features,
             valid=batch.object_valid,
             edges=edges,
-            among=object_mask(batch.boxes[..., :3], batch.object_valid, self.config.slim),
-            pairs=pair_code(batch.boxes if self.config.answers else batch.boxes[:, :0]),
+            object_mask=object_mask(batch.boxes[..., :3], batch.object_valid, self.config.slim),
+            pair_codes=pair_code(batch.boxes if self.config.answers else batch.boxes[:, :0]),
             labels=_labels(batch),
-            aspects=self._aspects(named),
-            beside=beside,
+            name_embeddings=self._name_embeddings(object_features),
+            referent_tokens=referent_tokens,
             referents=referents,
         )
 
     def propose(self, batch: SceneBatch) -> tuple[SceneBatch, Tensor]:
-        """The same scenes with their referents as objects, where nothing else proposes any (methods
-        4), and how likely each is one (B, N), 0 .. 1; the boxes of `batch` are not read. Raises
-        ConfigError without `psa` or views.
+        """The same scenes with their referents as objects (METHODS 4), for use without another
+        source of proposals, and the objectness (B, N) in [0, 1]. The boxes of `batch` are not read.
+        Raises ConfigError without `psa` or without views.
         """
         if self.psa is None or not batch.has_views:
             raise ConfigError(
@@ -156,206 +155,239 @@ class SpatialModel(nn.Module):
         return with_referent_objects(batch, referents, self.config.objects.max_objects)
 
     def _scene_tokens(self, batch: SceneBatch, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Patch features with their place (B, V * P, D) and the pooled scene tokens (B, V * T,
-        D).
+        """Patch features with their coordinate code (B, V * P, D) and the pooled scene tokens with
+        newline tokens (B, V * T, D).
         """
-        vision, mpe = self.config.vision, self.config.s2.mpe
+        vision, mpe, views = self.config.vision, self.config.s2.mpe, batch.views
         if mpe.coord:
             centroid, usable = patch_centroids(
-                batch.points, batch.valid, vision.patch_size, vision.grid
+                views.points, views.valid, vision.patch_size, vision.grid
             )
             code = coordinate_code(centroid, features.shape[-1]) * usable[..., None]
             features = features + mpe.coord_scale * code.to(features.dtype)
         side = self.config.pooled_grid
         pooled = pool_views(features, vision.grid, side, mpe.pool)
         if self.ray is not None:
-            pooled = pooled + self.ray(batch.rays)
+            pooled = pooled + self.ray(views.rays)
         rows = pooled.unflatten(-2, (side, side))
         newline = self.newline.expand(*rows.shape[:-2], 1, -1)
         return features.flatten(1, 2), torch.cat([rows, newline], dim=-2).flatten(1, 3)
+
+    def _encode_objects(
+        self, batch: SceneBatch, pooled: PooledObjects, referents: Referents | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Object features and decoder inputs (B, N, D), edge features (B, N, N, E), and the
+        referent tokens (B, N, D) if objects have tokens for them.
+        """
+        if self.config.object_tokens == "none":
+            edges = batch.boxes.new_empty(*batch.boxes.shape[:2], 0, 0)
+            return pooled.visual, pooled.visual, edges, None
+        tokens = added = None
+        if self.config.object_tokens == "object+referent":
+            assert self.psa is not None
+            tokens = self.psa.referent_tokens(batch.boxes, referents)
+            if self.config.objects.identifier == "added":
+                tokens, added = None, tokens
+        features = self.objects(batch, pooled, self.decoder.embed, added)
+        edges = self.edges(pair_geometry(batch.boxes))
+        if self.fronts is not None:
+            fronts = batch.boxes[..., :2] * torch.nan if batch.fronts is None else batch.fronts
+            edges = edges + self.fronts(front_geometry(batch.boxes, fronts))
+        return features, self.relations(features, edges, batch.object_valid), edges, tokens
 
     def _prefix(
         self,
         batch: SceneBatch,
         tokens: Tensor | None,
         referents: Referents | None,
-        opening: PromptTokens,
+        prompt_tokens: PromptTokens,
     ) -> tuple[Tensor, Tensor]:
-        """[ system | views | referents | P0 ]: which places are real (B, S), embeddings (B, S,
-        D).
-        """
+        """[ system | views | referents | P0 ]: valid (B, S), embeddings (B, S, D)."""
         count = len(batch.boxes)
-        before = self.decoder.embed(opening.before).expand(count, -1, -1)
-        after = self.decoder.embed(opening.after).expand(count, -1, -1)
-        real = torch.ones(count, 1, dtype=torch.bool, device=before.device)
-        parts, valid = [before], [real.expand(-1, before.shape[1])]
+        before = self.decoder.embed(prompt_tokens.before).expand(count, -1, -1)
+        after = self.decoder.embed(prompt_tokens.after).expand(count, -1, -1)
+        always = torch.ones(count, 1, dtype=torch.bool, device=before.device)
+        parts, valid = [before], [always.expand(-1, before.shape[1])]
         if tokens is not None:
-            each = tokens.shape[1] // batch.view_valid.shape[1]
+            view_valid = batch.views.view_valid
             parts.append(tokens)
-            valid.append(batch.view_valid.repeat_interleave(each, dim=1))
-        if referents is not None:
-            for part, found in zip((parts, valid), self.psa.tokens(referents), strict=True):
-                part.append(found)
+            valid.append(view_valid.repeat_interleave(tokens.shape[1] // view_valid.shape[1], 1))
+        if referents is not None and self.psa is not None:
+            referent_tokens, referent_valid = self.psa.sequence_tokens(referents)
+            parts.append(referent_tokens)
+            valid.append(referent_valid)
         parts.append(after)
-        valid.append(real.expand(-1, after.shape[1]))
+        valid.append(always.expand(-1, after.shape[1]))
         return torch.cat(valid, dim=1), torch.cat(parts, dim=1)
 
     def forward(
-        self, scene: EncodedScene, words: QuestionBatch, opening: PromptTokens
+        self, scene: EncodedScene, questions: QuestionBatch, prompt_tokens: PromptTokens
     ) -> ModelOutput:
-        """Answer Q questions about their scenes in one pass of objects and words behind the shared
-        prefix. Raises QueryError when a question is more than the decoder takes.
+        """Run Q questions in one pass of objects and text behind the cached prefix. Raises
+        QueryError if a question exceeds the decoder's positions.
         """
-        which, places = words.scene, self.config.tokens_per_object
-        valid, edges = scene.valid[which], scene.edges[which]
-        beside = None if scene.beside is None else scene.beside[which]
-        slots = self._object_places(scene.objects[which], beside, opening)
-        span = slots.shape[1]
-        embeddings = torch.cat([slots, self.decoder.embed(words.ids).to(slots.dtype)], dim=1)
-        real = torch.cat([valid.repeat_interleave(places, 1), words.real], dim=1)
-        prefix_valid = scene.prefix_valid[which]
-        self.require_places(prefix_valid, valid, opening, words.real)
-        sight = AttentionContext(
-            keep=sequence_mask(
-                scene.among[which],
+        index, per_object = questions.scene, self.config.tokens_per_object
+        valid, edges = scene.valid[index], scene.edges[index]
+        objects = self._object_tokens(scene, index, prompt_tokens)
+        span = objects.shape[1]
+        text = self.decoder.embed(questions.ids).to(objects.dtype)
+        real = torch.cat([valid.repeat_interleave(per_object, 1), questions.real], dim=1)
+        prefix_valid = scene.prefix_valid[index]
+        self.check_sequence_length(prefix_valid, valid, prompt_tokens, questions.real)
+        context = AttentionContext(
+            mask=sequence_mask(
+                scene.object_mask[index],
                 real,
-                F.pad(words.instruction & self.config.slim.inst, (span, 0)),
+                F.pad(questions.instruction & self.config.slim.inst, (span, 0)),
                 prefix_valid[:, :0],
-                places,
+                per_object,
                 causal=self.config.slim.objects == "causal",
             ),
             prefix=scene.prefix,
             prefix_valid=scene.prefix_valid,
-            scenes=which,
-            bias=self._bias(scene, words, opening) if places else None,
-            objects=span,
+            scenes=index,
+            bias=self._attention_bias(scene, questions, prompt_tokens) if per_object else None,
+            object_length=span,
             form=self.attention,
         )
-        states = self.decoder(embeddings, self._places(real, span, prefix_valid), sight)
-        said = states[:, span:]
-        query = said[torch.arange(len(said), device=said.device), words.ground]
-        candidates, roles, heard = scene.visual[which], None, None
-        if places:
-            objects = states[:, places - 1 : span : places]
-            roles = self.roles(objects)
+        positions = self._positions(real, span, prefix_valid)
+        states = self.decoder(torch.cat([objects, text], dim=1), positions, context)
+        text_states = states[:, span:]
+        query = text_states[torch.arange(len(states), device=states.device), questions.ground]
+        candidates, roles, contextual = scene.visual[index], None, None
+        if per_object:
+            object_states = states[:, per_object - 1 : span : per_object]
+            roles = self.roles(object_states)
             hidden = self.config.head.object_source == "hidden"
             if hidden or self.config.answers:
-                heard = self.readout(objects, edges, valid)
-            candidates = heard if hidden else candidates
-        return ModelOutput(self.head(query, candidates, valid), said, roles, heard, real, sight)
+                contextual = self.readout(object_states, edges, valid)
+                candidates = contextual if hidden else candidates
+        scores = self.head(query, candidates, valid)
+        return ModelOutput(scores, text_states, roles, contextual, real, context)
 
-    def _bias(
-        self, scene: EncodedScene, words: QuestionBatch, opening: PromptTokens
+    def _attention_bias(
+        self, scene: EncodedScene, questions: QuestionBatch, prompt_tokens: PromptTokens
     ) -> Tensor | None:
-        """What is learnt about how objects hear each other, and the words that name them: (Q,
-        heads, N * c, N * c or N * c + L).
+        """Learned additive bias of object rows on object columns and, with `label_bias`, on text
+        columns: (Q, heads, N * c, N * c or N * c + L).
         """
-        which, places = words.scene, self.config.tokens_per_object
+        index, per_object = questions.scene, self.config.tokens_per_object
         bias = None
         if self.bias is not None:
-            bias = self.bias(scene.edges[which])
-            bias = bias.repeat_interleave(places, 2).repeat_interleave(places, 3)
+            bias = self.bias(scene.edges[index])
+            bias = bias.repeat_interleave(per_object, 2).repeat_interleave(per_object, 3)
         if self.label_bias is None:
             return bias
-        names = opening.names(scene.valid.shape[1])
-        heard = self.label_bias(scene.labels[which], names, words.ids, words.instruction)
-        heard = heard.repeat_interleave(places, 2)
+        identifiers = prompt_tokens.slot_identifiers(scene.valid.shape[1])
+        text_bias = self.label_bias(
+            scene.labels[index], identifiers, questions.ids, questions.instruction
+        )
+        text_bias = text_bias.repeat_interleave(per_object, 2)
         if bias is None:
-            bias = heard.new_zeros(*heard.shape[:3], heard.shape[2])
-        return torch.cat([bias, heard.to(bias.dtype)], -1)
+            bias = text_bias.new_zeros(*text_bias.shape[:3], text_bias.shape[2])
+        return torch.cat([bias, text_bias.to(bias.dtype)], -1)
 
-    def subject(
+    def condition_answers(
         self,
         scene: EncodedScene,
-        words: QuestionBatch,
-        reading: ModelOutput,
-        opening: PromptTokens,
-        told: Tensor | None = None,
-    ) -> Subject:
-        """What questions are about, from the pass that read them; `told` (Q, N) bool replaces what
-        the network would find, in training.
+        questions: QuestionBatch,
+        output: ModelOutput,
+        prompt_tokens: PromptTokens,
+        true_objects: Tensor | None = None,
+    ) -> AnswerCondition:
+        """What the answers are conditioned on, from the output of the pass over the questions.
+        `true_objects` (Q, N) bool replaces the network's own estimate in training.
         """
-        which = words.scene
-        names = opening.names(scene.valid.shape[1])
-        said = (names[:, None] == words.ids[:, None]) & words.instruction[:, None]
-        rows = torch.arange(len(which), device=which.device)
+        assert self.answers is not None
+        index = questions.scene
+        identifiers = prompt_tokens.slot_identifiers(scene.valid.shape[1])
+        named = identifiers[:, None] == questions.ids[:, None]
+        rows = torch.arange(len(index), device=index.device)
         return self.answers(
-            reading.heard,
-            reading.states[rows, words.real.sum(1) - 1],
-            scene.named[which],
-            scene.aspects[which],
-            scene.pairs[which],
-            said.any(-1),
-            scene.valid[which],
-            told,
+            output.contextual_objects,
+            output.states[rows, questions.last],
+            scene.object_features[index],
+            scene.name_embeddings[index],
+            scene.pair_codes[index],
+            (named & questions.instruction[:, None]).any(-1),
+            scene.valid[index],
+            true_objects,
         )
 
-    def word_logits(self, states: Tensor, subject: Subject | None) -> Tensor:
-        """Next-word scores behind states (Q, D) or (Q, T, D): (..., vocab); an answer takes up what
-        is known of its subject.
+    def token_logits(self, states: Tensor, condition: AnswerCondition | None) -> Tensor:
+        """Next-token logits after hidden states (Q, D) or (Q, T, D): (..., vocab). In an answer,
+        with `condition`, the copy head adds what is known of its objects.
         """
-        if subject is not None:
-            states = self.answers.recital(states, subject.facts)
+        if condition is not None:
+            assert self.answers is not None
+            states = self.answers.recital(states, condition.candidates)
         return self.decoder.logits(states)
 
-    def _aspects(self, named: Tensor) -> Tensor:
+    def _name_embeddings(self, object_features: Tensor) -> Tensor:
         if not self.config.answers:
-            return named.new_zeros(*named.shape[:2], 2, 0)
-        return torch.stack([self.name_class.aspect(named), self.name_color.aspect(named)], 2)
+            return object_features.new_zeros(*object_features.shape[:2], 2, 0)
+        heads = (self.name_class, self.name_color)
+        return torch.stack([head.embedding(object_features) for head in heads], 2)
 
-    def _places(self, real: Tensor, span: int, prefix_valid: Tensor) -> Tensor:
-        """Position of each place of objects and words (Q, span + L), padding not counted."""
-        start, each = prefix_valid.sum(1, keepdim=True), self.config.tokens_per_object
-        place = positions(real, start)
+    def _positions(self, real: Tensor, span: int, prefix_valid: Tensor) -> Tensor:
+        """Position of each token of objects and text (Q, span + L), padding not counted."""
+        start, per_object = prefix_valid.sum(1, keepdim=True), self.config.tokens_per_object
+        positions = position_ids(real, start)
         if span and self.config.slim.places == "shared":
-            middle = (real[:, :span].sum(1, keepdim=True) // each - 1).clamp(min=0) // 2 * each
-            within = torch.arange(span, device=real.device) % each
-            place[:, :span] = start + middle + within
-        return place
+            tokens = real[:, :span].sum(1, keepdim=True)
+            middle = (tokens // per_object - 1).clamp(min=0) // 2 * per_object
+            within = torch.arange(span, device=real.device) % per_object
+            positions[:, :span] = start + middle + within
+        return positions
 
-    def require_places(
+    def check_sequence_length(
         self,
         prefix_valid: Tensor,
         object_valid: Tensor,
-        opening: PromptTokens,
-        words: Tensor | None = None,
+        prompt_tokens: PromptTokens,
+        text: Tensor | None = None,
         new: int = 0,
     ) -> None:
-        """Nothing is ever cut (METHODS 2.5): raise QueryError (ConfigError without words) when
-        prefix, objects, words (all bool, padded) and `new` words are more places than there are.
+        """Nothing is ever truncated (METHODS 2.5): raise QueryError (ConfigError without text) if
+        prefix, objects, text (all bool, padded) and `new` tokens exceed the decoder's positions.
         """
-        limit, each = self.config.text.max_positions, self.config.tokens_per_object
-        parts = (prefix_valid, object_valid, object_valid[:, :0] if words is None else words)
-        if parts[0].shape[1] + each * parts[1].shape[1] + parts[2].shape[1] + new <= limit:
-            return
+        limit, per_object = self.config.text.max_positions, self.config.tokens_per_object
+        parts = (prefix_valid, object_valid, object_valid[:, :0] if text is None else text)
+        if parts[0].shape[1] + per_object * parts[1].shape[1] + parts[2].shape[1] + new <= limit:
+            return  # reading the values below would synchronise with the device
         counts = torch.stack([part.sum(1) for part in parts], 1)
-        totals = (counts * counts.new_tensor([1, each, 1])).sum(1) + new
+        totals = (counts * counts.new_tensor([1, per_object, 1])).sum(1) + new
         if totals.max() <= limit:
             return
         prefix, objects, length = counts[totals.argmax()].tolist()
-        fixed = len(opening.before) + len(opening.after)
-        fixed += 0 if self.psa is None else self.config.psa.places
+        fixed = len(prompt_tokens.before) + len(prompt_tokens.after)
+        fixed += 0 if self.psa is None else self.config.psa.max_tokens
         views = -((fixed - prefix) // (self.config.pooled_grid * (self.config.pooled_grid + 1)))
-        raise (ConfigError if words is None else QueryError)(
-            f"{int(totals.max())} places are needed, but the decoder of '{self.config.name}' has "
-            f"{limit} (text.max_positions): {views} views and the opening take {prefix}, {objects} "
-            f"objects {each * objects}, the words {length + new}; keep fewer views (max_views) or "
-            "fewer objects (objects.max_objects), or ask a shorter question"
+        raise (ConfigError if text is None else QueryError)(
+            f"{int(totals.max())} positions are needed, but the decoder of '{self.config.name}' "
+            f"has {limit} (text.max_positions): {views} views and the fixed text take {prefix}, "
+            f"{objects} objects {per_object * objects}, the question and its answer "
+            f"{length + new}; keep fewer views (max_views) or fewer objects "
+            "(objects.max_objects), or ask a shorter question"
         )
 
-    def _object_places(
-        self, objects: Tensor, beside: Tensor | None, opening: PromptTokens
+    def _object_tokens(
+        self, scene: EncodedScene, index: Tensor, prompt_tokens: PromptTokens
     ) -> Tensor:
-        """Object vectors (Q, N, D) with the identifiers of their slots, and what the referents
-        beside them say -> places in the sequence (Q, N * c, D). The object itself comes last, where
-        its state is read. Where there are more slots than identifiers, these begin anew.
+        """Decoder inputs of the objects of each question's scene: (Q, N * c, D), for each object
+        its identifier, its referent token if it has one, and itself. The object comes last, where
+        its state is read.
         """
+        objects = scene.object_embeddings[index]
         if self.config.object_tokens == "none":
             return objects[:, :0]
-        names = self.decoder.embed(opening.names(objects.shape[1])).expand_as(objects)
+        identifiers = self.decoder.embed(prompt_tokens.slot_identifiers(objects.shape[1]))
+        identifiers = identifiers.expand_as(objects)
         if self.config.objects.identifier == "added":
-            return objects + names
-        parts = [names, objects] if beside is None else [names, beside, objects]
+            return objects + identifiers
+        parts = [identifiers, objects]
+        if scene.referent_tokens is not None:
+            parts.insert(1, scene.referent_tokens[index])
         return torch.stack([part.to(objects.dtype) for part in parts], dim=2).flatten(1, 2)
 
 

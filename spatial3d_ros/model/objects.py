@@ -1,9 +1,9 @@
-"""Object tokens (METHODS 1.7 and 4): what a box brings into the sequence.
+"""Object tokens (METHODS 1.7 and 4): the features of a box in the decoder's sequence.
 
 The visual part is S2-MLLM's: the mean over views of the patches that lie in the box, plus the code
-of its centre. To it come the box's size, its mean colour, where a detector gave one its label in
-words, and what the referents beside it say, each of which may be missing. Labels go through the
-same embedding table as the words of a question, so that any noun can be matched.
+of its centre. Added to it are the box's size, its mean color, its label if a detector gave one, and
+the referents near it; each of them may be missing. Labels use the token embedding table of the
+questions, so that any noun can be matched.
 """
 
 from __future__ import annotations
@@ -15,51 +15,54 @@ from torch import Tensor, nn
 
 from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.config import ModelConfig
-from spatial3d_ros.model.patch_box_assignment import box_membership
+from spatial3d_ros.model.patch_box_assignment import assign_patches
 from spatial3d_ros.model.position import coordinate_code
 from spatial3d_ros.model.relations import RelationLayer
 
 
 @dataclass(frozen=True)
-class SeenObjects:
-    """visual (B, N, D): the features of 1.7; seen (B, N): whether any patch belongs to the object;
-    colors (B, N, 3) in [0, 1], NaN where unknown.
+class PooledObjects:
+    """visual (B, N, D): the features of METHODS 1.7; visible (B, N) bool: whether any patch belongs
+    to the object; colors (B, N, 3) in [0, 1], NaN where unknown.
     """
 
     visual: Tensor
-    seen: Tensor
+    visible: Tensor
     colors: Tensor
 
 
-def see_objects(batch: SceneBatch, features: Tensor | None, config: ModelConfig) -> SeenObjects:
-    """What the views show of each box: mean of the member patches' features (B, V * P, D) plus the
-    code of the box's centre (METHODS 1.7). A colour that comes with the box is kept.
+def pool_object_features(
+    batch: SceneBatch, features: Tensor | None, config: ModelConfig
+) -> PooledObjects:
+    """Mean of the features (B, V * P, D) of each box's patches, plus the code of the box's centre
+    (METHODS 1.7). A color given in the batch has precedence over the one measured in the views.
     """
     boxes, width, mpe = batch.boxes, config.text.width, config.s2.mpe
-    place = mpe.coord_scale * mpe.coord * coordinate_code(boxes[..., :3], width)
+    code = mpe.coord_scale * mpe.coord * coordinate_code(boxes[..., :3], width)
     colors = torch.full_like(boxes[..., :3], torch.nan) if batch.colors is None else batch.colors
     if features is None:
-        return SeenObjects(place, torch.zeros_like(batch.object_valid), colors)
-    found = box_membership(
-        batch.points,
-        batch.valid,
+        return PooledObjects(code, torch.zeros_like(batch.object_valid), colors)
+    views = batch.views
+    assigned = assign_patches(
+        views.points,
+        views.valid,
         boxes,
         patch=config.vision.patch_size,
         grid=config.vision.grid,
         fraction=config.objects.member_fraction,
-        images=batch.pixels.float(),
+        images=views.pixels.float(),
     )
-    count = found.patches.sum(-1, keepdim=True)
-    visual = found.patches.to(features.dtype) @ features / count.clamp(min=1) + place
-    colors = torch.where(colors.isnan(), found.colors, colors)
-    return SeenObjects(visual, count[..., 0] > 0, colors)
+    count = assigned.patches.sum(-1, keepdim=True)
+    visual = assigned.patches.to(features.dtype) @ features / count.clamp(min=1) + code
+    colors = torch.where(colors.isnan(), assigned.colors, colors)
+    return PooledObjects(visual, count[..., 0] > 0, colors)
 
 
 class ObjectTokens(nn.Module):
-    """What was seen in each box and what is known of it -> one vector per object (B, N, D). beside
-    (B, N, D) is added, where referents have no tokens of their own.
+    """Pooled features, box, color and label of each object -> one vector per object (B, N, D).
+    referent_tokens (B, N, D), if given, are added.
 
-    Parts that are missing (no pixels, no colour, no label) are replaced by learned vectors.
+    Missing parts (no pixels, no color, no label) are replaced by learned vectors.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -71,35 +74,36 @@ class ObjectTokens(nn.Module):
         self.extent = nn.Sequential(nn.Linear(8, width), nn.GELU(), nn.Linear(width, width))
         self.color = nn.Sequential(nn.Linear(9, width), nn.GELU(), nn.Linear(width, width))
         self.label = nn.Linear(width, width, bias=False)
-        # A label starts louder than the other parts: it is what a question's noun has to match.
+        # A larger weight than the other parts: the label is what a question's noun has to match.
         nn.init.eye_(self.label.weight).data.mul_(4.0)
         self.missing = nn.Parameter(torch.randn(3, width) * 0.02)
         self.norm = nn.LayerNorm(width)
-        nn.init.constant_(self.norm.weight, 0.2)  # objects start as long as words, or hear nothing
+        # The length of token embeddings. With longer ones, attention to the text vanishes.
+        nn.init.constant_(self.norm.weight, 0.2)
 
     def forward(
         self,
         batch: SceneBatch,
-        seen: SeenObjects,
-        embed: nn.Embedding,
-        beside: Tensor | None = None,
+        pooled: PooledObjects,
+        embed: nn.Module,
+        referent_tokens: Tensor | None = None,
     ) -> Tensor:
-        unseen, uncolored, unlabelled = self.missing
-        tokens = self.visual(seen.visual) + self.extent(extent_features(batch.boxes))
-        tokens = tokens if beside is None else tokens + beside
-        tokens = tokens + unseen * ~seen.seen[..., None]
-        known = ~seen.colors.isnan().any(-1, keepdim=True)
-        color = self.color(color_features(seen.colors.nan_to_num(0.5)))
-        tokens = tokens + torch.where(known, color, uncolored)
+        no_pixels, no_color, no_label = self.missing
+        tokens = self.visual(pooled.visual) + self.extent(extent_features(batch.boxes))
+        tokens = tokens if referent_tokens is None else tokens + referent_tokens
+        tokens = tokens + no_pixels * ~pooled.visible[..., None]
+        known = ~pooled.colors.isnan().any(-1, keepdim=True)
+        color = self.color(color_features(pooled.colors.nan_to_num(0.5)))
+        tokens = tokens + torch.where(known, color, no_color)
         if batch.labels is None:
-            return self.norm(tokens + unlabelled)
-        named, words = mean_words(batch.labels, embed)
-        return self.norm(tokens + torch.where(named[..., None], self.label(words), unlabelled))
+            return self.norm(tokens + no_label)
+        labelled, labels = label_embeddings(batch.labels, embed)
+        return self.norm(tokens + torch.where(labelled[..., None], self.label(labels), no_label))
 
 
-def mean_words(ids: Tensor, embed: nn.Embedding) -> tuple[Tensor, Tensor]:
-    """Mean embedding of the words of each label: ids (..., T), -1 padded -> present (...), vectors
-    (..., D).
+def label_embeddings(ids: Tensor, embed: nn.Module) -> tuple[Tensor, Tensor]:
+    """Sum of the token embeddings of each label over the root of their number: ids (..., T), -1
+    padded -> present (...) bool, vectors (..., D).
     """
     real = ids >= 0
     vectors = embed(ids.clamp(min=0)) * real[..., None]
@@ -120,7 +124,7 @@ def extent_features(boxes: Tensor) -> Tensor:
 
 
 def color_features(rgb: Tensor) -> Tensor:
-    """A colour as numbers that separate hues: rgb (..., 3) in [0, 1] -> (..., 9)."""
+    """A color as numbers that separate hues: rgb (..., 3) in [0, 1] -> (..., 9)."""
     bright = rgb.mean(-1, keepdim=True)
     chroma = rgb - bright
     spread = rgb.amax(-1, keepdim=True) - rgb.amin(-1, keepdim=True)
@@ -129,8 +133,8 @@ def color_features(rgb: Tensor) -> Tensor:
 
 
 class ObjectRelations(nn.ModuleList):
-    """The all-pairs layers that the question does not change: computed once for each scene
-    version.
+    """Relation layers in sequence: tokens (B, N, D), edges (B, N, N, E), valid (B, N) -> (B, N,
+    D).
     """
 
     def __init__(self, config: ModelConfig, layers: int) -> None:

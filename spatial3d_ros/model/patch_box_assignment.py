@@ -1,7 +1,7 @@
-"""Which patches of which views belong to which box (METHODS 1.7), and the colour seen inside.
+"""Assignment of patches to boxes (METHODS 1.7), and the mean color inside each box.
 
-A box touches few of the patches. The bounds of every patch's points are found once for a scene, and
-only pairs of a box and a patch whose bounds meet are tested pixel by pixel.
+A box intersects few patches. The bounds of every patch's points are computed once for a scene, and
+only pairs of a box and a patch whose bounds intersect are tested pixel by pixel.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-PAIRS_AT_ONCE = 512  # what is gathered for so many pairs still fits a core's cache
+CHUNK_PAIRS = 512  # the gathered points of so many pairs fit into the cache of a CPU core
 
 
 @dataclass(frozen=True)
-class Membership:
+class PatchAssignment:
     """patches (B, N, V * P) bool; pixels (B, N) int64: how many lie inside; colors (B, N, 3): their
-    mean colour in [0, 1], NaN where there are none or no images were given.
+    mean color in [0, 1], NaN without pixels or images.
     """
 
     patches: Tensor
@@ -25,7 +25,7 @@ class Membership:
     colors: Tensor
 
 
-def box_membership(
+def assign_patches(
     points: Tensor,
     valid: Tensor,
     boxes: Tensor,
@@ -34,13 +34,13 @@ def box_membership(
     grid: int,
     fraction: float,
     images: Tensor | None = None,
-) -> Membership:
-    """Members of each closed axis-aligned box (centre, size): points (B, V, S, S, 3) in metres,
-    valid (B, V, S, S), boxes (B, N, 6), images (B, V, 3, S, S) in [-1, 1].
+) -> PatchAssignment:
+    """Patches and pixels of each closed axis-aligned box (centre, size): points (B, V, S, S, 3) in
+    metres, valid (B, V, S, S), boxes (B, N, 6), images (B, V, 3, S, S) in [-1, 1].
 
-    A patch belongs to a box when at least `fraction` of its pixels lie inside. Pixels without depth
-    never do; those outside the grid of patches count for nothing. Memory beyond one copy of the
-    points is bounded by the pairs tested at once.
+    A patch belongs to a box if at least `fraction` of its pixels lie inside. Pixels without depth
+    never do, and pixels outside the patch grid are ignored. Memory beyond one copy of the points is
+    bounded by CHUNK_PAIRS.
     """
     batch, count = boxes.shape[:2]
     low, high = boxes[..., :3] - boxes[..., 3:] / 2, boxes[..., :3] + boxes[..., 3:] / 2
@@ -49,29 +49,29 @@ def box_membership(
     number = cells.shape[1]
     first = torch.where(real, cells, torch.inf).amin(-1)
     last = torch.where(real, cells, -torch.inf).amax(-1)
-    # "Not apart" instead of "meeting": a patch with a NaN point among others is still looked at.
-    apart = torch.zeros(batch, count, number, dtype=torch.bool, device=boxes.device)
+    # Disjoint is tested, not intersecting, so that a patch with a NaN point is still a candidate.
+    disjoint = torch.zeros(batch, count, number, dtype=torch.bool, device=boxes.device)
     for axis in range(3):
-        apart |= first[:, None, :, axis] > high[..., axis, None]
-        apart |= last[:, None, :, axis] < low[..., axis, None]
+        disjoint |= first[:, None, :, axis] > high[..., axis, None]
+        disjoint |= last[:, None, :, axis] < low[..., axis, None]
     inside = torch.zeros(batch * count * number, device=boxes.device)
     total = torch.zeros(batch * count, 3, device=boxes.device)
     color = None if images is None else _patches(images, patch, grid).flatten(0, 1)
     low, high, cells, real = (part.flatten(0, 1) for part in (low, high, cells, real))
-    for pairs in (~apart).flatten().nonzero()[:, 0].split(PAIRS_AT_ONCE):
+    for pairs in (~disjoint).flatten().nonzero()[:, 0].split(CHUNK_PAIRS):
         box = pairs // number
-        where = box // count * number + pairs % number
-        candidate = cells[where]
+        index = box // count * number + pairs % number
+        candidate = cells[index]
         hit = (candidate >= low[box, :, None]) & (candidate <= high[box, :, None])
-        hit = (hit.all(1) & real[where, 0]).float()
+        hit = (hit.all(1) & real[index, 0]).float()
         inside[pairs] = hit.sum(-1)
         if color is not None:
-            total.index_add_(0, box, (color[where] @ hit[..., None])[..., 0].float())
+            total.index_add_(0, box, (color[index] @ hit[..., None])[..., 0].float())
     inside = inside.view(batch, count, number)
     pixels = inside.sum(-1, dtype=torch.float64).long()
     mean = (total.view(batch, count, 3) / pixels[..., None] + 1) / 2
     colors = torch.full_like(mean, torch.nan) if images is None else mean
-    return Membership(inside >= fraction * patch * patch, pixels, colors)
+    return PatchAssignment(inside >= fraction * patch * patch, pixels, colors)
 
 
 def _patches(maps: Tensor, patch: int, grid: int) -> Tensor:

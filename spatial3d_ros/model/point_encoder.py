@@ -1,7 +1,7 @@
-"""A PointNet++-style encoder of coloured points (METHODS 3.2), in the sizes of VoteNet.
+"""A PointNet++-style encoder of colored points (METHODS 3.2), with the sizes of VoteNet.
 
-Four levels of set abstraction, each a quarter to a half as dense as the one before, then features
-are passed back to the second level, whose centres are the seeds.
+Four levels of set abstraction with decreasing numbers of centres, then feature propagation back to
+the second level, whose centres are the seeds.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ SAMPLES = (64, 32, 16, 16)
 
 
 class SetAbstraction(nn.Module):
-    """Centres by farthest point sampling, each with the largest of what its neighbours say.
+    """Set abstraction: centres by farthest point sampling, an MLP on the points in each centre's
+    ball (offsets in units of the radius, and features), and a maximum over them.
 
-    points (B, N, 3), features (B, N, C), valid (B, N) -> the same for `count` centres. A centre
-    hears the points in its ball, as offsets in units of the radius, and nothing else.
+    points (B, N, 3) metres, features (B, N, C), valid (B, N) -> the same for `count` centres.
     """
 
     def __init__(self, inputs: int, width: int, count: int, radius: float, samples: int) -> None:
@@ -36,8 +36,8 @@ class SetAbstraction(nn.Module):
         near = ball_query(points, valid, index, found, self.radius, self.samples)
         centers = gather(points, index)
         offset = (gather(points, near) - centers[:, :, None]) / self.radius
-        heard = self.mlp(torch.cat([offset, gather(features, near)], dim=-1)).amax(2)
-        return centers, heard * found[..., None], found
+        pooled = self.mlp(torch.cat([offset, gather(features, near)], dim=-1)).amax(2)
+        return centers, pooled * found[..., None], found
 
 
 class PointEncoder(nn.Module):
@@ -50,8 +50,8 @@ class PointEncoder(nn.Module):
         counts = (2 * seeds, seeds, seeds // 2, seeds // 4)
         widths = (inputs, *[width] * 3)
         self.levels = nn.ModuleList(
-            SetAbstraction(before, width, *sizes)
-            for before, *sizes in zip(widths, counts, RADII_M, SAMPLES, strict=True)
+            SetAbstraction(inner, width, count, radius, samples)
+            for inner, count, radius, samples in zip(widths, counts, RADII_M, SAMPLES, strict=True)
         )
         self.back = nn.ModuleList(
             nn.Sequential(nn.Linear(2 * width, width), nn.ReLU(), nn.Linear(width, width))
@@ -61,12 +61,12 @@ class PointEncoder(nn.Module):
     def forward(
         self, points: Tensor, features: Tensor, valid: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        below = []
+        levels = []
         for level in self.levels:
             points, features, valid = level(points, features, valid)
-            below.append((points, features, valid))
-        for mlp, (fine, own, real) in zip(self.back, below[2:0:-1], strict=True):
+            levels.append((points, features, valid))
+        for mlp, (fine, skip, fine_valid) in zip(self.back, levels[2:0:-1], strict=True):
             coarse = interpolate(fine, points, valid, features)[0]
-            features = mlp(torch.cat([coarse, own], dim=-1)) * real[..., None]
-            points, valid = fine, real
+            features = mlp(torch.cat([coarse, skip], dim=-1)) * fine_valid[..., None]
+            points, valid = fine, fine_valid
         return points, features, valid

@@ -1,5 +1,4 @@
-"""Multi-level position encoding of S2-MLLM (METHODS 1.5): where each token lies and along which ray
-it was seen.
+"""Multi-level position encoding of S2-MLLM (METHODS 1.5): coordinate code and ray code of tokens.
 
 All geometry is float32 and metric. Patches with too little valid depth get a zero code (1.1).
 """
@@ -22,7 +21,7 @@ def coordinate_code(points: Tensor, width: int) -> Tensor:
     """Sinusoid of the 0.1 m voxel index: scene-frame points (..., 3) in metres -> (..., width)
     float32.
 
-    Each axis takes floor(width / 3) channels (x, y, z in turn); what is left over is zero. Even
+    Each axis takes floor(width / 3) channels (x, y, z in turn); remaining channels are zero. Even
     channels are sines, odd ones cosines; the index is discrete, so no gradient flows to the points.
     """
     lowest, highest = points.new_tensor(LOWEST), points.new_tensor(HIGHEST)
@@ -34,7 +33,7 @@ def coordinate_code(points: Tensor, width: int) -> Tensor:
 def sinusoid(index: Tensor, channels: int) -> Tensor:
     """Sines (even channels) and cosines (odd) of a number (...) -> (..., channels) float32.
 
-    An odd count of channels is that of the next even one without its last.
+    An odd number of channels equals the next even number without the last channel.
     """
     i = torch.arange(channels + channels % 2, device=index.device)
     angle = index[..., None] * 10000.0 ** (-2.0 * (i // 2) / len(i))
@@ -45,22 +44,22 @@ def patch_centroids(points: Tensor, valid: Tensor, patch: int, grid: int) -> tup
     """Mean world point of each patch over its valid pixels.
 
     points (..., S, S, 3) metres, valid (..., S, S) -> centroids (..., P, 3), usable (..., P). The
-    grid covers the top-left `grid * patch` pixels. A patch is usable when at least 10 % of its
-    pixels are valid.
+    grid covers the top-left `grid * patch` pixels. A patch is usable if at least 10 % of its pixels
+    are valid.
     """
     size = grid * patch
     weight = valid[..., :size, :size].unflatten(-1, (grid, patch)).unflatten(-3, (grid, patch))
-    place = points[..., :size, :size, :].unflatten(-2, (grid, patch)).unflatten(-4, (grid, patch))
+    cells = points[..., :size, :size, :].unflatten(-2, (grid, patch)).unflatten(-4, (grid, patch))
     count = weight.float().sum((-1, -3))
-    total = (place * weight[..., None]).sum((-2, -4))
+    total = (cells * weight[..., None]).sum((-2, -4))
     usable = count >= MIN_VALID_FRACTION * patch * patch
     centroid = total / count.clamp(min=1.0)[..., None]
     return centroid.flatten(-3, -2), usable.flatten(-2)
 
 
 class RayCode(nn.Module):
-    """Viewing direction of each pooled token: unit rays (..., 3), zero where unknown -> (...,
-    width).
+    """Code of each pooled token's viewing direction in the world frame: unit rays (..., 3), zero
+    where unknown -> (..., width).
     """
 
     def __init__(self, width: int, config: PositionConfig) -> None:
@@ -80,7 +79,7 @@ class RayCode(nn.Module):
 
 
 def pool_views(features: Tensor, grid: int, pooled: int, mode: str) -> Tensor:
-    """Shrink each view's token grid: (..., grid * grid, D) -> (..., pooled * pooled, D)."""
+    """Pool each view's token grid: (..., grid * grid, D) -> (..., pooled * pooled, D)."""
     lead, width = features.shape[:-2], features.shape[-1]
     image = features.reshape(-1, grid, grid, width).permute(0, 3, 1, 2)
     if mode == "avg":

@@ -1,11 +1,11 @@
 """The three stages of progressive spatial awareness (Spatial 3D-LLM, METHODS 3.2), each with a
-wider field than the one before.
+larger receptive field than the one before.
 
-    intra     seeds vote for the middle of what they lie on; votes in a ball become one referent
-    inter     referents hear their neighbours in the room
-    context   referents hear every seed of the scene
+    intra     seeds vote for the centre of their object; votes in a ball become one referent
+    inter     message passing between neighbouring referents
+    context   cross-attention from referents to all seeds of the scene
 
-The paper names the stages; their sizes and forms are our reading of it.
+The paper names the stages; their sizes and forms are our interpretation.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ LAYERS = 2
 
 @dataclass(frozen=True)
 class Clusters:
-    """R referents of B scenes: features (B, R, d), centers (B, R, 3), found (B, R); the seeds in
-    each as members (B, R, K), indices that may repeat; votes (B, M, 3) of all seeds.
+    """R referents of B scenes: features (B, R, d), centers (B, R, 3) metres, found (B, R) bool,
+    False where padded; members (B, R, K), indices of the seeds in each, which may repeat; votes (B,
+    M, 3) of all seeds, metres.
     """
 
     features: Tensor
@@ -41,16 +42,17 @@ class Clusters:
 
 
 def sampled(seeds: Seeds, count: int) -> Clusters:
-    """Without the first stage: referents are seeds, chosen by farthest point sampling."""
+    """Replaces the first stage: referents are seeds chosen by farthest point sampling."""
     index, found = farthest_points(seeds.points, seeds.valid, count)
     features, centers = gather(seeds.features, index), gather(seeds.points, index)
     return Clusters(features, centers, found, index[..., None], seeds.points)
 
 
 class ClusterAbstraction(nn.Module):
-    """Intra-referent: every seed votes by itself, and a referent hears the votes in its ball alone.
+    """Intra-referent stage: each seed votes from its own feature, and a referent pools the votes in
+    its ball.
 
-    Centres are votes, chosen by farthest point sampling. Votes start on their seeds.
+    Centres are votes chosen by farthest point sampling. At initialisation a vote is its seed.
     """
 
     def __init__(self, width: int, count: int) -> None:
@@ -70,13 +72,13 @@ class ClusterAbstraction(nn.Module):
         index, found = farthest_points(votes, seeds.valid, self.count)
         members = ball_query(votes, seeds.valid, index, found, BALL_M, BALL_VOTES)
         centers = gather(votes, index)
-        place = (gather(votes, members) - centers[:, :, None]) / BALL_M
-        merged = self.merge(torch.cat([place, gather(features, members)], dim=-1)).amax(2)
+        offsets = (gather(votes, members) - centers[:, :, None]) / BALL_M
+        merged = self.merge(torch.cat([offsets, gather(features, members)], dim=-1)).amax(2)
         return Clusters(merged * found[..., None], centers, found, members, votes)
 
 
 def neighbours(centers: Tensor, found: Tensor, count: int = NEIGHBOURS) -> Tensor:
-    """Who is next to whom: the `count` nearest of each, made mutual, without oneself. centers (B,
+    """Symmetric adjacency of the `count` nearest referents of each, without self-loops: centers (B,
     R, 3), found (B, R) -> bool (B, R, R).
     """
     distance = _distances(centers).masked_fill(~(found[:, :, None] & found[:, None]), torch.inf)
@@ -87,8 +89,8 @@ def neighbours(centers: Tensor, found: Tensor, count: int = NEIGHBOURS) -> Tenso
 
 
 class GraphConvolution(nn.Module):
-    """Inter-referent, GCN: neighbours weigh exp(-(distance / 1 m)^2) and oneself 1, normalised by
-    degree on both sides; each layer adds ReLU(LN(A h W)).
+    """Inter-referent stage, GCN: edge weights exp(-(distance / 1 m)^2), self-loops 1, symmetric
+    degree normalisation; each layer adds ReLU(LN(A h W)).
     """
 
     def __init__(self, width: int) -> None:
@@ -107,8 +109,8 @@ class GraphConvolution(nn.Module):
 
 
 class EdgeConvolution(nn.Module):
-    """Inter-referent, edge-aware: each layer adds the largest over neighbours s of MLP([h_r, h_s -
-    h_r, edge]); the edge is the pair's geometry: offset, distance, size ratio and the like.
+    """Inter-referent stage, edge-aware: each layer adds the maximum over neighbours s of MLP([h_r,
+    h_s - h_r, edge]); the edge is `pair_geometry`: offset, distance, size ratio and others.
     """
 
     def __init__(self, width: int) -> None:
@@ -123,29 +125,30 @@ class EdgeConvolution(nn.Module):
     def forward(self, features: Tensor, centers: Tensor, sizes: Tensor, found: Tensor) -> Tensor:
         scene, row, other = neighbours(centers, found).nonzero(as_tuple=True)
         edge = pair_geometry(torch.cat([centers, sizes], dim=-1))[scene, row, other]
-        place = (scene * found.shape[1] + row)[:, None].expand(-1, features.shape[-1])
+        target = (scene * found.shape[1] + row)[:, None].expand(-1, features.shape[-1])
         for layer, norm in zip(self.layers, self.norms, strict=True):
-            own = norm(features)
-            said = layer(
-                torch.cat([own[scene, row], own[scene, other] - own[scene, row], edge], dim=-1)
+            h = norm(features)
+            messages = layer(
+                torch.cat([h[scene, row], h[scene, other] - h[scene, row], edge], dim=-1)
             ).float()
-            heard = torch.zeros_like(features.flatten(0, 1), dtype=said.dtype)
-            heard = heard.scatter_reduce(0, place, said, "amax", include_self=False)
-            features = features + heard.view_as(features)
+            pooled = torch.zeros_like(features.flatten(0, 1), dtype=messages.dtype)
+            pooled = pooled.scatter_reduce(0, target, messages, "amax", include_self=False)
+            features = features + pooled.view_as(features)
         return features * found[..., None]
 
 
 def message_passing(kind: Literal["none", "gcn", "edgeconv"], width: int) -> nn.Module | None:
-    """The second stage as `psa.inter` says: (features (B, R, d), centers and sizes (B, R, 3), found
-    (B, R)) -> features.
+    """The second stage selected by `psa.inter`: (features (B, R, d), centers and sizes (B, R, 3),
+    found (B, R)) -> features; None for `none`.
     """
-    kinds = {"none": None, "gcn": GraphConvolution, "edgeconv": EdgeConvolution}
-    return kinds[kind](width) if kinds[kind] else None
+    if kind == "none":
+        return None
+    return GraphConvolution(width) if kind == "gcn" else EdgeConvolution(width)
 
 
 class ContextBlock(nn.Module):
-    """Contextual: pre-norm cross-attention from referents to all seeds, both with the code of their
-    place, then an MLP. A referent hears no other referent here.
+    """Context stage: pre-norm cross-attention from referents to all seeds, both with the coordinate
+    code of their position, then an MLP. Referents do not attend to each other.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -162,19 +165,20 @@ class ContextBlock(nn.Module):
 
     def forward(self, features: Tensor, centers: Tensor, seeds: Seeds) -> Tensor:
         width = features.shape[-1]
-        asking = self.norm_referents(features) + coordinate_code(centers, width)
-        asked = self.norm_seeds(seeds.features) + coordinate_code(seeds.points, width)
-        query = self.query(asking).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        key, value = self.key_value(asked).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        # A scene without seeds attends to its padding: an empty row would be NaN.
-        seen = (seeds.valid | ~seeds.valid.any(-1, keepdim=True))[:, None, None]
-        heard = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
-        features = features + self.out(heard.transpose(1, 2).flatten(-2))
+        referents = self.norm_referents(features) + coordinate_code(centers, width)
+        context = self.norm_seeds(seeds.features) + coordinate_code(seeds.points, width)
+        query = self.query(referents).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        key_value = self.key_value(context).unflatten(-1, (2, self.heads, -1))
+        key, value = key_value.permute(2, 0, 3, 1, 4)
+        # A scene without seeds attends to its padding, because an empty row would be NaN.
+        mask = (seeds.valid | ~seeds.valid.any(-1, keepdim=True))[:, None, None]
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        features = features + self.out(mixed.transpose(1, 2).flatten(-2))
         return features + self.mlp(self.norm_mlp(features))
 
 
 class Context(nn.ModuleList):
-    """The third stage: referents -> referents that have heard the scene."""
+    """The third stage: referent features (B, R, d) with the context of the whole scene."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__(ContextBlock(width, heads) for _ in range(LAYERS))

@@ -1,9 +1,8 @@
-"""How objects lie to one another, given to attention as numbers instead of left to be guessed from
-coordinates.
+"""Relations between objects: explicit pair geometry as input of attention.
 
 The geometry of each ordered pair (offset, distance, gaps, size ratio: the edge of Spatial 3D-LLM's
-edge-aware message passing, METHODS 3.2) enters in two ways: as a bias on attention scores, and as
-what is passed along.
+edge-aware message passing, METHODS 3.2) is used twice: as a bias on attention scores, and as a
+value that is summed by the attention weights.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ FRONT_FEATURES = 6
 
 
 def pair_geometry(boxes: Tensor) -> Tensor:
-    """Geometry of j as seen from i: boxes (B, N, 6) centre + size in metres -> (B, N, N,
-    EDGE_FEATURES) float32.
+    """Geometry of object j relative to object i: boxes (B, N, 6) centre + size in metres -> (B, N,
+    N, EDGE_FEATURES) float32.
 
     Offset, its unit horizontal direction, horizontal and spatial distance (plain and log), signed
-    gaps per axis, heights between faces, log size ratios, whether the two are the same.
+    gaps per axis, heights between top and bottom faces, log size ratios, overlap, identity.
     """
     center, size = boxes[..., :3].float(), boxes[..., 3:].float().clamp(min=0.01)
     offset = center[:, None] - center[:, :, None]
@@ -30,15 +29,15 @@ def pair_geometry(boxes: Tensor) -> Tensor:
     half = size / 2
     gap = offset.abs() - half[:, None] - half[:, :, None]
     top, bottom = center[..., 2] + half[..., 2], center[..., 2] - half[..., 2]
-    on_me = (bottom[:, None] - top[:, :, None])[..., None]
-    on_it = (bottom[:, :, None] - top[:, None])[..., None]
+    above = (bottom[:, None] - top[:, :, None])[..., None]
+    below = (bottom[:, :, None] - top[:, None])[..., None]
     ratio = size.log()[:, None] - size.log()[:, :, None]
     same = torch.eye(boxes.shape[1], device=boxes.device).expand(len(boxes), -1, -1)[..., None]
     direction = offset[..., :2] / flat.clamp(min=0.05)
     overlap = (gap[..., :2].amax(-1, keepdim=True) < 0).float()
     closeness = torch.exp(-far)
     parts = [offset / 2, direction, flat / 2, far / 2, far.add(0.1).log(), closeness]
-    parts += [gap.clamp(-2, 2), on_me.clamp(-1, 1) * 2, on_it.clamp(-1, 1) * 2]
+    parts += [gap.clamp(-2, 2), above.clamp(-1, 1) * 2, below.clamp(-1, 1) * 2]
     parts += [ratio / 2, overlap, same]
     return torch.cat(parts, dim=-1)
 
@@ -53,9 +52,9 @@ class EdgeEncoder(nn.Sequential):
 
 
 def front_geometry(boxes: Tensor, fronts: Tensor) -> Tensor:
-    """Where j lies for who looks along i's front, and i along j's: boxes (B, N, 6), fronts (B, N,
-    2), NaN where unknown -> (B, N, N, FRONT_FEATURES) float32: ahead and to the right of the front
-    as parts of one, whether it is known, for i and for j.
+    """Direction of object j in the frame of i's front, and of i in that of j's: boxes (B, N, 6),
+    fronts (B, N, 2), NaN where unknown -> (B, N, N, FRONT_FEATURES) float32: components along the
+    front and to its right, and whether the front is known, for i and for j.
     """
     center, known = boxes[..., :2].float(), fronts.isfinite().all(-1)
     ahead = torch.where(known[..., None], fronts.float(), 0.0)
@@ -63,14 +62,14 @@ def front_geometry(boxes: Tensor, fronts: Tensor) -> Tensor:
     offset = center[:, None] - center[:, :, None]
     offset = offset / offset.norm(dim=-1, keepdim=True).clamp(min=0.05)
     sides = torch.stack([ahead, right], -1)[:, :, None]  # (B, N, 1, 2, 2)
-    mine = (offset[..., None] * sides).sum(-2)
-    mine = torch.cat([mine, known[:, :, None, None].expand(*mine.shape[:-1], 1)], -1)
-    return torch.cat([mine, mine.transpose(1, 2)], -1)
+    local = (offset[..., None] * sides).sum(-2)
+    local = torch.cat([local, known[:, :, None, None].expand(*local.shape[:-1], 1)], -1)
+    return torch.cat([local, local.transpose(1, 2)], -1)
 
 
 class FrontEncoder(nn.Sequential):
-    """Front geometry (B, N, N, FRONT_FEATURES) -> what is added to edge features (B, N, N, hidden);
-    zero at the start of training.
+    """Front geometry (B, N, N, FRONT_FEATURES) -> a term added to edge features (B, N, N, hidden);
+    zero at initialisation.
     """
 
     def __init__(self, hidden: int) -> None:
@@ -80,10 +79,9 @@ class FrontEncoder(nn.Sequential):
 
 
 class RelationLayer(nn.Module):
-    """Pre-norm attention among all objects; edges bias the scores and are summed along with the
-    values.
+    """Pre-norm attention among all objects; edges bias the scores and are summed with the values.
 
-    x (B, N, D), edges (B, N, N, E), valid (B, N) -> (B, N, D). Objects may be permuted freely.
+    x (B, N, D), edges (B, N, N, E), valid (B, N) -> (B, N, D). Equivariant to permutations.
     """
 
     def __init__(self, width: int, heads: int, edge: int) -> None:
@@ -107,14 +105,14 @@ class RelationLayer(nn.Module):
         score = score + self.bias(edges).permute(0, 3, 1, 2)
         score = score.masked_fill(~valid[:, None, None], torch.finfo(score.dtype).min)
         weight = score.softmax(-1)
-        passed = (weight @ value).transpose(1, 2).flatten(-2)
+        values = (weight @ value).transpose(1, 2).flatten(-2)
         geometry = torch.matmul(weight.transpose(1, 2), edges).flatten(-2)
-        x = x + self.out(passed) + self.edge_out(geometry)
+        x = x + self.out(values) + self.edge_out(geometry)
         return x + self.mlp(self.norm_mlp(x))
 
 
 class AttentionBias(nn.Module):
-    """Edge features -> additive attention bias (B, heads, N, N); zero at the start of training."""
+    """Edge features -> additive attention bias (B, heads, N, N); zero at initialisation."""
 
     def __init__(self, edge: int, heads: int) -> None:
         super().__init__()
@@ -127,13 +125,13 @@ class AttentionBias(nn.Module):
 
 
 class LabelBias(nn.Module):
-    """Additive attention bias of objects on the words of a question: labels (Q, N, T), -1 padded,
-    identifiers (N,) of the slots, ids and instruction (Q, L) -> (Q, heads, N, L); zero at the start
-    of training.
+    """Additive attention bias of object tokens on the question tokens that match their label:
+    labels (Q, N, T), -1 padded, identifiers (N,) of the slots, ids and instruction (Q, L) -> (Q,
+    heads, N, L); zero at initialisation.
 
-    A word counts where it is one of the label's, again where the whole label stands, and where it
-    is the object's identifier: so any noun, heard before or not, leads an object to the place where
-    it is spoken of.
+    One learned weight per head for tokens that occur in the label, one for tokens inside a match of
+    the whole label, one for the object's identifier. So an object attends to its noun even if no
+    training question contained that noun.
     """
 
     def __init__(self, heads: int) -> None:
@@ -144,30 +142,31 @@ class LabelBias(nn.Module):
     def forward(
         self, labels: Tensor, identifiers: Tensor, ids: Tensor, instruction: Tensor
     ) -> Tensor:
-        itself = identifiers[:, None] == ids[:, None]
-        told = torch.stack([*spoken(labels, ids), itself], -1) & instruction[:, None, :, None]
-        weight = LOUDER * torch.cat([self.weight, self.identifier])
-        return (told.to(weight.dtype) @ weight).permute(0, 3, 1, 2)
+        identified = identifiers[:, None] == ids[:, None]
+        matches = torch.stack([*label_matches(labels, ids), identified], -1)
+        matches = matches & instruction[:, None, :, None]
+        weight = BIAS_SCALE * torch.cat([self.weight, self.identifier])
+        return (matches.to(weight.dtype) @ weight).permute(0, 3, 1, 2)
 
 
-LOUDER = 10.0
-"""Keeps pace with the other parts: a score needs several units to stand out of a softmax."""
+BIAS_SCALE = 10.0
+"""Raises the learning rate of the weights: a score needs several units to dominate a softmax."""
 
 
-def spoken(labels: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Which words of questions are any of a label's, and which stand in a whole label: labels (Q,
-    N, T), -1 padded at the end, ids (Q, L) -> two of bool (Q, N, L).
+def label_matches(labels: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Question tokens that occur in a label, and those inside a match of the whole label: labels
+    (Q, N, T), -1 padded at the end, ids (Q, L) -> two bool tensors (Q, N, L).
     """
     length = labels.shape[-1]
-    some = torch.zeros(*labels.shape[:2], ids.shape[1], dtype=torch.bool, device=ids.device)
-    begins = (labels >= 0).any(-1, keepdim=True).expand_as(some)
+    single = torch.zeros(*labels.shape[:2], ids.shape[1], dtype=torch.bool, device=ids.device)
+    starts = (labels >= 0).any(-1, keepdim=True).expand_as(single)
     for i in range(length):
         token = labels[..., i : i + 1]
-        some = some | (token == ids[:, None])
+        single = single | (token == ids[:, None])
         later = F.pad(ids, (0, i), value=-2)[:, None, i:]
-        begins = begins & ((token < 0) | (token == later))
-    whole = torch.zeros_like(some)
+        starts = starts & ((token < 0) | (token == later))
+    whole = torch.zeros_like(single)
     for i in range(length):
         inside = labels[..., i : i + 1] >= 0
-        whole = whole | (F.pad(begins, (i, 0))[..., : ids.shape[1]] & inside)
-    return some, whole
+        whole = whole | (F.pad(starts, (i, 0))[..., : ids.shape[1]] & inside)
+    return single, whole

@@ -1,9 +1,7 @@
-"""Few points for many (METHODS 3.2): voxel means, farthest point sampling, ball query, and
-interpolation back.
+"""Point sampling (METHODS 3.2): voxel means, farthest point sampling, ball query, interpolation.
 
-What is chosen is indices, which nothing is learnt through: they are found on the processor, in
-float32 and exactly, scene by scene, so that every device chooses the same. What is gathered by
-them keeps its gradients.
+Indices have no gradient. They are computed on the CPU in float32, scene by scene, so that every
+device selects the same points. The gathered values keep their gradients.
 """
 
 from __future__ import annotations
@@ -26,52 +24,49 @@ def gather(values: Tensor, index: Tensor) -> Tensor:
 def voxel_mean(
     points: Tensor, features: Tensor, valid: Tensor, size: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean point and mean feature of each occupied voxel of edge `size`, in order of the voxels.
+    """Mean point and mean feature of each occupied voxel of edge `size` metres, in voxel order.
 
     points (B, N, 3) metres, features (B, N, C), valid (B, N) -> points (B, M, 3), features (B, M,
-    C), valid (B, M), where M is the most that any scene has, at least 1.
+    C), valid (B, M), with M the largest number of voxels of a scene, at least 1.
     """
-    places, means = [], []
-    for place, feature, real in zip(points, features, valid, strict=True):
-        place, feature = place[real], feature[real]
-        keys = voxel_keys(place.detach().cpu().numpy(), size)
+    means: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for *scene, real in zip(points, features, valid, strict=True):
+        keys = voxel_keys(scene[0][real].detach().cpu().numpy(), size)
         _, inverse, count = np.unique(keys, return_inverse=True, return_counts=True)
-        cell = torch.from_numpy(inverse).to(place.device)
-        number = torch.from_numpy(count).to(place.device)[:, None]
-        for values, out in ((place, places), (feature, means)):
-            total = values.new_zeros(len(count), values.shape[1]).index_add(0, cell, values)
+        voxel = torch.from_numpy(inverse).to(points.device)
+        number = torch.from_numpy(count).to(points.device)[:, None]
+        for values, out in zip(scene, means, strict=True):
+            total = values.new_zeros(len(count), values.shape[1]).index_add(0, voxel, values[real])
             out.append(total / number)
-    counts = torch.tensor([len(place) for place in places], device=points.device)
+    counts = torch.tensor([len(mean) for mean in means[0]], device=points.device)
     most = max(1, int(counts.max()))
-    spare = points.new_zeros(most, 3), features.new_zeros(most, features.shape[2])
-    padded = (
-        pad_sequence([*rows, empty], batch_first=True)[:-1]
-        for rows, empty in zip((places, means), spare, strict=True)
+    mean_points, mean_features = (
+        pad_sequence([*rows, values.new_zeros(most, values.shape[2])], batch_first=True)[:-1]
+        for rows, values in zip(means, (points, features), strict=True)
     )
-    return *padded, torch.arange(most, device=points.device) < counts[:, None]
+    return mean_points, mean_features, torch.arange(most, device=points.device) < counts[:, None]
 
 
 @torch.no_grad()
 def farthest_points(points: Tensor, valid: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Farthest point sampling: from the first valid point on, always the point that is farthest
-    from all chosen ones; of equal ones the first.
+    """Farthest point sampling, starting at the first valid point; ties go to the lower index.
 
     points (B, N, 3) metres, valid (B, N) -> index (B, count) int64, found (B, count): False, with
-    index 0, where there are not so many points.
+    index 0, if there are fewer points.
     """
     index = torch.zeros(len(points), count, dtype=torch.long)
     found = torch.zeros(len(points), count, dtype=torch.bool)
-    for row, (place, real) in enumerate(zip(_host(points), _host(valid), strict=True)):
-        there = np.flatnonzero(real)
-        chosen = _farthest(place[there], count)
-        index[row, : len(chosen)] = torch.from_numpy(there[chosen])
+    for row, (scene, real) in enumerate(zip(_host(points), _host(valid), strict=True)):
+        usable = np.flatnonzero(real)
+        chosen = _farthest(scene[usable], count)
+        index[row, : len(chosen)] = torch.from_numpy(usable[chosen])
         found[row, : len(chosen)] = True
     return index.to(points.device), found.to(points.device)
 
 
 def _farthest(points: np.ndarray, count: int) -> np.ndarray:
-    """Each choice costs one sweep over all points, in memory that is made once: 1,024 of 40,000
-    take 30 ms on one core, less than any search tree needs for so few coordinates.
+    """Indices of `count` points (N, 3). Each one takes a pass over all points in preallocated
+    memory: 1,024 of 40,000 take 30 ms on one core, less than with a search tree.
     """
     x, y, z = np.ascontiguousarray(points.T)
     near = np.full(len(points), np.inf, np.float32)
@@ -87,7 +82,7 @@ def _farthest(points: np.ndarray, count: int) -> np.ndarray:
             np.multiply(step, step, out=step)
             np.add(square, step, out=square)
         np.minimum(near, square, out=near)
-        near[last] = -1.0  # points at the same place are chosen once each
+        near[last] = -1.0  # coincident points are chosen once each
         last = int(near.argmax())
     return chosen
 
@@ -96,26 +91,25 @@ def _farthest(points: np.ndarray, count: int) -> np.ndarray:
 def ball_query(
     points: Tensor, valid: Tensor, centers: Tensor, found: Tensor, radius: float, count: int
 ) -> Tensor:
-    """The nearest points within `radius` metres of some of them: at most `count`, the centre itself
-    first; where there are fewer, the centre again, which a maximum over them does not notice.
+    """Indices of the `count` nearest points within `radius` metres of each centre, itself first. If
+    there are fewer, the centre's index is repeated, which does not change a maximum over them.
 
-    points (B, N, 3), valid (B, N), centers (B, R) indices of points, found (B, R) -> index (B, R,
-    count) int64; rows that are not found hold their own index alone.
+    points (B, N, 3) metres, valid (B, N), centers (B, R) indices of points, found (B, R) -> index
+    (B, R, count) int64; rows that are not found repeat the centre's index.
     """
     index = centers[..., None].repeat(1, 1, count).cpu()
     parts = (points, valid, centers, found)
-    for row, (place, real, own, there) in enumerate(zip(*map(_host, parts), strict=True)):
-        if not there.any():
+    ranks = np.arange(1, count + 1)
+    for row, (scene, real, center, exists) in enumerate(zip(*map(_host, parts), strict=True)):
+        if not exists.any():
             continue
-        usable = np.flatnonzero(real)
-        ranks = np.arange(1, count + 1)
-        _, near = cKDTree(place[usable]).query(
-            place[own[there]], k=ranks, distance_upper_bound=radius
-        )
+        usable, center = np.flatnonzero(real), center[exists]
+        tree = cKDTree(scene[usable])
+        _, near = tree.query(scene[center], k=ranks, distance_upper_bound=radius)
         near = np.append(usable, -1)[near]
-        near = np.where(near < 0, own[there][:, None], near)
-        near[:, 0] = own[there]
-        index[row, torch.from_numpy(there)] = torch.from_numpy(near)
+        near = np.where(near < 0, center[:, None], near)
+        near[:, 0] = center
+        index[row, torch.from_numpy(exists)] = torch.from_numpy(near)
     return index.to(points.device)
 
 
@@ -131,8 +125,8 @@ def interpolate(
     """Mean feature of the `count` nearest points, weighted by inverse squared distance
     (PointNet++).
 
-    targets (B, N, 3), points (B, R, 3) metres, valid (B, R), features (B, R, C) -> (B, N, C), and
-    found (B, N): whether any point lies within `reach` metres; zeros where none does.
+    targets (B, N, 3), points (B, R, 3) metres, valid (B, R), features (B, R, C) -> (B, N, C), zero
+    if no point lies within `reach` metres, and found (B, N).
     """
     distance = torch.cdist(
         targets.float(), points.float(), compute_mode="donot_use_mm_for_euclid_dist"

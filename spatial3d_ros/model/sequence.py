@@ -1,5 +1,5 @@
-"""What stands in the network's sequence and what comes out of it: `[ opening | scene | words ]` in,
-readings out (METHODS 4).
+"""Inputs and outputs of the decoder's sequence `[ system | scene | P0 | O | P1 | I | A ]`
+(METHODS 4).
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from spatial3d_ros.model.attention import AttentionContext, Keys
+from spatial3d_ros.model.attention import AttentionContext, KeyValues
 from spatial3d_ros.model.referents import Referents
 
 
 @dataclass(frozen=True)
 class PromptTokens:
     """Token ids of the fixed text around the scene: `before` the views, `after` them (P0);
-    `identifiers` of the slots; `stops` (2,): the end of a turn, `<ground>`; `coord` (1,).
+    `identifiers` of the object slots; `stops` (2,): the end of a turn, `<ground>`; `coord` (1,).
     """
 
     before: Tensor
@@ -25,46 +25,57 @@ class PromptTokens:
     stops: Tensor
     coord: Tensor
 
-    def to(self, device: torch.device) -> PromptTokens:
+    def to(self, device: torch.device | str) -> PromptTokens:
         """The same ids on another device."""
         return PromptTokens(*(getattr(self, f.name).to(device) for f in fields(self)))
 
-    def names(self, count: int) -> Tensor:
-        """Identifiers of so many slots; where there are more slots, these begin anew."""
+    def slot_identifiers(self, count: int) -> Tensor:
+        """Identifiers of the first `count` slots; they repeat if there are more slots than
+        identifiers.
+        """
         slots = torch.arange(count, device=self.identifiers.device)
         return self.identifiers[slots % len(self.identifiers)]
 
 
 @dataclass(frozen=True)
 class EncodedScene:
-    """Everything about B scenes that no question changes; kept by the engine for each memory
-    version. beside (B, N, D): the referent's token of each object, where it has one of its own.
+    """Everything about B scenes that does not depend on a question; cached for each map version.
+
+    prefix: keys and values of `[ system | scene | P0 ]`, prefix_valid (B, S). object_embeddings
+    (B, N, D): decoder inputs of the objects; object_features (B, N, D): the same before the
+    relation layers; visual (B, N, D): pooled patch features. valid (B, N); edges (B, N, N, E) edge
+    features; object_mask (B, N, N) bool, row attends to column (METHODS 2.3).
     """
 
-    prefix: Keys
+    prefix: KeyValues
     prefix_valid: Tensor
-    objects: Tensor
+    object_embeddings: Tensor
     visual: Tensor
-    named: Tensor
+    object_features: Tensor
     valid: Tensor
     edges: Tensor
-    among: Tensor
-    pairs: Tensor
-    """Metric code of each pair of objects; empty where the network does not answer in words."""
+    object_mask: Tensor
+    pair_codes: Tensor
+    """Metric code of each pair of objects (B, N, N, PAIR_FEATURES); N is 0 if the network does not
+    answer in words.
+    """
     labels: Tensor
-    """QuestionBatch of the objects' labels (B, N, T), -1 padded."""
-    aspects: Tensor
-    """Class and colour of each object as places among the words (B, N, 2, D); D is 0 where the
+    """Token ids of the objects' labels (B, N, T), -1 padded."""
+    name_embeddings: Tensor
+    """Predicted token embeddings of each object's class and color (B, N, 2, D); D is 0 if the
     network does not answer in words.
     """
-    beside: Tensor | None = None
+    referent_tokens: Tensor | None = None
+    """One token (B, N, D) for each object, of the referents near it; None if they have none."""
     referents: Referents | None = None
 
 
 @dataclass(frozen=True)
 class QuestionBatch:
-    """Q tokenised questions `[P1 | I | A]`, right-padded: ids, real, instruction (B, L); ground
-    (B,) place of `<ground>`; scene (B,) index of the scene that each one asks about.
+    """Q tokenised questions `[ P1 | I | A ]`, right-padded to L.
+
+    ids (Q, L); real (Q, L) bool, False where padded; instruction (Q, L) bool, the tokens of I;
+    ground (Q,) position of `<ground>`; scene (Q,) index of the scene of each question.
     """
 
     ids: Tensor
@@ -73,23 +84,30 @@ class QuestionBatch:
     ground: Tensor
     scene: Tensor
 
-    def to(self, device: torch.device) -> QuestionBatch:
+    def to(self, device: torch.device | str) -> QuestionBatch:
         """The same questions on another device."""
         return QuestionBatch(*(getattr(self, f.name).to(device) for f in fields(self)))
+
+    @property
+    def last(self) -> Tensor:
+        """Position of each question's last token (Q,)."""
+        return self.real.sum(1) - 1
 
 
 @dataclass(frozen=True)
 class ModelOutput:
-    """scores (Q, N + 1) of the objects and of "nothing" last; states (Q, L, D) of the words; roles
-    (Q, N, 2) logits of what each object is in the question: meant by its noun, leant on by the
-    rest (None without object tokens); heard (Q, N, D) the objects' final states, where they are
-    candidates or answered from; real (Q, N * c + L) which places are no padding; sight: what the
-    pass saw, and its keys.
+    """Output of one pass over Q questions.
+
+    scores (Q, N + 1): logits of the objects, of "no target" last; states (Q, L, D): hidden states
+    of the text; roles (Q, N, 2): logits of each object's role in the question, target class and
+    anchor (None without object tokens); contextual_objects (Q, N, D): the objects' final states
+    (None unless they are candidates or used for answers); real (Q, N * c + L): False where padded;
+    context: attention context of the pass with its keys and values.
     """
 
     scores: Tensor
     states: Tensor
     roles: Tensor | None
-    heard: Tensor | None
+    contextual_objects: Tensor | None
     real: Tensor
-    sight: AttentionContext
+    context: AttentionContext

@@ -1,9 +1,9 @@
-"""Structure-enhanced module of S2-MLLM (METHODS 1.3): the same patch across views, then all patches
-of a view.
+"""Structure-enhanced module of S2-MLLM (METHODS 1.3): attention among the same patch of all views,
+then among all patches of a view.
 
 The public release regroups view-major tokens as if they were patch-major, so that its "inter-view"
-groups are neighbouring patches of one frame. `grouping: clean` is what the paper describes;
-`release` is kept to compare with.
+groups are neighbouring patches of one frame. `grouping: clean` follows the paper; `release` is kept
+for comparison.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from spatial3d_ros.model.config import StructureConfig
 class StructureEnhanced(nn.Module):
     """x (B, V, P, C) -> (B, V, P, C). With `init: zero` it starts as an exact identity.
 
-    inter: attention over the V views at each patch place; intra: attention over the P patches of
+    inter: attention over the V views at each patch index; intra: attention over the P patches of
     each view; then an MLP, all residual and pre-norm. `view_valid` (B, V) hides padded views from
     all others. With `grouping: release` the groups are P runs of V neighbouring tokens, and V
     groups of every V-th token with the scene's first token as one more key.
@@ -39,7 +39,9 @@ class StructureEnhanced(nn.Module):
             nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
         )
         if config.init == "zero":
-            for layer in (self.inter_out, self.intra.out, self.mlp[-1]):
+            last = self.mlp[-1]
+            assert isinstance(last, nn.Linear)
+            for layer in (self.inter_out, self.intra.out, last):
                 nn.init.zeros_(layer.weight)
                 nn.init.zeros_(layer.bias)
 
@@ -73,7 +75,7 @@ class StructureEnhanced(nn.Module):
         return x.transpose(1, 2)
 
     def _by_view(self, x: Tensor) -> Tensor:
-        """The way back: (B, P, V, C) -> (B, V, P, C)."""
+        """Inverse of `_by_patch`: (B, P, V, C) -> (B, V, P, C)."""
         if self.release:
             return x.flatten(1, 2).unflatten(1, (x.shape[2], x.shape[1]))
         return x.transpose(1, 2)
@@ -100,7 +102,7 @@ class GroupAttention(nn.Module):
 
     def forward(self, x: Tensor, keys: Tensor | None) -> Tensor:
         query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        # A group of padding alone attends to all of itself: an empty row would be NaN.
+        # A group of padding only attends to itself, because an empty row would be NaN.
         mask = None if keys is None else (keys | ~keys.any(-1, keepdim=True))[:, None, None]
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return self.out(mixed.transpose(1, 2).flatten(-2))

@@ -1,4 +1,4 @@
-"""Vision tower and projector (METHODS 1.2, 1.4): pixels of each view to patch features."""
+"""Vision tower and projector (METHODS 1.2, 1.4): from the pixels of each view to patch features."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from spatial3d_ros.model.config import VisionConfig
 
 
 class VisionTower(nn.Module):
-    """SigLIP without its last layer, final norm and pooling head (1.2): the features LLaVA-Video
-    reads.
-    """
+    """SigLIP without last layer, final norm and pooling head, as in LLaVA-Video (METHODS 1.2)."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
@@ -26,7 +24,7 @@ class VisionTower(nn.Module):
                 vision_use_head=False,
             )
         )
-        self.siglip.post_layernorm = nn.Identity()
+        self.siglip.add_module("post_layernorm", nn.Identity())
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Normalised pixels (..., 3, S, S) -> patch features (..., P, C), raster order."""

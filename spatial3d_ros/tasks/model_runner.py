@@ -19,9 +19,9 @@ from spatial3d_ros.model.batch import SceneBatch, ViewInput, prepare_view, stack
 from spatial3d_ros.model.budget import require_memory
 from spatial3d_ros.model.checkpoint import CONFIG, load_model, model_folder
 from spatial3d_ros.model.config import Task, load_config
-from spatial3d_ros.model.generation import begin_answer, read, write
+from spatial3d_ros.model.generation import decode, prefill_answer, score_questions
 from spatial3d_ros.model.network import SpatialModel
-from spatial3d_ros.model.objects import mean_words
+from spatial3d_ros.model.objects import label_embeddings
 from spatial3d_ros.model.quantize import Weights, check_weights, place_model
 from spatial3d_ros.model.sequence import EncodedScene
 from spatial3d_ros.model.tokens import MAX_IDENTIFIERS, identifier
@@ -53,7 +53,7 @@ class ModelRunner:
         self.weights = weights
         self.model = place_model(model, self.device, self.dtype, weights).eval()
         self.prompt = Prompt(tokenizer, model.config.s2.category_mode)
-        self.opening = self.prompt.opening.to(self.device)
+        self.prompt_tokens = self.prompt.tokens.to(self.device)
         self._views: dict[int, tuple[ViewInput, Tensor]] = {}
         self.warm_up()
 
@@ -105,7 +105,7 @@ class ModelRunner:
                 rays=torch.zeros(1, 1, grid * grid, 3),
                 view_valid=torch.ones(1, 1, dtype=torch.bool),
             ).to(self.device)
-            scene = self.model.encode_scene(batch, self.opening)
+            scene = self.model.encode_scene(batch, self.prompt_tokens)
         self.read_phrases(scene, ["the red chair"], ["the red chair"])
 
     @torch.inference_mode()
@@ -136,7 +136,7 @@ class ModelRunner:
         labels, colors = self._remembered(objects, newest)
         batch = self._batch(boxes, origin, labels=labels[None], colors=colors[None])
         with timed(stages, "prefix"), self._autocast():
-            scene = self.model.encode_scene(batch, self.opening)
+            scene = self.model.encode_scene(batch, self.prompt_tokens)
             return self._named(objects, scene, newest), scene
 
     @property
@@ -171,7 +171,9 @@ class ModelRunner:
         sentences = [self.prompt.grounding(*pair) for pair in zip(phrases, known, strict=True)]
         words = self.prompt.batch(sentences, [0] * len(phrases)).to(self.device)
         with self._autocast():
-            return read(self.model, scene, words, self.opening).scores.float().cpu()
+            return (
+                score_questions(self.model, scene, words, self.prompt_tokens).scores.float().cpu()
+            )
 
     def can(self, task: Task) -> bool:
         """Whether the weights were trained for a task (`tasks` in their config.yaml)."""
@@ -194,12 +196,17 @@ class ModelRunner:
                 f"{', '.join(config.tasks)} (tasks in {CONFIG})"
             )
         words = self.prompt.batch([self.prompt.asking(question)], [0]).to(self.device)
-        opening, new, letters = self.opening, ANSWER_TOKENS, letters_of(question)
+        prompt_tokens, new, letters = self.prompt_tokens, ANSWER_TOKENS, letters_of(question)
         spelling = self.prompt.spelling(letters).to(self.device) if letters else None
         with self._autocast():
-            turn, subject = begin_answer(self.model, scene, words, opening, new)
-            told = write(
-                self.model, turn, opening, max_new_tokens=new, beams=beams, spelling=spelling
+            state, subject = prefill_answer(self.model, scene, words, prompt_tokens, new)
+            told = decode(
+                self.model,
+                state,
+                prompt_tokens,
+                max_new_tokens=new,
+                beams=beams,
+                allowed_tokens=spelling,
             )
         return self.prompt.text(told[0]), subject.logits[0].sigmoid().float().cpu()
 
@@ -275,8 +282,10 @@ class ModelRunner:
             return tuple(objects)
         kinds, colors = (
             namer(
-                scene.named,
-                mean_words(self.prompt.name_ids(words).to(self.device), model.decoder.embed)[1],
+                scene.object_features,
+                label_embeddings(self.prompt.name_ids(words).to(self.device), model.decoder.embed)[
+                    1
+                ],
             )[0].argmax(-1)
             for namer, words in (
                 (model.name_class, names.classes),

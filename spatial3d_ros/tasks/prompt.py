@@ -72,7 +72,7 @@ class Prompt:
     def __init__(self, tokenizer: Tokenizer, category_mode: CategoryMode = "none") -> None:
         self.tokenizer = tokenizer
         self.category_mode = category_mode
-        self.opening = PromptTokens(
+        self.tokens = PromptTokens(
             before=torch.tensor(self.ids(f"{START}system\n{SYSTEM}{END}\n{START}user\n")),
             after=torch.tensor(self.ids(f"\n{OBJECTS}")),
             identifiers=torch.tensor(
@@ -102,7 +102,7 @@ class Prompt:
         Raises QueryError for `given` without an answer.
         """
         instruction = self.ids(f"{GROUND_TASK} {query}{END}\n{START}assistant\n")
-        end, ground = self.opening.stops.tolist()
+        end, ground = self.tokens.stops.tolist()
         if self.category_mode == "none":
             reply = [ground, *(self.ids(f" {answer}{END}") if answer else [])]
         elif answer:
@@ -134,7 +134,7 @@ class Prompt:
         """The ids (K,) of all tokens that are made of these letters, and of the end of a turn."""
         pieces = {i: self.tokenizer.decode([i]) for i in self.tokenizer.get_vocab().values()}
         made = {i for i, piece in pieces.items() if piece and set(piece) <= set(letters)}
-        return torch.tensor(sorted({*made, int(self.opening.stops[0])}))
+        return torch.tensor(sorted({*made, int(self.tokens.stops[0])}))
 
     def text(self, ids: Sequence[int]) -> str:
         """The words of some ids, special tokens included, without spaces around them."""

@@ -25,9 +25,9 @@ WORDS = [2, 3, 7]
 def read(model, prompt):
     words = prompt.batch([prompt.grounding("the red chair <OBJ003>")], [0])
     with torch.no_grad():
-        scene = model.encode_scene(small_scene(), prompt.opening)
-        reading = model(scene, words, prompt.opening)
-        return torch.cat([reading.scores.flatten(), model.decoder.logits(reading.states).flatten()])
+        scene = model.encode_scene(small_scene(), prompt.tokens)
+        output = model(scene, words, prompt.tokens)
+        return torch.cat([output.scores.flatten(), model.decoder.logits(output.states).flatten()])
 
 
 def adapted(seed=0, trained=True):

@@ -18,10 +18,10 @@ from spatial3d_ros.errors import (
     UnreadableError,
 )
 from spatial3d_ros.model.answer_conditioning import (
-    FACTS,
+    CANDIDATES,
     METRE_PERIODS,
+    NAMED_OBJECTS,
     PAIR_FEATURES,
-    SPOKEN,
     AnswerContext,
     CopyCandidates,
     CopyHead,
@@ -30,7 +30,7 @@ from spatial3d_ros.model.answer_conditioning import (
 )
 from spatial3d_ros.model.checkpoint import load_model, save_model
 from spatial3d_ros.model.config import ModelConfig
-from spatial3d_ros.model.generation import begin, begin_answer, extend, write
+from spatial3d_ros.model.generation import decode, extend, prefill, prefill_answer
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.tokens import identifier
 from spatial3d_ros.research.training.config import LossWeights
@@ -50,7 +50,7 @@ def answering(seed=0, **parts):
 
 def encoded(model, prompt, *scenes):
     with torch.no_grad():
-        return model.encode_scene(scenes[0] if scenes else small_scene(), prompt.opening)
+        return model.encode_scene(scenes[0] if scenes else small_scene(), prompt.tokens)
 
 
 def questions(prompt, *texts):
@@ -108,8 +108,10 @@ def test_two_sure_objects_have_their_exact_distance_whatever_else_is_there():
         told[:, two],
     )
     torch.testing.assert_close(whole.embedding, alone.embedding, atol=5e-3, rtol=0)
-    numbers = slice(2 * SPOKEN, None)
-    torch.testing.assert_close(whole.facts[:, numbers], alone.facts[:, numbers], atol=5e-3, rtol=0)
+    numbers = slice(2 * NAMED_OBJECTS, None)
+    torch.testing.assert_close(
+        whole.candidates[:, numbers], alone.candidates[:, numbers], atol=5e-3, rtol=0
+    )
 
 
 def test_order_and_padding_of_objects_do_not_matter():
@@ -130,7 +132,7 @@ def test_order_and_padding_of_objects_do_not_matter():
     )
     torch.testing.assert_close(first.embedding, turned.embedding)
     torch.testing.assert_close(first.logits[:, order], turned.logits)
-    torch.testing.assert_close(first.facts, turned.facts)
+    torch.testing.assert_close(first.candidates, turned.candidates)
     pad = [torch.cat([part, torch.full_like(part[:, :2], 9.0)], 1) for part in (heard, named)]
     more = torch.cat([boxes, torch.full_like(boxes[:, :2], 9.0)], 1)
     real = torch.tensor([[True] * 5 + [False] * 2])
@@ -140,23 +142,23 @@ def test_order_and_padding_of_objects_do_not_matter():
 
 
 def test_each_digit_of_a_distance_and_of_a_number_is_a_fact_of_its_own():
-    facts = CopyCandidates(10)
-    facts.digits.data[:] = torch.eye(10)
+    candidates = CopyCandidates(10)
+    candidates.digits.data[:] = torch.eye(10)
     metres = torch.tensor([2.7, 13.06, 0.994, 4.999])
     boxes = torch.zeros(4, 2, 6)
     boxes[:, 1, 0] = metres
     logits = torch.tensor([[3.0, 2.0]] * 4)
-    said = facts(torch.zeros(4, 2, 2, 10), logits, pair_code(boxes))[:, 2 * SPOKEN :]
+    said = candidates(torch.zeros(4, 2, 2, 10), logits, pair_code(boxes))[:, 2 * NAMED_OBJECTS :]
     assert torch.equal(said.sum(-1), torch.ones_like(said[..., 0]))
     digits = said.argmax(-1)  # hundredths, tenths, metres, tens; twice; number, its tens, the same
     assert digits[:, :4].tolist() == [[0, 7, 2, 0], [6, 0, 3, 1], [9, 9, 0, 0], [0, 0, 5, 0]]
     assert torch.equal(digits[:, 4:8], digits[:, :4])
     assert digits[:, 8:].tolist() == [[2, 0, 2]] * 4
-    unsure = facts(torch.zeros(4, 2, 2, 10), -logits, pair_code(boxes))[:, 2 * SPOKEN :]
+    unsure = candidates(torch.zeros(4, 2, 2, 10), -logits, pair_code(boxes))[:, 2 * NAMED_OBJECTS :]
     assert torch.equal(unsure[:, :8], said[:, :8])
     assert unsure[:, 8:].argmax(-1).tolist() == [[0, 0, 0]] * 4
     logits[:, 1] = -torch.inf
-    alone = facts(torch.zeros(4, 2, 2, 10), logits, pair_code(boxes))[:, 2 * SPOKEN :]
+    alone = candidates(torch.zeros(4, 2, 2, 10), logits, pair_code(boxes))[:, 2 * NAMED_OBJECTS :]
     assert not alone[:, :8].any() and alone[:, 8:].argmax(-1).tolist() == [[1, 0, 1]] * 4
 
 
@@ -164,7 +166,7 @@ def test_what_is_called_by_its_identifier_is_what_a_question_is_about():
     model, prompt = answering(4)
     scene = encoded(model, prompt)
     plain, called = (
-        begin_answer(model, scene, questions(prompt, text), prompt.opening)[1].logits[0]
+        prefill_answer(model, scene, questions(prompt, text), prompt.tokens)[1].logits[0]
         for text in ("describe it", f"describe {identifier(2)}")
     )
     moved = (called - plain).detach()
@@ -172,22 +174,22 @@ def test_what_is_called_by_its_identifier_is_what_a_question_is_about():
 
 
 def test_names_of_the_likeliest_objects_are_facts():
-    facts, words = CopyCandidates(8), torch.randn(1, 5, 2, 8)
+    candidates, words = CopyCandidates(8), torch.randn(1, 5, 2, 8)
     logits = torch.tensor([[-9.0, 4.0, -torch.inf, 9.0, 6.0]])
-    said = facts(words, logits, torch.zeros(1, 5, 5, PAIR_FEATURES))[0, : 2 * SPOKEN]
+    said = candidates(words, logits, torch.zeros(1, 5, 5, PAIR_FEATURES))[0, : 2 * NAMED_OBJECTS]
     expected = torch.cat([words[0, i] * logits[0, i].sigmoid() for i in (3, 4, 1)]) * 2.0
     torch.testing.assert_close(said, expected)
 
 
 def test_a_word_takes_up_one_fact_or_none():
     torch.manual_seed(2)
-    recital, states, facts = CopyHead(8), torch.randn(2, 3, 8), torch.randn(2, FACTS, 8)
-    torch.testing.assert_close(recital(states[:, 1], facts), recital(states, facts)[:, 1])
-    assert torch.equal(recital(states, facts * 0), states)
-    recital.query = torch.nn.Identity()
-    recital.keys.data = torch.zeros(FACTS + 1, 8)
-    recital.keys.data[4] = 100.0 * states[0, 0]
-    torch.testing.assert_close(recital(states, facts)[0, 0], states[0, 0] + facts[0, 3])
+    copy, states, candidates = CopyHead(8), torch.randn(2, 3, 8), torch.randn(2, CANDIDATES, 8)
+    torch.testing.assert_close(copy(states[:, 1], candidates), copy(states, candidates)[:, 1])
+    assert torch.equal(copy(states, candidates * 0), states)
+    copy.query = torch.nn.Identity()
+    copy.keys.data = torch.zeros(CANDIDATES + 1, 8)
+    copy.keys.data[4] = 100.0 * states[0, 0]
+    torch.testing.assert_close(copy(states, candidates)[0, 0], states[0, 0] + candidates[0, 3])
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -217,41 +219,41 @@ def test_an_answer_is_the_one_that_starting_over_would_write(form):
     model, prompt = answering(2)
     scene, words = encoded(model, prompt), questions(prompt, "how far?", "what is on the table?")
     model.attention = form
-    opening = prompt.opening
+    prompt_tokens = prompt.tokens
     with torch.no_grad():
-        turn, subject = begin_answer(model, scene, words, opening, 8)
-        told = write(model, turn, opening, max_new_tokens=5)
+        state, condition = prefill_answer(model, scene, words, prompt_tokens, 8)
+        told = decode(model, state, prompt_tokens, max_new_tokens=5)
         for row, tokens in enumerate(told):
-            again, reading = begin(model, scene, words, opening)
-            again = replace(again, subject=subject)
-            ids = torch.tensor([[*opening.coord.tolist(), *tokens]] * 2)
+            again, output = prefill(model, scene, words, prompt_tokens)
+            again = replace(again, condition=condition)
+            ids = torch.tensor([[*prompt_tokens.coord.tolist(), *tokens]] * 2)
             _, states = extend(model, again, model.decoder.embed(ids))
-            best = model.word_logits(states, subject)[row].argmax(-1).tolist()
+            best = model.token_logits(states, condition)[row].argmax(-1).tolist()
             assert best[: len(tokens)] == tokens
             if len(tokens) < 5:
-                assert best[len(tokens)] in opening.stops.tolist()
-        assert reading.heard is not None
+                assert best[len(tokens)] in prompt_tokens.stops.tolist()
+        assert output.contextual_objects is not None
 
 
 def test_every_word_stands_on_what_the_question_is_about():
     model, prompt = answering(2)
     scene, words = encoded(model, prompt), questions(prompt, "how far?")
     with torch.no_grad():
-        turn, subject = begin_answer(model, scene, words, prompt.opening)
-        other = replace(turn, subject=replace(subject, embedding=subject.embedding + 1.0))
+        state, condition = prefill_answer(model, scene, words, prompt.tokens)
+        other = replace(state, condition=replace(condition, embedding=condition.embedding + 1.0))
         word = model.decoder.embed(torch.tensor([[9]]))
-        assert not torch.allclose(extend(model, turn, word)[1], extend(model, other, word)[1])
+        assert not torch.allclose(extend(model, state, word)[1], extend(model, other, word)[1])
 
 
 def test_padding_of_answers_changes_nothing():
     model, prompt = answering(3)
     scene, words = encoded(model, prompt), questions(prompt, "a", "b")
     with torch.no_grad():
-        turn, _ = begin_answer(model, scene, words, prompt.opening)
+        state, _ = prefill_answer(model, scene, words, prompt.tokens)
         embedded = torch.randn(2, 4, 24)
         real = torch.tensor([[True] * 4, [True] * 2 + [False] * 2])
-        states = extend(model, turn, embedded, real)[1]
-        short = extend(model, turn, embedded[:, :2])[1]
+        states = extend(model, state, embedded, real)[1]
+        short = extend(model, state, embedded[:, :2])[1]
     torch.testing.assert_close(states[:, :2], short)
 
 
@@ -259,9 +261,9 @@ def test_beams_write_as_greedy_when_there_is_one():
     model, prompt = answering(4)
     scene, words = encoded(model, prompt), questions(prompt, "what is it?")
     with torch.no_grad():
-        turn, _ = begin_answer(model, scene, words, prompt.opening, 6)
-        greedy = write(model, turn, prompt.opening, max_new_tokens=6)
-        several = write(model, turn, prompt.opening, max_new_tokens=6, beams=3)
+        state, _ = prefill_answer(model, scene, words, prompt.tokens, 6)
+        greedy = decode(model, state, prompt.tokens, max_new_tokens=6)
+        several = decode(model, state, prompt.tokens, max_new_tokens=6, beams=3)
     assert len(greedy) == len(several) == 1
 
 
@@ -269,7 +271,7 @@ def test_a_long_answer_must_fit():
     model, prompt = answering()
     scene = encoded(model, prompt)
     with pytest.raises(QueryError, match="max_positions"):
-        begin_answer(model, scene, questions(prompt, "a"), prompt.opening, 4000)
+        prefill_answer(model, scene, questions(prompt, "a"), prompt.tokens, 4000)
 
 
 def test_grounding_is_the_same_with_and_without_the_part():
@@ -279,7 +281,7 @@ def test_grounding_is_the_same_with_and_without_the_part():
     assert not [name for name in plain.state_dict() if name.startswith("answers.")]
     words = prompt.batch([prompt.grounding("the red chair")], [0])
     with torch.no_grad():
-        scores = [m(encoded(m, prompt), words, prompt.opening).scores for m in (plain, model)]
+        scores = [m(encoded(m, prompt), words, prompt.tokens).scores for m in (plain, model)]
     torch.testing.assert_close(*scores)
 
 
@@ -297,7 +299,7 @@ def test_tasks_need_object_tokens_and_are_known():
 def test_captions_name_the_slot_of_their_object(tmp_path):
     changes = {"answers": {"questions": 4, "tasks": ["caption"]}}
     sample = samples(tmp_path, changes)[0][0][0]
-    slots = Prompt(small_tokenizer()).opening.identifiers
+    slots = Prompt(small_tokenizer()).tokens.identifiers
     for row, about in enumerate(sample.answers.about):
         named = torch.isin(slots, sample.answers.words.ids[row]).nonzero()[:, 0]
         assert named.tolist() == about.nonzero()[:, 0].tolist()
@@ -314,7 +316,7 @@ def test_answers_are_drawn_beside_the_same_questions(tmp_path):
 def test_only_the_answer_is_learnt_and_what_it_is_about(tmp_path):
     sample = samples(tmp_path, ASKED)[0][0][0]
     answers, prompt = sample.answers, Prompt(small_tokenizer())
-    end = prompt.opening.stops[0]
+    end = prompt.tokens.stops[0]
     for row, (kind, right) in enumerate(zip(answers.kinds, answers.right, strict=True)):
         ids = answers.replies[row][answers.replies[row] >= 0]
         assert ids[-1] == end and prompt.text(ids[:-1].tolist()) == right[0]
@@ -501,11 +503,11 @@ def test_only_a_number_is_written_where_only_a_number_can_answer(beams):
     scene, asked = encoded(model, prompt), questions(prompt, "how many chairs are there?", "huh?")
     letters = letters_of("how many chairs are there?")
     with torch.no_grad():
-        turn, _ = begin_answer(model, scene, asked, prompt.opening, 6)
-        free = write(model, turn, prompt.opening, max_new_tokens=6, beams=beams)
-        spelt = write(
-            model, turn, prompt.opening, max_new_tokens=6, beams=beams,
-            spelling=prompt.spelling(letters),
+        state, _ = prefill_answer(model, scene, asked, prompt.tokens, 6)
+        free = decode(model, state, prompt.tokens, max_new_tokens=6, beams=beams)
+        spelt = decode(
+            model, state, prompt.tokens, max_new_tokens=6, beams=beams,
+            allowed_tokens=prompt.spelling(letters),
         )  # fmt: skip
     assert any(set(prompt.text(ids)) - set(letters) for ids in free)
     assert all(set(prompt.text(ids)) <= set(letters) for ids in spelt)

@@ -28,11 +28,11 @@ from spatial3d_ros.tasks.prompt import Prompt
 CPU = torch.device("cpu")
 LARGE = ModelConfig(name="llava_video_7b")
 FACTOR = 4.0
-"""An estimate is never less than a pass takes, and at most this many times as much."""
+"""An estimate is an upper bound, and at most this factor above the measured peak."""
 
 
 class PeakBytes(TorchDispatchMode):
-    """The most bytes of tensors made inside that were alive at one moment."""
+    """Peak bytes of the tensors allocated in the context."""
 
     def __init__(self):
         super().__init__()
@@ -58,8 +58,8 @@ def parameter_bytes(model):
     return sum(weight.nbytes for weight in model.parameters())
 
 
-def opening_places(prompt):
-    return len(prompt.opening.before) + len(prompt.opening.after)
+def prompt_length(prompt):
+    return len(prompt.tokens.before) + len(prompt.tokens.after)
 
 
 AWARE = {
@@ -82,20 +82,22 @@ LARGE_PSA = {
 @pytest.mark.parametrize("views", [1, 3])
 def test_weights_and_prefix_are_exact(dtype, views, parts):
     model, prompt = small_model(**parts)
-    told = estimate(
-        model.config, views=views, dtype=dtype, opening=opening_places(prompt), objects=5
+    needed = estimate(
+        model.config, views=views, dtype=dtype, prompt_length=prompt_length(prompt), objects=5
     )
     place_model(model, CPU, dtype)
-    assert sum(told.weights.values()) == parameter_bytes(model)
+    assert sum(needed.weights.values()) == parameter_bytes(model)
     with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-        scene = model.encode_scene(small_scene(views=views), prompt.opening)
-    assert told.scene["prefix"] == sum(k.nbytes + v.nbytes for k, v in scene.prefix)
+        scene = model.encode_scene(small_scene(views=views), prompt.tokens)
+    assert needed.scene["prefix"] == sum(k.nbytes + v.nbytes for k, v in scene.prefix)
     if not parts:
-        assert told.scene["referents"] == 0
+        assert needed.scene["referents"] == 0
     elif dtype == torch.float32:
         kept = [*vars(scene.referents).values(), *vars(scene.referents.seeds).values()]
-        kept = [value for value in (*kept, scene.beside) if isinstance(value, torch.Tensor)]
-        assert told.scene["referents"] == sum(value.nbytes for value in kept)
+        kept = [
+            value for value in (*kept, scene.referent_tokens) if isinstance(value, torch.Tensor)
+        ]
+        assert needed.scene["referents"] == sum(value.nbytes for value in kept)
 
 
 def tiny(**parts):
@@ -123,35 +125,35 @@ def tiny_scene(config, views, objects):
     [(4, 20, None), (16, 100, None), (4, 20, "patches"), (4, 20, "points")],
 )
 @torch.inference_mode()
-def test_passes_take_no_more_than_told(views, objects, source):
+def test_passes_take_no_more_than_estimated(views, objects, source):
     model, prompt = tiny(**({} if source is None else {**AWARE, "psa": LARGE_PSA[source]}))
     config = model.config
     scene = tiny_scene(config, views, objects)
     sentences = [prompt.grounding(text) for text in ("the red chair", "the lamp on the table")]
-    words = prompt.batch(sentences, [0, 0])
-    told = estimate(
+    questions = prompt.batch(sentences, [0, 0])
+    needed = estimate(
         config,
         views=views,
         dtype=torch.float32,
         objects=objects,
-        words=words.ids.shape[1],
-        opening=opening_places(prompt),
+        question_length=questions.ids.shape[1],
+        prompt_length=prompt_length(prompt),
     )
     with PeakBytes() as vision:
         model.encode_views(torch.zeros(1, 3, config.vision.image_size, config.vision.image_size))
     with PeakBytes() as refresh:
-        encoded = model.encode_scene(scene, prompt.opening)
+        encoded = model.encode_scene(scene, prompt.tokens)
     with PeakBytes() as question:
-        model(encoded, words, prompt.opening)
-    passes = dict(told.passes)
+        model(encoded, questions, prompt.tokens)
+    passes = dict(needed.passes)
     limits = {"vision": passes.pop("vision"), "question": passes.pop("question")}
-    limits["refresh"] = max(passes.values()) + told.scene["prefix"]
+    limits["refresh"] = max(passes.values()) + needed.scene["prefix"]
     for name, measured in (("vision", vision), ("refresh", refresh), ("question", question)):
         assert measured.peak <= limits[name] <= FACTOR * measured.peak, name
-    assert told.working >= limits["refresh"] + limits["question"]
+    assert needed.working >= limits["refresh"] + limits["question"]
 
 
-def test_more_views_and_more_bits_need_more():
+def test_more_views_and_more_bits_need_more_memory():
     totals = {
         (weights, views): estimate(LARGE, views=views, dtype=torch.bfloat16, weights=weights).total
         for weights in ("auto", "int8", "int4")
@@ -163,20 +165,20 @@ def test_more_views_and_more_bits_need_more():
         assert totals["int4", views] < totals["int8", views] < totals["auto", views]
 
 
-def test_the_large_network_is_refused_with_what_would_fit(monkeypatch):
-    for free, weights, says in (
+def test_a_network_too_large_is_refused_with_settings_that_fit(monkeypatch):
+    for free, weights, message in (
         (
             16,
             "auto",
             r"needs 1[89]\.\d GiB on cpu .*bfloat16.*16 views.*16\.0 GiB are free.*int8 \(",
         ),
         (18, "auto", r"max_views: 8 \(1\d\.\d GiB\)"),
-        (4, "int8", r"What helps: [89]\.\d GiB more free, or a smaller model"),
+        (4, "int8", r"Options: [89]\.\d GiB more free, or a smaller model"),
     ):
         monkeypatch.setattr(budget, "free_bytes", lambda _, free=free: free * GIB)
-        with pytest.raises(ConfigError, match=says) as error:
+        with pytest.raises(ConfigError, match=message) as error:
             require_memory(LARGE, CPU, torch.bfloat16, weights, 16)
-        assert "int4" not in str(error.value)  # which has no kernel there
+        assert "int4" not in str(error.value)  # not supported on the CPU
     monkeypatch.setattr(budget, "free_bytes", lambda _: 64 * GIB)
     require_memory(LARGE, CPU, torch.bfloat16, "auto", 16)
 
@@ -191,7 +193,7 @@ def test_a_model_is_refused_before_its_weights_are_read(tmp_path, monkeypatch):
         ModelRunner.load(str(tmp_path), "cpu")
 
 
-def test_what_is_free_here_is_enough_for_the_small_networks():
+def test_free_memory_suffices_for_the_small_networks():
     free = budget.free_bytes(CPU)
     assert free is not None and free > 2**20
     for config in (small_config(), load_config(config_path("models/tiny.yaml"))):
@@ -200,7 +202,7 @@ def test_what_is_free_here_is_enough_for_the_small_networks():
 
 
 @pytest.mark.parametrize(("shared", "free"), [(False, 3), (True, 20)])
-def test_a_gpu_that_shares_memory_counts_what_only_caches_files(monkeypatch, shared, free):
+def test_unified_memory_counts_the_file_cache_as_free(monkeypatch, shared, free):
     kind = SimpleNamespace(is_integrated=shared)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (3 * GIB, 24 * GIB))
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: kind)
@@ -214,19 +216,19 @@ def test_a_gpu_that_shares_memory_counts_what_only_caches_files(monkeypatch, sha
             require_memory(LARGE, gpu, torch.bfloat16, "auto", 16)
 
 
-def test_int4_is_named_where_it_has_a_kernel(monkeypatch):
+def test_int4_is_proposed_only_where_it_is_supported(monkeypatch):
     monkeypatch.setattr(budget, "free_bytes", lambda _: 11 * GIB)
     with pytest.raises(ConfigError, match=r"weights: int4 \("):
         require_memory(LARGE, torch.device("cuda"), torch.bfloat16, "auto", 16)
 
 
-def test_where_free_memory_cannot_be_told_nothing_is_refused(monkeypatch):
+def test_unknown_free_memory_refuses_nothing(monkeypatch):
     monkeypatch.setattr(budget, "_available", lambda: None)
     require_memory(LARGE, CPU, torch.float32, "auto", 256)
     require_memory(LARGE, torch.device("meta"), torch.float32, "auto", 256)
 
 
-def test_the_table_tells_parts_totals_and_computers():
+def test_the_memory_table_has_parts_totals_and_computers():
     table = memory_table("llava_video_7b")
     assert [(row["weights"], row["views"]) for row in table["rows"]] == [
         (name, views) for name in ("bfloat16", "int8", "int4") for views in (8, 16, 32)
@@ -240,7 +242,7 @@ def test_the_table_tells_parts_totals_and_computers():
     assert not any(row["fits"]["Orin Nano 8 GB"] for row in table["rows"])
 
 
-def test_the_command_prints_the_same_table():
+def test_info_prints_the_memory_table():
     run = CliRunner().invoke(app, ["info", "--memory", "--model", "tiny", "--json"])
     assert run.exit_code == 0, run.output
     assert json.loads(run.stdout) == json.loads(json.dumps(memory_table("tiny")))

@@ -42,28 +42,28 @@ def question(prompt, phrases=PHRASES, scenes=None):
 def answer(model, prompt, scene, phrases=PHRASES, scenes=None, form="auto"):
     model.attention = form
     with torch.no_grad():
-        return model(scene, question(prompt, phrases, scenes), prompt.opening)
+        return model(scene, question(prompt, phrases, scenes), prompt.tokens)
 
 
 def encoded(model, prompt, batch):
     with torch.no_grad():
-        return model.encode_scene(batch, prompt.opening)
+        return model.encode_scene(batch, prompt.tokens)
 
 
-def plain_mask(prefix, among, places, before, instruction, length, *, inst, causal):
-    """Row by row as the paper says it: causal, then objects among themselves, then objects to the
+def plain_mask(prefix, neighbours, per_object, before, instruction, length, *, inst, causal):
+    """Row by row as in the paper: causal, then objects to objects, then objects to the
     instruction.
     """
-    objects = places * len(among)
-    keep = [[column <= row for column in range(length)] for row in range(length)]
+    objects = per_object * len(neighbours)
+    mask = [[column <= row for column in range(length)] for row in range(length)]
     for row in range(prefix, prefix + objects):
         for column in range(prefix, prefix + objects):
-            i, j = (row - prefix) // places, (column - prefix) // places
-            keep[row][column] = bool(among[i][j]) and (not causal or column <= row)
+            i, j = (row - prefix) // per_object, (column - prefix) // per_object
+            mask[row][column] = bool(neighbours[i][j]) and (not causal or column <= row)
         if inst:
             for column in range(instruction):
-                keep[row][prefix + objects + before + column] = True
-    return torch.tensor(keep)
+                mask[row][prefix + objects + before + column] = True
+    return torch.tensor(mask)
 
 
 def uncached(model, prompt, batch, phrase):
@@ -84,18 +84,18 @@ def uncached(model, prompt, batch, phrase):
     eager.load_state_dict(decoder.qwen.state_dict())
     sentence = prompt.grounding(phrase)
     with torch.no_grad():
-        scene = model.encode_scene(batch, prompt.opening)
+        scene = model.encode_scene(batch, prompt.tokens)
         tokens = None
         if batch.has_views:
             tokens = model._scene_tokens(batch, model.project_views(batch))[1]
-        _, prefix = model._prefix(batch, tokens, scene.referents, prompt.opening)
-        slots = model._object_places(scene.objects, scene.beside, prompt.opening)
-        words = decoder.embed(torch.tensor([sentence.ids]))
-        sequence = torch.cat([prefix, slots, words], dim=1)
+        _, prefix = model._prefix(batch, tokens, scene.referents, prompt.tokens)
+        slots = model._object_tokens(scene, torch.tensor([0]), prompt.tokens)
+        text_embeddings = decoder.embed(torch.tensor([sentence.ids]))
+        sequence = torch.cat([prefix, slots, text_embeddings], dim=1)
         start, length = prefix.shape[1], sequence.shape[1]
-        places, objects = config.tokens_per_object, slots.shape[1]
-        keep = plain_mask(
-            start, scene.among[0], places, sentence.instruction,
+        per_object, objects = config.tokens_per_object, slots.shape[1]
+        allowed = plain_mask(
+            start, scene.object_mask[0], per_object, sentence.instruction,
             sentence.answer - sentence.instruction, length,
             inst=config.slim.inst, causal=config.slim.objects == "causal",
         )  # fmt: skip
@@ -103,16 +103,16 @@ def uncached(model, prompt, batch, phrase):
         pairs = model.bias(scene.edges)
         for i in range(objects):
             for j in range(objects):
-                mask[0, :, start + i, start + j] = pairs[0, :, i // places, j // places]
-        mask = mask.masked_fill(~keep, torch.finfo(torch.float32).min)
+                mask[0, :, start + i, start + j] = pairs[0, :, i // per_object, j // per_object]
+        mask = mask.masked_fill(~allowed, torch.finfo(torch.float32).min)
         states = eager(
             inputs_embeds=sequence,
             attention_mask=mask,
             position_ids=torch.arange(length)[None],
             use_cache=False,
         ).last_hidden_state
-        seen = states[:, start + places - 1 : start + objects : places]
-        candidates = model.readout(seen, scene.edges, scene.valid)
+        object_states = states[:, start + per_object - 1 : start + objects : per_object]
+        candidates = model.readout(object_states, scene.edges, scene.valid)
         query = states[:, start + objects + sentence.ground]
         return model.head(query, candidates, scene.valid), states[0, start + objects :]
 
@@ -211,8 +211,8 @@ def test_the_differentiable_forms_agree_in_their_gradients():
     for form in FORMS:
         model.attention = form
         model.zero_grad()
-        scene = model.encode_scene(small_scene(), prompt.opening)
-        model(scene, question(prompt), prompt.opening).scores.square().sum().backward()
+        scene = model.encode_scene(small_scene(), prompt.tokens)
+        model(scene, question(prompt), prompt.tokens).scores.square().sum().backward()
         gradients.append(
             torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
         )
@@ -274,24 +274,24 @@ def test_all_depth_missing():
 
 
 class TestLimit:
-    def model(self, places):
+    def model(self, positions):
         config = small_config()
-        return small_model(text=config.text.model_dump() | {"max_positions": places})
+        return small_model(text=config.text.model_dump() | {"max_positions": positions})
 
     def length(self, objects=5):
-        """Places of the longest of the questions on three views."""
+        """Positions of the longest question with three views."""
         model, prompt = small_model()
         scene = encoded(model, prompt, small_scene(objects=objects))
         return scene.prefix_valid.shape[1] + 2 * objects + question(prompt).real.sum(1).max().item()
 
-    def test_a_question_that_just_fits_and_one_that_does_not(self):
+    def test_the_longest_question_that_fits_and_a_longer_one(self):
         model, prompt = self.model(self.length())
         scene = encoded(model, prompt, small_scene())
         assert answer(model, prompt, scene).scores.isfinite().all()
-        with pytest.raises(QueryError, match=r"3 views .* 5 objects 10, the words .*shorter"):
+        with pytest.raises(QueryError, match=r"3 views .* 5 objects 10, the question .*shorter"):
             answer(model, prompt, scene, ["the red chair next to the table on the shelf, please"])
 
-    def test_views_alone(self):
+    def test_views_alone_exceed_the_positions(self):
         model, prompt = self.model(40)
         with pytest.raises(ConfigError, match=r"has 40 \(text.max_positions\): 3 views.*max_views"):
             encoded(model, prompt, small_scene())

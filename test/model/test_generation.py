@@ -7,7 +7,7 @@ import torch
 
 from helpers.small_model import small_config, small_model, small_scene
 from spatial3d_ros.errors import QueryError
-from spatial3d_ros.model.generation import generate, name_first, read
+from spatial3d_ros.model.generation import generate, generate_category, score_questions
 from spatial3d_ros.tasks.prompt import Prompt, clean_query
 
 PHRASES = ("the red chair", "where is the blue lamp on the table?", "find the lamp")
@@ -31,7 +31,7 @@ def encoded(model, prompt, *batches):
     for name in ("pixels", "points", "valid", "rays", "view_valid"):
         batch = replace(batch, **{name: torch.cat([getattr(b, name) for b in batches])})
     with torch.no_grad():
-        return model.encode_scene(batch, prompt.opening)
+        return model.encode_scene(batch, prompt.tokens)
 
 
 def asked(prompt, phrases=PHRASES, scenes=None, answers=None):
@@ -56,9 +56,9 @@ def followed(words, row, tokens):
 
 
 @torch.no_grad()
-def next_scores(model, scene, words, row, tokens, opening):
-    reading = model(scene, followed(words, row, tokens), opening)
-    return model.decoder.logits(reading.states[0, -1]).log_softmax(-1)
+def next_scores(model, scene, words, row, tokens, prompt_tokens):
+    output = model(scene, followed(words, row, tokens), prompt_tokens)
+    return model.decoder.logits(output.states[0, -1]).log_softmax(-1)
 
 
 @pytest.mark.parametrize("form", ["masked", "rows", "shared"])
@@ -67,13 +67,13 @@ def test_each_word_is_the_one_that_starting_over_would_choose(form):
     scene = encoded(model, prompt, small_scene(1), small_scene(2))
     words = asked(prompt, scenes=[1, 0, 1])
     model.attention = form
-    told = generate(model, scene, words, prompt.opening, max_new_tokens=6)
+    told = generate(model, scene, words, prompt.tokens, max_new_tokens=6)
     model.attention = "masked"
     assert len({tuple(t) for t in told}) > 1 and max(map(len, told)) == 6
-    stops = prompt.opening.stops.tolist()
+    stops = prompt.tokens.stops.tolist()
     for row, tokens in enumerate(told):
         for step in range(min(len(tokens) + 1, 6)):
-            best = next_scores(model, scene, words, row, tokens[:step], prompt.opening).argmax()
+            best = next_scores(model, scene, words, row, tokens[:step], prompt.tokens).argmax()
             assert best == tokens[step] if step < len(tokens) else best in stops
 
 
@@ -82,14 +82,14 @@ def test_beams_find_what_a_full_search_finds():
     model, prompt = talking(seed=1)
     scene, words = encoded(model, prompt, small_scene()), asked(prompt, PHRASES[:1])
     vocab = model.config.text.vocab
-    found = generate(model, scene, words, prompt.opening, max_new_tokens=2, beams=vocab)[0]
-    first = next_scores(model, scene, words, 0, [], prompt.opening)
-    stops = prompt.opening.stops.tolist()
+    found = generate(model, scene, words, prompt.tokens, max_new_tokens=2, beams=vocab)[0]
+    first = next_scores(model, scene, words, 0, [], prompt.tokens)
+    stops = prompt.tokens.stops.tolist()
     best, tokens = max((first[s].item(), []) for s in stops)
     for token in first.topk(40).indices.tolist():
         if token in stops:
             continue
-        second = next_scores(model, scene, words, 0, [token], prompt.opening)
+        second = next_scores(model, scene, words, 0, [token], prompt.tokens)
         mean = (first[token] + second.max()).item() / 2
         if mean > best:
             best, tokens = mean, [token, int(second.argmax())]
@@ -103,19 +103,19 @@ def test_one_beam_is_greedy_and_more_are_never_less_likely():
     def likelihood(row, tokens):
         total = 0.0
         for step, token in enumerate(tokens):
-            total += next_scores(model, scene, words, row, tokens[:step], prompt.opening)[token]
+            total += next_scores(model, scene, words, row, tokens[:step], prompt.tokens)[token]
         return total / len(tokens)
 
     greedy = []
     for row in range(len(PHRASES)):
         tokens = []
         for _ in range(4):
-            scores = next_scores(model, scene, words, row, tokens, prompt.opening)
+            scores = next_scores(model, scene, words, row, tokens, prompt.tokens)
             tokens.append(int(scores.argmax()))
         greedy.append(tokens)
-    assert not any(s in t for t in greedy for s in prompt.opening.stops.tolist())
+    assert not any(s in t for t in greedy for s in prompt.tokens.stops.tolist())
     one, four = (
-        generate(model, scene, words, prompt.opening, max_new_tokens=4, beams=b) for b in (1, 4)
+        generate(model, scene, words, prompt.tokens, max_new_tokens=4, beams=b) for b in (1, 4)
     )
     assert one == greedy and four != greedy
     assert all(likelihood(i, four[i]) >= likelihood(i, one[i]) - 1e-4 for i in range(3))
@@ -126,7 +126,7 @@ def test_a_repeated_word_is_held_back():
     model.decoder.embed.weight.data[:] = model.decoder.embed.weight[300].clone()
     scene, words = encoded(model, prompt, small_scene()), asked(prompt)
     free, held = (
-        generate(model, scene, words, prompt.opening, max_new_tokens=8, repetition_penalty=p)
+        generate(model, scene, words, prompt.tokens, max_new_tokens=8, repetition_penalty=p)
         for p in (1.0, 1e4)
     )
     assert any(len(set(t)) < len(t) for t in free)
@@ -136,10 +136,10 @@ def test_a_repeated_word_is_held_back():
 def test_what_is_generated_ends_at_the_end_of_the_turn():
     model, prompt = talking()
     scene, words = encoded(model, prompt, small_scene()), asked(prompt)
-    free = generate(model, scene, words, prompt.opening, max_new_tokens=5)
+    free = generate(model, scene, words, prompt.tokens, max_new_tokens=5)
     last = free[0][2]
-    opening = replace(prompt.opening, stops=torch.tensor([last, prompt.opening.stops[1]]))
-    stopped = generate(model, scene, words, opening, max_new_tokens=5)
+    prompt_tokens = replace(prompt.tokens, stops=torch.tensor([last, prompt.tokens.stops[1]]))
+    stopped = generate(model, scene, words, prompt_tokens, max_new_tokens=5)
     for tokens, short in zip(free, stopped, strict=True):
         assert short == (tokens[: tokens.index(last)] if last in tokens else tokens)
 
@@ -147,9 +147,9 @@ def test_what_is_generated_ends_at_the_end_of_the_turn():
 def test_words_that_may_not_fit_are_refused_before_any_is_made():
     model, prompt = talking(max_positions=160)
     scene, words = encoded(model, prompt, small_scene()), asked(prompt)
-    generate(model, scene, words, prompt.opening, max_new_tokens=2)
+    generate(model, scene, words, prompt.tokens, max_new_tokens=2)
     with pytest.raises(QueryError, match="shorter question"):
-        generate(model, scene, words, prompt.opening, max_new_tokens=100)
+        generate(model, scene, words, prompt.tokens, max_new_tokens=100)
 
 
 class TestCategory:
@@ -159,8 +159,8 @@ class TestCategory:
         model, prompt = talking(mode)
         scene = encoded(model, prompt, small_scene())
         with torch.no_grad():
-            return read(
-                model, scene, asked(prompt, PHRASES, answers=answers), prompt.opening
+            return score_questions(
+                model, scene, asked(prompt, PHRASES, answers=answers), prompt.tokens
             ).scores
 
     @pytest.mark.parametrize("mode", ["none", "generate"])
@@ -178,8 +178,8 @@ class TestCategory:
     def test_the_network_names_and_then_grounds(self):
         model, prompt = talking()
         scene, words = encoded(model, prompt, small_scene()), asked(prompt)
-        named = name_first(model, scene, words, prompt.opening)
-        told = generate(model, scene, words, prompt.opening, max_new_tokens=16)
+        named = generate_category(model, scene, words, prompt.tokens)
+        told = generate(model, scene, words, prompt.tokens, max_new_tokens=16)
         ground = prompt.tokenizer.token_to_id("<ground>")
         for row, tokens in enumerate(told):
             start, end = int(words.real[row].sum()), int(named.ground[row])
@@ -194,7 +194,7 @@ class TestCategory:
             prompt.grounding("the red chair", "the red chair"),
         )
         assert told.ids[: told.answer] == open_turn.ids and open_turn.answer == told.answer
-        assert told.ids[told.ground :] == tuple(prompt.opening.stops.flip(0).tolist())
+        assert told.ids[told.ground :] == tuple(prompt.tokens.stops.flip(0).tolist())
         words = prompt.batch([told], [0])
         labels = prompt.labels(words, [told])[0]
         assert labels[labels >= 0].tolist() == list(told.ids[told.answer :])

@@ -13,7 +13,7 @@ from spatial3d_ros.model.batch import prepare_view, stack_views
 from spatial3d_ros.model.config import PositionConfig, StructureConfig, VisionConfig
 from spatial3d_ros.model.heads import GroundingHead
 from spatial3d_ros.model.position import RayCode, coordinate_code, patch_centroids, pool_views
-from spatial3d_ros.model.relations import front_geometry, pair_geometry, spoken
+from spatial3d_ros.model.relations import front_geometry, label_matches, pair_geometry
 from spatial3d_ros.model.structure import StructureEnhanced
 from spatial3d_ros.model.tokens import identifier
 from spatial3d_ros.research.training.losses import grounding_loss
@@ -179,23 +179,23 @@ def read(
 ):
     words = prompt.batch([prompt.grounding(p) for p in phrases], which or [0] * len(phrases))
     with torch.no_grad():
-        return model(model.encode_scene(batch, prompt.opening), words, prompt.opening).scores
+        return model(model.encode_scene(batch, prompt.tokens), words, prompt.tokens).scores
 
 
 @pytest.mark.parametrize("identifier", ["token", "added"])
-@pytest.mark.parametrize(("mode", "follows"), [("geo", True), ("causal", False)])
-def test_permuted_objects_permute_scores(identifier, mode, follows, monkeypatch):
-    """With equal identifiers and equal places in the sequence, only causal order tells objects
-    apart.
+@pytest.mark.parametrize(("mode", "equivariant"), [("geo", True), ("causal", False)])
+def test_permuted_objects_permute_scores(identifier, mode, equivariant, monkeypatch):
+    """With equal identifiers and equal positions, scores depend on the order of objects only under
+    a causal mask.
     """
     model, prompt = small_model(
         slim={"objects": mode, "k_min": 1, "k_max": 3},
         objects={"identifier": identifier, "relation_layers": 1, "relation_hidden": 8},
     )
     monkeypatch.setattr(
-        "spatial3d_ros.model.network.positions", lambda real, start: real * 0 + start
+        "spatial3d_ros.model.network.position_ids", lambda real, start: real * 0 + start
     )
-    same = replace(prompt.opening, identifiers=torch.full_like(prompt.opening.identifiers, 7))
+    same = replace(prompt.tokens, identifiers=torch.full_like(prompt.tokens.identifiers, 7))
     batch, order = small_scene(), torch.tensor([3, 0, 4, 1, 2])
     moved = replace(batch, boxes=batch.boxes[:, order])
     words = prompt.batch([prompt.grounding("the red chair")], [0])
@@ -204,13 +204,13 @@ def test_permuted_objects_permute_scores(identifier, mode, follows, monkeypatch)
             model(model.encode_scene(b, same), words, same).scores for b in (batch, moved)
         )
     expected = scores[:, torch.cat([order, torch.tensor([5])])]
-    assert torch.allclose(shuffled, expected, atol=1e-4, rtol=1e-3) == follows
+    assert torch.allclose(shuffled, expected, atol=1e-4, rtol=1e-3) == equivariant
     assert (scores[:, :5] - scores[:, order]).abs().max() > 1e-2
 
 
-def test_shared_places_make_the_order_of_objects_unheard():
+def test_shared_positions_make_scores_independent_of_object_order():
     model, prompt = small_model(slim={"k_min": 1, "k_max": 3, "places": "shared"})
-    same = replace(prompt.opening, identifiers=torch.full_like(prompt.opening.identifiers, 7))
+    same = replace(prompt.tokens, identifiers=torch.full_like(prompt.tokens.identifiers, 7))
     batch, order = small_scene(), torch.tensor([3, 0, 4, 1, 2])
     moved = replace(batch, boxes=batch.boxes[:, order])
     words = prompt.batch([prompt.grounding("the red chair")], [0])
@@ -252,8 +252,8 @@ def test_known_fronts_change_a_reading_only_where_the_network_reads_them():
 def test_words_of_a_label_and_whole_labels_are_found_in_a_question():
     labels = torch.tensor([[[5, 6, -1], [6, -1, -1], [-1, -1, -1], [5, 9, -1]]])
     ids = torch.tensor([[5, 1, 5, 6, 2, 9]])
-    some, whole = spoken(labels, ids)
-    assert some[0].int().tolist() == [
+    single, whole = label_matches(labels, ids)
+    assert single[0].int().tolist() == [
         [1, 0, 1, 1, 0, 0], [0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 0, 0], [1, 0, 1, 0, 0, 1]
     ]  # fmt: skip
     assert whole[0].int().tolist() == [
@@ -272,8 +272,8 @@ def test_an_object_hears_its_own_label_louder_and_no_other_object_does():
     with torch.no_grad():
         for louder in (0.0, 1.0):
             model.label_bias.weight[:] = louder
-            scene = model.encode_scene(batch, prompt.opening)
-            heard.append(model(scene, words, prompt.opening).heard[0])
+            scene = model.encode_scene(batch, prompt.tokens)
+            heard.append(model(scene, words, prompt.tokens).contextual_objects[0])
     moved = (heard[1] - heard[0]).abs().amax(-1)
     assert moved[1] > 1e-2 and moved[[0, 2, 3, 4]].max() == 0
 
@@ -287,8 +287,8 @@ def test_an_object_hears_its_identifier_louder_without_any_label():
     with torch.no_grad():
         for louder in (0.0, 1.0):
             model.label_bias.identifier[:] = louder
-            scene = model.encode_scene(small_scene(), prompt.opening)
-            heard.append(model(scene, words, prompt.opening).heard[0])
+            scene = model.encode_scene(small_scene(), prompt.tokens)
+            heard.append(model(scene, words, prompt.tokens).contextual_objects[0])
     moved = (heard[1] - heard[0]).abs().amax(-1)
     assert moved[3] > 1e-2 and moved[[0, 1, 2, 4]].max() == 0
 
@@ -322,9 +322,9 @@ def test_the_cached_prefix_is_not_changed_by_a_question():
     model, prompt = small_model()
     words = prompt.batch([prompt.grounding("the red chair")], [0])
     with torch.no_grad():
-        scene = model.encode_scene(small_scene(), prompt.opening)
-        first = model(scene, words, prompt.opening).scores
-        second = model(scene, words, prompt.opening).scores
+        scene = model.encode_scene(small_scene(), prompt.tokens)
+        first = model(scene, words, prompt.tokens).scores
+        second = model(scene, words, prompt.tokens).scores
     assert torch.equal(first, second)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from spatial3d_ros.model.patch_box_assignment import box_membership
+from spatial3d_ros.model.patch_box_assignment import assign_patches
 
 
 def plain(points, valid, boxes, images, patch, grid, fraction):
@@ -46,7 +46,7 @@ def scene(seed, batch=2, views=3, size=33):
 def test_equals_the_plain_pass(seed):
     points, valid, boxes, images = scene(seed)
     patches, pixels, colors = plain(points, valid, boxes, images, 4, 8, 0.5)
-    ours = box_membership(points, valid, boxes, patch=4, grid=8, fraction=0.5, images=images)
+    ours = assign_patches(points, valid, boxes, patch=4, grid=8, fraction=0.5, images=images)
     assert patches.any() and not patches.all()
     assert torch.equal(ours.patches, patches) and torch.equal(ours.pixels, pixels)
     torch.testing.assert_close(ours.colors, colors, equal_nan=True, rtol=1e-4, atol=1e-5)
@@ -54,14 +54,14 @@ def test_equals_the_plain_pass(seed):
 
 def test_without_images_no_colour_is_known():
     points, valid, boxes, _ = scene(0)
-    assert box_membership(points, valid, boxes, patch=4, grid=8, fraction=0.5).colors.isnan().all()
+    assert assign_patches(points, valid, boxes, patch=4, grid=8, fraction=0.5).colors.isnan().all()
 
 
 def test_without_boxes_or_depth():
     points, valid, boxes, images = scene(0)
     options = {"patch": 4, "grid": 8, "fraction": 0.5, "images": images}
-    assert box_membership(points, valid, boxes[:, :0], **options).patches.shape == (2, 0, 192)
-    blind = box_membership(points, torch.zeros_like(valid), boxes, **options)
+    assert assign_patches(points, valid, boxes[:, :0], **options).patches.shape == (2, 0, 192)
+    blind = assign_patches(points, torch.zeros_like(valid), boxes, **options)
     assert not blind.patches.any() and not blind.pixels.any() and blind.colors.isnan().all()
 
 
@@ -72,11 +72,11 @@ def test_boxes_are_closed_and_missing_depth_is_outside():
     images = torch.zeros(1, 1, 3, 2, 2)
     images[0, 0, 0] = torch.tensor([[1.0, -1.0], [1.0, 1.0]])
     for fraction, belongs in ((0.5, True), (0.51, False)):
-        found = box_membership(
+        found = assign_patches(
             points, valid, boxes, patch=2, grid=1, fraction=fraction, images=images
         )
         assert found.pixels.tolist() == [[2]] and found.patches.tolist() == [[[belongs]]]
         assert found.colors[0, 0].tolist() == [0.5, 0.5, 0.5]
     far = boxes + torch.tensor([9.0, 0, 0, 0, 0, 0])
-    empty = box_membership(points, valid, far, patch=2, grid=1, fraction=0.5, images=images)
+    empty = assign_patches(points, valid, far, patch=2, grid=1, fraction=0.5, images=images)
     assert empty.pixels.tolist() == [[0]] and empty.colors.isnan().all()

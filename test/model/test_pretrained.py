@@ -144,13 +144,13 @@ def test_same_logits_as_transformers(public, folder):
     batch, sentence = views(2), prompt.grounding("the red chair next to the table")
     words = prompt.batch([sentence], [0])
     with torch.no_grad():
-        scene = model.encode_scene(batch, prompt.opening)
-        ours = model.decoder.logits(model(scene, words, prompt.opening).states[0])
+        scene = model.encode_scene(batch, prompt.tokens)
+        ours = model.decoder.logits(model(scene, words, prompt.tokens).states[0])
     new = prompt.tokenizer.token_to_id("<ground>")
     old = words.ids[0] < new  # rows of new words are not in the public table
-    text = torch.cat([prompt.opening.after, words.ids[0][old]])
-    theirs = public_logits(public, batch.pixels, prompt.opening.before, text)
-    theirs = theirs[len(prompt.opening.after) :]
+    text = torch.cat([prompt.tokens.after, words.ids[0][old]])
+    theirs = public_logits(public, batch.pixels, prompt.tokens.before, text)
+    theirs = theirs[len(prompt.tokens.after) :]
     assert old.sum() == len(old) - 1
     assert theirs.std() > 0.3
     assert torch.allclose(ours[old][:, :new], theirs[:, :new], atol=1e-4)

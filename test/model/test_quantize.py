@@ -31,8 +31,8 @@ PHRASES = ("the red chair", "the table", "the lamp next to the bed", "the larges
 def scores(model, prompt, dtype=torch.float32):
     words = prompt.batch([prompt.grounding(text) for text in PHRASES], [0] * len(PHRASES))
     with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-        scene = model.encode_scene(small_scene(objects=8), prompt.opening)
-        return model(scene, words, prompt.opening).scores.float()
+        scene = model.encode_scene(small_scene(objects=8), prompt.tokens)
+        return model(scene, words, prompt.tokens).scores.float()
 
 
 def test_the_transformers_change_format_and_geometry_does_not():
@@ -93,8 +93,8 @@ def test_the_shipped_weights_still_choose_alike_with_int8():
         scene = small_scene(objects=12)
         boxes_only = type(scene)(boxes=scene.boxes, object_valid=scene.object_valid)
         with torch.inference_mode():
-            encoded = model.encode_scene(boxes_only, prompt.opening)
-            found.append(model(encoded, words, prompt.opening).scores)
+            encoded = model.encode_scene(boxes_only, prompt.tokens)
+            found.append(model(encoded, words, prompt.tokens).scores)
     assert torch.cosine_similarity(*found).min() > 0.99
 
 

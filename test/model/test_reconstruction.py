@@ -173,9 +173,9 @@ def test_no_question_builds_or_calls_it(monkeypatch):
     model, prompt = small_model(s2=guided.s2.model_dump())
     batch = scene()
     with torch.no_grad():
-        read = model.encode_scene(batch, prompt.opening)
+        read = model.encode_scene(batch, prompt.tokens)
         words = prompt.batch([prompt.grounding("the red chair")], [0])
-        scores = model(read, words, prompt.opening).scores
-        without = model.encode_scene(replace(batch, poses=None), prompt.opening)
-        assert torch.equal(model(without, words, prompt.opening).scores, scores)
+        scores = model(read, words, prompt.tokens).scores
+        without = model.encode_scene(replace(batch, poses=None), prompt.tokens)
+        assert torch.equal(model(without, words, prompt.tokens).scores, scores)
     assert torch.isfinite(scores).all() and scores.shape == (1, 6)

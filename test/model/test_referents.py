@@ -275,7 +275,7 @@ class TestNetwork:
         found = self.referents(model, batch)
         chosen = sampled(found.seeds, 8)
         assert torch.equal(found.features, chosen.features) and found.scene is None
-        tokens, valid = model.psa.tokens(found)
+        tokens, valid = model.psa.sequence_tokens(found)
         assert tokens.shape == (1, 8, 24) and valid.all()
         place = coordinate_code(found.centers, 24)
         torch.testing.assert_close(tokens, model.psa.project(found.features) + place)
@@ -285,16 +285,16 @@ class TestNetwork:
         batch = small_scene()
         found = self.referents(model, batch)
         odds = torch.tensor([[0.0, 3, 1, -2, 5, 4, -1, 2]])
-        tokens, valid = model.psa.tokens(replace(found, objectness=odds))
-        each, _ = model.psa.tokens(replace(found, objectness=-torch.arange(8.0)[None]))
+        tokens, valid = model.psa.sequence_tokens(replace(found, objectness=odds))
+        each, _ = model.psa.sequence_tokens(replace(found, objectness=-torch.arange(8.0)[None]))
         assert tokens.shape == (1, 6, 24) and valid.all()
         torch.testing.assert_close(tokens[:, 0], each[:, 1])  # the one at place 1 of 8
         mean = model.psa.project(found.features.mean(1))
         torch.testing.assert_close(tokens[:, -1], mean)
-        without = small_model()[0].encode_scene(batch, prompt.opening).prefix_valid.shape[1]
-        scene = model.encode_scene(batch, prompt.opening)
-        assert scene.prefix_valid.shape[1] == without + 6 == without + model.config.psa.places
-        none = aware(tokens=0)[0].encode_scene(batch, prompt.opening)
+        without = small_model()[0].encode_scene(batch, prompt.tokens).prefix_valid.shape[1]
+        scene = model.encode_scene(batch, prompt.tokens)
+        assert scene.prefix_valid.shape[1] == without + 6 == without + model.config.psa.max_tokens
+        none = aware(tokens=0)[0].encode_scene(batch, prompt.tokens)
         assert none.prefix_valid.shape[1] == without
 
     @pytest.mark.parametrize("source", ["patches", "points"])
@@ -304,7 +304,7 @@ class TestNetwork:
         assert model.config.tokens_per_object == (3 if identifier == "token" else 1)
         batch = small_scene()
         with torch.no_grad():
-            scene = model.encode_scene(batch, prompt.opening)
+            scene = model.encode_scene(batch, prompt.tokens)
         for phrase in PHRASES[:2]:
             scores, states = uncached(model, prompt, batch, phrase)
             for form in FORMS:
@@ -314,7 +314,7 @@ class TestNetwork:
 
     def test_a_question_computes_no_referents(self, monkeypatch):
         model, prompt = aware()
-        scene = model.encode_scene(small_scene(), prompt.opening)
+        scene = model.encode_scene(small_scene(), prompt.tokens)
         monkeypatch.setattr(model.psa, "forward", None)
         monkeypatch.setattr(model.psa, "project", None)
         assert answer(model, prompt, scene).scores.isfinite().all()
@@ -326,8 +326,10 @@ class TestNetwork:
         centers = torch.tensor([[[i * 2.0, 0, 0] for i in range(8)]])
         found = replace(found, centers=centers, valid=torch.ones(1, 8, dtype=torch.bool))
         boxes = torch.tensor([[[0.1, 0, 0, 1, 1, 1], [4.2, 0, 0, 1, 1, 1], [90, 0, 0, 1, 1, 1.0]]])
-        before = model.psa.beside(boxes, found)
-        after = model.psa.beside(boxes, replace(found, features=perturbed(found.features, 2)))
+        before = model.psa.referent_tokens(boxes, found)
+        after = model.psa.referent_tokens(
+            boxes, replace(found, features=perturbed(found.features, 2))
+        )
         assert touched(before, after).tolist() == [False, True, False]
         torch.testing.assert_close(before[:, :1], model.psa.project(found.features[:, :1]))
         torch.testing.assert_close(before[0, 2], model.psa.nothing)
@@ -336,26 +338,28 @@ class TestNetwork:
         for psa in ({"tokens": 5}, {"tokens": 0}):
             model, prompt = aware(**psa)
             batch = small_scene()
-            first = answer(model, prompt, model.encode_scene(batch, prompt.opening)).scores
+            first = answer(model, prompt, model.encode_scene(batch, prompt.tokens)).scores
             model.psa.project[2].weight.data *= 2.0
-            again = answer(model, prompt, model.encode_scene(batch, prompt.opening)).scores
+            again = answer(model, prompt, model.encode_scene(batch, prompt.tokens)).scores
             assert not torch.allclose(first, again, atol=1e-3)
 
     def test_a_scene_without_depth_and_one_without_views_have_none(self):
         model, prompt = aware()
         batch = small_scene()
         dark = replace(batch, valid=batch.valid & False)
-        scene = model.encode_scene(dark, prompt.opening)
+        scene = model.encode_scene(dark, prompt.tokens)
         assert not scene.referents.valid.any()
-        assert torch.equal(scene.beside, model.psa.nothing.expand_as(scene.beside))
+        assert torch.equal(
+            scene.referent_tokens, model.psa.nothing.expand_as(scene.referent_tokens)
+        )
         assert answer(model, prompt, scene).scores.isfinite().all()
         from spatial3d_ros.model.batch import SceneBatch
 
         boxes = SceneBatch(batch.boxes, batch.object_valid)
-        scene = model.encode_scene(boxes, prompt.opening)
-        assert scene.referents is None and scene.beside.shape == (1, 5, 24)
+        scene = model.encode_scene(boxes, prompt.tokens)
+        assert scene.referents is None and scene.referent_tokens.shape == (1, 5, 24)
         words = prompt.batch([prompt.grounding("the red chair")], [0])
-        scores = model(scene, words, prompt.opening).scores
+        scores = model(scene, words, prompt.tokens).scores
         assert scores.isfinite().all()
         scores.sum().backward()
         assert model.psa.nothing.grad.any()
@@ -373,10 +377,10 @@ class TestNetwork:
         both = type(batch)(**parts)
         words = prompt.batch([prompt.grounding("the red chair")] * 2, [0, 1])
         with torch.no_grad():
-            scene = model.encode_scene(both, prompt.opening)
-            scores = model(scene, words, prompt.opening).scores
+            scene = model.encode_scene(both, prompt.tokens)
+            scores = model(scene, words, prompt.tokens).scores
             alone = answer(
-                model, prompt, model.encode_scene(batch, prompt.opening), ["the red chair"]
+                model, prompt, model.encode_scene(batch, prompt.tokens), ["the red chair"]
             )
         assert scores.isfinite().all()
         torch.testing.assert_close(scores[1:], alone.scores, atol=2e-4, rtol=1e-3)
@@ -386,9 +390,9 @@ class TestNetwork:
     def test_everything_learns(self, source, inter):
         model, prompt = aware(source=source, inter=inter)
         model.train()
-        scene = model.encode_scene(small_scene(), prompt.opening)
+        scene = model.encode_scene(small_scene(), prompt.tokens)
         words = prompt.batch([prompt.grounding("the red chair")], [0])
-        scores = model(scene, words, prompt.opening).scores
+        scores = model(scene, words, prompt.tokens).scores
         (scores[scores.isfinite()].square().sum() + scene.referents.objectness.sum()).backward()
         still = [n for n, p in model.psa.named_parameters() if p.grad is None or not p.grad.any()]
         assert still == []
@@ -408,7 +412,7 @@ class TestAsObjects:
         high = (made.boxes[0, :, None, :3] + made.boxes[0, :, None, 3:] / 2) + 1e-5
         points = found.seeds.points[0][found.seeds.valid[0]]
         assert ((points >= low) & (points <= high)).all(-1).any(1).all()
-        scene = model.encode_scene(made, prompt.opening)
+        scene = model.encode_scene(made, prompt.tokens)
         scores = answer(model, prompt, scene, ["the red chair"]).scores
         assert scores.shape == (1, made.boxes.shape[1] + 1) and scores.isfinite().all()
 
@@ -554,7 +558,7 @@ class TestConfiguration:
         config = AwarenessConfig()
         assert not config.enabled
         assert (config.points, config.seeds, config.referents) == (40_000, 1024, 256)
-        assert (config.width, config.heads, config.tokens, config.places) == (256, 8, 64, 65)
+        assert (config.width, config.heads, config.tokens, config.max_tokens) == (256, 8, 64, 65)
         assert small_model()[0].psa is None
 
     def test_all_other_weights_start_the_same(self):

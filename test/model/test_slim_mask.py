@@ -1,6 +1,4 @@
-"""3D-SLIM masks against plain loops written as the paper reads, and every edge case of methods
-2.5.
-"""
+"""3D-SLIM masks against plain loops written after the paper, and every edge case of METHODS 2.5."""
 
 import numpy as np
 import pytest
@@ -9,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spatial3d_ros.errors import ConfigError
-from spatial3d_ros.model.config import SlimConfig
+from spatial3d_ros.model.config import SlimConfig, parse_config
 from spatial3d_ros.model.slim_mask import geometry_adaptive_mask, object_mask, sequence_mask
 
 
@@ -24,8 +22,8 @@ def plain_geo(centers, k_min, k_max, space, density="mean_distance", sigma=None,
         points = (points - low) / (high - low + 1e-7)
     d = [[torch.linalg.vector_norm(p - q).item() for q in points] for p in points]
     if density == "gaussian":
-        reach = sigma or {"normalized": 0.3, "metric": 1.0}[space]
-        near = torch.exp(-((torch.tensor(d) / reach) ** 2)).tolist()
+        sigma = sigma or {"normalized": 0.3, "metric": 1.0}[space]
+        near = torch.exp(-((torch.tensor(d) / sigma) ** 2)).tolist()
         rho = [sum(row) / n for row in near]
     else:
         rho = [-sum(row) / (n - 1) for row in d]
@@ -33,8 +31,8 @@ def plain_geo(centers, k_min, k_max, space, density="mean_distance", sigma=None,
         rho = np.clip(rho, *np.quantile(rho, [0.05, 0.95])).tolist()
     mask = np.eye(n, dtype=bool)
     for i in range(n):
-        share = (rho[i] - min(rho)) / (max(rho) - min(rho) + 1e-6)
-        k = min(round(k_min + share * (k_max - k_min)), n - 1)
+        density = (rho[i] - min(rho)) / (max(rho) - min(rho) + 1e-6)
+        k = min(round(k_min + density * (k_max - k_min)), n - 1)
         others = sorted((j for j in range(n) if j != i), key=lambda j: d[i][j])
         mask[i, others[:k]] = True
     return mask
@@ -42,9 +40,8 @@ def plain_geo(centers, k_min, k_max, space, density="mean_distance", sigma=None,
 
 def geo(centers, **options):
     centers = torch.as_tensor(np.asarray(centers, np.float32)).reshape(1, -1, 3)
-    return geometry_adaptive_mask(
-        centers, torch.ones(centers.shape[:2], dtype=torch.bool), **options
-    )[0]
+    valid = torch.ones(centers.shape[:2], dtype=torch.bool)
+    return geometry_adaptive_mask(centers, valid, SlimConfig(**options))[0]
 
 
 @settings(max_examples=600, deadline=None)
@@ -68,7 +65,8 @@ def test_geo_equals_plain_loop(seed, n, grid, bounds, space, density, sigma, rob
     centers[~finite] = random.choice([np.nan, np.inf, -np.inf])
     options = {"space": space, "density": density, "sigma": sigma, "robust": robust}
     inputs = torch.from_numpy(centers), torch.from_numpy(valid)
-    ours = geometry_adaptive_mask(*inputs, k_min=bounds[0], k_max=bounds[1], **options).numpy()
+    config = SlimConfig(k_min=bounds[0], k_max=bounds[1], **options)
+    ours = geometry_adaptive_mask(*inputs, config).numpy()
     for mask, scene, real in zip(ours, centers, valid & finite, strict=True):
         expected = np.zeros_like(mask)
         expected[np.ix_(real, real)] = plain_geo(scene[real], *bounds, **options)
@@ -89,7 +87,7 @@ def test_edge_cases():
 def test_padding_and_non_finite_objects_take_no_part():
     centers = torch.tensor([[[0.0, 0, 0], [torch.nan, 0, 0], [1, 0, 0], [9, 9, 9]]])
     valid = torch.tensor([[True, True, True, False]])
-    mask = geometry_adaptive_mask(centers, valid)[0]
+    mask = geometry_adaptive_mask(centers, valid, SlimConfig())[0]
     assert not mask[1].any() and not mask[:, 1].any()
     assert not mask[3].any() and not mask[:, 3].any()
     assert mask[0].tolist() == [True, False, True, False]
@@ -116,48 +114,39 @@ def test_modes():
 
 
 def test_sequence_mask_truth_table():
-    """Two objects of two places, P1 (1), I (2), A (1), behind a prefix of 3 with one padded
-    place.
-    """
-    among = torch.tensor([[[True, True], [False, True]]])
+    """Two objects of two tokens, P1 (1), I (2), A (1), after a prefix of 3, one of it padded."""
+    objects = torch.tensor([[[True, True], [False, True]]])
     real = torch.ones(1, 8, dtype=torch.bool)
     instruction = torch.zeros(1, 8, dtype=torch.bool)
     instruction[:, 5:7] = True
     prefix = torch.tensor([[True, True, False]])
-    mask = sequence_mask(among, real, instruction, prefix, 2)[0]
+    mask = sequence_mask(objects, real, instruction, prefix, 2)[0]
     assert mask.shape == (8, 11)
     assert (mask[:, :3] == prefix).all()
-    first, second, words = mask[0, 3:], mask[2, 3:], mask[4:, 3:]
+    first, second, text = mask[0, 3:], mask[2, 3:], mask[4:, 3:]
     assert first.tolist() == [True, True, True, True, False, True, True, False]
     assert second.tolist() == [False, False, True, True, False, True, True, False]
-    assert torch.equal(words, torch.ones(8, 8, dtype=torch.bool).tril()[4:])
-    causal = sequence_mask(among, real, torch.zeros_like(instruction), prefix, 2, causal=True)[0]
+    assert torch.equal(text, torch.ones(8, 8, dtype=torch.bool).tril()[4:])
+    causal = sequence_mask(objects, real, torch.zeros_like(instruction), prefix, 2, causal=True)[0]
     assert causal[0, 3:].tolist() == [True] + [False] * 7
 
 
-@pytest.mark.parametrize("options", [{"k_min": 5, "k_max": 2}, {"k_min": -1}])
-def test_impossible_bounds(options):
-    with pytest.raises(ConfigError, match="k_min"):
-        geo(np.zeros((3, 3)), **options)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"k_min": 5, "k_max": 2}, "k_min"),
+        ({"k_min": -1}, "k_min"),
+        ({"space": "polar"}, "'normalized' or 'metric'"),
+        ({"density": "kernel"}, "'mean_distance' or 'gaussian'"),
+        *(({"density": "gaussian", "sigma": s}, "sigma") for s in (0.0, -1.0, np.nan, np.inf)),
+    ],
+)
+def test_invalid_options_are_refused_by_the_configuration(options, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_config({"name": "x", "slim": options}, "here")
 
 
-def test_unknown_space():
-    with pytest.raises(ConfigError, match="normalized or metric"):
-        geo(np.zeros((3, 3)), space="polar")
-
-
-@pytest.mark.parametrize("sigma", [0.0, -1.0, np.nan, np.inf])
-def test_impossible_sigma(sigma):
-    with pytest.raises(ConfigError, match="sigma"):
-        geo(np.zeros((3, 3)), density="gaussian", sigma=sigma)
-
-
-def test_unknown_density():
-    with pytest.raises(ConfigError, match="mean_distance or gaussian"):
-        geo(np.zeros((3, 3)), density="kernel")
-
-
-def test_robust_density_is_not_ruled_by_an_outlier():
+def test_robust_density_is_not_dominated_by_an_outlier():
     near = np.random.default_rng(0).normal(size=(40, 3))
     centers = np.concatenate([near, [[100.0, 100.0, 100.0]]])
     usual = geo(centers, space="metric")[:40].sum(1).float()

@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.checkpoint import load_model, model_folder
 from spatial3d_ros.model.config import ModelConfig, load_config, named_config
-from spatial3d_ros.model.generation import read
+from spatial3d_ros.model.generation import score_questions
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.psa import message_passing
 from spatial3d_ros.model.quantize import place_model
@@ -54,7 +54,7 @@ class SceneQuestion:
     def __init__(self, model: SpatialModel, prompt: Prompt, batch: SceneBatch) -> None:
         self.model, self.prompt = model.eval(), prompt
         self.device = batch.boxes.device
-        self.opening = prompt.opening.to(self.device)
+        self.prompt_tokens = prompt.tokens.to(self.device)
         self.batch = batch
         self.scene = self.encode()
 
@@ -72,12 +72,12 @@ class SceneQuestion:
 
     def encode(self) -> EncodedScene:
         """Everything that a question does not change, from pixels on."""
-        return self.model.encode_scene(self.batch, self.opening)
+        return self.model.encode_scene(self.batch, self.prompt_tokens)
 
     def ask(self, scene: EncodedScene, count: int = 1) -> Tensor:
         """The scores (count, N + 1) of the question, asked `count` times in one batch."""
         words = self.prompt.batch([self.prompt.grounding(QUESTION)] * count, [0] * count)
-        return read(self.model, scene, words.to(self.device), self.opening).scores
+        return score_questions(self.model, scene, words.to(self.device), self.prompt_tokens).scores
 
     def warm(self) -> Tensor:
         """The question on the cached scene."""
@@ -277,11 +277,11 @@ def _referent_stages(
     context = clusters.features, clusters.centers, clusters.found, seeds
     timed("context", lambda: psa.context(*context))
     referents = timed("all_stages", lambda: psa(batch, projected))
-    timed("tokens", lambda: psa.tokens(referents))
-    timed("beside_objects", lambda: psa.beside(batch.boxes, referents))
+    timed("tokens", lambda: psa.sequence_tokens(referents))
+    timed("beside_objects", lambda: psa.referent_tokens(batch.boxes, referents))
     batch = replace(batch, patches=timed("vision", lambda: model.encode_views(batch.pixels)))
     projected = timed("views_together", lambda: model.project_views(batch))
-    timed("scene_with_referents", lambda: model.encode_scene(batch, prompt.opening, projected))
+    timed("scene_with_referents", lambda: model.encode_scene(batch, prompt.tokens, projected))
     timed("question", SceneQuestion(model, prompt, batch).warm)
     return {"seeds": int(seeds.valid.sum()), "referents": int(clusters.found.sum()), **times}
 
@@ -335,8 +335,10 @@ def order_stability(
         )
         sentences = [prompt.grounding(text) for _ in orders for text in asked]
         which = [i for i in range(len(orders)) for _ in asked]
-        scene = network.encode_scene(batch, prompt.opening)
-        scores = read(network, scene, prompt.batch(sentences, which), prompt.opening).scores
+        scene = network.encode_scene(batch, prompt.tokens)
+        scores = score_questions(
+            network, scene, prompt.batch(sentences, which), prompt.tokens
+        ).scores
         chosen = scores.argmax(-1).reshape(len(orders), len(asked)).numpy()
         named = [np.append(order, count)[row] for order, row in zip(orders, chosen, strict=True)]
         same += sum(int((row == named[0]).sum()) for row in named[1:])

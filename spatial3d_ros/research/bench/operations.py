@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from spatial3d_ros.model.attention import AttentionContext, attend
-from spatial3d_ros.model.patch_box_assignment import box_membership
+from spatial3d_ros.model.config import SlimConfig
+from spatial3d_ros.model.patch_box_assignment import assign_patches
 from spatial3d_ros.model.point_encoder import RADII_M, SAMPLES
 from spatial3d_ros.model.psa import BALL_M, BALL_VOTES
 from spatial3d_ros.model.sampling import ball_query, farthest_points, gather
@@ -34,9 +35,11 @@ def bench_masks(repeats: int = 50) -> dict[str, object]:
 def _mask(count: int, repeats: int) -> dict[str, object]:
     centers = torch.rand(1, count, 3, generator=torch.Generator().manual_seed(count))
     valid = torch.ones(1, count, dtype=torch.bool)
+    config = SlimConfig()
+    bounds = config.k_min, config.k_max
     return _compared(
-        lambda: [plain_mask(centers[0], TOKENS)],
-        lambda: [token_mask(geometry_adaptive_mask(centers, valid), TOKENS)[0]],
+        lambda: [plain_mask(centers[0], TOKENS, *bounds)],
+        lambda: [token_mask(geometry_adaptive_mask(centers, valid, config), TOKENS)[0]],
         repeats,
     )
 
@@ -45,7 +48,7 @@ def _assignment(repeats: int) -> dict[str, object]:
     points, valid, boxes = room_scene()
 
     def ours() -> list[Tensor]:
-        found = box_membership(points, valid, boxes, patch=PATCH, grid=GRID, fraction=FRACTION)
+        found = assign_patches(points, valid, boxes, patch=PATCH, grid=GRID, fraction=FRACTION)
         return [found.patches[0], found.pixels[0]]
 
     return _compared(lambda: plain_assignment(points[0], valid[0], boxes[0]), ours, repeats)
@@ -60,7 +63,7 @@ def _compared(
     return {"plain_ms": plain_ms, "ours_ms": ours_ms, "ratio": plain_ms / ours_ms, "equal": True}
 
 
-def plain_mask(centers: Tensor, tokens: int, k_min: int = 2, k_max: int = 10) -> Tensor:
+def plain_mask(centers: Tensor, tokens: int, k_min: int, k_max: int) -> Tensor:
     """The mask of one scene object by object (METHODS 2.3): (N, 3) -> bool (N * tokens,) * 2."""
     count = len(centers)
     low, high = centers.amin(0), centers.amax(0)
@@ -183,21 +186,21 @@ def _attention_forms(
 
     query, key, value = draw(length), draw(length), draw(length)
     cached = draw(prefix), draw(prefix)
-    keep = torch.ones(1, length, length, dtype=torch.bool).tril()
-    keep[:, :objects, :objects] = torch.rand(objects, objects, generator=random) < 0.5
-    keep[:, :objects, objects : length - 1] = True
-    keep |= torch.eye(length, dtype=torch.bool)
+    mask = torch.ones(1, length, length, dtype=torch.bool).tril()
+    mask[:, :objects, :objects] = torch.rand(objects, objects, generator=random) < 0.5
+    mask[:, :objects, objects : length - 1] = True
+    mask |= torch.eye(length, dtype=torch.bool)
     bias = torch.randn(1, heads, objects, objects, generator=random)
     layer = torch.nn.Module()
     layer.layer_idx, scaling = 0, size**-0.5
     contexts = {
         form: AttentionContext(
-            keep,
+            mask,
             (cached,),
             torch.ones(1, prefix, dtype=torch.bool),
             torch.zeros(1, dtype=torch.long),
             bias=bias,
-            objects=objects,
+            object_length=objects,
             form=form,
         )
         for form in ("masked", "rows", "shared")
@@ -205,7 +208,7 @@ def _attention_forms(
 
     def eager() -> Tensor:
         keys, values = (torch.cat(pair, 2) for pair in zip(cached, (key, value), strict=True))
-        return (query @ keys.mT * scaling + contexts["masked"].whole).softmax(-1) @ values
+        return (query @ keys.mT * scaling + contexts["masked"].full_bias).softmax(-1) @ values
 
     expected = eager().transpose(1, 2)
     times = {"eager": least_ms(eager, repeats)}

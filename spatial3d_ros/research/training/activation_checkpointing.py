@@ -23,6 +23,6 @@ def recompute_activations(model: SpatialModel) -> None:
 
 def _make_mask(_: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
     """A mask that the first layer made and kept would not be made again by the replay of it."""
-    sight = kwargs["attention_mask"]["full_attention"]
-    if sight.keep is not None:
-        _ = sight.whole if sight.prefix else sight.own
+    context = kwargs["attention_mask"]["full_attention"]
+    if context.mask is not None:
+        _ = context.full_bias if context.prefix else context.suffix_bias

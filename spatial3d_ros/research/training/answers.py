@@ -16,11 +16,11 @@ from torch.nn import functional as F
 
 from spatial3d_ros.model.generation import (
     DecodeState,
-    begin,
-    begin_answer,
+    append_coord,
+    decode,
     extend,
-    start_answer,
-    write,
+    prefill,
+    prefill_answer,
 )
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.sequence import EncodedScene, PromptTokens, QuestionBatch
@@ -101,18 +101,21 @@ def collate_answers(
 
 
 def answer_losses(
-    model: SpatialModel, scene: EncodedScene, opening: PromptTokens, answers: Answers
+    model: SpatialModel, scene: EncodedScene, prompt_tokens: PromptTokens, answers: Answers
 ) -> dict[str, Tensor]:
     """answer: next-word cross-entropy over the answers, behind what the network takes a question to
     be about and behind the truth, in equal parts; about: whether each object is spoken of.
     """
     words, valid = answers.words, scene.valid[answers.words.scene]
-    turn, reading = begin(model, scene, words, opening)
+    state, reading = prefill(model, scene, words, prompt_tokens)
     subject, truth = (
-        model.subject(scene, words, reading, opening, told) for told in (None, answers.about > 0)
+        model.condition_answers(scene, words, reading, prompt_tokens, told)
+        for told in (None, answers.about > 0)
     )
     said = [
-        language_loss(*_followed(model, start_answer(model, turn, one, opening), answers.replies))
+        language_loss(
+            *_followed(model, append_coord(model, state, one, prompt_tokens), answers.replies)
+        )
         for one in (subject, truth)
     ]
     return {
@@ -126,14 +129,14 @@ def answered(
     model: SpatialModel,
     scene: EncodedScene,
     prompt: Prompt,
-    opening: PromptTokens,
+    prompt_tokens: PromptTokens,
     answers: Answers,
 ) -> list[bool]:
     """Whether each question is answered right: one of the right texts, or a length within
     CLOSE_M.
     """
-    turn, _ = begin_answer(model, scene, answers.words, opening, LONGEST)
-    said = [prompt.text(ids) for ids in write(model, turn, opening, max_new_tokens=LONGEST)]
+    state, _ = prefill_answer(model, scene, answers.words, prompt_tokens, LONGEST)
+    said = [prompt.text(ids) for ids in decode(model, state, prompt_tokens, max_new_tokens=LONGEST)]
     return [_is_right(*pair) for pair in zip(said, answers.right, strict=True)]
 
 
@@ -144,10 +147,10 @@ def _is_right(said: str, right: tuple[str, ...]) -> bool:
     return metres is not None and abs(metres - truth) <= CLOSE_M
 
 
-def _followed(model: SpatialModel, turn: DecodeState, replies: Tensor) -> tuple[Tensor, Tensor]:
+def _followed(model: SpatialModel, state: DecodeState, replies: Tensor) -> tuple[Tensor, Tensor]:
     """Logits and labels (T',) of all words of the answers, each read behind the true ones."""
     given = replies[:, :-1]
-    _, states = extend(model, turn, model.decoder.embed(given.clamp(min=0)), given >= 0)
-    states = torch.cat([turn.state[:, None], states], 1)
+    _, states = extend(model, state, model.decoder.embed(given.clamp(min=0)), given >= 0)
+    states = torch.cat([state.hidden[:, None], states], 1)
     said = replies >= 0
-    return model.word_logits(states, turn.subject)[said], replies[said]
+    return model.token_logits(states, state.condition)[said], replies[said]

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from spatial3d_ros.model.generation import read
+from spatial3d_ros.model.generation import score_questions
 from spatial3d_ros.model.network import SpatialModel
-from spatial3d_ros.model.objects import mean_words
+from spatial3d_ros.model.objects import label_embeddings
 from spatial3d_ros.model.reconstruction import build_guidance
 from spatial3d_ros.model.sequence import EncodedScene, ModelOutput
 from spatial3d_ros.research.training.answers import answer_losses, answered
@@ -85,8 +85,8 @@ class Objective(nn.Module):
             if self.guidance is not None and projected is not None:
                 losses["guide"] = self.guidance(projected, sample.scenes)
             if sample.answers is not None:
-                opening = self.prompt.opening.to(sample.targets.device)
-                losses |= answer_losses(self.model, scene, opening, sample.answers)
+                prompt_tokens = self.prompt.tokens.to(sample.targets.device)
+                losses |= answer_losses(self.model, scene, prompt_tokens, sample.answers)
             counts = sample.counts
             means = losses | {"accuracy": _right(reading, sample).float().mean()}
             for name, mean in means.items():
@@ -102,24 +102,24 @@ class Objective(nn.Module):
         self, sample: Sample, projected: Tensor | None = None
     ) -> tuple[EncodedScene, ModelOutput]:
         """The network's reading of all questions of a sample."""
-        opening = self.prompt.opening.to(sample.targets.device)
-        scene = self.model.encode_scene(sample.scenes, opening, projected)
-        return scene, self.model(scene, sample.words, opening)
+        prompt_tokens = self.prompt.tokens.to(sample.targets.device)
+        scene = self.model.encode_scene(sample.scenes, prompt_tokens, projected)
+        return scene, self.model(scene, sample.words, prompt_tokens)
 
     def hits(self, sample: Sample) -> Tensor:
         """Whether each question of a sample is answered right: bool (Q,).
 
         With `s2.category_mode: generate` the network generates the category itself (METHODS 1.12).
         """
-        opening = self.prompt.opening.to(sample.targets.device)
-        scene = self.model.encode_scene(sample.scenes, opening)
-        return _right(read(self.model, scene, sample.words, opening), sample)
+        prompt_tokens = self.prompt.tokens.to(sample.targets.device)
+        scene = self.model.encode_scene(sample.scenes, prompt_tokens)
+        return _right(score_questions(self.model, scene, sample.words, prompt_tokens), sample)
 
     def answered(self, sample: Sample) -> list[bool]:
         """Whether each question that asks for words is answered right."""
-        opening = self.prompt.opening.to(sample.targets.device)
-        scene = self.model.encode_scene(sample.scenes, opening)
-        return answered(self.model, scene, self.prompt, opening, sample.answers)
+        prompt_tokens = self.prompt.tokens.to(sample.targets.device)
+        scene = self.model.encode_scene(sample.scenes, prompt_tokens)
+        return answered(self.model, scene, self.prompt, prompt_tokens, sample.answers)
 
     def losses(
         self, sample: Sample, scene: EncodedScene, reading: ModelOutput
@@ -146,8 +146,8 @@ class Objective(nn.Module):
         return losses
 
     def _named(self, namer: nn.Module, scene: EncodedScene, names: Sequence[str]) -> Tensor:
-        ids = self.prompt.name_ids(names).to(scene.named.device)
-        return namer(scene.named, mean_words(ids, self.model.decoder.embed)[1])
+        ids = self.prompt.name_ids(names).to(scene.object_features.device)
+        return namer(scene.object_features, label_embeddings(ids, self.model.decoder.embed)[1])
 
 
 def count_items(samples: Sequence[Sample]) -> Counter[str]:

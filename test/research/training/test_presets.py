@@ -105,9 +105,9 @@ def test_lite_moves_only_adapters_new_words_and_our_own_parts():
     model, prompt = whole.model, whole.prompt
     groups = apply_preset(whole, load_preset("lite"))
     before = {name: value.clone() for name, value in model.named_parameters()}
-    scene = model.encode_scene(small_scene(), prompt.opening)
+    scene = model.encode_scene(small_scene(), prompt.tokens)
     words = prompt.batch([prompt.grounding("the red chair <OBJ003>")], [0])
-    reading = model.train()(scene, words, prompt.opening)
+    reading = model.train()(scene, words, prompt.tokens)
     (reading.scores.sum() + reading.states.square().sum()).backward()
     torch.optim.AdamW(groups, lr=1e-2).step()
     moved = {n for n, value in model.named_parameters() if not torch.equal(value, before[n])}
@@ -136,9 +136,7 @@ def test_what_lite_learnt_travels_as_an_adapter(tmp_path):
     words = prompt.batch([prompt.grounding("the red chair <OBJ003>")], [0])
     with torch.no_grad():
         scores = [
-            network(
-                network.encode_scene(small_scene(), prompt.opening), words, prompt.opening
-            ).scores
+            network(network.encode_scene(small_scene(), prompt.tokens), words, prompt.tokens).scores
             for network in (model.eval(), robot, small_model()[0])
         ]
     assert torch.allclose(scores[0], scores[1], atol=1e-3)

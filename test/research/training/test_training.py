@@ -370,7 +370,7 @@ def test_training_honours_the_category_mode_of_the_configuration(tmp_path, mode)
     run = trainer._Run(config)
     assert run.prompt.category_mode == mode
     sample = next(iter(run.loader))[0][0]
-    ground_token = run.prompt.opening.stops[1]
+    ground_token = run.prompt.tokens.stops[1]
     ends = torch.where(sample.words.instruction, torch.arange(sample.words.ids.shape[1]), -1)
     first_of_answer = sample.words.ids.gather(1, ends.amax(1, keepdim=True) + 1)[:, 0]
     assert (first_of_answer == ground_token).all() == (mode == "none")

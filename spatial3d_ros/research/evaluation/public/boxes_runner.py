@@ -23,10 +23,10 @@ class BoxesReader:
 
     def __init__(self, reader: ModelRunner, *, fronts: bool = False) -> None:
         self._reader, self.fronts = reader, fronts
-        names = reader.opening.identifiers
+        names = reader.prompt_tokens.identifiers
         self.identifiers = len(names)
         again = -(-reader.model.config.text.max_positions // len(names))
-        reader.opening = replace(reader.opening, identifiers=names.repeat(again))
+        reader.prompt_tokens = replace(reader.prompt_tokens, identifiers=names.repeat(again))
 
     @classmethod
     def load(cls, model: str, *, fronts: bool = False) -> BoxesReader:
@@ -77,7 +77,7 @@ class BoxesReader:
     def _scene(self, room: BoxRoom) -> EncodedScene:
         reader = self._reader
         batch = scene_batch(room, reader, fronts=self.fronts).to(reader.device)
-        return reader.model.encode_scene(batch, reader.opening)
+        return reader.model.encode_scene(batch, reader.prompt_tokens)
 
     def _scores(self, room: BoxRoom, texts: Sequence[str]) -> Tensor:
         return self._reader.read_phrases(self._scene(room), [_spaced(text) for text in texts])

@@ -1,16 +1,17 @@
-"""Sentences in the manner of Sr3D, made on annotated rooms: one target, one or two anchors.
+"""Sentences like those of Sr3D, generated on annotated rooms: one target, one or two anchors.
 
-The target's class has two to six objects in the room, an anchor is the only one of its class, and
-one object fits clearly (`strict`) while no other of its class fits even loosely, so the truth hangs
-on no threshold. Metres. An anchor has a front if its `front_point` tells it beyond doubt.
+The target's class has two to six objects in the room, and an anchor is the only one of its class.
+One object fits strictly and no other of its class fits even loosely, so the target depends on no
+threshold (geometry/relations.py). Metres. An anchor has a front if its `front_point` is in no
+doubt.
 
     closest, farthest   by distance of centres, and by free space between the boxes as well; wins by
                         20 % and 0.25 m between centres
-    above, below        outlines overlap by 30 % of the smaller (loosely: at all), 0.1 m free
+    above, below        footprints overlap by 30 % of the smaller (loosely: at all), 0.1 m free
                         between them (loosely: higher or lower)
     supported by        stands within 6 cm of the anchor's top (loosely: 30 cm), half of it inside
-                        the outline (loosely: any)
-    between             two anchors, 0.5 to 5 m apart, outlines of the three apart: along the line
+                        the footprint (loosely: any)
+    between             two anchors, 0.5 to 5 m apart, footprints of the three apart: along the line
                         from 0.3 to 0.7 of it (-0.05 to 1.05), off the line by at most 0.2 (0.8) of
                         its length
     left, right, front, behind
@@ -29,26 +30,29 @@ from typing import Literal, get_args
 import numpy as np
 
 from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.geometry import relations as geometry
+from spatial3d_ros.geometry.relations import BoxPairs
 from spatial3d_ros.research.datasets.boxes_only import BoxObject, BoxRoom
 
-FITS_MOST = 6
+MAX_CANDIDATES = 6
+CLEAR_RATIO, CLEAR_METRES = 1.2, 0.25
 Mix = Literal["sr3d", "equal"]
-_NO_THINGS = {"wall", "floor", "ceiling", "object", "objects", "doorframe"}
+_NO_TARGETS = {"wall", "floor", "ceiling", "object", "objects", "doorframe"}
 _NO_FRONT = (
     "table", "stool", "ottoman", "can", "bin", "basket", "hamper", "bathtub", "lamp", "box",
     "bag", "book", "pillow", "blanket", "curtain", "plant", "bottle", "cup", "pipe",
 )  # fmt: skip
-"""Last words of labels whose things people give no front, though a scanned model may have one."""
+"""Last words of labels whose objects have no front for users, though a 3D model may have one."""
 _DEEP = ("bed", "toilet", "cabinet", "chair", "printer", "copier", "machine", "dryer", "tower")
-"""Last words of labels whose things may be deeper than wide."""
-_ORDERS = ("the {target} {relation}", "show me the {target} {relation}",
+"""Last words of labels whose objects may be deeper than wide."""
+_SENTENCES = ("the {target} {relation}", "show me the {target} {relation}",
            "go to the {target} that {be} {relation}", "i mean the {target} {relation}",
            "find the {target} that {be} {relation}")  # fmt: skip
-_SEEN = ("when you look at the {anchor} from the front, the {target} {relation} {it}",
+_VIEW_SENTENCES = ("when you look at the {anchor} from the front, the {target} {relation} {it}",
          "facing the {anchor}, go to the {target} that {be} {relation} {it}",
          "the {target} {relation} the {anchor}, as you see {it} from the front",
          "seen from in front of the {anchor}, the {target} {relation} {it}")  # fmt: skip
-WORDINGS = {
+RELATION_TEMPLATES = {
     "closest": ("closest to the {anchor}", "nearest to the {anchor}", "nearest the {anchor}"),
     "farthest": ("farthest from the {anchor}", "furthest from the {anchor}",
                  "furthest away from the {anchor}"),
@@ -69,14 +73,14 @@ _SR3D = (
     (("left", "right", "front", "behind"), 1_880),
     (("between",), 3_569),
 )
-"""References of each family in Sr3D (ReferIt3D, ECCV 2020, table 1; each worded twice)."""
-_TURNED = {"left": 1.5, "right": 0.5, "front": 0.0, "behind": 1.0}
-"""Half turns from an anchor's front, counter-clockwise from above, to each side as it is seen."""
+"""References of each family in Sr3D (ReferIt3D, ECCV 2020, table 1; two sentences for each)."""
 
 
 @dataclass(frozen=True)
 class RelationSentence:
-    """`target_id` is the one object of `room` that fits `text`; `relation` a key of WORDINGS."""
+    """`target_id` is the one object of `room` that fits `text`, `relation` a key of
+    RELATION_TEMPLATES.
+    """
 
     room: BoxRoom
     target_id: int
@@ -89,9 +93,9 @@ def relation_sentences(
 ) -> list[RelationSentence]:
     """Up to `count` sentences, at most one of a relation in a room.
 
-    mix: `sr3d` has the families of relations as often as Sr3D has them (81 % closest and farthest),
-    the relations of a family equally often; `equal` has all ten equally often. A relation that the
-    rooms do not have often enough has fewer. The same rooms and seed give the same sentences.
+    mix: `sr3d` has the families of relations in the proportions of Sr3D (81 % closest and
+    farthest), the relations of a family equally often; `equal` has all ten equally often. A
+    relation that is rare in the rooms has fewer. The same rooms and seed give the same sentences.
     Raises ConfigError for another mix.
     """
     if mix not in get_args(Mix):
@@ -100,11 +104,11 @@ def relation_sentences(
     found: dict[str, list[RelationSentence]] = defaultdict(list)
     for room in rooms:
         options: dict[str, list[tuple[int, tuple[int, ...]]]] = defaultdict(list)
-        for relation, target, anchors in _clear(room):
+        for relation, target, anchors in _unambiguous(room):
             options[relation].append((target, anchors))
         for relation in sorted(options):
             target, anchors = options[relation][rng.integers(len(options[relation]))]
-            text = _worded(room, relation, target, anchors, rng)
+            text = _sentence(room, relation, target, anchors, rng)
             found[relation].append(RelationSentence(room, room.objects[target].id, text, relation))
     chosen = []
     for relation, share in _shares(mix).items():
@@ -115,131 +119,114 @@ def relation_sentences(
 
 
 def _shares(mix: Mix) -> dict[str, float]:
-    """The share of each relation, in the order of WORDINGS."""
+    """The share of each relation, in the order of RELATION_TEMPLATES."""
     if mix == "equal":
-        return dict.fromkeys(WORDINGS, 1 / len(WORDINGS))
+        return dict.fromkeys(RELATION_TEMPLATES, 1 / len(RELATION_TEMPLATES))
     total = sum(number for _, number in _SR3D)
     of = {name: number / total / len(family) for family, number in _SR3D for name in family}
-    return {relation: of[relation] for relation in WORDINGS}
+    return {relation: of[relation] for relation in RELATION_TEMPLATES}
 
 
-def _clear(room: BoxRoom) -> Iterator[tuple[str, int, tuple[int, ...]]]:
-    """All (relation, target, anchors) of a room, as slots, that exactly one object fits."""
+def _unambiguous(room: BoxRoom) -> Iterator[tuple[str, int, tuple[int, ...]]]:
+    """All (relation, target, anchors) of a room, as indices, that exactly one object fits."""
     of_class: dict[str, list[int]] = defaultdict(list)
     spelled = Counter(_singular(label) for label in set(room.labels))
     for k, label in enumerate(room.labels):
         # "the boxes" may mean the object "boxes" or each "box".
-        if label not in _NO_THINGS and spelled[_singular(label)] == 1:
+        if label not in _NO_TARGETS and spelled[_singular(label)] == 1:
             of_class[label].append(k)
-    single = [slots[0] for slots in of_class.values() if len(slots) == 1]
-    pairs = np.array(list(combinations(single, 2)))
-    for slots in of_class.values():
-        if not 2 <= len(slots) <= FITS_MOST:
+    anchors = [members[0] for members in of_class.values() if len(members) == 1]
+    fronts = np.array([_front(room.objects[k]) for k in anchors]).reshape(-1, 2)
+    pairs = np.array(list(combinations(anchors, 2)))
+    for members in of_class.values():
+        if not anchors or not 2 <= len(members) <= MAX_CANDIDATES:
             continue
-        boxes = room.boxes[slots]
-        for anchor in single:
-            front = _front(room.objects[anchor])
-            for relation, strict, loose in _fits(boxes, room.boxes[anchor], front):
-                if strict.sum() == 1 and loose.sum() == 1:
-                    yield relation, slots[int(strict.argmax())], (anchor,)
+        boxes = room.boxes[members]
+        for relation, strict, loose in _relations(boxes, room.boxes[anchors], fronts):
+            for a in np.flatnonzero((strict.sum(0) == 1) & (loose.sum(0) == 1)):
+                yield relation, members[int(strict[:, a].argmax())], (anchors[a],)
         if len(pairs):
             strict, loose = _between(boxes, *room.boxes[pairs.T])
             for pair in np.flatnonzero((strict.sum(1) == 1) & (loose.sum(1) == 1)):
-                yield "between", slots[strict[pair].argmax()], tuple(pairs[pair])
+                yield "between", members[strict[pair].argmax()], tuple(pairs[pair])
 
 
-def _fits(
-    boxes: np.ndarray, anchor: np.ndarray, front: np.ndarray | None
+def _relations(
+    boxes: np.ndarray, anchors: np.ndarray, fronts: np.ndarray
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """For each relation to one anchor (6,), which candidates (M, 6) fit strictly and loosely.
-    `front` (2,): where it looks.
+    """For each relation to one anchor, which candidates (M, 6) fit which anchors (A, 6) strictly
+    and loosely: (M, A) bool. `fronts` (A, 2): unit vectors, NaN for anchors without a front.
     """
-    offset = boxes[:, :3] - anchor[:3]
-    gaps = np.linalg.norm(offset, axis=1)
-    free = (np.abs(offset) - (boxes[:, 3:] + anchor[3:]) / 2).clip(min=0)
-    spaces = np.linalg.norm(free, axis=1)
-    order = np.argsort(gaps)
-    ends = (("closest", order[:2], spaces.min()), ("farthest", order[:-3:-1], spaces.max()))
-    for relation, (first, second), space in ends:
-        near, far = sorted((gaps[first], gaps[second]))
-        clear = far >= max(1.2 * near, near + 0.25) and (spaces == space).sum() == 1
-        wins = (np.arange(len(boxes)) == first) & clear & (spaces == space)
+    pairs = BoxPairs(boxes, anchors)
+    for relation, farthest in (("closest", False), ("farthest", True)):
+        wins = np.zeros(pairs.gap.shape, dtype=bool)
+        for a, (distances, gaps) in enumerate(zip(pairs.distance.T, pairs.gap.T, strict=True)):
+            close = geometry.contenders(
+                distances.tolist(), largest=farthest, ratio=CLEAR_RATIO, margin=CLEAR_METRES
+            )
+            if len(close) == 1 and geometry.contenders(gaps.tolist(), largest=farthest) == close:
+                wins[close[0], a] = True
         yield relation, wins, wins
 
-    share_of_smaller, share_of_own = _overlap(boxes, anchor)
-    bottom, top = boxes[:, 2] - boxes[:, 5] / 2, boxes[:, 2] + boxes[:, 5] / 2
-    low, high = anchor[2] - anchor[5] / 2, anchor[2] + anchor[5] / 2
-    covers, touches = share_of_smaller >= 0.3, share_of_smaller > 0
-    yield "above", covers & (bottom >= high + 0.1), touches & (boxes[:, 2] > anchor[2])
-    yield "below", covers & (top <= low - 0.1), touches & (boxes[:, 2] < anchor[2])
-    off = np.abs(bottom - high)
-    yield "supported by", (share_of_own >= 0.5) & (off <= 0.06), touches & (off <= 0.3)
-    if front is None:
-        return
-    offset = offset[:, :2]
-    turn = np.arctan2(offset[:, 1], offset[:, 0]) - np.arctan2(front[1], front[0])
-    away = np.linalg.norm(offset, axis=1)
-    for side, half_turns in _TURNED.items():
-        off = np.abs((turn - half_turns * np.pi + np.pi) % (2 * np.pi) - np.pi)
-        strict = ~touches & (off <= np.pi / 6) & (away <= 3)
-        yield side, strict, off <= np.pi / 3
+    covers, touches = geometry.overlapping(pairs, 0.3), geometry.overlapping(pairs)
+    rise = pairs.offset[..., 2]
+    yield "above", geometry.above(pairs, clearance=0.1, over=covers), touches & (rise > 0)
+    yield "below", geometry.below(pairs, clearance=0.1, over=covers), touches & (rise < 0)
+    resting = geometry.resting_on(pairs, tolerance=0.06, min_share=0.5)
+    yield "supported by", resting, geometry.resting_on(pairs, tolerance=0.3)
+
+    offset = pairs.offset[..., :2]
+    away = np.linalg.norm(offset, axis=-1)
+    ahead, left = geometry.view_coordinates(offset, -fronts)  # a viewer who looks at the front
+    for side in geometry.SIDES:
+        along, across = geometry.side_coordinates(side, ahead, left)
+        strict = ~touches & geometry.in_sector(along, across, np.pi / 6) & (away <= 3)
+        yield side, strict, geometry.in_sector(along, across, np.pi / 3)
 
 
 def _between(boxes: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which candidates (M, 6) are strictly and loosely between each pair of anchors: (P, M)."""
-    line = (b - a)[:, None, :3]
-    length = np.linalg.norm(line, axis=-1)
-    offset = boxes[None, :, :3] - a[:, None, :3]
-    along = (offset * line).sum(-1) / np.maximum(length, 1e-6) ** 2
-    off = np.linalg.norm(offset - along[..., None] * line, axis=-1) / np.maximum(length, 1e-6)
-    middle, fair = np.abs(along - 0.5), (length >= 0.5) & (length <= 5)
-    fair = fair & _apart(a, b)[:, None]
-    alone = _apart(boxes[None], a[:, None]) & _apart(boxes[None], b[:, None])
-    return fair & alone & (middle <= 0.2) & (off <= 0.2), fair & (middle <= 0.55) & (off <= 0.8)
+    points, start, end = boxes[None, :, :3], a[:, None, :3], b[:, None, :3]
+    length = np.linalg.norm(end - start, axis=-1)
+    fair = (length >= 0.5) & (length <= 5) & _disjoint(a, b)[:, None]
+    alone = _disjoint(boxes[None], a[:, None]) & _disjoint(boxes[None], b[:, None])
+    strict = geometry.between(points, start, end, half_span=0.2, max_off=0.2)
+    loose = geometry.between(points, start, end, half_span=0.55, max_off=0.8)
+    return fair & alone & strict, fair & loose
 
 
-def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Whether outlines on the floor plan do not overlap; boxes (..., 6)."""
+def _disjoint(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Whether footprints on the floor plan do not overlap; boxes (..., 6)."""
     reach = (one[..., 3:5] + other[..., 3:5]) / 2
     return (np.abs(one[..., :2] - other[..., :2]) >= reach).any(-1)
 
 
-def _front(thing: BoxObject) -> np.ndarray | None:
-    """Where a thing looks, (2,). None without a front, or where its front point is in doubt: 25
-    degrees or more off the box's sides, or on a narrow side of something wide.
+def _front(item: BoxObject) -> np.ndarray:
+    """Unit vector (2,) of an object's front. NaN without a front, or where its front point is in
+    doubt: 25 degrees or more off the box's sides, or on a narrow side of a wide object.
     """
-    word = _singular(thing.label.split()[-1].lower())
-    if thing.front_point is None or word in _NO_FRONT:
-        return None
-    ahead = np.subtract(thing.front_point[:2], thing.center[:2])
+    word = _singular(item.label.split()[-1].lower())
+    if item.front_point is None or word in _NO_FRONT:
+        return np.full(2, np.nan)
+    ahead = np.subtract(item.front_point[:2], item.center[:2])
     along, across = np.argsort(-np.abs(ahead))
-    if abs(ahead[across]) >= np.tan(np.pi * 25 / 180) * abs(ahead[along]):
-        return None
-    narrow = thing.size[along] > 1.3 * thing.size[across]
-    return None if narrow and word not in _DEEP else ahead
+    oblique = abs(ahead[across]) >= np.tan(np.pi * 25 / 180) * abs(ahead[along])
+    narrow = item.size[along] > 1.3 * item.size[across] and word not in _DEEP
+    return np.full(2, np.nan) if oblique or narrow else ahead / np.linalg.norm(ahead)
 
 
-def _overlap(boxes: np.ndarray, anchor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Shared area on the floor plan over the smaller outline, and over each box's own."""
-    low = np.maximum(boxes[:, :2] - boxes[:, 3:5] / 2, anchor[:2] - anchor[3:5] / 2)
-    high = np.minimum(boxes[:, :2] + boxes[:, 3:5] / 2, anchor[:2] + anchor[3:5] / 2)
-    shared = np.maximum(high - low, 0).prod(axis=1)
-    own = np.maximum(boxes[:, 3:5].prod(axis=1), 1e-9)
-    return shared / np.minimum(own, max(anchor[3:5].prod(), 1e-9)), shared / own
-
-
-def _worded(
+def _sentence(
     room: BoxRoom, relation: str, target: int, anchors: tuple[int, ...], rng: np.random.Generator
 ) -> str:
-    def one(options: tuple[str, ...]) -> str:
+    def choose(options: tuple[str, ...]) -> str:
         return options[rng.integers(len(options))]
 
     names = [room.labels[k] for k in anchors]
-    wording = one(WORDINGS[relation]).format(anchor=names[0], second=names[-1])
-    frame = one(_SEEN if relation in ("left", "right", "behind") else _ORDERS)
+    phrase = choose(RELATION_TEMPLATES[relation]).format(anchor=names[0], second=names[-1])
+    template = choose(_VIEW_SENTENCES if relation in ("left", "right", "behind") else _SENTENCES)
     label = room.labels[target]
-    return frame.format(
-        anchor=names[0], target=label, relation=wording,
+    return template.format(
+        anchor=names[0], target=label, relation=phrase,
         be="is" if _singular(label) == label else "are",
         it="it" if _singular(names[0]) == names[0] else "them",
     )  # fmt: skip

@@ -18,7 +18,10 @@ from spatial3d_ros.__main__ import app
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.model.checkpoint import save_model
 from spatial3d_ros.research.datasets.boxes_only import BoxObject, BoxRoom
-from spatial3d_ros.research.datasets.relation_sentences import WORDINGS, relation_sentences
+from spatial3d_ros.research.datasets.relation_sentences import (
+    RELATION_TEMPLATES,
+    relation_sentences,
+)
 from spatial3d_ros.research.evaluation.public.boxes_cases import (
     Case,
     referit_cases,
@@ -266,7 +269,7 @@ def test_other_relations_and_what_is_too_close_to_tell() -> None:
 
 def test_the_same_seed_makes_the_same_sentences(rooms: Path) -> None:
     cases = relation_cases(rooms, 100).cases
-    assert {case.splits[-1] for case in cases} <= WORDINGS.keys()
+    assert {case.splits[-1] for case in cases} <= RELATION_TEMPLATES.keys()
     assert [c.text for c in relation_cases(rooms, 100).cases] == [c.text for c in cases]
     assert all("{" not in case.text and case.label in case.text for case in cases)
 

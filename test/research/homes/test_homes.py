@@ -473,7 +473,7 @@ def test_homes_become_a_sample():
     assert torch.equal(sample.words.ids, again.words.ids)
     assert torch.equal(sample.scenes.boxes, again.scenes.boxes)
     assert sample.origin == "homes" and sample.to("cpu").origin == "homes"
-    assert len(sample.kinds) == len(sample.targets) == sum(len(r.expressions) for r in rooms)
+    assert len(sample.kinds) == len(sample.targets) == sum(len(r.statements) for r in rooms)
     assert (sample.targets.sum(1) == 1).all()
     k = 0
     for b, room in enumerate(rooms):

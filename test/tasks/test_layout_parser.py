@@ -7,8 +7,8 @@ import pytest
 
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.research.language.layout_instructions import (
-    LAYOUT_FRAMES,
     LAYOUT_KINDS,
+    LAYOUT_TEMPLATES,
     make_layout_questions,
 )
 from spatial3d_ros.research.language.questions import make_questions
@@ -146,8 +146,8 @@ def test_generated_instructions_are_read_back(split):
 
 
 def test_splits_share_no_frame():
-    for kind, frames in LAYOUT_FRAMES["train"].items():
-        assert not set(frames) & set(LAYOUT_FRAMES["test"][kind])
+    for kind, frames in LAYOUT_TEMPLATES["train"].items():
+        assert not set(frames) & set(LAYOUT_TEMPLATES["test"][kind])
     room = generate_room(3).objects
     rows = [make_layout_questions(room, np.random.default_rng(3), 9) for _ in range(2)]
     assert rows[0] == rows[1] and len({q.text for q in rows[0]}) == 9

@@ -58,7 +58,7 @@ def instructions(
     store = None if rendered is None else ViewStore(rendered)
     items = make(
         rooms=rooms, seed=seed, first=first, each=each, split=split, families=chosen,
-        frame=LocationCodec(format=loc_format), store=store,
+        codec=LocationCodec(format=loc_format), store=store,
     )  # fmt: skip
     begin, count = time.monotonic(), 0
     with _opened(out) as file, progress_bar("instructions") as progress:

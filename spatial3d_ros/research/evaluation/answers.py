@@ -18,9 +18,9 @@ from spatial3d_ros.research.evaluation.metrics.answers import clean_answer
 from spatial3d_ros.research.evaluation.metrics.distance import distance_scores
 from spatial3d_ros.research.evaluation.metrics.judging import match_box
 from spatial3d_ros.research.evaluation.prompt_styles import apply_style, split_of_style
-from spatial3d_ros.research.language.descriptions import Meanings
+from spatial3d_ros.research.language.descriptions import ReferenceResolver
 from spatial3d_ros.research.language.qa_generator import OpenQuestion, Task, make_open_questions
-from spatial3d_ros.research.language.qa_templates import RELATION_WORDS, caption
+from spatial3d_ros.research.language.qa_templates import SHORT_RELATION_PHRASES, caption
 from spatial3d_ros.research.rooms.catalog import RoomObject
 from spatial3d_ros.tasks.answer_parser import read_metres
 
@@ -132,7 +132,7 @@ def judge_caption(text: str, target: RoomObject, objects: Sequence[RoomObject]) 
     color, noun = words[:1] == expected[:1], words[1:] == expected[1:]
     if not relation:
         return CaptionVerdict(noun, color)
-    meanings = Meanings(objects)
+    meanings = ReferenceResolver(objects)
     index = next(i for i, other in enumerate(meanings.objects) if other.id == target.id)
     name, anchor = relation
     found = [
@@ -146,7 +146,7 @@ def judge_caption(text: str, target: RoomObject, objects: Sequence[RoomObject]) 
 
 def _split(text: str) -> tuple[str, tuple[str, str] | None]:
     """ "a red mug on a white table" -> "a red mug", ("on", "a white table")."""
-    for name, words in RELATION_WORDS.items():
+    for name, words in SHORT_RELATION_PHRASES.items():
         before, found, after = text.partition(f" {words[0]} ")
         if found:
             return before, (name, after)

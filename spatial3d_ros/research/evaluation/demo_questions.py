@@ -16,11 +16,11 @@ from spatial3d_ros.research.evaluation.layout import judge_edit, layout_question
 from spatial3d_ros.research.evaluation.metrics.judging import EditOutcome
 from spatial3d_ros.research.evaluation.room_queries import DEMO_KINDS, ask_about, row_of
 from spatial3d_ros.research.language.description_sampler import DescriptionSampler
-from spatial3d_ros.research.language.descriptions import Meanings
+from spatial3d_ros.research.language.descriptions import ReferenceResolver
 from spatial3d_ros.research.language.layout_instructions import LayoutQuestion
 from spatial3d_ros.research.language.qa_generator import OpenQuestion, make_open_questions
-from spatial3d_ros.research.language.qa_templates import THING
-from spatial3d_ros.research.language.templates import Speaker
+from spatial3d_ros.research.language.qa_templates import OBJECT_SLOT
+from spatial3d_ros.research.language.templates import Realizer
 from spatial3d_ros.research.rooms.catalog import RoomObject
 from spatial3d_ros.research.rooms.recorded_rooms import RecordedRoom
 from spatial3d_ros.tasks.reply import Reply
@@ -73,13 +73,13 @@ def _caption(seen: Sequence[RoomObject], seed: int) -> list[DemoQuestion]:
     """One "describe the lamp", of a thing that its noun alone names; none where nothing is such."""
     rng = np.random.default_rng((seed, 53))
     quick = random.Random(seed)
-    meanings = Meanings(seen)
-    drawer, speaker = DescriptionSampler(meanings, quick), Speaker(quick, "test")
-    slots = {thing.id: i for i, thing in enumerate(meanings.objects)}
+    resolver = ReferenceResolver(seen)
+    sampler, realizer = DescriptionSampler(resolver, quick), Realizer(quick, "test")
+    slots = {thing.id: i for i, thing in enumerate(resolver.objects)}
     for question in make_open_questions(seen, rng, _TRIES, split="test", tasks=("caption",)):
-        noun = [d for d in drawer.plain[slots[question.about[0]]] if d.color is None]
+        noun = [d for d in sampler.by_attribute[slots[question.about[0]]] if d.color is None]
         if noun:
-            text = question.text.replace(THING, speaker.definite(noun[0]))
+            text = question.text.replace(OBJECT_SLOT, realizer.definite(noun[0]))
             question = replace(question, text=text)
             return [DemoQuestion(text, "ask", partial(_words_row, question, seen))]
     return []
@@ -91,7 +91,7 @@ def _words_row(
     """An answer in words; of a caption class and colour must be right."""
     about = [thing for thing in seen if thing.id in question.about]
     if question.task == "caption":
-        told = judge_caption(reply.text.split(";")[0], about[0], seen)  # then other meanings
+        told = judge_caption(reply.text.split(";")[0], about[0], seen)  # then other resolver
         wrong = [part for part, ok in (("class", told.named), ("colour", told.color)) if not ok]
     else:
         wrong = [] if matches(reply.text, question.answers) else ["words"]

@@ -11,10 +11,10 @@ import re
 
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.research.homes.object_names import misspell
-from spatial3d_ros.research.language.templates import TEMPLATE
+from spatial3d_ros.research.language.templates import TEMPLATE_SPLIT
 
 NOISY = "hurried"
-PROMPT_STYLES = {TEMPLATE: TEMPLATE, "train": "train", "test": "test", NOISY: "test"}
+PROMPT_STYLES = {TEMPLATE_SPLIT: TEMPLATE_SPLIT, "train": "train", "test": "test", NOISY: "test"}
 """Each style and the split of its sentences. template: the first sentence of each family. train:
 all training sentences. test: the held-out sentences. hurried: those with noise, see `noisy`.
 """

@@ -1,1 +1,1 @@
-"""What people say about rooms, with the exact truth: questions, descriptions, instructions."""
+"""Questions, descriptions and instructions about generated rooms, with their exact answers."""

@@ -1,4 +1,4 @@
-"""Draws descriptions of the objects of one room, each checked to mean exactly what it should.
+"""Draws descriptions of the objects of one room, each with exactly the intended referent.
 
 Every draw may fail and then gives None: a room need not have two chairs, or anything on a table.
 """
@@ -9,13 +9,13 @@ import random
 from dataclasses import replace
 
 from spatial3d_ros.categories import CATEGORIES, COLORS
-from spatial3d_ros.research.language.descriptions import Description, Link, Meanings
+from spatial3d_ros.research.language.descriptions import Description, Link, ReferenceResolver
 from spatial3d_ros.research.language.relations import BOOLEAN, NEARNESS, SIZES, bits
 from spatial3d_ros.research.language.templates import size_words
 from spatial3d_ros.research.language.viewpoints import OUTERMOST
 from spatial3d_ros.research.rooms.catalog import SMALL
 
-# How often each is tried first; "both": two relations of the target, "hop": one of its anchor's.
+# How often each is tried first; "both": two relations of the target, "hop": one of its anchor.
 RELATIONS = {
     "on": 0.15, "under": 0.1, "above": 0.05, "below": 0.05, "next_to": 0.2,
     "closest": 0.14, "farthest": 0.1, "between": 0.06, "both": 0.06, "hop": 0.16,
@@ -23,47 +23,47 @@ RELATIONS = {
 VIEWS = {
     "left": 0.25, "right": 0.25, "front": 0.15, "behind": 0.15, "leftmost": 0.1, "rightmost": 0.1,
 }  # fmt: skip
-Drawn = tuple[str, Description]  # subkind and meaning
+Sampled = tuple[str, Description]  # subkind and description
 
-_UNAMBIGUOUS = 0.2  # share of relations whose target's noun alone may already be enough
-_UNNAMED = 0.15  # share of what is seen that is asked for as "what"
+_UNAMBIGUOUS = 0.2  # share of relations whose target's noun alone may be unique
+_UNNAMED = 0.15  # share of view-dependent questions for "what", without a category
 _TRIES = 16
 
 
 class DescriptionSampler:
-    """Draws from one room. Objects are meant by their index in `meanings.objects`."""
+    """Draws from one room. Objects are indices in `resolver.objects`."""
 
-    def __init__(self, meanings: Meanings, rng: random.Random) -> None:
-        self.meanings = meanings
-        self.objects = meanings.objects
+    def __init__(self, resolver: ReferenceResolver, rng: random.Random) -> None:
+        self.resolver = resolver
+        self.objects = resolver.objects
         self.rng = rng
-        self.plain: list[list[Description]] = [[] for _ in self.objects]  # category, colour
-        self.sized: list[list[Description]] = [[] for _ in self.objects]  # with a superlative
+        self.by_attribute: list[list[Description]] = [[] for _ in self.objects]  # category, color
+        self.by_size: list[list[Description]] = [[] for _ in self.objects]  # with a superlative
         self.groups: list[Description] = []  # bases that fit several objects
         bases = dict.fromkeys(Description(o.category) for o in self.objects)
         bases |= dict.fromkeys(Description(o.category, o.color) for o in self.objects)
         for base in bases:
-            i = meanings.referent(base)
+            i = resolver.referent(base)
             if i >= 0:
-                self.plain[i].append(base)
+                self.by_attribute[i].append(base)
             elif self._fits(base) > 1:
                 self.groups.append(base)
                 for name in SIZES:
                     described = Description(base.category, base.color, name)
-                    j = meanings.referent(described) if size_words(name, base.category) else -1
+                    j = resolver.referent(described) if size_words(name, base.category) else -1
                     if j >= 0:
-                        self.sized[j].append(described)
-        self.compared = [d for described in self.sized for d in described]
-        self.held_twice = [t for t, held in meanings.relations_of.items() if len(held) > 1]
+                        self.by_size[j].append(described)
+        self.compared = [d for described in self.by_size for d in described]
+        self.related_twice = [t for t, held in resolver.relations_of.items() if len(held) > 1]
         self.hops = [
             (name, t, a)
             for name in ("on", "under", "next_to")
-            for t, a in meanings.pairs[name]
+            for t, a in resolver.pairs[name]
             if self._fits(Description(self.objects[a].category)) > 1
         ]
 
-    def attribute(self) -> Drawn | None:
-        """By category, category and colour ("color"), or colour alone ("thing")."""
+    def attribute(self) -> Sampled | None:
+        """By category, category and color ("color"), or color alone ("thing")."""
         for _ in range(_TRIES if self.objects else 0):
             roll = self.rng.random()
             item = self.rng.choice(self.objects)
@@ -73,14 +73,14 @@ class DescriptionSampler:
                 subkind, description = "thing", Description(None, item.color)
             else:
                 subkind, description = "color", Description(item.category, item.color)
-                # A colour that is needed teaches more than one that is not.
+                # A color that is needed teaches more than a redundant one.
                 if self._fits(Description(item.category)) == 1 and self.rng.random() < 0.8:
                     continue
-            if self.meanings.referent(description) >= 0:
+            if self.resolver.referent(description) >= 0:
                 return subkind, description
         return None
 
-    def size(self) -> Drawn | None:
+    def size(self) -> Sampled | None:
         """The largest, lowest, widest, ... of a category."""
         name = self.rng.choice(list(SIZES))
         described = [d for d in self.compared if d.superlative == name] or self.compared
@@ -89,49 +89,47 @@ class DescriptionSampler:
         description = self.rng.choice(described)
         return description.superlative or "", description
 
-    def relation(self, names: tuple[str, ...] = tuple(RELATIONS)) -> Drawn | None:
+    def relation(self, names: tuple[str, ...] = tuple(RELATIONS)) -> Sampled | None:
         """By one of the named RELATIONS or VIEWS, whichever the room has."""
         ambiguous = self.rng.random() >= _UNAMBIGUOUS
-        left = {name: RELATIONS[name] if name in RELATIONS else VIEWS[name] for name in names}
-        while left:
-            name = self.rng.choices(list(left), list(left.values()))[0]
-            del left[name]
+        weights = {name: RELATIONS[name] if name in RELATIONS else VIEWS[name] for name in names}
+        while weights:
+            name = self.rng.choices(list(weights), list(weights.values()))[0]
+            del weights[name]
             for _ in range(_TRIES):
                 description = self._related(name, ambiguous)
                 if description is not None:
                     return name, description
         return None
 
-    def several(self) -> Drawn | None:
-        """What fits two objects or more for sure: by its noun ("class", "color") or by a relation
-        too.
-        """
+    def several(self) -> Sampled | None:
+        """Fits two objects or more: by its noun ("class", "color") or by a relation too."""
         for _ in range(_TRIES if self.groups else 0):
             base = self.rng.choice(self.groups)
             subkind = "class" if base.color is None else "color"
             if self.rng.random() < 0.4:
                 name = self.rng.choice(BOOLEAN)
-                held = [a for t, a in self.meanings.pairs[name] if self._is(t, base)]
-                anchor = self.short(self.rng.choice(held)) if held else None
+                anchors = [a for t, a in self.resolver.pairs[name] if self._is(t, base)]
+                anchor = self.short(self.rng.choice(anchors)) if anchors else None
                 if anchor is None:
                     continue
                 subkind, base = name, replace(base, links=(Link(name, (anchor,)),))
-            yes, maybe = self.meanings.masks(base)
-            if yes == maybe and yes.bit_count() > 1:
+            strict, loose = self.resolver.masks(base)
+            if strict == loose and strict.bit_count() > 1:
                 return subkind, base
         return None
 
     def _is(self, i: int, base: Description) -> bool:
-        return bool(self.meanings.base(base.category, base.color)[0] >> i & 1)
+        return bool(self.resolver.base(base.category, base.color)[0] >> i & 1)
 
     def short(self, i: int) -> Description | None:
-        """A short description that only object i fits."""
-        plain, sized = self.plain[i], self.sized[i]
-        if sized and (not plain or self.rng.random() < 0.08):
-            return self.rng.choice(sized)
-        return self.rng.choice(plain) if plain else None
+        """A short description of object i alone."""
+        attributes, sizes = self.by_attribute[i], self.by_size[i]
+        if sizes and (not attributes or self.rng.random() < 0.08):
+            return self.rng.choice(sizes)
+        return self.rng.choice(attributes) if attributes else None
 
-    def two(self) -> dict[int, Description] | None:
+    def pair(self) -> dict[int, Description] | None:
         """Two different objects, each with a description of its own."""
         described: dict[int, Description] = {}
         for _ in range(2 * _TRIES if self.objects else 0):
@@ -141,33 +139,33 @@ class DescriptionSampler:
             else:
                 description = self.short(self.rng.randrange(len(self.objects)))
             if description is not None:
-                described[self.meanings.referent(description)] = description
+                described[self.resolver.referent(description)] = description
                 if len(described) == 2:
                     return described
         return None
 
-    def absent(self) -> Drawn | None:
-        """What nothing in the room fits, not even loosely: by "color", "class" or "relation"."""
+    def absent(self) -> Sampled | None:
+        """Fits nothing in the room, not even loosely: by "color", "class" or "relation"."""
         for _ in range(_TRIES):
             roll = self.rng.random()
             if roll < 0.35:
-                subkind, description = "color", self._repainted()
+                subkind, description = "color", self._recolored()
             elif roll < 0.6:
                 color = self.rng.choice(list(COLORS)) if self.rng.random() < 0.3 else None
                 category = self.rng.choice(list(CATEGORIES))
                 subkind, description = "class", Description(category, color)
             else:
-                subkind, description = "relation", self._replaced()
-            if description is not None and self.meanings.masks(description)[1] == 0:
+                subkind, description = "relation", self._substituted()
+            if description is not None and self.resolver.masks(description)[1] == 0:
                 return subkind, description
         return None
 
     def _fits(self, base: Description) -> int:
-        """How many objects could be called this."""
-        return self.meanings.base(base.category, base.color)[1].bit_count()
+        """How many objects fit loosely."""
+        return self.resolver.base(base.category, base.color)[1].bit_count()
 
     def _base(self, target: int, ambiguous: bool) -> Description | None:
-        """The target's category, or with its colour; `ambiguous`: it must fit others too."""
+        """The target's category, or with its color; `ambiguous`: it must fit others too."""
         item = self.objects[target]
         bases = [Description(item.category), Description(item.category, item.color)]
         if self.rng.random() < 0.4:
@@ -189,7 +187,7 @@ class DescriptionSampler:
         if name in OUTERMOST:
             return self._outermost(name)
         if name in VIEWS:
-            return self._seen(name, ambiguous)
+            return self._viewed(name, ambiguous)
         if name == "between":
             target, links = self._between()
         elif name == "both":
@@ -197,16 +195,16 @@ class DescriptionSampler:
         elif name == "hop":
             target, links = self._hop()
         else:
-            pairs = self.meanings.pairs[name]
+            pairs = self.resolver.pairs[name]
             target, anchor = self.rng.choice(pairs) if pairs else (-1, -1)
             links = (self._link(name, anchor),) if pairs else (None,)
         base = None if None in links else self._base(target, ambiguous)
         if base is None:
             return None
         description = Description(base.category, base.color, links=links)
-        if self.meanings.referent(description) != target:
+        if self.resolver.referent(description) != target:
             return None
-        if name == "hop" and self.meanings.read_otherwise(description) & ~(1 << target):
+        if name == "hop" and self.resolver.alternative_referents(description) & ~(1 << target):
             return None
         return description
 
@@ -215,18 +213,18 @@ class DescriptionSampler:
             return None
         base = self.rng.choice(self.groups)
         end = self.rng.randrange(len(self.objects))
-        # "The chair closest to the red chair" is right but rarely said.
-        if self.meanings.base(base.category, None)[1] >> end & 1 and self.rng.random() < 0.8:
+        # "The chair closest to the red chair" is correct but rare.
+        if self.resolver.base(base.category, None)[1] >> end & 1 and self.rng.random() < 0.8:
             return None
         link = self._link(name, end)
         if link is None:
             return None
         description = Description(base.category, base.color, links=(link,))
-        return description if self.meanings.referent(description) >= 0 else None
+        return description if self.resolver.referent(description) >= 0 else None
 
-    def _seen(self, name: str, ambiguous: bool) -> Description | None:
-        """On one side of an anchor, seen from a viewpoint."""
-        triples = self.meanings.viewpoints.triples(name)
+    def _viewed(self, name: str, ambiguous: bool) -> Description | None:
+        """On one side of an anchor, from a viewpoint."""
+        triples = self.resolver.viewpoints.triples(name)
         if not len(triples):
             return None
         viewpoint, anchor, target = triples[self.rng.randrange(len(triples))].tolist()
@@ -237,35 +235,35 @@ class DescriptionSampler:
         if self.rng.random() < _UNNAMED:
             base = Description(None)
         description = Description(base.category, base.color, links=(Link(name, ends),))
-        return description if self.meanings.referent(description) == target else None
+        return description if self.resolver.referent(description) == target else None
 
     def _outermost(self, name: str) -> Description | None:
         """The leftmost or rightmost of several, neither of the two that give the direction."""
-        standing = self.meanings.viewpoints.viewpoints
+        standing = self.resolver.viewpoints.viewpoints
         if not self.groups or not standing:
             return None
         base = self.rng.choice(self.groups)
         viewpoint, anchor = self.rng.choice(standing), self.rng.randrange(len(self.objects))
-        if self.meanings.base(base.category, None)[1] & (1 << viewpoint | 1 << anchor):
+        if self.resolver.base(base.category, None)[1] & (1 << viewpoint | 1 << anchor):
             return None
         ends = self.short(anchor), self.short(viewpoint)
         if None in ends:
             return None
         description = Description(base.category, base.color, links=(Link(name, ends),))
-        return description if self.meanings.referent(description) >= 0 else None
+        return description if self.resolver.referent(description) >= 0 else None
 
     def _between(self) -> tuple[int, tuple[Link | None, ...]]:
-        pairs = self.meanings.relations.between_pairs
+        pairs = self.resolver.relations.between_pairs
         if not pairs:
             return -1, (None,)
         a, b = self.rng.choice(pairs)
-        target = self.rng.choice(bits(self.meanings.relations.between_masks(a, b)[0]))
+        target = self.rng.choice(bits(self.resolver.relations.between_masks(a, b)[0]))
         one, two = self.objects[a], self.objects[b]
         if one.category == two.category:
             color = one.color if one.color == two.color else None
             twins = Description(one.category, color)
-            yes, maybe = self.meanings.masks(twins)
-            if yes == maybe == 1 << a | 1 << b:
+            strict, loose = self.resolver.masks(twins)
+            if strict == loose == 1 << a | 1 << b:
                 return target, (Link("between", (twins,)),)
         ends = self.short(a), self.short(b)
         if None in ends:
@@ -273,10 +271,10 @@ class DescriptionSampler:
         return target, (Link("between", tuple(self.rng.sample(ends, 2))),)
 
     def _both(self) -> tuple[int, tuple[Link | None, ...]]:
-        if not self.held_twice:
+        if not self.related_twice:
             return -1, (None,)
-        target = self.rng.choice(self.held_twice)
-        (first, a), (second, b) = self.rng.sample(self.meanings.relations_of[target], 2)
+        target = self.rng.choice(self.related_twice)
+        (first, a), (second, b) = self.rng.sample(self.resolver.relations_of[target], 2)
         if a == b or first == second or {first, second} == {"under", "below"}:
             return -1, (None,)
         return target, (self._link(first, a), self._link(second, b))
@@ -288,28 +286,28 @@ class DescriptionSampler:
         name = self.rng.choice(("held", "closest", "farthest"))
         b = self.rng.randrange(len(self.objects))
         if name == "held":
-            name, b = self.rng.choice(self.meanings.relations_of.get(a, [(name, a)]))
+            name, b = self.rng.choice(self.resolver.relations_of.get(a, [(name, a)]))
         if b in (target, a):
             return -1, (None,)
         inner, base = self._link(name, b), self._base(a, True)
         if inner is None or base is None:
             return -1, (None,)
         anchor = Description(base.category, base.color, links=(inner,))
-        if self.meanings.referent(anchor) != a:
+        if self.resolver.referent(anchor) != a:
             return -1, (None,)
         return target, (Link(outer, (anchor,)),)
 
-    def _repainted(self) -> Description | None:
-        """A category of the room in a colour that it could have."""
+    def _recolored(self) -> Description | None:
+        """A category of the room in a color that it could have."""
         if not self.objects:
             return None
         category = self.rng.choice(self.objects).category
         return Description(category, self.rng.choice(CATEGORIES[category].colors or tuple(COLORS)))
 
-    def _replaced(self) -> Description | None:
-        """A place where something is, with another thing or another colour in its stead."""
+    def _substituted(self) -> Description | None:
+        """A relation that holds, for another category or color than that of its target."""
         name = self.rng.choice(("on", "on", "next_to", "under", "below", "above"))
-        pairs = self.meanings.pairs[name]
+        pairs = self.resolver.pairs[name]
         if not pairs:
             return None
         target, anchor = self.rng.choice(pairs)

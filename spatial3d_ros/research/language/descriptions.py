@@ -1,8 +1,8 @@
-"""What a referring expression means, and which object of a room it picks out.
+"""The meaning of a referring expression, and the object of a room that it refers to.
 
 A `Description` is the meaning without the words: "the red chair closest to the tallest lamp" is a
-chair, red, with a link "closest" to a lamp, tallest. `Meanings` finds the objects that fit it, as
-two masks: those that do for sure, and those that could (see `relations`).
+chair, red, with a link "closest" to a lamp, tallest. `ReferenceResolver` finds the objects that fit
+it strictly and loosely, as two masks (see `relations`).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from spatial3d_ros.research.language.viewpoints import OUTERMOST, Viewpoints
 if TYPE_CHECKING:
     from spatial3d_ros.research.rooms.generator import RoomObject
 
-BROADER = {"armchair": "chair", "desk": "table"}  # what people may call them as well
+BROADER = {"armchair": "chair", "desk": "table"}  # looser names that users also choose
 
 
 @dataclass(frozen=True)
 class Link:
     """A relation to one anchor; "between" has two, or one that fits two objects ("the two chairs").
-    Those of a view ("left", "leftmost") have the one looked at, and the one it is seen from.
+    View-dependent ones ("left", "leftmost") have the anchor that is faced, and the viewpoint.
 
     With `some` the anchor may be any object that fits: "a table".
     """
@@ -37,7 +37,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Description:
-    """Category, colour, size among those, relations that must all hold. None: not said."""
+    """Category, color, superlative among those, relations that must all hold. None: not given."""
 
     category: str | None
     color: str | None = None
@@ -45,8 +45,8 @@ class Description:
     links: tuple[Link, ...] = ()
 
 
-class Meanings:
-    """Evaluates descriptions over some objects. Bit i of a mask is objects[i], whatever its id."""
+class ReferenceResolver:
+    """Resolves descriptions over some objects. Bit i of a mask is objects[i], whatever its id."""
 
     def __init__(self, objects: Sequence[RoomObject]) -> None:
         self.objects = tuple(objects)
@@ -57,10 +57,11 @@ class Meanings:
         for i, item in enumerate(self.objects):
             self.of_category[item.category] = self.of_category.get(item.category, 0) | 1 << i
             self.of_color[item.color] = self.of_color.get(item.color, 0) | 1 << i
-        self.called: dict[str, int] = dict(self.of_category)
+        self.of_broad_category: dict[str, int] = dict(self.of_category)
         for narrow, broad in BROADER.items():
             if narrow in self.of_category:
-                self.called[broad] = self.called.get(broad, 0) | self.of_category[narrow]
+                broader = self.of_broad_category.get(broad, 0)
+                self.of_broad_category[broad] = broader | self.of_category[narrow]
         self.pairs = {name: self._pairs(name) for name in BOOLEAN}
         self.relations_of: dict[int, list[tuple[str, int]]] = {}
         for name in BOOLEAN:
@@ -69,7 +70,7 @@ class Meanings:
 
     @cached_property
     def viewpoints(self) -> Viewpoints:
-        """Left and right of the objects, worked out when a description first needs it."""
+        """View-dependent relations, computed when a description first needs them."""
         return Viewpoints(self.objects, self.relations)
 
     def _pairs(self, name: str) -> list[tuple[int, int]]:
@@ -78,41 +79,42 @@ class Meanings:
         ]
 
     def base(self, category: str | None, color: str | None) -> tuple[int, int]:
-        """(yes mask, maybe mask) of a category and a colour."""
-        yes = maybe = self.all
+        """(strict mask, loose mask) of a category and a color."""
+        strict = loose = self.all
         if category is not None:
-            yes, maybe = self.of_category.get(category, 0), self.called.get(category, 0)
+            strict = self.of_category.get(category, 0)
+            loose = self.of_broad_category.get(category, 0)
         if color is not None:
-            painted = self.of_color.get(color, 0)
-            yes, maybe = yes & painted, maybe & painted
-        return yes, maybe
+            of_color = self.of_color.get(color, 0)
+            strict, loose = strict & of_color, loose & of_color
+        return strict, loose
 
     def masks(self, description: Description) -> tuple[int, int]:
-        """(yes mask, maybe mask) of the objects that fit."""
-        yes, maybe = self.base(description.category, description.color)
+        """(strict mask, loose mask) of the objects that fit."""
+        strict, loose = self.base(description.category, description.color)
         if description.superlative is not None:
-            best, close = self.relations.extreme(maybe, description.superlative)
-            yes, maybe = yes & best, close
+            best, close = self.relations.extreme(loose, description.superlative)
+            strict, loose = strict & best, close
         for link in description.links:
-            best, close = self._linked(link, maybe)
-            yes, maybe = yes & best, maybe & close
-        return yes, maybe
+            best, close = self._linked(link, loose)
+            strict, loose = strict & best, loose & close
+        return strict, loose
 
     def referent(self, description: Description) -> int:
-        """The index of the one object it can mean, or -1 where there is none or doubt."""
-        yes, maybe = self.masks(description)
-        return yes.bit_length() - 1 if yes == maybe and yes.bit_count() == 1 else -1
+        """The index of the one object it can refer to, or -1 if there is none or several."""
+        strict, loose = self.masks(description)
+        return strict.bit_length() - 1 if strict == loose and strict.bit_count() == 1 else -1
 
     def _linked(self, link: Link, candidates: int) -> tuple[int, int]:
         relations = self.relations
         if link.relation == "between":
-            a, b = self._ends(link.anchors)
+            a, b = self._between_anchors(link.anchors)
             return (0, 0) if a < 0 or b < 0 else relations.between_masks(a, b)
         if link.some:
-            yes, maybe = self.masks(link.anchors[0])
+            strict, loose = self.masks(link.anchors[0])
             return (
-                union(relations.strict_columns[link.relation], yes),
-                union(relations.loose_columns[link.relation], maybe),
+                union(relations.strict_columns[link.relation], strict),
+                union(relations.loose_columns[link.relation], loose),
             )
         anchor = self.referent(link.anchors[0])
         if anchor < 0:
@@ -130,15 +132,15 @@ class Meanings:
             ][anchor]
         return relations.nearest(candidates, anchor, link.relation == "farthest")
 
-    def _ends(self, anchors: tuple[Description, ...]) -> tuple[int, int]:
+    def _between_anchors(self, anchors: tuple[Description, ...]) -> tuple[int, int]:
         if len(anchors) == 2:
             return self.referent(anchors[0]), self.referent(anchors[1])
-        yes, maybe = self.masks(anchors[0])
-        pair = bits(yes)
-        return (pair[0], pair[1]) if yes == maybe and len(pair) == 2 else (-1, -1)
+        strict, loose = self.masks(anchors[0])
+        pair = bits(strict)
+        return (pair[0], pair[1]) if strict == loose and len(pair) == 2 else (-1, -1)
 
     def roles(self, description: Description) -> tuple[int, int]:
-        """Masks of the objects that the noun alone could mean, and of those that the rest leans on.
+        """Masks of the candidates that the noun alone could mean, and of all anchors.
 
         In "the red chair next to the table": the red chairs, and the table.
         """
@@ -148,8 +150,8 @@ class Meanings:
                 anchors |= self.masks(anchor)[0] | self.roles(anchor)[1]
         return self.base(description.category, description.color)[1], anchors
 
-    def read_otherwise(self, description: Description) -> int:
-        """The objects meant if the second of two nested relations belonged to the target.
+    def alternative_referents(self, description: Description) -> int:
+        """The referents if the second of two nested relations is attached to the target.
 
         "The mug on the table next to the lamp" could also be, of the mugs on tables, the one that
         is next to the lamp.
@@ -158,7 +160,7 @@ class Meanings:
         inner = outer.anchors[0]
         if outer.relation not in BOOLEAN or not inner.links:
             return 0
-        maybe = self.base(description.category, description.color)[1]
+        loose = self.base(description.category, description.color)[1]
         anchors = self.base(inner.category, inner.color)[1]
-        maybe &= union(self.relations.loose_columns[outer.relation], anchors)
-        return maybe & self._linked(inner.links[0], maybe)[1]
+        loose &= union(self.relations.loose_columns[outer.relation], anchors)
+        return loose & self._linked(inner.links[0], loose)[1]

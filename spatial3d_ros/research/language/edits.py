@@ -1,8 +1,8 @@
-"""Instructions about the furniture of a generated room with their exact outcome (METHODS 3.4).
+"""Layout instructions for a generated room with their exact outcome (METHODS 3.4).
 
-The words are those of `layout_language`. Where a thing can go is decided as for a robot, by
-`tasks.layout`, here among the true boxes: so there is one idea of what is inside the room, clear of
-others and supported. Instructions that there is no room for are left out.
+The instructions are those of `layout_instructions`. As on a robot, `tasks.layout` decides where an
+object fits, here with the true boxes: one definition of inside the room, clear of other objects and
+supported. Instructions that cannot be carried out are left out.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ Action = Literal["move", "place", "remove", "swap", "turn"]
 class Edit:
     """An instruction and its outcome, map frame.
 
-    objects: ids of what is named and changes, none of what is new; `before` are their boxes and
-    `after` those that they then have, in that order: none of what is removed, one of what is new.
+    objects: ids of the objects that change, none for a new one; `before` and `after` are their
+    boxes, in that order: no box after removal, one box of a new object.
     """
 
     question: LayoutQuestion
@@ -41,12 +41,12 @@ class Edit:
 
     @property
     def box(self) -> Box3D:
-        """Where what was named first then stands, or stood."""
+        """The box of the first object after the change, or before its removal."""
         return (self.after or self.before)[0]
 
 
 def possible_edits(room: Room, questions: Iterable[LayoutQuestion]) -> Iterator[Edit]:
-    """The instructions that there is room for, with what comes of them."""
+    """The instructions that can be carried out, with their outcome."""
     objects = scene_objects(room.objects)
     bounds = true_bounds(room)
     for question in questions:
@@ -56,7 +56,7 @@ def possible_edits(room: Room, questions: Iterable[LayoutQuestion]) -> Iterator[
 
 
 def scene_objects(objects: Sequence[RoomObject]) -> list[SceneObject]:
-    """True objects as a robot would know them that sees everything."""
+    """True objects in the form of a robot's object map."""
     none = np.empty((0, 3), np.float32)
     return [
         SceneObject(o.id, o.box, tuple(map(float, o.rgb)), 1.0, 1, 0, none, o.category, o.color)  # type: ignore[arg-type]
@@ -73,11 +73,11 @@ def true_bounds(room: Room, slack: float = 0.0) -> Bounds:
 
 
 def _edit(question: LayoutQuestion, objects: Sequence[SceneObject], bounds: Bounds) -> Edit | None:
-    """A right outcome, found among the true boxes; None where there is no room."""
+    """A correct outcome with the true boxes; None where there is not enough space."""
     known = {
-        f"#{thing.id}": thing
-        for thing in objects
-        if thing.id in (*question.targets, *question.anchors, *question.view)
+        f"#{item.id}": item
+        for item in objects
+        if item.id in (*question.targets, *question.anchors, *question.view)
     }
     instruction = Instruction(
         question.action,
@@ -90,15 +90,15 @@ def _edit(question: LayoutQuestion, objects: Sequence[SceneObject], bounds: Boun
         size=question.size,
     )
     try:
-        made = layout.change(instruction, layout.Room(objects, known, bounds, None))
+        outcome = layout.change(instruction, layout.Room(objects, known, bounds, None))
     except QueryError:
         return None
-    if made.reason:
+    if outcome.reason:
         return None
     changing = (*question.targets, *(question.anchors if question.action == "swap" else ()))
-    after = tuple(thing.box for thing in made.after)
+    after = tuple(item.box for item in outcome.after)
     if changing and after:
-        boxes = {old.id: new.box for old, new in zip(made.before, made.after, strict=True)}
+        boxes = {old.id: new.box for old, new in zip(outcome.before, outcome.after, strict=True)}
         after = tuple(boxes[i] for i in changing)
     before = tuple(known[f"#{i}"].box for i in changing)
     return Edit(question, question.action, changing, before, after)

@@ -1,8 +1,8 @@
-"""Instructions about the furniture of a room, with what they mean (METHODS 3.4).
+"""Instructions that change the layout of a room, with their meaning (METHODS 3.4).
 
-Objects are named by phrases that fit exactly one of them, as in `language`; amounts come in steps
-of 0.25 m. Whether there is room for a change, and what comes of it, is told by `edits`. The frames
-of "train" and "test" have none in common.
+Objects are named by phrases that fit exactly one of them, as in `questions`; amounts are multiples
+of 0.25 m. `edits` computes whether a change is possible, and its outcome. The templates of "train"
+and "test" are disjoint.
 """
 
 from __future__ import annotations
@@ -16,17 +16,22 @@ import numpy as np
 
 from spatial3d_ros.categories import CATEGORIES
 from spatial3d_ros.research.language.description_sampler import DescriptionSampler
-from spatial3d_ros.research.language.descriptions import Description, Meanings
-from spatial3d_ros.research.language.templates import SIDE_WORDS, Speaker, article, of_split
+from spatial3d_ros.research.language.descriptions import Description, ReferenceResolver
+from spatial3d_ros.research.language.templates import (
+    SIDE_PHRASES,
+    Realizer,
+    templates_of_split,
+    with_article,
+)
 from spatial3d_ros.research.rooms.catalog import FLOOR, SMALL, WALL, RoomObject, support_surface
 
 LAYOUT_KINDS = {
     "towards": 0.14, "away": 0.08, "to_side": 0.08, "next_to": 0.16, "on": 0.1, "side": 0.12,
     "between": 0.06, "put": 0.1, "put_on": 0.06, "swap": 0.05, "remove": 0.05, "turn": 0.05,
 }  # fmt: skip
-# {a}: "the red chair"; {b}, {c}: what it goes to; {v}: where from; {m}: "0.5 m"; {to}: "to the left
+# {a}: "the red chair"; {b}, {c}: the anchors; {v}: the viewpoint; {m}: "0.5 m"; {to}: "to the left
 # of"; {way}: "to the left"; {new}: "a lamp"; {d}: "90 degrees".
-LAYOUT_FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
+LAYOUT_TEMPLATES: dict[str, dict[str, tuple[str, ...]]] = {
     "train": {
         "towards": ("move {a} {m} towards {b}", "push {a} {m} towards {b}",
                     "shift {a} by {m} towards {b}", "move {a} {m} in the direction of {b}"),
@@ -82,18 +87,18 @@ _TURNS = {
     -90.0: ("90 degrees clockwise", "90 degrees to the right"),
     180.0: ("180 degrees",),
 }
-_HIGHEST = 1.3  # tops that people put things on
+_MAX_TOP = 1.3  # of furniture that objects are put on, m
 _TRIES = 12
 
 
 @dataclass(frozen=True)
 class LayoutQuestion:
-    """One instruction and what it means.
+    """One instruction and its meaning.
 
-    kind is "layout", `subkind` one of LAYOUT_KINDS; `relation` what is to hold: "towards", "away",
+    kind is "layout", `subkind` one of LAYOUT_KINDS; `relation` the goal: "towards", "away",
     "to_left", "to_right" (by `metres`), "next_to", "on", "left" to "behind", "between", "turn" (by
-    `degrees`, counter-clockwise), "swap" or "remove". targets: the id of what changes, none where
-    something new is put, of class `category` and, where that is told, `size`; anchors, view: ids.
+    `degrees`, counter-clockwise), "swap" or "remove". targets: the id of the object that changes,
+    none for a new one, which has a `category` and, if given, a `size` (m); anchors, view: ids.
     """
 
     subkind: str
@@ -110,7 +115,7 @@ class LayoutQuestion:
 
     @property
     def action(self) -> Literal["move", "place", "swap", "remove", "turn"]:
-        """What is done to the target."""
+        """The action on the target."""
         if not self.targets:
             return "place"
         return self.relation if self.relation in ("swap", "remove", "turn") else "move"  # type: ignore[return-value]
@@ -124,33 +129,38 @@ def make_layout_questions(
     split: str = "train",
     sized: bool = False,
 ) -> list[LayoutQuestion]:
-    """Draw up to `n` different instructions in the proportions of LAYOUT_KINDS; `sized`: of what is
-    new they tell the size.
+    """Draw up to `n` different instructions in the proportions of LAYOUT_KINDS; with `sized`, those
+    for new objects contain the size.
     """
-    quick = random.Random(int(rng.integers(2**62)))
-    maker = _Maker(
-        DescriptionSampler(Meanings(objects), quick), Speaker(quick, split), split, sized
+    fast_rng = random.Random(int(rng.integers(2**62)))
+    instructions = _InstructionSampler(
+        DescriptionSampler(ReferenceResolver(objects), fast_rng),
+        Realizer(fast_rng, split),
+        split,
+        sized,
     )
     made: dict[str, LayoutQuestion] = {}
     for _ in range(_TRIES * n if objects else 0):
         if len(made) == n:
             break
-        subkind = quick.choices(list(LAYOUT_KINDS), list(LAYOUT_KINDS.values()))[0]
-        question = maker.draw(subkind)
+        subkind = fast_rng.choices(list(LAYOUT_KINDS), list(LAYOUT_KINDS.values()))[0]
+        question = instructions.draw(subkind)
         if question is not None:
             made.setdefault(question.text.lower(), question)
     return list(made.values())
 
 
-class _Maker:
+class _InstructionSampler:
     def __init__(
-        self, drawer: DescriptionSampler, speaker: Speaker, split: str, sized: bool
+        self, sampler: DescriptionSampler, realizer: Realizer, split: str, sized: bool
     ) -> None:
         self.sized = sized
-        self.drawer, self.speaker, self.rng = drawer, speaker, speaker.rng
-        self.objects = drawer.objects
-        self.frames = of_split(LAYOUT_FRAMES, split)
-        self.known = [i for i in range(len(self.objects)) if drawer.plain[i] or drawer.sized[i]]
+        self.sampler, self.realizer, self.rng = sampler, realizer, realizer.rng
+        self.objects = sampler.objects
+        self.templates = templates_of_split(LAYOUT_TEMPLATES, split)
+        self.known = [
+            i for i in range(len(self.objects)) if sampler.by_attribute[i] or sampler.by_size[i]
+        ]
         self.movable = [i for i in self.known if self.objects[i].support != WALL]
         self.floor = [i for i in self.known if self.objects[i].support == FLOOR]
         self.tops = [i for i in self.known if _top(self.objects[i])]
@@ -176,8 +186,8 @@ class _Maker:
             side = rng.choice(list(_WAYS))
             relation, words["way"] = f"to_{side}", rng.choice(_WAYS[side])
         elif subkind == "side":
-            relation = rng.choice(list(SIDE_WORDS))
-            words["to"] = rng.choice(SIDE_WORDS[relation])
+            relation = rng.choice(list(SIDE_PHRASES))
+            words["to"] = rng.choice(SIDE_PHRASES[relation])
         elif subkind == "turn":
             degrees = rng.choice(list(_TURNS))
             words["d"] = rng.choice(_TURNS[degrees])
@@ -186,21 +196,21 @@ class _Maker:
             small = [c for c in SMALL if c != "pillow"] + ["lamp", "plant"]
             large = ["lamp", "plant", "chair", "stool", "bin", "nightstand", "armchair", "box"]
             category = rng.choice(small if relation == "on" else large)
-            noun = self.speaker.noun(category)
-            words["new"] = f"{article(noun)} {noun}"
+            noun = self.realizer.noun(category)
+            words["new"] = with_article(noun)
             if self.sized:
                 size = self._size(category, small=relation == "on")
                 words["new"] += f" of {' x '.join(f'{side:.2f}' for side in size)} m"
-        said = rng.choice(self.frames[subkind]).format(**words)
+        text = rng.choice(self.templates[subkind]).format(**words)
         ids = tuple(self.objects[i].id for i in anchors)
         return LayoutQuestion(
-            subkind, self.speaker.finish(said), relation,
+            subkind, self.realizer.finish(text), relation,
             () if target is None else (self.objects[target].id,), ids,
             () if view is None else (self.objects[view].id,), metres, degrees, category, size,
         )  # fmt: skip
 
     def _size(self, category: str, *, small: bool) -> tuple[float, float, float]:
-        """Full extents in whole centimetres, as such things have; of small ones the lower half."""
+        """Full extents (m) in whole centimetres, typical of the category; small: the lower half."""
         spec = CATEGORIES[category]
         share = 0.5 if small else 1.0
         spans = (spec.depth, spec.width, spec.height)
@@ -210,8 +220,8 @@ class _Maker:
         return x, y, z
 
     def _choose(self, subkind: str) -> tuple[int | None, tuple[int, ...], int | None] | None:
-        """Indices of what changes, of its anchors, and of where it is seen from."""
-        seen_from = [i for i in self.drawer.meanings.viewpoints.viewpoints if i in self.known]
+        """Indices of the target, of its anchors, and of the viewpoint."""
+        viewpoints = [i for i in self.sampler.resolver.viewpoints.viewpoints if i in self.known]
         targets = {
             "on": [i for i in self.movable if self.objects[i].category in SMALL],
             "turn": self.floor, "swap": self.floor, "next_to": self.floor, "side": self.floor,
@@ -221,35 +231,35 @@ class _Maker:
             "on": self.tops, "put_on": self.tops, "towards": self.known, "away": self.known,
         }.get(subkind, self.floor)  # fmt: skip
         count = {"between": 2, "remove": 0, "turn": 0, "to_side": 0}.get(subkind, 1)
-        views = seen_from if subkind in ("side", "to_side") else []
+        views = viewpoints if subkind in ("side", "to_side") else []
         needed = [*([targets] if not subkind.startswith("put") else []), *[anchors] * count]
         needed += [views] if subkind in ("side", "to_side") else []
         for _ in range(_TRIES):
             if not all(needed):
                 return None
             drawn = [self.rng.choice(group) for group in needed]
-            if len(set(drawn)) == len(drawn) and self._apart(subkind, drawn):
+            if len(set(drawn)) == len(drawn) and self._has_direction(subkind, drawn):
                 target = None if subkind.startswith("put") else drawn.pop(0)
                 view = drawn.pop() if views else None
                 return target, tuple(drawn), view
         return None
 
-    def _apart(self, subkind: str, drawn: list[int]) -> bool:
-        """Whether a direction can be told between the last two."""
+    def _has_direction(self, subkind: str, drawn: list[int]) -> bool:
+        """Whether the direction between the last two is well defined."""
         if subkind in ("side", "to_side"):
-            return self.drawer.meanings.viewpoints.is_valid(drawn[-1], drawn[-2])
+            return self.sampler.resolver.viewpoints.is_valid(drawn[-1], drawn[-2])
         if subkind in ("towards", "away", "between"):
-            return self.drawer.meanings.relations.distances[drawn[-2]][drawn[-1]] > 0.8
+            return self.sampler.resolver.relations.distances[drawn[-2]][drawn[-1]] > 0.8
         return True
 
     def _phrase(self, i: int) -> str:
-        description = self.drawer.short(i)
+        description = self.sampler.short(i)
         assert isinstance(description, Description)  # `known` holds those that have one
-        return self.speaker.definite(description)
+        return self.realizer.definite(description)
 
 
 def _top(item: RoomObject) -> bool:
     surface = support_surface(item)
     return (
-        surface is not None and surface[2] <= _HIGHEST and bool(CATEGORIES[item.category].surface)
+        surface is not None and surface[2] <= _MAX_TOP and bool(CATEGORIES[item.category].surface)
     )

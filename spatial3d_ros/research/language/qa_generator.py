@@ -1,7 +1,7 @@
-"""Questions that are answered in words or metres, with their exact answers (METHODS 3.4).
+"""Questions with free-form answers or distances, with the exact answers (METHODS 3.4).
 
-As in `language`, a meaning is drawn first and checked against all objects of the room: what surely
-fits must be all that could. Then it is put into words.
+As in `questions`, a description is drawn first and checked against all objects of the room: those
+that fit strictly must be all that fit loosely. Then it is realized as a sentence.
 """
 
 from __future__ import annotations
@@ -16,19 +16,24 @@ import numpy as np
 from spatial3d_ros.geometry.box import surface_distance
 from spatial3d_ros.geometry.relations import SIDES
 from spatial3d_ros.research.language.description_sampler import DescriptionSampler
-from spatial3d_ros.research.language.descriptions import Description, Meanings
+from spatial3d_ros.research.language.descriptions import Description, ReferenceResolver
 from spatial3d_ros.research.language.qa_templates import (
     MORE,
-    OPEN_FRAMES,
-    RELATION_WORDS,
+    QA_TEMPLATES,
+    SHORT_RELATION_PHRASES,
     caption,
     color_answers,
     list_answers,
-    one,
 )
 from spatial3d_ros.research.language.questions import MAX_WORDS, draw_by_weight
 from spatial3d_ros.research.language.relations import BOOLEAN, SIZE_RATIO, SIZES, bits
-from spatial3d_ros.research.language.templates import Speaker, answer_words, of_split, plural
+from spatial3d_ros.research.language.templates import (
+    Realizer,
+    answer_words,
+    plural,
+    templates_of_split,
+    with_article,
+)
 from spatial3d_ros.research.rooms.catalog import WALL
 from spatial3d_ros.research.rooms.generator import generate_room
 
@@ -44,10 +49,10 @@ KINDS: dict[Task, dict[str, float]] = {
     "caption": {"caption": 0.12},
 }  # fmt: skip
 TASKS: tuple[Task, ...] = tuple(KINDS)
-_LONGEST_LIST = 3  # kinds of things in one answer
-_PLACED = 0.45  # share of counts and of what there is that are told by a relation too
-_TELLING = ("on", "next_to", "above", "under", "below")  # in a caption
-_EMPTY = 0.2  # share of empty places that are asked about
+_LONGEST_LIST = 3  # categories in one answer
+_WITH_RELATION = 0.45  # share of "count" and "exists" questions with a relation
+_CAPTION_RELATIONS = ("on", "next_to", "above", "under", "below")  # the first that holds
+_EMPTY = 0.2  # share of "things" questions about any anchor, mostly with the answer "nothing"
 
 
 @dataclass(frozen=True)
@@ -57,9 +62,10 @@ class OpenQuestion:
     kind: "center", "surface" of task distance; "things" ("what is on the table"), "count", "color",
         "exists", "view" ("what is left of the bed, seen from the door"), "bigger" of task ask;
         "caption".
-    text: that of a caption holds `open_phrases.THING` where its object is to be named.
-    answers: all that are right; the first is taught. "1.84 m", "3", "a book and a mug", "yes".
-    about: ids of the objects that the answer speaks of: both ends of a distance, none of "nothing".
+    text: that of a caption contains `qa_templates.OBJECT_SLOT` for its object.
+    answers: all correct ones; the first is the training target. "1.84 m", "3", "a book and a mug",
+        "yes".
+    about: ids of the objects in the answer: both ends of a distance, none of "nothing".
     metres: of a distance.
     """
 
@@ -83,9 +89,9 @@ def make_open_questions(
     """Draw `n` questions, no two alike, in the proportions of KINDS among `tasks` (and `kinds`).
 
     A kind that the room has no more questions of is replaced by the others; fewer than `n` come
-    back only if all of them run out. `split` chooses the sentence frames, "train" or "test".
+    back only if all of them run out. `split` chooses the templates, "train" or "test".
     """
-    maker = _Maker(objects, random.Random(int(rng.integers(2**62))), split)
+    questions = _QuestionSampler(objects, random.Random(int(rng.integers(2**62))), split)
     weights = {
         kind: weight
         for task in tasks
@@ -95,7 +101,7 @@ def make_open_questions(
     seen: set[tuple[str, tuple[int, ...]]] = set()
 
     def draw(kind: str, failures: int) -> OpenQuestion | None:
-        question = maker.draw(kind)
+        question = questions.draw(kind)
         if question is None or len(question.text.split()) > MAX_WORDS:
             return None
         key = question.text.lower(), question.about if kind == "caption" else ()
@@ -104,7 +110,7 @@ def make_open_questions(
         seen.add(key)
         return question
 
-    return draw_by_weight(n, weights, maker.rng, draw)
+    return draw_by_weight(n, weights, questions.rng, draw)
 
 
 def answer_corpus(n: int, seed: int) -> Iterator[str]:
@@ -118,16 +124,16 @@ def answer_corpus(n: int, seed: int) -> Iterator[str]:
             made += 1
 
 
-class _Maker:
-    """Draws from one room; None where a draw fails. Objects are meant by index until the end."""
+class _QuestionSampler:
+    """Draws from one room; None where a draw fails. Objects are indices until the end."""
 
     def __init__(self, objects: Sequence[RoomObject], rng: random.Random, split: str) -> None:
         self.rng = rng
-        self.meanings = Meanings(objects)
-        self.objects = self.meanings.objects
-        self.drawer = DescriptionSampler(self.meanings, rng)
-        self.speaker = Speaker(rng, split)
-        self.frames = of_split(OPEN_FRAMES, split)
+        self.resolver = ReferenceResolver(objects)
+        self.objects = self.resolver.objects
+        self.sampler = DescriptionSampler(self.resolver, rng)
+        self.realizer = Realizer(rng, split)
+        self.templates = templates_of_split(QA_TEMPLATES, split)
         self.draws: dict[str, Callable[[], OpenQuestion | None]] = {
             "center": self._distance, "surface": self._gap, "things": self._things,
             "count": self._count, "color": self._color, "exists": self._exists, "view": self._view,
@@ -142,61 +148,66 @@ class _Maker:
         metres: float | None = None,
     ) -> OpenQuestion:  # fmt: skip
         ids = tuple(self.objects[i].id for i in about)
-        return OpenQuestion(task, kind, self.speaker.finish(text), answers, ids, metres)
+        return OpenQuestion(task, kind, self.realizer.finish(text), answers, ids, metres)
 
-    def _say(self, frame: str, **words: str) -> str:
-        return self.rng.choice(self.frames[frame]).format(**words)
+    def _realize(self, family: str, **words: str) -> str:
+        return self.rng.choice(self.templates[family]).format(**words)
 
     def _fits(self, description: Description) -> list[int] | None:
-        """All objects that fit, or None where somebody could see it otherwise."""
-        yes, maybe = self.meanings.masks(description)
-        return bits(yes) if yes == maybe else None
+        """All objects that fit, or None where strict and loose thresholds disagree."""
+        strict, loose = self.resolver.masks(description)
+        return bits(strict) if strict == loose else None
 
     def _distance(self) -> OpenQuestion | None:
-        described = self.drawer.two()
+        described = self.sampler.pair()
         if described is None:
             return None
         a, b = described
-        first, second = (self.speaker.definite(d) for d in described.values())
+        first, second = (self.realizer.definite(d) for d in described.values())
         if self.rng.random() < 0.7:
-            text = self.speaker.distance(first, second)
+            text = self.realizer.distance(first, second)
         else:
-            text = self._say("center", a=first, b=second)
-        return self._measured("center", text, (a, b), self.meanings.relations.distances[a][b])
+            text = self._realize("center", a=first, b=second)
+        return self._measured("center", text, (a, b), self.resolver.relations.distances[a][b])
 
     def _gap(self) -> OpenQuestion | None:
-        described = self.drawer.two()
+        described = self.sampler.pair()
         if described is None:
             return None
         a, b = described
-        first, second = (self.speaker.definite(d) for d in described.values())
+        first, second = (self.realizer.definite(d) for d in described.values())
         metres = surface_distance(self.objects[a].box, self.objects[b].box)[0]
-        return self._measured("surface", self._say("surface", a=first, b=second), (a, b), metres)
+        return self._measured(
+            "surface", self._realize("surface", a=first, b=second), (a, b), metres
+        )
 
     def _measured(self, kind: str, text: str, ends: tuple[int, int], metres: float) -> OpenQuestion:
         return self._made("distance", kind, text, (f"{metres:.2f} m",), ends, metres)
 
     def _things(self) -> OpenQuestion | None:
-        """What is on, under, next to ... something."""
+        """What is on, under, next to ... an anchor."""
         name, anchor = self.rng.choice(BOOLEAN), self.rng.randrange(len(self.objects))
-        if self.rng.random() > _EMPTY and self.meanings.pairs[name]:
-            anchor = self.rng.choice(self.meanings.pairs[name])[1]
-        relations = self.meanings.relations
-        yes, maybe = relations.strict_columns[name][anchor], relations.loose_columns[name][anchor]
-        description = self.drawer.short(anchor)
-        if description is None or yes != maybe:
+        if self.rng.random() > _EMPTY and self.resolver.pairs[name]:
+            anchor = self.rng.choice(self.resolver.pairs[name])[1]
+        relations = self.resolver.relations
+        strict, loose = (
+            relations.strict_columns[name][anchor],
+            relations.loose_columns[name][anchor],
+        )
+        description = self.sampler.short(anchor)
+        if description is None or strict != loose:
             return None
-        found = bits(yes)
+        found = bits(strict)
         categories = [self.objects[i].category for i in found]
         if len(set(categories)) > _LONGEST_LIST:
             return None
-        place = self.rng.choice(RELATION_WORDS[name])
-        text = self._say("things", r=place, a=self.speaker.definite(description))
+        preposition = self.rng.choice(SHORT_RELATION_PHRASES[name])
+        text = self._realize("things", r=preposition, a=self.realizer.definite(description))
         return self._made("ask", "things", text, list_answers(categories), found)
 
     def _count(self) -> OpenQuestion | None:
         roll = self.rng.random()
-        drawn = self.drawer.absent() if roll < 0.12 else self.drawer.several()
+        drawn = self.sampler.absent() if roll < 0.12 else self.sampler.several()
         if 0.12 <= roll < 0.35:
             drawn = self._single()
         if drawn is None or drawn[1].category is None:
@@ -208,35 +219,37 @@ class _Maker:
         return self._made("ask", "count", text, (str(len(found)),), found)
 
     def _single(self) -> tuple[str, Description] | None:
-        """By its noun or by a relation: what is there once, or at least once."""
-        if self.rng.random() < _PLACED:
-            return self.drawer.relation(BOOLEAN)
-        return self.drawer.attribute()
+        """One object, described by its noun or by a relation."""
+        if self.rng.random() < _WITH_RELATION:
+            return self.sampler.relation(BOOLEAN)
+        return self.sampler.attribute()
 
     def _of_some(self, family: str, description: Description) -> str:
-        """A sentence about all that fit, by noun and place."""
-        noun = self.speaker.nominal(description, self.speaker.noun(description.category))
-        words = {"n": noun, "ns": plural(noun), "a_n": one(noun)}
+        """A sentence about all objects that fit, by noun and relations."""
+        noun = self.realizer.nominal(description, self.realizer.noun(description.category))
+        words = {"n": noun, "ns": plural(noun), "a_n": with_article(noun)}
         if not description.links:
-            return self._say(family, **words)
-        return self._say(f"{family} placed", p=self.speaker.place(description), **words)
+            return self._realize(family, **words)
+        return self._realize(
+            f"{family} with relation", p=self.realizer.relations(description), **words
+        )
 
     def _color(self) -> OpenQuestion | None:
         roll = self.rng.random()
-        drawn = self.drawer.size() if roll < 0.2 else self.drawer.attribute()
+        drawn = self.sampler.size() if roll < 0.2 else self.sampler.attribute()
         if roll > 0.6:
-            drawn = self.drawer.relation()
+            drawn = self.sampler.relation()
         if drawn is None or drawn[1].category is None:
             return None
         description = replace(drawn[1], color=None)
-        i = self.meanings.referent(description)
+        i = self.resolver.referent(description)
         if i < 0:
             return None
-        text = self._say("color", np=self.speaker.definite(description))
+        text = self._realize("color", np=self.realizer.definite(description))
         return self._made("ask", "color", text, color_answers(self.objects[i].color), (i,))
 
     def _exists(self) -> OpenQuestion | None:
-        drawn = self._single() if self.rng.random() < 0.5 else self.drawer.absent()
+        drawn = self._single() if self.rng.random() < 0.5 else self.sampler.absent()
         if drawn is None or drawn[1].category is None or drawn[1].superlative is not None:
             return None
         found = self._fits(drawn[1])
@@ -246,51 +259,53 @@ class _Maker:
         return self._made("ask", "exists", text, ("yes" if found else "no",), found)
 
     def _view(self) -> OpenQuestion | None:
-        drawn = self.drawer.relation(SIDES)
+        drawn = self.sampler.relation(SIDES)
         if drawn is None:
             return None
         description = Description(None, links=drawn[1].links)
-        i = self.meanings.referent(description)
+        i = self.resolver.referent(description)
         if i < 0:
             return None
-        thing = self.objects[i]
-        answers = (answer_words(thing.color, thing.category),)
-        return self._made("ask", "view", self.speaker.view(description)[0], answers, (i,))
+        target = self.objects[i]
+        answers = (answer_words(target.color, target.category),)
+        return self._made("ask", "view", self.realizer.view(description)[0], answers, (i,))
 
     def _bigger(self) -> OpenQuestion | None:
-        described = self.drawer.two()
+        described = self.sampler.pair()
         if described is None:
             return None
         a, b = described
         measure = self.rng.choice(list(MORE))
-        values = self.meanings.relations.measures[measure]
+        values = self.resolver.relations.measures[measure]
         first, second = self.objects[a], self.objects[b]
         clear = max(values[a], values[b]) >= SIZE_RATIO[measure] * min(values[a], values[b])
         alike = (first.category, first.color) == (second.category, second.color)
         if not clear or alike or WALL in (first.support, second.support):
             return None
         i = a if SIZES[measure] * (values[a] - values[b]) > 0 else b
-        text = self._say(
+        text = self._realize(
             "bigger",
             more=self.rng.choice(MORE[measure]),
-            a=self.speaker.definite(described[a]),
-            b=self.speaker.definite(described[b]),
+            a=self.realizer.definite(described[a]),
+            b=self.realizer.definite(described[b]),
         )
-        thing = self.objects[i]
-        return self._made("ask", "bigger", text, (answer_words(thing.color, thing.category),), (i,))
+        answers = (answer_words(self.objects[i].color, self.objects[i].category),)
+        return self._made("ask", "bigger", text, answers, (i,))
 
     def _caption(self) -> OpenQuestion | None:
         i = self.rng.randrange(len(self.objects))
-        text = self.rng.choice(self.frames["caption"])
+        text = self.rng.choice(self.templates["caption"])
         return self._made("caption", "caption", text, (self._described(i),), (i,))
 
     def _described(self, i: int) -> str:
-        """Colour, class and, where there is one, the most telling relation to the nearest thing."""
-        thing, held = self.objects[i], self.meanings.relations_of.get(i, [])
-        if not held:
-            return caption(thing.color, thing.category)
-        metres = self.meanings.relations.distances[i]
-        name, a = min(held, key=lambda pair: (_TELLING.index(pair[0]), metres[pair[1]], pair[1]))
+        """Color, class and, if any, the first of _CAPTION_RELATIONS, to the nearest object."""
+        target, related = self.objects[i], self.resolver.relations_of.get(i, [])
+        if not related:
+            return caption(target.color, target.category)
+        metres = self.resolver.relations.distances[i]
+        name, a = min(
+            related, key=lambda pair: (_CAPTION_RELATIONS.index(pair[0]), metres[pair[1]], pair[1])
+        )
         anchor = self.objects[a]
-        place = f"{RELATION_WORDS[name][0]} {caption(anchor.color, anchor.category)}"
-        return caption(thing.color, thing.category, place)
+        relation = f"{SHORT_RELATION_PHRASES[name][0]} {caption(anchor.color, anchor.category)}"
+        return caption(target.color, target.category, relation)

@@ -1,6 +1,6 @@
-"""The words of questions that are answered in words: sentence frames by family, and the answers.
+"""Templates of questions with free-form answers, by family, and templates of the answers.
 
-Nouns and descriptions are those of `phrases`. The frames of "train" and "test" have none in common.
+Nouns and descriptions are those of `templates`. The templates of "train" and "test" are disjoint.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from itertools import permutations
 
 from spatial3d_ros.categories import nouns
-from spatial3d_ros.research.language.templates import COLOR_WORDS, article, plural
+from spatial3d_ros.research.language.templates import COLOR_WORDS, plural, with_article
 
-THING = "{object}"
-"""Where a caption's question names its object: a box in text, or the identifier of its slot."""
+OBJECT_SLOT = "{object}"
+"""Replaced in a caption's question: by a box as text, or by an object token."""
 
 # {a}, {b}, {np}: "the red mug"; {ns}: "red mugs"; {a_n}: "a red mug"; {r} {a}, {p}: "on the table"
-OPEN_FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
+QA_TEMPLATES: dict[str, dict[str, tuple[str, ...]]] = {
     "train": {
         "surface": (
             "what is the gap between {a} and {b}?", "how big is the gap between {a} and {b}?",
@@ -43,7 +43,7 @@ OPEN_FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
             "count the {ns}", "how many {ns} can you see?", "how many {ns} are in the room?",
             "what is the number of {ns}?", "tell me how many {ns} there are",
         ),
-        "count placed": (
+        "count with relation": (
             "how many {ns} are {p}?", "how many {ns} are {p}?", "how many {ns} are there {p}?",
             "count the {ns} {p}", "how many {ns} do you see {p}?",
         ),
@@ -56,7 +56,7 @@ OPEN_FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
             "is there {a_n}?", "is there {a_n} in the room?", "is there {a_n} here?",
             "are there any {ns}?", "can you see any {ns}?", "is there any {n}?",
         ),
-        "exists placed": (
+        "exists with relation": (
             "is there {a_n} {p}?", "is there {a_n} {p}?", "is {a_n} {p}?",
             "are there any {ns} {p}?",
         ),
@@ -90,7 +90,7 @@ OPEN_FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
             "can you count the {ns}?", "how many {ns} are here?", "please count the {ns}",
             "how many {ns} can you find?", "tell me the number of {ns}",
         ),
-        "count placed": (
+        "count with relation": (
             "can you count the {ns} {p}?", "how many {ns} can you see {p}?",
             "tell me how many {ns} are {p}",
         ),
@@ -102,7 +102,7 @@ OPEN_FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
             "can you see {a_n} in the room?", "are there any {ns} here?", "is any {n} here?",
             "are there any {ns} in the room?",
         ),
-        "exists placed": (
+        "exists with relation": (
             "is there any {n} {p}?", "can you see any {ns} {p}?", "are any {ns} {p}?",
         ),
         "bigger": (
@@ -115,12 +115,12 @@ OPEN_FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
 }  # fmt: skip
-# How the measure that decides is compared: the superlative of `relations.SIZES` and its words.
+# Comparatives of the superlatives of `relations.SIZES`.
 MORE = {
     "largest": ("bigger", "larger"), "smallest": ("smaller",), "tallest": ("taller", "higher"),
     "shortest": ("lower",),
 }  # fmt: skip
-RELATION_WORDS = {
+SHORT_RELATION_PHRASES = {
     "on": ("on", "on", "on top of"), "under": ("under", "underneath", "beneath"),
     "next_to": ("next to", "beside", "near"), "above": ("above", "over"), "below": ("below",),
 }  # fmt: skip
@@ -128,33 +128,24 @@ NOTHING = "nothing"
 
 
 def color_answers(color: str) -> tuple[str, ...]:
-    """Right answers to what colour it is, the one that is taught first."""
+    """Correct answers to a question for a color; the first is the training target."""
     return COLOR_WORDS.get(color, (color,))
 
 
 def list_answers(categories: Sequence[str]) -> tuple[str, ...]:
-    """Right answers to what things there are: "2 books and a vase", in any order, by alphabet
-    first.
-    """
+    """Correct answers to "what is ...": "2 books and a vase", in any order, alphabetical first."""
     counts = sorted(Counter(categories).items())
-    said = [
-        f"{n} {plural(nouns(category)[0])}" if n > 1 else one(nouns(category)[0])
+    items = [
+        f"{n} {plural(nouns(category)[0])}" if n > 1 else with_article(nouns(category)[0])
         for category, n in counts
     ]
-    return tuple(_listed(order) for order in permutations(said)) if said else (NOTHING,)
+    return tuple(_listed(order) for order in permutations(items)) if items else (NOTHING,)
 
 
-def one(nominal: str) -> str:
-    """With its indefinite article: "a red mug"."""
-    return f"{article(nominal)} {nominal}"
-
-
-def caption(color: str, category: str, place: str = "") -> str:
+def caption(color: str, category: str, relation: str = "") -> str:
     """ "a red mug on a white table"."""
-    return f"{one(f'{color} {nouns(category)[0]}')}{f' {place}' if place else ''}"
+    return f"{with_article(f'{color} {nouns(category)[0]}')}{f' {relation}' if relation else ''}"
 
 
-def _listed(said: Sequence[str]) -> str:
-    if len(said) == 1:
-        return said[0]
-    return f"{', '.join(said[:-1])} and {said[-1]}"
+def _listed(items: Sequence[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

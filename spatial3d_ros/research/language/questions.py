@@ -1,8 +1,8 @@
 """Questions about a room with their exact answers, in plain English.
 
 Every question is drawn as a `Description` first, checked against all objects of the room (it must
-pick out exactly one, with clear margins; none at all for kind "none"; two or more for "several"),
-and then put into words.
+refer to exactly one, with clear margins; none at all for kind "none"; two or more for "several"),
+and then realized as a sentence.
 """
 
 from __future__ import annotations
@@ -15,35 +15,35 @@ from typing import TypeVar
 import numpy as np
 
 from spatial3d_ros.research.language.description_sampler import VIEWS, DescriptionSampler
-from spatial3d_ros.research.language.descriptions import Description, Meanings
+from spatial3d_ros.research.language.descriptions import Description, ReferenceResolver
 from spatial3d_ros.research.language.relations import bits
-from spatial3d_ros.research.language.templates import Speaker, answer_words
+from spatial3d_ros.research.language.templates import Realizer, answer_words
 from spatial3d_ros.research.rooms.generator import RoomObject, generate_room
 
-# "hop" is a choice of its own because such questions must be counted alone; they are relations.
+# Questions of kind "hop" have kind "relation"; "hop" only sets how many there are.
 KINDS = {
     "attribute": 0.2, "size": 0.15, "relation": 0.45, "distance": 0.1, "none": 0.1,
     "view": 0.12, "hop": 0.05, "several": 0.06,
 }  # fmt: skip
 MAX_WORDS = 24
 
-Drawn = TypeVar("Drawn")
+Sampled = TypeVar("Sampled")
 
 
 @dataclass(frozen=True)
 class Question:
     """One question and its truth.
 
-    kind: "attribute", "size", "relation", "distance", "view" (a relation that depends on where
-        one stands), "several" (all that fit are meant) or "none" (nothing in the room fits).
-    subkind: "class", "color" (with class) or "thing" (colour alone); a superlative; a relation,
+    kind: "attribute", "size", "relation", "distance", "view" (a view-dependent relation), "several"
+        (all objects that fit are targets) or "none" (nothing in the room fits).
+    subkind: "class", "color" (with class) or "thing" (color alone); a superlative; a relation,
         "both" (two relations of the target), "hop" (its anchor has a relation too); "center" of a
-        distance; "left" to "rightmost" of a view; "class", "color" or "relation" for what makes
-        that nothing fits.
+        distance; "left" to "rightmost" of a view; for "none" the part that does not fit: "class",
+        "color" or "relation".
     text: at most MAX_WORDS words.
-    targets, second: object ids. `second` is the other one of a distance, `metres` between centres.
+    targets, second: object ids. `second` is the other end of a distance, `metres` between centres.
     answer: "the red chair", "2 red chairs", "1.84 m", "there is no red chair".
-    phrases, meaning: the noun phrases (two of a distance), lower case, and what they mean.
+    phrases, meaning: the noun phrases (two of a distance), lower case, and their descriptions.
     """
 
     kind: str
@@ -68,39 +68,39 @@ def make_questions(
     """Draw `n` different questions in the proportions of KINDS, or of the given kinds among them.
 
     A kind that the room has no (more) questions of is replaced by the others; fewer than `n` come
-    back only if all of them run out. `split` chooses the sentence frames, "train" or "test".
+    back only if all of them run out. `split` chooses the templates, "train" or "test".
     """
-    quick = random.Random(int(rng.integers(2**62)))  # several times faster on single numbers
-    drawer = DescriptionSampler(Meanings(objects), quick)
-    speaker = Speaker(quick, split)
+    fast_rng = random.Random(int(rng.integers(2**62)))  # several times faster for scalars
+    sampler = DescriptionSampler(ReferenceResolver(objects), fast_rng)
+    realizer = Realizer(fast_rng, split)
     weights = {kind: KINDS[kind] for kind in (KINDS if kinds is None else kinds)}
     seen: set[object] = set()
 
     def draw(kind: str, failures: int) -> Question | None:
-        question = _draw(kind, drawer, speaker)
+        question = _draw(kind, sampler, realizer)
         if question is None or len(question.text.split()) > MAX_WORDS:
             return None
         text = question.text.lower()
-        # At first every question must mean something new; when that gets scarce, say it anew.
+        # Every question needs a new meaning; after some failures a new text is enough.
         if text in seen or (failures <= 3 and question.meaning in seen):
             return None
         seen.update((question.meaning, text))
         return question
 
-    return draw_by_weight(n, weights, quick, draw)
+    return draw_by_weight(n, weights, fast_rng, draw)
 
 
 def draw_by_weight(
     n: int,
     weights: Mapping[str, float],
     rng: random.Random,
-    draw: Callable[[str, int], Drawn | None],
-) -> list[Drawn]:
+    draw: Callable[[str, int], Sampled | None],
+) -> list[Sampled]:
     """Up to `n` items of kinds in proportion to `weights`. `draw(kind, failures)` gives one, or
     None where it fails; a kind is given up after its ninth failure.
     """
     left, failures = dict(weights), dict.fromkeys(weights, 0)
-    made: list[Drawn] = []
+    made: list[Sampled] = []
     while len(made) < n and left:
         kind = rng.choices(list(left), list(left.values()))[0]
         item = draw(kind, failures[kind])
@@ -124,53 +124,53 @@ def vocabulary_corpus(n: int, seed: int, split: str = "train") -> Iterator[str]:
             made += 1
 
 
-def _draw(kind: str, drawer: DescriptionSampler, speaker: Speaker) -> Question | None:
+def _draw(kind: str, sampler: DescriptionSampler, realizer: Realizer) -> Question | None:
     if kind == "distance":
-        return _draw_distance(drawer, speaker)
+        return _draw_distance(sampler, realizer)
     draws = {
-        "attribute": drawer.attribute,
-        "size": drawer.size,
-        "relation": drawer.relation,
-        "none": drawer.absent,
-        "view": lambda: drawer.relation(tuple(VIEWS)),
-        "hop": lambda: drawer.relation(("hop",)),
-        "several": drawer.several,
+        "attribute": sampler.attribute,
+        "size": sampler.size,
+        "relation": sampler.relation,
+        "none": sampler.absent,
+        "view": lambda: sampler.relation(tuple(VIEWS)),
+        "hop": lambda: sampler.relation(("hop",)),
+        "several": sampler.several,
     }
     drawn = draws[kind]()
     if drawn is None:
         return None
     subkind, description = drawn
     kind = "relation" if kind == "hop" else kind
-    say = {"view": speaker.view, "several": speaker.several}.get(kind, speaker.question)
-    text, phrase = say(description)
+    realize = {"view": realizer.view, "several": realizer.several}.get(kind, realizer.question)
+    text, phrase = realize(description)
     if kind == "none":
         targets: tuple[int, ...] = ()
         answer = "there is no " + phrase.removeprefix("the ")
     elif kind == "several":
-        fitting = bits(drawer.meanings.masks(description)[0])
-        targets = tuple(drawer.objects[i].id for i in fitting)
+        fitting = bits(sampler.resolver.masks(description)[0])
+        targets = tuple(sampler.objects[i].id for i in fitting)
         answer = f"{len(targets)} {phrase.removeprefix('the ')}"
     else:
-        target = drawer.objects[drawer.meanings.referent(description)]
+        target = sampler.objects[sampler.resolver.referent(description)]
         targets, answer = (target.id,), answer_words(target.color, target.category)
-    text = speaker.finish(text)
+    text = realizer.finish(text)
     return Question(kind, subkind, text, targets, answer, phrases=(phrase,), meaning=(description,))
 
 
-def _draw_distance(drawer: DescriptionSampler, speaker: Speaker) -> Question | None:
-    described = drawer.two()
+def _draw_distance(sampler: DescriptionSampler, realizer: Realizer) -> Question | None:
+    described = sampler.pair()
     if described is None:
         return None
     a, b = described
-    phrases = tuple(speaker.definite(description) for description in described.values())
-    metres = drawer.meanings.relations.distances[a][b]
+    phrases = tuple(realizer.definite(description) for description in described.values())
+    metres = sampler.resolver.relations.distances[a][b]
     return Question(
         "distance",
         "center",
-        speaker.finish(speaker.distance(*phrases)),
-        (drawer.objects[a].id,),
+        realizer.finish(realizer.distance(*phrases)),
+        (sampler.objects[a].id,),
         f"{metres:.2f} m",
-        (drawer.objects[b].id,),
+        (sampler.objects[b].id,),
         metres,
         phrases,
         tuple(described.values()),

@@ -1,7 +1,7 @@
-"""The words of the generated questions: nouns, connectors, sentence frames, and their assembly.
+"""Templates of the generated questions, and their realizer: nouns, prepositions, sentences.
 
-The lexicon is shared by both splits; the sentence frames of "train" and "test" have none in common,
-so a test question is a new sentence made of words that the network has read.
+Both splits share the lexicon. The sentence templates of "train" and "test" are disjoint, so a test
+question is a new sentence of words that the network has seen in training.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import TypeVar
 from spatial3d_ros.categories import nouns
 from spatial3d_ros.research.language.descriptions import Description, Link
 
-Frames = TypeVar("Frames")
-TEMPLATE = "template"
+Templates = TypeVar("Templates")
+TEMPLATE_SPLIT = "template"
 
 COLOR_WORDS = {"gray": ("gray", "grey")}
-THINGS = ("thing", "object", "item")
-# Which measures people compare, and how they say it: nobody asks for the tallest pillow.
+ANY_OBJECT = ("thing", "object", "item")
+# (measure, adjective, categories): comparisons that users make.
 _SIZE_WORDS: tuple[tuple[str, str, str], ...] = (
     ("tallest", "tallest", "table desk chair cabinet shelf stool fridge lamp plant bin vase"),
     ("shortest", "lowest", "table desk cabinet shelf nightstand stool"),
@@ -28,7 +28,7 @@ _SIZE_WORDS: tuple[tuple[str, str, str], ...] = (
     ("longest", "longest", "table desk sofa bed"),
     ("longest", "widest", "cabinet shelf window picture tv sink"),
 )
-PLACES: dict[str, tuple[str, ...]] = {
+RELATION_PHRASES: dict[str, tuple[str, ...]] = {
     "on": ("on", "on", "on top of", "standing on", "sitting on", "placed on"),
     "under": ("under", "underneath", "beneath"),
     "above": ("above", "above", "over"),
@@ -38,15 +38,15 @@ PLACES: dict[str, tuple[str, ...]] = {
     "farthest": ("farthest from", "furthest from", "farthest away from", "furthest away from"),
     "between": ("between", "between", "in between"),
 }
-FRONTED = {"closest": ("closest", "nearest"), "farthest": ("farthest", "furthest")}
-FRONTED_WORD = {"closest": "to", "farthest": "from"}
+PREPOSED = {"closest": ("closest", "nearest"), "farthest": ("farthest", "furthest")}
+PREPOSED_PREPOSITION = {"closest": "to", "farthest": "from"}
 LYING = frozenset({"book", "pillow", "ball", "box", "backpack", "laptop"})
 SOFT = frozenset({"sofa", "bed", "armchair", "chair"})
 
-# {np}: "the red mug on the table"; {n}, {ns}, {a_n}: "red mug", "red mugs", "a red mug"; {p}: what
-# is said of it. any: for every description; told: for those that say more than the noun; placed:
-# for prepositions only ("on the table").
-FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
+# {np}: "the red mug on the table"; {n}, {ns}, {a_n}: "red mug", "red mugs", "a red mug"; {p}: its
+# attributes or relations. any: for every description; attributes: for those with more than a noun;
+# relations: for prepositional phrases only ("on the table").
+QUESTION_TEMPLATES: dict[str, dict[str, tuple[str, ...]]] = {
     "train": {
         "any": (
             "{np}", "{np}", "{np}", "where is {np}?", "where is {np}?", "find {np}",
@@ -59,14 +59,14 @@ FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
             "what is the location of {np}?", "it is {np}", "the one i mean is {np}",
             "i can not find {np}", "what i would like to see is {np}", "where do i find {np}?",
         ),
-        "told": (
+        "attributes": (
             "which {n} is {p}?", "the {n} that is {p}", "the {n} which is {p}",
             "find the {n} that is {p}", "it is the {n} that is {p}", "i mean the {n} that is {p}",
             "this is {a_n}. it is {p}.", "look for {a_n}, the one that is {p}",
             "which of the {ns} is {p}?", "where is the {n} which is {p}?",
             "which one of the {ns} is {p}?",
         ),
-        "placed": (
+        "relations": (
             "there is {a_n} {p}. where is it?", "there is {a_n} {p}. find it",
             "{p} there is {a_n}. show it to me", "find {a_n} {p}",
             "{p} there is {a_n}. where is it?", "do you see {a_n} {p}?", "is there {a_n} {p}?",
@@ -81,21 +81,21 @@ FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
             "can you locate {np}?", "where would i find {np}?",
             "i am looking for {np}. can you see it?", "please look for {np}",
         ),
-        "told": (
+        "attributes": (
             "show me which {n} is {p}", "the {n} i am looking for is {p}",
             "it is {a_n} and it is {p}", "can you find the {n} that is {p}?",
             "the {n} i want is {p}", "find {a_n}. it is the one that is {p}.",
             "tell me which of the {ns} is {p}",
         ),
-        "placed": (
+        "relations": (
             "i see {a_n} {p}. go to it", "find it: {a_n} {p}",
             "{p} you can see {a_n}. where is it?", "could you find {a_n} {p}?",
         ),
     },
 }  # fmt: skip
 
-# {ns}, {n}: what fits several, with all that is said of it: "red mugs on the table".
-SEVERAL_FRAMES: dict[str, tuple[str, ...]] = {
+# {ns}, {n}: a phrase that fits several objects: "red mugs on the table".
+SEVERAL_TEMPLATES: dict[str, tuple[str, ...]] = {
     "train": (
         "all {ns}", "all the {ns}", "the {ns}", "find all {ns}", "find all the {ns}",
         "where are the {ns}?", "where are all {ns}?", "show me all {ns}", "show me every {n}",
@@ -108,7 +108,7 @@ SEVERAL_FRAMES: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
-DISTANCE_FRAMES: dict[str, tuple[str, ...]] = {
+DISTANCE_TEMPLATES: dict[str, tuple[str, ...]] = {
     "train": (
         "how far is {a} from {b}?", "how far is {a} from {b}?", "how far apart are {a} and {b}?",
         "what is the distance between {a} and {b}?", "how far away is {a} from {b}?",
@@ -128,15 +128,15 @@ DISTANCE_FRAMES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 # {np}: "the red mug"; {n}, {ns}: "red mug", "red mugs"; {to}: "to the left of"; {side}: "leftmost";
-# {far}: "farthest to the left"; {a}: what is looked at; {v}: where from. what: for no category.
-SIDE_WORDS: dict[str, tuple[str, ...]] = {
+# {far}: "farthest to the left"; {a}: the anchor; {v}: the viewpoint. what: without a category.
+SIDE_PHRASES: dict[str, tuple[str, ...]] = {
     "left": ("to the left of", "to the left of", "left of"),
     "right": ("to the right of", "to the right of", "right of"),
     "front": ("in front of",),
     "behind": ("behind",),
 }
 OUTERMOST_WORDS = {"leftmost": ("leftmost", "left"), "rightmost": ("rightmost", "right")}
-VIEW_FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
+VIEW_TEMPLATES: dict[str, dict[str, tuple[str, ...]]] = {
     "train": {
         "named": (
             "{np} {to} {a}, seen from {v}", "{np} {to} {a} as seen from {v}",
@@ -190,28 +190,28 @@ VIEW_FRAMES: dict[str, dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
-def of_split(frames: Mapping[str, Frames], split: str) -> Frames:
-    """The sentence frames of a split; of TEMPLATE only the first of each family of "train"."""
-    if split != TEMPLATE:
-        return frames[split]
-    known = frames["train"]
+def templates_of_split(templates: Mapping[str, Templates], split: str) -> Templates:
+    """The templates of a split; of TEMPLATE_SPLIT only the first of each family of "train"."""
+    if split != TEMPLATE_SPLIT:
+        return templates[split]
+    known = templates["train"]
     if isinstance(known, tuple):
         return known[:1]
-    return {family: said[:1] for family, said in known.items()}
+    return {family: options[:1] for family, options in known.items()}
 
 
-class Speaker:
-    """Puts descriptions into words of one split, drawn with `rng`."""
+class Realizer:
+    """Realizes descriptions with the templates of one split, drawn with `rng`."""
 
     def __init__(self, rng: random.Random, split: str) -> None:
         self.rng = rng
-        self.frames = of_split(FRAMES, split)
-        self.distance_frames = of_split(DISTANCE_FRAMES, split)
-        self.view_frames = of_split(VIEW_FRAMES, split)
-        self.several_frames = of_split(SEVERAL_FRAMES, split)
+        self.templates = templates_of_split(QUESTION_TEMPLATES, split)
+        self.distance_templates = templates_of_split(DISTANCE_TEMPLATES, split)
+        self.view_templates = templates_of_split(VIEW_TEMPLATES, split)
+        self.several_templates = templates_of_split(SEVERAL_TEMPLATES, split)
 
     def noun(self, category: str | None) -> str:
-        return self.rng.choice(THINGS) if category is None else self.rng.choice(nouns(category))
+        return self.rng.choice(ANY_OBJECT) if category is None else self.rng.choice(nouns(category))
 
     def nominal(self, description: Description, noun: str) -> str:
         if description.color is None:
@@ -236,19 +236,19 @@ class Speaker:
                 return f"the {noun} that is {self.color(description.color)}"
             return f"the {nominal}"
         link = description.links[0]
-        if len(description.links) == 1 and link.relation in FRONTED and rng.random() < 0.3:
-            word = rng.choice(FRONTED[link.relation])
-            to = FRONTED_WORD[link.relation]
+        if len(description.links) == 1 and link.relation in PREPOSED and rng.random() < 0.3:
+            word = rng.choice(PREPOSED[link.relation])
+            to = PREPOSED_PREPOSITION[link.relation]
             return f"the {word} {nominal} {to} {self.definite(link.anchors[0])}"
         that_is = rng.choice(("", "", "that is ", "which is "))
-        return f"the {nominal} {that_is}{self.place(description)}"
+        return f"the {nominal} {that_is}{self.relations(description)}"
 
-    def place(self, description: Description) -> str:
+    def relations(self, description: Description) -> str:
         """The relations alone: "on the table and next to the lamp"."""
         return " and ".join(self._link(description.category, link) for link in description.links)
 
     def _link(self, category: str | None, link: Link) -> str:
-        word = self.rng.choice(PLACES[link.relation])
+        word = self.rng.choice(RELATION_PHRASES[link.relation])
         anchors = link.anchors
         if link.relation == "on":
             if category in LYING and word.startswith(("standing", "sitting")):
@@ -260,8 +260,7 @@ class Speaker:
         if link.relation != "between":
             anchor = self.definite(anchors[0])
             if link.some and self.rng.random() < 0.6:
-                bare = anchor.removeprefix("the ")
-                return f"{word} {article(bare)} {bare}"
+                return f"{word} {with_article(anchor.removeprefix('the '))}"
             return f"{word} {anchor}"
         if len(anchors) == 1:
             twins = self.nominal(anchors[0], self.noun(anchors[0].category))
@@ -269,35 +268,35 @@ class Speaker:
         return f"{word} {self.definite(anchors[0])} and {self.definite(anchors[1])}"
 
     def question(self, description: Description) -> tuple[str, str]:
-        """A whole sentence that asks for it, and the noun phrase a listener would keep of it."""
+        """A sentence that asks for it, and the noun phrase in it."""
         rng = self.rng
         roll = rng.random()
         links = description.links
-        told = description.category is not None and (
+        has_attributes = description.category is not None and (
             links or description.superlative is not None or description.color is not None
         )
-        if not told or roll < 0.6:
+        if not has_attributes or roll < 0.6:
             phrase = self.definite(description)
-            return rng.choice(self.frames["any"]).format(np=phrase), phrase
+            return rng.choice(self.templates["any"]).format(np=phrase), phrase
         noun = self.noun(description.category)
         nominal = self.nominal(description, noun)
         if links:
-            said = self.place(description)
-            phrase = f"the {nominal} {said}"
+            predicate = self.relations(description)
+            phrase = f"the {nominal} {predicate}"
         elif description.superlative is not None:
             size = rng.choice(size_words(description.superlative, description.category))
-            said = f"the {size} one" if rng.random() < 0.3 else f"the {size}"
+            predicate = f"the {size} one" if rng.random() < 0.3 else f"the {size}"
             phrase = f"the {size} {nominal}"
         else:
             phrase, nominal = f"the {nominal}", noun
-            said = phrase.removeprefix("the ").removesuffix(f" {noun}")
-        placed = links and roll > 0.82 and all(link.relation not in FRONTED for link in links)
-        frame = rng.choice(self.frames["placed" if placed else "told"])
-        one = f"{article(nominal)} {nominal}"
-        return frame.format(n=nominal, ns=plural(nominal), a_n=one, p=said), phrase
+            predicate = phrase.removeprefix("the ").removesuffix(f" {noun}")
+        prepositional = links and roll > 0.82 and all(k.relation not in PREPOSED for k in links)
+        template = rng.choice(self.templates["relations" if prepositional else "attributes"])
+        words = {"n": nominal, "ns": plural(nominal), "a_n": with_article(nominal), "p": predicate}
+        return template.format(**words), phrase
 
-    def _brief(self, description: Description) -> str:
-        """As `definite`, without a clause that "seen from" could seem to belong to."""
+    def _short(self, description: Description) -> str:
+        """As `definite`, without a relative clause to which "seen from" could be attached."""
         nominal = self.nominal(description, self.noun(description.category))
         if description.superlative is None:
             return f"the {nominal}"
@@ -305,34 +304,34 @@ class Speaker:
         return f"the {size} {nominal}"
 
     def view(self, description: Description) -> tuple[str, str]:
-        """As `question`, for what is seen from a viewpoint."""
+        """As `question`, for a view-dependent relation."""
         rng, link = self.rng, description.links[0]
         noun = self.nominal(description, self.noun(description.category))
-        seen, viewpoint = (self._brief(anchor) for anchor in link.anchors)
-        words = {"n": noun, "ns": plural(noun), "np": f"the {noun}", "a": seen, "v": viewpoint}
+        anchor, viewpoint = (self._short(end) for end in link.anchors)
+        words = {"n": noun, "ns": plural(noun), "np": f"the {noun}", "a": anchor, "v": viewpoint}
         if link.relation in OUTERMOST_WORDS:
             kind, (side, direction) = "outermost", OUTERMOST_WORDS[link.relation]
             words |= {"side": side, "far": f"farthest to the {direction}"}
-            phrase = f"the {side} {noun} as seen from {viewpoint}, looking towards {seen}"
+            phrase = f"the {side} {noun} as seen from {viewpoint}, looking towards {anchor}"
         else:
-            words["to"] = rng.choice(SIDE_WORDS[link.relation])
+            words["to"] = rng.choice(SIDE_PHRASES[link.relation])
             kind = "what" if description.category is None else "named"
-            phrase = f"the {noun} {words['to']} {seen} as seen from {viewpoint}"
-        return rng.choice(self.view_frames[kind]).format(**words), phrase
+            phrase = f"the {noun} {words['to']} {anchor} as seen from {viewpoint}"
+        return rng.choice(self.view_templates[kind]).format(**words), phrase
 
     def several(self, description: Description) -> tuple[str, str]:
-        """As `question`, for all that fit."""
+        """As `question`, for all objects that fit."""
         noun = self.nominal(description, self.noun(description.category))
-        said = f" {self.place(description)}" if description.links else ""
-        phrase = f"{plural(noun)}{said}"
-        frame = self.rng.choice(self.several_frames)
-        return frame.format(ns=phrase, n=f"{noun}{said}"), f"the {phrase}"
+        relations = f" {self.relations(description)}" if description.links else ""
+        phrase = f"{plural(noun)}{relations}"
+        template = self.rng.choice(self.several_templates)
+        return template.format(ns=phrase, n=f"{noun}{relations}"), f"the {phrase}"
 
     def distance(self, a: str, b: str) -> str:
-        return self.rng.choice(self.distance_frames).format(a=a, b=b)
+        return self.rng.choice(self.distance_templates).format(a=a, b=b)
 
     def finish(self, text: str) -> str:
-        """As people type: often in lower case and without a final mark, else as in a book."""
+        """Typed text: often in lower case and without final punctuation, else as in print."""
         style = self.rng.random()
         if style < 0.5:
             return text.rstrip("?.") if style < 0.35 else text
@@ -345,7 +344,7 @@ class Speaker:
 
 @cache
 def size_words(superlative: str, category: str | None) -> tuple[str, ...]:
-    """How to say the superlative of a category; empty where nobody would."""
+    """Adjectives for the superlative of a category; empty where users do not compare it."""
     if superlative == "largest":
         return "largest", "biggest"
     if superlative == "smallest":
@@ -363,9 +362,9 @@ def plural(nominal: str) -> str:
     return nominal + ("es" if nominal.endswith(("s", "x", "ch", "sh")) else "s")
 
 
-def article(nominal: str) -> str:
-    """The indefinite article it takes."""
-    return "an" if nominal[0] in "aeiou" else "a"
+def with_article(nominal: str) -> str:
+    """With its indefinite article: "a red mug"."""
+    return f"{'an' if nominal[0] in 'aeiou' else 'a'} {nominal}"
 
 
 def answer_words(color: str, category: str) -> str:

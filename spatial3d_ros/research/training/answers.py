@@ -26,7 +26,7 @@ from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.sequence import EncodedScene, PromptTokens, QuestionBatch
 from spatial3d_ros.model.tokens import MAX_IDENTIFIERS, identifier
 from spatial3d_ros.research.language.qa_generator import OpenQuestion, Task, make_open_questions
-from spatial3d_ros.research.language.qa_templates import THING
+from spatial3d_ros.research.language.qa_templates import OBJECT_SLOT
 from spatial3d_ros.research.rooms.catalog import RoomObject
 from spatial3d_ros.research.training.losses import language_loss
 from spatial3d_ros.tasks.answer_parser import read_metres
@@ -80,8 +80,8 @@ def collate_answers(
         for question in questions:
             meant = [slot[i] for i in question.about]
             text = question.text
-            if THING in text:
-                text = text.replace(THING, identifier(meant[0] % MAX_IDENTIFIERS))
+            if OBJECT_SLOT in text:
+                text = text.replace(OBJECT_SLOT, identifier(meant[0] % MAX_IDENTIFIERS))
             sentences.append(prompt.asking(text))
             scene.append(b)
             replies.append(torch.tensor(prompt.reply(question.answers[0])))

@@ -19,7 +19,7 @@ from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.model.batch import SceneBatch, prepare_view, stack_views
 from spatial3d_ros.model.config import ModelConfig
 from spatial3d_ros.model.sequence import QuestionBatch
-from spatial3d_ros.research.language.descriptions import Description, Meanings
+from spatial3d_ros.research.language.descriptions import Description, ReferenceResolver
 from spatial3d_ros.research.language.qa_generator import OpenQuestion
 from spatial3d_ros.research.language.questions import Question, make_questions
 from spatial3d_ros.research.language.relations import bits
@@ -284,7 +284,7 @@ class Samples(Dataset[list[list[Sample]]]):
                         labels[b, i, : len(ids)] = ids
                         rgb[b, i] = torch.from_numpy(room.labelled[owner.id])
             objects = [owner for owner in room.owners if owner is not None]
-            meanings = Meanings(objects) if room.questions else None
+            meanings = ReferenceResolver(objects) if room.questions else None
             for question in room.questions:
                 for text, wanted, meaning in _phrases(question):
                     answer = _answer(room.owners, slot, wanted)

@@ -14,26 +14,29 @@ from spatial3d_ros.research.evaluation.prompt_styles import (
     split_of_style,
 )
 from spatial3d_ros.research.evaluation.style_comparison import styles_table
-from spatial3d_ros.research.language.layout_instructions import LAYOUT_FRAMES, make_layout_questions
+from spatial3d_ros.research.language.layout_instructions import (
+    LAYOUT_TEMPLATES,
+    make_layout_questions,
+)
 from spatial3d_ros.research.language.qa_generator import make_open_questions
 from spatial3d_ros.research.language.questions import make_questions
-from spatial3d_ros.research.language.templates import TEMPLATE, of_split
+from spatial3d_ros.research.language.templates import TEMPLATE_SPLIT, templates_of_split
 from spatial3d_ros.research.rooms.generator import generate_room
 from spatial3d_ros.tasks.distance_parser import parse_distance
 from spatial3d_ros.tasks.layout_parser import parse_layout
 
 
 def test_a_template_is_one_sentence_for_each_family():
-    frames = of_split(LAYOUT_FRAMES, TEMPLATE)
-    assert frames.keys() == LAYOUT_FRAMES["train"].keys()
-    assert all(one == LAYOUT_FRAMES["train"][family][:1] for family, one in frames.items())
+    frames = templates_of_split(LAYOUT_TEMPLATES, TEMPLATE_SPLIT)
+    assert frames.keys() == LAYOUT_TEMPLATES["train"].keys()
+    assert all(one == LAYOUT_TEMPLATES["train"][family][:1] for family, one in frames.items())
     objects = generate_room(3).objects
     rng = np.random.default_rng(0)
-    for question in make_questions(objects, rng, 12, split=TEMPLATE, kinds=["distance"]):
+    for question in make_questions(objects, rng, 12, split=TEMPLATE_SPLIT, kinds=["distance"]):
         assert question.text.lower().startswith("how far is the ")
-    for question in make_open_questions(objects, rng, 6, split=TEMPLATE, kinds=["color"]):
+    for question in make_open_questions(objects, rng, 6, split=TEMPLATE_SPLIT, kinds=["color"]):
         assert question.text.lower().startswith("what colour is the ")
-    for question in make_layout_questions(objects, rng, 8, split=TEMPLATE):
+    for question in make_layout_questions(objects, rng, 8, split=TEMPLATE_SPLIT):
         assert question.text.lower().startswith(("move the ", "put ", "swap the ", "remove the ",
                                                  "turn the "))  # fmt: skip
 
@@ -67,8 +70,8 @@ def test_noise_depends_on_the_seed_and_other_styles_are_unchanged():
     text = "Where is the red chair next to the table?"
     assert apply_style(text, "hurried", 3) == apply_style(text, "hurried", 3) != text
     assert len({apply_style(text, "hurried", seed) for seed in range(20)}) > 5
-    assert all(apply_style(text, style, 3) == text for style in ("train", "test", TEMPLATE))
-    assert {split_of_style(style) for style in PROMPT_STYLES} == {"train", "test", TEMPLATE}
+    assert all(apply_style(text, style, 3) == text for style in ("train", "test", TEMPLATE_SPLIT))
+    assert {split_of_style(style) for style in PROMPT_STYLES} == {"train", "test", TEMPLATE_SPLIT}
     with pytest.raises(ConfigError, match="prompt style 'sung' is unknown; use template, train"):
         split_of_style("sung")
 

@@ -16,12 +16,12 @@ from spatial3d_ros.research.evaluation.layout import judge_edit, right
 from spatial3d_ros.research.language.edits import possible_edits
 from spatial3d_ros.research.language.instructions import FAMILIES, instructions, line
 from spatial3d_ros.research.language.layout_instructions import (
-    LAYOUT_FRAMES,
+    LAYOUT_TEMPLATES,
     LayoutQuestion,
     make_layout_questions,
 )
 from spatial3d_ros.research.language.qa_generator import KINDS, TASKS, make_open_questions
-from spatial3d_ros.research.language.qa_templates import OPEN_FRAMES, THING, list_answers
+from spatial3d_ros.research.language.qa_templates import OBJECT_SLOT, QA_TEMPLATES, list_answers
 from spatial3d_ros.research.language.questions import MAX_WORDS
 from spatial3d_ros.research.rooms.catalog import FLOOR, Room, RoomObject
 from spatial3d_ros.research.rooms.generator import generate_room
@@ -72,11 +72,11 @@ def test_answers_by_the_objects_they_are_about(split):
             assert len(about) == 1 and about[0].color == said
             assert not set(COLORS) & set(q.text.lower().split()[:4])
         elif q.kind == "exists":
-            assert said == ("yes" if about else "no")
+            assert said == ("strict" if about else "no")
         elif q.kind in ("view", "bigger"):
             assert said == f"the {about[0].color} {nouns(about[0].category)[0]}"
         else:
-            assert q.text.count(THING) == 1 and len(about) == 1
+            assert q.text.count(OBJECT_SLOT) == 1 and len(about) == 1
             assert f" {about[0].color} {nouns(about[0].category)[0]}" in said
         if q.metres is not None:
             assert said == f"{q.metres:.2f} m"
@@ -118,7 +118,7 @@ def test_words_lead_to_the_right_task(split):
 
 
 def test_frames_of_the_splits_have_none_in_common():
-    for frames in (OPEN_FRAMES, LAYOUT_FRAMES):
+    for frames in (QA_TEMPLATES, LAYOUT_TEMPLATES):
         assert frames["train"].keys() == frames["test"].keys()
         for family, train in frames["train"].items():
             assert not set(train) & set(frames["test"][family]), family
@@ -260,7 +260,7 @@ def test_families_splits_and_tokens():
     assert {i["task"] for i in stream(families=("distance", "vqa"))} == {"distance", "vqa"}
     train, test = ({i["question"] for i in stream(split=s)} for s in ("train", "test"))
     assert not train & test
-    told = [i["answer"] for i in stream(families=("vg",), frame=LocationCodec(format="tokens"))]
+    told = [i["answer"] for i in stream(families=("vg",), codec=LocationCodec(format="tokens"))]
     assert any(token in " ".join(told) for token in LOCATION_TOKENS[4:])
 
 

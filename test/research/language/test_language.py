@@ -23,10 +23,10 @@ from spatial3d_ros.research.language.questions import (
     vocabulary_corpus,
 )
 from spatial3d_ros.research.language.templates import (
-    DISTANCE_FRAMES,
-    FRAMES,
-    SEVERAL_FRAMES,
-    VIEW_FRAMES,
+    DISTANCE_TEMPLATES,
+    QUESTION_TEMPLATES,
+    SEVERAL_TEMPLATES,
+    VIEW_TEMPLATES,
     plural,
 )
 from spatial3d_ros.research.rooms.generator import generate_room
@@ -308,7 +308,7 @@ def test_published_questions_stay_the_same():
     for seed in range(900000, 900006):
         objects = generate_room(seed).objects
         made = ask_about(objects, seed, ROOM_KINDS)
-        for split in FRAMES:
+        for split in QUESTION_TEMPLATES:
             rng = np.random.default_rng(seed)
             kinds = ("attribute", "size", "relation", "distance", "none")
             made += make_questions(objects, rng, 16, split=split, kinds=kinds)
@@ -348,12 +348,12 @@ def test_some_objects_of_a_room_keep_their_ids():
 
 
 def test_splits_share_words_but_no_sentence():
-    for kind, frames in FRAMES["train"].items():
-        assert not set(frames) & set(FRAMES["test"][kind])
-    for kind, frames in VIEW_FRAMES["train"].items():
-        assert not set(frames) & set(VIEW_FRAMES["test"][kind])
-    assert not set(SEVERAL_FRAMES["train"]) & set(SEVERAL_FRAMES["test"])
-    assert not set(DISTANCE_FRAMES["train"]) & set(DISTANCE_FRAMES["test"])
+    for kind, frames in QUESTION_TEMPLATES["train"].items():
+        assert not set(frames) & set(QUESTION_TEMPLATES["test"][kind])
+    for kind, frames in VIEW_TEMPLATES["train"].items():
+        assert not set(frames) & set(VIEW_TEMPLATES["test"][kind])
+    assert not set(SEVERAL_TEMPLATES["train"]) & set(SEVERAL_TEMPLATES["test"])
+    assert not set(DISTANCE_TEMPLATES["train"]) & set(DISTANCE_TEMPLATES["test"])
     train = [" ".join(plain(text)) for text in vocabulary_corpus(8000, 3, "train")]
     test = [" ".join(plain(text)) for text in vocabulary_corpus(4000, 3, "test")]
     assert not set(train) & set(test)

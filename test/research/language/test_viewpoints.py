@@ -9,7 +9,7 @@ import pytest
 
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.relations import SIDES
-from spatial3d_ros.research.language.descriptions import Description, Link, Meanings
+from spatial3d_ros.research.language.descriptions import Description, Link, ReferenceResolver
 from spatial3d_ros.research.language.relations import bits
 from spatial3d_ros.research.rooms.catalog import FLOOR, WALL, RoomObject
 from spatial3d_ros.research.rooms.generator import generate_room
@@ -29,13 +29,13 @@ def room(*chairs):
         thing(1, "table", 0, 0),
         thing(2, "sofa", 3, 0, size=(0.9, 1.6, 0.8)),
     )
-    return Meanings([*walls, *(thing(3 + i, "chair", *at) for i, at in enumerate(chairs))])
+    return ReferenceResolver([*walls, *(thing(3 + i, "chair", *at) for i, at in enumerate(chairs))])
 
 
-def seen(meanings, relation, viewpoint="door", anchor="table", category="chair"):
-    """(sure, possible) ids."""
+def seen(resolver, relation, viewpoint="door", anchor="table", category="chair"):
+    """(strict, loose) ids."""
     link = Link(relation, (Description(anchor), Description(viewpoint)))
-    return tuple(bits(mask) for mask in meanings.masks(Description(category, links=(link,))))
+    return tuple(bits(mask) for mask in resolver.masks(Description(category, links=(link,))))
 
 
 CROSS = room((0, 1), (0, -1), (-1, 0), (1, 0))
@@ -48,7 +48,7 @@ def test_four_sides_from_the_door_and_from_across():
 
 
 @pytest.mark.parametrize(
-    ("at", "sure", "possible"),
+    ("at", "strict", "loose"),
     [
         ((0.9, 1), True, True),  # 42 degrees
         ((1.1, 1), False, True),
@@ -59,13 +59,13 @@ def test_four_sides_from_the_door_and_from_across():
         ((0, 4.1), False, False),
     ],
 )
-def test_how_clearly_left(at, sure, possible):
-    assert seen(room(at), "left") == ([3] * sure, [3] * possible)
+def test_how_clearly_left(at, strict, loose):
+    assert seen(room(at), "left") == ([3] * strict, [3] * loose)
 
 
 def test_a_long_anchor_has_nothing_beside_it_before_its_end():
-    meanings = room((3, 0.7), (3, 1.2))
-    assert seen(meanings, "left", anchor="sofa") == ([4], [3, 4])
+    resolver = room((3, 0.7), (3, 1.2))
+    assert seen(resolver, "left", anchor="sofa") == ([4], [3, 4])
 
 
 def test_nothing_is_behind_a_door():
@@ -83,18 +83,20 @@ def test_a_chair_elsewhere_makes_it_doubtful():
 
 def test_where_nobody_stands_nothing_is_left():
     mug = thing(3, "mug", -3, 1, size=(0.1, 0.1, 0.1))
-    meanings = Meanings([*room().objects, mug, thing(4, "chair", 0, 1), thing(5, "bin", 0.9, 0)])
-    assert meanings.viewpoints.viewpoints == [0, 1, 2, 4, 5]
+    resolver = ReferenceResolver(
+        [*room().objects, mug, thing(4, "chair", 0, 1), thing(5, "bin", 0.9, 0)]
+    )
+    assert resolver.viewpoints.viewpoints == [0, 1, 2, 4, 5]
     for viewpoint in ("mug", "bin", "table"):  # too small, too near, the same thing
         for relation in ("left", "leftmost"):
-            assert seen(meanings, relation, viewpoint)[0] == []
+            assert seen(resolver, relation, viewpoint)[0] == []
 
 
 def test_outermost_needs_a_clear_and_whole_view():
-    meanings = room((0, 1), (0, -1), (-1, 0), (1, 0))
-    assert seen(meanings, "leftmost") == ([3], [3])
-    assert seen(meanings, "rightmost") == ([4], [4])
-    assert seen(meanings, "leftmost", viewpoint="sofa") == ([4], [4])
+    resolver = room((0, 1), (0, -1), (-1, 0), (1, 0))
+    assert seen(resolver, "leftmost") == ([3], [3])
+    assert seen(resolver, "rightmost") == ([4], [4])
+    assert seen(resolver, "leftmost", viewpoint="sofa") == ([4], [4])
     assert seen(room((0, 1), (0.3, 0.9)), "leftmost") == ([], [3, 4])
     assert seen(room((0, 1)), "leftmost") == ([], [3])  # nothing to choose
     behind = room((0, 1), (0, -1), (-3.5, 1))
@@ -115,18 +117,18 @@ def changed(objects, matrix):
         w, d = np.abs(matrix) @ o.box.size[:2]
         box = Box3D((x, y, o.box.center[2]), (w, d, o.box.size[2]), o.box.yaw)
         made.append(replace(o, box=box))
-    return Meanings(made).viewpoints
+    return ReferenceResolver(made).viewpoints
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_turn_changes_nothing_and_a_mirror_swaps_left_and_right(seed):
     objects = generate_room(seed).objects
-    views = Meanings(objects).viewpoints
+    views = ReferenceResolver(objects).viewpoints
     turned = changed(objects, np.array([[0, -1], [1, 0]]))
     mirrored = changed(objects, np.array([[1, 0], [0, -1]]))
     for name in SIDES:
-        yes, maybe = views.side(name)
-        assert yes.any() and not (yes & ~maybe).any()
+        strict, loose = views.side(name)
+        assert strict.any() and not (strict & ~loose).any()
         swapped = OPPOSITE[name] if name in ("left", "right") else name
         for k in (0, 1):
             assert np.array_equal(views.side(name)[k], turned.side(name)[k])

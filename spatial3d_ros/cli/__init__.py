@@ -12,7 +12,7 @@ import sys
 import typer
 
 from spatial3d_ros.cli import ask, assemble, check, convert, demo, doctor, download, info, rerun
-from spatial3d_ros.cli.output import complain
+from spatial3d_ros.cli.output import print_error
 from spatial3d_ros.errors import Spatial3DError
 
 RESEARCH_MODULES = ("accelerate", "embreex", "peft")  # requirements/research.txt
@@ -50,12 +50,12 @@ def run() -> None:
     try:
         app()
     except Spatial3DError as error:
-        complain(str(error))
+        print_error(str(error))
         sys.exit(1)
     except ModuleNotFoundError as error:
         if error.name not in RESEARCH_MODULES:
             raise
-        complain(f"{error.name} is not installed: pip install 'spatial3d_ros[research]'")
+        print_error(f"{error.name} is not installed: pip install 'spatial3d_ros[research]'")
         sys.exit(1)
     except OSError as error:  # a full disk, a folder of another user
         if error.strerror is None:
@@ -63,7 +63,7 @@ def run() -> None:
         where = f"{error.filename}: " if error.filename else ""
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         way_out = ". Free space, or choose another folder" * full
-        complain(f"{where}{error.strerror}{way_out}")
+        print_error(f"{where}{error.strerror}{way_out}")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from spatial3d_ros.cli.output import complain, out, print_json, progress_bar, say
+from spatial3d_ros.cli.output import out, print_error, print_json, print_status, progress_bar
 
 
 def ask(
@@ -38,7 +38,7 @@ def ask(
             progress(count, recording.color_count)
         engine.refresh()
     scene = engine.scene()
-    say(f"{count} frames, {scene.views} views in memory, {len(scene.objects)} objects")
+    print_status(f"{count} frames, {scene.views} views in memory, {len(scene.objects)} objects")
     answers, failed = [], False
     for question in questions:
         begin = time.perf_counter()
@@ -60,7 +60,7 @@ def ask(
         if not json and reply.success:
             out.print(f"[bold]{question}[/]\n  {reply.text}  [dim]{reply.latency_ms:.0f} ms[/]")
         elif not json:
-            complain(f"{question!r}: {reply.text}")
+            print_error(f"{question!r}: {reply.text}")
     if json:
         print_json(answers)
     if failed:

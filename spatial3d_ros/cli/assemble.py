@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from spatial3d_ros.cli.output import out, say
+from spatial3d_ros.cli.output import out, print_status
 
 
 class Format(str, Enum):
@@ -50,7 +50,9 @@ def assemble(
         model = str(adapter / CONFIG) if trained else "llava_video_7b"
     loaded = load_pretrained(base, named_config(model), number)
     if adapter is None:
-        say("no adapter: parts that the public weights lack stay untrained, answers will be noise")
+        print_status(
+            "no adapter: parts that the public weights lack stay untrained: answers are noise"
+        )
     else:
         from spatial3d_ros.model.adapters import load_adapter, merge_adapter  # needs peft
 

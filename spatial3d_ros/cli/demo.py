@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spatial3d_ros.cli.output import out as stdout
-from spatial3d_ros.cli.output import progress_bar, say
+from spatial3d_ros.cli.output import progress_bar
 from spatial3d_ros.errors import NotAvailableError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from spatial3d_ros.cli.output import err, out, say
+from spatial3d_ros.cli.output import err, out, print_status
 
 
 def download(
@@ -49,5 +49,5 @@ def download(
             progress.update(tasks[file], completed=here)
 
         files = fetch(name, target, progress=tell, endpoint=mirror)
-    say(f"{len(files)} files, every one checked")
+    print_status(f"{len(files)} files, every one checked")
     out.print(str(target), soft_wrap=True)

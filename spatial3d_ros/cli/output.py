@@ -20,12 +20,12 @@ out = Console()
 err = Console(stderr=True)
 
 
-def say(text: str) -> None:
+def print_status(text: str) -> None:
     """A line of progress or of information, on stderr."""
     err.print(f"[bold]·[/] {escape(text)}", highlight=False, soft_wrap=True)
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     """An error and the way out, on stderr."""
     err.print(f"[bold red]error:[/] {escape(text)}", highlight=False, soft_wrap=True)
 
@@ -64,4 +64,4 @@ def progress_bar(text: str) -> Iterator[Callable[[int, int | None], None]]:
             show.cancel()
     seconds = time.monotonic() - begin
     if seconds >= SHOW_AFTER_S:
-        say(f"{text} took {seconds:.1f} s")
+        print_status(f"{text} took {seconds:.1f} s")

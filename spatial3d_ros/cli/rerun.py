@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from spatial3d_ros.cli.output import out, say
+from spatial3d_ros.cli.output import out, print_status
 
 
 def rerun(
@@ -57,5 +57,5 @@ def rerun(
         sink.answer(asked, reply, scene.stamp_ns)
         out.print(f"[bold]{asked}[/]\n  {reply.text}")
     sink.close()
-    say(f"{views} views, {len(scene.objects)} objects")
+    print_status(f"{views} views, {len(scene.objects)} objects")
     out.print(str(to), soft_wrap=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from spatial3d_ros.cli.output import out, print_json, say
+from spatial3d_ros.cli.output import out, print_json
 
 
 def ablate(

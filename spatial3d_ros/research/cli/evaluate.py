@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from spatial3d_ros.cli.output import out, print_json, progress_bar, say
+from spatial3d_ros.cli.output import out, print_json, progress_bar
 from spatial3d_ros.research.cli import evaluate_benchmarks, evaluate_public
 from spatial3d_ros.research.cli.evaluate_bag import COMMAND, BagByDefault, evaluate_bag
 

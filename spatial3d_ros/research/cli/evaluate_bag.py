@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from spatial3d_ros.cli.output import out, print_json, progress_bar, say
+from spatial3d_ros.cli.output import out, print_json, print_status, progress_bar
 from spatial3d_ros.cli.topics import ColorTopic, DepthTopic, InfoTopic, PoseTopic, SyncSlop
 
 COMMAND = "bag"
@@ -89,16 +89,16 @@ def evaluate_bag(
             bag, queries, topics={role: name for role, name in named.items() if name},
             model=model, device=device, sync_slop_s=sync_slop_s, max_pose_gap_s=max_pose_gap_s,
             through_ros=folder if through_ros else None,
-            say=say, progress=progress,
+            say=print_status, progress=progress,
         )  # fmt: skip
     report = ReplayReport.of(replay)
     if pictures:
-        say("drawing the pictures")
+        print_status("drawing the pictures")
     page = report.write(folder, pictures=pictures)
     for problem in replay.recording.get("problems", []):
-        say(problem)
+        print_status(problem)
     if json:
         print_json(json_module.loads((folder / "report.json").read_text()))
     else:
         out.print(report.table())
-        say(f"open {page}")
+        print_status(f"open {page}")

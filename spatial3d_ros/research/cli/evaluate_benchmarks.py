@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spatial3d_ros.cli.output import out, print_json, say
+from spatial3d_ros.cli.output import out, print_json
 
 if TYPE_CHECKING:
     from spatial3d_ros.research.evaluation.public.boxes_report import BoxesReport

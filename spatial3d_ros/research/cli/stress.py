@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from spatial3d_ros.cli.output import out, print_json, say
+from spatial3d_ros.cli.output import out, print_json, print_status
 
 if TYPE_CHECKING:
     from spatial3d_ros.research.stress.fault import Outcome
@@ -34,7 +34,7 @@ def soak(
     """
     from spatial3d_ros.research.stress.soak import run_soak, table_of
 
-    result = run_soak(folder, minutes=minutes, model=model, say=say)
+    result = run_soak(folder, minutes=minutes, model=model, say=print_status)
     if json:
         print_json(result)
     else:
@@ -63,9 +63,9 @@ def faults(
     from spatial3d_ros.research.stress.faults import run_faults
 
     outcomes = []
-    for outcome in run_faults(folder, only or (), say=say):
+    for outcome in run_faults(folder, only or (), say=print_status):
         outcomes.append(outcome)
-        say(f"  {outcome.seen}")
+        print_status(f"  {outcome.seen}")
     if json:
         print_json([outcome.plain() for outcome in outcomes])
     else:

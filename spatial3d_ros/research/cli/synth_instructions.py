@@ -11,7 +11,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from spatial3d_ros.cli.output import progress_bar, say
+from spatial3d_ros.cli.output import print_status, progress_bar
 from spatial3d_ros.errors import ConfigError
 
 UPDATE_EVERY = 200  # items between two updates of the progress bar
@@ -68,7 +68,7 @@ def instructions(
             if count % UPDATE_EVERY == 0:
                 progress(count, None)
     seconds = time.monotonic() - begin
-    say(f"{count} items in {seconds:.1f} s, {count / max(seconds, 1e-9):.0f} a second")
+    print_status(f"{count} items in {seconds:.1f} s, {count / max(seconds, 1e-9):.0f} a second")
 
 
 @contextmanager

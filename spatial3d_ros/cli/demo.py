@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spatial3d_ros.cli.output import out as stdout
-from spatial3d_ros.cli.output import progress_bar
+from spatial3d_ros.cli.output import print_status, progress_bar
 from spatial3d_ros.errors import NotAvailableError
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ def demo(
     require_ros()
     asked = [*(question or []), *(read_questions(questions) if questions else [])]
     with progress_bar("frames") as progress:
-        room = prepare_room(out, bag, seed, model, say, progress)
-    result = run_demo(out, bag=bag, room=room, questions=asked, model=model, say=say)
+        room = prepare_room(out, bag, seed, model, print_status, progress)
+    result = run_demo(out, bag=bag, room=room, questions=asked, model=model, say=print_status)
     stdout.print(answers_table(result.rows))
     judged = [row for row in result.rows if row.right is not None]
     if judged:

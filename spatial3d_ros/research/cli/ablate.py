@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from spatial3d_ros.cli.output import out, print_json
+from spatial3d_ros.cli.output import out, print_json, print_status
 
 
 def ablate(
@@ -61,11 +61,11 @@ def ablate(
             for run in runs
             if (not only or run.variant in only) and (not seeds or run.seed in seeds)
         ]
-        failed = train_all(wanted, ablation.out.parent, jobs, say)
+        failed = train_all(wanted, ablation.out.parent, jobs, print_status)
         if ablation.stress is not None:
             from spatial3d_ros.research.experiments.robustness import stress_all
 
-            stress_all(ablation, wanted, ablation.out.parent, say)
+            stress_all(ablation, wanted, ablation.out.parent, print_status)
     report = ablation_report(ablation, runs)
     grids = report.grids()
     if report.found:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from spatial3d_ros.cli.output import out, print_json
+from spatial3d_ros.cli.output import out, print_json, print_status
 
 app = typer.Typer(help="Measure speed and memory.")
 
@@ -54,7 +54,7 @@ def ingest(
     times, memory of the views."""
     from spatial3d_ros.research.bench.nodes import bench_ingest
 
-    result = bench_ingest(folder, seconds=seconds, rate_hz=rate, model=model, say=say)
+    result = bench_ingest(folder, seconds=seconds, rate_hz=rate, model=model, say=print_status)
     _show(f"ingest, {seconds:.0f} s at {rate:.0f} Hz", result, json)
 
 
@@ -69,7 +69,7 @@ def query(
     """Time questions on a cached scene, from service call to reply, at a camera rate."""
     from spatial3d_ros.research.bench.nodes import bench_query
 
-    result = bench_query(folder, questions=questions, rate_hz=rate, model=model, say=say)
+    result = bench_query(folder, questions=questions, rate_hz=rate, model=model, say=print_status)
     _show(f"questions while frames arrive at {rate:.0f} Hz", result, json)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from spatial3d_ros.cli.output import out, print_json, progress_bar
+from spatial3d_ros.cli.output import out, print_json, print_status, progress_bar
 from spatial3d_ros.research.cli import evaluate_benchmarks, evaluate_public
 from spatial3d_ros.research.cli.evaluate_bag import COMMAND, BagByDefault, evaluate_bag
 
@@ -55,7 +55,7 @@ def wordings(
 
     with progress_bar("rooms") as progress:
         reports = compare_styles(
-            rooms=rooms, seed=seed, model=model, tasks=tasks, folder=folder, say=say,
+            rooms=rooms, seed=seed, model=model, tasks=tasks, folder=folder, say=print_status,
             progress=progress,
         )  # fmt: skip
     if json:
@@ -105,7 +105,7 @@ def rooms(
     with progress_bar("rooms") as progress:
         report = evaluate_rooms(
             rooms=rooms, seed=seed, true_boxes=true_boxes, through_ros=through_ros, model=model,
-            tasks=tasks, folder=folder, say=say, progress=progress,
+            tasks=tasks, folder=folder, say=print_status, progress=progress,
         )  # fmt: skip
     if json:
         print_json(report.json())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spatial3d_ros.cli.output import out, print_json
+from spatial3d_ros.cli.output import out, print_json, print_status
 
 if TYPE_CHECKING:
     from spatial3d_ros.research.evaluation.public.boxes_report import BoxesReport
@@ -53,7 +53,7 @@ def referit3d(
     from spatial3d_ros.research.evaluation.public.boxes_report import evaluate_boxes
 
     asked = referit_cases(objects, utterances, detections=detections)
-    report = evaluate_boxes(asked, model, say, fronts=fronts)
+    report = evaluate_boxes(asked, model, print_status, fronts=fronts)
     command = f"referit3d --objects FILE --utterances {utterances.name}"
     _show(report, json, results, command + _detections(detections) + " --fronts" * fronts)
 
@@ -93,7 +93,7 @@ def scanrefer(
         objects, utterances, detections=detections, classes=classes, label_table=label_table,
         unique_by=unique_by,
     )  # fmt: skip
-    report = evaluate_boxes(asked, model, say, fronts=fronts)
+    report = evaluate_boxes(asked, model, print_status, fronts=fronts)
     command = f"scanrefer --objects FILE --utterances {utterances.name}"
     _show(report, json, results, command + _detections(detections) + " --fronts" * fronts)
 
@@ -124,7 +124,7 @@ def sr3d_style(
     from spatial3d_ros.research.evaluation.public.boxes_report import evaluate_boxes
 
     asked = relation_cases(objects, count, seed, mix)
-    report = evaluate_boxes(asked, model, say, fronts=fronts)
+    report = evaluate_boxes(asked, model, print_status, fronts=fronts)
     command = f"sr3d-style --objects FILE --count {count} --seed {seed} --mix {mix}"
     _show(report, json, results, command + " --no-fronts" * (not fronts))
 

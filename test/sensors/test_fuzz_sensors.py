@@ -17,7 +17,7 @@ from helpers import messages
 from helpers.fuzzing import NAMES, NUMBERS, UINT32, damaged, survives
 from spatial3d_ros.errors import ConfigError, FrameError
 from spatial3d_ros.geometry.camera import Camera
-from spatial3d_ros.research.stress.message_corruption import KINDS, ROLES, spoiler
+from spatial3d_ros.research.stress.message_corruption import CORRUPTIONS, ROLES, corruption
 from spatial3d_ros.runtime.parameters import FIELDS, check
 from spatial3d_ros.sensors import image_decoding as decoding
 from spatial3d_ros.sensors.camera_poses import stamp_of
@@ -148,18 +148,20 @@ GOOD = {
     "camera_info": lambda at: messages.camera_info(at=at),
     "pose": lambda at: messages.pose_stamped(at),
 }
-SPOILED = [name for name in KINDS if name != "shrink"]  # whose matrices are arrays, as in ROS
+CORRUPTED = [
+    name for name in CORRUPTIONS if name != "downsample"
+]  # whose matrices are arrays, as in ROS
 
 
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(ROLES), st.integers(0, 300), st.none() | st.sampled_from(SPOILED)
+            st.sampled_from(ROLES), st.integers(0, 300), st.none() | st.sampled_from(CORRUPTED)
         ),
         max_size=40,
     )
 )
-def test_streams_of_good_and_spoiled_messages(arrivals):
+def test_streams_of_valid_and_corrupted_messages(arrivals):
     robot = Robot(info=False)
     add = {role: getattr(robot.pipeline, f"add_{role}") for role in ROLES}
     for role, step, name in arrivals:
@@ -169,7 +171,7 @@ def test_streams_of_good_and_spoiled_messages(arrivals):
             message = sent[0]
             if role == "camera_info":
                 message.k = np.array(message.k)
-            sent = spoiler(name, **options)(role, message)
+            sent = corruption(name, **options)(role, message)
         for message in sent:
             robot.handle(add[role](message))
     assert all(re.match(r"/\S+: .", problem) for problem in robot.problems)

@@ -1,4 +1,4 @@
-"""`spatial3d soak` and `spatial3d faults`: whether the nodes stay up and keep what they know."""
+"""`spatial3d soak` and `spatial3d faults`: stress tests of the running nodes."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def soak(
     folder: Folder = FOLDER,
     json: Json = False,
 ) -> None:
-    """Run the nodes under a camera at 30 Hz, a room that changes and a question a second.
+    """Run the nodes with a camera at 30 Hz, a changing room and a question a second.
 
-    Exit code 1 when a process died, a question got no reply, or memory grew by 1 MB a minute.
+    Exit code 1 if a process died, a question got no reply, or memory grew by 1 MB a minute.
 
         spatial3d soak --minutes 5
     """
@@ -48,15 +48,14 @@ def soak(
 
 def faults(
     only: Annotated[
-        list[str] | None, typer.Option(help="Faults whose names hold this; repeat for more.")
+        list[str] | None, typer.Option(help="Faults whose names contain this; repeat for more.")
     ] = None,
     folder: Folder = FOLDER,
     json: Json = False,
 ) -> None:
-    """Make every known fault happen in running nodes, and see whether they live on and keep what
-    they know.
+    """Inject every known fault into running nodes; check that they keep running and keep the map.
 
-    Exit code 1 when one of them is not survived as expected.
+    Exit code 1 if a fault does not end as expected.
 
         spatial3d faults --only "clock" --only "silent"
     """
@@ -67,7 +66,7 @@ def faults(
         outcomes.append(outcome)
         print_status(f"  {outcome.seen}")
     if json:
-        print_json([outcome.plain() for outcome in outcomes])
+        print_json([outcome.to_dict() for outcome in outcomes])
     else:
         out.print(_table(outcomes))
     if any(outcome.ok is False for outcome in outcomes):

@@ -1,4 +1,5 @@
-"""Whether the nodes stay up and keep what they know: hours of streams, and every fault we know.
+"""Stress tests of running nodes: a soak under load, and injected faults.
 
-ROS is not imported here: nodes, camera and person are processes that are told what to do.
+ROS is not imported here. The nodes, the bag player and the client are separate processes, called
+over JSON lines.
 """

@@ -1,4 +1,4 @@
-"""What a fault is, and how one is made to happen: in running nodes, while questions are asked."""
+"""A fault, and how it is injected into running nodes while questions are asked."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from spatial3d_ros.errors import NotAvailableError
-from spatial3d_ros.research.stress.questions import LATE_S, Questions
+from spatial3d_ros.research.stress.question_stream import MARGIN_S, QuestionStream
 from spatial3d_ros.research.stress.system_under_test import SystemUnderTest
 
-KEPT = 0.7  # share of the objects that must be known still: of their fragments some waver
+MIN_KEPT = 0.7  # share of the objects that must remain: some fragments come and go without a fault
 RECOVER_S = 180.0
 PERIOD_S = 1.0  # between two questions
-TABLE = "where is the table?"
+QUESTION = "where is the table?"
 
 
 @dataclass
-class Findings:
-    """What was seen while a fault happened: call it with whether it is as expected, and in words.
+class Checks:
+    """Expectations of a fault: each call records whether one holds, and its text.
 
-    >>> see(latency < 2.0, f"cancelled after {latency:.1f} s")
+    >>> check(latency < 2.0, f"cancelled after {latency:.1f} s")
     """
 
-    world: SystemUnderTest
+    system: SystemUnderTest
     lines: list[str] = field(default_factory=list)
     ok: bool = True
 
@@ -33,42 +33,45 @@ class Findings:
         self.ok = self.ok and bool(holds)
         self.lines.append(text if holds else f"NOT AS EXPECTED: {text}")
 
-    def kept(self, share: float = KEPT, when: str = "") -> None:
-        """Whether what was known is known."""
-        known = self.world.still_known()
-        self(known >= share, f"{known:.0%} of {len(self.world.known)} objects known{when}")
+    def objects_kept(self, share: float = MIN_KEPT, when: str = "") -> None:
+        """Expect this share of the objects of the last snapshot in the map."""
+        kept = self.system.kept_share()
+        self(kept >= share, f"{kept:.0%} of {len(self.system.snapshot)} objects kept{when}")
 
-    def soon(self, holds: Callable[[], Any], timeout_s: float, text: str) -> None:
-        """Whether something comes true within so many seconds."""
-        begin = time.monotonic()
+    def within(self, timeout_s: float, holds: Callable[[], Any], text: str) -> None:
+        """Expect a condition to become true within `timeout_s`."""
+        start = time.monotonic()
         try:
-            self.world.until(holds, timeout_s)
-            self(True, f"{text} after {time.monotonic() - begin:.1f} s")
+            self.system.wait_until(holds, timeout_s)
+            self(True, f"{text} after {time.monotonic() - start:.1f} s")
         except NotAvailableError:
             self(False, f"{text}: not in {timeout_s:.0f} s")
 
 
+Inject = Callable[[SystemUnderTest, Checks], None]
+
+
 @dataclass(frozen=True)
 class Fault:
-    """A fault: `happen` makes it, asserts what it expects, and takes it back.
+    """A fault: `inject` causes it, checks what is expected meanwhile, and ends it.
 
-    `world` names the setting it needs, "" none. `keeps` says that nothing known may be lost;
-    `deaf` that there is no node for a while, so that questions end by the client's own time limit;
-    `needs` a Python module without which the fault cannot be made.
+    `setting` names the system that it needs (see `faults.run`). `keeps_objects`: no object may be
+    lost. `node_down`: the node is absent for a while, so questions end by the client's time limit.
+    `requires`: a Python module without which the fault cannot be injected, or "".
     """
 
     name: str
     expected: str
-    happen: Callable[[SystemUnderTest, Findings], None]
-    world: str = "plain"
-    keeps: bool = True
-    deaf: bool = False
-    needs: str = ""
+    inject: Inject
+    setting: str = "plain"
+    keeps_objects: bool = True
+    node_down: bool = False
+    requires: str = ""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A line of the table; `ok` is None where the fault could not be made on this machine."""
+    """A row of the table. `ok` is None if the fault could not be injected on this machine."""
 
     fault: str
     expected: str
@@ -76,56 +79,55 @@ class Outcome:
     ok: bool | None
     seconds: float
 
-    def plain(self) -> dict[str, Any]:
-        """As plain data."""
+    def to_dict(self) -> dict[str, Any]:
+        """The row for JSON."""
         return asdict(self)
 
 
 FAULTS: list[Fault] = []
 
 
-def fault(name: str, expected: str, **options: Any) -> Callable[[Callable], Callable]:
-    """Put a function into the list of faults."""
+def fault(name: str, expected: str, **options: Any) -> Callable[[Inject], Inject]:
+    """Register a function as the `inject` of a fault."""
 
-    def enlist(
-        happen: Callable[[SystemUnderTest, Findings], None],
-    ) -> Callable[[SystemUnderTest, Findings], None]:
-        FAULTS.append(Fault(name, expected, happen, **options))
-        return happen
+    def register(inject: Inject) -> Inject:
+        FAULTS.append(Fault(name, expected, inject, **options))
+        return inject
 
-    return enlist
+    return register
 
 
-def suffer(one: Fault, world: SystemUnderTest, questions: list[dict[str, str]]) -> Outcome:
-    """Make a fault happen while questions are asked, and see whether the node is well after it."""
-    see = Findings(world)
-    begin = time.monotonic()
+def run_fault(one: Fault, system: SystemUnderTest, questions: list[dict[str, str]]) -> Outcome:
+    """Inject a fault while questions are asked, then check that the node works."""
+    check = Checks(system)
+    start = time.monotonic()
     try:
-        world.recover(RECOVER_S)
-        world.remember()
-        begin = time.monotonic()
-        with Questions(world, questions, PERIOD_S) as asked:
-            one.happen(world, see)
-        _judge_questions(see, asked, one.deaf)
-        see(world.alive(), "node up" if world.alive() else "the node died")
-        world.recover(RECOVER_S)
-        if one.keeps:
-            see.kept(when=" afterwards")
-        reply = world.ask(TABLE)
-        see(reply["replied"], "answers" if reply["replied"] else reply["message"])
-    except Exception as error:  # whatever it is belongs into the table, and the others go on
-        see(False, f"{type(error).__name__}: {error}")
-    return Outcome(one.name, one.expected, "; ".join(see.lines), see.ok, time.monotonic() - begin)
+        system.recover(RECOVER_S)
+        system.take_snapshot()
+        start = time.monotonic()
+        with QuestionStream(system, questions, PERIOD_S) as asked:
+            one.inject(system, check)
+        _check_replies(check, asked, one.node_down)
+        check(system.alive(), "node up" if system.alive() else "the node died")
+        system.recover(RECOVER_S)
+        if one.keeps_objects:
+            check.objects_kept(when=" afterwards")
+        reply = system.ask(QUESTION)
+        check(reply["replied"], "answers" if reply["replied"] else reply["message"])
+    except Exception as error:  # any error is a row of the table, and the other faults still run
+        check(False, f"{type(error).__name__}: {error}")
+    seconds = time.monotonic() - start
+    return Outcome(one.name, one.expected, "; ".join(check.lines), check.ok, seconds)
 
 
-def _judge_questions(see: Findings, asked: Questions, deaf: bool) -> None:
+def _check_replies(check: Checks, asked: QuestionStream, node_down: bool) -> None:
     """Every question has an answer or an error within its time limit."""
-    limit = see.world.setting.limit_s + LATE_S
+    limit = check.system.setting.limit_s + MARGIN_S
     reasons = Counter(reason.split(":")[0][:60] for reason in asked.refused)
-    told = "".join(f", {count} told '{reason}'" for reason, count in reasons.most_common(2))
-    silent = f", {asked.unheard} without reply" * bool(asked.unheard)
-    see(
-        asked.slowest_s <= limit and (deaf or not asked.unheard),
-        f"{len(asked.replies)} questions: {len(asked.answered)} answered{told}{silent}, slowest "
-        f"{asked.slowest_s:.1f} s",
+    refused = "".join(f", {count} refused ('{reason}')" for reason, count in reasons.most_common(2))
+    missing = f", {asked.without_reply} without reply" * bool(asked.without_reply)
+    check(
+        asked.slowest_s <= limit and (node_down or not asked.without_reply),
+        f"{len(asked.replies)} questions: {len(asked.answered)} answered{refused}{missing}, "
+        f"slowest {asked.slowest_s:.1f} s",
     )

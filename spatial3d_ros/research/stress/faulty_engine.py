@@ -1,4 +1,4 @@
-"""An engine that stumbles on order: slow, out of memory, or in a room of hundreds of things."""
+"""An engine with injected faults: slow stages, failed allocations, hundreds of extra objects."""
 
 from __future__ import annotations
 
@@ -17,50 +17,52 @@ from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.scene.proposals import Proposal, propose
 from spatial3d_ros.tasks.timing import Monitor
 
-MORE_THAN_ANY = 2**50  # numbers of 4 bytes
-NAP_S = 0.01
+TOO_MANY_FLOATS = 2**50
+POLL_S = 0.01
 SPACING_M, SIDE_M, POINTS = 0.5, 0.3, 32
 
 
-class StumblingEngine(Spatial3D):
-    """The real engine with faults: `short_of_memory` holds "question" or "update" or both,
-    `stage_s` is how long each stage of a question lasts at least, `crowd` how many made-up objects
-    are seen besides the real ones. All three are of the class: they hold for engines to come, too.
+class FaultyEngine(Spatial3D):
+    """The engine with faults, set on the class so that they hold for engines built later too.
+
+    `out_of_memory_in` holds "question", "update" or both; `stage_s` is the least duration of each
+    stage of a question; `extra_objects` is the number of generated objects added to the proposals.
     """
 
-    short_of_memory: tuple[str, ...] = ()
+    out_of_memory_in: tuple[str, ...] = ()
     stage_s = 0.0
-    crowd = 0
+    extra_objects = 0
 
     def answer(self, query: str, *, monitor: Monitor | None = None) -> Any:
-        """As the engine, slowly."""
-        return super().answer(query, monitor=self._slowed(monitor))
+        """See `Spatial3D.answer`; every stage lasts `stage_s` longer."""
+        slow = monitor and self.stage_s
+        return super().answer(
+            query, monitor=SlowMonitor(monitor, self.stage_s) if slow else monitor
+        )
 
     def refresh(self, proposals: Any = None) -> int:
-        """As the engine, with the crowd."""
-        if self.crowd:
+        """See `Spatial3D.refresh`; the extra objects are among the proposals."""
+        if self.extra_objects:
             views = self._buffer.snapshot().views
-            proposals = [*propose([view.frame for view in views]), *crowd_of(self.crowd)]
+            found = propose([view.frame for view in views])
+            proposals = [*found, *extra_proposals(self.extra_objects)]
         return super().refresh(proposals)
 
-    def _look(self, *given: Any) -> Any:
+    def _look(self, *args: Any) -> Any:
         self._allocate_for("update")
-        return super()._look(*given)
+        return super()._look(*args)
 
-    def _scores(self, *given: Any) -> Any:
+    def _scores(self, *args: Any) -> Any:
         self._allocate_for("question")
-        return super()._scores(*given)
+        return super()._scores(*args)
 
     def _allocate_for(self, step: str) -> None:
-        if step in self.short_of_memory:
-            torch.empty(MORE_THAN_ANY)
-
-    def _slowed(self, monitor: Monitor | None) -> Monitor | None:
-        return Slow(monitor, self.stage_s) if monitor and self.stage_s else monitor
+        if step in self.out_of_memory_in:
+            torch.empty(TOO_MANY_FLOATS)
 
 
-class Slow:
-    """A monitor for which every stage lasts `stage_s` longer, unless the question is taken back."""
+class SlowMonitor:
+    """A monitor that prolongs every stage by `stage_s`; a cancelled question ends at its end."""
 
     def __init__(self, monitor: Monitor, stage_s: float) -> None:
         self._monitor = monitor
@@ -71,40 +73,40 @@ class Slow:
         self._monitor.stage(name, progress)
         end = time.monotonic() + self._stage_s
         while time.monotonic() < end:
-            time.sleep(NAP_S)
+            time.sleep(POLL_S)
         self._monitor.stage(name, progress)
 
 
-def crowd_of(number: int) -> list[Proposal]:
-    """Boxes in rows beside the room, none near another."""
-    side = int(np.ceil(np.sqrt(number)))
-    rng = np.random.default_rng(number)
-    made = []
-    for k in range(number):
+def extra_proposals(count: int) -> list[Proposal]:
+    """Boxes in rows outside the room, apart from each other."""
+    side = int(np.ceil(np.sqrt(count)))
+    rng = np.random.default_rng(count)
+    proposals = []
+    for k in range(count):
         center = np.array([10.0 + SPACING_M * (k % side), SPACING_M * (k // side), SIDE_M / 2])
         points = (center + rng.uniform(-SIDE_M / 2, SIDE_M / 2, (POINTS, 3))).astype(np.float32)
         box = Box3D(tuple(center), (SIDE_M,) * 3, 0.0)
-        made.append(Proposal(box, points, (200.0, 40.0, 40.0), 2, rng.uniform(0.1, 0.9)))
-    return made
+        proposals.append(Proposal(box, points, (200.0, 40.0, 40.0), 2, rng.uniform(0.1, 0.9)))
+    return proposals
 
 
-def orders() -> dict[str, Callable[..., None]]:
-    """What the process of the node can be told: `stumble`, and `fill_disk`."""
+def rpc_methods() -> dict[str, Callable[..., None]]:
+    """Methods of the node's process: `set_faults` of the engine, and `fill_disk`."""
 
-    def stumble(**changes: Any) -> None:
-        for name, value in changes.items():
-            setattr(StumblingEngine, name, value)
+    def set_faults(**faults: Any) -> None:
+        for name, value in faults.items():
+            setattr(FaultyEngine, name, value)
 
     def fill_disk(full: bool) -> None:
-        """Every line of the log, and every file that would grow, meets a full disk; or no more."""
+        """Make every write to stderr and every growing file fail as on a full disk, or end that."""
         if full:
             saved.append(os.dup(2))
-            with Path("/dev/full").open("wb") as nowhere:
-                os.dup2(nowhere.fileno(), 2)
+            with Path("/dev/full").open("wb") as full_device:
+                os.dup2(full_device.fileno(), 2)
         else:
             os.dup2(saved[-1], 2)
         hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
         resource.setrlimit(resource.RLIMIT_FSIZE, (0 if full else hard, hard))
 
     saved: list[int] = []
-    return {"stumble": stumble, "fill_disk": fill_disk}
+    return {"set_faults": set_faults, "fill_disk": fill_disk}

@@ -1,4 +1,4 @@
-"""The other end of `nodes.orders`: a process that does what it is told."""
+"""The client of `nodes.json_rpc`: calls functions of another process over its pipes."""
 
 from __future__ import annotations
 
@@ -12,42 +12,41 @@ from typing import IO, Any
 
 from spatial3d_ros.errors import NotAvailableError
 
-ORDER_S = 60.0
+CALL_S = 60.0
 
 
 class JsonRpcClient:
-    """Gives orders to a process through its pipes; may be used from any thread."""
+    """Calls methods of a process through its pipes; thread-safe."""
 
-    def __init__(self, name: str, orders: IO[bytes], replies: Iterable[bytes]) -> None:
+    def __init__(self, name: str, requests: IO[bytes], replies: Iterable[bytes]) -> None:
         self.name = name
-        self._orders = orders
-        self._numbers = itertools.count()
-        self._open: dict[int, Future] = {}
+        self._requests = requests
+        self._ids = itertools.count()
+        self._pending: dict[int, Future[Any]] = {}
         self._lock = threading.Lock()
         threading.Thread(target=self._read, args=(replies,), daemon=True).start()
 
-    def tell(self, order: str, within_s: float = ORDER_S, **options: Any) -> Any:
-        """The result of an order.
+    def call(self, method: str, within_s: float = CALL_S, **params: Any) -> Any:
+        """The result of a method.
 
-        Raises NotAvailableError when it failed, when the process ended, or after `within_s`.
+        Raises NotAvailableError if it failed, if the process ended, or after `within_s`.
         """
         try:
-            return self.start(order, **options).result(within_s)
+            return self._send(method, params).result(within_s)
         except FutureTimeoutError:
             raise NotAvailableError(
-                f"{self.name}: {order} is not done after {within_s:.0f} s"
+                f"{self.name}: no result of {method} after {within_s:.0f} s"
             ) from None
 
-    def start(self, order: str, **options: Any) -> Future:
-        """Give an order and do not wait."""
-        future: Future = Future()
+    def _send(self, method: str, params: dict[str, Any]) -> Future[Any]:
+        future: Future[Any] = Future()
         with self._lock:
-            number = next(self._numbers)
-            self._open[number] = future
+            number = next(self._ids)
+            self._pending[number] = future
             try:
-                line = json.dumps({"id": number, "do": order, "with": options})
-                self._orders.write(f"{line}\n".encode())
-                self._orders.flush()
+                line = json.dumps({"id": number, "method": method, "params": params})
+                self._requests.write(f"{line}\n".encode())
+                self._requests.flush()
             except OSError:
                 self._fail(number, "has ended")
         return future
@@ -58,10 +57,10 @@ class JsonRpcClient:
             if "error" in reply:
                 self._fail(reply["id"], reply["error"])
             else:
-                self._open.pop(reply["id"]).set_result(reply["result"])
+                self._pending.pop(reply["id"]).set_result(reply["result"])
         with self._lock:
-            for number in list(self._open):
+            for number in list(self._pending):
                 self._fail(number, "has ended")
 
     def _fail(self, number: int, problem: str) -> None:
-        self._open.pop(number).set_exception(NotAvailableError(f"{self.name}: {problem}"))
+        self._pending.pop(number).set_exception(NotAvailableError(f"{self.name}: {problem}"))

@@ -1,8 +1,8 @@
-"""What can be wrong with the messages of a camera and of a localisation, to be made on purpose.
+"""Corruptions of the messages of a camera and of a localisation.
 
-A spoiler takes one message of a role ("color", "depth", "camera_info", "pose") and gives what is
-sent in its place: nothing, the message changed, or several. Messages are anything of the shape of
-the ROS messages, and may be changed in place.
+A corruption takes one message of a role ("color", "depth", "camera_info", "pose") and returns the
+messages sent in its place: none, the changed message, or several. Messages have the fields of the
+ROS messages, and may be changed in place.
 """
 
 from __future__ import annotations
@@ -19,54 +19,54 @@ IMAGES = ("color", "depth")
 ROLES = (*IMAGES, "camera_info", "pose")
 NOISE_BYTES = 64
 
-Spoiler = Callable[[str, Any], list[Any]]
+Corruption = Callable[[str, Any], list[Any]]
 
 
-def spoiler(name: str, roles: Sequence[str] = ROLES, **options: Any) -> Spoiler:
-    """The spoiler of that name for messages of these roles; others pass as they are."""
-    spoil = KINDS[name](**options)
-    return lambda role, message: spoil(role, message) if role in roles else [message]
+def corruption(name: str, roles: Sequence[str] = ROLES, **options: Any) -> Corruption:
+    """The corruption of this name for messages of these roles; others stay unchanged."""
+    apply = CORRUPTIONS[name](**options)
+    return lambda role, message: apply(role, message) if role in roles else [message]
 
 
-def lose(share: float = 1.0, seed: int = 0) -> Spoiler:
-    """Lose that share of the messages; all of them by default."""
+def drop(share: float = 1.0, seed: int = 0) -> Corruption:
+    """Drop this share of the messages, default all."""
     rng = random.Random(seed)
     return lambda _, message: [] if rng.random() < share else [message]
 
 
-def shuffle(share: float = 0.2, seed: int = 0) -> Spoiler:
-    """Send that share of the messages after the next one, and as many twice."""
+def reorder(share: float = 0.2, seed: int = 0) -> Corruption:
+    """Send this share of the messages after the next one, and the same share twice."""
     rng = random.Random(seed)
-    held: dict[str, Any] = {}
+    delayed: dict[str, Any] = {}
 
-    def spoil(role: str, message: Any) -> list[Any]:
-        if role in held:
-            return [message, held.pop(role)]
-        chance = rng.random()
-        if chance < share:
-            held[role] = message
+    def apply(role: str, message: Any) -> list[Any]:
+        if role in delayed:
+            return [message, delayed.pop(role)]
+        draw = rng.random()
+        if draw < share:
+            delayed[role] = message
             return []
-        return [message, message] if chance < 2 * share else [message]
+        return [message, message] if draw < 2 * share else [message]
 
-    return spoil
+    return apply
 
 
-def shift(seconds: float) -> Spoiler:
-    """Move every stamp by so much."""
+def shift_stamps(seconds: float) -> Corruption:
+    """Shift every stamp by `seconds`."""
 
-    def spoil(_: str, message: Any) -> list[Any]:
+    def apply(_: str, message: Any) -> list[Any]:
         stamp = message.header.stamp
-        moved = stamp.sec * SECOND + stamp.nanosec + round(seconds * SECOND)
-        stamp.sec, stamp.nanosec = divmod(moved, SECOND)
+        shifted = stamp.sec * SECOND + stamp.nanosec + round(seconds * SECOND)
+        stamp.sec, stamp.nanosec = divmod(shifted, SECOND)
         return [message]
 
-    return spoil
+    return apply
 
 
-def shrink(step: int = 2) -> Spoiler:
-    """Every `step`-th pixel of raw images, and a calibration that says so."""
+def downsample(step: int = 2) -> Corruption:
+    """Keep every `step`-th pixel of raw images, with the calibration that belongs to them."""
 
-    def spoil(role: str, message: Any) -> list[Any]:
+    def apply(role: str, message: Any) -> list[Any]:
         if role in IMAGES:
             small = np.ascontiguousarray(_pixels(message)[::step, ::step])
             message.height, message.width = small.shape[:2]
@@ -78,52 +78,52 @@ def shrink(step: int = 2) -> Spoiler:
                 matrix[: -len(matrix) // 3] = matrix[: -len(matrix) // 3] / step
         return [message]
 
-    return spoil
+    return apply
 
 
-def to_metres() -> Spoiler:
-    """Depth of 16-bit millimetres as 32-bit metres."""
+def depth_in_metres() -> Corruption:
+    """Convert depth from 16-bit millimetres to 32-bit metres."""
 
-    def spoil(role: str, message: Any) -> list[Any]:
+    def apply(role: str, message: Any) -> list[Any]:
         if role == "depth":
             _replace_depth(message, _pixels(message).astype(np.float32) / 1000.0)
         return [message]
 
-    return spoil
+    return apply
 
 
-def not_a_number() -> Spoiler:
-    """Every number of depth, calibration and poses is NaN."""
+def nan_values() -> Corruption:
+    """Replace every number of depth, calibration and poses by NaN."""
 
-    def spoil(role: str, message: Any) -> list[Any]:
+    def apply(role: str, message: Any) -> list[Any]:
         if role == "depth":
-            nothing = np.full((message.height, message.width), math.nan, np.float32)
-            _replace_depth(message, nothing)
+            nan_depth = np.full((message.height, message.width), math.nan, np.float32)
+            _replace_depth(message, nan_depth)
         elif role == "camera_info":
             message.k[:] = math.nan
         elif role == "pose":
             message.pose.position.x = message.pose.orientation.w = math.nan
         return [message]
 
-    return spoil
+    return apply
 
 
-def cover() -> Spoiler:
-    """A hand over the lens: black, and no depth."""
+def cover_lens() -> Corruption:
+    """Black color images, and depth images without a measurement."""
 
-    def spoil(role: str, message: Any) -> list[Any]:
+    def apply(role: str, message: Any) -> list[Any]:
         if role in IMAGES:
             message.data = bytes(len(message.data))
         return [message]
 
-    return spoil
+    return apply
 
 
-def corrupt(share: float = 0.1, seed: int = 0) -> Spoiler:
-    """Of that share of the messages one half is cut off, or some bytes in the middle are noise."""
+def damage_bytes(share: float = 0.1, seed: int = 0) -> Corruption:
+    """Truncate this share of the messages to one half, or replace bytes in the middle by noise."""
     rng = random.Random(seed)
 
-    def spoil(_: str, message: Any) -> list[Any]:
+    def apply(_: str, message: Any) -> list[Any]:
         if rng.random() < share:
             data = bytes(message.data)
             middle = len(data) // 2
@@ -131,12 +131,21 @@ def corrupt(share: float = 0.1, seed: int = 0) -> Spoiler:
             message.data = data[:middle] + (noise if rng.random() < 0.5 else b"")
         return [message]
 
-    return spoil
+    return apply
 
 
-KINDS: dict[str, Callable[..., Spoiler]] = {
+CORRUPTIONS: dict[str, Callable[..., Corruption]] = {
     kind.__name__: kind
-    for kind in (lose, shuffle, shift, shrink, to_metres, not_a_number, cover, corrupt)
+    for kind in (
+        drop,
+        reorder,
+        shift_stamps,
+        downsample,
+        depth_in_metres,
+        nan_values,
+        cover_lens,
+        damage_bytes,
+    )
 }
 
 

@@ -1,4 +1,4 @@
-"""The room that the nodes look at, and the same room after somebody tidied up."""
+"""The recorded room of stress tests, and the same room with objects moved and removed."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ from spatial3d_ros.research.rooms.recorded_rooms import (
 )
 
 SEED = 900_002
-FILMED_HZ, FILMED_S = 10.0, 20.0
-EDITS = 200  # drawn; those of the largest things are made
+RECORDED_HZ, RECORDED_S = 10.0, 20.0
+EDITS = 200  # candidates; those of the largest objects are applied
 MOVED, REMOVED = 3, 2
 
 
 @dataclass(frozen=True)
 class ChangedRoom:
-    """A room, and what is other than in the room before: names of things moved and removed."""
+    """A room, and the names of the objects moved and removed since the original room."""
 
     room: Room
     moved: tuple[str, ...]
     removed: tuple[str, ...]
 
 
-def tidied(room: Room) -> ChangedRoom:
-    """The room with three things moved and two removed, all standing where they can stand."""
+def rearranged_room(room: Room) -> ChangedRoom:
+    """The room with three objects moved to free places and two removed."""
     volume = {item.id: item.box.volume for item in room.objects}
     drawn = make_layout_questions(room.objects, np.random.default_rng(room.seed), EDITS)
     edits = [edit for edit in possible_edits(room, drawn) if edit.action in ("move", "remove")]
     moved, removed = {}, set()
     for edit in sorted(edits, key=lambda edit: -volume[edit.objects[0]]):
-        thing = edit.objects[0]
-        if thing in moved or thing in removed:
+        target = edit.objects[0]
+        if target in moved or target in removed:
             continue
         if edit.action == "move" and len(moved) < MOVED:
-            moved[thing] = edit.after[0]
+            moved[target] = edit.after[0]
         elif edit.action == "remove" and len(removed) < REMOVED:
-            removed.add(thing)
-    left = [item for item in room.objects if item.id not in removed]
-    new_ids = {item.id: k for k, item in enumerate(left)}
+            removed.add(target)
+    remaining = [item for item in room.objects if item.id not in removed]
+    new_ids = {item.id: k for k, item in enumerate(remaining)}
     objects = tuple(
         replace(
             item,
@@ -56,7 +56,7 @@ def tidied(room: Room) -> ChangedRoom:
             support=new_ids.get(item.support, item.support),
             box=moved.get(item.id, item.box),
         )
-        for item in left
+        for item in remaining
     )
     names = {item.id: f"{item.color} {item.category}" for item in room.objects}
     return ChangedRoom(
@@ -66,16 +66,16 @@ def tidied(room: Room) -> ChangedRoom:
     )
 
 
-def filmed(
+def recorded_room(
     folder: Path, room: Room | None = None, name: str = "room", *, compressed: bool = False
 ) -> RecordedRoom:
-    """The recording of a room (by default that of SEED) in the folder, made where it is missing."""
+    """The recording of a room (default: that of SEED) in `folder`; recorded if it is missing."""
     bag = folder / f"{name}{'_jpeg' * compressed}_{SEED}.mcap"
     try:
         return load_recorded_room(bag)
     except BagError:
         room = room or generate_room(SEED)
         return record_room(
-            bag, SEED, room=room, seconds=FILMED_S, rate_hz=FILMED_HZ, compressed=compressed,
+            bag, SEED, room=room, seconds=RECORDED_S, rate_hz=RECORDED_HZ, compressed=compressed,
             overwrite=True,
         )  # fmt: skip

@@ -1,7 +1,7 @@
-"""The soak: nodes, a camera at full rate, a room that changes, a question a second. For how long?
+"""The soak test: nodes under full camera rate, a changing room, and a question a second.
 
-Every minute the recording becomes another: the room or the room tidied up, with stamps of now or
-with those of the recording, which go back at every loop.
+Every minute another recording plays: the room or the rearranged room, with current stamps or with
+the recorded ones, which jump back at every loop.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from spatial3d_ros.demo.processes import require_ros
 from spatial3d_ros.errors import NotAvailableError
 from spatial3d_ros.research.evaluation.metrics.judging import latency_scores
 from spatial3d_ros.research.rooms.generator import generate_room
-from spatial3d_ros.research.stress.questions import Questions, questions_about
-from spatial3d_ros.research.stress.rooms import FILMED_HZ, SEED, filmed, tidied
+from spatial3d_ros.research.stress.question_stream import QuestionStream, questions_about
+from spatial3d_ros.research.stress.rooms import RECORDED_HZ, SEED, rearranged_room, recorded_room
 from spatial3d_ros.research.stress.system_under_test import VIEWER, Setting, SystemUnderTest
 
 RATE_HZ = 30.0
 PHASE_S = 60  # seconds between two recordings
-WARM_UP = 1 / 6  # of the time, before memory counts
+WARM_UP = 1 / 6  # share of the time before memory growth is measured
 MAX_SLOPE = 1.0  # MB a minute
 
 Say = Callable[[str], None]
@@ -44,8 +44,8 @@ class Sample:
 
 
 @dataclass
-class Tally:
-    """What the processes came to."""
+class SoakRecord:
+    """Memory samples of the node, and the processes that died."""
 
     samples: list[Sample] = field(default_factory=list)
     crashes: list[str] = field(default_factory=list)
@@ -54,71 +54,77 @@ class Tally:
 def run_soak(
     folder: Path, *, minutes: float = 30.0, model: str = "tiny", say: Say = lambda text: None
 ) -> dict[str, Any]:
-    """Run it; the figures as plain data. Raises NotAvailableError where the nodes do not come up.
+    """Run the soak test; its results for JSON. A process that dies ends the run.
 
-    A process that dies is written down, and ends the run.
+    Raises NotAvailableError if the nodes do not start.
     """
     require_ros()
-    room, after = filmed(folder), tidied(generate_room(SEED))
-    say(f"the tidied room: moved {', '.join(after.moved)}; gone {', '.join(after.removed)}")
-    bags = (room.bag, filmed(folder, after.room, "tidied").bag)
-    setting = Setting(room.bag, rate=RATE_HZ / FILMED_HZ, model=model)
-    tally = Tally()
-    with SystemUnderTest(setting, folder / "logs") as world:
-        world.nodes.start(VIEWER)
+    room, after = recorded_room(folder), rearranged_room(generate_room(SEED))
+    say(f"the rearranged room: moved {', '.join(after.moved)}; removed {', '.join(after.removed)}")
+    bags = (room.bag, recorded_room(folder, after.room, "rearranged").bag)
+    setting = Setting(room.bag, rate=RATE_HZ / RECORDED_HZ, model=model)
+    record = SoakRecord()
+    with SystemUnderTest(setting, folder / "logs") as system:
+        system.nodes.start(VIEWER)
         say(f"playing and asking for {minutes:g} minutes")
-        with Questions(world, questions_about(room.seen(), SEED)) as asked:
-            _watch(world, bags, 60.0 * minutes, tally)
-        sensors = {} if tally.crashes else world.status("sensors")
-        sent = {} if tally.crashes else world.camera.tell("count")
-    return _figures(asked, tally, sensors, sent, minutes)
+        with QuestionStream(system, questions_about(room.seen(), SEED)) as asked:
+            _monitor(system, bags, 60.0 * minutes, record)
+        sensors = {} if record.crashes else system.status("sensors")
+        sent = {} if record.crashes else system.camera.call("count")
+    return _results(asked, record, sensors, sent, minutes)
 
 
-def _watch(world: SystemUnderTest, bags: tuple[Path, Path], seconds: float, tally: Tally) -> None:
-    """Change the recording now and then, and look at the node's memory every second."""
+def _monitor(
+    system: SystemUnderTest, bags: tuple[Path, Path], seconds: float, record: SoakRecord
+) -> None:
+    """Change the recording every PHASE_S and sample the node's memory every second."""
     phases = itertools.cycle([(bag, keep) for keep in (False, True) for bag in bags])
-    begin = time.monotonic()
+    start = time.monotonic()
     for second in range(int(seconds)):
-        time.sleep(max(0.0, begin + second - time.monotonic()))
+        time.sleep(max(0.0, start + second - time.monotonic()))
         try:
-            world.nodes.check()
+            system.nodes.check()
             if second % PHASE_S == 0:
                 bag, keep = next(phases)
-                world.camera.tell("play", bag=str(bag), keep_stamps=keep)
+                system.camera.call("play", bag=str(bag), keep_stamps=keep)
         except NotAvailableError as error:
-            tally.crashes.append(str(error))
+            record.crashes.append(str(error))
             return
-        tally.samples.append(Sample(second, *resident_mb(world.node.pid)))
+        record.samples.append(Sample(second, *resident_mb(system.node.pid)))
 
 
-def _figures(
-    asked: Questions, tally: Tally, sensors: dict[str, str], sent: dict[str, int], minutes: float
+def _results(
+    asked: QuestionStream,
+    record: SoakRecord,
+    sensors: dict[str, str],
+    sent: dict[str, int],
+    minutes: float,
 ) -> dict[str, Any]:
     latency = [reply["latency_ms"] for reply in asked.answered]
     received = {k.removeprefix("received."): int(v) for k, v in sensors.items() if "received." in k}
-    memory = memory_figures(tally.samples, 60.0 * minutes * WARM_UP)
-    quiet = not (tally.crashes or asked.unheard)
+    memory = memory_figures(record.samples, 60.0 * minutes * WARM_UP)
+    no_failure = not (record.crashes or asked.without_reply)
     return {
-        "ok": quiet and memory["slope_mb_per_min"] < MAX_SLOPE,
+        "ok": no_failure and memory["slope_mb_per_min"] < MAX_SLOPE,
         "minutes": minutes,
         "questions": len(asked.replies),
         "answered": len(asked.answered),
-        "refused": dict(Counter(_shape(message) for message in asked.refused).most_common()),
-        "stuck": asked.unheard,
+        "refused": dict(Counter(_pattern(message) for message in asked.refused).most_common()),
+        "stuck": asked.without_reply,
         "latency": {**latency_scores(latency), "p99_ms": float(np.percentile(latency, 99))},
         "memory": memory,
         "sent": sent,
         "received": received,
         "frames": {k.removeprefix("frames."): int(v) for k, v in sensors.items() if "frames." in k},
         "sync": {k.removeprefix("sync."): int(v) for k, v in sensors.items() if "sync." in k},
-        "crashes": tally.crashes,
+        "crashes": record.crashes,
         "cores": os.cpu_count(),
         "load": os.getloadavg(),
     }
 
 
 def table_of(result: dict[str, Any]) -> dict[str, str]:
-    """The lines of the table, from what `run_soak` gives."""
+    """Rows of the table of a result of `run_soak`."""
     latency, memory, frames = result["latency"], result["memory"], result["frames"]
     sent, received = sum(result["sent"].values()), sum(result["received"].values())
     refused = "".join(f"; {n} x {reason}" for reason, n in result["refused"].items())
@@ -130,7 +136,7 @@ def table_of(result: dict[str, Any]) -> dict[str, str]:
         "memory of the node": f"{memory['slope_mb_per_min']:+.2f} MB/min after warm-up, "
         f"{memory['warm_mb']:.0f} MB then, {memory['end_mb']:.0f} MB at the end, "
         f"peak {memory['peak_mb']:.0f} MB",
-        "messages": f"{sent} sent, {sent - received} lost on the way",
+        "messages": f"{sent} sent, {sent - received} lost",
         "pairs": f"{result['sync'].get('matched', 0)} matched, {frames.get('decoded', 0)} decoded, "
         f"{frames.get('keyframes', 0)} kept as views, {frames.get('refused', 0)} refused",
         "crashes": "; ".join(result["crashes"]) or "0",
@@ -139,7 +145,7 @@ def table_of(result: dict[str, Any]) -> dict[str, str]:
 
 
 def memory_figures(samples: list[Sample], warm_up_s: float) -> dict[str, float]:
-    """Growth in MB a minute after the warm-up (a line through all samples), start, end, peak."""
+    """Memory growth in MB a minute after the warm-up (least squares), start, end and peak."""
     warm = [s for s in samples if s.seconds >= warm_up_s]
     minutes, mb = np.array([(s.seconds / 60, s.rss_mb) for s in warm]).T
     return {
@@ -151,7 +157,7 @@ def memory_figures(samples: list[Sample], warm_up_s: float) -> dict[str, float]:
 
 
 def resident_mb(pid: int) -> tuple[float, float]:
-    """Resident memory of a process now and at its highest, MB (Linux); 0 of one that has ended."""
+    """Resident memory of a process and its peak, MB (Linux); 0 for one that has ended."""
     try:
         text = Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -160,6 +166,6 @@ def resident_mb(pid: int) -> tuple[float, float]:
     return int(found.get("VmRSS", 0)) / 1024, int(found.get("VmHWM", 0)) / 1024
 
 
-def _shape(message: str) -> str:
-    """The first clause of a message without quoted words and numbers, so that equal ones count."""
+def _pattern(message: str) -> str:
+    """The first clause of a message without quoted words and numbers, to count equal ones."""
     return re.sub(r"'[^']*'|[\d.]*\d", "*", re.split("[:;] ", message)[0])

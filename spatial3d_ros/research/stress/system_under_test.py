@@ -1,4 +1,4 @@
-"""A robot's nodes, its camera and a person, as processes of their own, for faults to happen to."""
+"""The nodes of a robot, a bag player and a client, as processes that faults are injected into."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from spatial3d_ros.bags.reader import find_topics
 from spatial3d_ros.demo.node_queries import START_S, node_arguments
 from spatial3d_ros.demo.processes import NodeGroup
 from spatial3d_ros.errors import NotAvailableError
-from spatial3d_ros.research.stress.json_rpc_client import ORDER_S, JsonRpcClient
+from spatial3d_ros.research.stress.json_rpc_client import CALL_S, JsonRpcClient
 
 Value = TypeVar("Value")
 NODE, FAULTY_NODE = "grounding_node", "faulty_grounding_node"
 CAMERA, CLIENT, VIEWER = "faulty_bag_player", "load_client", "visualizer_node"
 PACKAGE = "research.stress.nodes"
-SAME_M = 0.15  # an object whose centre is this near to where one was known is that one
+SAME_M = 0.15  # objects with centers closer than this are the same
 SETTLE_VIEWS = 6
 POLL_S = 0.25
-STEADY_S = 4.0
-STEP_S, STATUS_S = 150.0, 60.0
-WAYS = {  # the next step from a state to the wanted one
+STEADY_S = 4.0  # only objects that remain for this long are in the snapshot
+TRANSITION_S, STATUS_S = 150.0, 60.0
+TRANSITIONS = {  # wanted state: the next transition from each other state
     "active": {"unconfigured": "configure", "inactive": "activate"},
     "inactive": {"unconfigured": "configure", "active": "deactivate"},
     "unconfigured": {"active": "deactivate", "inactive": "cleanup"},
@@ -35,9 +35,9 @@ WAYS = {  # the next step from a state to the wanted one
 
 @dataclass(frozen=True)
 class Setting:
-    """What a world is made of: the recording, its speed, the node, and its parameters.
+    """The recording, its playing rate, the node under test, its model and its parameters.
 
-    With `transforms` poses come as TF; `limit_s` is the person's patience with every call.
+    With `transforms` poses come as TF; `limit_s` is the time limit of every call of the client.
     """
 
     bag: Path
@@ -51,22 +51,22 @@ class Setting:
 
 @dataclass
 class SystemUnderTest:
-    """Starts with `with`, ends with it. Every call has a time limit and raises NotAvailableError.
+    """Runs the processes inside a `with` block. Calls raise NotAvailableError at their time limit.
 
-    `known` are the centres of the objects that were known when `remember` was called.
+    `snapshot` holds the centers (n, 3) of the objects at the last `take_snapshot`, metres.
     """
 
     setting: Setting
     logs: Path
-    known: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
+    snapshot: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
 
     def __enter__(self) -> SystemUnderTest:
         self.nodes = NodeGroup(self.logs).__enter__()
         try:
             self.start_node()
             self.start_camera()
-            self.person = self._json_rpc_client(CLIENT, "--limit", str(self.setting.limit_s))
-            self.await_scene(START_S)
+            self.client = self._start_rpc(CLIENT, "--limit", str(self.setting.limit_s))
+            self.wait_for_scene(START_S)
         except BaseException:
             self.nodes.__exit__(None, None, None)
             raise
@@ -76,36 +76,36 @@ class SystemUnderTest:
         self.nodes.__exit__(*error)
 
     def start_node(self) -> None:
-        """Start the node that is asked."""
+        """Start the node under test."""
         setting = self.setting
         arguments = node_arguments(setting.bag, find_topics(setting.bag), setting.model)
         parameters = setting.parameters + ("pose_source:=tf", "world_frame:=map") * (
             setting.transforms
         )
-        given = [part for text in parameters for part in ("-p", text)]
+        options = [part for text in parameters for part in ("-p", text)]
         if setting.node == NODE:
-            self.nodes.start(NODE, *arguments, *given)
+            self.nodes.start(NODE, *arguments, *options)
         else:
-            self.stumbler = self._json_rpc_client(setting.node, *arguments, *given)
+            self.faulty_node = self._start_rpc(setting.node, *arguments, *options)
 
     def start_camera(self) -> None:
-        """Start the camera."""
+        """Start the bag player."""
         setting = self.setting
         arguments = [str(setting.bag), "--rate", str(setting.rate), *["--tf"] * setting.transforms]
-        self.camera = self._json_rpc_client(CAMERA, *arguments)
+        self.camera = self._start_rpc(CAMERA, *arguments)
 
-    def _json_rpc_client(self, name: str, *arguments: str) -> JsonRpcClient:
+    def _start_rpc(self, name: str, *arguments: str) -> JsonRpcClient:
         process = self.nodes.start(name, *arguments, package=PACKAGE, pipes=True)
         assert process.stdin and process.stdout
         return JsonRpcClient(name, process.stdin, process.stdout)
 
     @property
     def node(self) -> subprocess.Popen[bytes]:
-        """The process of the node."""
+        """The process of the node under test."""
         return self.nodes.processes[self.setting.node]
 
     def kill(self, name: str) -> None:
-        """kill -9."""
+        """Kill a process with SIGKILL."""
         process = self.nodes.processes[name]
         process.kill()
         process.wait()
@@ -114,103 +114,109 @@ class SystemUnderTest:
         """Whether the node's process runs."""
         return self.node.poll() is None
 
-    def spoil(self, name: str = "", **options: Any) -> None:
-        """Let the camera spoil its messages in this way, and no other; by default in none."""
-        spoilers = [{"name": name, **options}] if name else []
-        self.camera.tell("spoil", spoilers=spoilers)
+    def corrupt(self, name: str = "", **options: Any) -> None:
+        """Make the bag player apply this corruption only; "" ends it."""
+        corruptions = [{"name": name, **options}] if name else []
+        self.camera.call("corrupt", corruptions=corruptions)
 
     def ask(self, text: str, kind: str = "attribute", via: str = "service") -> dict[str, Any]:
-        """What comes back for a question: an answer, a reason, or "replied": False."""
-        begin = time.monotonic()
+        """The reply to a question: an answer, a reason ("success" False), or "replied" False."""
+        start = time.monotonic()
         try:
-            reply = self.person.tell(
+            reply = self.client.call(
                 "ask", within_s=2 * self.setting.limit_s, text=text, kind=kind, via=via
             )
         except NotAvailableError as error:
             reply = {"success": False, "message": str(error), "replied": False}
-        return {"replied": True, **reply, "seconds": time.monotonic() - begin}
+        return {"replied": True, **reply, "seconds": time.monotonic() - start}
 
-    def stumble(self, **changes: Any) -> None:
-        """Change what the engine of a stumbling node stumbles over."""
-        self.stumbler.tell("stumble", **changes)
+    def set_faults(self, **faults: Any) -> None:
+        """Set the faults of the engine; see `FaultyEngine`."""
+        self.faulty_node.call("set_faults", **faults)
 
     def status(self, part: str) -> dict[str, str]:
-        """What the node says now of a part of itself ("sensors", "memory", "questions")."""
-        facts = self.until(lambda: self.person.tell("status"), STATUS_S, "a word of the node")
-        inactive = facts.get("grounding_node", {})
-        return facts.get(f"grounding_node: {part}", {"message": "", **inactive})
+        """The node's current diagnostics of a part ("sensors", "memory", "questions")."""
+        parts = self.wait_until(
+            lambda: self.client.call("status"), STATUS_S, "a diagnostics message"
+        )
+        inactive = parts.get("grounding_node", {})
+        return parts.get(f"grounding_node: {part}", {"message": "", **inactive})
 
     def frames(self, what: str = "decoded") -> int:
-        """Frames that the node has counted so."""
+        """The node's counter of frames with this outcome."""
         return int(self.status("sensors").get(f"frames.{what}", 0))
 
-    def await_scene(self, timeout_s: float, views: int = SETTLE_VIEWS) -> None:
-        """Return when the node answers from so many views."""
+    def wait_for_scene(self, timeout_s: float, views: int = SETTLE_VIEWS) -> None:
+        """Return when the node answers from at least `views` views."""
         deadline = time.monotonic() + timeout_s
         problem = NotAvailableError(f"no scene after {timeout_s:.0f} s")
         while (left := deadline - time.monotonic()) > 0:
             try:
-                self.person.tell(
-                    "await_scene", within_s=2 * left + ORDER_S, views=views, timeout_s=left
+                self.client.call(
+                    "wait_until_ready", within_s=2 * left + CALL_S, views=views, timeout_s=left
                 )
                 return
-            except NotAvailableError as error:  # a call may have gone to a node that was killed
+            except NotAvailableError as error:  # the call may have gone to a node that was killed
                 problem = error
         raise problem
 
     def objects(self) -> list[dict[str, Any]]:
-        """The object map; empty where there is none."""
-        return self.person.tell("scene")["objects"]
+        """The object map; empty if there is none."""
+        return self.client.call("scene")["objects"]
 
     def recover(self, timeout_s: float) -> None:
-        """Bring everything back to where nothing is wrong, and wait until the node answers."""
+        """End all faults, restart processes that died, and wait until the node answers."""
         if not self.alive():
             self.start_node()
         if self.nodes.processes[CAMERA].poll() is not None:
             self.start_camera()
-        self.spoil()
+        self.corrupt()
         if self.setting.node == FAULTY_NODE:
-            self.stumble(short_of_memory=[], stage_s=0.0, crowd=0)
+            self.set_faults(out_of_memory_in=[], stage_s=0.0, extra_objects=0)
         self.bring_to("active")
-        self.await_scene(timeout_s)
+        self.wait_for_scene(timeout_s)
 
-    def step(self, transition: str) -> bool:
-        """Ask for a lifecycle transition; whether it was made."""
-        return self.person.tell("transition", within_s=STEP_S, name=transition)
+    def transition(self, name: str) -> bool:
+        """Request a lifecycle transition; whether it succeeded."""
+        return self.client.call("transition", within_s=TRANSITION_S, name=name)
 
     def bring_to(self, state: str) -> int:
-        """Bring the node into a lifecycle state, step by step; how many it took."""
-        steps = 0
-        while (now := self.person.tell("state")) != state:
-            self.step(WAYS[state][now])
-            steps += 1
-        return steps
+        """Bring the node into a lifecycle state; the number of transitions that it took."""
+        count = 0
+        while (now := self.client.call("state")) != state:
+            self.transition(TRANSITIONS[state][now])
+            count += 1
+        return count
 
-    def remember(self) -> int:
-        """Note what is known now, and a moment later still; returns how many objects that are."""
-        self.known = _centers(self.objects())
+    def take_snapshot(self) -> None:
+        """Store the objects that are in the map now and STEADY_S later."""
+        self.snapshot = _centers(self.objects())
         time.sleep(STEADY_S)
-        self.known = self.known[self._found()]
-        return len(self.known)
+        self.snapshot = self.snapshot[self._found()]
 
-    def still_known(self) -> float:
-        """The share of the objects remembered that stand where they stood."""
-        return float(self._found().mean()) if len(self.known) else 1.0
+    def kept_share(self) -> float:
+        """The share of the objects of the snapshot that are in the map at the same position."""
+        return float(self._found().mean()) if len(self.snapshot) else 1.0
 
     def _found(self) -> np.ndarray:
-        """Which of the objects remembered are in the map now, (n,) bool."""
+        """Which objects of the snapshot are in the map now, (n,) bool."""
         now = _centers(self.objects())
         if not len(now):
-            return np.zeros(len(self.known), bool)
-        apart = np.linalg.norm(self.known[:, None] - now, axis=2)
-        return apart.min(1) < SAME_M
+            return np.zeros(len(self.snapshot), bool)
+        distances = np.linalg.norm(self.snapshot[:, None] - now, axis=2)
+        return distances.min(1) < SAME_M
 
-    def until(self, holds: Callable[[], Value], timeout_s: float, what: str = "it") -> Value:
-        """Wait until something holds; its value. Raises NotAvailableError after `timeout_s`."""
+    def wait_until(
+        self, holds: Callable[[], Value], timeout_s: float, what: str = "the condition"
+    ) -> Value:
+        """Wait until `holds` returns a true value; that value.
+
+        Raises NotAvailableError after `timeout_s`.
+        """
         deadline = time.monotonic() + timeout_s
         while not (value := holds()):
             if time.monotonic() > deadline:
-                raise NotAvailableError(f"{what} did not come in {timeout_s:.0f} s")
+                raise NotAvailableError(f"{what} did not occur within {timeout_s:.0f} s")
             time.sleep(POLL_S)
         return value
 

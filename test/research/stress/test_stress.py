@@ -1,4 +1,4 @@
-"""The tools that break things on purpose: what they do to messages, rooms and figures."""
+"""Fault injection: corrupted messages, the rearranged room, memory growth, JSON-RPC calls."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from spatial3d_ros.research.rooms.generator import generate_room
 from spatial3d_ros.research.stress.fault import FAULTS
 from spatial3d_ros.research.stress.faults.run import choose
 from spatial3d_ros.research.stress.json_rpc_client import JsonRpcClient
-from spatial3d_ros.research.stress.message_corruption import spoiler
-from spatial3d_ros.research.stress.nodes import json_rpc as orders
-from spatial3d_ros.research.stress.rooms import SEED, tidied
+from spatial3d_ros.research.stress.message_corruption import corruption
+from spatial3d_ros.research.stress.nodes import json_rpc
+from spatial3d_ros.research.stress.rooms import SEED, rearranged_room
 from spatial3d_ros.research.stress.soak import Sample, memory_figures
 from spatial3d_ros.sensors.image_decoding import decode_color, decode_depth
 from spatial3d_ros.storage import read_yaml, write_whole
@@ -34,41 +34,45 @@ def depth():
     return messages.image(DEPTH, "16UC1")
 
 
-def test_shares_are_lost_held_back_and_repeated():
-    lose = spoiler("lose", share=0.5, roles=["depth"])
-    kept = sum(len(lose("depth", k)) for k in range(1000))
-    assert 400 < kept < 600 and lose("color", 1) == [1]
-    shuffle = spoiler("shuffle", share=0.2)
-    out = [message for k in range(1000) for message in shuffle("pose", k)]
+def test_messages_are_dropped_delayed_and_repeated():
+    drop = corruption("drop", share=0.5, roles=["depth"])
+    kept = sum(len(drop("depth", k)) for k in range(1000))
+    assert 400 < kept < 600 and drop("color", 1) == [1]
+    reorder = corruption("reorder", share=0.2)
+    out = [message for k in range(1000) for message in reorder("pose", k)]
     assert out != sorted(out) and 1100 < len(out) < 1300 and set(range(998)) <= set(out)
 
 
-def test_units_sizes_and_stamps_change_and_the_image_stays_the_same():
-    (metres,) = spoiler("to_metres")("depth", depth())
+def test_unit_size_and_stamp_corruptions_keep_the_image_content():
+    (metres,) = corruption("depth_in_metres")("depth", depth())
     np.testing.assert_allclose(decode_depth(metres, "/d"), DEPTH / 1000.0)
-    (small,) = spoiler("shrink", step=2)("depth", depth())
+    (small,) = corruption("downsample", step=2)("depth", depth())
     np.testing.assert_allclose(decode_depth(small, "/d"), DEPTH[::2, ::2] / 1000.0)
     info = messages.camera_info(8, 6, 10.0)
     info.k, info.p = np.array(info.k), np.array(info.p)
-    (info,) = spoiler("shrink", step=2)("camera_info", info)
+    (info,) = corruption("downsample", step=2)("camera_info", info)
     camera = Camera.from_calibration(info.width, info.height, info.k)
     assert (camera.width, camera.height, camera.fx, camera.cx) == (4, 3, 5.0, 1.75)
-    (later,) = spoiler("shift", seconds=-1.5)("pose", messages.pose_stamped(3 * messages.SECOND))
+    pose = messages.pose_stamped(3 * messages.SECOND)
+    (later,) = corruption("shift_stamps", seconds=-1.5)("pose", pose)
     assert (later.header.stamp.sec, later.header.stamp.nanosec) == (1, 500_000_000)
 
 
-def test_nothing_is_left_of_a_covered_or_broken_sensor():
-    (dark,) = spoiler("cover")("color", messages.image(np.full((3, 4, 3), 9, np.uint8), "rgb8"))
+def test_covered_nan_and_damaged_sensor_data():
+    color = messages.image(np.full((3, 4, 3), 9, np.uint8), "rgb8")
+    (dark,) = corruption("cover_lens")("color", color)
     assert not decode_color(dark, "/c").any()
-    (broken,) = spoiler("not_a_number")("depth", depth())
+    (broken,) = corruption("nan_values")("depth", depth())
     assert np.isnan(decode_depth(broken, "/d")).all()
-    damaged = [spoiler("corrupt", share=1.0, seed=k)("color", depth())[0].data for k in range(9)]
+    damaged = [
+        corruption("damage_bytes", share=1.0, seed=k)("color", depth())[0].data for k in range(9)
+    ]
     assert {len(data) for data in damaged} == {12, 76} and bytes(DEPTH.tobytes()) not in damaged
 
 
-def test_the_tidied_room_has_moved_and_lost_its_things():
+def test_rearranged_room_has_three_moved_and_two_removed_objects():
     room = generate_room(SEED)
-    after = tidied(room)
+    after = rearranged_room(room)
     assert len(after.moved) == 3 and len(after.removed) == 2
     assert len(after.room.objects) == len(room.objects) - 2
     assert [item.id for item in after.room.objects] == list(range(len(after.room.objects)))
@@ -76,14 +80,14 @@ def test_the_tidied_room_has_moved_and_lost_its_things():
     assert sum(item.box not in before for item in after.room.objects) == 3
 
 
-def test_growth_is_a_line_through_what_comes_after_the_warm_up():
+def test_memory_growth_is_fitted_after_the_warm_up():
     samples = [Sample(s, 500.0 if s < 60 else 800.0 + 2.0 * s / 60, 900.0) for s in range(600)]
     figures = memory_figures(samples, 60.0)
     assert figures["slope_mb_per_min"] == pytest.approx(2.0)
     assert (figures["warm_mb"], figures["peak_mb"]) == (802.0, 900.0)
 
 
-def test_faults_are_chosen_by_parts_of_their_names():
+def test_faults_are_selected_by_parts_of_their_names():
     assert len({one.name for one in FAULTS}) == len(FAULTS) >= 20
     assert {one.name for one in choose(["NaN"])} == {
         "NaN everywhere in depth", "NaN everywhere in camera info", "NaN everywhere in pose"
@@ -93,32 +97,32 @@ def test_faults_are_chosen_by_parts_of_their_names():
         choose(["earthquake"])
 
 
-def test_orders_are_carried_out_and_failures_told(monkeypatch):
+def test_json_rpc_returns_results_and_errors(monkeypatch):
     ours, theirs, replies, back = os.pipe(), None, os.pipe(), None
     theirs, back = os.fdopen(ours[0]), os.fdopen(replies[1], "w")
-    monkeypatch.setattr(orders.sys, "stdin", theirs)
-    monkeypatch.setattr(orders.sys, "stdout", back)
+    monkeypatch.setattr(json_rpc.sys, "stdin", theirs)
+    monkeypatch.setattr(json_rpc.sys, "stdout", back)
 
     def serve():
-        orders.serve({"add": lambda a, b: a + b, "fail": lambda: 1 / 0})
+        json_rpc.serve({"add": lambda a, b: a + b, "fail": lambda: 1 / 0})
         back.close()
 
     thread = threading.Thread(target=serve)
     thread.start()
     pipe = os.fdopen(ours[1], "wb")
-    puppet = JsonRpcClient("adder", pipe, os.fdopen(replies[0], "rb"))
-    assert puppet.tell("add", a=2, b=3) == 5
+    client = JsonRpcClient("adder", pipe, os.fdopen(replies[0], "rb"))
+    assert client.call("add", a=2, b=3) == 5
     with pytest.raises(NotAvailableError, match="adder: ZeroDivisionError"):
-        puppet.tell("fail")
+        client.call("fail")
     pipe.close()
     thread.join()
 
 
-def test_a_puppet_that_has_ended_says_so():
-    puppet = JsonRpcClient("gone", io.BytesIO(), iter(()))
-    puppet._orders.close()
+def test_json_rpc_call_to_an_ended_process_fails():
+    client = JsonRpcClient("gone", io.BytesIO(), iter(()))
+    client._requests.close()
     with pytest.raises((NotAvailableError, ValueError), match=r"gone: has ended|closed file"):
-        puppet.tell("anything", within_s=5.0)
+        client.call("anything", within_s=5.0)
 
 
 WRITE = """
@@ -133,7 +137,7 @@ except StorageError as error:
 """
 
 
-def test_a_full_disk_is_told_and_leaves_the_old_file(tmp_path):
+def test_full_disk_is_reported_and_keeps_the_old_file(tmp_path):
     path = tmp_path / "report.json"
     write_whole(path, json.dumps("old"))
     done = subprocess.run(
@@ -147,7 +151,7 @@ def test_a_full_disk_is_told_and_leaves_the_old_file(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["- 2001-99-99", "[" * 500, "1" * 5000, "a: [", "\x00"])
-def test_settings_that_are_no_yaml_are_named(tmp_path, text):
+def test_invalid_yaml_is_named(tmp_path, text):
     path = tmp_path / "settings.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"settings\.yaml: cannot be read as YAML"):

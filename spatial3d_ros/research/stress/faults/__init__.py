@@ -1,6 +1,6 @@
-"""Every fault that the nodes must survive, in the order of the table."""
+"""All faults, in the order of the table."""
 
-# Importing a module puts its faults into the list, so the order of the lines is that of the table.
+# Importing a module registers its faults, so the order of these lines is that of the table.
 from spatial3d_ros.research.stress.faults import streams  # isort: skip
 from spatial3d_ros.research.stress.faults import sensors  # isort: skip
 from spatial3d_ros.research.stress.faults import questions  # isort: skip

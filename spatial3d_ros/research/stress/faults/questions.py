@@ -1,4 +1,4 @@
-"""Faults of who asks: too many, too much, taken back, at the wrong time."""
+"""Faults of clients: too many objects or clients, cancelled goals, lifecycle transitions."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import time
 from typing import Any
 
 from spatial3d_ros.model.config import named_config
-from spatial3d_ros.research.stress.fault import TABLE, Findings, fault
+from spatial3d_ros.research.stress.fault import QUESTION, Checks, fault
 from spatial3d_ros.research.stress.system_under_test import SystemUnderTest
 
 OBJECTS, CLIENTS = 500, 50
-HALF = 0.5  # of what was seen in minutes, seen again in seconds
-CROWD_S, UPDATE_S = 180.0, 180.0
+HALF = 0.5  # share of the objects that must be found again soon after `clear`
+CLIENTS_S, UPDATE_S = 180.0, 180.0
 STAGE_S = 0.4
 CANCEL_S = 3.0
 STAGES = {
-    TABLE: ("waiting", "preprocess", "objects and words", "decode"),
+    QUESTION: ("waiting", "preprocess", "objects and words", "decode"),
     "how far is the table from the door?": ("waiting", "preprocess", "objects and words", "decode"),
     "move the table 0.2 m towards the door": ("preprocess", "objects and words", "layout"),
 }
-WAYS = {  # state: what is possible there, and where it leads
+NEXT_STATE = {  # state: possible transitions and the states that they lead to
     "unconfigured": {"configure": "inactive"},
     "inactive": {"activate": "active", "cleanup": "unconfigured"},
     "active": {"deactivate": "inactive"},
@@ -31,58 +31,64 @@ RANDOM_STEPS = 12
 
 @fault(
     f"{OBJECTS} objects",
-    "the map keeps to its limit, the surest of the newest; questions are answered in time; when "
-    "they are gone the room is known again",
-    keeps=False,
+    "the map keeps its limit of objects; questions are answered in time; without the extra "
+    "objects those of the room are found again",
+    keeps_objects=False,
 )
-def many_objects(world: SystemUnderTest, see: Findings) -> None:
-    """A store room: made-up boxes besides what the camera sees."""
-    limit = named_config(world.setting.model).objects.max_objects
-    world.stumble(crowd=OBJECTS)
-    see.soon(lambda: len(world.objects()) == limit, UPDATE_S, f"{limit} objects in the map")
-    replies = [world.ask(TABLE) for _ in range(3)]
+def many_objects(system: SystemUnderTest, check: Checks) -> None:
+    """Generated boxes are added to the proposals."""
+    limit = named_config(system.setting.model).objects.max_objects
+    system.set_faults(extra_objects=OBJECTS)
+    check.within(UPDATE_S, lambda: len(system.objects()) == limit, f"{limit} objects in the map")
+    replies = [system.ask(QUESTION) for _ in range(3)]
     slowest = max(reply["seconds"] for reply in replies)
-    see(all(reply["success"] for reply in replies), f"asked thrice, slowest {slowest:.1f} s")
-    world.stumble(crowd=0)
-    world.person.tell("clear")
-    see.soon(lambda: world.still_known() >= HALF, UPDATE_S, "half of the room known again")
+    check(all(reply["success"] for reply in replies), f"3 questions, slowest {slowest:.1f} s")
+    system.set_faults(extra_objects=0)
+    system.client.call("clear")
+    check.within(UPDATE_S, lambda: system.kept_share() >= HALF, "half of the objects found again")
 
 
-@fault(f"{CLIENTS} clients at once", "each hears an answer or 'busy' in time; the next is answered")
-def crowd_of_clients(world: SystemUnderTest, see: Findings) -> None:
-    """Each is a node of its own; all ask in the same moment."""
-    heard = world.person.tell("crowd", within_s=CROWD_S, text=TABLE, clients=CLIENTS)
-    answered = sum(one["success"] for one in heard)
-    busy = sum("busy" in one["message"] for one in heard)
-    slowest = max(one["seconds"] for one in heard)
-    see(all(one["replied"] for one in heard), f"{len(heard)} asked, slowest {slowest:.1f} s")
-    see(answered > 0 and answered + busy == CLIENTS, f"{answered} answered, {busy} told 'busy'")
+@fault(
+    f"{CLIENTS} clients at once",
+    "each gets an answer or 'busy' in time; the next question is answered",
+)
+def many_clients(system: SystemUnderTest, check: Checks) -> None:
+    """Each client is a node; all ask at the same moment."""
+    replies = system.client.call(
+        "ask_concurrently", within_s=CLIENTS_S, text=QUESTION, clients=CLIENTS
+    )
+    answered = sum(one["success"] for one in replies)
+    busy = sum("busy" in one["message"] for one in replies)
+    slowest = max(one["seconds"] for one in replies)
+    check(all(one["replied"] for one in replies), f"{len(replies)} asked, slowest {slowest:.1f} s")
+    check(answered > 0 and answered + busy == CLIENTS, f"{answered} answered, {busy} 'busy'")
 
 
 @fault("cancel at every stage", f"cancelled within {CANCEL_S:.0f} s, and the next is answered")
-def cancelled(world: SystemUnderTest, see: Findings) -> None:
-    """The action is cancelled when it reports a stage; every stage is slowed down for that."""
-    world.stumble(stage_s=STAGE_S)
+def cancelled(system: SystemUnderTest, check: Checks) -> None:
+    """The action is cancelled when it reports a stage; every stage is prolonged for that."""
+    system.set_faults(stage_s=STAGE_S)
     slowest, wrong, tried = 0.0, [], 0
     for text, stages in STAGES.items():
         for stage in stages:
-            end = world.until(lambda t=text, s=stage: _cancelled(world, t, s), UPDATE_S)
+            end = system.wait_until(lambda t=text, s=stage: _cancelled(system, t, s), UPDATE_S)
             tried, slowest = tried + 1, max(slowest, end["seconds"])
             if end["end"] != "cancelled" or stage not in end["stages"]:
                 wrong.append(f"{text} at {stage}: {end['end']} ({end['message']})")
-    world.stumble(stage_s=0.0)
-    see(not wrong, "; ".join(wrong) or f"{tried} of {tried} cancelled")
-    see(slowest < CANCEL_S, f"slowest {slowest:.2f} s")
-    see.soon(lambda: world.ask(TABLE)["success"], UPDATE_S, "the next is answered")
+    system.set_faults(stage_s=0.0)
+    check(not wrong, "; ".join(wrong) or f"{tried} of {tried} cancelled")
+    check(slowest < CANCEL_S, f"slowest {slowest:.2f} s")
+    check.within(UPDATE_S, lambda: system.ask(QUESTION)["success"], "the next is answered")
 
 
 @fault(
     "lifecycle in every order",
-    "possible steps are made, others refused; questions hear why not; only cleanup forgets",
-    keeps=False,
+    "valid transitions succeed, others are refused; questions fail with a reason; only `cleanup` "
+    "clears the map",
+    keeps_objects=False,
 )
-def lifecycle(world: SystemUnderTest, see: Findings) -> None:
-    """Every transition from every state, then at random, ending active, while questions run."""
+def lifecycle(system: SystemUnderTest, check: Checks) -> None:
+    """Every transition from every state, then random ones, while questions are asked."""
     steps = [
         (state, step) for state in ("active", "inactive", "unconfigured") for step in TRANSITIONS
     ]
@@ -90,40 +96,40 @@ def lifecycle(world: SystemUnderTest, see: Findings) -> None:
     wrong: list[str] = []
     made = 0
     for state, step in steps:
-        made += world.bring_to(state)
-        wrong += _try(world, step)
+        made += system.bring_to(state)
+        wrong += _try(system, step)
     for _ in range(RANDOM_STEPS):
-        wrong += _try(world, rng.choice(TRANSITIONS))
+        wrong += _try(system, rng.choice(TRANSITIONS))
     made += len(steps) + RANDOM_STEPS
-    see(not wrong, "; ".join(wrong) or f"{made} steps as they must be")
-    world.bring_to("active")
-    begin = time.monotonic()
-    world.await_scene(UPDATE_S)
-    see(True, f"active again, sees after {time.monotonic() - begin:.0f} s")
+    check(not wrong, "; ".join(wrong) or f"{made} transitions as expected")
+    system.bring_to("active")
+    start = time.monotonic()
+    system.wait_for_scene(UPDATE_S)
+    check(True, f"active again, scene after {time.monotonic() - start:.0f} s")
 
 
-@fault("deactivated and activated", "questions hear why not meanwhile; what was known stays")
-def pause(world: SystemUnderTest, see: Findings) -> None:
-    """The way to pause a robot's node."""
-    world.step("deactivate")
-    reply = world.ask(TABLE)
-    see("not active" in reply["message"], f"told: {reply['message'][:60]}...")
-    world.step("activate")
-    see.kept()
+@fault("deactivated and activated", "questions fail with a reason meanwhile; the map stays")
+def pause(system: SystemUnderTest, check: Checks) -> None:
+    """Pausing the node."""
+    system.transition("deactivate")
+    reply = system.ask(QUESTION)
+    check("not active" in reply["message"], f"message: {reply['message'][:60]}...")
+    system.transition("activate")
+    check.objects_kept()
 
 
-def _cancelled(world: SystemUnderTest, text: str, stage: str) -> dict[str, Any]:
-    """How a question ended that was cancelled at a stage; empty where others were before it."""
-    end = world.person.tell("cancel_at", stage=stage, text=text)
+def _cancelled(system: SystemUnderTest, text: str, stage: str) -> dict[str, Any]:
+    """The end of a question cancelled at a stage; empty if the node was busy."""
+    end = system.client.call("cancel_at", stage=stage, text=text)
     return {} if "busy" in end["message"] else end
 
 
-def _try(world: SystemUnderTest, step: str) -> list[str]:
-    """Ask for a transition; what is wrong with how it went."""
-    before = world.person.tell("state")
-    made = world.step(step)
-    after = world.person.tell("state")
-    wanted = WAYS[before].get(step)
+def _try(system: SystemUnderTest, step: str) -> list[str]:
+    """Request a transition; what differs from the expected result."""
+    before = system.client.call("state")
+    made = system.transition(step)
+    after = system.client.call("state")
+    wanted = NEXT_STATE[before].get(step)
     if made == (wanted is not None) and after == (wanted or before):
         return []
     return [f"{step} from {before}: {'made' if made else 'refused'}, now {after}"]

@@ -1,4 +1,4 @@
-"""Makes faults happen, one after the other, in nodes that live on from one to the next."""
+"""Injects faults one after the other; nodes keep running from one fault to the next."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 from spatial3d_ros.demo.processes import require_ros
 from spatial3d_ros.errors import ConfigError
-from spatial3d_ros.research.stress.fault import FAULTS, Fault, Outcome, suffer
-from spatial3d_ros.research.stress.questions import questions_about
-from spatial3d_ros.research.stress.rooms import SEED, filmed
+from spatial3d_ros.research.stress.fault import FAULTS, Fault, Outcome, run_fault
+from spatial3d_ros.research.stress.question_stream import questions_about
+from spatial3d_ros.research.stress.rooms import SEED, recorded_room
 from spatial3d_ros.research.stress.system_under_test import FAULTY_NODE, Setting, SystemUnderTest
 
 Say = Callable[[str], None]
@@ -22,35 +22,38 @@ SETTINGS = ("plain", "jpeg", "tf")
 def run_faults(
     folder: Path, only: Sequence[str] = (), *, say: Say = lambda text: None
 ) -> Iterator[Outcome]:
-    """Each fault and what was seen, as it happens. Raises ConfigError for a name that none has."""
-    chosen = sorted(choose(only), key=lambda one: SETTINGS.index(one.world))
+    """Inject the faults whose names contain a text of `only`, default all, and yield outcomes.
+
+    Raises ConfigError if no name matches.
+    """
+    chosen = sorted(choose(only), key=lambda one: SETTINGS.index(one.setting))
     require_ros()
-    for name, group in groupby(chosen, key=lambda one: one.world):
+    for name, group in groupby(chosen, key=lambda one: one.setting):
         faults = list(group)
         for one in faults:
-            if not _can_be_made(one):
-                missing = f"not made: {one.needs} is not installed here"
+            if not _is_possible(one):
+                missing = f"not run: {one.requires} is not installed here"
                 yield Outcome(one.name, one.expected, missing, None, 0.0)
-        faults = [one for one in faults if _can_be_made(one)]
+        faults = [one for one in faults if _is_possible(one)]
         with ExitStack() as stack:
             if faults:
                 say(f"starting the nodes ({name})")
-                room = filmed(folder, compressed=name == "jpeg")
+                room = recorded_room(folder, compressed=name == "jpeg")
                 setting = Setting(room.bag, node=FAULTY_NODE, transforms=name == "tf")
-                world = stack.enter_context(SystemUnderTest(setting, folder / f"logs_{name}"))
+                system = stack.enter_context(SystemUnderTest(setting, folder / f"logs_{name}"))
             for one in faults:
                 say(one.name)
-                yield suffer(one, world, questions_about(room.seen(), SEED))
+                yield run_fault(one, system, questions_about(room.seen(), SEED))
 
 
 def choose(only: Sequence[str]) -> list[Fault]:
-    """The faults whose names hold one of these texts; all of them by default."""
+    """The faults whose names contain one of these texts, default all."""
     chosen = [one for one in FAULTS if not only or any(text in one.name for text in only)]
     if not chosen:
         names = ", ".join(one.name for one in FAULTS)
-        raise ConfigError(f"no fault is called {' or '.join(only)}. There are: {names}")
+        raise ConfigError(f"no fault is called {' or '.join(only)}. Faults: {names}")
     return chosen
 
 
-def _can_be_made(one: Fault) -> bool:
-    return not one.needs or importlib.util.find_spec(one.needs) is not None
+def _is_possible(one: Fault) -> bool:
+    return not one.requires or importlib.util.find_spec(one.requires) is not None

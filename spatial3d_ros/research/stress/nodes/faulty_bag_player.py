@@ -1,8 +1,8 @@
-"""A camera that misbehaves on order: plays a bag in a loop, and spoils what it sends.
+"""A bag player that plays in a loop and corrupts messages on request.
 
     python -m spatial3d_ros.research.stress.nodes.faulty_bag_player room.mcap --rate 3
 
-Orders: `play`, `spoil` (see `reliability.spoiling`), `count`.
+Methods: `play`, `corrupt` (see `stress.message_corruption`), `count`.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from spatial3d_ros.bags.writer import OPTICAL_FRAME
 from spatial3d_ros.demo.nodes.bag_player import BagPlayer
 from spatial3d_ros.nodes import qos
 from spatial3d_ros.nodes.transform_message import transform_message
-from spatial3d_ros.research.stress.message_corruption import Spoiler, spoiler
+from spatial3d_ros.research.stress.message_corruption import Corruption, corruption
 from spatial3d_ros.research.stress.nodes.json_rpc import serve
 
 SUBSCRIBERS_S = 120.0
 
 
-class RoughPlayer(BagPlayer):
-    """A bag player whose bag, stamps and messages change while it plays.
+class FaultyBagPlayer(BagPlayer):
+    """A bag player whose bag, stamps and corruptions can be changed while it plays.
 
-    With `transforms` poses are also sent as transforms of the camera; without tf2_msgs that raises
-    NotAvailableError.
+    With `transforms` poses are also sent as transforms of the camera. Raises NotAvailableError if
+    that is wanted and tf2_msgs is not installed.
     """
 
     def __init__(self, path: str, rate: float, *, transforms: bool = False) -> None:
@@ -51,36 +51,36 @@ class RoughPlayer(BagPlayer):
             topics.camera_info: "camera_info",
             topics.pose: "pose",
         }
-        self._spoilers: tuple[Spoiler, ...] = ()
-        self._next = threading.Event()
+        self._corruptions: tuple[Corruption, ...] = ()
+        self._switch = threading.Event()
 
-    def play_on(self, bag: str, keep_stamps: bool = False) -> None:
-        """Go on with this bag (of the same topics) from its start."""
+    def switch_to(self, bag: str, keep_stamps: bool = False) -> None:
+        """Play this bag, which has the same topics, from its start."""
         self.path, self.keep_stamps = bag, keep_stamps
-        self._next.set()
+        self._switch.set()
 
-    def spoil(self, spoilers: list[dict[str, Any]]) -> None:
-        """Spoil messages in these ways from now on; an empty list ends it."""
-        self._spoilers = tuple(spoiler(**options) for options in spoilers)
+    def corrupt(self, corruptions: list[dict[str, Any]]) -> None:
+        """Apply these corruptions to messages from now on; an empty list ends them."""
+        self._corruptions = tuple(corruption(**options) for options in corruptions)
 
     def count(self) -> Mapping[str, int]:
         """Messages sent by role."""
         return {role: self.sent[topic] for topic, role in self._roles.items()}
 
     def interrupted(self) -> bool:
-        """Whether another bag is wanted."""
-        return self._next.is_set()
+        """Whether another bag was requested."""
+        return self._switch.is_set()
 
     def send(self, topic: str, data: bytes) -> None:
-        """Publish a message, or what the spoilers make of it."""
-        role, spoilers = self._roles.get(topic), self._spoilers
+        """Publish a message, or what the corruptions make of it."""
+        role, corruptions = self._roles.get(topic), self._corruptions
         as_transform = role == "pose" and self._transforms is not None
-        if role is None or not (spoilers or as_transform):
+        if role is None or not (corruptions or as_transform):
             super().send(topic, data)
             return
         messages = [deserialize_message(data, self._kinds[topic])]
-        for spoil in spoilers:
-            messages = [after for before in messages for after in spoil(role, before)]
+        for apply in corruptions:
+            messages = [after for before in messages for after in apply(role, before)]
         for message in messages:
             super().send(topic, serialize_message(message))
             if as_transform:
@@ -88,17 +88,17 @@ class RoughPlayer(BagPlayer):
 
     def _send_transform(self, pose: Any) -> None:
         transform = TransformStamped(header=pose.header, child_frame_id=OPTICAL_FRAME)
-        place, turn = pose.pose.position, pose.pose.orientation
-        transform.transform.translation = Vector3(x=place.x, y=place.y, z=place.z)
-        transform.transform.rotation = turn
+        position = pose.pose.position
+        transform.transform.translation = Vector3(x=position.x, y=position.y, z=position.z)
+        transform.transform.rotation = pose.pose.orientation
         self._transforms.publish(transform_message()(transforms=[transform]))
 
-    def play_for_ever(self) -> None:
-        """Play round after round until ROS shuts down."""
+    def play_until_shutdown(self) -> None:
+        """Play the bag again and again until ROS shuts down."""
         self.wait_for_subscribers(SUBSCRIBERS_S)
         with contextlib.suppress(ExternalShutdownException):
             while rclpy.ok():
-                self._next.clear()
+                self._switch.clear()
                 self.play()
 
 
@@ -110,8 +110,8 @@ def main() -> None:
     parser.add_argument("--tf", action="store_true", help="send poses as transforms too")
     options = parser.parse_args(rclpy.utilities.remove_ros_args(sys.argv)[1:])
     rclpy.init(args=sys.argv)
-    player = RoughPlayer(options.bag, options.rate, transforms=options.tf)
-    threading.Thread(target=player.play_for_ever, daemon=True).start()
+    player = FaultyBagPlayer(options.bag, options.rate, transforms=options.tf)
+    threading.Thread(target=player.play_until_shutdown, daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):
-        serve({"play": player.play_on, "spoil": player.spoil, "count": player.count})
+        serve({"play": player.switch_to, "corrupt": player.corrupt, "count": player.count})
     rclpy.try_shutdown()

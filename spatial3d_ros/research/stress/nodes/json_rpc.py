@@ -1,7 +1,7 @@
-"""A process that does what it is told, a line of JSON at a time: {"id", "do", "with"} on stdin.
+"""Calls over JSON lines: {"id", "method", "params"} on stdin, {"id", "result"} on stdout.
 
-Every order runs on a thread of its own and is answered on stdout with {"id", "result"} or
-{"id", "error"}, in the order in which they end. So whoever gives orders needs no ROS.
+A failed call is answered with {"id", "error"}. Each call runs in a thread of its own, and replies
+come in the order in which calls end. The caller needs no ROS.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from typing import Any
 THREADS = 16
 
 
-def serve(orders: Mapping[str, Callable[..., Any]]) -> None:
-    """Carry out orders until stdin ends."""
+def serve(methods: Mapping[str, Callable[..., Any]]) -> None:
+    """Run the methods that are called, until stdin ends."""
     writing = threading.Lock()
 
-    def answer(reply: dict[str, Any]) -> None:
+    def send(reply: dict[str, Any]) -> None:
         with writing:
             sys.stdout.write(f"{json.dumps(reply)}\n")
             sys.stdout.flush()
 
-    def carry_out(order: dict[str, Any]) -> None:
+    def run(request: dict[str, Any]) -> None:
         try:
-            result = orders[order["do"]](**order["with"])
+            result = methods[request["method"]](**request["params"])
         except Exception as error:
-            answer({"id": order["id"], "error": f"{type(error).__name__}: {error}"})
+            send({"id": request["id"], "error": f"{type(error).__name__}: {error}"})
         else:
-            answer({"id": order["id"], "result": result})
+            send({"id": request["id"], "result": result})
 
     with ThreadPoolExecutor(THREADS) as pool:
         for line in sys.stdin:
-            pool.submit(carry_out, json.loads(line))
+            pool.submit(run, json.loads(line))

@@ -1,6 +1,7 @@
-"""A person who asks on order, and keeps an eye on the node: what `reliability` tells to ask.
+"""A client that asks questions on request and reads the node's diagnostics and lifecycle state.
 
-Orders: `ask`, `scene`, `status`, `clear`, `crowd`, `cancel_at`, `transition`, `state`.
+Methods: `ask`, `wait_until_ready`, `scene`, `status`, `clear`, `state`, `transition`,
+`ask_concurrently`, `cancel_at`.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ from spatial3d_ros.nodes.executor import spin_in_thread
 from spatial3d_ros.research.stress.nodes.json_rpc import serve
 from spatial3d_ros.srv import Ground
 
-LIMIT_S = 15.0  # the node's own is 10
-TRANSITION_S = 120.0  # the network is loaded in one of them
-SILENCE_S = 3.0  # it speaks once a second
+LIMIT_S = 15.0  # the node's own limit is 10 s
+TRANSITION_S = 120.0  # `configure` loads the network
+STATUS_S = 3.0  # diagnostics are published once a second
 TRANSITIONS = {
     "configure": Transition.TRANSITION_CONFIGURE,
     "cleanup": Transition.TRANSITION_CLEANUP,
     "activate": Transition.TRANSITION_ACTIVATE,
     "deactivate": Transition.TRANSITION_DEACTIVATE,
 }
-ENDS = {
+GOAL_RESULTS = {
     GoalStatus.STATUS_CANCELED: "cancelled",
     GoalStatus.STATUS_SUCCEEDED: "succeeded",
     GoalStatus.STATUS_ABORTED: "aborted",
@@ -46,46 +47,46 @@ ENDS = {
 
 
 class LoadClient(QueryClient):
-    """Everything that a client can do to a grounding node, each with its time limit."""
+    """A client of all services of a grounding node, each call with a time limit."""
 
     def __init__(self, limit_s: float = LIMIT_S) -> None:
         super().__init__(limit_s=limit_s)
         self._clear = self.create_client(Trigger, f"{self.server}/clear")
-        self._change = self.create_client(ChangeState, f"{self.server}/change_state")
-        self._state = self.create_client(GetState, f"{self.server}/get_state")
+        self._change_state = self.create_client(ChangeState, f"{self.server}/change_state")
+        self._get_state = self.create_client(GetState, f"{self.server}/get_state")
 
-    def await_scene(self, views: int, timeout_s: float) -> None:
-        """Wait until the node is there, then until it knows a scene of so many views."""
+    def wait_until_ready(self, views: int, timeout_s: float) -> None:
+        """Wait for the node's services, then for a scene of at least `views` views."""
         self.wait_for_server(timeout_s)
         self.wait_for_scene(views, timeout_s)
 
     def status(self) -> dict[str, dict[str, str]]:
-        """What the node tells of itself next; empty when it is silent for three seconds."""
+        """The node's next diagnostics; empty if none come within STATUS_S."""
         self.diagnostics = {}
-        deadline = time.monotonic() + SILENCE_S
+        deadline = time.monotonic() + STATUS_S
         while not self.diagnostics and time.monotonic() < deadline:
             time.sleep(0.05)
         return self.diagnostics
 
     def clear(self) -> bool:
-        """Empty the node's memory."""
+        """Clear the node's memory; whether it succeeded."""
         return self._call(self._clear, Trigger.Request()).success
 
     def state(self) -> str:
         """The node's lifecycle state."""
-        return self._call(self._state, GetState.Request()).current_state.label
+        return self._call(self._get_state, GetState.Request()).current_state.label
 
     def transition(self, name: str) -> bool:
-        """Ask for a transition; whether it was made."""
+        """Request a transition; whether it succeeded."""
         request = ChangeState.Request(transition=Transition(id=TRANSITIONS[name]))
-        return self._wait(self._change.call_async(request), name, TRANSITION_S).success
+        return self._wait(self._change_state.call_async(request), name, TRANSITION_S).success
 
-    def crowd(self, text: str, clients: int) -> list[dict[str, Any]]:
-        """So many clients, each a node of its own, ask the same at once; what each hears."""
-        quiet = {"start_parameter_services": False, "enable_rosout": False}
-        nodes = [Node(f"client_{k}", **quiet) for k in range(clients)]
-        # Over DDS a client sees the replies to all: a queue of ten may lose its own among fifty.
-        asking = [
+    def ask_concurrently(self, text: str, clients: int) -> list[dict[str, Any]]:
+        """Ask the same question from several client nodes at once; the reply to each."""
+        options = {"start_parameter_services": False, "enable_rosout": False}
+        nodes = [Node(f"client_{k}", **options) for k in range(clients)]
+        # DDS delivers each reply to all clients; with a queue of 10, one of 50 may miss its own.
+        services = [
             node.create_client(Ground, f"{self.server}/ground", qos_profile=qos.requests())
             for node in nodes
         ]
@@ -96,48 +97,48 @@ class LoadClient(QueryClient):
         ready = threading.Barrier(clients)
 
         def ask(k: int) -> dict[str, Any]:
-            found = asking[k].wait_for_service(self.limit_s)
+            found = services[k].wait_for_service(self.limit_s)
             ready.wait()
-            begin = time.monotonic()
+            start = time.monotonic()
             try:
                 if not found:
                     raise NotAvailableError("the service was not found")
-                reply = self._wait(asking[k].call_async(Ground.Request(query=text)), "ground")
-                heard = {"success": reply.success, "message": reply.message, "replied": True}
+                response = self._wait(services[k].call_async(Ground.Request(query=text)), "ground")
+                reply = {"success": response.success, "message": response.message, "replied": True}
             except NotAvailableError as error:
-                heard = {"success": False, "message": str(error), "replied": False}
-            return {**heard, "seconds": time.monotonic() - begin}
+                reply = {"success": False, "message": str(error), "replied": False}
+            return {**reply, "seconds": time.monotonic() - start}
 
         with ThreadPoolExecutor(clients) as pool:
-            heard = list(pool.map(ask, range(clients)))
+            replies = list(pool.map(ask, range(clients)))
         executor.shutdown()
         spinner.join()
         for node in nodes:
             node.destroy_node()
-        return heard
+        return replies
 
     def cancel_at(self, stage: str, text: str) -> dict[str, Any]:
-        """Ask by the action, cancel as soon as it reports that stage; how it ended, and when."""
+        """Ask through the action and cancel at `stage`; how it ended, and how long that took."""
         reached = threading.Event()
         stages: list[str] = []
 
-        def hear(feedback: Any) -> None:
+        def on_feedback(feedback: Any) -> None:
             stages.append(feedback.feedback.stage)
             if stages[-1] == stage:
                 reached.set()
 
         goal = Query.Goal(query=text, timeout_s=self.limit_s)
-        handle = self._wait(self._query.send_goal_async(goal, hear), "the goal")
+        handle = self._wait(self._query.send_goal_async(goal, on_feedback), "the goal")
         ended = handle.get_result_async()
         reached.wait(self.limit_s)
-        begin = time.monotonic()
+        start = time.monotonic()
         self._wait(handle.cancel_goal_async(), "the cancel")
         result = self._wait(ended, "the result")
         return {
-            "end": ENDS.get(result.status, str(result.status)),
+            "end": GOAL_RESULTS.get(result.status, str(result.status)),
             "stages": stages,
             "message": result.result.message,
-            "seconds": time.monotonic() - begin,
+            "seconds": time.monotonic() - start,
         }
 
 
@@ -148,15 +149,15 @@ def main() -> None:
     options = parser.parse_args(rclpy.utilities.remove_ros_args(sys.argv)[1:])
     rclpy.init(args=sys.argv)
     executor = SingleThreadedExecutor()
-    person = LoadClient(options.limit)
-    executor.add_node(person)
+    client = LoadClient(options.limit)
+    executor.add_node(client)
     spinner = spin_in_thread(executor)
-    orders = (
-        person.await_scene, person.scene, person.status, person.clear, person.state,
-        person.transition, person.crowd, person.cancel_at,
+    methods = (
+        client.wait_until_ready, client.scene, client.status, client.clear, client.state,
+        client.transition, client.ask_concurrently, client.cancel_at,
     )  # fmt: skip
-    named = {order.__name__: order for order in orders}
+    named = {method.__name__: method for method in methods}
     with contextlib.suppress(KeyboardInterrupt):
-        serve({**named, "ask": lambda **question: person.ask(question)})
+        serve({**named, "ask": lambda **question: client.ask(question)})
     rclpy.try_shutdown()
     spinner.join(2)

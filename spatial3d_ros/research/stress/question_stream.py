@@ -1,4 +1,4 @@
-"""Questions at a steady rhythm, whether or not those before them were answered."""
+"""Questions at a constant rate, whether or not earlier ones were answered."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from spatial3d_ros.research.stress.system_under_test import SystemUnderTest
 
 KINDS = ("attribute", "relation", "size", "distance", "none")
 EDITS = ("move {} 0.5 m towards {}", "remove {}")
-OPEN = 8  # when so many are open, the next waits for its turn on our side
-LATE_S = 2.0  # more than the time limit before a question counts as stuck
+MAX_PENDING = 8  # further questions wait in the client
+MARGIN_S = 2.0  # beyond the time limit, before a question counts as stuck
 
 
 def questions_about(objects: Sequence[RoomObject], seed: int) -> list[dict[str, str]]:
-    """Places, distances, edits, and the whole scene; by services and by the action."""
+    """Grounding, distances, layout edits and the scene, through the services and the action."""
     asked = [
         {"text": q.text, "kind": q.kind, "via": "action" if k % 3 == 2 else "service"}
         for k, q in enumerate(ask_about(objects, seed, KINDS * 2))
@@ -32,24 +32,25 @@ def questions_about(objects: Sequence[RoomObject], seed: int) -> list[dict[str, 
     return [*asked, {"text": "", "kind": "scene", "via": "service"}, *layout]
 
 
-class Questions:
-    """Asks all the while between entering and leaving, and waits for what is open on leaving.
+class QuestionStream:
+    """A context in which questions are asked from threads; its end waits for pending ones.
 
-    `replies` holds what came back: answers, reasons, and, with "replied" False, nothing.
+    `replies` holds one dict a question: its answer, or the reason for none ("success" False), or
+    "replied" False if no reply came.
     """
 
     def __init__(
-        self, world: SystemUnderTest, questions: Sequence[dict[str, str]], period_s: float = 1.0
+        self, system: SystemUnderTest, questions: Sequence[dict[str, str]], period_s: float = 1.0
     ) -> None:
         self.replies: list[dict[str, Any]] = []
-        self._world = world
+        self._system = system
         self._questions = itertools.cycle(questions)
         self._period_s = period_s
-        self._enough = threading.Event()
-        self._pool = ThreadPoolExecutor(OPEN)
-        self._thread = threading.Thread(target=self._ask_on)
+        self._stop = threading.Event()
+        self._pool = ThreadPoolExecutor(MAX_PENDING)
+        self._thread = threading.Thread(target=self._run)
 
-    def __enter__(self) -> Questions:
+    def __enter__(self) -> QuestionStream:
         self._thread.start()
         return self
 
@@ -59,7 +60,7 @@ class Questions:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._enough.set()
+        self._stop.set()
         self._thread.join()
         self._pool.shutdown()
 
@@ -70,34 +71,34 @@ class Questions:
 
     @property
     def refused(self) -> list[str]:
-        """The reasons of those without."""
+        """Reasons of replies without an answer."""
         return [r["message"] for r in self.replies if r["replied"] and not r["success"]]
 
     @property
-    def unheard(self) -> int:
+    def without_reply(self) -> int:
         """Questions to which the node did not reply in time."""
         return sum(not reply["replied"] for reply in self.replies)
 
     @property
     def slowest_s(self) -> float:
-        """The longest time from a question to whatever came."""
+        """The longest time from a question to its reply or time limit."""
         return max((reply["seconds"] for reply in self.replies), default=0.0)
 
-    def _ask_on(self) -> None:
-        begin = time.monotonic()
+    def _run(self) -> None:
+        start = time.monotonic()
         for k in itertools.count():
-            if self._enough.wait(max(0.0, begin + k * self._period_s - time.monotonic())):
+            if self._stop.wait(max(0.0, start + k * self._period_s - time.monotonic())):
                 return
             self._pool.submit(self._ask, next(self._questions))
 
     def _ask(self, question: dict[str, str]) -> None:
         if question["kind"] != "scene":
-            self.replies.append(self._world.ask(**question))
+            self.replies.append(self._system.ask(**question))
             return
-        begin, heard = time.monotonic(), {"success": True, "replied": True, "message": ""}
+        start, reply = time.monotonic(), {"success": True, "replied": True, "message": ""}
         try:
-            self._world.objects()
+            self._system.objects()
         except NotAvailableError as error:
-            heard = {"success": False, "replied": False, "message": str(error)}
-        seconds = time.monotonic() - begin
-        self.replies.append({**question, **heard, "seconds": seconds, "latency_ms": 1e3 * seconds})
+            reply = {"success": False, "replied": False, "message": str(error)}
+        seconds = time.monotonic() - start
+        self.replies.append({**question, **reply, "seconds": seconds, "latency_ms": 1e3 * seconds})

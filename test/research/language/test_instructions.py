@@ -1,4 +1,4 @@
-"""Questions answered in words and edits of rooms: their truth, their wordings, their stream."""
+"""Free-form questions and layout edits of rooms: truth, templates, and the instruction data."""
 
 import hashlib
 import json
@@ -44,20 +44,20 @@ def every(split="train", **options):
             yield {o.id: o for o in room.objects}, question
 
 
-def called(thing):
-    """Nouns that people may use for it."""
+def nouns_for(item):
+    """Nouns that users may choose for it."""
     broader = {"armchair": "chair", "desk": "table"}
-    names = [thing.category, broader.get(thing.category, thing.category)]
+    names = [item.category, broader.get(item.category, item.category)]
     return {noun for name in names for noun in nouns(name)}
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_answers_by_the_objects_they_are_about(split):
+def test_answers_agree_with_the_objects(split):
     counted = dict.fromkeys((kind for kinds in KINDS.values() for kind in kinds), 0)
     for objects, q in every(split):
         counted[q.kind] += 1
         about = [objects[i] for i in q.about]
-        said = q.answers[0]
+        answer = q.answers[0]
         assert len(q.text.split()) <= MAX_WORDS and len(set(q.about)) == len(q.about)
         if q.kind == "center":
             assert q.metres == pytest.approx(center_distance(*(o.box for o in about)))
@@ -66,24 +66,24 @@ def test_answers_by_the_objects_they_are_about(split):
         elif q.kind == "things":
             assert q.answers == list_answers([o.category for o in about])
         elif q.kind == "count":
-            assert said == str(len(about))
-            assert len({frozenset(called(o)) for o in about}) <= 1
+            assert answer == str(len(about))
+            assert len({frozenset(nouns_for(o)) for o in about}) <= 1
         elif q.kind == "color":
-            assert len(about) == 1 and about[0].color == said
+            assert len(about) == 1 and about[0].color == answer
             assert not set(COLORS) & set(q.text.lower().split()[:4])
         elif q.kind == "exists":
-            assert said == ("strict" if about else "no")
+            assert answer == ("yes" if about else "no")
         elif q.kind in ("view", "bigger"):
-            assert said == f"the {about[0].color} {nouns(about[0].category)[0]}"
+            assert answer == f"the {about[0].color} {nouns(about[0].category)[0]}"
         else:
             assert q.text.count(OBJECT_SLOT) == 1 and len(about) == 1
-            assert f" {about[0].color} {nouns(about[0].category)[0]}" in said
+            assert f" {about[0].color} {nouns(about[0].category)[0]}" in answer
         if q.metres is not None:
-            assert said == f"{q.metres:.2f} m"
+            assert answer == f"{q.metres:.2f} m"
     assert min(counted.values()) > 5, counted
 
 
-def test_bigger_is_bigger():
+def test_comparisons_of_size():
     """The words of the comparison decide by volume or by height, and one of two must win."""
     more = r"(?:bigger|larger|smaller|taller|higher|lower)"
     two = re.compile(rf"\bthe ([\w ]+?) (?:or|and) the ([\w ]+?)(?:[,?.]|$| {more}\b)")
@@ -91,7 +91,7 @@ def test_bigger_is_bigger():
     for objects, q in every(kinds=("bigger",)):
         text, winner = q.text.lower(), objects[q.about[0]]
         named = [
-            [o for o in objects.values() for n in called(o) if phrase in (n, f"{o.color} {n}")]
+            [o for o in objects.values() for n in nouns_for(o) if phrase in (n, f"{o.color} {n}")]
             for phrase in two.search(text).groups()
         ]
         if [len(one) for one in named] != [1, 1]:
@@ -107,7 +107,7 @@ def test_bigger_is_bigger():
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_words_lead_to_the_right_task(split):
+def test_question_text_selects_the_task(split):
     for _, q in every(split):
         distance = parse_distance(q.text)
         assert (distance is not None) == (q.task == "distance"), q.text
@@ -117,14 +117,14 @@ def test_words_lead_to_the_right_task(split):
             assert is_open(q.text), q.text
 
 
-def test_frames_of_the_splits_have_none_in_common():
-    for frames in (QA_TEMPLATES, LAYOUT_TEMPLATES):
-        assert frames["train"].keys() == frames["test"].keys()
-        for family, train in frames["train"].items():
-            assert not set(train) & set(frames["test"][family]), family
+def test_templates_of_the_splits_are_disjoint():
+    for templates in (QA_TEMPLATES, LAYOUT_TEMPLATES):
+        assert templates["train"].keys() == templates["test"].keys()
+        for family, train in templates["train"].items():
+            assert not set(train) & set(templates["test"][family]), family
 
 
-def test_the_same_seed_asks_the_same_and_tasks_can_be_chosen():
+def test_seed_and_tasks_determine_the_questions():
     assert asked(3)[1] == asked(3)[1]
     for task in TASKS:
         assert {q.task for q in asked(4, tasks=(task,))[1]} == {task}
@@ -133,7 +133,7 @@ def test_the_same_seed_asks_the_same_and_tasks_can_be_chosen():
     assert len(set(texts)) == len(texts)
 
 
-def test_lists_are_right_in_any_order():
+def test_lists_are_correct_in_any_order():
     assert list_answers(["mug", "book", "mug"]) == ("a book and 2 mugs", "2 mugs and a book")
     assert len(list_answers(["mug", "book", "vase"])) == 6
     assert list_answers([]) == ("nothing",)
@@ -155,7 +155,7 @@ def edits():
     return made
 
 
-def test_every_edit_changes_what_it_says_and_is_right_by_the_judge_of_evaluation(edits):
+def test_every_edit_is_correct_for_the_evaluation(edits):
     seen = set()
     for room, edit in edits:
         question, things = edit.question, [room.objects[i] for i in edit.objects]
@@ -184,7 +184,7 @@ def test_every_edit_changes_what_it_says_and_is_right_by_the_judge_of_evaluation
     assert {r for a, r in seen if a == "move"} >= {"towards", "away", "next_to", "on", "left"}
 
 
-def test_what_there_is_no_room_for_is_left_out():
+def test_impossible_edits_are_left_out():
     """A room that one thing fills."""
     bed, mug = Box3D((0, 0, 0.25), (2.9, 2.9, 0.5)), Box3D((1, 1, 0.55), (0.1, 0.1, 0.1))
     room = Room(0, (3.0, 3.0, 2.5), (
@@ -192,8 +192,8 @@ def test_what_there_is_no_room_for_is_left_out():
         RoomObject(1, "mug", "blue", (30, 30, 200), mug, 0, 0.0, "plain", 0),
     ))  # fmt: skip
 
-    def ask(**told):
-        return LayoutQuestion("", "", **told)
+    def ask(**answers):
+        return LayoutQuestion("", "", **answers)
 
     no_room = ask(relation="next_to", targets=(1,), anchors=(0,))
     too_far = ask(relation="towards", targets=(1,), anchors=(0,), metres=9.0)
@@ -210,7 +210,7 @@ def stream(**options):
     return list(instructions(**({"rooms": 6, "each": 30} | options)))
 
 
-def test_one_seed_gives_the_same_bytes_and_another_does_not():
+def test_seed_determines_the_bytes():
     digest = [
         hashlib.sha256("".join(map(line, stream(seed=seed))).encode()).hexdigest()
         for seed in (0, 0, 1)
@@ -260,11 +260,11 @@ def test_families_splits_and_tokens():
     assert {i["task"] for i in stream(families=("distance", "vqa"))} == {"distance", "vqa"}
     train, test = ({i["question"] for i in stream(split=s)} for s in ("train", "test"))
     assert not train & test
-    told = [i["answer"] for i in stream(families=("vg",), codec=LocationCodec(format="tokens"))]
-    assert any(token in " ".join(told) for token in LOCATION_TOKENS[4:])
+    answers = [i["answer"] for i in stream(families=("vg",), codec=LocationCodec(format="tokens"))]
+    assert any(token in " ".join(answers) for token in LOCATION_TOKENS[4:])
 
 
-def test_rendered_rooms_tell_their_frames_and_only_what_is_in_sight(tmp_path):
+def test_rendered_rooms_name_their_frames_and_only_visible_objects(tmp_path):
     store = render_store(tmp_path, rooms=2, views=2, size=32, first=0, workers=1)
     items = stream(store=store, rooms=9)
     assert {i["scene_id"] for i in items} == {"room_0", "room_1"}

@@ -1,4 +1,4 @@
-"""Generated questions: their truth read again box by box, and their words."""
+"""Generated questions: truth against an independent evaluator of boxes, and their text."""
 
 from __future__ import annotations
 
@@ -45,30 +45,30 @@ def plain(text):
     return re.findall(r"[a-z]+", text.lower())
 
 
-# An independent reading: one object at a time, straight from the boxes
+# An independent evaluation: one object at a time, from the boxes alone
 
 
-class Reader:
-    """Says whether an object fits a description; strict for the target, generous for the others."""
+class ReferenceEvaluator:
+    """Objects that fit a description: strictly for the target, loosely for the others."""
 
     def __init__(self, objects):
         self.objects = list(objects)
 
-    def find(self, description, generous=False):
-        found = [o for o in self.objects if self.noun_fits(description, o, generous)]
+    def find(self, description, loose=False):
+        found = [o for o in self.objects if self.noun_fits(description, o, loose)]
         for link in description.links:
-            found = self.keep(link, found, generous)
+            found = self.keep(link, found, loose)
         if description.superlative:
-            found = self.most(description.superlative, found, generous)
+            found = self.most(description.superlative, found, loose)
         return found
 
-    def noun_fits(self, description, o, generous):
+    def noun_fits(self, description, o, loose):
         names = {o.category}
-        if generous:
+        if loose:
             names |= {"armchair": {"chair"}, "desk": {"table"}}.get(o.category, set())
         return description.category in (None, *names) and description.color in (None, o.color)
 
-    def most(self, superlative, found, generous):
+    def most(self, superlative, found, loose):
         measure = {
             "largest": lambda o: o.box.size[0] * o.box.size[1] * o.box.size[2],
             "tallest": lambda o: o.box.size[2],
@@ -77,7 +77,7 @@ class Reader:
             "shortest": lambda o: -o.box.size[2],
         }[superlative]
         found = sorted(found, key=measure, reverse=True)
-        if generous or len(found) > 1:
+        if loose or len(found) > 1:
             first, second = abs(measure(found[0])), abs(measure(found[1]))
             assert max(first, second) / min(first, second) >= 1.15
         return found[:1]
@@ -95,33 +95,35 @@ class Reader:
                 return True
         return either_way and self.rests_on(a, o)
 
-    def keep(self, link, found, generous):
+    def keep(self, link, found, loose):
         if link.relation in ("closest", "farthest"):
             anchor = self.one(link.anchors[0])
             found = [o for o in found if o.id != anchor.id]
             found.sort(key=lambda o: dist(o, anchor), reverse=link.relation == "farthest")
-            if generous or len(found) > 1:
+            if loose or len(found) > 1:
                 near, far = sorted(dist(o, anchor) for o in found[:2])
                 assert far >= 1.2 * near - 1e-9 and far - near >= 0.25 - 1e-9
             return found[:1]
         if link.relation in VIEWS:
             anchor, viewpoint = (self.one(anchor) for anchor in link.anchors)
-            assert abs(spot(anchor) - spot(viewpoint)) >= 1.0
+            assert abs(plan_position(anchor) - plan_position(viewpoint)) >= 1.0
             if link.relation in ("leftmost", "rightmost"):
-                assert not generous or len(found) > 1
+                assert not loose or len(found) > 1
                 return outermost(link.relation, found, anchor, viewpoint)
             found = [o for o in found if o not in (anchor, viewpoint)]
             found = [o for o in found if not self.rests_on(o, anchor, True)]
-            return [o for o in found if seen(link.relation, o, anchor, viewpoint, generous)]
+            return [o for o in found if on_side(link.relation, o, anchor, viewpoint, loose)]
         if link.relation == "between":
             ends = [o for anchor in link.anchors for o in self.find(anchor)]
             assert len(ends) == 2
             return [o for o in found if o not in ends and between(o, *ends)]
-        anchors = self.find(link.anchors[0], generous)
+        anchors = self.find(link.anchors[0], loose)
         if not link.some:
             assert len(anchors) == 1
-        holds = {"on": on, "under": under, "above": above, "below": below, "next_to": next_to}
-        return [o for o in found if any(o is not a and holds[link.relation](o, a) for a in anchors)]
+        predicates = {"on": on, "under": under, "above": above, "below": below, "next_to": next_to}
+        return [
+            o for o in found if any(o is not a and predicates[link.relation](o, a) for a in anchors)
+        ]
 
 
 def dist(a, b):
@@ -166,24 +168,28 @@ def next_to(o, a):
     return apart < reach and not inside and o.support == a.support and share(o, a, 2) > 0
 
 
-def spot(o):
+def plan_position(o):
     """Where it is on the floor plan, as a complex number."""
     return complex(*o.box.center[:2])
 
 
-def seen(side, o, a, viewpoint, generous):
+def on_side(side, o, a, viewpoint, loose):
     """Whether its angle from the line of sight, turned at the anchor, is about that of the side."""
     straight = {"behind": 0, "left": math.pi / 2, "front": math.pi, "right": -math.pi / 2}[side]
-    off = (spot(o) - spot(a)) / (spot(a) - spot(viewpoint)) * cmath.rect(1, -straight)
-    metres = off * abs(spot(a) - spot(viewpoint))
-    if generous:
+    off = (
+        (plan_position(o) - plan_position(a))
+        / (plan_position(a) - plan_position(viewpoint))
+        * cmath.rect(1, -straight)
+    )
+    metres = off * abs(plan_position(a) - plan_position(viewpoint))
+    if loose:
         return abs(cmath.phase(off)) < math.radians(75) and abs(metres) < 4 and metres.real > 0.05
     return abs(cmath.phase(off)) < math.radians(45) and abs(metres) < 2.5 and metres.real >= 0.2
 
 
 def outermost(which, found, a, viewpoint):
-    sight = spot(a) - spot(viewpoint)
-    turns = [(spot(o) - spot(viewpoint)) / sight for o in found]
+    sight = plan_position(a) - plan_position(viewpoint)
+    turns = [(plan_position(o) - plan_position(viewpoint)) / sight for o in found]
     order = sorted(range(len(found)), key=lambda i: cmath.phase(turns[i]))
     best, *others = reversed(order) if which == "leftmost" else order
     assert all(abs(cmath.phase(turn)) <= math.radians(75) for turn in turns)
@@ -210,20 +216,20 @@ def truth(q):
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_truth_by_an_independent_reading(split):
-    read = 0
+def test_truth_by_an_independent_evaluation(split):
+    checked = 0
     for seed in ROOMS:
         room, questions = questions_of(seed, split=split)
-        reader = Reader(room.objects)
+        evaluator = ReferenceEvaluator(room.objects)
         for q in questions:
             ids = truth(q)
             if q.kind == "none":
-                assert not ids and reader.find(q.meaning[0], generous=True) == [], q
+                assert not ids and evaluator.find(q.meaning[0], loose=True) == [], q
                 continue
             for description, fitting in zip(q.meaning, ids, strict=True):
-                for generous in (False, True):
-                    assert {o.id for o in reader.find(description, generous)} == fitting, q
-                read += 1
+                for loose in (False, True):
+                    assert {o.id for o in evaluator.find(description, loose)} == fitting, q
+                checked += 1
             if q.kind == "distance":
                 a, b = (room.objects[i] for i in (*q.targets, *q.second))
                 assert a is not b and q.metres == pytest.approx(dist(a, b))
@@ -231,7 +237,7 @@ def test_truth_by_an_independent_reading(split):
             elif q.kind != "several":
                 target = room.objects[q.targets[0]]
                 assert q.answer == f"the {target.color} {nouns(target.category)[0]}"
-    assert read > 2000
+    assert checked > 2000
 
 
 def described(description):
@@ -242,7 +248,7 @@ def described(description):
             yield from described(anchor)
 
 
-def test_text_names_what_it_means():
+def test_text_contains_its_description():
     for seed in ROOMS:
         for q in questions_of(seed)[1]:
             assert len(q.text.split()) <= MAX_WORDS
@@ -252,17 +258,17 @@ def test_text_names_what_it_means():
                 if part.category is not None:
                     words = nouns(part.category)
                     assert any(word in text or plural(word) in text for word in words), q
-            said = {color for color in COLORS if color in text.split()}
-            assert said == {d.color for m in q.meaning for d in described(m)} - {None}, q
+            texts = {color for color in COLORS if color in text.split()}
+            assert texts == {d.color for m in q.meaning for d in described(m)} - {None}, q
 
 
-def test_relations_need_their_relation():
+def test_most_relations_are_necessary():
     ambiguous, total = 0, 0
     for seed in ROOMS:
         room, questions = questions_of(seed)
         for q in (q for q in questions if q.kind == "relation"):
             base = Description(q.meaning[0].category, q.meaning[0].color)
-            ambiguous += len(Reader(room.objects).find(base, generous=True)) > 1
+            ambiguous += len(ReferenceEvaluator(room.objects).find(base, loose=True)) > 1
             total += 1
     assert ambiguous / total >= 0.75
 
@@ -279,7 +285,7 @@ def test_mix_and_number():
     assert {q.subkind for q in made if q.kind == "view"} == set(VIEWS)
 
 
-def test_two_steps_alone():
+def test_two_hop_questions_alone():
     made = [q for seed in ROOMS for q in questions_of(seed, 3, "test", ("hop",))[1]]
     assert len(made) > 200
     for q in made:
@@ -288,14 +294,14 @@ def test_two_steps_alone():
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_views_by_an_independent_reading(split):
+def test_views_by_an_independent_evaluation(split):
     asked = 0
     for seed in ROOMS:
         room, questions = questions_of(seed, 8, split, ("view",))
-        reader = Reader(room.objects)
+        evaluator = ReferenceEvaluator(room.objects)
         for q in questions:
-            for generous in (False, True):
-                assert [o.id for o in reader.find(q.meaning[0], generous)] == list(q.targets), q
+            for loose in (False, True):
+                assert [o.id for o in evaluator.find(q.meaning[0], loose)] == list(q.targets), q
             assert q.kind == "view" and len(q.text.split()) <= MAX_WORDS
             assert q.subkind in q.text.lower() or q.subkind.endswith("most"), q
         asked += bool(questions)
@@ -303,8 +309,8 @@ def test_views_by_an_independent_reading(split):
 
 
 def test_published_questions_stay_the_same():
-    """Tables of results name rooms and kinds; asked anew, they must be the same questions."""
-    said = []
+    """Published results depend on these questions."""
+    texts = []
     for seed in range(900000, 900006):
         objects = generate_room(seed).objects
         made = ask_about(objects, seed, ROOM_KINDS)
@@ -312,8 +318,8 @@ def test_published_questions_stay_the_same():
             rng = np.random.default_rng(seed)
             kinds = ("attribute", "size", "relation", "distance", "none")
             made += make_questions(objects, rng, 16, split=split, kinds=kinds)
-        said += [f"{q.text} {q.targets} {q.second}" for q in made]
-    digest = hashlib.sha256("\n".join(said).encode()).hexdigest()
+        texts += [f"{q.text} {q.targets} {q.second}" for q in made]
+    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
     assert digest == "05746a2802e749a2ff8a14a6195842c19716d310ddec22a7b87f51294a59fc6d"
 
 
@@ -341,10 +347,10 @@ def test_empty_and_tiny_rooms():
 def test_some_objects_of_a_room_keep_their_ids():
     room = generate_room(5)
     seen = room.objects[2:][::-1]
-    reader = Reader(seen)
+    evaluator = ReferenceEvaluator(seen)
     for q in make_questions(seen, np.random.default_rng(1), 30):
         for description, fitting in zip(q.meaning, truth(q), strict=False):
-            assert {o.id for o in reader.find(description)} == fitting
+            assert {o.id for o in evaluator.find(description)} == fitting
 
 
 def test_splits_share_words_but_no_sentence():
@@ -360,11 +366,11 @@ def test_splits_share_words_but_no_sentence():
     assert {word for t in test for word in t.split()} <= {word for t in train for word in t.split()}
 
 
-def test_every_category_and_colour_is_said_and_no_noun_has_two_meanings():
+def test_every_category_and_color_occurs_and_every_noun_is_unambiguous():
     words = {word for text in vocabulary_corpus(6000, 4) for word in plain(text)}
     for color in COLORS:
         assert color in words
     for category in CATEGORIES:
         assert any(set(noun.split()) <= words for noun in nouns(category))
-    said = list(itertools.chain.from_iterable(nouns(category) for category in CATEGORIES))
-    assert len(said) == len(set(said))
+    texts = list(itertools.chain.from_iterable(nouns(category) for category in CATEGORIES))
+    assert len(texts) == len(set(texts))

@@ -1,4 +1,4 @@
-"""Left, right, in front, behind: small rooms by hand, and rooms turned and mirrored."""
+"""View-dependent relations: small hand-made rooms, and rotated and mirrored rooms."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from spatial3d_ros.research.rooms.generator import generate_room
 OPPOSITE = {"left": "right", "right": "left", "front": "behind", "behind": "front"}
 
 
-def thing(i, category, x, y, *, color="white", size=(0.4, 0.4, 0.8), support=FLOOR):
+def make_object(i, category, x, y, *, color="white", size=(0.4, 0.4, 0.8), support=FLOOR):
     box = Box3D((x, y, size[2] / 2), size)
     return RoomObject(i, category, color, (255, 255, 255), box, support, 0.0, "wood", 0)
 
@@ -25,14 +25,16 @@ def thing(i, category, x, y, *, color="white", size=(0.4, 0.4, 0.8), support=FLO
 def room(*chairs):
     """A table at the origin between a door in the west and a sofa in the east, and some chairs."""
     walls = (
-        thing(0, "door", -3, 0, size=(0.06, 0.9, 2.0), support=WALL),
-        thing(1, "table", 0, 0),
-        thing(2, "sofa", 3, 0, size=(0.9, 1.6, 0.8)),
+        make_object(0, "door", -3, 0, size=(0.06, 0.9, 2.0), support=WALL),
+        make_object(1, "table", 0, 0),
+        make_object(2, "sofa", 3, 0, size=(0.9, 1.6, 0.8)),
     )
-    return ReferenceResolver([*walls, *(thing(3 + i, "chair", *at) for i, at in enumerate(chairs))])
+    return ReferenceResolver(
+        [*walls, *(make_object(3 + i, "chair", *at) for i, at in enumerate(chairs))]
+    )
 
 
-def seen(resolver, relation, viewpoint="door", anchor="table", category="chair"):
+def resolve(resolver, relation, viewpoint="door", anchor="table", category="chair"):
     """(strict, loose) ids."""
     link = Link(relation, (Description(anchor), Description(viewpoint)))
     return tuple(bits(mask) for mask in resolver.masks(Description(category, links=(link,))))
@@ -43,8 +45,8 @@ CROSS = room((0, 1), (0, -1), (-1, 0), (1, 0))
 
 def test_four_sides_from_the_door_and_from_across():
     for side, chair in zip(("left", "right", "front", "behind"), (3, 4, 5, 6), strict=True):
-        assert seen(CROSS, side) == ([chair], [chair])
-        assert seen(CROSS, OPPOSITE[side], viewpoint="sofa") == ([chair], [chair])
+        assert resolve(CROSS, side) == ([chair], [chair])
+        assert resolve(CROSS, OPPOSITE[side], viewpoint="sofa") == ([chair], [chair])
 
 
 @pytest.mark.parametrize(
@@ -54,56 +56,56 @@ def test_four_sides_from_the_door_and_from_across():
         ((1.1, 1), False, True),
         ((3, 1), False, True),  # 72 degrees
         ((3.5, 0.9), False, False),
-        ((0, 0.25), False, True),  # too little to the side
+        ((0, 0.25), False, True),  # within the margin
         ((0, 2.6), False, True),  # too far
         ((0, 4.1), False, False),
     ],
 )
 def test_how_clearly_left(at, strict, loose):
-    assert seen(room(at), "left") == ([3] * strict, [3] * loose)
+    assert resolve(room(at), "left") == ([3] * strict, [3] * loose)
 
 
-def test_a_long_anchor_has_nothing_beside_it_before_its_end():
+def test_objects_along_a_long_anchor_are_not_beside_it():
     resolver = room((3, 0.7), (3, 1.2))
-    assert seen(resolver, "left", anchor="sofa") == ([4], [3, 4])
+    assert resolve(resolver, "left", anchor="sofa") == ([4], [3, 4])
 
 
 def test_nothing_is_behind_a_door():
-    assert seen(room((-3, 0.5)), "behind", "sofa", "door") == ([], [])
-    assert seen(room((-3.4, 0.1)), "behind", "sofa", "door") == ([], [3])
-    assert seen(room((-2, 0)), "front", "sofa", "door") == ([3], [3])
+    assert resolve(room((-3, 0.5)), "behind", "sofa", "door") == ([], [])
+    assert resolve(room((-3.4, 0.1)), "behind", "sofa", "door") == ([], [3])
+    assert resolve(room((-2, 0)), "front", "sofa", "door") == ([3], [3])
 
 
-def test_a_chair_elsewhere_makes_it_doubtful():
+def test_a_second_loose_fit_leaves_no_referent():
     link = Link("left", (Description("table"), Description("door")))
     chair = Description("chair", links=(link,))
     assert room((0, 1), (0, -1)).referent(chair) == 3
     assert room((0, 1), (1.5, 1)).referent(chair) == -1
 
 
-def test_where_nobody_stands_nothing_is_left():
-    mug = thing(3, "mug", -3, 1, size=(0.1, 0.1, 0.1))
+def test_no_relation_from_an_invalid_viewpoint():
+    mug = make_object(3, "mug", -3, 1, size=(0.1, 0.1, 0.1))
     resolver = ReferenceResolver(
-        [*room().objects, mug, thing(4, "chair", 0, 1), thing(5, "bin", 0.9, 0)]
+        [*room().objects, mug, make_object(4, "chair", 0, 1), make_object(5, "bin", 0.9, 0)]
     )
     assert resolver.viewpoints.viewpoints == [0, 1, 2, 4, 5]
-    for viewpoint in ("mug", "bin", "table"):  # too small, too near, the same thing
+    for viewpoint in ("mug", "bin", "table"):  # too small, too near, the same object
         for relation in ("left", "leftmost"):
-            assert seen(resolver, relation, viewpoint)[0] == []
+            assert resolve(resolver, relation, viewpoint)[0] == []
 
 
 def test_outermost_needs_a_clear_and_whole_view():
     resolver = room((0, 1), (0, -1), (-1, 0), (1, 0))
-    assert seen(resolver, "leftmost") == ([3], [3])
-    assert seen(resolver, "rightmost") == ([4], [4])
-    assert seen(resolver, "leftmost", viewpoint="sofa") == ([4], [4])
-    assert seen(room((0, 1), (0.3, 0.9)), "leftmost") == ([], [3, 4])
-    assert seen(room((0, 1)), "leftmost") == ([], [3])  # nothing to choose
+    assert resolve(resolver, "leftmost") == ([3], [3])
+    assert resolve(resolver, "rightmost") == ([4], [4])
+    assert resolve(resolver, "leftmost", viewpoint="sofa") == ([4], [4])
+    assert resolve(room((0, 1), (0.3, 0.9)), "leftmost") == ([], [3, 4])
+    assert resolve(room((0, 1)), "leftmost") == ([], [3])  # nothing to choose
     behind = room((0, 1), (0, -1), (-3.5, 1))
-    assert seen(behind, "rightmost") == ([], [3, 4, 5])
+    assert resolve(behind, "rightmost") == ([], [3, 4, 5])
 
 
-def test_what_a_view_leans_on():
+def test_roles_of_a_view():
     link = Link("left", (Description("table"), Description("door")))
     nouns, anchors = CROSS.roles(Description("chair", links=(link,)))
     assert (bits(nouns), bits(anchors)) == ([3, 4, 5, 6], [0, 1])
@@ -121,7 +123,7 @@ def changed(objects, matrix):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_turn_changes_nothing_and_a_mirror_swaps_left_and_right(seed):
+def test_rotation_keeps_sides_and_mirroring_swaps_left_and_right(seed):
     objects = generate_room(seed).objects
     views = ReferenceResolver(objects).viewpoints
     turned = changed(objects, np.array([[0, -1], [1, 0]]))

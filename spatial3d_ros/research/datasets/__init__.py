@@ -1,4 +1,4 @@
-"""Public benchmark files as typed records: what they hold, checked, and nothing guessed.
+"""Public benchmark files as typed, validated records.
 
 Nothing here ships or downloads data; users bring the files under the terms of their authors.
 """

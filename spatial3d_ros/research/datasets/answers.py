@@ -1,4 +1,4 @@
-"""Answers to the questions of a public benchmark, from any system, as JSON lines:
+"""Predicted answers to the questions of a public benchmark, from any system, as JSON lines:
 
     {"id": "question id", "text": "brown"}                          ScanQA, SQA3D
     {"id": "scene0000_00/3", "text": "a brown chair", "boxes": [[x, y, z, dx, dy, dz]]}    Scan2Cap
@@ -25,8 +25,8 @@ from spatial3d_ros.research.datasets.files import FiniteSize, Record, read_lines
 BoxRow = tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteSize, FiniteSize, FiniteSize]
 
 
-class GivenAnswer(Record):
-    """One line; what a benchmark does not ask for may be absent."""
+class PredictedAnswer(Record):
+    """One line; fields that a benchmark does not evaluate may be absent."""
 
     id: str
     text: str = ""
@@ -40,44 +40,44 @@ class GivenAnswer(Record):
 
 
 @dataclass(frozen=True)
-class Given:
-    """Answers by id. `json` tells how they fit the questions of a benchmark."""
+class PredictedAnswers:
+    """Predicted answers by question id."""
 
     path: Path
-    by_id: dict[str, GivenAnswer]
+    by_id: dict[str, PredictedAnswer]
 
     def text(self, name: str) -> str:
-        """What was said, "" where nothing was."""
+        """The text of an answer, "" without one."""
         return self.by_id[name].text if name in self.by_id else ""
 
     def boxes(self, name: str) -> np.ndarray:
-        """What was found, (N, 6)."""
+        """The boxes of an answer, (N, 6)."""
         return self.by_id[name].array if name in self.by_id else np.empty((0, 6))
 
-    def fits(self, asked: Iterable[str]) -> dict[str, Any]:
+    def coverage(self, question_ids: Iterable[str]) -> dict[str, Any]:
         """How many questions have no answer, and which answers belong to no question.
 
-        Raises ConfigError when none fits.
+        Raises ConfigError when no answer belongs to a question.
         """
-        asked = set(asked)
-        if not asked & self.by_id.keys():
+        ids = set(question_ids)
+        if not ids & self.by_id.keys():
             raise ConfigError(
-                f"{self.path}: no answer has the id of a question, such as {min(asked)}; are they "
-                "of the same split?"
+                f"{self.path}: no answer has the id of a question, such as {min(ids)}; take "
+                "answers and questions of the same split"
             )
-        strange = sorted(self.by_id.keys() - asked)
+        unknown = sorted(self.by_id.keys() - ids)
         return {
-            "unanswered": len(asked - self.by_id.keys()),
-            "of_no_question": {"count": len(strange), "what": strange},
+            "unanswered": len(ids - self.by_id.keys()),
+            "of_no_question": {"count": len(unknown), "what": unknown},
         }
 
 
-def read_given_answers(path: str | Path) -> Given:
-    """All lines of a file. Raises ConfigError naming file, line and field, for an id that is there
-    twice, and for an empty file.
+def read_predicted_answers(path: str | Path) -> PredictedAnswers:
+    """All lines of a file. Raises ConfigError naming file, line and field, for a duplicate id, and
+    for an empty file.
     """
-    answers = read_lines(path, GivenAnswer)
+    answers = read_lines(path, PredictedAnswer)
     unique_by(answers, path, "id")
     if not answers:
-        raise ConfigError(f"{path}: no answer in it; one JSON object a line is expected")
-    return Given(Path(path), {one.id: one for one in answers})
+        raise ConfigError(f"{path}: the file has no answers; expected one JSON object per line")
+    return PredictedAnswers(Path(path), {one.id: one for one in answers})

@@ -1,14 +1,14 @@
-"""Rooms as labelled boxes without images: what a detector, or ScanNet's annotation, says of a room.
+"""Rooms as labelled boxes without images, from a detector or from ScanNet's annotation.
 
-One JSON object a line (the file may be gzipped):
+One JSON object per line (the file may be gzipped):
 
     {"scene_id": "scene0000_00", "objects": [{"id": 3, "label": "office chair",
      "center": [x, y, z], "size": [dx, dy, dz], "avg_rgb": [r, g, b], "score": 0.9,
      "front_point": [x, y, z]}, ...]}
 
-Metres, the scene's axis-aligned frame, z up; sizes are full extents. `id` is what annotations
-refer to. `avg_rgb` (0 to 255), `score` and `front_point` (a point in front of the object) may be
-absent or null. Proposals of Mask3D or another detector are given in the same form.
+Metres, the scene's axis-aligned frame, z up; sizes are full extents. Annotations refer to `id`.
+`avg_rgb` (0 to 255), `score` and `front_point` (a point in front of the object) may be absent or
+null. Proposals of Mask3D or another detector have the same format.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class BoxRoom(Record):
 
     @cached_property
     def slots(self) -> dict[int, int]:
-        """Where in `objects` each id stands."""
-        return {thing.id: k for k, thing in enumerate(self.objects)}
+        """Index in `objects` of each id."""
+        return {item.id: k for k, item in enumerate(self.objects)}
 
     @cached_property
     def boxes(self) -> np.ndarray:
@@ -58,38 +58,38 @@ class BoxRoom(Record):
         NaN where there is none.
         """
         ahead = np.full((len(self.objects), 2), np.nan)
-        for k, thing in enumerate(self.objects):
-            if thing.front_point is not None:
-                ahead[k] = np.subtract(thing.front_point[:2], thing.center[:2])
+        for k, item in enumerate(self.objects):
+            if item.front_point is not None:
+                ahead[k] = np.subtract(item.front_point[:2], item.center[:2])
         length = np.linalg.norm(ahead, axis=1, keepdims=True)
         return np.divide(ahead, length, out=np.full_like(ahead, np.nan), where=length > 1e-6)
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
         """Label of each object."""
-        return tuple(thing.label for thing in self.objects)
+        return tuple(item.label for item in self.objects)
 
     def count(self, label: str) -> int:
-        """How many objects bear this label."""
+        """How many objects have this label."""
         return self.labels.count(label)
 
 
 def read_box_rooms(path: str | Path) -> dict[str, BoxRoom]:
     """All rooms of a file by scene.
 
-    Raises ConfigError naming file, line and field for a wrong or non-finite value, and for a scene
-    or an id that is there twice.
+    Raises ConfigError naming file, line and field for a wrong or non-finite value, and for a
+    duplicate scene or id.
     """
     rooms = read_lines(path, BoxRoom)
     unique_by(rooms, path, "scene_id")
     for room in rooms:
         unique_by(room.objects, f"{path}: {room.scene_id}", "id")
     if not rooms:
-        raise ConfigError(f"{path}: no room in it; one JSON object a line is expected")
+        raise ConfigError(f"{path}: the file has no rooms; expected one JSON object per line")
     return {room.scene_id: room for room in rooms}
 
 
 def write_box_rooms(path: str | Path, rooms: Iterable[BoxRoom]) -> None:
-    """Write rooms in the form above, not gzipped."""
+    """Write rooms in the format above, not gzipped."""
     lines = [room.model_dump_json() + "\n" for room in rooms]
     Path(path).write_text("".join(lines), encoding="utf-8")

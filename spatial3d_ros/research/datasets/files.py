@@ -1,7 +1,7 @@
-"""Public files as checked records: JSON, JSON lines and CSV, each also gzipped.
+"""Public files as validated records: JSON, JSON lines and CSV, each also gzipped.
 
-A record that lacks a field, or holds a value that it must not, raises ConfigError naming file,
-entry (for JSON) or line, and field. Unknown fields are left alone: releases differ in extras.
+A missing field or an invalid value raises ConfigError naming file, entry (for JSON) or line, and
+field. Unknown fields are ignored: releases differ in extra fields.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from spatial3d_ros.errors import ConfigError
 
 
 class Record(BaseModel):
-    """One entry of a public file; numbers may stand in quotation marks."""
+    """One entry of a public file; numbers may be quoted."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
 
@@ -40,7 +40,7 @@ def _literal(value: Any) -> Any:
     try:
         return literal_eval(value)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
-        raise ValueError(f"'{value[:40]}' is no Python list") from error
+        raise ValueError(f"'{value[:40]}' is not a Python list") from error
 
 
 RecordType = TypeVar("RecordType", bound=Record)
@@ -48,7 +48,7 @@ Point = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
 FiniteSize = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Size = tuple[FiniteSize, FiniteSize, FiniteSize]
 TextList = Annotated[tuple[str, ...], BeforeValidator(_literal)]
-"""Strings in a list, or, as CSV files have it, the text of one."""
+"""A list of strings, or, in CSV files, its text."""
 
 
 def read_json(path: str | Path) -> Any:
@@ -57,7 +57,7 @@ def read_json(path: str | Path) -> Any:
 
 
 def read_entries(path: str | Path, kind: type[RecordType], key: str = "") -> list[RecordType]:
-    """The list that a JSON file holds, or that stands under `key` in it."""
+    """The list at the top of a JSON file, or under `key` in it."""
     data = read_json(path)
     if key:
         data = data.get(key) if isinstance(data, dict) else None
@@ -68,7 +68,7 @@ def read_entries(path: str | Path, kind: type[RecordType], key: str = "") -> lis
 
 
 def read_lines(path: str | Path, kind: type[RecordType]) -> list[RecordType]:
-    """A file with one JSON object a line; empty lines do not count."""
+    """A file with one JSON object per line; empty lines are skipped."""
     records = []
     for number, line in enumerate(_text(path).splitlines(), 1):
         if not line.strip():
@@ -79,7 +79,7 @@ def read_lines(path: str | Path, kind: type[RecordType]) -> list[RecordType]:
 
 
 def read_table(path: str | Path, kind: type[RecordType], delimiter: str = ",") -> list[RecordType]:
-    """A CSV file whose first line names the columns. Fields may run over several lines."""
+    """A CSV file whose first line names the columns. Fields may span several lines."""
     reader = csv.DictReader(io.StringIO(_text(path), newline=""), delimiter=delimiter, strict=True)
     needed = {name for name, field in kind.model_fields.items() if field.is_required()}
     records = []
@@ -94,7 +94,7 @@ def read_table(path: str | Path, kind: type[RecordType], delimiter: str = ",") -
             records.append(_record(kind, filled, f"{path}: line {reader.line_num}"))
     except csv.Error as error:
         line = max(reader.line_num, 1)
-        raise ConfigError(f"{path}: line {line}: no CSV ({error})") from error
+        raise ConfigError(f"{path}: line {line}: invalid CSV ({error})") from error
     return records
 
 
@@ -104,8 +104,8 @@ def unique_by(records: Iterable[RecordType], path: str | Path, *names: str) -> N
     for record in records:
         key = tuple(getattr(record, name) for name in names)
         if key in seen:
-            told = ", ".join(f"{n} {v}" for n, v in zip(names, key, strict=True))
-            raise ConfigError(f"{path}: {told} is there twice; keep one of them")
+            duplicate = ", ".join(f"{n} {v}" for n, v in zip(names, key, strict=True))
+            raise ConfigError(f"{path}: duplicate {duplicate}; keep one of them")
         seen.add(key)
 
 
@@ -113,10 +113,10 @@ def _record(kind: type[RecordType], value: Any, where: str) -> RecordType:
     try:
         return kind.model_validate(value)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {'; '.join(_complaints(error))}") from error
+        raise ConfigError(f"{where}: {'; '.join(_messages(error))}") from error
 
 
-def _complaints(error: ValidationError) -> Iterator[str]:
+def _messages(error: ValidationError) -> Iterator[str]:
     for one in error.errors()[:3]:
         message = one["msg"].removeprefix("Value error, ")
         if one["loc"]:
@@ -126,11 +126,11 @@ def _complaints(error: ValidationError) -> Iterator[str]:
 
 
 def _json(text: str, where: str) -> Any:
-    """Raises ConfigError also for nesting without end and for numbers of thousands of digits."""
+    """Raises ConfigError also for excessive nesting and for numbers of thousands of digits."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{where}: no JSON ({error})") from error
+        raise ConfigError(f"{where}: invalid JSON ({error})") from error
 
 
 def _text(path: str | Path) -> str:
@@ -141,6 +141,6 @@ def _text(path: str | Path) -> str:
             data = gzip.decompress(data)
         return data.decode("utf-8-sig")
     except FileNotFoundError as error:
-        raise ConfigError(f"{path}: there is no such file") from error
+        raise ConfigError(f"{path}: no such file") from error
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error})") from error

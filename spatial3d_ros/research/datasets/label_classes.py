@@ -1,9 +1,8 @@
-"""Raw ScanNet names to the classes that decide "unique" and "multiple" (METHODS 5.1).
+"""Maps from raw ScanNet names to the classes of "unique" and "multiple" (METHODS 5.1).
 
-Two maps are in use, and they split nearly but not exactly alike, so a report says which:
-`scannet18` takes the table's nyu40class and calls "others" what is not among the 17 named classes;
-`nyu40` takes its nyu40id and maps what is not on the benchmark's list to 39. `raw` takes names as
-they are.
+Two maps are in use whose splits differ slightly, so a report names the map: `scannet18` takes the
+table's nyu40class, with "others" for all but 17 classes; `nyu40` takes its nyu40id, with 39 for ids
+that are not on the benchmark's list. `raw` keeps names unchanged.
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ class _Row(Record):
 def read_class_map(mode: ClassMode, table: str | Path | None = None) -> Callable[[str], str]:
     """The map from a raw name to its class.
 
-    `table` is ScanNet's `scannetv2-labels.combined.tsv`, which the two maps need. A name that is
-    not in it belongs to the others. Raises ConfigError for another mode, and without
+    `table` is ScanNet's `scannetv2-labels.combined.tsv`, required by the two maps. A name that
+    is not in it belongs to the others. Raises ConfigError for another mode, and without
     the table or with a wrong one.
     """
     if mode not in get_args(ClassMode):

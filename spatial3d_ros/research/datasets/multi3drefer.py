@@ -23,7 +23,7 @@ class MultiDescription(Record):
     eval_type: EvalType
 
     @model_validator(mode="after")
-    def _as_many_as_its_type_says(self) -> MultiDescription:
+    def _count_matches_type(self) -> MultiDescription:
         count = len(set(self.object_ids))
         wanted = {"zt": count == 0, "st": count == 1, "mt": count > 1}
         if not wanted[self.eval_type[:2]]:

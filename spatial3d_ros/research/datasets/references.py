@@ -1,4 +1,4 @@
-"""Annotations matched with the scenes at hand: what is absent is counted and listed."""
+"""Annotations matched with the available scenes; absent ones are counted and listed."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 Entry = TypeVar("Entry")
-SHOWN = 4  # absent things that a line names
+SHOWN = 4  # absent scenes and objects that a summary names
 
 
 @dataclass(frozen=True)
 class Matched(Generic[Entry]):
-    """`kept` entries refer to known scenes and objects; `absent` says of each other one what it
-    lacks ("scene0001_00", or "scene0000_00: object 7").
+    """`kept` entries refer to known scenes and objects; `absent` names for each other entry the
+    missing scene or object ("scene0001_00", or "scene0000_00: object 7").
     """
 
     kept: list[Entry]
     absent: list[str]
 
     def json(self) -> dict[str, Any]:
-        """How many are absent, and each thing that they miss once, with the number of entries."""
+        """How many entries are absent, and the number for each missing scene or object."""
         counts: dict[str, int] = {}
         for name in self.absent:
             counts[name] = counts.get(name, 0) + 1
@@ -28,7 +28,7 @@ class Matched(Generic[Entry]):
 
 
 def listed(absent: Mapping[str, Any]) -> str:
-    """What `Matched.json` gives, in words: how many, and the first of them."""
+    """`Matched.json` as text: the count, and the first names."""
     names = list(absent["what"])
     if not names:
         return f"{absent['count']}"

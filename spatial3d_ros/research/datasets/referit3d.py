@@ -21,12 +21,12 @@ _STIMULUS = re.compile(r"(?P<scene>[^-]+)-(?P<label>.+?)-(?P<count>\d+)-(?P<ids>
 
 
 def is_view_dependent(tokens: tuple[str, ...] | list[str]) -> bool:
-    """Whether a word of the sentence depends on where one stands."""
+    """Whether a word of the sentence depends on the viewpoint."""
     return not VIEW_WORDS.isdisjoint(tokens)
 
 
 class Utterance(Record):
-    """One line. Columns that only one of the two sets has may be absent."""
+    """One line. Columns of only one of the two sets may be absent."""
 
     scan_id: str
     target_id: int
@@ -47,9 +47,9 @@ class Utterance(Record):
             raise ValueError("stimulus_id: expected scene-label-count-target[-distractors...]")
         ids = match["ids"].split("-")
         if (match["scene"], int(ids[0])) != (self.scan_id, self.target_id):
-            raise ValueError("stimulus_id: of another scene or target than scan_id, target_id")
+            raise ValueError("stimulus_id: differs from scan_id, target_id in scene or target")
         if len(ids) not in (1, int(match["count"])):
-            raise ValueError(f"stimulus_id: says {match['count']} objects, but lists {len(ids)}")
+            raise ValueError(f"stimulus_id: count {match['count']}, but {len(ids)} object ids")
         return self
 
     @cached_property
@@ -64,7 +64,7 @@ class Utterance(Record):
 
     @property
     def view_dependent(self) -> bool:
-        """Decided by the words alone."""
+        """Decided by the words of the sentence."""
         return is_view_dependent(self.tokens)
 
     @property
@@ -78,7 +78,7 @@ class Utterance(Record):
 def read_utterances(path: str | Path) -> list[Utterance]:
     """All lines of an Nr3D or Sr3D file.
 
-    Raises ConfigError naming file, line and field; a stimulus that contradicts its own line counts
-    as wrong.
+    Raises ConfigError naming file, line and field; a stimulus that contradicts its own line is an
+    error.
     """
     return read_table(path, Utterance)

@@ -19,8 +19,8 @@ class SceneQuestion(Record):
 
 
 def read_scene_questions(path: str | Path) -> list[SceneQuestion]:
-    """All entries. Raises ConfigError naming file, entry and field, and for an id that is there
-    twice.
+    """All entries. Raises ConfigError naming file, entry and field, and for a duplicate
+    id.
     """
     questions = read_entries(path, SceneQuestion)
     unique_by(questions, path, "question_id")

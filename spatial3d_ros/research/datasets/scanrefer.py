@@ -1,4 +1,4 @@
-"""ScanRefer: descriptions of single objects (METHODS 5.1), and what is unique in its scene."""
+"""ScanRefer: descriptions of single objects (METHODS 5.1), and the unique objects of a scene."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from spatial3d_ros.research.datasets.files import Record, TextList, read_entries
 
 
 class Description(Record):
-    """One entry of `ScanRefer_filtered_*.json`; `object_name` has spaces instead of underscores
-    through `name`.
-    """
+    """One entry of `ScanRefer_filtered_*.json`; `name` is `object_name` with spaces."""
 
     scene_id: str
     object_id: int
@@ -23,7 +21,7 @@ class Description(Record):
 
     @property
     def name(self) -> str:
-        """The class as words."""
+        """The class with spaces instead of underscores."""
         return self.object_name.replace("_", " ")
 
 
@@ -37,8 +35,8 @@ def unique_objects(
 ) -> set[tuple[str, int]]:
     """(scene, object) without another *annotated* object of its class in the scene.
 
-    As the official evaluation has it, the count is over the distinct objects that the file
-    describes, not over all objects of the scene, so it needs the whole file of a split.
+    As in the official evaluation, only objects that the file describes are counted, so it needs the
+    whole file of a split.
     `class_of` maps a name to a class (label_classes.py).
     """
     groups: dict[tuple[str, str], set[int]] = defaultdict(set)

@@ -1,4 +1,4 @@
-"""SQA3D: questions asked from a told place in a scene (METHODS 5.5)."""
+"""SQA3D: questions from a described position in a scene (METHODS 5.5)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class _Annotation(Record):
 
 @dataclass(frozen=True)
 class SituatedQuestion:
-    """A question, where it is asked from, and its answers.
+    """A question, the agent's situation, and the answers.
 
     `position` in metres in the scene's frame, `rotation` a quaternion x, y, z, w. Training may
     repeat a question with each of `alternatives`; evaluation uses `situation`.
@@ -84,24 +84,24 @@ def read_situated_questions(
     unique_by(asked, questions, "question_id")
     unique_by(answered, annotations, "question_id")
     by_id = {one.question_id: one for one in answered}
-    lonely = {one.question_id for one in asked} ^ by_id.keys()
-    if lonely:
+    unmatched = {one.question_id for one in asked} ^ by_id.keys()
+    if unmatched:
         raise ConfigError(
-            f"{questions}, {annotations}: {len(lonely)} questions are in one file only, "
-            f"{min(lonely)} is one; take both files of the same split"
+            f"{questions}, {annotations}: {len(unmatched)} questions are in one file only, "
+            f"such as {min(unmatched)}; take both files of the same split"
         )
     return [_joined(one, by_id[one.question_id]) for one in asked]
 
 
-def _joined(question: _Question, known: _Annotation) -> SituatedQuestion:
-    turn, place = known.rotation, known.position
+def _joined(question: _Question, annotation: _Annotation) -> SituatedQuestion:
+    rotation, position = annotation.rotation, annotation.position
     return SituatedQuestion(
         question.scene_id,
         question.question_id,
         question.question,
         question.situation,
         question.alternative_situation,
-        tuple(one.answer for one in known.answers),
-        (place.x, place.y, place.z),
-        (turn.x, turn.y, turn.z, turn.w),
+        tuple(one.answer for one in annotation.answers),
+        (position.x, position.y, position.z),
+        (rotation.x, rotation.y, rotation.z, rotation.w),
     )

@@ -1,1 +1,1 @@
-"""Rooms made by rule: their things, pictures, camera paths and noise."""
+"""Procedurally generated rooms: objects, rendered images, camera paths and sensor noise."""

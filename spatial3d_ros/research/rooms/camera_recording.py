@@ -1,4 +1,4 @@
-"""Recordings of generated rooms: frames as a camera gives them, and the exact truth beside them."""
+"""Recordings of generated rooms: camera frames and their ground truth."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Recording:
 
     instances: per frame (H, W) int32 object ids, -1 for walls, floor and ceiling.
     pixels: (n frames, n objects) int64, how many pixels of each object each frame shows.
-    The truth about the objects is `room.objects`.
+    The ground truth of the objects is `room.objects`.
     """
 
     room: Room
@@ -85,9 +85,9 @@ def training_views(
     size: tuple[int, int] = (112, 112),
     supersample: int = 2,
 ) -> dict[str, np.ndarray]:
-    """A handful of views that together show nearly all of a room, with sensor and pose noise.
+    """A few views that together show nearly all of a room, with sensor and pose noise.
 
-    The camera is a 640 x 480 one of random field of view whose pictures are squeezed to `size`
+    The camera is a 640 x 480 one of random field of view whose images are scaled to `size`
     (width, height).
 
     Returns:

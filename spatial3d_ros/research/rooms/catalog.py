@@ -17,9 +17,9 @@ SMALL = ("mug", "bottle", "book", "box", "bowl", "vase", "laptop", "ball", "back
 
 @dataclass(frozen=True)
 class RoomObject:
-    """One thing in a room. `box` is axis-aligned; `heading` is the yaw of its front (rad).
+    """An object of a room. `box` is axis-aligned; `heading` is the yaw of its front (rad).
 
-    `support` is the id of the object it stands on, FLOOR or WALL; `rgb` its shade of `color`.
+    `support` is the id of the object that it stands on, FLOOR or WALL; `rgb` its shade of `color`.
     """
 
     id: int
@@ -43,7 +43,7 @@ class Room:
 
 
 def support_surface(item: RoomObject) -> tuple[np.ndarray, np.ndarray, float] | None:
-    """The rectangle (lo xy, hi xy) and height z on which things can lie on `item`, or None."""
+    """The rectangle (lo xy, hi xy) and height z that supports objects on `item`, or None."""
     spec = CATEGORIES[item.category]
     if spec.surface == 0.0:
         return None
@@ -63,7 +63,7 @@ def support_surface(item: RoomObject) -> tuple[np.ndarray, np.ndarray, float] | 
 
 
 def is_round_table(item: RoomObject) -> bool:
-    """A table of variant 2 has a round top on one foot: nothing fits at its corners or below it."""
+    """Whether it is a round table on one foot: no object fits at its corners or below it."""
     return item.category == "table" and item.variant == 2
 
 

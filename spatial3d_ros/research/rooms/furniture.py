@@ -1,4 +1,4 @@
-"""The shapes of furniture: one function builds one category, in the frame of `parts`."""
+"""Meshes of furniture: one function builds one category, in the object frame of `parts`."""
 
 from __future__ import annotations
 

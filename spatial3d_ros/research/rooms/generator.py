@@ -1,8 +1,8 @@
-"""Rooms made by rule: who stands where. Boxes only; `meshes` gives them shape, `render` a picture.
+"""Procedural generation of rooms as boxes; `meshes` gives them shape, `render` images.
 
-A room is furnished the way people do it: groups first (a bed with its nightstands, a table with its
-chairs, a desk, a seating corner, a kitchen wall), then single pieces until the room is full
-enough, then pictures where the walls are free and small things on whatever can carry them.
+Groups are placed first (a bed with its nightstands, a table with its chairs, a desk, a seating
+corner, a kitchen wall), then single pieces up to a share of the target count, then pictures on free
+walls and small objects on furniture.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PIECES += ("table", "fridge", "fridge", "box", "box", "ball", "backpack", "nigh
 
 
 def generate_room(seed: int, *, min_objects: int = 6, max_objects: int = 25) -> Room:
-    """Furnish a room with `min_objects` to `max_objects` objects; one seed is always one room."""
+    """A room with `min_objects` to `max_objects` objects; one seed always gives the same room."""
     for attempt in range(20):
         rng = np.random.default_rng((seed, 7919, attempt))
         layout = _Furnisher(rng, int(rng.integers(min_objects, max_objects + 1)))
@@ -55,19 +55,19 @@ class _Furnisher(Layout):
             self.on_wall("window")
         groups = [self.bed_group, self.dining_group, self.desk_group]
         groups += [self.seating_group, self.kitchen_group, self.storage_group]
-        # Furniture takes a good half of the places, so that small things find theirs.
+        # Furniture is at most 72 % of the objects; the rest is small.
         budget = self.target * rng.uniform(0.5, 0.72)
         for k in rng.permutation(len(groups)):
             if len(self.items) >= 0.7 * budget:
                 break
             groups[k]()
-        # A few favourites come again and again: a question must tell them apart.
-        favourites = rng.choice(_PIECES, 3)
+        # A few categories repeat, so that questions must distinguish their objects.
+        repeated = rng.choice(_PIECES, 3)
         for _ in range(3 * self.target):
             if len(self.items) >= budget:
                 break
-            self.single(str(rng.choice(favourites if rng.random() < 0.5 else _PIECES)))
-        favourites = rng.choice(SMALL, 4)
+            self.single(str(rng.choice(repeated if rng.random() < 0.5 else _PIECES)))
+        repeated = rng.choice(SMALL, 4)
         for _ in range(6 * self.target):
             if self.full:
                 break
@@ -81,7 +81,7 @@ class _Furnisher(Layout):
             elif roll < 0.36:
                 self.under(str(rng.choice(("box", "ball", "bin", "backpack"))))
             else:
-                self.on_something(str(rng.choice(favourites if rng.random() < 0.5 else SMALL)))
+                self.on_any(str(rng.choice(repeated if rng.random() < 0.5 else SMALL)))
 
     def bed_group(self) -> None:
         bed = self.along_wall("bed")

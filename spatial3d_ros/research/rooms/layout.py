@@ -1,4 +1,4 @@
-"""Where a thing can stand in a room: the placing rules, without taste (that is `rooms`)."""
+"""Placement of single objects in a room; `generator` decides which ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HEADINGS = (0.0, math.pi / 2, math.pi, -math.pi / 2)
 
 
 class Layout:
-    """A room being filled. Every method puts one object or returns None where it does not fit."""
+    """A room being furnished. Every method places one object, or returns None if none fits."""
 
     def __init__(self, rng: np.random.Generator, target: int) -> None:
         self.rng = rng
@@ -35,7 +35,7 @@ class Layout:
         self.items: list[RoomObject] = []
         self.lo = np.empty((2 * target + 8, 3))
         self.hi = np.empty((2 * target + 8, 3))
-        self.blocked = 0  # boxes of door clearances, kept beside those of the objects
+        self.blocked = 0  # number of door clearances
         self.block_lo = np.empty((4, 3))
         self.block_hi = np.empty((4, 3))
         self.palette = list(rng.permutation(list(COLORS))[: int(rng.integers(4, 8))])
@@ -176,7 +176,7 @@ class Layout:
                 return placed
         return None
 
-    def on_something(self, category: str) -> RoomObject | None:
+    def on_any(self, category: str) -> RoomObject | None:
         hosts = [item for item in self.items if self.can_carry(item, category)]
         if hosts:
             return self.on(hosts[int(self.rng.integers(len(hosts)))], category)
@@ -254,7 +254,7 @@ class Layout:
         through: int = -1,
         style: tuple[str, str, int] | None = None,
     ) -> RoomObject | None:
-        """Put it there if its box is inside the room and cuts no other but that of `through`."""
+        """Place it if its box is inside the room and intersects no other than that of `through`."""
         if self.full:
             return None
         depth, width, height = extent
@@ -293,7 +293,7 @@ class Layout:
     def extent(
         self, category: str, height: float | None = None, scale: float | None = None
     ) -> tuple[float, float, float]:
-        """Depth, width, height; one draw sets how big it is overall, so sizes differ clearly."""
+        """Depth, width, height (m); one draw sets the overall size, so sizes differ clearly."""
         spec = CATEGORIES[category]
         big = self.rng.random() if scale is None else scale
         t = np.clip(big + self.rng.normal(0, 0.15, 3), 0, 1)
@@ -308,7 +308,7 @@ class Layout:
         return float(depth), float(width), float(tall if height is None else height)
 
     def style(self, category: str) -> tuple[str, str, int]:
-        """Colour, material and variant; a room has a palette, and pieces of a kind often match."""
+        """Color, material and variant; a room has a palette, and pieces of a kind often match."""
         spec = CATEGORIES[category]
         rng = self.rng
         twins = [item for item in self.items if item.category == category]

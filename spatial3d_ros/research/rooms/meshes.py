@@ -1,4 +1,4 @@
-"""The mesh of every object of a room, in exactly the bounds of its box, and of the room itself."""
+"""Meshes of the objects of a room, with exactly the bounds of their boxes, and of the room."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from spatial3d_ros.research.rooms.catalog import Room, RoomObject
 from spatial3d_ros.research.rooms.furniture import FURNITURE
 from spatial3d_ros.research.rooms.parts import Part
 from spatial3d_ros.research.rooms.shapes import CARPET, PLANKS, PLASTER, TILES, Builder, Mesh
-from spatial3d_ros.research.rooms.small_objects import THINGS
+from spatial3d_ros.research.rooms.small_objects import SMALL_OBJECTS
 
-_BUILDERS = FURNITURE | THINGS
+_BUILDERS = FURNITURE | SMALL_OBJECTS
 
 
 def object_mesh(item: RoomObject) -> Mesh:
-    """The object in world coordinates; its bounds are those of `item.box`."""
+    """The object's mesh in world coordinates; its bounds are those of `item.box`."""
     part = Part(item)
     _BUILDERS[item.category](part)
     center, size = np.array(item.box.center), np.array(item.box.size)

@@ -1,4 +1,4 @@
-"""What all builders of objects share: the object's own frame, its colours and its material."""
+"""Base of all mesh builders of objects: the object frame, its colors and its material."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STEEL, DARK, CREAM = (176, 180, 186), (52, 50, 48), (238, 232, 220)
 
 
 class Part(Builder):
-    """A builder that knows the object it builds: sizes d, w, h, colour c and its shades."""
+    """A builder for one object: sizes d, w, h, color c and its shades."""
 
     def __init__(self, item: RoomObject) -> None:
         super().__init__()

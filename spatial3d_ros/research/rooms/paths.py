@@ -1,4 +1,4 @@
-"""Camera paths through a room: a robot that drives and looks around, a hand that wanders."""
+"""Camera paths through a room: of a driving robot and of a hand-held camera."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _CELL = 0.08
 def robot_path(room: Room, n: int, rng: np.random.Generator) -> list[np.ndarray]:
     """`n` poses world_T_camera of a camera fixed on a driving robot, tilted slightly down.
 
-    It turns around once, then drives from place to place and looks over the furniture at each.
-    Some 30 s at 15 Hz (n = 450) make a calm pace.
+    The robot turns around once, then drives between stops and pans over the furniture at each. 30 s
+    at 15 Hz (n = 450) give a slow pace.
     """
     floor = _FreeFloor(room, radius=0.26, top=1.5)
     stops = floor.spread(4, rng)
@@ -48,7 +48,8 @@ def robot_path(room: Room, n: int, rng: np.random.Generator) -> list[np.ndarray]
 def hand_path(room: Room, n: int, rng: np.random.Generator) -> list[np.ndarray]:
     """`n` poses world_T_camera of a hand-held camera.
 
-    It walks a round through the free space, looks at one object after the other, never quite still.
+    It moves along a loop through the free space and points at one object after the other, with
+    tremor.
     """
     floor = _FreeFloor(room, radius=0.2, top=1.9)
     stops = floor.spread(5, rng)
@@ -61,7 +62,7 @@ def hand_path(room: Room, n: int, rng: np.random.Generator) -> list[np.ndarray]:
     eyes += _wobble(t, rng, 0.015, 3)
     sweep = np.array([item.box.center for item in room.objects])
     around = np.arctan2(*(sweep[:, :2] - middle).T[::-1])
-    # The gaze leads the walk by half a round: one looks across the room, not at one's feet.
+    # The view direction leads the position by half a loop, so it points across the room.
     sweep = sweep[np.argsort(_wrap(around - _bearing(middle, eyes[0, :2])) % (2 * np.pi))]
     sweep = np.roll(sweep, -(len(sweep) // 2), axis=0)
     at = t * len(sweep)
@@ -70,7 +71,7 @@ def hand_path(room: Room, n: int, rng: np.random.Generator) -> list[np.ndarray]:
     offset = gaze - eyes
     far = np.maximum(np.linalg.norm(offset[:, :2], axis=1), 0.4)
     slope = np.clip(offset[:, 2] / far, -0.9, 0.15)
-    # Angles, not targets, are smoothed: passing close by something must not whirl the camera.
+    # Angles are smoothed, not targets, so that close objects cause no fast rotation.
     aim = np.c_[np.unwrap(np.arctan2(offset[:, 1], offset[:, 0])), slope]
     aim = gaussian_filter1d(aim, max(n / 40, 0.5), axis=0, mode="nearest")
     yaw, slope = (aim + _wobble(t, rng, 0.02, 2)).T
@@ -80,7 +81,7 @@ def hand_path(room: Room, n: int, rng: np.random.Generator) -> list[np.ndarray]:
 
 
 class _FreeFloor:
-    """The largest connected part of the floor where a disc of `radius` metres fits."""
+    """The largest connected free floor area for a disc of `radius` metres."""
 
     def __init__(self, room: Room, radius: float, top: float) -> None:
         self._half = np.array(room.size[:2]) / 2
@@ -94,7 +95,7 @@ class _FreeFloor:
             lo, hi = (self._cell(center[:2] + side * size[:2] / 2) for side in (-1, 1))
             full[lo[0] : hi[0] + 1, lo[1] : hi[1] + 1] = True
         room_to = distance_transform_edt(~full) * _CELL
-        for reach in (radius, radius / 2, 0.0):  # a crowded room: squeeze through
+        for reach in (radius, radius / 2, 0.0):  # smaller discs for crowded rooms
             free = room_to > max(reach, _CELL / 2)
             _, label = cv2.connectedComponents(free.astype(np.uint8), connectivity=4)
             sizes = np.bincount(label[free]) if free.any() else np.zeros(1)
@@ -108,7 +109,7 @@ class _FreeFloor:
         self._graph = self._edges()
 
     def spread(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """`count` places (count, 2) far from each other and not too near to walls and furniture."""
+        """`count` positions (count, 2) far from each other, and from walls and furniture."""
         xy = self._xy(self._cells)
         clear = self._clearance[self._free]
         picked = [int(rng.choice(np.flatnonzero(clear >= 0.7 * clear.max())))]
@@ -142,7 +143,7 @@ class _FreeFloor:
             a, b = self._cells[linked], other[linked]
             rows.append(self._index[tuple(a.T)])
             columns.append(self._index[tuple(b.T)])
-            # Keep to the middle of the way where there is one.
+            # Cells near obstacles cost more.
             costs.append(np.hypot(di, dj) * (1 + 0.3 / (self._clearance[tuple(b.T)] + 0.1)))
         links = (np.concatenate(costs), (np.concatenate(rows), np.concatenate(columns)))
         graph = coo_matrix(links, shape=(len(self._cells),) * 2).tocsr()
@@ -164,10 +165,10 @@ def _bearing(start: np.ndarray, goal: np.ndarray) -> float:
     return float(np.arctan2(goal[1] - start[1], goal[0] - start[0]))
 
 
-def _turn(place: np.ndarray, angle: float) -> np.ndarray:
-    """Rows (k, 3) of x, y, yaw that turn by `angle` on the spot, some four degrees each."""
+def _turn(pose: np.ndarray, angle: float) -> np.ndarray:
+    """Rows (k, 3) of x, y, yaw that rotate in place by `angle`, about four degrees each."""
     steps = max(int(abs(angle) / 0.07), 2)
-    rows = np.tile(place, (steps, 1))
+    rows = np.tile(pose, (steps, 1))
     rows[:, 2] += np.linspace(0, angle, steps)
     return rows
 
@@ -182,7 +183,7 @@ def _resampled(track: np.ndarray, n: int, smooth: float) -> np.ndarray:
 
 
 def _wobble(t: np.ndarray, rng: np.random.Generator, size: float, axes: int) -> np.ndarray:
-    """A smooth tremble (n, axes) of about `size`, made of slow and quick swings."""
+    """Smooth tremor (n, axes) of about `size`: a sum of slow and fast oscillations."""
     swings = rng.uniform(3, 25, (4, 1, axes))
     phases = rng.uniform(0, 2 * np.pi, (4, 1, axes))
     return size * np.sin(2 * np.pi * swings * t[:, None] + phases).mean(0)

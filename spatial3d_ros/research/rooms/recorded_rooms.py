@@ -1,6 +1,6 @@
-"""A generated room as a recording on disk: a bag, and beside it a JSON file with the exact truth.
+"""A generated room as a recording on disk: a bag, and a JSON file with its ground truth.
 
-Pictures are rendered by several processes. Every frame has its own random numbers, so the recording
+Images are rendered by several processes. Every frame has its own random numbers, so the recording
 does not depend on how many processes there are.
 """
 
@@ -27,12 +27,12 @@ CAMERA = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
 START_NS = 10**9  # stamp 0 means "not set"
 SEEN_PIXELS = 150  # of 640 x 480
 CHUNK = 4
-VERSION = 1  # of the JSON file; raise it when recordings must be made anew
+VERSION = 1  # of the JSON file; increase it when recordings must be regenerated
 
 
 @dataclass(frozen=True, eq=False)
 class RecordedRoom:
-    """A bag of a generated room, and what is really in it.
+    """A bag of a generated room, and its ground truth.
 
     `pixels` (n frames, n objects) counts the pixels of each object in each frame.
     """
@@ -43,18 +43,18 @@ class RecordedRoom:
     stamps_ns: tuple[int, ...]
 
     def seen_in(self, frames: Sequence[int], min_frames: int) -> list[int]:
-        """Ids of the objects that are well in sight in at least `min_frames` of these frames."""
+        """Ids of the objects with SEEN_PIXELS in at least `min_frames` of these frames."""
         counts = (self.pixels[list(frames)] >= SEEN_PIXELS).sum(0)
         return [int(k) for k in np.flatnonzero(counts >= min_frames)]
 
     def seen(self, min_frames: int = 2) -> tuple[RoomObject, ...]:
-        """The objects that are well in sight in at least `min_frames` frames."""
+        """The objects with SEEN_PIXELS in at least `min_frames` frames."""
         chosen = self.seen_in(range(len(self.pixels)), min_frames)
         return tuple(self.room.objects[k] for k in chosen)
 
 
 def truth_file(bag: Path) -> Path:
-    """Where the truth of a bag stands: room.mcap -> room.truth.json."""
+    """Path of the ground truth of a bag: room.mcap -> room.truth.json."""
     return bag.with_name(f"{bag.stem if bag.suffix in ('.mcap', '.db3') else bag.name}.truth.json")
 
 
@@ -73,21 +73,21 @@ def record_room(
     progress: Callable[[int, int], None] = lambda done, total: None,
     overwrite: bool = False,
 ) -> RecordedRoom:
-    """Furnish the room of a seed, film it with sensor and pose noise, write bag and truth.
+    """Generate the room of a seed, render it with sensor and pose noise, write bag and truth.
 
-    `room` is filmed in place of the one of the seed; its ids must count from 0. `path` is "robot"
-    or "hand"; `processes` 0 takes two at most. Raises ConfigError for an unknown path and BagError
+    `room` replaces the one of the seed; its ids must count from 0. `path` is "robot"
+    or "hand"; `processes` 0 means two at most. Raises ConfigError for an unknown path and BagError
     when the bag exists.
     """
     from spatial3d_ros.research.rooms.generator import generate_room
     from spatial3d_ros.research.rooms.paths import hand_path, robot_path
 
-    makers = {"robot": robot_path, "hand": hand_path}
-    if path not in makers:
-        raise ConfigError(f"path {path!r} is unknown: choose one of {', '.join(makers)}")
+    paths = {"robot": robot_path, "hand": hand_path}
+    if path not in paths:
+        raise ConfigError(f"path {path!r} is unknown: choose one of {', '.join(paths)}")
     total = max(2, round(seconds * rate_hz))
     room = room or generate_room(seed)
-    poses = makers[path](room, total, np.random.default_rng((seed, 17)))
+    poses = paths[path](room, total, np.random.default_rng((seed, 17)))
     jobs = [
         (room, seed, camera, rate_hz, list(enumerate(poses))[first : first + CHUNK])
         for first in range(0, total, CHUNK)
@@ -108,16 +108,19 @@ def record_room(
 
 
 def load_recorded_room(bag: Path) -> RecordedRoom:
-    """Read the truth beside a bag. Raises BagError when it is missing or of another version."""
+    """Read a recording and its ground truth.
+
+    Raises BagError when it is missing or of another version.
+    """
     file = truth_file(bag)
     if not (file.exists() and bag.exists()):
         raise BagError(
-            f"{file if bag.exists() else bag}: missing; make it with `spatial3d synth room`"
+            f"{file if bag.exists() else bag}: missing; generate it with `spatial3d synth room`"
         )
     try:
         truth = json.loads(file.read_text())
         if truth["version"] != VERSION:
-            raise BagError(f"{file}: version {truth['version']}, not {VERSION}; make it anew")
+            raise BagError(f"{file}: version {truth['version']}, not {VERSION}; regenerate it")
         room = Room(
             truth["seed"], tuple(truth["size"]), tuple(_object(o) for o in truth["objects"])
         )
@@ -125,7 +128,7 @@ def load_recorded_room(bag: Path) -> RecordedRoom:
         return RecordedRoom(bag, room, pixels, tuple(truth["stamps_ns"]))
     except (KeyError, TypeError, ValueError, RecursionError, FrameError) as error:
         raise BagError(
-            f"{file}: damaged ({error}); make it anew with `spatial3d synth room`"
+            f"{file}: damaged ({error}); regenerate it with `spatial3d synth room`"
         ) from error
 
 
@@ -144,20 +147,20 @@ def _save(recorded: RecordedRoom) -> None:
 
 def _object(fields: dict) -> RoomObject:
     box = fields["box"]
-    made = Box3D(tuple(box["center"]), tuple(box["size"]), box["yaw"])
-    return RoomObject(**{**fields, "box": made, "rgb": tuple(fields["rgb"])})
+    parsed = Box3D(tuple(box["center"]), tuple(box["size"]), box["yaw"])
+    return RoomObject(**{**fields, "box": parsed, "rgb": tuple(fields["rgb"])})
 
 
 Job = tuple[Room, int, Camera, float, list[tuple[int, np.ndarray]]]
 
 
 def _rendered(jobs: list[Job], processes: int) -> Iterator[tuple[Frame, np.ndarray]]:
-    """Frames in order, with the pixels of each object; a few chunks are in memory at a time."""
+    """Frames in order, with the pixels of each object; only a few chunks are in memory."""
     if processes == 1:
         for job in jobs:
             yield from _render(job)
         return
-    # Spawned, not forked: whoever calls may hold threads and a ray caster.
+    # Spawned, not forked: the caller may have threads and a ray caster.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
         ahead = [pool.submit(_render, job) for job in jobs[: 2 * processes]]

@@ -1,4 +1,4 @@
-"""Pictures of a room by ray casting: colour, exact depth, and which object every pixel shows."""
+"""Images of a room by ray casting: color, exact depth, and the object id of every pixel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHELL = -1
 
 @dataclass(frozen=True, eq=False)
 class Rendered:
-    """What an ideal camera sees.
+    """The image of an ideal camera.
 
     rgb (H, W, 3) uint8; depth (H, W) float32 metres along the optical axis; instance (H, W) int32
     object ids, SHELL for walls, floor and ceiling; normal_cos (H, W) float32, the cosine between
@@ -33,7 +33,7 @@ class Rendered:
 
 
 class RoomRenderer:
-    """Ray casts one room. Building it costs milliseconds; a view costs its pixels.
+    """Ray casting of one room. Construction takes milliseconds; a view scales with its pixels.
 
     `samples` (n objects, SAMPLES, 3) are points spread over the surface of each object.
     """
@@ -57,7 +57,8 @@ class RoomRenderer:
 
     def render(self, camera: Camera, world_T_camera: np.ndarray, supersample: int = 1) -> Rendered:
         """The view of a rectified camera. `supersample` rays per pixel and axis are averaged to its
-        colour; depth and object are those of the ray through the pixel's own coordinates."""
+        color; depth and object are those of the ray through the pixel's own coordinates.
+        """
         s = supersample
         fine = camera.scaled(camera.width * s, camera.height * s)
         shape = (fine.height, fine.width)
@@ -85,7 +86,7 @@ class RoomRenderer:
         )
 
     def clear_sight(self, eyes: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Whether nothing stands between each eye (n, 3) and its target (n, 3): (n,) bool."""
+        """Whether no surface is between each eye (n, 3) and its target (n, 3): (n,) bool."""
         start = np.ascontiguousarray(eyes, dtype=np.float32)
         reach = np.full(len(start), 0.99, np.float32)
         return self._scene.run(start, (targets - start).astype(np.float32), dists=reach) < 0

@@ -1,4 +1,4 @@
-"""What a real RGB-D camera and a real localisation do to perfect pictures and poses."""
+"""Noise models of an RGB-D camera and of localization."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class DepthNoise:
     quantum: float = 0.001
 
     def apply(self, rendered: Rendered, rng: np.random.Generator) -> np.ndarray:
-        """Measured depth (H, W) float32 in metres, 0 where nothing was measured."""
+        """Measured depth (H, W) float32 in metres, 0 where missing."""
         z = rendered.depth
         noise = rng.standard_normal(z.shape, dtype=np.float32)
         measured = z + np.float32(self.axial) * z * z * noise
@@ -49,7 +49,7 @@ class DepthNoise:
         return np.where(lost, 0, measured).astype(np.float32)
 
     def _edges(self, z: np.ndarray) -> np.ndarray:
-        """The far side of every depth jump: there the projector's light does not reach."""
+        """The far side of every depth discontinuity, which the projector does not illuminate."""
         edge = np.zeros(z.shape, dtype=bool)
         limit = 1 - self.edge_step
         edge[:, 1:] |= z[:, :-1] < limit * z[:, 1:]
@@ -61,7 +61,7 @@ class DepthNoise:
 
 @dataclass(frozen=True)
 class ColorNoise:
-    """Grain of `sigma` grey levels, and a brightness that changes by a share of `exposure`."""
+    """Noise of `sigma` gray levels, and a brightness that varies by a share of `exposure`."""
 
     sigma: float = 2.5
     exposure: float = 0.04
@@ -74,13 +74,13 @@ class ColorNoise:
 
 @dataclass(frozen=True)
 class PoseNoise:
-    """Localisation off by `position` metres along and `angle` radians about each axis."""
+    """Localization error: `position` metres along and `angle` radians about each axis."""
 
     position: float = 0.006
     angle: float = 0.004
 
     def apply(self, world_T_camera: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The pose as a robot would believe it, (4, 4)."""
+        """The estimated pose, (4, 4)."""
         noisy = world_T_camera.copy()
         noisy[:3, 3] += rng.normal(0, self.position, 3)
         noisy[:3, :3] @= Rotation.from_rotvec(rng.normal(0, self.angle, 3)).as_matrix()

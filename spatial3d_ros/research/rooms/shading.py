@@ -1,4 +1,4 @@
-"""How surfaces look: procedural patterns on top of their colour, and the light of a room."""
+"""Appearance of surfaces: procedural patterns on their color, and the light of a room."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HASH = np.random.default_rng(11).uniform(-1, 1, (64, 64)).astype(np.float32)
 
 @dataclass(frozen=True)
 class Light:
-    """A lamp at `position` (3,), daylight from along `sun` (3,), ambient light; how strong each is.
+    """A lamp at `position` (3,), daylight along `sun` (3,), ambient light, and intensities.
 
     `gain` (3,) is the white balance and exposure of the camera.
     """
@@ -131,7 +131,7 @@ _PATTERNS = {
 
 
 def texture(points: np.ndarray, normals: np.ndarray, pattern: np.ndarray) -> np.ndarray:
-    """How much brighter or darker (n,) the pattern makes each surface point."""
+    """Brightness offset (n,) of the pattern at each surface point."""
     tone = np.ones(len(points), dtype=np.float32)
     for code in np.flatnonzero(np.bincount(pattern)):
         if code not in _PATTERNS:

@@ -1,4 +1,4 @@
-"""The few solids everything in a room is made of, gathered into one coloured triangle mesh."""
+"""Primitive solids of the meshes of a room, collected in one colored triangle mesh."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-# How a surface is shaded on top of its colour (see `shading`).
+# Patterns of a surface on its color (see `shading`).
 PLAIN, WOOD, FABRIC, LEATHER, METAL, CARTON, LEAF, STRIPES, GLOW = range(9)
 PLANKS, TILES, CARPET, PLASTER = range(9, 13)
 
@@ -25,7 +25,7 @@ Color = Sequence[float] | np.ndarray
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
-    """Triangles (n, 3, 3) float32 metres, their colours (n, 3) float32 0-255, patterns (n,)."""
+    """Triangles (n, 3, 3) float32 metres, their colors (n, 3) float32 0-255, patterns (n,)."""
 
     triangles: np.ndarray
     rgb: np.ndarray
@@ -49,7 +49,7 @@ def _circle(sides: int) -> np.ndarray:
 
 @lru_cache(maxsize=16)
 def _superellipsoid(power: float) -> np.ndarray:
-    """Points of a ball (power 1) that turns into a cushion as the power falls, in [-1, 1]^3."""
+    """Points of a ball (power 1) that becomes a cushion as the power falls, in [-1, 1]^3."""
     up, around = np.meshgrid(
         np.linspace(-np.pi / 2, np.pi / 2, 9), np.arange(16) * (np.pi / 8), indexing="ij"
     )
@@ -69,7 +69,7 @@ def _superellipsoid(power: float) -> np.ndarray:
 
 
 class Builder:
-    """Collects solids. Coordinates are metres in the frame of whoever builds."""
+    """Collects solids. Coordinates are metres in the frame of the builder."""
 
     def __init__(self) -> None:
         self._points: list[np.ndarray] = []
@@ -117,7 +117,7 @@ class Builder:
         stretch: float = 1.0,
         sides: int = 14,
     ) -> None:
-        """Turn (radius, z) pairs around the vertical through `center`; `stretch` scales y radii."""
+        """Revolve (radius, z) pairs about the vertical through `center`; `stretch` scales y."""
         circle = _circle(sides) * (1.0, stretch)
         outline = np.asarray(profile, float)
         points = np.empty((len(outline), sides, 3))
@@ -154,7 +154,7 @@ class Builder:
         )
 
     def fitted(self, lo: np.ndarray, hi: np.ndarray, quarter_turns: int) -> Mesh:
-        """All solids, turned and then stretched so that their bounds are exactly `lo` and `hi`."""
+        """All solids, rotated and then scaled so that their bounds are exactly `lo` and `hi`."""
         points = np.concatenate(self._points)
         for _ in range(quarter_turns % 4):
             points = np.stack([-points[:, 1], points[:, 0], points[:, 2]], -1)

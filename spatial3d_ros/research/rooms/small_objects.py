@@ -206,7 +206,7 @@ def _picture(b: Part) -> None:
         b.slab(0.53, 0.54 + 0.01 * k, *inner[0], *inner[1], tone, PLAIN)
 
 
-THINGS: dict[str, Callable[[Part], None]] = {
+SMALL_OBJECTS: dict[str, Callable[[Part], None]] = {
     "mug": _mug,
     "bottle": _bottle,
     "book": _book,

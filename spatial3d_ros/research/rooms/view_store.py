@@ -1,6 +1,4 @@
-"""Rendered rooms kept on disk for training: each room is rendered once and memory-mapped ever
-after.
-"""
+"""Rendered rooms on disk for training: each room is rendered once and then memory-mapped."""
 
 from __future__ import annotations
 
@@ -35,15 +33,15 @@ class RoomViews:
     camera: Camera
     seen: np.ndarray
 
-    def cut_everywhere(self, thing: RoomObject, views: np.ndarray) -> bool:
-        """Whether several of the views show the object, but the image's edge cuts it in each."""
-        showing = [v for v in views if self.seen[v, thing.id]]
+    def truncated_everywhere(self, item: RoomObject, views: np.ndarray) -> bool:
+        """Whether several of the views show the object, all truncated by the image border."""
+        showing = [v for v in views if self.seen[v, item.id]]
         if len(showing) < 2:
             return False
         limits = np.array([self.camera.width, self.camera.height])
         for view in showing:
             pixels, depth = project(
-                transform(invert(self.pose[view]), thing.box.corners()), self.camera
+                transform(invert(self.pose[view]), item.box.corners()), self.camera
             )
             if (depth > 0).all() and ((pixels >= 0) & (pixels < limits)).all():
                 return False
@@ -84,12 +82,12 @@ class ViewStore:
 def render_store(
     folder: str | Path, *, rooms: int, views: int, size: int, first: int, workers: int
 ) -> ViewStore:
-    """Render a store, or reuse the one that is there when it was made with the same settings."""
+    """Render a store, or reuse an existing one with the same settings."""
     folder = Path(folder)
     settings = {"rooms": rooms, "views": views, "size": size, "first": first}
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # several trainings may want the same rooms at once
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several trainings may need the same rooms
         index = folder / "index.json"
         if not index.is_file() or json.loads(index.read_text()) != settings:
             index.unlink(missing_ok=True)
@@ -123,9 +121,8 @@ def _render(folder: Path, settings: dict[str, int], workers: int) -> None:
 
 
 def _render_room(seed: int, *, views: int, size: int) -> dict[str, np.ndarray]:
-    from spatial3d_ros.research.rooms.camera_recording import (
-        training_views,
-    )  # only who renders needs the ray caster
+    # Only rendering needs the ray caster.
+    from spatial3d_ros.research.rooms.camera_recording import training_views
 
     room = generate_room(seed)
     rendered = training_views(room, np.random.default_rng((seed, 17)), views, size=(size, size))

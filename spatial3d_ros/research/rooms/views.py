@@ -1,4 +1,4 @@
-"""Which few views show most of a room: the snapshots a robot or a person would have taken."""
+"""Greedy selection of a few views that show most of a room."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from spatial3d_ros.research.rooms.catalog import Room
 from spatial3d_ros.research.rooms.render import RoomRenderer
 
 _CANDIDATES = 56
-_ENOUGH = 2.0  # an object fully seen this many times gains nothing from one more view
+_ENOUGH = 2.0  # further views of an object seen this often add nothing
 
 
 def choose_views(
@@ -19,7 +19,7 @@ def choose_views(
     """`n_views` poses (4, 4) world_T_camera that together see nearly every object, most twice.
 
     Candidates are drawn at the heights of a robot's and of a hand-held camera, away from all
-    objects; the best are picked one by one by what they add.
+    objects; each step takes the one with the largest gain.
     """
     poses = _candidates(room, rng)
     seen = _seen(renderer, camera, poses)
@@ -27,7 +27,7 @@ def choose_views(
     chosen: list[int] = []
     for _ in range(n_views):
         gain = (np.minimum(total + seen, _ENOUGH) - np.minimum(total, _ENOUGH)).sum(1)
-        # The same pose twice shows nothing new, and a free view is better than one at a wall.
+        # A pose is chosen once; with equal gain the one that sees more objects wins.
         gain = gain + 0.02 * seen.sum(1)
         gain[chosen] = -1
         best = int(gain.argmax())
@@ -37,7 +37,7 @@ def choose_views(
 
 
 def _candidates(room: Room, rng: np.random.Generator) -> np.ndarray:
-    """Poses (n, 4, 4) in free space that look at something at least 0.8 m away."""
+    """Poses (n, 4, 4) in free space that point at a target at least 0.8 m away."""
     half = np.array(room.size[:2]) / 2
     boxes = np.array([item.box.array() for item in room.objects])
     lo, hi = boxes[:, :3] - boxes[:, 3:] / 2, boxes[:, :3] + boxes[:, 3:] / 2
@@ -46,7 +46,7 @@ def _candidates(room: Room, rng: np.random.Generator) -> np.ndarray:
     eyes[:, :2] = rng.uniform(-1, 1, (n, 2)) * (half - 0.25)
     robot = rng.random(n) < 0.5
     eyes[:, 2] = np.where(robot, rng.uniform(0.6, 1.4, n), rng.uniform(1.2, 1.7, n))
-    # A robot stands on the floor; a hand reaches over low furniture but not through it.
+    # A robot needs free floor; a hand-held camera can be over low furniture.
     bottom = np.where(robot, 0.05, eyes[:, 2] - 0.3)[:, None]
     near = (np.abs(eyes[:, None, :2] - boxes[:, :2]) < boxes[:, 3:5] / 2 + 0.22).all(2)
     blocked = near & (hi[:, 2] > bottom) & (lo[:, 2] < eyes[:, 2:] + 0.25)
@@ -57,7 +57,7 @@ def _candidates(room: Room, rng: np.random.Generator) -> np.ndarray:
         if rng.random() < 0.3:
             target[:2] = rng.uniform(-1, 1, 2) * half
         reach = max(float(np.linalg.norm(target[:2] - eye[:2])), 0.8)
-        # People and robots look slightly down, seldom steeply.
+        # Cameras point slightly down, seldom steeply.
         target[2] = np.clip(target[2], eye[2] - 0.75 * reach, eye[2] + 0.1 * reach)
         direction = target - eye
         direction[:2] *= reach / max(float(np.linalg.norm(direction[:2])), 1e-6)

@@ -215,7 +215,7 @@ class Samples(Dataset[list[list[Sample]]]):
             rng,
             self.config.rendered.questions,
             stack_views(inputs, np.zeros(3)),
-            frozenset(o.id for o in objects if stored.cut_everywhere(o, chosen)),
+            frozenset(o.id for o in objects if stored.truncated_everywhere(o, chosen)),
         )
 
     def questioned(

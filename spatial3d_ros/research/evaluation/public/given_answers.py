@@ -17,7 +17,7 @@ from typing import Any, TypeVar, get_args
 from rich.table import Table
 
 from spatial3d_ros.errors import ConfigError
-from spatial3d_ros.research.datasets.answers import Given, read_given_answers
+from spatial3d_ros.research.datasets.answers import PredictedAnswers, read_predicted_answers
 from spatial3d_ros.research.datasets.boxes_only import BoxRoom, read_box_rooms
 from spatial3d_ros.research.datasets.multi3drefer import read_multi_descriptions
 from spatial3d_ros.research.datasets.references import Matched, listed, match
@@ -185,7 +185,7 @@ def evaluate_distances(answers: Path) -> PublicReport:
     """Distances said in words, each line with its `truth` in metres. Raises ConfigError for a line
     without.
     """
-    given = read_given_answers(answers)
+    given = read_predicted_answers(answers)
     lacking = [name for name, one in given.by_id.items() if one.truth is None]
     if lacking:
         raise ConfigError(f"{answers}: {lacking[0]}: truth is missing; metres are expected")
@@ -202,7 +202,7 @@ def _told(
     model: str,
     path: Path,
     words: Callable[[Entry], tuple[str, str]],
-) -> tuple[Matched[Entry], list[str], Given | None]:
+) -> tuple[Matched[Entry], list[str], PredictedAnswers | None]:
     """The questions that count, and what was said to each: as given, or by the network, which is
     asked with `words` (scene, question).
     """
@@ -236,8 +236,8 @@ def _known(
     return found
 
 
-def _given(answers: Path | None) -> Given | None:
-    return None if answers is None else read_given_answers(answers)
+def _given(answers: Path | None) -> PredictedAnswers | None:
+    return None if answers is None else read_predicted_answers(answers)
 
 
 def _by_room(
@@ -261,13 +261,13 @@ def _report(
     name: str,
     scores: Scores,
     found: Matched[Any],
-    given: Given | None,
+    given: PredictedAnswers | None,
     names: Sequence[str],
     model: str,
     count: int | None = None,
 ) -> PublicReport:
     samples = {"evaluated": len(found.kept) if count is None else count, "absent": found.json()}
     if given is not None:
-        samples |= given.fits(names)
+        samples |= given.coverage(names)
     told = f"answers of {given.path.name}" if given else f"{model} on true boxes, no pixels"
     return PublicReport(name, scores, samples, {"answers": told})

@@ -1,11 +1,12 @@
-"""The classes that the shipped network names: their nouns, usual sizes, colours and surfaces."""
+"""The categories of the shipped network: nouns, usual sizes, colors and supporting surfaces."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from functools import cache
 
 Range = tuple[float, float]
+Size = tuple[float, float, float]
 
 COLORS: dict[str, tuple[int, int, int]] = {
     "red": (196, 34, 36),
@@ -23,12 +24,13 @@ COLORS: dict[str, tuple[int, int, int]] = {
 
 @dataclass(frozen=True)
 class CategorySpec:
-    """How objects of one category are drawn. Sizes are ranges in metres in the object's own frame:
-    depth runs along the heading (from back to front), width across it.
+    """Shape and appearance of one category. Sizes are ranges in metres in the object's own frame:
+    depth along its heading (from back to front), width across it.
 
-    `surface` is the height, as a fraction of the box, at which things can lie on the object (0:
-    nothing can), `back` and `side` the fractions of depth and width taken there by a backrest and
-    by each arm. `hollow` objects have room below them. An empty `colors` allows all.
+    surface: height, as a fraction of the box, of the surface that supports other objects (0: none).
+    back, side: fractions of depth and width of that surface taken by a backrest and by each arm.
+    hollow: whether there is free space below it.
+    colors: the colors it has; empty: all.
     """
 
     depth: Range
@@ -42,6 +44,21 @@ class CategorySpec:
     back: float = 0.0
     side: float = 0.0
     hollow: bool = False
+
+    @property
+    def smallest(self) -> Size:
+        """Depth, width and height at the lower ends of their ranges."""
+        return (self.depth[0], self.width[0], self.height[0])
+
+    @property
+    def largest(self) -> Size:
+        """Depth, width and height at the upper ends of their ranges."""
+        return (self.depth[1], self.width[1], self.height[1])
+
+    @property
+    def middle(self) -> Size:
+        """Depth, width and height in the middle of their ranges."""
+        return (sum(self.depth) / 2, sum(self.width) / 2, sum(self.height) / 2)
 
 
 _WOOD = ("wood", "wood", "plastic", "metal")
@@ -121,7 +138,7 @@ CATEGORIES: dict[str, CategorySpec] = {
     "bin": CategorySpec(
         (0.22, 0.42), (0.22, 0.42), (0.26, 0.68), ("plastic", "metal"), variants=2, round=True
     ),
-    # small things
+    # small objects
     "mug": CategorySpec((0.09, 0.14), (0.09, 0.14), (0.09, 0.14), ("ceramic",), round=True),
     "bottle": CategorySpec(
         (0.07, 0.12), (0.07, 0.12), (0.22, 0.38), ("glass", "plastic"), variants=2, round=True
@@ -146,7 +163,7 @@ CATEGORIES: dict[str, CategorySpec] = {
     ),
     "backpack": CategorySpec((0.2, 0.32), (0.28, 0.4), (0.38, 0.55), ("fabric",)),
     "pillow": CategorySpec((0.28, 0.45), (0.36, 0.6), (0.1, 0.18), ("fabric",)),
-    # parts of the walls
+    # mounted on walls
     "door": CategorySpec(
         (0.045, 0.075),
         (0.82, 1.0),
@@ -180,7 +197,24 @@ NOUNS: dict[str, tuple[str, ...]] = {
 }
 
 
-@cache
 def nouns(category: str) -> tuple[str, ...]:
-    """The words for a category, its plain name first."""
+    """The nouns of a category, its plain name first."""
     return NOUNS.get(category, (category.replace("_", " "),))
+
+
+_CATEGORY_OF = {noun: category for category in CATEGORIES for noun in nouns(category)}
+_NOUN = re.compile(rf"\b(?:{'|'.join(sorted(_CATEGORY_OF, key=len, reverse=True))})(?=s?\b)")
+
+
+def find_category(phrase: str) -> str | None:
+    """The category of the first known noun of a phrase in lower case: "mug" of "the cup on the
+    table"; None without one.
+    """
+    match = _NOUN.search(phrase)
+    return _CATEGORY_OF[match.group()] if match else None
+
+
+def find_color(phrase: str) -> str:
+    """The first color of a phrase in lower case, "" without one."""
+    words = phrase.replace("grey", "gray").split()
+    return next((word for word in words if word in COLORS), "")

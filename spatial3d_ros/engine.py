@@ -1,11 +1,11 @@
-"""The whole algorithm on one screen: frames in, a memory of views and objects, answers out.
+"""The engine: frames in, a memory of views and objects, answers out.
 
-    add_frame   at sensor rate, cheap: is the frame worth keeping?
-    add_detections   what detectors from outside say, where there are any
-    refresh     when the memory changed: objects from depth, features of new views, scene prefix
-    ground ...  for each question: objects and words behind the cached prefix
+    add_frame        at sensor rate, cheap: decides whether the frame is a keyframe
+    add_detections   from external detectors, if there are any
+    refresh          when the memory changed: object map, features of new views, encoded prefix
+    ground ...       per question: object and query tokens after the cached prefix
 
-The node, the command line and the evaluation drive this same object, so they cannot disagree.
+The node, the command line and the evaluation use this class, so that they give the same answers.
 """
 
 from __future__ import annotations
@@ -13,156 +13,96 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from spatial3d_ros.engine_config import EngineConfig
-from spatial3d_ros.errors import FrameError, NoSceneError, NotAvailableError
-from spatial3d_ros.scene.buffer import Snapshot, ViewBuffer
+from spatial3d_ros.errors import NotAvailableError
+from spatial3d_ros.scene.buffer import ViewBuffer
 from spatial3d_ros.scene.detection_tracking import Detection3D
 from spatial3d_ros.scene.frame import Frame
-from spatial3d_ros.scene.keyframes import KeyframeSelector
 from spatial3d_ros.scene.object_map import ObjectMap
-from spatial3d_ros.scene.objects import NO_ID
 from spatial3d_ros.scene.proposals import Proposal
-from spatial3d_ros.scene.wall_alignment import rotate_objects
 from spatial3d_ros.tasks import layout
 from spatial3d_ros.tasks.distance import distance_answer, fixed_end, read_distance
 from spatial3d_ros.tasks.distance_parser import parse_distance
-from spatial3d_ros.tasks.grounding import NO_OBJECTS, find, grounding_answer
+from spatial3d_ros.tasks.grounding import grounding_answer
 from spatial3d_ros.tasks.label_prior import apply_label_prior, mentions_detector_label
 from spatial3d_ros.tasks.layout_parser import parse_layout, read_layout
 from spatial3d_ros.tasks.model_runner import ModelRunner
 from spatial3d_ros.tasks.prompt import clean_query
-from spatial3d_ros.tasks.proposal_sources import check_source, find_objects
-from spatial3d_ros.tasks.question_answering import FreeFormAnswer, answer_question, describe_known
-from spatial3d_ros.tasks.question_router import is_open
+from spatial3d_ros.tasks.proposal_sources import check_source
+from spatial3d_ros.tasks.question_answering import answer_question, describe_object
+from spatial3d_ros.tasks.question_router import is_free_form
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit
-from spatial3d_ros.tasks.scene_state import SceneObjects, SceneState
-from spatial3d_ros.tasks.timing import Monitor, timed
+from spatial3d_ros.tasks.scene_memory import AddedFrame, SceneMemory
+from spatial3d_ros.tasks.scene_state import Query, SceneObjects
+from spatial3d_ros.tasks.timing import Monitor
 
 __all__ = ["AddedFrame", "EngineConfig", "Spatial3D"]
 
 
-@dataclass(frozen=True)
-class AddedFrame:
-    """Whether a frame was kept, the memory's version after it, and why."""
-
-    keyframe: bool
-    version: int
-    reason: str
-
-
 class Spatial3D:
-    """Spatial memory and its answers. Every method may be called from any thread."""
+    """Spatial memory and its answers. Every method may be called from any thread.
+
+    Every question raises NoSceneError before the first refresh, NotAvailableError before `load`,
+    and Cancelled if its monitor does.
+    """
 
     def __init__(self, config: EngineConfig = EngineConfig()) -> None:
         self.config = config
-        self._reader: ModelRunner | None = None
-        self._buffer = ViewBuffer(config.max_views, config.max_seconds, config.max_bytes)
-        self._keyframes = KeyframeSelector()
-        self._map = ObjectMap(config.detection_min_hits)
-        self._known: SceneState | None = None
-        self._robot: np.ndarray | None = None
-        self._sensor, self._refreshing, self._asking = (threading.Lock() for _ in range(3))
+        self._memory = SceneMemory(
+            ViewBuffer(config.max_views, config.max_seconds, config.max_bytes),
+            ObjectMap(config.detection_min_hits),
+            config.proposals,
+        )
+        self._loaded: ModelRunner | None = None
+        self._query_lock = threading.Lock()
 
     def load(self) -> None:
         """Load the weights and warm up. Raises CheckpointError or ConfigError."""
         config = self.config
-        reader = ModelRunner.load(
+        runner = ModelRunner.load(
             config.model, config.device, config.dtype, config.weights, config.max_views
         )
-        check_source(config.proposals, reader)
-        self._reader = reader
+        check_source(config.proposals, runner)
+        self._loaded = runner
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """What the loaded weights were trained to answer. Raises NotAvailableError before load."""
-        return self._network().model.config.tasks
+        """The tasks that the loaded weights were trained for. Raises NotAvailableError."""
+        return self._runner.model.config.tasks
 
     def add_frame(self, frame: Frame) -> AddedFrame:
-        """Keep the frame if it shows something new. Raises FrameError for one that does not fit the
-        memory.
-        """
-        with self._sensor:
-            self._robot = frame.world_T_camera[:3, 3]
-            if not self._keyframes.accepts(frame):
-                return AddedFrame(False, self._buffer.snapshot().version, self._keyframes.reason)
-            try:
-                return AddedFrame(True, self._buffer.add(frame), self._keyframes.reason)
-            except FrameError:
-                self._keyframes.reset()
-                raise
+        """Keep the frame if it is a keyframe. Raises FrameError if it does not fit the memory."""
+        return self._memory.add_frame(frame)
 
-    def add_detections(self, sightings: Sequence[Detection3D]) -> bool:
-        """Take one message of a detector, in the frame of the memory; whether to refresh for it.
+    def add_detections(self, detections: Sequence[Detection3D]) -> bool:
+        """Add one message of a detector, world frame; returns whether to refresh for it.
 
-        A label stays with its object, and outweighs the network's own name for it.
+        A label stays with its object, and takes precedence over the label of the network.
         """
-        if not self._map.add_detections(sightings):
-            return False
-        with self._sensor:
-            if self._buffer.snapshot().views:
-                self._buffer.bump_version()
-        return True
+        return self._memory.add_detections(detections)
 
     def refresh(self, proposals: Sequence[Proposal] | None = None) -> int:
-        """Bring objects and scene prefix up to the newest memory; returns the version now answered
-        from.
+        """Update objects and encoded prefix to the newest views; returns the version now used.
 
-        `proposals` replaces its own ones (a detector's, or true boxes in an evaluation).
+        `proposals` replace the engine's own (those of a detector, or true boxes in an evaluation).
         """
-        with self._refreshing:
-            snapshot = self._buffer.snapshot()
-            known = self._known
-            if not snapshot.views or (
-                known and known.version == snapshot.version and proposals is None
-            ):
-                return known.version if known else snapshot.version
-            self._known = self._look(snapshot, proposals)
-            return snapshot.version
-
-    def _look(self, snapshot: Snapshot, proposals: Sequence[Proposal] | None) -> SceneState:
-        stages: dict[str, float] = {}
-        newest = snapshot.views[-1].frame
-        with timed(stages, "proposals"):
-            heading = self._map.heading
-            room = self._map.align_to_walls(snapshot)
-            if self._map.heading != heading:
-                self._network().forget_views()  # their places in that world have changed
-            found = self._map.update(snapshot, room, self._find if proposals is None else proposals)
-        named, encoded = self._network().read_scene(room, found, stages)
-        objects = rotate_objects(named, self._map.heading)
-        return SceneState(
-            snapshot.version,
-            newest.stamp_ns,
-            newest.frame_id,
-            len(snapshot.views),
-            objects,
-            room,
-            self._map.heading,
-            encoded,
-            stages,
-        )
-
-    def _find(self, room: Snapshot) -> list[Proposal]:
-        return find_objects(room, self.config.proposals, self._network())
+        return self._memory.refresh(self._runner, proposals)
 
     def ground(
         self, query: str, *, max_objects: int = 5, monitor: Monitor | None = None
     ) -> Grounding:
-        """Which object a description means. Raises QueryError, NoSceneError, Cancelled."""
-        with self._question(monitor) as (known, stages):
-            with timed(stages, "preprocess", monitor, 0.1):
-                phrase = clean_query(query, mentions_detector_label(query, known.objects))
-            scores = self._scores(known, [phrase], stages, monitor)[0]
-            with timed(stages, "decode", monitor, 0.9):
-                return grounding_answer(
-                    query, scores, known.objects, max_objects, **known.provenance(stages)
-                )
+        """The objects that a description refers to. Raises QueryError."""
+        with self._query(monitor) as asked:
+            objects = asked.scene.objects
+            with asked.stage("preprocess", 0.1):
+                phrase = clean_query(query, mentions_detector_label(query, objects))
+            scores = self._score(asked, [phrase])[0]
+            with asked.stage("decode", 0.9):
+                return grounding_answer(query, scores, objects, max_objects, **asked.provenance)
 
     def measure_distance(
         self,
@@ -173,212 +113,135 @@ class Spatial3D:
         kind: str = "auto",
         monitor: Monitor | None = None,
     ) -> Distance:
-        """Metres between two things, named in one question or as two phrases; one may be the robot
-        ("how far am I from the door"), meaning its camera now, or a point "(1.0, 2.0, 0.5)".
+        """Metres between two objects, given in one question or as two phrases.
 
-        Raises NotFoundError naming the phrase that fits nothing, QueryError, NoSceneError,
-        Cancelled.
+        An end may be the robot ("how far am I from the door": the newest camera position) or a
+        point "(1.0, 2.0, 0.5)". Raises NotFoundError naming the phrase that matches no object, or
+        QueryError.
         """
-        with self._question(monitor) as (known, stages):
-            with timed(stages, "preprocess", monitor, 0.1):
-                wanted = read_distance(query, a, b, kind)
-                fixed = [fixed_end(phrase, self._robot) for phrase in (wanted.a, wanted.b)]
-                named = [p for p, end in zip((wanted.a, wanted.b), fixed, strict=True) if not end]
-            scores = self._scores(known, named, stages, monitor)
-            said = None
-            if known.encoded is not None:
-                question = query or f"how far is {wanted.a} from {wanted.b}?"
-                said = self._network().read_number(known.encoded, question)
-            with timed(stages, "decode", monitor, 0.9):
+        with self._query(monitor) as asked:
+            with asked.stage("preprocess", 0.1):
+                parsed = read_distance(query, a, b, kind)
+                ends = [fixed_end(p, self._memory.camera_position) for p in (parsed.a, parsed.b)]
+                phrases = [p for p, e in zip((parsed.a, parsed.b), ends, strict=True) if not e]
+            scores = self._score(asked, phrases)
+            network_m = None
+            if asked.scene.encoded is not None:
+                question = query or f"how far is {parsed.a} from {parsed.b}?"
+                network_m = self._runner.generate_distance(asked.scene.encoded, question)
+            with asked.stage("decode", 0.9):
                 return distance_answer(
-                    query or f"{a}, {b}", wanted, fixed, scores, known.objects, said,
-                    **known.provenance(stages),
+                    query or f"{a}, {b}", parsed, ends, scores, asked.scene.objects, network_m,
+                    **asked.provenance,
                 )  # fmt: skip
 
     def ask(self, question: str, *, beams: int = 1, monitor: Monitor | None = None) -> Answer:
-        """What is where, how many, what colour: an answer in words, and the objects it is about;
-        the likeliest of `beams` texts.
+        """A free-form answer of the network (count, color, what is where) and its objects.
 
-        Raises NotAvailableError where the weights were not trained for it, UnreadableError when
-        what the network writes is no answer, NotFoundError, QueryError, NoSceneError, Cancelled.
+        The answer is the most probable of `beams` texts. Raises NotAvailableError if the weights
+        were not trained for it, UnreadableError if the generated text is no answer,
+        NotFoundError, QueryError.
         """
         clean_query(question)
-        if not self._network().can("ask"):
+        if not self._runner.supports("ask"):
             raise NotAvailableError(
-                f"the model '{self.config.model}' cannot answer free questions; it finds and "
-                "measures"
+                f"the model '{self.config.model}' was not trained to answer free-form questions; "
+                "ask where an object is or for a distance"
             )
-        with self._question(monitor) as (known, stages):
-            with timed(stages, "preprocess", monitor, 0.1):
+        with self._query(monitor) as asked:
+            with asked.stage("preprocess", 0.1):
                 text = clean_query(question)
-            with timed(stages, "objects and words", monitor, 0.3):
-                if known.encoded is None:
-                    told = FreeFormAnswer(NO_OBJECTS, ())
-                else:
-                    told = answer_question(
-                        self._network(), known.encoded, known.objects, text, beams
-                    )
-            return Answer(
-                question, told.text, told.objects, places=told.places, **known.provenance(stages)
-            )
+            with asked.stage("objects and words", 0.3):
+                answer = answer_question(self._runner, asked.scene, text, beams)
+            return Answer(question, **answer._asdict(), **asked.provenance)
 
     def caption(self, object_id: int, *, monitor: Monitor | None = None) -> Answer:
-        """What an object of the map is, in words. Raises NotFoundError where there is none of that
-        id, and as `ask`.
+        """A description of one object of the map. Raises NotFoundError if it has no such id, and
+        as `ask`.
         """
-        with self._question(monitor) as (known, stages):
-            with timed(stages, "objects and words", monitor, 0.3):
-                told = describe_known(self._network(), known.encoded, known.objects, object_id)
-            return Answer(
-                f"object {object_id}", told.text, told.objects, **known.provenance(stages)
-            )
+        with self._query(monitor) as asked:
+            with asked.stage("objects and words", 0.3):
+                answer = describe_object(self._runner, asked.scene, object_id)
+            return Answer(f"object {object_id}", **answer._asdict(), **asked.provenance)
 
     def edit_layout(
         self, instruction: str, *, apply: bool = False, monitor: Monitor | None = None
     ) -> LayoutEdit:
-        """How the room would look after "move the chair 0.5 m towards the window" and the like.
+        """The layout after an instruction such as "move the chair 0.5 m towards the window".
 
         The edit is a proposal. With `apply`, and if it is possible, questions are answered from the
-        new layout at once, under a new version, until the memory changes: the first refresh with a
-        new view believes the camera again. So an edit that a person or the robot has carried out
-        stays true, one that nobody has does not poison the map, and nothing must be undone.
-        Raises NotFoundError naming the phrase that fits nothing, QueryError, NoSceneError,
-        Cancelled.
+        new layout under a new version until the next refresh with a new keyframe, which replaces
+        it by what the camera sees. So an edit that was carried out stays true, and one that was
+        not needs no undo. Raises NotFoundError naming the phrase that matches no object, or
+        QueryError.
         """
-        with self._question(monitor) as (known, stages):
-            with timed(stages, "preprocess", monitor, 0.1):
-                wanted = read_layout(clean_query(instruction))
-                phrases = layout.phrases_of(wanted)
-            scores = self._scores(known, phrases, stages, monitor)
-            with timed(stages, "layout", monitor, 0.6):
-                found, others = find(phrases, scores, known.objects)
-                named = {p: one.object for p, one in zip(phrases, found, strict=True)}
-                room = layout.Room(known.objects, named, known.bounds, self._robot, known.heading)
-                edit = layout.edit(
-                    instruction, wanted, layout.change(wanted, room), others,
-                    **known.provenance(stages),
+        with self._query(monitor) as asked:
+            with asked.stage("preprocess", 0.1):
+                parsed = read_layout(clean_query(instruction))
+                phrases = layout.phrases_of(parsed)
+            scores = self._score(asked, phrases)
+            with asked.stage("layout", 0.6):
+                edit = layout.propose_edit(
+                    instruction, parsed, scores, asked.scene, self._memory.camera_position,
+                    **asked.provenance,
                 )  # fmt: skip
             if apply and edit.possible:
-                with timed(stages, "apply", monitor, 0.9):
-                    edit = self._apply(edit)
+                with asked.stage("apply", 0.9):
+                    edit = self._memory.apply(edit, self._runner)
             return edit
-
-    def _apply(self, edit: LayoutEdit) -> LayoutEdit:
-        """Answer from the layout after an edit."""
-        with self._refreshing:
-            known = self.scene()
-            with self._sensor:
-                seen_all = self._buffer.snapshot().version == known.version
-                version = self._buffer.bump_version() if seen_all else known.version
-            # Older than the newest look: the network goes by their words, not by what the pixels
-            # show where they would stand.
-            after = tuple(
-                replace(o, id=self._map.new_id() if o.id == NO_ID else o.id,
-                        stamp_ns=known.stamp_ns - 1)
-                for o in edit.after
-            )  # fmt: skip
-            gone = {thing.id for thing in edit.before}
-            objects = (*(o for o in known.objects if o.id not in gone), *after)
-            named, encoded = self._network().read_scene(
-                known.room, rotate_objects(objects, -known.heading)
-            )
-            self._known = replace(
-                known,
-                version=version,
-                objects=rotate_objects(named, known.heading),
-                encoded=encoded,
-            )
-            return replace(edit, after=after, applied=True, scene_version=version)
 
     def answer(
         self, query: str, *, monitor: Monitor | None = None
     ) -> Grounding | Distance | Answer | LayoutEdit:
-        """Any question: its words decide whether it is a distance, a proposal for the layout, a
-        place, or to be answered in words, where the model can do that.
+        """Route any question by its wording: distance, layout edit, free-form if the weights were
+        trained for it, else grounding.
         """
         if parse_distance(query) is not None:
             return self.measure_distance(query, monitor=monitor)
         if parse_layout(query) is not None:
             return self.edit_layout(query, monitor=monitor)
-        if self._reader is not None and self._reader.can("ask") and is_open(query):
+        if self._loaded is not None and self._loaded.supports("ask") and is_free_form(query):
             return self.ask(query, monitor=monitor)
         return self.ground(query, monitor=monitor)
 
     def scene(self) -> SceneObjects:
-        """The objects that questions are answered from now. Raises NoSceneError before the first
-        refresh.
-        """
-        if self._known is None:
-            raise NoSceneError(
-                "nothing was seen yet: start the camera or play a bag, and check that colour, "
-                "depth, camera_info and pose arrive"
-            )
-        return self._known
+        """The objects that questions are answered from. Raises NoSceneError."""
+        return self._memory.scene
 
     def clear(self) -> None:
-        """Forget everything."""
-        with self._refreshing:
-            self.forget_views()
-            self._map.clear()
-            self._known = None
-            self._robot = None
+        """Remove views and objects."""
+        self._memory.clear()
 
     def forget_views(self) -> None:
-        """Forget the views but not the objects: the clock jumped, or a bag started again."""
-        with self._sensor:
-            self._buffer.clear()
-            self._keyframes.reset()
-        self._map.clear_detections()
+        """Remove the views and keep the objects: the clock jumped, or a bag was restarted."""
+        self._memory.clear_views()
 
     def stats(self) -> dict[str, object]:
-        """Figures for diagnostics."""
-        snapshot, known = self._buffer.snapshot(), self._known
-        figures: dict[str, object] = {
-            "model": self.config.model,
-            "device": self._reader.where if self._reader else "not loaded",
-            "views": len(snapshot.views),
-            "bytes": self._buffer.nbytes,
-            "memory_version": snapshot.version,
-            "answered_version": known.version if known else 0,
-            "objects": len(known.objects) if known else 0,
-        }
-        if self._reader and self._reader.gpu_bytes:
-            figures["gpu_bytes"] = self._reader.gpu_bytes
-        return figures | {
-            f"refresh_{k}_ms": round(v, 1) for k, v in (known.stages_ms if known else {}).items()
-        }
+        """Model, device, sizes, versions and durations for diagnostics."""
+        runner = self._loaded
+        model = {"model": self.config.model, "device": runner.runs_on if runner else "not loaded"}
+        gpu = {"gpu_bytes": runner.gpu_bytes} if runner and runner.gpu_bytes else {}
+        return {**model, **self._memory.stats(), **gpu}
 
     @contextmanager
-    def _question(self, monitor: Monitor | None) -> Iterator[tuple[SceneState, dict[str, float]]]:
-        """One question at a time, on the newest complete version of the scene. Vision and prefix
-        are what that version cost when the memory changed.
-        """
-        with self._asking:
-            self._network()
-            known = self.scene()
-            yield known, {f"{k} (before)": v for k, v in known.stages_ms.items()}  # type: ignore
+    def _query(self, monitor: Monitor | None) -> Iterator[Query]:
+        """One question at a time, on the newest complete version of the scene."""
+        with self._query_lock:
+            _ = self._runner
+            yield Query(self._memory.scene, monitor)
 
-    def _scores(
-        self,
-        known: SceneState,
-        phrases: Sequence[str],
-        stages: dict[str, float],
-        monitor: Monitor | None,
-    ) -> Tensor:
-        """Scores (Q, N + 1) of the objects for each phrase; "nothing" is last."""
-        if known.encoded is None or not phrases:
-            return torch.zeros(len(phrases), len(known.objects) + 1)
-        with timed(stages, "objects and words", monitor, 0.3):
-            scores = self._network().read_phrases(known.encoded, phrases)
-            told = (
-                apply_label_prior(*pair, known.objects)
-                for pair in zip(scores, phrases, strict=True)
-            )
-            return torch.stack(list(told))
+    def _score(self, asked: Query, phrases: Sequence[str]) -> Tensor:
+        """Logits (Q, N + 1) of the objects for each phrase; "no target" is last."""
+        scene = asked.scene
+        if scene.encoded is None or not phrases:
+            return torch.zeros(len(phrases), len(scene.objects) + 1)
+        with asked.stage("objects and words", 0.3):
+            scores = self._runner.score_phrases(scene.encoded, phrases)
+            pairs = zip(scores, phrases, strict=True)
+            return torch.stack([apply_label_prior(row, p, scene.objects) for row, p in pairs])
 
-    def _network(self) -> ModelRunner:
-        if self._reader is None:
-            raise NotAvailableError(
-                "no weights are loaded: call load() first, or configure the node"
-            )
-        return self._reader
+    @property
+    def _runner(self) -> ModelRunner:
+        if self._loaded is None:
+            raise NotAvailableError("no weights are loaded: call load(), or configure the node")
+        return self._loaded

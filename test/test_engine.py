@@ -28,7 +28,14 @@ from spatial3d_ros.scene.detection_tracking import Detection3D
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.objects import NO_ID, SceneObject
 from spatial3d_ros.scene.proposals import Proposal
-from spatial3d_ros.tasks.grounding import count_targets, describe, distinct, find, rank, ties
+from spatial3d_ros.tasks.grounding import (
+    assign_distinct,
+    count_targets,
+    describe,
+    match_phrases,
+    rank,
+    ties,
+)
 from spatial3d_ros.tasks.results import ScoredObject
 
 
@@ -114,7 +121,7 @@ def test_memory_is_bounded_and_old_features_are_dropped(engine):
         engine.add_frame(frame(number))
         engine.refresh(boxes())
     assert engine.scene().views == 4
-    assert len(engine._reader._views) == 4
+    assert len(engine._runner._views) == 4
 
 
 def test_views_can_be_forgotten_without_the_objects(engine):
@@ -145,20 +152,20 @@ def test_no_objects_is_an_answer(engine):
 def test_distances_are_geometry(engine, monkeypatch):
     seen(engine)
     scores = torch.tensor([[9.0, 1.0, 0.0, 0.0], [8.0, 7.0, 0.0, 0.0]])  # both like the first best
-    monkeypatch.setattr(engine._reader, "read_phrases", lambda *_: scores)
+    monkeypatch.setattr(engine._runner, "score_phrases", lambda *_: scores)
     centers = engine.measure_distance(a="the chair", b="the table")
     gap = engine.measure_distance("what is the gap between the chair and the table?")
     assert (centers.a.object.id, centers.b.object.id) == (0, 1)
     assert centers.metres == pytest.approx(0.5) and centers.kind == "center"
     assert gap.metres == pytest.approx(0.1) and gap.kind == "surface"
     assert np.linalg.norm(np.subtract(gap.point_a, gap.point_b)) == pytest.approx(0.1)
-    assert centers.text.startswith("0.50 m between the centres of")
+    assert centers.text.startswith("0.50 m between the centers of")
 
 
 def test_a_distance_to_nothing_says_which_phrase(engine, monkeypatch):
     seen(engine)
     scores = torch.tensor([[9.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 5.0]])
-    monkeypatch.setattr(engine._reader, "read_phrases", lambda *_: scores)
+    monkeypatch.setattr(engine._runner, "score_phrases", lambda *_: scores)
     with pytest.raises(NotFoundError, match="the unicorn"):
         engine.measure_distance("how far is the chair from the unicorn?")
 
@@ -168,11 +175,11 @@ def test_bad_questions(engine):
     for text in ("", " ", "x" * 2000, "12345 ???"):
         with pytest.raises(QueryError):
             engine.ground(text)
-    with pytest.raises(QueryError, match="two things"):
+    with pytest.raises(QueryError, match="two objects"):
         engine.measure_distance("the chair")
     with pytest.raises(QueryError, match="changes nothing in the room"):
         engine.edit_layout("what is on the table?")
-    with pytest.raises(NotAvailableError, match="finds and measures"):
+    with pytest.raises(NotAvailableError, match="not trained to answer free-form"):
         engine.ask("what is on the table?")
 
 
@@ -180,7 +187,7 @@ FIRST, SECOND = [9.0, 1.0, 0.0, -9.0], [0.0, 9.0, 1.0, -9.0]
 
 
 def scored_as(monkeypatch, engine, *rows):
-    monkeypatch.setattr(engine._reader, "read_phrases", lambda *_: torch.tensor(rows))
+    monkeypatch.setattr(engine._runner, "score_phrases", lambda *_: torch.tensor(rows))
 
 
 def test_distances_to_the_camera_and_to_a_point(engine, monkeypatch):
@@ -192,7 +199,7 @@ def test_distances_to_the_camera_and_to_a_point(engine, monkeypatch):
     mine = engine.measure_distance("how far am I from the chair?")
     assert mine.metres == pytest.approx(math.dist((0.903, 0, 1), (0, 2, 1)))
     assert mine.a.object.label == "robot" and mine.a.object.id == NO_ID
-    assert "the camera and the centre of" in mine.text
+    assert "the camera and the center of" in mine.text
     point = engine.measure_distance(a="(0.0, 5.0, 1.0)", b="the chair", kind="surface")
     assert point.metres == pytest.approx(2.8) and point.point_a == (0, 5, 1)
     far = engine.measure_distance("how far am I from (0, 0, 0)?")
@@ -211,13 +218,13 @@ def test_a_distance_tells_its_doubt_and_its_routes(engine, monkeypatch):
     scored_as(monkeypatch, engine, FIRST, [0.0, 5.0, 4.9, -9.0])
     doubtful = engine.measure_distance(a="the chair", b="the table")
     assert [o.object.id for o in doubtful.alternatives] == [2]
-    assert "could also mean" in doubtful.text and doubtful.metres == clear.metres
+    assert "the phrases also match" in doubtful.text and doubtful.metres == clear.metres
     assert doubtful.uncertainty_m == pytest.approx(0.5 * math.sqrt(0.475), abs=0.04)
-    monkeypatch.setattr(engine._reader, "read_number", lambda *_: 0.7)
+    monkeypatch.setattr(engine._runner, "generate_distance", lambda *_: 0.7)
     both = engine.measure_distance(a="the chair", b="the table")
     assert both.metres == pytest.approx(0.5) and both.network_m == 0.7
     assert both.disagreement_m == pytest.approx(0.2)
-    with pytest.raises(QueryError, match="same thing"):
+    with pytest.raises(QueryError, match="same object"):
         engine.measure_distance("how far is the chair from the chair?")
 
 
@@ -225,7 +232,7 @@ def test_two_equal_candidates_are_both_told(engine, monkeypatch):
     seen(engine)
     scored_as(monkeypatch, engine, [5.0, 4.95, 0.0, -9.0])
     unclear = engine.ground("the chair")
-    assert unclear.num_ties == 2 and "2 objects fit about equally well" in unclear.text
+    assert unclear.num_ties == 2 and "2 objects match about equally well" in unclear.text
     scored_as(monkeypatch, engine, FIRST)
     assert engine.ground("the chair").num_ties == 1
     same = [scored(0), replace(scored(0), score=0.29)]
@@ -235,10 +242,10 @@ def test_two_equal_candidates_are_both_told(engine, monkeypatch):
 def test_what_is_not_there_comes_with_the_nearest(engine, monkeypatch):
     seen(engine)
     scored_as(monkeypatch, engine, FIRST, [1.0, 2.0, 0.0, 9.0])
-    with pytest.raises(NotFoundError, match=r"'the unicorn'; the nearest misses are (.*, ){2}"):
+    with pytest.raises(NotFoundError, match=r"'the unicorn'; nearest: (.*, ){2}"):
         engine.measure_distance(a="the chair", b="the unicorn")
     with pytest.raises(NotFoundError, match="too few"):
-        find(["a", "b"], torch.tensor([[3.0, 0.0], [3.0, 0.0]]), [scored(0).object])
+        match_phrases(["a", "b"], torch.tensor([[3.0, 0.0], [3.0, 0.0]]), [scored(0).object])
 
 
 def test_an_edit_is_a_proposal_until_it_is_applied(engine, monkeypatch):
@@ -357,7 +364,7 @@ def test_ranking_and_pairs():
     assert [r.object for r in ranked] == ["b", "c"] and not nothing
     assert rank(torch.tensor([0.0, 1.0, 0.0, 9.0]), things, 1)[1]
     one, other = torch.tensor([5.0, 4.0, 0.0, 0.0]), torch.tensor([5.0, 1.0, 0.0, 0.0])
-    assert distinct(torch.stack([one, other])) == [1, 0]
+    assert assign_distinct(torch.stack([one, other])) == [1, 0]
 
 
 def test_how_many_objects_are_meant():
@@ -385,7 +392,7 @@ def test_a_map_that_is_not_parallel_to_the_walls(engine):
         view = frame(number)
         engine.add_frame(replace(view, world_T_camera=tilted @ view.world_T_camera))
     engine.refresh(boxes())
-    assert abs(np.rad2deg(engine._map.heading)) == pytest.approx(25, abs=1)
+    assert abs(np.rad2deg(engine._memory.scene.heading)) == pytest.approx(25, abs=1)
     centers = [o.box.center for o in engine.scene().objects]
     np.testing.assert_allclose(centers, [b.box.center for b in boxes()], atol=1e-9)
     assert wall.frame_id == engine.scene().frame_id

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 
 from spatial3d_ros.sensors.detection_reader import clean_label
-from spatial3d_ros.tasks.label_prior import RELATIONS, words_of
+from spatial3d_ros.tasks.label_prior import RELATIONS, normalize
 
 MAX_WORDS = 5  # a longer part of a question is rarely a noun phrase
 # Words that carry the question or the reference; the remaining words are the noun phrase.
@@ -29,7 +29,7 @@ def noun_phrases(question: str) -> list[str]:
     sink?".
     """
     found: list[str] = []
-    for part in _SPLIT.split(words_of(clean_label(question, letters=500))):
+    for part in _SPLIT.split(normalize(clean_label(question, letters=500))):
         words = [word for word in part.split() if word not in _STOP_WORDS]
         phrase = " ".join(words)
         if phrase and len(words) <= MAX_WORDS and phrase not in found:
@@ -44,7 +44,7 @@ class PromptList:
     """
 
     def __init__(self, fixed: Sequence[str] = (), max_count: int = 16) -> None:
-        self._fixed = [label for entry in fixed if (label := words_of(clean_label(entry)))]
+        self._fixed = [label for entry in fixed if (label := normalize(clean_label(entry)))]
         self._recent: list[str] = []
         self._max_count = max_count
         self._lock = threading.Lock()

@@ -1,6 +1,4 @@
-"""What the network wrote, read strictly: metres, counts, words. What cannot be read is reported,
-never guessed.
-"""
+"""Strict readers of generated text: metres, counts, words. Anything else gives None."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Answers in another frame than the memory's (REP 105).
+"""Answers in another frame than that of the memory (REP 105).
 
-Memory is kept in a frame in which motion is continuous (odom). A map's origin jumps whenever the
-localisation corrects itself, so the way from map to odom is applied to what goes out, at that
-moment, and never to what is kept.
+The memory is kept in a frame in which motion is continuous (odom). The origin of the map frame
+jumps whenever the localization corrects itself, so the transform from odom to map is applied to
+each answer when it is sent, and never to the memory.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from spatial3d_ros.tasks.results import (
     LayoutEdit,
     Point,
     ScoredObject,
-    in_words,
+    format_point,
 )
 
 Result = TypeVar("Result", Grounding, Distance, Answer, LayoutEdit)
@@ -32,70 +32,66 @@ Result = TypeVar("Result", Grounding, Distance, Answer, LayoutEdit)
 
 @dataclass(frozen=True)
 class OutputTransform:
-    """Says in which frame answers go out: `frame_id`, by `target_T_world` (4, 4); None: as is.
+    """The frame of the answers: `frame_id`, by the pose `target_T_world` (4, 4); None: identity.
 
-    Both frames have z upwards, so a box stays upright: it takes the turn about z.
+    Both frames have z up, so a box stays upright: its yaw changes by that of the pose.
     """
 
     frame_id: str
     target_T_world: np.ndarray | None = None
 
-    def objects(self, things: Sequence[SceneObject]) -> tuple[SceneObject, ...]:
-        """The same things in `frame_id`."""
+    def objects(self, objects: Sequence[SceneObject]) -> tuple[SceneObject, ...]:
+        """The same objects in `frame_id`."""
         pose = self.target_T_world
         if pose is None:
-            return tuple(things)
+            return tuple(objects)
         yaw = math.atan2(pose[1, 0], pose[0, 0])
         return tuple(
             replace(
-                thing,
-                box=Box3D(
-                    tuple(transform(pose, np.array(thing.box.center))),
-                    thing.box.size,
-                    thing.box.yaw + yaw,
-                ),
-                points=transform(pose, thing.points),
+                known,
+                box=Box3D(self._point(known.box.center), known.box.size, known.box.yaw + yaw),
+                points=transform(pose, known.points),
             )
-            for thing in things
+            for known in objects
         )
 
     def result(self, result: Result) -> Result:
-        """The same answer in `frame_id`, its words included."""
+        """The same answer in `frame_id`, the points in its text included."""
         if self.target_T_world is None:
             return result
-        places = tuple(map(self._point, result.places))
-        text = _retold(result.text, result.places, places)
-        result = replace(result, text=text, places=places)
+        points = tuple(map(self._point, result.text_points))
+        changes: dict[str, Any] = {
+            "text": _replace_points(result.text, result.text_points, points),
+            "text_points": points,
+        }
         if isinstance(result, Distance):
-            a, b = self._scored((result.a, result.b))
-            return replace(
-                result,
-                a=a,
-                b=b,
-                alternatives=self._scored(result.alternatives),
-                point_a=self._point(result.point_a),
-                point_b=self._point(result.point_b),
-            )
-        if isinstance(result, LayoutEdit):
-            return replace(
-                result, before=self.objects(result.before), after=self.objects(result.after)
-            )
-        return replace(result, objects=self._scored(result.objects))
+            changes["a"], changes["b"] = self._scored((result.a, result.b))
+            changes["alternatives"] = self._scored(result.alternatives)
+            changes["point_a"] = self._point(result.point_a)
+            changes["point_b"] = self._point(result.point_b)
+        elif isinstance(result, LayoutEdit):
+            changes["before"] = self.objects(result.before)
+            changes["after"] = self.objects(result.after)
+        else:
+            changes["objects"] = self._scored(result.objects)
+        return replace(result, **changes)
 
-    def _scored(self, found: Sequence[ScoredObject]) -> tuple[ScoredObject, ...]:
-        things = self.objects([entry.object for entry in found])
-        return tuple(
-            replace(entry, object=thing) for entry, thing in zip(found, things, strict=True)
-        )
+    def _scored(self, scored: Sequence[ScoredObject]) -> tuple[ScoredObject, ...]:
+        objects = self.objects([entry.object for entry in scored])
+        pairs = zip(scored, objects, strict=True)
+        return tuple(replace(entry, object=moved) for entry, moved in pairs)
 
     def _point(self, point: Point) -> Point:
-        return tuple(map(float, transform(self.target_T_world, np.array(point))))
+        if self.target_T_world is None:
+            return point
+        x, y, z = map(float, transform(self.target_T_world, np.array(point)))
+        return x, y, z
 
 
-def _retold(text: str, before: Sequence[Point], after: Sequence[Point]) -> str:
-    """The text with other places in the order in which it tells them."""
-    told, rest = "", text
+def _replace_points(text: str, before: Sequence[Point], after: Sequence[Point]) -> str:
+    """The text with other points, in the order in which it prints them."""
+    replaced, rest = "", text
     for old, new in zip(before, after, strict=True):
-        words, _, rest = rest.partition(in_words(old))
-        told += words + in_words(new)
-    return told + rest
+        start, _, rest = rest.partition(format_point(old))
+        replaced += start + format_point(new)
+    return replaced + rest

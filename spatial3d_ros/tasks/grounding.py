@@ -1,4 +1,4 @@
-"""From the scores of the grounding head to ranked objects and a sentence (METHODS 1.8)."""
+"""From the logits of the grounding head to ranked objects and a sentence (METHODS 1.8)."""
 
 from __future__ import annotations
 
@@ -12,148 +12,157 @@ from torch import Tensor
 from spatial3d_ros.errors import NotFoundError
 from spatial3d_ros.geometry.box import iou
 from spatial3d_ros.scene.objects import SceneObject
-from spatial3d_ros.tasks.results import Grounding, Point, ScoredObject, in_words
+from spatial3d_ros.tasks.results import Grounding, Point, ScoredObject, format_point
 
-MASS = 0.4
-NO_OBJECTS = "I have seen no objects yet."
-TIE = 0.7  # of the best share: what has as much fits about equally well
-NEAREST = 3  # near misses that are named
-_RIVALS = 0.25  # overlap (IoU) from which two boxes are two views of one thing
+TARGET_MASS = 0.4  # probability that the targets of a multi-target answer sum to
+TIE_RATIO = 0.7  # an object with this much of the best probability is a tie
+MAX_CANDIDATES = 3  # nearest candidates named if nothing matches
+EMPTY_MAP = "The object map is empty."
+_SAME_OBJECT_IOU = 0.25  # overlap from which two boxes are the same object, and no tie
 _SELF = {"me", "you", "us", "here", "i", "myself", "yourself", "robot", "camera"}
 
 
 def is_self(phrase: str) -> bool:
-    """Whether a phrase means the robot, or who asks through it."""
+    """Whether a phrase refers to the robot, or to a person who speaks through it."""
     return phrase.lower().strip(" ?.!").removeprefix("the ") in _SELF
 
 
 def rank(
     scores: Tensor, objects: Sequence[SceneObject], limit: int
 ) -> tuple[tuple[ScoredObject, ...], bool]:
-    """Best objects and whether "nothing" beats them: scores (N + 1,) logits with "nothing" last."""
-    shares = scores.float().softmax(-1)
-    best = shares[:-1].topk(min(limit, len(objects)))
+    """The best objects, and whether "no target" wins: scores (N + 1,) logits, "no target" last."""
+    probabilities = scores.float().softmax(-1)
+    best = probabilities[:-1].topk(min(limit, len(objects)))
     ranked = tuple(
-        ScoredObject(objects[i], share)
-        for i, share in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ScoredObject(objects[i], probability)
+        for i, probability in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     )
     return ranked, bool(scores.argmax() == len(objects))
 
 
-def count_targets(scores: Tensor, mass: float = MASS) -> int:
-    """How many of the best objects are the answer (1.8, multi-target decoding): none when "nothing"
-    wins, else the fewest whose shares among the objects sum to `mass`.
+def count_targets(scores: Tensor, mass: float = TARGET_MASS) -> int:
+    """Number of targets (METHODS 1.8, multi-target decoding): 0 if "no target" wins, else the
+    fewest objects whose probabilities among the objects sum to `mass`.
 
-    scores (N + 1,) logits, "nothing" last. A question with one answer gives one, as its share is
-    high.
+    scores (N + 1,) logits, "no target" last. A question with one target gives one, as its
+    probability is high.
     """
     if int(scores.argmax()) == len(scores) - 1:
         return 0
-    shares = scores[:-1].float().softmax(-1).sort(descending=True).values
-    return int((shares.cumsum(-1) < mass).sum()) + 1
+    probabilities = scores[:-1].float().softmax(-1).sort(descending=True).values
+    return int((probabilities.cumsum(-1) < mass).sum()) + 1
 
 
 def ties(ranked: Sequence[ScoredObject]) -> tuple[ScoredObject, ...]:
-    """Of objects, best first, those with about the same share, 0.7 of the best or more; another box
-    of the same thing is no rival.
+    """Of objects, best first, those with at least 0.7 of the best probability; a second box of the
+    same object is left out.
     """
-    things: list[ScoredObject] = []
-    for found in ranked:
-        if found.score < TIE * ranked[0].score:
+    tied: list[ScoredObject] = []
+    for scored in ranked:
+        if scored.score < TIE_RATIO * ranked[0].score:
             break
-        if all(iou(found.object.box, other.object.box) < _RIVALS for other in things):
-            things.append(found)
-    return tuple(things)
+        if all(iou(scored.object.box, other.object.box) < _SAME_OBJECT_IOU for other in tied):
+            tied.append(scored)
+    return tuple(tied)
 
 
-def distinct(scores: Tensor) -> list[int]:
-    """The likeliest different objects for some phrases: scores (Q, N + 1) each, "nothing" not
-    considered; N must be Q or more.
+def assign_distinct(scores: Tensor) -> list[int]:
+    """Indices of the most probable distinct objects for Q phrases: scores (Q, N + 1), "no target"
+    is ignored; N must be Q or more.
     """
-    shares = scores[:, :-1].float().log_softmax(-1).numpy()
-    return [int(k) for k in linear_sum_assignment(np.maximum(shares, -1e6), maximize=True)[1]]
+    log_probabilities = scores[:, :-1].float().log_softmax(-1).numpy()
+    cost = np.maximum(log_probabilities, -1e6)
+    return [int(k) for k in linear_sum_assignment(cost, maximize=True)[1]]
 
 
-def find(
+def match_phrases(
     phrases: Sequence[str], scores: Tensor, objects: Sequence[SceneObject]
 ) -> tuple[list[ScoredObject], tuple[ScoredObject, ...]]:
-    """The object that each phrase means, all different, and what they could mean as well.
+    """One object per phrase, all distinct, and the alternatives: ties that were not chosen.
 
-    Raises NotFoundError for the first phrase that fits nothing, with the nearest candidates.
+    Raises NotFoundError for the first phrase that matches no object, with nearest candidates.
     """
     for phrase, row in zip(phrases, scores, strict=True):
-        ranked, nothing = rank(row, objects, NEAREST)
-        if nothing or not ranked:
+        ranked, no_target = rank(row, objects, MAX_CANDIDATES)
+        if no_target or not ranked:
             raise NotFoundError(describe(ranked, True, phrase))
     if len(phrases) > len(objects):
         raise NotFoundError(
-            f"'{phrases[-1]}': I have seen {len(objects)} object(s) only, too few for this question"
+            f"'{phrases[-1]}': the object map holds {len(objects)} object(s), too few for this "
+            "question"
         )
-    chosen = distinct(scores) if phrases else []
-    found = [
+    chosen = assign_distinct(scores) if phrases else []
+    matched = [
         ScoredObject(objects[k], float(row.softmax(-1)[k]))
         for k, row in zip(chosen, scores.float(), strict=True)
     ]
-    others: dict[int, ScoredObject] = {}
+    alternatives: dict[int, ScoredObject] = {}
     for row in scores:
-        for other in ties(rank(row, objects, len(objects))[0]):
-            if other.object.id not in {objects[k].id for k in chosen}:
-                others.setdefault(other.object.id, other)
-    return found, tuple(others.values())
+        for tied in ties(rank(row, objects, len(objects))[0]):
+            if tied.object.id not in {objects[k].id for k in chosen}:
+                alternatives.setdefault(tied.object.id, tied)
+    return matched, tuple(alternatives.values())
 
 
-def name(thing: SceneObject) -> str:
-    """The object in words: "the red chair", "object 7"."""
-    words = " ".join(filter(None, (thing.color, thing.label)))
-    return f"the {words}" if words else f"object {thing.id}"
+def object_name(known: SceneObject) -> str:
+    """The object as answers name it: "the red chair", "object 7"."""
+    words = " ".join(filter(None, (known.color, known.label)))
+    return f"the {words}" if words else f"object {known.id}"
 
 
-def describe(ranked: Sequence[ScoredObject], no_target: bool, query: str, several: int = 1) -> str:
-    """The sentence that goes with a grounding; `several` of the ranked objects are meant."""
+def object_at(scored: ScoredObject) -> str:
+    """The object as answers name it, with its center."""
+    return f"{object_name(scored.object)} at {format_point(scored.object.box.center)} m"
+
+
+def centers_of(scored: Sequence[ScoredObject]) -> tuple[Point, ...]:
+    """The centers that `object_at` prints."""
+    return tuple(entry.object.box.center for entry in scored)
+
+
+def list_alternatives(alternatives: Sequence[ScoredObject]) -> str:
+    """The end of a sentence whose phrases match other objects too; "" without any."""
+    if not alternatives:
+        return ""
+    return f"; the phrases also match {' or '.join(map(object_at, alternatives))}"
+
+
+def describe(
+    ranked: Sequence[ScoredObject], no_target: bool, query: str, num_targets: int = 1
+) -> str:
+    """The sentence of a grounding; the first `num_targets` of the ranked objects are the answer."""
     if not ranked:
-        return NO_OBJECTS
+        return EMPTY_MAP
     if no_target:
-        misses = [name(miss.object) for miss in ranked[:NEAREST]]
-        nearest = f"miss is {misses[0]}" if len(misses) == 1 else f"misses are {', '.join(misses)}"
-        return f"I see nothing that fits '{query}'; the nearest {nearest}."
-    places = [placed(found) for found in told(ranked, no_target, several)]
-    if len(places) == 1:
-        return places[0].capitalize()
-    why = "objects" if several > 1 else "objects fit about equally well"
-    return f"{len(places)} {why}: {'; '.join(places)}"
+        names = ", ".join(object_name(entry.object) for entry in ranked[:MAX_CANDIDATES])
+        return f"No object matches '{query}'; nearest: {names}."
+    listed = [object_at(entry) for entry in listed_objects(ranked, no_target, num_targets)]
+    if len(listed) == 1:
+        return listed[0].capitalize()
+    what = "objects" if num_targets > 1 else "objects match about equally well"
+    return f"{len(listed)} {what}: {'; '.join(listed)}"
+
+
+def listed_objects(
+    ranked: Sequence[ScoredObject], no_target: bool, num_targets: int = 1
+) -> tuple[ScoredObject, ...]:
+    """The objects that `describe` lists with their centers: all targets, or the ties of one."""
+    if no_target:
+        return ()
+    return tuple(ranked[:num_targets]) if num_targets > 1 else ties(ranked)
 
 
 def grounding_answer(
     query: str, scores: Tensor, objects: Sequence[SceneObject], limit: int, **provenance: Any
 ) -> Grounding:
-    """The answer, with at most `limit` objects: scores (N + 1,) logits with "nothing" last."""
-    ranked, nothing = rank(scores, objects, len(objects))
+    """The answer, with at most `limit` objects: scores (N + 1,) logits, "no target" last."""
+    ranked, no_target = rank(scores, objects, len(objects))
     best = ranked[:limit]
-    several = min(count_targets(scores), len(best))
-    named = told(ranked, nothing, several)
-    text = describe(ranked, nothing, query, several)
-    num_ties = 1 if nothing or several > 1 else len(named)
+    num_targets = min(count_targets(scores), len(best))
+    listed = listed_objects(ranked, no_target, num_targets)
+    text = describe(ranked, no_target, query, num_targets)
+    num_ties = 1 if no_target or num_targets > 1 else len(listed)
     return Grounding(
-        query, best, nothing, text, several, num_ties, places=places_of(named), **provenance
-    )
-
-
-def told(
-    ranked: Sequence[ScoredObject], no_target: bool, several: int = 1
-) -> tuple[ScoredObject, ...]:
-    """Of the ranked objects those whose places the sentence tells: all that are meant, or where one
-    is meant, all that fit about as well.
-    """
-    if no_target:
-        return ()
-    return tuple(ranked[:several]) if several > 1 else ties(ranked)
-
-
-def placed(found: ScoredObject) -> str:
-    """The object in words, and where it is."""
-    return f"{name(found.object)} at {in_words(found.object.box.center)} m"
-
-
-def places_of(found: Sequence[ScoredObject]) -> tuple[Point, ...]:
-    """Where objects are, as `placed` tells it of each."""
-    return tuple(thing.object.box.center for thing in found)
+        query, best, no_target, text, num_targets, num_ties,
+        text_points=centers_of(listed), **provenance,
+    )  # fmt: skip

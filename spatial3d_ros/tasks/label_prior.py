@@ -1,9 +1,9 @@
-"""Words of a question that are words of a detector: then it is known what they mean.
+"""A prior on the grounding scores from the labels of a detector.
 
-A network that was trained on a few nouns cannot know what a "zorbik" is, but whoever put up a
-detector for zorbiks does. So where the thing asked for is called by the very label of some objects,
-the network's shares are mixed with its shares among those objects alone. Which of several zorbiks
-is meant stays the network's to say.
+The network cannot know a noun that it was not trained on, but a detector may label objects with it.
+If the head noun of a phrase is the label of some objects, the probabilities of the network are
+mixed with its probabilities restricted to these objects. Which of several objects with that label
+is the target stays the decision of the network.
 """
 
 from __future__ import annotations
@@ -17,24 +17,26 @@ from torch import Tensor
 
 from spatial3d_ros.scene.objects import SceneObject
 
-# Behind the first of these words stands what the thing is near to, not what it is.
+# The first of these words ends the head noun phrase; an anchor or a relative clause follows.
 RELATIONS = re.compile(
     r"\b(?:on|in|inside|under|underneath|below|beneath|above|over|next|near|nearest|nearer|close"
     r"|closest|closer|farthest|furthest|beside|by|at|behind|between|among|opposite|against|to|from"
     r"|left|right|front|with|without|that|which|where|who|standing|lying|seen|facing|not|but)\b"
 )
-# "Where is", "what is on": words that come before the thing asked for.
-_OPENING = re.compile(r"^(?:\W|where|which|what|how|find|show|locate|is|are|there|the|me|a|an)+\b")
+# "Where is", "what is on": words before the head noun phrase.
+_QUESTION_WORDS = re.compile(
+    r"^(?:\W|where|which|what|how|find|show|locate|is|are|there|the|me|a|an)+\b"
+)
 
 
-def words_of(label: str) -> str:
-    """A label or a question as they are compared: one form of letters, small, single spaces."""
-    return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+def normalize(text: str) -> str:
+    """A label or a question in the form that is compared: NFKC, lower case, single spaces."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def mentions(text: str, label: str) -> bool:
-    """Whether the words of a label stand in a text, in singular or plural."""
-    text, label = words_of(text), words_of(label)
+    """Whether a text contains a label, in singular or plural."""
+    text, label = normalize(text), normalize(label)
     if not label:
         return False
     if not any("a" <= letter <= "z" for letter in label):
@@ -43,46 +45,46 @@ def mentions(text: str, label: str) -> bool:
 
 
 def mentions_detector_label(text: str, objects: Sequence[SceneObject]) -> bool:
-    """Whether a text has the label of any object that a detector labelled."""
-    return any(mentions(text, thing.label) for thing in objects if thing.label_from_detector)
+    """Whether a text contains the label of any object that a detector labelled."""
+    return any(mentions(text, known.label) for known in objects if known.label_from_detector)
 
 
 def objects_with_label(phrase: str, objects: Sequence[SceneObject]) -> list[int]:
-    """Places of the objects that a detector calls what the phrase asks for.
+    """Indices of the objects whose detector label is the head noun of the phrase.
 
-    Of several labels in it the longest counts: "fire extinguisher", not "fire".
+    The longest matching label counts: "fire extinguisher", not "fire".
     """
     head = _head(phrase)
-    labels = {words_of(thing.label) for thing in objects if thing.label_from_detector}
+    labels = {normalize(known.label) for known in objects if known.label_from_detector}
     best = max((label for label in labels if mentions(head, label)), key=len, default="")
     return [
-        place
-        for place, thing in enumerate(objects)
-        if best and thing.label_from_detector and words_of(thing.label) == best
+        index
+        for index, known in enumerate(objects)
+        if best and known.label_from_detector and normalize(known.label) == best
     ]
 
 
 def apply_label_prior(scores: Tensor, phrase: str, objects: Sequence[SceneObject]) -> Tensor:
-    """Scores (N + 1,) of a phrase, "nothing" last, as logits of the mixed shares; the same scores
-    where no detector speaks of what is asked for.
+    """Logits (N + 1,) of a phrase, "no target" last, mixed with those of the labelled objects; the
+    same scores if no detector label is the head noun.
 
-    A detector that is sure outweighs the network; one that is not has still half the say.
+    The weight of the labelled objects is (1 + label_score) / 2: at least one half.
     """
-    places = objects_with_label(phrase, objects)
-    if not places:
+    labelled = objects_with_label(phrase, objects)
+    if not labelled:
         return scores
-    shares = scores.float().softmax(-1)
-    among = torch.full_like(shares, -torch.inf)
-    among[places] = scores.float()[places]
-    sure = (1 + max(objects[place].label_score for place in places)) / 2
-    return torch.log((1 - sure) * shares + sure * among.softmax(-1) + 1e-12)
+    logits = scores.float()
+    restricted = torch.full_like(logits, -torch.inf)
+    restricted[labelled] = logits[labelled]
+    weight = (1 + max(objects[index].label_score for index in labelled)) / 2
+    mixed = (1 - weight) * logits.softmax(-1) + weight * restricted.softmax(-1)
+    return torch.log(mixed + 1e-12)
 
 
 def _head(phrase: str) -> str:
-    """The part of a phrase that names the thing asked for: "red mug" of "the red mug on the table",
-    nothing of "what is on the table".
-    """
-    text = words_of(phrase)
-    text = text[_OPENING.match(text).end() :] if _OPENING.match(text) else text
-    found = RELATIONS.search(text)
-    return text[: found.start()] if found else text
+    """The head noun phrase: "red mug" of "the red mug on the table"; "" of "what is on it"."""
+    text = normalize(phrase)
+    start = _QUESTION_WORDS.match(text)
+    text = text[start.end() :] if start else text
+    end = RELATIONS.search(text)
+    return text[: end.start()] if end else text

@@ -31,7 +31,7 @@ class Instruction:
     relation, of "move" and "place": "next_to", "on", "under", "left", "right", "front", "behind",
         "between" with its anchors, with `metres` the gap to them; or a shift by `metres`:
         "towards" and "away" with one anchor, "to_left", "to_right" (as seen), "up", "down", "axis".
-    what: the thing's phrase; for "place" its noun, without article.
+    target: the phrase of the object; for "place" its noun, without article.
     view: the phrase of what it is seen from; "" where none was named.
     degrees: of "turn", counter-clockwise seen from above (REP 103).
     axis: of relation "axis", a unit vector in the map.
@@ -39,7 +39,7 @@ class Instruction:
     """
 
     action: Action
-    what: str
+    target: str
     relation: str = ""
     anchors: tuple[str, ...] = ()
     view: str = ""

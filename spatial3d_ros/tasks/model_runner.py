@@ -1,6 +1,4 @@
-"""The network at work on one memory: views and boxes in, encoded scene and names out; phrases in,
-scores out.
-"""
+"""Inference with the network: views and boxes to an encoded scene and labels, phrases to scores."""
 
 from __future__ import annotations
 
@@ -29,16 +27,18 @@ from spatial3d_ros.scene.buffer import Snapshot, View
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.answer_parser import read_metres
 from spatial3d_ros.tasks.prompt import Prompt
-from spatial3d_ros.tasks.question_router import letters_of
+from spatial3d_ros.tasks.question_router import answer_characters
 from spatial3d_ros.tasks.timing import timed
 
-ANSWER_TOKENS = 32
+MAX_NEW_TOKENS = 32
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 class ModelRunner:
-    """Holds the weights and, for each view in memory, the features that later views do not
-    change.
+    """Holds the weights, and caches the patch features of each view in memory.
+
+    `device` and `dtype` are resolved from "auto"; `weights` is auto, int8 or int4. Not thread-safe
+    for `encode_scene` and `propose_referents`, which share the cache.
     """
 
     def __init__(
@@ -68,30 +68,30 @@ class ModelRunner:
     ) -> ModelRunner:
         """From a folder, or from a shipped model by its name.
 
-        Raises CheckpointError, or ConfigError, also when the network with `max_views` would not fit
-        into free memory; that is known before any weight is read.
+        Raises CheckpointError, or ConfigError, also if the network with `max_views` does not fit
+        into free memory, which is checked before any weight is read.
         """
         folder = model_folder(model)
-        place, number = _resolve(device, dtype)
-        check_weights(weights, place, number)
+        resolved = _resolve(device, dtype)
+        check_weights(weights, *resolved)
         if (folder / CONFIG).is_file():
-            require_memory(load_config(folder / CONFIG), place, number, weights, max_views)
-        return cls(*load_model(folder, number), device, dtype, weights)
+            require_memory(load_config(folder / CONFIG), *resolved, weights, max_views)
+        return cls(*load_model(folder, resolved[1]), device, dtype, weights)
 
     @property
-    def where(self) -> str:
-        """Device and number format in words."""
-        name = str(self.dtype).removeprefix("torch.")
-        return f"{self.device}, {name}{f', {self.weights}' * (self.weights != 'auto')}"
+    def runs_on(self) -> str:
+        """Device, dtype and quantization, as "cuda:0, bfloat16, int8"."""
+        parts = [str(self.device), str(self.dtype).removeprefix("torch.")]
+        return ", ".join([*parts, *([] if self.weights == "auto" else [self.weights])])
 
     @property
     def gpu_bytes(self) -> int:
-        """What this process holds on the GPU; 0 without one."""
+        """Bytes that torch has reserved on the GPU; 0 on the CPU."""
         return torch.cuda.memory_reserved(self.device) if self.device.type == "cuda" else 0
 
     @torch.inference_mode()
     def warm_up(self) -> None:
-        """Run everything once, so that the first question is as fast as the second."""
+        """Run each part once, so that the first question is as fast as the second."""
         side, grid = self.model.config.vision.image_size, self.model.config.pooled_grid
         with self._autocast():
             self.model.encode_views(torch.zeros(1, 3, side, side, device=self.device))
@@ -106,144 +106,142 @@ class ModelRunner:
                 view_valid=torch.ones(1, 1, dtype=torch.bool),
             ).to(self.device)
             scene = self.model.encode_scene(batch, self.prompt_tokens)
-        self.read_phrases(scene, ["the red chair"], ["the red chair"])
+        self.score_phrases(scene, ["the red chair"], ["the red chair"])
 
     @torch.inference_mode()
-    def read_scene(
+    def encode_scene(
         self,
-        snapshot: Snapshot,
+        views: Snapshot,
         objects: Sequence[SceneObject],
         stages: dict[str, float] | None = None,
     ) -> tuple[tuple[SceneObject, ...], EncodedScene | None]:
-        """Objects with their names, and the scene as the network keeps it (None without objects).
+        """Objects (by id) with labels and colors, and the encoded prefix (None without objects).
 
-        Only views that are new since the last call pass the vision tower. The milliseconds of
-        vision and prefix are written into `stages`.
+        If there are more objects than the network takes, the newest and then the best-scored stay.
+        Only views that are new since the last call pass the vision tower. The durations of vision
+        and prefix are stored in `stages` [ms].
         """
         stages = {} if stages is None else stages
         with timed(stages, "vision"):
-            self._see_all(snapshot)
-        objects = sorted(objects, key=lambda o: (-o.stamp_ns, -o.score))[
-            : self.model.config.objects.max_objects
-        ]
-        objects = tuple(sorted(objects, key=lambda o: o.id))
-        if not objects:
-            return objects, None
-        origin = _scene_origin([view for view, _ in self._views.values()])
-        boxes = np.array([o.box.array() for o in objects])
+            self._encode_views(views)
+        newest_first = sorted(objects, key=lambda o: (-o.stamp_ns, -o.score))
+        limit = self.model.config.objects.max_objects
+        kept = tuple(sorted(newest_first[:limit], key=lambda o: o.id))
+        if not kept:
+            return kept, None
+        origin = self._scene_origin()
+        boxes = np.array([known.box.array() for known in kept])
         boxes[:, :3] -= origin
-        newest = snapshot.views[-1].frame.stamp_ns
-        labels, colors = self._remembered(objects, newest)
+        newest_ns = views.views[-1].frame.stamp_ns
+        labels, colors = self._known_attributes(kept, newest_ns)
         batch = self._batch(boxes, origin, labels=labels[None], colors=colors[None])
         with timed(stages, "prefix"), self._autocast():
             scene = self.model.encode_scene(batch, self.prompt_tokens)
-            return self._named(objects, scene, newest), scene
+            return self._label_objects(kept, scene, newest_ns), scene
 
     @property
     def has_referents(self) -> bool:
-        """Whether the network finds places of its own that can be objects."""
+        """Whether the network proposes objects itself."""
         return self.model.psa is not None
 
     @torch.inference_mode()
-    def read_referents(self, snapshot: Snapshot) -> tuple[list[Box3D], list[float]]:
-        """The boxes of the network's referents in the world of the views, and how likely each is an
-        object, likeliest first. Raises ConfigError where the network has none.
+    def propose_referents(self, views: Snapshot) -> tuple[list[Box3D], list[float]]:
+        """Boxes of the referents in the world frame of the views, and the probability of each to be
+        an object, most probable first. Raises ConfigError if the network has none.
         """
-        self._see_all(snapshot)
-        origin = _scene_origin([view for view, _ in self._views.values()])
+        self._encode_views(views)
+        origin = self._scene_origin()
         batch = self._batch(np.empty((0, 6)), origin)
         with self._autocast():
-            found, likely = self.model.propose(batch)
-        rows = found.boxes[0][found.object_valid[0]].float().cpu().numpy().astype(float)
+            found, objectness = self.model.propose(batch)
+        valid = found.object_valid[0]
+        rows = found.boxes[0][valid].float().cpu().numpy().astype(float)
         boxes = [Box3D(tuple(row[:3] + origin), tuple(row[3:])) for row in rows]
-        return boxes, likely[0][found.object_valid[0]].float().cpu().tolist()
+        return boxes, objectness[0][valid].float().cpu().tolist()
 
     @torch.inference_mode()
-    def read_phrases(
+    def score_phrases(
         self, scene: EncodedScene, phrases: Sequence[str], names: Sequence[str] = ()
     ) -> Tensor:
-        """Scores (Q, N + 1) of the objects for each phrase, "nothing" last; one pass for all of
-        them. `names`, the true ones, are read in category mode `given` alone.
+        """Logits (Q, N + 1) of the objects for each phrase, "no target" last, in one pass.
 
-        Raises QueryError when a question is longer than the network can read.
+        `names`, the true categories, are used in category mode `given` only. Raises QueryError if
+        a question is longer than the network can read.
         """
-        known = names if self.prompt.category_mode == "given" and names else [""] * len(phrases)
-        sentences = [self.prompt.grounding(*pair) for pair in zip(phrases, known, strict=True)]
+        given = names if self.prompt.category_mode == "given" and names else [""] * len(phrases)
+        sentences = [self.prompt.grounding(*pair) for pair in zip(phrases, given, strict=True)]
         words = self.prompt.batch(sentences, [0] * len(phrases)).to(self.device)
         with self._autocast():
-            return (
-                score_questions(self.model, scene, words, self.prompt_tokens).scores.float().cpu()
-            )
+            output = score_questions(self.model, scene, words, self.prompt_tokens)
+            return output.scores.float().cpu()
 
-    def can(self, task: Task) -> bool:
+    def supports(self, task: Task) -> bool:
         """Whether the weights were trained for a task (`tasks` in their config.yaml)."""
         return task in self.model.config.tasks
 
     @torch.inference_mode()
-    def read_answer(
+    def generate_answer(
         self, scene: EncodedScene, question: str, task: Task = "ask", beams: int = 1
     ) -> tuple[str, Tensor]:
-        """The network's own words, unread, and how likely the question is about each object (N,).
-        Where only a number can answer, it writes the number that it holds for likeliest.
+        """The generated text, unchecked, and the probability (N,) that it refers to each object.
 
-        Raises NotAvailableError where the weights were not trained for the task, QueryError when
-        the question is longer than the network can read.
+        If only a number can answer, decoding is restricted to its characters. Raises
+        NotAvailableError if the weights were not trained for the task, QueryError if the question
+        is longer than the network can read.
         """
-        if not self.can(task):
+        if not self.supports(task):
             config = self.model.config
             raise NotAvailableError(
                 f"the weights of '{config.name}' were not trained for '{task}', only for "
                 f"{', '.join(config.tasks)} (tasks in {CONFIG})"
             )
         words = self.prompt.batch([self.prompt.asking(question)], [0]).to(self.device)
-        prompt_tokens, new, letters = self.prompt_tokens, ANSWER_TOKENS, letters_of(question)
-        spelling = self.prompt.spelling(letters).to(self.device) if letters else None
+        characters = answer_characters(question)
+        allowed = self.prompt.allowed_tokens(characters).to(self.device) if characters else None
         with self._autocast():
-            state, subject = prefill_answer(self.model, scene, words, prompt_tokens, new)
-            told = decode(
-                self.model,
-                state,
-                prompt_tokens,
-                max_new_tokens=new,
-                beams=beams,
-                allowed_tokens=spelling,
+            state, context = prefill_answer(
+                self.model, scene, words, self.prompt_tokens, MAX_NEW_TOKENS
             )
-        return self.prompt.text(told[0]), subject.logits[0].sigmoid().float().cpu()
+            ids = decode(
+                self.model, state, self.prompt_tokens, max_new_tokens=MAX_NEW_TOKENS, beams=beams,
+                allowed_tokens=allowed,
+            )  # fmt: skip
+        return self.prompt.text(ids[0]), context.logits[0].sigmoid().float().cpu()
 
-    def read_number(self, scene: EncodedScene, question: str) -> float | None:
-        """The metres that the network itself writes to a question about a distance; None where the
-        weights were not trained for it, or what it writes is no distance.
+    def generate_distance(self, scene: EncodedScene, question: str) -> float | None:
+        """The metres that the network generates; None if the weights were not trained for it, or
+        the text is no distance.
         """
-        if not self.can("distance"):
+        if not self.supports("distance"):
             return None
-        return read_metres(self.read_answer(scene, question, "distance")[0])
+        return read_metres(self.generate_answer(scene, question, "distance")[0])
 
-    def read_caption(self, scene: EncodedScene, slot: int, beams: int = 1) -> str:
-        """What the network says of the object in a slot of the scene. Raises NotAvailableError."""
-        question = f"describe {identifier(slot % MAX_IDENTIFIERS)}"
-        return self.read_answer(scene, question, "caption", beams)[0]
+    def generate_caption(self, scene: EncodedScene, index: int, beams: int = 1) -> str:
+        """The generated description of the object at an index. Raises NotAvailableError."""
+        question = f"describe {identifier(index % MAX_IDENTIFIERS)}"
+        return self.generate_answer(scene, question, "caption", beams)[0]
 
-    def forget_views(self) -> None:
-        """Drop the features of all views: their places in the world have changed."""
+    def clear_view_features(self) -> None:
+        """Drop the cached features of all views: the world frame has changed."""
         self._views.clear()
 
-    def _see_all(self, snapshot: Snapshot) -> None:
-        """The features of all views; only those that are new pass the vision tower."""
+    def _encode_views(self, views: Snapshot) -> None:
+        """Bring the cache to these views; only new ones pass the vision tower."""
         self._views = {
-            view.id: self._views.get(view.id) or self._see(view) for view in snapshot.views
+            view.id: self._views.get(view.id) or self._encode_view(view) for view in views.views
         }
 
-    def _batch(self, boxes: np.ndarray, origin: np.ndarray, **known: Tensor) -> SceneBatch:
-        """The views, and boxes (N, 6) in their frame at `origin` with what is `known` of them."""
+    def _batch(self, boxes: np.ndarray, origin: np.ndarray, **attributes: Tensor) -> SceneBatch:
+        """The views relative to `origin`, and boxes (N, 6) with their known `attributes`."""
         return SceneBatch(
             boxes=torch.from_numpy(boxes).float()[None],
             object_valid=torch.ones(1, len(boxes), dtype=torch.bool),
             patches=torch.stack([patches for _, patches in self._views.values()])[None],
-            **known,
+            **attributes,
             **stack_views([view for view, _ in self._views.values()], origin),
         ).to(self.device)
 
-    def _see(self, view: View) -> tuple[ViewInput, Tensor]:
+    def _encode_view(self, view: View) -> tuple[ViewInput, Tensor]:
         frame, config = view.frame, self.model.config
         prepared = prepare_view(
             frame.rgb,
@@ -257,86 +255,92 @@ class ModelRunner:
             patches = self.model.encode_views(prepared.pixels[None].to(self.device))[0]
         return prepared, patches.float()
 
-    def _remembered(self, objects: Sequence[SceneObject], newest_ns: int) -> tuple[Tensor, Tensor]:
-        """What is known of objects besides pixels: the words (N, T) of a detector, and of those
-        that the newest look did not find again the words and the colour (N, 3).
+    def _known_attributes(
+        self, objects: Sequence[SceneObject], newest_ns: int
+    ) -> tuple[Tensor, Tensor]:
+        """Label tokens (N, T), -1 if unknown, and colors (N, 3), NaN if unknown.
+
+        The label of a detector is known; of an object that the newest view did not update, its
+        label and color are.
         """
-        old = [thing.stamp_ns < newest_ns and bool(thing.label) for thing in objects]
-        known = [
-            late or thing.label_from_detector for thing, late in zip(objects, old, strict=True)
+        outdated = [known.stamp_ns < newest_ns and bool(known.label) for known in objects]
+        has_label = [
+            old or known.label_from_detector for known, old in zip(objects, outdated, strict=True)
         ]
         labels = self.prompt.name_ids(
-            [thing.label if word else "" for thing, word in zip(objects, known, strict=True)]
+            [known.label if has else "" for known, has in zip(objects, has_label, strict=True)]
         )
-        colors = torch.tensor([thing.rgb for thing in objects], dtype=torch.float32) / 255
+        colors = torch.tensor([known.rgb for known in objects], dtype=torch.float32) / 255
         return (
-            labels.masked_fill(~torch.tensor(known)[:, None], -1),
-            colors.masked_fill(~torch.tensor(old)[:, None], torch.nan),
+            labels.masked_fill(~torch.tensor(has_label)[:, None], -1),
+            colors.masked_fill(~torch.tensor(outdated)[:, None], torch.nan),
         )
 
-    def _named(
+    def _label_objects(
         self, objects: Sequence[SceneObject], scene: EncodedScene, newest_ns: int
     ) -> tuple[SceneObject, ...]:
+        """Objects with the labels and colors of the network; known ones keep theirs."""
         names, model = self.model.config.names, self.model
         if not names.classes:
             return tuple(objects)
-        kinds, colors = (
-            namer(
-                scene.object_features,
-                label_embeddings(self.prompt.name_ids(words).to(self.device), model.decoder.embed)[
-                    1
-                ],
-            )[0].argmax(-1)
-            for namer, words in (
+        labels, colors = (
+            head(scene.object_features, self._name_embeddings(choices))[0].argmax(-1).tolist()
+            for head, choices in (
                 (model.name_class, names.classes),
                 (model.name_color, names.colors),
             )
         )
-        return tuple(
-            thing
-            if thing.label
-            and thing.stamp_ns < newest_ns
-            and (thing.color or not thing.label_from_detector)
-            else replace(
-                thing,
-                label=thing.label if thing.label_from_detector else names.classes[kind],
-                color=names.colors[color],
+        labelled = []
+        for known, label, color in zip(objects, labels, colors, strict=True):
+            by_detector = known.label_from_detector
+            keep = known.label and known.stamp_ns < newest_ns and (known.color or not by_detector)
+            labelled.append(
+                known
+                if keep
+                else replace(
+                    known,
+                    label=known.label if by_detector else names.classes[label],
+                    color=names.colors[color],
+                )
             )
-            for thing, kind, color in zip(objects, kinds.tolist(), colors.tolist(), strict=True)
-        )
+        return tuple(labelled)
+
+    def _name_embeddings(self, names: Sequence[str]) -> Tensor:
+        """Mean token embedding (K, D) of each name."""
+        ids = self.prompt.name_ids(names).to(self.device)
+        return label_embeddings(ids, self.model.decoder.embed)[1]
+
+    def _scene_origin(self) -> np.ndarray:
+        """Origin (3,) of the network's frame: center of the observed floor (METHODS 3.3), rounded
+        to 1 m and 0.1 m of height so that it seldom changes.
+        """
+        views = [view for view, _ in self._views.values()]
+        points = torch.cat([view.points[::4, ::4][view.valid[::4, ::4]] for view in views])
+        if not len(points):
+            return np.zeros(3)
+        low, high = points.quantile(0.02, dim=0), points.quantile(0.98, dim=0)
+        floor = points[:, 2].quantile(0.01)
+        middle = ((low + high) / 2)[:2].round()
+        return np.array([*middle.tolist(), round(float(floor), 1)])
 
     def _autocast(self) -> AbstractContextManager:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
 
-def _scene_origin(views: Sequence[ViewInput]) -> np.ndarray:
-    """Centre of the floor of what is seen (METHODS 3.3), on a coarse grid so that it seldom
-    moves.
-    """
-    points = torch.cat([view.points[::4, ::4][view.valid[::4, ::4]] for view in views])
-    if not len(points):
-        return np.zeros(3)
-    low, high = points.quantile(0.02, dim=0), points.quantile(0.98, dim=0)
-    floor = points[:, 2].quantile(0.01)
-    middle = ((low + high) / 2)[:2].round()
-    return np.array([*middle.tolist(), round(float(floor), 1)])
-
-
 def _resolve(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    """The device and dtype that "auto" stands for. Raises ConfigError for unknown ones."""
+    cuda = torch.cuda.is_available()
+    name = ("cuda" if cuda else "cpu") if device == "auto" else device
     try:
-        place = torch.device(device)
+        resolved = torch.device(name)
     except RuntimeError as error:
+        raise ConfigError(f"device: '{name}' is unknown; use auto, cpu, cuda or cuda:1") from error
+    if resolved.type == "cuda" and not cuda:
         raise ConfigError(
-            f"device: '{device}' is unknown; use auto, cpu, cuda or cuda:1"
-        ) from error
-    if place.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(
-            f"device: '{device}' was asked for, but torch sees no CUDA device; use cpu or auto"
+            f"device: '{name}' is set, but torch sees no CUDA device; use cpu or auto"
         )
     if dtype == "auto":
-        dtype = "bfloat16" if place.type == "cuda" else "float32"
+        dtype = "bfloat16" if resolved.type == "cuda" else "float32"
     if dtype not in _DTYPES:
         raise ConfigError(f"dtype: '{dtype}' is unknown; use auto, {', '.join(_DTYPES)}")
-    return place, _DTYPES[dtype]
+    return resolved, _DTYPES[dtype]

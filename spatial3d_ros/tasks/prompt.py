@@ -130,11 +130,11 @@ class Prompt:
         return self.ids(f" {answer}{END}")
 
     @lru_cache(maxsize=4)  # noqa: B019 - a prompt lives as long as its network
-    def spelling(self, letters: str) -> torch.Tensor:
-        """The ids (K,) of all tokens that are made of these letters, and of the end of a turn."""
+    def allowed_tokens(self, characters: str) -> torch.Tensor:
+        """Ids (K,) of all tokens that consist of these characters, and of the end of a turn."""
         pieces = {i: self.tokenizer.decode([i]) for i in self.tokenizer.get_vocab().values()}
-        made = {i for i, piece in pieces.items() if piece and set(piece) <= set(letters)}
-        return torch.tensor(sorted({*made, int(self.tokens.stops[0])}))
+        allowed = {i for i, piece in pieces.items() if piece and set(piece) <= set(characters)}
+        return torch.tensor(sorted({*allowed, int(self.tokens.stops[0])}))
 
     def text(self, ids: Sequence[int]) -> str:
         """The words of some ids, special tokens included, without spaces around them."""

@@ -1,4 +1,4 @@
-"""What a question may be, known without the network so that it is refused before it waits."""
+"""Limits of a question that are checked before it waits for the network."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Which questions are answered in words, by how they begin, and what may be an answer to them.
+"""Routing of free-form questions by their first words, and the form of a valid answer.
 
     what is on the table?    how many chairs are there?    what colour is the sofa?
     is there a plant?    which is bigger, the bed or the sofa?    describe the red chair
 
-What names a thing ("what is the thing on the table?", "which chair is next to the bed?") asks for
-a place, and metres are `distance_words`.
+A question for one object ("what is the thing on the table?", "which chair is next to the bed?") is
+a grounding, and one for metres goes to `distance_parser`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _COUNT = (
     r"how many(?! (?:(?:centi)?met(?:er|re)s?|cm|feet|inches)\b)|count\b|(?:what is )?the number of"
 )
 _MORE = r"(?:bigger|larger|smaller|taller|higher|lower)"
-_OPEN = re.compile(
+_FREE_FORM = re.compile(
     rf"^(?:{_COUNT}"
     r"|(?:what|which) colou?r|(?:what is )?the colou?r of"
     r"|(?:is|are) (?:there )?(?:an?|any|some)\b|(?:is|are) there\b|see (?:an?|any|some)\b"
@@ -36,59 +36,59 @@ _COUNTING = re.compile(rf"^(?:{_COUNT})")
 _DESCRIBE = re.compile(r"^(?:describe|what can you say about|about) (.+)$")
 
 
-def is_open(text: str) -> bool:
-    """Whether a question asks for words, not for a place or a distance."""
+def is_free_form(text: str) -> bool:
+    """Whether a question asks for generated text, not for an object or a distance."""
     words = _plain(text)
-    return _OPEN.search(words) is not None or _DESCRIBE.match(words) is not None
+    return _FREE_FORM.search(words) is not None or _DESCRIBE.match(words) is not None
 
 
-def described(text: str) -> str | None:
-    """What is to be described: "describe the red chair" -> "the red chair"; None for others."""
+def phrase_to_describe(text: str) -> str | None:
+    """The object phrase: "describe the red chair" -> "the red chair"; None for other questions."""
     match = _DESCRIBE.match(_plain(text))
     return match[1] if match else None
 
 
-class _Form(NamedTuple):
-    """What an answer has to be: its name, the strict reader, its letters ("" where any will do)."""
+class _AnswerForm(NamedTuple):
+    """The form of an answer: its name, its reader, and its characters ("": any)."""
 
     name: str
     read: Callable[[str], object | None]
-    letters: str
+    characters: str
 
 
-_METRES = _Form("a distance", read_metres, "0123456789. m")
-_NUMBER = _Form("a number", read_count, "0123456789 ")
-_ANSWER = _Form("an answer", read_words, "")
+_METRES = _AnswerForm("a distance", read_metres, "0123456789. m")
+_NUMBER = _AnswerForm("a number", read_count, "0123456789 ")
+_WORDS = _AnswerForm("an answer", read_words, "")
 
 
-def _form_of(question: str) -> _Form:
+def _form_of(question: str) -> _AnswerForm:
     if parse_distance(question) is not None:
         return _METRES
-    return _NUMBER if _COUNTING.match(_plain(question)) else _ANSWER
+    return _NUMBER if _COUNTING.match(_plain(question)) else _WORDS
 
 
-def letters_of(question: str) -> str:
-    """What an answer is made of, where that is known: digits of "how many", metres of a distance;
-    "" for any other question.
+def answer_characters(question: str) -> str:
+    """The characters that an answer may contain: digits for "how many", metres for a distance; ""
+    if any.
     """
-    return _form_of(question).letters
+    return _form_of(question).characters
 
 
-def readable(question: str, said: str) -> str:
-    """What the network wrote, where it can be an answer: metres to a distance, a number to "how
-    many", words to the rest. Raises UnreadableError for anything else: nothing is made up.
+def check_answer(question: str, text: str) -> str:
+    """The generated text if it has the form of an answer: metres for a distance, a number for "how
+    many", else words. Raises UnreadableError for any other text.
     """
     form = _form_of(question)
-    if form.read(said) is None:
+    if form.read(text) is None:
         raise UnreadableError(
-            f"the network wrote '{said}' to '{question}', which is not {form.name}; ask in other "
-            "words"
+            f"the network generated '{text}' for '{question}', which is not {form.name}; rephrase "
+            "the question"
         )
-    return said
+    return text
 
 
 def _plain(text: str) -> str:
-    """Lower case, one space between words, without courtesies and sentence marks."""
+    """Lower case, single spaces, without courtesies and punctuation at sentence ends."""
     words = text.lower().replace("\u2019", "'").replace("what's", "what is")
     words, before = " ".join(re.sub(r"[?!.]+(?=\s|$)", " ", words).split()), ""
     while words != before:

@@ -1,4 +1,4 @@
-"""Typed answers. World frame, metres; stamps are those of the newest view that was used."""
+"""Typed answers: world frame, metres; stamps are those of the newest view used."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from typing import Literal
 from spatial3d_ros.scene.objects import SceneObject
 
 Point = tuple[float, float, float]
+DistanceKind = Literal["center", "surface"]
+Route = Literal["geometry", "network"]
+Action = Literal["move", "place", "swap", "remove", "turn"]
 
 
-def in_words(point: Point) -> str:
-    """A place as texts give it, metres: "(1.00, 2.00, 0.50)"."""
+def format_point(point: Point) -> str:
+    """A point as answers print it, metres: "(1.00, 2.00, 0.50)"."""
     return "({:.2f}, {:.2f}, {:.2f})".format(*point)
 
 
 @dataclass(frozen=True)
 class ScoredObject:
-    """An object of the map in an answer; `score` 0 .. 1 is its share among all objects and
-    "nothing".
+    """An object of the map in an answer; `score` is its probability, 0 .. 1, among all objects and
+    "no target".
     """
 
     object: SceneObject
@@ -27,25 +30,27 @@ class ScoredObject:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """What every answer tells about where it comes from: `stages_ms` is the time of each stage.
+    """Fields of every answer: which version of the scene it is from, and its timing.
 
-    `places` are those that stand in its text, in that order, so that it can be told in another
-    frame.
+    stages_ms: duration of each stage.
+    text_points: the points that its text prints, in that order, so that `frame_transform` can
+        print them in another frame.
     """
 
     views_used: int
     scene_version: int
     stamp_ns: int
     stages_ms: dict[str, float] = field(default_factory=dict)
-    places: tuple[Point, ...] = ()
+    text_points: tuple[Point, ...] = ()
 
 
 @dataclass(frozen=True)
 class Grounding(Provenance):
-    """Objects that fit a description, best first; the first `num_targets` are the answer (several
-    for "all chairs"). `no_target`: nothing fits, and the objects are near misses. `num_ties`: so
-    many different things fit about equally well; more than one where the words do not tell them
-    apart.
+    """Objects that match a description, best first.
+
+    num_targets: so many of the first objects are the answer (several for "all chairs").
+    no_target: no object matches, and the objects are the nearest candidates.
+    num_ties: so many objects match about equally well; more than 1 if the description is ambiguous.
     """
 
     query: str
@@ -58,26 +63,28 @@ class Grounding(Provenance):
 
 @dataclass(frozen=True)
 class Distance(Provenance):
-    """Metres from `point_a` to `point_b`: the centres of two objects, or the nearest points of
-    their boxes. An end may be the robot's camera or a named point: an object with the id NO_ID and
-    a box without size.
+    """Metres from `point_a` to `point_b`: the centers of two objects, or the nearest points of
+    their boxes. An end that is the robot's camera or a given point is an object with the id NO_ID
+    and a box of size 0.
 
-    `metres` is by the `route` that is more accurate on held-out data: "geometry", between the
-    boxes, or "network", the number that the network says itself (`network_m`, None when it said
-    none); `disagreement_m` is how far the two are apart. `uncertainty_m` is one standard deviation
-    (see `tasks.distance.uncertainty`). `alternatives` are what the words could mean as well.
+    metres: by `route`, the one that is more accurate on held-out data: "geometry", between the
+        boxes, or "network", the number that the network generates.
+    network_m: the generated number, None if there is none; `disagreement_m` is its difference to
+        the geometry.
+    uncertainty_m: one standard deviation (see `tasks.distance.uncertainty`).
+    alternatives: other objects that the phrases match about equally well.
     """
 
     query: str
     metres: float
-    kind: Literal["center", "surface"]
+    kind: DistanceKind
     a: ScoredObject
     b: ScoredObject
     point_a: Point
     point_b: Point
     text: str
     uncertainty_m: float = 0.0
-    route: Literal["geometry", "network"] = "geometry"
+    route: Route = "geometry"
     network_m: float | None = None
     disagreement_m: float | None = None
     alternatives: tuple[ScoredObject, ...] = ()
@@ -85,7 +92,7 @@ class Distance(Provenance):
 
 @dataclass(frozen=True)
 class Answer(Provenance):
-    """An answer in words, and the objects it speaks of."""
+    """A free-form answer, and the objects that it refers to."""
 
     query: str
     text: str
@@ -94,16 +101,17 @@ class Answer(Provenance):
 
 @dataclass(frozen=True)
 class LayoutEdit(Provenance):
-    """A proposed change of the room; the memory is as it was unless `applied`.
+    """A proposed change of the layout; the scene is unchanged unless `applied`.
 
-    `before` and `after` hold the same objects in the same order, what was named first and then what
-    it carries. A new object has no `before` and the id NO_ID, a removed one no `after`; an
-    impossible edit has no `after` either, and `reason` says why in words. `satisfied`: everything
-    stands as it was asked for.
+    before, after: the same objects in the same order, the named ones first, then those they carry.
+        A new object has no `before` and the id NO_ID, a removed one no `after`; an impossible edit
+        has no `after` either.
+    possible, reason: whether a free pose exists, and why not.
+    satisfied: whether the new pose satisfies the instruction.
     """
 
     query: str
-    action: Literal["move", "place", "swap", "remove", "turn"]
+    action: Action
     possible: bool
     reason: str
     satisfied: bool

@@ -1,19 +1,22 @@
-"""What questions are answered from: one complete version of the memory."""
+"""One complete version of the scene, and one question asked of it."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from spatial3d_ros.model.sequence import EncodedScene
 from spatial3d_ros.scene.bounds import Bounds, room_bounds
 from spatial3d_ros.scene.buffer import Snapshot
 from spatial3d_ros.scene.objects import SceneObject
+from spatial3d_ros.tasks.timing import Monitor, timed
 
 
 @dataclass(frozen=True, eq=False)
 class SceneObjects:
-    """Objects of the map in frame `frame_id`, metres, as the newest of `views` views left them."""
+    """Objects of the map in frame `frame_id`, metres, after the newest of `views` views."""
 
     version: int
     stamp_ns: int
@@ -24,27 +27,44 @@ class SceneObjects:
 
 @dataclass(frozen=True, eq=False)
 class SceneState(SceneObjects):
-    """A scene with what answers need: `room`, the views in a world whose axes run along the walls;
-    `heading` of the walls in the map, rad; the encoded prefix, None without objects; and how long
-    its stages took.
+    """Objects with what the tasks need.
+
+    aligned_views: the views in a frame whose axes run along the walls.
+    heading: yaw of that frame in the map, rad.
+    encoded: the encoded prefix of the network, None without objects.
+    stages_ms: how long each stage of the refresh took.
     """
 
-    room: Snapshot
+    aligned_views: Snapshot
     heading: float
     encoded: EncodedScene | None = None
     stages_ms: dict[str, float] = field(default_factory=dict)
 
     @cached_property
     def bounds(self) -> Bounds:
-        """Where the room ends, in the world of `room`; worked out when first needed."""
-        boxes = [thing.box.rotated(-self.heading) for thing in self.objects]
-        return room_bounds([view.frame for view in self.room.views], boxes)
+        """The limits of the room in the frame of `aligned_views`; computed on first use."""
+        boxes = [known.box.rotated(-self.heading) for known in self.objects]
+        return room_bounds([view.frame for view in self.aligned_views.views], boxes)
 
-    def provenance(self, stages: dict[str, float]) -> dict[str, object]:
-        """What every answer tells about where it comes from; `stages` are its own."""
+
+class Query:
+    """One question on one version of the scene: times its stages and notifies the monitor."""
+
+    def __init__(self, scene: SceneState, monitor: Monitor | None) -> None:
+        self.scene = scene
+        self._monitor = monitor
+        self._stages_ms = {f"{name} (before)": ms for name, ms in scene.stages_ms.items()}
+
+    def stage(self, name: str, progress: float) -> AbstractContextManager[None]:
+        """Time a stage that begins at `progress` 0 .. 1. Raises Cancelled if the monitor does."""
+        return timed(self._stages_ms, name, self._monitor, progress)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """The fields of `results.Provenance` but `text_points`."""
         return {
-            "views_used": self.views,
-            "scene_version": self.version,
-            "stamp_ns": self.stamp_ns,
-            "stages_ms": stages,
+            "views_used": self.scene.views,
+            "scene_version": self.scene.version,
+            "stamp_ns": self.scene.stamp_ns,
+            "stages_ms": self._stages_ms,
         }

@@ -1,4 +1,4 @@
-"""The stages of an answer: how long each takes, and who watches them."""
+"""Durations of the stages of an answer, and the monitor that follows them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from typing import Protocol
 
 
 class Monitor(Protocol):
-    """Watches a question; `stage` may raise Cancelled to stop it. progress 0 .. 1."""
+    """Follows a question."""
 
-    def stage(self, name: str, progress: float) -> None: ...
+    def stage(self, name: str, progress: float) -> None:
+        """A stage begins at `progress` 0 .. 1. May raise Cancelled to stop the question."""
 
 
 @contextmanager
 def timed(
-    stages: dict[str, float], name: str, monitor: Monitor | None = None, progress: float = 0.0
+    stages_ms: dict[str, float], name: str, monitor: Monitor | None = None, progress: float = 0.0
 ) -> Iterator[None]:
-    """Tell the monitor of a stage, and write the milliseconds that it takes into `stages`."""
+    """Notify the monitor of a stage, and store its duration in milliseconds in `stages_ms`."""
     if monitor:
         monitor.stage(name, progress)
-    began = time.perf_counter()
+    start = time.perf_counter()
     yield
-    stages[name] = (time.perf_counter() - began) * 1000
+    stages_ms[name] = (time.perf_counter() - start) * 1000

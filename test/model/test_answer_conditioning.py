@@ -38,7 +38,12 @@ from spatial3d_ros.research.training.objective import Objective, count_items
 from spatial3d_ros.research.training.validation import evaluate
 from spatial3d_ros.tasks.answer_parser import read_count, read_metres, read_words
 from spatial3d_ros.tasks.prompt import Prompt
-from spatial3d_ros.tasks.question_router import described, is_open, letters_of, readable
+from spatial3d_ros.tasks.question_router import (
+    answer_characters,
+    check_answer,
+    is_free_form,
+    phrase_to_describe,
+)
 
 TASKS = ("ground", "distance", "ask", "caption")
 ASKED = {"answers": {"questions": 6}}
@@ -375,16 +380,16 @@ def test_what_is_no_number_is_none():
 
 
 def test_an_answer_has_to_fit_its_question():
-    assert readable("how far is the bed from the door?", "1.84 m") == "1.84 m"
-    assert readable("How many chairs are there?", "3") == "3"
-    assert readable("what is on the table?", "2 books and a vase") == "2 books and a vase"
+    assert check_answer("how far is the bed from the door?", "1.84 m") == "1.84 m"
+    assert check_answer("How many chairs are there?", "3") == "3"
+    assert check_answer("what is on the table?", "2 books and a vase") == "2 books and a vase"
     for question, said, wanted in (
         ("how far is the bed from the door?", "3", "a distance"),
         ("please count the chairs", "a chair", "a number"),
         ("what colour is it?", "<ground>", "an answer"),
     ):
         with pytest.raises(UnreadableError, match=f"is not {wanted}"):
-            readable(question, said)
+            check_answer(question, said)
 
 
 def test_words_decide_what_is_asked():
@@ -392,14 +397,14 @@ def test_words_decide_what_is_asked():
                  "Is there a tv", "which is bigger, the bed or the sofa?",
                  "describe the red chair, please",
                  "What's under the desk?", "are any books on the shelf?"):  # fmt: skip
-        assert is_open(text), text
+        assert is_free_form(text), text
     for text in ("where is the table?", "what is the thing on the table?", "the bigger chair",
                  "which chair is next to the bed?", "how far is the bed from the door?",
                  "how many metres is it from the bed to the door?",
                  "do you see a chair?"):  # fmt: skip
-        assert not is_open(text), text
-    assert described("can you describe the red chair?") == "the red chair"
-    assert described("what is on the table?") is None
+        assert not is_free_form(text), text
+    assert phrase_to_describe("can you describe the red chair?") == "the red chair"
+    assert phrase_to_describe("what is on the table?") is None
 
 
 # The engine
@@ -422,7 +427,9 @@ def engine(folder):
 
 
 def say(monkeypatch, engine, text, likely=(0.2, 0.9, 0.6)):
-    monkeypatch.setattr(engine._reader, "read_answer", lambda *a, **k: (text, torch.tensor(likely)))
+    monkeypatch.setattr(
+        engine._runner, "generate_answer", lambda *a, **k: (text, torch.tensor(likely))
+    )
 
 
 def test_an_answer_names_its_objects_and_what_it_rests_on(engine, monkeypatch):
@@ -437,13 +444,13 @@ def test_an_answer_names_its_objects_and_what_it_rests_on(engine, monkeypatch):
 
 def test_what_the_network_does_not_write_is_not_made_up(engine, monkeypatch):
     say(monkeypatch, engine, "1.8 metres or so")
-    scene = engine._known.encoded
-    assert engine._reader.read_number(scene, "how far is the bed from the door?") is None
+    scene = engine.scene().encoded
+    assert engine._runner.generate_distance(scene, "how far is the bed from the door?") is None
     for question in ("how far is the bed from the door?", "how many chairs are there?"):
         with pytest.raises(UnreadableError, match=r"1\.8 metres or so"):
             engine.ask(question)
     say(monkeypatch, engine, "1.80 m")
-    assert engine._reader.read_number(scene, "how far is the bed from the door?") == 1.8
+    assert engine._runner.generate_distance(scene, "how far is the bed from the door?") == 1.8
 
 
 def test_an_untrained_network_answers_something_or_says_that_it_is_unreadable(engine):
@@ -451,7 +458,7 @@ def test_an_untrained_network_answers_something_or_says_that_it_is_unreadable(en
         try:
             assert engine.ask(question).text
         except UnreadableError as error:
-            assert "the network wrote" in str(error)
+            assert "the network generated" in str(error)
 
 
 def test_describing(engine, monkeypatch):
@@ -461,9 +468,9 @@ def test_describing(engine, monkeypatch):
     with pytest.raises(NotFoundError, match="object 99"):
         engine.caption(99)
     scores = torch.tensor([[0.0, 9.0, 0.0, 1.0], [0.0, 1.0, 0.0, 9.0]])
-    monkeypatch.setattr(engine._reader, "read_phrases", lambda scene, p: scores[: len(p)])
+    monkeypatch.setattr(engine._runner, "score_phrases", lambda scene, p: scores[: len(p)])
     assert engine.ask("describe the red chair").objects[0].object.id == known[1].id
-    monkeypatch.setattr(engine._reader, "read_phrases", lambda scene, p: scores[1:])
+    monkeypatch.setattr(engine._runner, "score_phrases", lambda scene, p: scores[1:])
     with pytest.raises(NotFoundError, match="the unicorn"):
         engine.ask("describe the unicorn")
 
@@ -474,12 +481,12 @@ def test_weights_that_were_not_trained_for_it_say_so(folder, tmp_path):
     engine = Spatial3D(EngineConfig(model=str(tmp_path), device="cpu"))
     engine.load()
     seen(engine)
-    with pytest.raises(NotAvailableError, match="cannot answer free questions"):
+    with pytest.raises(NotAvailableError, match="not trained to answer free-form questions"):
         engine.ask("what is on the table?")
-    scene = engine._known.encoded
-    assert engine._reader.read_number(scene, "how far is a from b?") is None
+    scene = engine.scene().encoded
+    assert engine._runner.generate_distance(scene, "how far is a from b?") is None
     with pytest.raises(NotAvailableError, match="only for ground"):
-        engine._reader.read_answer(scene, "what is on the table?")
+        engine._runner.generate_answer(scene, "what is on the table?")
     with pytest.raises(NotAvailableError, match="'caption'"):
         engine.caption(engine.scene().objects[0].id)
     assert hasattr(engine.answer("what is on the table?"), "no_target")  # a place, as before
@@ -492,28 +499,30 @@ def test_signs_of_the_network_are_refused(engine):
 
 
 def test_a_scene_without_objects(engine, monkeypatch):
-    monkeypatch.setattr(engine, "_known", replace(engine._known, objects=(), encoded=None))
+    monkeypatch.setattr(engine._memory, "_scene", replace(engine.scene(), objects=(), encoded=None))
     told = engine.ask("what is on the table?")
-    assert told.text == "I have seen no objects yet." and told.objects == ()
+    assert told.text == "The object map is empty." and told.objects == ()
 
 
 @pytest.mark.parametrize("beams", [1, 3])
 def test_only_a_number_is_written_where_only_a_number_can_answer(beams):
     model, prompt = answering(3)
     scene, asked = encoded(model, prompt), questions(prompt, "how many chairs are there?", "huh?")
-    letters = letters_of("how many chairs are there?")
+    letters = answer_characters("how many chairs are there?")
     with torch.no_grad():
         state, _ = prefill_answer(model, scene, asked, prompt.tokens, 6)
         free = decode(model, state, prompt.tokens, max_new_tokens=6, beams=beams)
         spelt = decode(
             model, state, prompt.tokens, max_new_tokens=6, beams=beams,
-            allowed_tokens=prompt.spelling(letters),
+            allowed_tokens=prompt.allowed_tokens(letters),
         )  # fmt: skip
     assert any(set(prompt.text(ids)) - set(letters) for ids in free)
     assert all(set(prompt.text(ids)) <= set(letters) for ids in spelt)
 
 
 def test_what_an_answer_is_made_of_is_known_of_numbers_only():
-    assert set("3 12") <= set(letters_of("tell me the number of vases"))
-    assert set("1.84 m") <= set(letters_of("how far is the lamp from the sofa?"))
-    assert letters_of("what colour is the sofa?") == letters_of("is there a lamp?") == ""
+    assert set("3 12") <= set(answer_characters("tell me the number of vases"))
+    assert set("1.84 m") <= set(answer_characters("how far is the lamp from the sofa?"))
+    assert (
+        answer_characters("what colour is the sofa?") == answer_characters("is there a lamp?") == ""
+    )

@@ -77,7 +77,7 @@ def test_int8_works_beside_bfloat16_and_through_the_reader(tmp_path):
     reference = scores(model, prompt)
     save_model(tmp_path, model, prompt.tokenizer, torch.float32)
     reader = ModelRunner.load(str(tmp_path), "cpu", "bfloat16", "int8")
-    assert reader.where == "cpu, bfloat16, int8"
+    assert reader.runs_on == "cpu, bfloat16, int8"
     near = torch.cosine_similarity(scores(reader.model, prompt, torch.bfloat16), reference)
     assert near.min() > 0.98
 

@@ -42,7 +42,7 @@ def seeing(engine, objects):
 @pytest.fixture
 def scored(engine, monkeypatch):
     def score(*rows):
-        monkeypatch.setattr(engine._reader, "read_phrases", lambda *_: torch.tensor(rows))
+        monkeypatch.setattr(engine._runner, "score_phrases", lambda *_: torch.tensor(rows))
 
     return score
 
@@ -51,7 +51,7 @@ def scored(engine, monkeypatch):
 def writing(engine, monkeypatch):
     def write(text):
         said = (text, torch.tensor([0.9, 0.1, 0.2]))
-        monkeypatch.setattr(engine._reader, "read_answer", lambda *_: said)
+        monkeypatch.setattr(engine._runner, "generate_answer", lambda *_: said)
 
     return write
 
@@ -63,13 +63,13 @@ def test_what_is_not_there_is_named_with_the_nearest_things(engine, scored):
     scored(ABSENT)
     found = engine.ground("the unicorn")
     assert found.no_target and len(found.objects) == 3
-    assert "nothing that fits 'the unicorn'; the nearest misses are the " in found.text
+    assert "No object matches 'the unicorn'; nearest: the " in found.text
     for ask in (
         lambda: engine.edit_layout("remove the unicorn"),
         lambda: engine.edit_layout("turn the unicorn by 90 degrees"),
         lambda: engine.ask("describe the unicorn"),
     ):
-        with pytest.raises(NotFoundError, match=r"'the unicorn'; the nearest misses are (.*, ){2}"):
+        with pytest.raises(NotFoundError, match=r"'the unicorn'; nearest: (.*, ){2}"):
             ask()
 
 
@@ -84,7 +84,7 @@ def test_of_two_phrases_the_one_that_fits_nothing_is_named(engine, scored, rows,
         lambda: engine.edit_layout("move the unicorn next to the dragon"),
         lambda: engine.edit_layout("swap the unicorn and the dragon"),
     ):
-        with pytest.raises(NotFoundError, match=f"'{absent}'; the nearest misses are"):
+        with pytest.raises(NotFoundError, match=f"'{absent}'; nearest: "):
             ask()
 
 
@@ -97,12 +97,12 @@ def test_of_two_that_fit_as_well_both_are_told(engine, scored):
     told = ["({:.2f}, {:.2f}, {:.2f}) m".format(*place) for place in (first, second)]
     scored(ALIKE)
     found = engine.ground("the chair", max_objects=1)
-    assert found.num_ties == 2 and found.text.startswith("2 objects fit about equally well: ")
-    assert all(place in found.text for place in told) and found.places == (first, second)
+    assert found.num_ties == 2 and found.text.startswith("2 objects match about equally well: ")
+    assert all(place in found.text for place in told) and found.text_points == (first, second)
     assert [o.object.id for o in engine.ground("the chair").objects[:2]] == ids[:2]
     removed = engine.edit_layout("remove the chair")
-    assert removed.before[0].id == ids[0] and removed.places == (second,)
-    assert removed.text.endswith(told[1]) and "could also mean" in removed.text
+    assert removed.before[0].id == ids[0] and removed.text_points == (second,)
+    assert removed.text.endswith(told[1]) and "the phrases also match" in removed.text
     scored(ALIKE, [0.0, 0.0, 5.0, -9.0])
     far = engine.measure_distance(a="the chair", b="the table")
     assert [o.object.id for o in (far.a, far.b, *far.alternatives)] == [ids[0], ids[2], ids[1]]
@@ -116,8 +116,8 @@ def test_of_two_that_could_be_described_both_are_told(engine, scored, writing):
     told = engine.ask("describe the chair")
     assert [o.object for o in told.objects] == [first, second]
     place = "({:.2f}, {:.2f}, {:.2f}) m".format(*second.box.center)
-    assert told.text.startswith("a red chair; the words could also mean the ")
-    assert told.text.endswith(place) and told.places == (second.box.center,)
+    assert told.text.startswith("a red chair; the phrases also match the ")
+    assert told.text.endswith(place) and told.text_points == (second.box.center,)
     scored(CHAIR)
     assert engine.ask("describe the chair").text == "a red chair"
 
@@ -143,11 +143,11 @@ def test_an_impossible_edit_has_a_reason_and_changes_nothing(engine, scored, ins
 
 def test_what_no_edit_can_mean_is_refused(engine, scored):
     scored(CHAIR)
-    with pytest.raises(QueryError, match="is both what changes and where to; name two things"):
+    with pytest.raises(QueryError, match="both the object to change and a reference; name two"):
         engine.edit_layout("swap the chair and the chair")
     with pytest.raises(QueryError, match=r"the robot is no furniture; say e\.g\. 'move"):
         engine.edit_layout("move yourself next to the table")
-    with pytest.raises(QueryError, match="usual size of 'gadget' is not known; say it"):
+    with pytest.raises(QueryError, match="usual size of 'gadget' is not known; give it"):
         engine.edit_layout("put a gadget next to the chair")
 
 
@@ -187,7 +187,7 @@ def test_centimetres_are_understood(engine, scored):
 )
 def test_nothing_is_measured_to_itself(engine, scored, ask):
     scored(CHAIR, CHAIR)
-    with pytest.raises(QueryError, match="same thing, 0 m from itself; name two"):
+    with pytest.raises(QueryError, match="same object, 0 m apart; name two"):
         ask(engine)
 
 
@@ -206,7 +206,7 @@ def test_an_empty_scene_says_so(loaded):
         lambda: engine.edit_layout("remove the chair"),
         lambda: engine.edit_layout("put a lamp next to the table"),
     ):
-        with pytest.raises(NotFoundError, match="I have seen no objects yet"):
+        with pytest.raises(NotFoundError, match="The object map is empty"):
             ask()
     with pytest.raises(NotFoundError, match="object 0 is not in the map"):
         engine.caption(0)
@@ -236,7 +236,7 @@ def test_text_that_is_no_answer_is_reported_and_no_number_invented(
     writing(said)
     with pytest.raises(UnreadableError, match="which is not a") as raised:
         engine.ask(question)
-    assert f"the network wrote '{said}'" in str(raised.value)
+    assert f"the network generated '{said}'" in str(raised.value)
     scored(CHAIR, TABLE)
     measured = engine.measure_distance("how far is the chair from the table?")
     assert measured.network_m is None and measured.disagreement_m is None

@@ -138,12 +138,12 @@ def test_points_are_read_back(point):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("how far is the lamp from the lamp?", "same thing"),
-        ("how far is the lamp from lamp", "same thing"),
-        ("how far am I from the robot", "same thing"),
+        ("how far is the lamp from the lamp?", "same object"),
+        ("how far is the lamp from lamp", "same object"),
+        ("how far am I from the robot", "same object"),
         ("how many feet is it from the lamp to the bed?", "in metres, not in 'feet'"),
         ("how far is the lamp from the bed in inches", "in metres, not in 'inches'"),
-        ("the lamp", "does not name two things"),
+        ("the lamp", "does not name two objects"),
     ],
 )
 def test_what_is_refused(text, says):
@@ -159,5 +159,5 @@ def test_ends_that_are_no_objects():
     assert fixed_end("(1, 2, 3)", None).box.center == (1, 2, 3)
     with pytest.raises(QueryError, match="no pose arrived"):
         fixed_end("me", None)
-    with pytest.raises(QueryError, match="no point of a room"):
+    with pytest.raises(QueryError, match="not a point in a room"):
         fixed_end("(1e9, 0, 0)", robot)

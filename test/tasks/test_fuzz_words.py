@@ -19,7 +19,7 @@ from spatial3d_ros.tasks.distance_parser import parse_distance, read_point
 from spatial3d_ros.tasks.layout_parser import parse_layout, read_layout
 from spatial3d_ros.tasks.prompt import Prompt, clean_query
 from spatial3d_ros.tasks.query_limits import check_length
-from spatial3d_ros.tasks.question_router import described, is_open, readable
+from spatial3d_ros.tasks.question_router import check_answer, is_free_form, phrase_to_describe
 from spatial3d_ros.tasks.unit_parser import take_angle, take_length
 
 pytestmark = pytest.mark.fuzz
@@ -40,7 +40,7 @@ def sentences(pieces):
 def test_layout_words(text):
     read = survives(lambda: parse_layout(text), QueryError)
     if read is not None:
-        assert read.what and all(read.anchors)
+        assert read.target and all(read.anchors)
         assert read.metres is None or 0 <= read.metres < float("inf")
         assert read.relation or read.action in ("swap", "remove", "turn")
         assert read_layout(text) == read
@@ -77,13 +77,13 @@ def test_questions_become_tokens(prompt, text):
 
 @given(sentences((*ASKS, "1.84 m", "3", "-", ",")), sentences(("1.84 m", "3", "a red chair", "no")))
 def test_answers_in_words(question, said):
-    assert is_open(question) in (True, False)
-    described(question)
+    assert is_free_form(question) in (True, False)
+    phrase_to_describe(question)
     metres, count, words = read_metres(said), read_count(said), read_words(said)
     assert metres is None or metres >= 0
     assert count is None or count >= 0
     assert words in (None, said)
-    survives(lambda: readable(question, said), UnreadableError)
+    survives(lambda: check_answer(question, said), UnreadableError)
 
 
 PLACES = (*MARKS, "<LOC000>", "<LOC999>", "<LOC1>", "1.0", "-2", ",", "1e999", "nan", "+.5", " ")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spatial3d_ros.categories import find_category
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.geometry.box import Box3D, iou
 from spatial3d_ros.geometry.camera import Camera
@@ -19,8 +20,9 @@ from spatial3d_ros.scene.bounds import Bounds, room_bounds
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.free_space import Body, FreeSpace, moving_with
 from spatial3d_ros.scene.objects import NO_ID, SceneObject
-from spatial3d_ros.tasks.furniture import body, category, usual_size
-from spatial3d_ros.tasks.layout import Room, change, phrases_of
+from spatial3d_ros.tasks.edit_scene import EditScene
+from spatial3d_ros.tasks.furniture import body, usual_size
+from spatial3d_ros.tasks.layout import change, phrases_of
 from spatial3d_ros.tasks.layout_parser import Instruction, parse_layout
 
 BOUNDS = Bounds.from_corners((-3, -2, 0), (3, 2, 2.5))
@@ -50,7 +52,7 @@ def edit(text, objects=ALL, bounds=BOUNDS, robot=(0.0, -1.5, 1.0), heading=0.0):
     by_id = {o.id: o for o in objects}
     named = {phrase: by_id[o.id] for phrase, o in named.items()}
     where = None if robot is None else np.array(robot)
-    return change(instruction, Room(objects, named, bounds, where, heading))
+    return change(instruction, EditScene(objects, named, bounds, where, heading))
 
 
 def center(made, k=0):
@@ -78,6 +80,11 @@ def test_what_is_in_the_way_is_named_and_how_far_it_goes():
     assert "cannot move" in made.text
     assert "out of the room" in edit("move the lamp 1 m away from the table").reason
     assert "nothing under it" in edit("move the chair 1 m up").reason
+
+
+def test_between_the_robot_and_an_object():
+    x, y, _ = center(edit("move the lamp between me and the sofa", robot=(-2, 0, 1)))
+    assert abs(x - 0.2) < 1.2 and abs(y) < 0.8
 
 
 def test_relations_hold_and_the_nearest_place_is_taken():
@@ -135,10 +142,12 @@ def test_swapping_and_turning():
 
 
 def test_what_cannot_be_meant():
-    with pytest.raises(QueryError, match="both what changes and where to"):
+    with pytest.raises(QueryError, match="both the object to change and a reference"):
         edit("move the chair next to the chair")
     with pytest.raises(QueryError, match="is the robot"):
-        change(Instruction("move", "me", "next_to", ("the sofa",)), Room(ALL, {}, BOUNDS, None))
+        change(
+            Instruction("move", "me", "next_to", ("the sofa",)), EditScene(ALL, {}, BOUNDS, None)
+        )
     with pytest.raises(QueryError, match="no pose arrived"):
         edit("move the chair 0.5 m to the left", robot=None)
     with pytest.raises(QueryError, match="usual size of 'piano' is not known"):
@@ -165,8 +174,8 @@ def test_usual_sizes():
     assert usual_size("mug", (), small=True) == (0.09, 0.09, 0.09)
     giant = thing(9, "mug", (0, 0, 0), (2, 2, 2))
     assert usual_size("mug", (giant,))[0] < 0.2
-    assert category("the potted plant next to the couch") == "plant"
-    assert category("the gizmo") is None
+    assert find_category("the potted plant next to the couch") == "plant"
+    assert find_category("the gizmo") is None
     assert body(thing(1, "", (0, 0, 0), (1, 1, 1))).top == pytest.approx(1.0)
     assert body(thing(1, "lamp", (0, 0, 0), (1, 1, 1)), "the table").top == pytest.approx(1.0)
 
@@ -224,7 +233,7 @@ def test_what_is_called_possible_is(seed, text, random):
     instruction = parse_layout(text)
     phrases = phrases_of(instruction)
     named = dict(zip(phrases, random.sample(objects, len(phrases)), strict=True))
-    scene = Room(objects, named, true_bounds(room), np.array([0.1, 0.2, 1.0]))
+    scene = EditScene(objects, named, true_bounds(room), np.array([0.1, 0.2, 1.0]))
     try:
         made = change(instruction, scene)
     except QueryError:

@@ -20,6 +20,7 @@ from spatial3d_ros.research.rooms.catalog import Room, RoomObject
 from spatial3d_ros.scene.bounds import Bounds
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks import layout
+from spatial3d_ros.tasks.edit_scene import EditScene
 from spatial3d_ros.tasks.layout_parser import Instruction
 
 Action = Literal["move", "place", "remove", "swap", "turn"]
@@ -90,7 +91,7 @@ def _edit(question: LayoutQuestion, objects: Sequence[SceneObject], bounds: Boun
         size=question.size,
     )
     try:
-        outcome = layout.change(instruction, layout.Room(objects, known, bounds, None))
+        outcome = layout.change(instruction, EditScene(objects, known, bounds, None))
     except QueryError:
         return None
     if outcome.reason:

@@ -41,20 +41,18 @@ class FaultyEngine(Spatial3D):
         )
 
     def refresh(self, proposals: Any = None) -> int:
-        """See `Spatial3D.refresh`; the extra objects are among the proposals."""
+        """See `Spatial3D.refresh`; the extra objects are added to the proposals."""
+        views = self._memory.views.views
+        if views:
+            self._allocate_for("update")
         if self.extra_objects:
-            views = self._buffer.snapshot().views
             found = propose([view.frame for view in views])
             proposals = [*found, *extra_proposals(self.extra_objects)]
         return super().refresh(proposals)
 
-    def _look(self, *args: Any) -> Any:
-        self._allocate_for("update")
-        return super()._look(*args)
-
-    def _scores(self, *args: Any) -> Any:
+    def _score(self, *args: Any) -> Any:
         self._allocate_for("question")
-        return super()._scores(*args)
+        return super()._score(*args)
 
     def _allocate_for(self, step: str) -> None:
         if step in self.out_of_memory_in:

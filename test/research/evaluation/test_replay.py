@@ -117,7 +117,7 @@ def test_every_answer_is_reported(report: ReplayReport) -> None:
     assert (first["truth"], first["right"], first["iou"]) == (None, None, None)
     assert second["right"] == second["answer"]["no_target"]
     assert (free["answer"], free["right"]) == (None, False)
-    assert "cannot answer free questions" in free["error"]
+    assert "not trained to answer free-form questions" in free["error"]
     assert {kind: scores["n"] for kind, scores in data["scores"].items()} == {
         "ground": 2, "distance": 1, "ask": 1,
     }  # fmt: skip

@@ -27,7 +27,7 @@ from spatial3d_ros.research.rooms.catalog import FLOOR, Room, RoomObject
 from spatial3d_ros.research.rooms.generator import generate_room
 from spatial3d_ros.research.rooms.view_store import render_store
 from spatial3d_ros.tasks.distance_parser import parse_distance
-from spatial3d_ros.tasks.question_router import is_open
+from spatial3d_ros.tasks.question_router import is_free_form
 
 ROOMS = range(40)
 
@@ -114,7 +114,7 @@ def test_question_text_selects_the_task(split):
         if distance is not None:
             assert distance.kind == q.kind, q.text
         elif q.task == "ask":
-            assert is_open(q.text), q.text
+            assert is_free_form(q.text), q.text
 
 
 def test_templates_of_the_splits_are_disjoint():

@@ -174,7 +174,7 @@ def evaluate_boxes(
     settings = {
         "model": model,
         "fronts": "told" if fronts else "not told",
-        "runs_on": f"{reader.where}, {torch.get_num_threads()} threads of {os.cpu_count()} cores",
+        "runs_on": f"{reader.runs_on}, {torch.get_num_threads()} threads of {os.cpu_count()} cores",
         "identifiers": reader.identifiers,
     }
     return BoxesReport(asked, right, confusion(asked.cases, chosen[NETWORK]), seconds, settings)

@@ -40,7 +40,7 @@ class BoxesReader:
     @property
     def where(self) -> str:
         """Device and number format in words."""
-        return self._reader.where
+        return self._reader.runs_on
 
     @torch.inference_mode()
     def choose(self, room: BoxRoom, texts: Sequence[str]) -> list[int]:
@@ -66,13 +66,13 @@ class BoxesReader:
         Raises NotAvailableError where the weights were not trained for it, and as `choose`.
         """
         scene = self._scene(room)
-        return [self._reader.read_answer(scene, _spaced(text))[0] for text in questions]
+        return [self._reader.generate_answer(scene, _spaced(text))[0] for text in questions]
 
     @torch.inference_mode()
     def captions(self, room: BoxRoom, slots: Sequence[int]) -> list[str]:
         """What the network says of the object in each slot. Raises as `answers`."""
         scene = self._scene(room)
-        return [self._reader.read_caption(scene, slot) for slot in slots]
+        return [self._reader.generate_caption(scene, slot) for slot in slots]
 
     def _scene(self, room: BoxRoom) -> EncodedScene:
         reader = self._reader
@@ -80,7 +80,7 @@ class BoxesReader:
         return reader.model.encode_scene(batch, reader.prompt_tokens)
 
     def _scores(self, room: BoxRoom, texts: Sequence[str]) -> Tensor:
-        return self._reader.read_phrases(self._scene(room), [_spaced(text) for text in texts])
+        return self._reader.score_phrases(self._scene(room), [_spaced(text) for text in texts])
 
 
 def _spaced(text: str) -> str:

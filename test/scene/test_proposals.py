@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.camera_recording import make_recording
 from helpers.pcd import decompress_lzf, read_pcd
 from helpers.proposal_recall import ProposalRecall, proposal_recall
 from spatial3d_ros.errors import BagError
 from spatial3d_ros.geometry.box import Box3D, iou_matrix
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.geometry.pose import look_at
-from spatial3d_ros.research.rooms.camera_recording import make_recording
 from spatial3d_ros.research.rooms.generator import generate_room
 from spatial3d_ros.scene.alignment import align
 from spatial3d_ros.scene.box_fitting import snap_to_support

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from helpers.camera_recording import make_recording
 from spatial3d_ros.geometry.camera import Camera
-from spatial3d_ros.research.rooms.camera_recording import make_recording
 from spatial3d_ros.research.rooms.generator import generate_room
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.wall_alignment import rotate_frame, wall_heading

@@ -33,6 +33,7 @@ from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.geometry import relations as geometry
 from spatial3d_ros.geometry.relations import BoxPairs
 from spatial3d_ros.research.datasets.boxes_only import BoxObject, BoxRoom
+from spatial3d_ros.research.language.english import singular
 
 MAX_CANDIDATES = 6
 CLEAR_RATIO, CLEAR_METRES = 1.2, 0.25
@@ -130,10 +131,10 @@ def _shares(mix: Mix) -> dict[str, float]:
 def _unambiguous(room: BoxRoom) -> Iterator[tuple[str, int, tuple[int, ...]]]:
     """All (relation, target, anchors) of a room, as indices, that exactly one object fits."""
     of_class: dict[str, list[int]] = defaultdict(list)
-    spelled = Counter(_singular(label) for label in set(room.labels))
+    spelled = Counter(singular(label) for label in set(room.labels))
     for k, label in enumerate(room.labels):
         # "the boxes" may mean the object "boxes" or each "box".
-        if label not in _NO_TARGETS and spelled[_singular(label)] == 1:
+        if label not in _NO_TARGETS and spelled[singular(label)] == 1:
             of_class[label].append(k)
     anchors = [members[0] for members in of_class.values() if len(members) == 1]
     fronts = np.array([_front(room.objects[k]) for k in anchors]).reshape(-1, 2)
@@ -205,7 +206,7 @@ def _front(item: BoxObject) -> np.ndarray:
     """Unit vector (2,) of an object's front. NaN without a front, or where its front point is in
     doubt: 25 degrees or more off the box's sides, or on a narrow side of a wide object.
     """
-    word = _singular(item.label.split()[-1].lower())
+    word = singular(item.label.split()[-1].lower())
     if item.front_point is None or word in _NO_FRONT:
         return np.full(2, np.nan)
     ahead = np.subtract(item.front_point[:2], item.center[:2])
@@ -227,13 +228,6 @@ def _sentence(
     label = room.labels[target]
     return template.format(
         anchor=names[0], target=label, relation=phrase,
-        be="is" if _singular(label) == label else "are",
-        it="it" if _singular(names[0]) == names[0] else "them",
+        be="is" if singular(label) == label else "are",
+        it="it" if singular(names[0]) == names[0] else "them",
     )  # fmt: skip
-
-
-def _singular(label: str) -> str:
-    """ "kitchen cabinet" of "kitchen cabinets", "box" of "boxes"; "glass" stays."""
-    if label.endswith("ss"):
-        return label
-    return label.removesuffix("es" if label.endswith(("xes", "shes", "ches", "sses")) else "s")

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
 
 from spatial3d_ros.research.homes.object_catalog import OBJECT_KINDS
+from spatial3d_ros.research.language.english import plural
 
 INVENTED_SHARE = 0.35  # of rooms, with invented nouns
 ANY_OBJECT = ("object", "item", "thing")
@@ -40,20 +40,6 @@ def invented_word(rng: random.Random) -> str:
         for _ in range(rng.choice((0, 0, 1, 1, 2)))
     )
     return rng.choice(_ONSETS) + middle + rng.choice(_VOWELS) + rng.choice(_ENDS)
-
-
-@cache
-def plural(noun: str) -> str:
-    """ "bookshelf" -> "bookshelves"; what is plural already stays."""
-    if noun.endswith("shelf"):
-        return noun[:-1] + "ves"
-    if noun.endswith(("s", "clothing", "clothes", "furniture", "luggage")) and not noun.endswith(
-        "ss"
-    ):
-        return noun
-    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
-        return noun[:-1] + "ies"
-    return noun + ("es" if noun.endswith(("ss", "x", "ch", "sh", "z")) else "s")
 
 
 class ObjectNames:

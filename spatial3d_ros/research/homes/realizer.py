@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spatial3d_ros.research.homes.object_catalog import COLOR_TERMS
-from spatial3d_ros.research.homes.object_names import misspell, plural
+from spatial3d_ros.research.homes.object_names import misspell
 from spatial3d_ros.research.homes.predicates import NounPhrase, Predicate
 from spatial3d_ros.research.homes.templates import (
     NUMBERS,
@@ -18,6 +18,7 @@ from spatial3d_ros.research.homes.templates import (
     SHAPE_ADJECTIVES,
     SIZE_ADJECTIVES,
 )
+from spatial3d_ros.research.language.english import plural, with_article
 
 _VIEWED = ("left", "right", "behind")  # relations that may start with "facing the {anchor}"
 _CONTAINERS = (
@@ -318,14 +319,6 @@ class Realizer:
         if rng.random() < 0.25:
             text = ". ".join(part[:1].upper() + part[1:] for part in text.split(". "))
         return text.strip() or "the thing"
-
-
-def with_article(nominal: str) -> str:
-    """With its indefinite article; none before what is plural."""
-    head = nominal.split(" that ")[0].split(" with ")[0].split(" in ")[0].split(" on ")[0]
-    if plural(head) == head and not head.endswith("ss"):
-        return nominal
-    return f"{'an' if nominal[:1] in 'aeiou' else 'a'} {nominal}"
 
 
 _CLAUSES = (

@@ -17,6 +17,7 @@ from spatial3d_ros.geometry.box import surface_distance
 from spatial3d_ros.geometry.relations import SIDES
 from spatial3d_ros.research.language.description_sampler import DescriptionSampler
 from spatial3d_ros.research.language.descriptions import Description, ReferenceResolver
+from spatial3d_ros.research.language.english import plural, with_article
 from spatial3d_ros.research.language.qa_templates import (
     MORE,
     QA_TEMPLATES,
@@ -27,13 +28,7 @@ from spatial3d_ros.research.language.qa_templates import (
 )
 from spatial3d_ros.research.language.questions import MAX_WORDS, draw_by_weight
 from spatial3d_ros.research.language.relations import BOOLEAN, SIZE_RATIO, SIZES, bits
-from spatial3d_ros.research.language.templates import (
-    Realizer,
-    answer_words,
-    plural,
-    templates_of_split,
-    with_article,
-)
+from spatial3d_ros.research.language.templates import Realizer, answer_words, templates_of_split
 from spatial3d_ros.research.rooms.catalog import WALL
 from spatial3d_ros.research.rooms.generator import generate_room
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from itertools import permutations
 
 from spatial3d_ros.categories import nouns
-from spatial3d_ros.research.language.templates import COLOR_WORDS, plural, with_article
+from spatial3d_ros.research.language.english import enumeration, plural, with_article
+from spatial3d_ros.research.language.templates import COLOR_WORDS
 
 OBJECT_SLOT = "{object}"
 """Replaced in a caption's question: by a box as text, or by an object token."""
@@ -139,13 +140,9 @@ def list_answers(categories: Sequence[str]) -> tuple[str, ...]:
         f"{n} {plural(nouns(category)[0])}" if n > 1 else with_article(nouns(category)[0])
         for category, n in counts
     ]
-    return tuple(_listed(order) for order in permutations(items)) if items else (NOTHING,)
+    return tuple(enumeration(order) for order in permutations(items)) if items else (NOTHING,)
 
 
 def caption(color: str, category: str, relation: str = "") -> str:
     """ "a red mug on a white table"."""
     return f"{with_article(f'{color} {nouns(category)[0]}')}{f' {relation}' if relation else ''}"
-
-
-def _listed(items: Sequence[str]) -> str:
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from spatial3d_ros.categories import nouns
 from spatial3d_ros.research.language.descriptions import Description, Link
+from spatial3d_ros.research.language.english import plural, with_article
 
 Templates = TypeVar("Templates")
 TEMPLATE_SPLIT = "template"
@@ -352,19 +353,6 @@ def size_words(superlative: str, category: str | None) -> tuple[str, ...]:
     return tuple(
         word for name, word, of in _SIZE_WORDS if name == superlative and category in of.split()
     )
-
-
-@cache
-def plural(nominal: str) -> str:
-    """ "red shelf" -> "red shelves"."""
-    if nominal.endswith("shelf"):
-        return nominal[:-1] + "ves"
-    return nominal + ("es" if nominal.endswith(("s", "x", "ch", "sh")) else "s")
-
-
-def with_article(nominal: str) -> str:
-    """With its indefinite article: "a red mug"."""
-    return f"{'an' if nominal[0] in 'aeiou' else 'a'} {nominal}"
 
 
 def answer_words(color: str, category: str) -> str:

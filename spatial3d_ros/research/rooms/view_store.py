@@ -122,7 +122,7 @@ def _render(folder: Path, settings: dict[str, int], workers: int) -> None:
 
 def _render_room(seed: int, *, views: int, size: int) -> dict[str, np.ndarray]:
     # Only rendering needs the ray caster.
-    from spatial3d_ros.research.rooms.camera_recording import training_views
+    from spatial3d_ros.research.rooms.views import training_views
 
     room = generate_room(seed)
     rendered = training_views(room, np.random.default_rng((seed, 17)), views, size=(size, size))

@@ -8,9 +8,40 @@ from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.geometry.pose import look_at
 from spatial3d_ros.research.rooms.catalog import Room
 from spatial3d_ros.research.rooms.render import RoomRenderer
+from spatial3d_ros.research.rooms.sensor import ColorNoise, DepthNoise, PoseNoise
 
 _CANDIDATES = 56
 _ENOUGH = 2.0  # further views of an object seen this often add nothing
+
+
+def training_views(
+    room: Room,
+    rng: np.random.Generator,
+    n_views: int,
+    size: tuple[int, int] = (112, 112),
+    supersample: int = 2,
+) -> dict[str, np.ndarray]:
+    """A few views that together show nearly all of a room, with sensor and pose noise.
+
+    The camera is a 640 x 480 one of random field of view whose images are scaled to `size`
+    (width, height).
+
+    Returns:
+        rgb (V, H, W, 3) uint8; depth (V, H, W) float32 metres, 0 where missing; instance (V, H, W)
+        int32, -1 for the shell; poses (V, 4, 4) float64 world_T_camera; camera (fx, fy, cx, cy).
+    """
+    focal = 320 / np.tan(np.radians(rng.uniform(55, 70)) / 2)
+    camera = Camera(640, 480, focal, focal, 320.0, 240.0).scaled(*size)
+    renderer = RoomRenderer(room)
+    poses = choose_views(room, renderer, camera, rng, n_views)
+    views = [renderer.render(camera, pose, supersample) for pose in poses]
+    return {
+        "rgb": np.stack([ColorNoise().apply(view.rgb, rng) for view in views]),
+        "depth": np.stack([DepthNoise().apply(view, rng) for view in views]),
+        "instance": np.stack([view.instance for view in views]),
+        "poses": np.stack([PoseNoise().apply(pose, rng) for pose in poses]),
+        "camera": np.array([camera.fx, camera.fy, camera.cx, camera.cy]),
+    }
 
 
 def choose_views(

@@ -18,13 +18,13 @@ from spatial3d_ros.model.tokens import SPECIAL_TOKENS, extend_tokenizer
 from spatial3d_ros.research.homes.groups import groups, room_types
 from spatial3d_ros.research.homes.object_catalog import COLORS as SHADES
 from spatial3d_ros.research.homes.object_catalog import OBJECT_KINDS, SIMILAR_COLORS
-from spatial3d_ros.research.homes.object_names import ObjectNames, invented_word, misspell, plural
+from spatial3d_ros.research.homes.object_names import ObjectNames, invented_word, misspell
 from spatial3d_ros.research.homes.predicates import PredicateSampler
-from spatial3d_ros.research.homes.realizer import with_article
 from spatial3d_ros.research.homes.referring_expressions import KINDS, ExpressionSampler
 from spatial3d_ros.research.homes.rooms import FLOOR, WALL, Home, generate_home
 from spatial3d_ros.research.homes.spatial_relations import SpatialRelations
 from spatial3d_ros.research.homes.templates import RELATION_TEMPLATES, SENTENCE_TEMPLATES
+from spatial3d_ros.research.language.english import plural, with_article
 from spatial3d_ros.research.training.config import HomesConfig, TrainConfig
 from spatial3d_ros.research.training.home_samples import home_fields, make_home_sample
 from spatial3d_ros.research.training.losses import naming_loss

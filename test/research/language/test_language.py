@@ -16,6 +16,7 @@ from spatial3d_ros.categories import CATEGORIES, COLORS, nouns
 from spatial3d_ros.research.evaluation.room_queries import ROOM_KINDS, ask_about
 from spatial3d_ros.research.language.description_sampler import RELATIONS, VIEWS
 from spatial3d_ros.research.language.descriptions import Description
+from spatial3d_ros.research.language.english import plural
 from spatial3d_ros.research.language.questions import (
     KINDS,
     MAX_WORDS,
@@ -27,7 +28,6 @@ from spatial3d_ros.research.language.templates import (
     QUESTION_TEMPLATES,
     SEVERAL_TEMPLATES,
     VIEW_TEMPLATES,
-    plural,
 )
 from spatial3d_ros.research.rooms.generator import generate_room
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from helpers.camera_recording import make_recording
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.camera import Camera, backproject
 from spatial3d_ros.geometry.pose import look_at, motion, transform
-from spatial3d_ros.research.rooms.camera_recording import make_recording, training_views
 from spatial3d_ros.research.rooms.generator import FLOOR, Room, RoomObject, generate_room
 from spatial3d_ros.research.rooms.meshes import object_mesh
 from spatial3d_ros.research.rooms.paths import hand_path, robot_path
+from spatial3d_ros.research.rooms.recorded_rooms import record_room
 from spatial3d_ros.research.rooms.render import SHELL, Rendered, RoomRenderer
 from spatial3d_ros.research.rooms.sensor import DepthNoise, PoseNoise
+from spatial3d_ros.research.rooms.views import training_views
 
 CAMERA = Camera(160, 120, 135.0, 135.0, 80.0, 60.0)
 
@@ -147,7 +150,7 @@ def test_paths_are_smooth_and_free(path: object, lowest: float, highest: float) 
         assert max(angle for _, angle in steps) < np.radians(25)
 
 
-def test_a_recording_shows_the_room() -> None:
+def test_a_recording_shows_the_room(tmp_path: Path) -> None:
     room = generate_room(7)
     camera = CAMERA.scaled(80, 60)
     recording = make_recording(room, 1, 80, camera, "robot", rate_hz=10)
@@ -161,7 +164,7 @@ def test_a_recording_shows_the_room() -> None:
     exact = make_recording(room, 1, 2, camera, "hand", noise=False).frames[0]
     assert exact.valid_fraction == 1
     with pytest.raises(ConfigError, match="robot, hand"):
-        make_recording(room, 1, 2, camera, "drone")
+        record_room(tmp_path / "room", 1, room=room, path="drone")
 
 
 def test_training_views_cover_the_room_and_repeat() -> None:

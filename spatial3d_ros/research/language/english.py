@@ -1,0 +1,40 @@
+"""English morphology of noun phrases: plurals, articles, enumerations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+_UNCOUNTABLE = ("clothing", "clothes", "furniture", "luggage")
+
+
+@cache
+def plural(nominal: str) -> str:
+    """ "red bookshelf" -> "red bookshelves"; a plural stays."""
+    if nominal.endswith("shelf"):
+        return nominal[:-1] + "ves"
+    if nominal.endswith(("s", *_UNCOUNTABLE)) and not nominal.endswith("ss"):
+        return nominal
+    if nominal.endswith("y") and nominal[-2:-1] not in "aeiou":
+        return nominal[:-1] + "ies"
+    return nominal + ("es" if nominal.endswith(("ss", "x", "ch", "sh", "z")) else "s")
+
+
+def singular(label: str) -> str:
+    """ "kitchen cabinet" of "kitchen cabinets", "box" of "boxes"; "glass" stays."""
+    if label.endswith("ss"):
+        return label
+    return label.removesuffix("es" if label.endswith(("xes", "shes", "ches", "sses")) else "s")
+
+
+def with_article(nominal: str) -> str:
+    """With its indefinite article: "a red mug"; none before a plural."""
+    head = nominal.split(" that ")[0].split(" with ")[0].split(" in ")[0].split(" on ")[0]
+    if plural(head) == head and not head.endswith("ss"):
+        return nominal
+    return f"{'an' if nominal[:1] in 'aeiou' else 'a'} {nominal}"
+
+
+def enumeration(items: Sequence[str]) -> str:
+    """ "a book, a mug and a vase"."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

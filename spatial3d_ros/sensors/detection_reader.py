@@ -25,7 +25,7 @@ LABEL_LETTERS = 64
 MAX_SIDE_M = 50.0
 UPRIGHT = 0.95  # cosine to the vertical from which an axis of a box counts as vertical
 _HIDDEN = re.compile(r"[\x00-\x1f\x7f<>_]+")  # control characters, and brackets of special tokens
-_NUMBER = re.compile(r"\d+")
+_NUMBER = re.compile(r"(?:(?:class|id)[ _-]?)*([-+]?\d+)(?:\.0*)?", re.IGNORECASE)
 
 Problem = Callable[[str], None]
 
@@ -183,7 +183,10 @@ class DetectionReader:
     def _label(self, class_id: str, problem: Problem) -> str:
         """The label of a class id; "" for a number without a name: the box is used unlabelled."""
         known = self._names.get(class_id.strip())
-        if known is None and _NUMBER.fullmatch(class_id.strip()):
+        number = _NUMBER.fullmatch(class_id.strip())
+        if known is None and number:
+            known = self._names.get(str(int(number[1])))
+        if known is None and number:
             self._leave_out(
                 "a class id has no name",
                 f"class_id is {class_id!r}, a number: list the names in detection_classes",

@@ -17,14 +17,21 @@ from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.sensors import image_decoding
 from spatial3d_ros.sensors.registration import register_depth
 
-Decoder = Callable[[Any, str], np.ndarray]
-COLOR_DECODERS: dict[str, Decoder] = {
+COLOR_DECODERS: dict[str, Callable[[Any, str], np.ndarray]] = {
     "raw": image_decoding.decode_color,
     "compressed": image_decoding.decode_compressed_color,
 }
-DEPTH_DECODERS: dict[str, Decoder] = {
+DEPTH_DECODERS: dict[str, Callable[[Any, str, float], np.ndarray]] = {
     "raw": image_decoding.decode_depth,
     "compressedDepth": image_decoding.decode_compressed_depth,
+}
+# Other names of the models of sensor_msgs/CameraInfo, by which some drivers call them.
+DISTORTION_NAMES = {
+    "fisheye": "equidistant",
+    "kannala_brandt": "equidistant",
+    "kannala_brandt4": "equidistant",
+    "radtan": "plumb_bob",
+    "brown_conrady": "plumb_bob",
 }
 MIN_VALID = 0.01  # a depth image with less is a covered or broken sensor
 
@@ -92,7 +99,8 @@ class FrameBuilder:
 
     `alignment` selects how depth in another frame or size than colour is handled: "auto" registers
     it with the calibration of depth and the `extrinsics` of the two frames, "refuse" raises, and
-    "given" takes it as aligned whatever its frame_id.
+    "given" takes it as aligned whatever its frame_id. `depth_unit` is the depth value 1 in metres;
+    0 means that of the encoding (REP 118).
     """
 
     topics: Topics
@@ -101,13 +109,14 @@ class FrameBuilder:
     rectified: bool = False
     alignment: str = "auto"
     extrinsics: Extrinsics = no_extrinsics
+    depth_unit: float = 0.0
 
     def build(self, synced: SyncedFrame) -> Frame:
         """Decode a synced frame. Raises FrameError."""
         topics, color, depth = self.topics, synced.color, synced.depth
         camera = self.camera(synced.info, topics.camera_info)
         rgb = COLOR_DECODERS[self.color_transport](color, topics.color)
-        metres = DEPTH_DECODERS[self.depth_transport](depth, topics.depth)
+        metres = DEPTH_DECODERS[self.depth_transport](depth, topics.depth, self.depth_unit)
         if rgb.shape[:2] != (camera.height, camera.width):
             raise FrameError(
                 f"{topics.camera_info}: fields width and height make an image of "
@@ -198,8 +207,9 @@ class FrameBuilder:
                 "Publish it, or remap rgb/camera_info to its topic."
             )
         matrix, coefficients = info.k, info.d
-        if self.rectified:
-            projection = np.reshape(info.p, (3, 4))
+        projection = np.reshape(info.p, (3, 4))
+        # Without K the driver publishes rectified images only.
+        if self.rectified or not np.any(matrix):
             matrix = projection[:, :3] if projection[0, 0] > 0 else matrix
             coefficients = ()
         roi = info.roi
@@ -209,7 +219,7 @@ class FrameBuilder:
                 info.height,
                 np.ravel(matrix).tolist(),
                 coefficients,
-                info.distortion_model,
+                DISTORTION_NAMES.get(info.distortion_model, info.distortion_model),
                 info.binning_x,
                 info.binning_y,
                 (roi.x_offset, roi.y_offset, roi.width, roi.height),

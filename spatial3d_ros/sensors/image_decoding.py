@@ -8,27 +8,68 @@ where the encoding allows it.
 from __future__ import annotations
 
 import struct
-from typing import Any
+from fractions import Fraction
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
 from spatial3d_ros.errors import FrameError
+from spatial3d_ros.sensors.rvl import decode_rvl, rvl_size
 
 MAX_PIXELS = 1 << 26  # 8192 x 8192: anything larger is a damaged header, not a camera
-CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
-TO_RGB = {
-    "bgr8": cv2.COLOR_BGR2RGB,
-    "rgba8": cv2.COLOR_RGBA2RGB,
-    "bgra8": cv2.COLOR_BGRA2RGB,
-    "mono8": cv2.COLOR_GRAY2RGB,
+
+
+class Packed(NamedTuple):
+    """How an encoding stores a pixel, and its conversion to RGB (None: it is RGB)."""
+
+    channels: int
+    dtype: str = "u1"
+    to_rgb: int | None = None
+    rows: Fraction = Fraction(1)  # rows of the buffer per row of the image
+
+
+# OpenCV names bayer patterns by the second row, ROS by the first. 8UC3 is OpenCV's type of BGR.
+COLOR_ENCODINGS = {
+    "rgb8": Packed(3),
+    "bgr8": Packed(3, to_rgb=cv2.COLOR_BGR2RGB),
+    "rgba8": Packed(4, to_rgb=cv2.COLOR_RGBA2RGB),
+    "bgra8": Packed(4, to_rgb=cv2.COLOR_BGRA2RGB),
+    "mono8": Packed(1, to_rgb=cv2.COLOR_GRAY2RGB),
+    "8UC1": Packed(1, to_rgb=cv2.COLOR_GRAY2RGB),
+    "8UC3": Packed(3, to_rgb=cv2.COLOR_BGR2RGB),
+    "8UC4": Packed(4, to_rgb=cv2.COLOR_BGRA2RGB),
+    "rgb16": Packed(3, "u2"),
+    "bgr16": Packed(3, "u2", cv2.COLOR_BGR2RGB),
+    "rgba16": Packed(4, "u2", cv2.COLOR_RGBA2RGB),
+    "bgra16": Packed(4, "u2", cv2.COLOR_BGRA2RGB),
+    "mono16": Packed(1, "u2", cv2.COLOR_GRAY2RGB),
+    "yuv422": Packed(2, to_rgb=cv2.COLOR_YUV2RGB_UYVY),
+    "uyvy": Packed(2, to_rgb=cv2.COLOR_YUV2RGB_UYVY),
+    "yuv422_yuy2": Packed(2, to_rgb=cv2.COLOR_YUV2RGB_YUY2),
+    "yuyv": Packed(2, to_rgb=cv2.COLOR_YUV2RGB_YUY2),
+    "nv12": Packed(1, to_rgb=cv2.COLOR_YUV2RGB_NV12, rows=Fraction(3, 2)),
+    "nv21": Packed(1, to_rgb=cv2.COLOR_YUV2RGB_NV21, rows=Fraction(3, 2)),
+    **{
+        f"bayer_{pattern}{bits}": Packed(1, f"u{bits // 8}", code)
+        for bits in (8, 16)
+        for pattern, code in (
+            ("rggb", cv2.COLOR_BayerBG2RGB),
+            ("bggr", cv2.COLOR_BayerRG2RGB),
+            ("gbrg", cv2.COLOR_BayerGR2RGB),
+            ("grbg", cv2.COLOR_BayerGB2RGB),
+        )
+    },
 }
-DEPTH_TYPES = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
+SUBSAMPLED = ("yuv", "uyvy", "yuyv", "nv")  # encodings whose sizes must be even
+DEPTH_TYPES = {"16UC1": "u2", "mono16": "u2", "16SC1": "i2", "32FC1": "f4"}
 LABEL_TYPES = {"mono8": "u1", "8UC1": "u1", "mono16": "u2", "16UC1": "u2", "32SC1": "i4"}
 MILLIMETRES = 1e-3
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_SIGNATURE = b"\xff\xd8\xff"
 CONFIG_HEADER = struct.Struct("<iff")  # compressedDepth: format, depthQuantA, depthQuantB
+# EXIF orientation describes how to show a photograph, but CameraInfo describes stored pixels.
+READ_COLOR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 
 def decode_color(message: Any, topic: str) -> np.ndarray:
@@ -36,29 +77,46 @@ def decode_color(message: Any, topic: str) -> np.ndarray:
 
     Raises FrameError, naming topic and field, when the image cannot be read.
     """
-    channels = CHANNELS.get(message.encoding)
-    if channels is None:
-        raise _unknown_encoding(topic, message.encoding, CHANNELS, "a colour image")
-    pixels = _pixels(message, topic, np.dtype("u1"), channels)
-    conversion = TO_RGB.get(message.encoding)
-    return pixels if conversion is None else cv2.cvtColor(pixels, conversion)
+    packed = COLOR_ENCODINGS.get(message.encoding)
+    if packed is None:
+        raise _unknown_encoding(topic, message.encoding, COLOR_ENCODINGS, "a colour image")
+    bayer = message.encoding.startswith("bayer")
+    even = bayer or message.encoding.startswith(SUBSAMPLED)
+    if even and (message.width % 2 or message.height % 2):
+        raise FrameError(
+            f"{topic}: fields width and height are {message.width}x{message.height}, but an image "
+            f"of encoding {message.encoding} has even sizes. Check the publisher."
+        )
+    dtype = _wire_type(packed.dtype, message)
+    pixels = _pixels(message, topic, dtype, packed.channels, packed.rows)
+    if dtype.itemsize == 2:
+        pixels = (pixels >> 8).astype(np.uint8)
+    return pixels if packed.to_rgb is None else cv2.cvtColor(pixels, packed.to_rgb)
 
 
-def decode_depth(message: Any, topic: str) -> np.ndarray:
+def decode_depth(message: Any, topic: str, unit: float = 0.0) -> np.ndarray:
     """`sensor_msgs/Image` to float32 (H, W) in metres.
 
-    The encoding decides the unit (REP 118): 16UC1 and mono16 are millimetres, 32FC1 is metres.
-    32FC1 comes back as it is (a view, NaN and infinities included): `Frame` cleans it.
-    Raises FrameError, naming topic and field, when the image cannot be read.
+    `unit` is the value 1 in metres; 0 means that of the encoding (REP 118): millimetres for whole
+    numbers, metres for 32FC1, which comes back as it is (a view, NaN and infinities included):
+    `Frame` cleans it. Raises FrameError, naming topic and field, when the image cannot be read.
     """
     kind = DEPTH_TYPES.get(message.encoding)
     if kind is None:
         raise _unknown_encoding(topic, message.encoding, DEPTH_TYPES, "a depth image")
-    dtype = np.dtype((">" if message.is_bigendian else "<") + kind)
-    pixels = _pixels(message, topic, dtype, 1)
-    if kind == "u2":
-        return np.multiply(pixels, np.float32(MILLIMETRES), dtype=np.float32)
-    return pixels.astype(np.float32, copy=False)
+    return _metres(_pixels(message, topic, _wire_type(kind, message), 1), unit)
+
+
+def _metres(values: np.ndarray, unit: float) -> np.ndarray:
+    """Depth values in metres, float32."""
+    unit = unit or (1.0 if values.dtype.kind == "f" else MILLIMETRES)
+    if unit == 1.0:
+        return values.astype(np.float32, copy=False)
+    return np.multiply(values, np.float32(unit), dtype=np.float32)
+
+
+def _wire_type(kind: str, message: Any) -> np.dtype:
+    return np.dtype((">" if message.is_bigendian else "<") + kind)
 
 
 def decode_labels(message: Any, topic: str) -> np.ndarray:
@@ -69,42 +127,31 @@ def decode_labels(message: Any, topic: str) -> np.ndarray:
     kind = LABEL_TYPES.get(message.encoding)
     if kind is None:
         raise _unknown_encoding(topic, message.encoding, LABEL_TYPES, "a label image")
-    return _pixels(message, topic, np.dtype((">" if message.is_bigendian else "<") + kind), 1)
+    return _pixels(message, topic, _wire_type(kind, message), 1)
 
 
 def decode_compressed_color(message: Any, topic: str) -> np.ndarray:
     """`sensor_msgs/CompressedImage` holding JPEG or PNG to uint8 (H, W, 3) in RGB order."""
     data = _buffer(message, topic)
-    image = _decode_file(data, topic, cv2.IMREAD_COLOR)
+    image = _decode_file(data, topic, READ_COLOR)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def decode_compressed_depth(message: Any, topic: str) -> np.ndarray:
+def decode_compressed_depth(message: Any, topic: str, unit: float = 0.0) -> np.ndarray:
     """`sensor_msgs/CompressedImage` of compressedDepth (or a bare 16-bit PNG) to float32 metres.
 
-    compressedDepth puts 12 bytes before the PNG. 16UC1 is stored as it is; 32FC1 is stored as
-    quantised inverse depth, depth = A / (value - B), and value 0 means no measurement.
+    compressedDepth puts 12 bytes before a PNG or RVL image. Whole numbers are stored as they are;
+    32FC1 is stored as quantised inverse depth, depth = A / (value - B), and value 0 means no
+    measurement. `unit` is as in `decode_depth`.
     """
     data = _buffer(message, topic)
     encoding = message.format.split(";")[0].strip()
     if encoding not in DEPTH_TYPES:
         raise _unknown_encoding(topic, message.format, DEPTH_TYPES, "compressed depth", "format")
-    start = next((k for k in (CONFIG_HEADER.size, 0) if _is_png(data[k:])), None)
-    if start is None:
-        raise FrameError(
-            f"{topic}: field data holds no PNG, and format is {message.format!r}. Only PNG can be "
-            "read, not RVL: set the format of compressedDepth to 'png' in the camera driver, or "
-            "use the raw depth topic."
-        )
-    values = _decode_file(data[start:], topic, cv2.IMREAD_UNCHANGED)
-    if values.ndim != 2 or values.dtype != np.uint16:
-        raise FrameError(
-            f"{topic}: field data holds a PNG of {values.dtype} and {values.ndim} dimensions; "
-            "depth must be a 16-bit PNG with one channel. Is this a colour topic?"
-        )
-    if DEPTH_TYPES[encoding] == "u2":
-        return np.multiply(values, np.float32(MILLIMETRES), dtype=np.float32)
-    if start == 0:
+    values, has_header = _stored_depth(data, message.format, topic)
+    if DEPTH_TYPES[encoding] != "f4":
+        return _metres(values.view(DEPTH_TYPES[encoding]), unit)
+    if not has_header:
         raise FrameError(
             f"{topic}: format is {message.format!r} but the 12-byte compressedDepth header is "
             "missing. Use the compressedDepth transport, or send 16UC1."
@@ -117,13 +164,41 @@ def decode_compressed_depth(message: Any, topic: str) -> np.ndarray:
         )
     scaled = values.astype(np.float32) - np.float32(quant_b)
     readable = (values > 0) & (scaled > 0)
-    return np.divide(np.float32(quant_a), scaled, out=np.zeros_like(scaled), where=readable)
+    metres = np.divide(np.float32(quant_a), scaled, out=np.zeros_like(scaled), where=readable)
+    return _metres(metres, unit)
 
 
-def _pixels(message: Any, topic: str, dtype: np.dtype, channels: int) -> np.ndarray:
-    """The raw pixels as a view (H, W) or (H, W, channels), row padding skipped."""
+def _stored_depth(data: np.ndarray, name: str, topic: str) -> tuple[np.ndarray, bool]:
+    """The 16-bit image (H, W) of compressedDepth, and whether its header precedes it."""
+    size = CONFIG_HEADER.size
+    start = next((k for k in (size, 0) if _is_png(data[k:])), None)
+    if start is None and name.split(";")[-1].strip().lower().endswith("rvl"):
+        width, height = rvl_size(data[size:], topic)
+        _check_size(width, height, topic)
+        return decode_rvl(data[size:], topic), True
+    if start is None:
+        jpeg = any(data[k : k + 3].tobytes() == JPEG_SIGNATURE for k in (0, size))
+        found = "a JPEG, which changes depth" if jpeg else "neither a PNG nor RVL"
+        raise FrameError(
+            f"{topic}: field data holds {found}, and format is {name!r}. Set the format of "
+            "compressedDepth to png or rvl in the camera driver, or use the raw depth topic."
+        )
+    values = _decode_file(data[start:], topic, cv2.IMREAD_UNCHANGED)
+    if values.ndim != 2 or values.dtype != np.uint16:
+        raise FrameError(
+            f"{topic}: field data holds a PNG of {values.dtype} and {values.ndim} dimensions; "
+            "depth must be a 16-bit PNG with one channel. Is this a colour topic?"
+        )
+    return values, start > 0
+
+
+def _pixels(
+    message: Any, topic: str, dtype: np.dtype, channels: int, rows: Fraction = Fraction(1)
+) -> np.ndarray:
+    """The raw pixels as a view (H * rows, W) or (H * rows, W, channels), row padding skipped."""
     height, width, step = message.height, message.width, message.step
     _check_size(width, height, topic)
+    height = int(height * rows)
     row = width * channels * dtype.itemsize
     if step < row:
         raise FrameError(
@@ -134,8 +209,9 @@ def _pixels(message: Any, topic: str, dtype: np.dtype, channels: int) -> np.ndar
     needed = (height - 1) * step + row
     if data.size < needed:
         raise FrameError(
-            f"{topic}: field data has {data.size} bytes, but {width}x{height} {message.encoding} "
-            f"with step {step} needs {needed}. The message is truncated: check the publisher."
+            f"{topic}: field data has {data.size} bytes, but {width}x{message.height} "
+            f"{message.encoding} with step {step} needs {needed}. The message is truncated: check "
+            "the publisher."
         )
     shape = (height, width, channels) if channels > 1 else (height, width)
     strides = (step, channels * dtype.itemsize, dtype.itemsize)[: len(shape)]

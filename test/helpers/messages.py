@@ -48,6 +48,41 @@ def compressed_depth(values, *, quant=(0.0, 0.0), name="16UC1; compressedDepth p
     return compressed(struct.pack("<iff", 0, *quant) + png(values), name, at=at)
 
 
+def rvl(values):
+    """An RVL image of uint16 (H, W), as compressed_depth_image_transport writes it."""
+    groups, previous = [], 0
+
+    def write(number):
+        while True:
+            group, number = number & 7, number >> 3
+            groups.append(group | (8 if number else 0))
+            if not number:
+                return
+
+    flat = values.reshape(-1).astype(int).tolist()
+    at = 0
+    while at < len(flat):
+        start = at
+        while at < len(flat) and flat[at] == 0:
+            at += 1
+        write(at - start)
+        start = at
+        while at < len(flat) and flat[at] != 0:
+            at += 1
+        write(at - start)
+        for value in flat[start:at]:
+            difference, previous = value - previous, value
+            write((difference << 1) ^ (difference >> 31))
+    groups += [0] * (-len(groups) % 8)
+    words = np.array(groups, np.uint32).reshape(-1, 8) << np.arange(28, -1, -4, dtype=np.uint32)
+    height, width = values.shape
+    return struct.pack("<II", width, height) + words.sum(1).astype("<u4").tobytes()
+
+
+def compressed_rvl(values, *, quant=(0.0, 0.0), name="16UC1; compressedDepth rvl", at=SECOND):
+    return compressed(struct.pack("<iff", 1, *quant) + rvl(values), name, at=at)
+
+
 def camera_info(width=8, height=6, focal=10.0, *, d=(), model="", p=None, at=SECOND):
     center = ((width - 1) / 2, (height - 1) / 2)
     k = [focal, 0.0, center[0], 0.0, focal, center[1], 0.0, 0.0, 1.0]

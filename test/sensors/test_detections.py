@@ -80,10 +80,13 @@ def test_of_ten_thousand_boxes_the_surest_are_taken():
 
 def test_numbers_are_classes_with_a_name_or_boxes_without_a_label():
     made, counts, problems = reader(names=["person", "bicycle", "17=Katze"])
-    boxes = [make.detection_2d(word, (0, 0, 5, 5)) for word in ("1", "17", "3", "cat")]
+    ids = ("1", "17", "3", "cat", "1.0", "id_17", "class 0", "-1", "41.0", "id_41")
+    boxes = [make.detection_2d(word, (0, 0, 5, 5)) for word in ids]
     found = made.read_2d(make.detections(*boxes), problems.append)
-    assert {f.index: f.label for f in found} == {0: "bicycle", 1: "Katze", 2: "", 3: "cat"}
-    assert counts["a class id has no name"] == 1 and "detection_classes" in problems[0]
+    labels = {f.index: f.label for f in found}
+    assert [labels[k] for k in range(4)] == ["bicycle", "Katze", "", "cat"]
+    assert [labels[k] for k in range(4, 10)] == ["bicycle", "Katze", "person", "", "", ""]
+    assert counts["a class id has no name"] == 4 and "detection_classes" in problems[0]
     with pytest.raises(ConfigError, match="detection_classes"):
         class_names(["person", "7="])
 

@@ -181,6 +181,23 @@ def test_distorted_images_are_rectified_unless_they_are_already():
     np.testing.assert_array_equal(rectified.frames[0].rgb, COLOR)
 
 
+@pytest.mark.parametrize("model", ["fisheye", "kannala_brandt", "equidistant"])
+def test_fisheye_has_several_names(model):
+    robot = Robot(info=messages.camera_info(d=[0.1, 0.0, 0.0, 0.0], model=model))
+    robot.drive(0, 30)
+    assert len(robot.frames) == 1, robot.problems
+
+
+def test_a_calibration_without_k_is_that_of_rectified_images():
+    projection = [9.0, 0, 3, 0, 0, 9.0, 2, 0, 0, 0, 1, 0]
+    info = messages.camera_info(d=[0.1, 0, 0, 0, 0], model="plumb_bob", p=projection)
+    info.k = [0.0] * 9
+    robot = Robot(info=info)
+    robot.drive(0, 30)
+    assert robot.frames[0].camera.fx == 9.0
+    np.testing.assert_array_equal(robot.frames[0].rgb, COLOR)
+
+
 def test_compressed_transports():
     robot = Robot(color_transport="compressed", depth_transport="compressedDepth")
     robot.pose(0)
@@ -198,7 +215,7 @@ def bad_images():
     small = messages.image(DEPTH[:3, :4], "16UC1", at=EPOCH)
     empty = messages.image(np.full((6, 8), np.nan, np.float32), "32FC1", at=EPOCH)
     infinite = messages.image(np.full((6, 8), np.inf, np.float32), "32FC1", at=EPOCH)
-    yuv = messages.image(COLOR, "yuv422", at=EPOCH)
+    yuv = messages.image(COLOR, "yuv444", at=EPOCH)
     bigger = messages.camera_info(16, 12)
     return [
         pytest.param({"depth": small}, None, r"/depth/image: .*4x3.*/rgb/image is 8x6", id="sizes"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import partial
 from types import SimpleNamespace
 
 import cv2
@@ -29,12 +30,21 @@ from spatial3d_ros.sensors.transforms import TransformTree
 pytestmark = pytest.mark.fuzz
 TOPIC = "/camera/image"
 TOPICS = Topics("/rgb/image", "/depth/image", "/rgb/camera_info", "/pose")
-ENCODINGS = st.one_of(st.sampled_from([*decoding.CHANNELS, *decoding.DEPTH_TYPES]), NAMES)
+ENCODINGS = st.one_of(st.sampled_from([*decoding.COLOR_ENCODINGS, *decoding.DEPTH_TYPES]), NAMES)
 RAMP = np.arange(24 * 32 * 3, dtype=np.uint8).reshape(24, 32, 3)
 JPEG = cv2.imencode(".jpg", RAMP)[1].tobytes()
 PNG16 = messages.compressed_depth(np.arange(24 * 32, dtype=np.uint16).reshape(24, 32)).data
+RVL = messages.compressed_rvl(np.arange(24 * 32, dtype=np.uint16).reshape(24, 32)).data
 FORMATS = st.one_of(
-    st.sampled_from(["jpeg", "16UC1; compressedDepth png", "32FC1; compressedDepth png"]), NAMES
+    st.sampled_from(
+        [
+            "16UC1; compressedDepth rvl",
+            "jpeg",
+            "16UC1; compressedDepth png",
+            "32FC1; compressedDepth png",
+        ]
+    ),
+    NAMES,
 )
 STAMPS = st.one_of(
     st.integers(0, 10 * messages.SECOND), st.integers(-(2**31) * 10**9, 2**31 * 10**9)
@@ -43,19 +53,21 @@ POSITIONS = st.tuples(NUMBERS, NUMBERS, NUMBERS)
 UNIT = st.sampled_from([(0.0, 0.0, 0.0, 1.0), (0.0, 0.0, math.sqrt(0.5), math.sqrt(0.5))])
 TURNS = st.one_of(UNIT, st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS))
 SMALL = st.integers(0, 12)
-MODELS = st.sampled_from(["", "plumb_bob", "rational_polynomial", "equidistant", "fisheye", "?"])
+MODELS = st.sampled_from(
+    ["", "plumb_bob", "rational_polynomial", "equidistant", "fisheye", "kannala_brandt", "?"]
+)
 
 
 @given(ENCODINGS, UINT32, UINT32, UINT32, st.booleans(), st.binary(max_size=300))
 def test_raw_images(encoding, width, height, step, big_endian, data):
     message = messages.image(np.zeros((1, 1), np.uint8), encoding, big_endian=big_endian)
     vars(message).update(width=width, height=height, step=step, data=data)
-    for decode in (decoding.decode_color, decoding.decode_depth):
+    for decode in (decoding.decode_color, partial(decoding.decode_depth, unit=0.001)):
         image = survives(lambda decode=decode: decode(message, TOPIC), FrameError)
         assert image is None or image.shape[:2] == (height, width)
 
 
-@given(FORMATS, st.one_of(damaged(JPEG), damaged(PNG16)))
+@given(FORMATS, st.one_of(damaged(JPEG), damaged(PNG16), damaged(RVL)))
 def test_compressed_images(name, data):
     message = messages.compressed(data, name)
     color = survives(lambda: decoding.decode_compressed_color(message, TOPIC), FrameError)

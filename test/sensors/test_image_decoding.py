@@ -106,8 +106,8 @@ def test_compressed_depth_of_metres_is_quantised_inverse_depth():
     [(decoding.decode_color, "bgra8"), (decoding.decode_depth, "32FC1")],
 )
 def test_unknown_encoding_lists_the_known_ones(decode, known):
-    message = messages.image(np.zeros((2, 2), np.uint8), "yuv422")
-    with pytest.raises(FrameError, match=rf"{TOPIC}.*encoding.*yuv422.*{known}"):
+    message = messages.image(np.zeros((2, 2), np.uint8), "yuv444")
+    with pytest.raises(FrameError, match=rf"{TOPIC}.*encoding.*yuv444.*{known}"):
         decode(message, TOPIC)
 
 
@@ -137,10 +137,14 @@ def test_a_last_row_without_padding_is_enough():
     assert decoding.decode_color(message, TOPIC).sum() == 18
 
 
-def test_rvl_and_color_in_a_depth_topic_are_named():
-    rvl = messages.compressed(bytes(100), "16UC1; compressedDepth rvl")
-    with pytest.raises(FrameError, match=r"RVL.*'png'"):
+def test_damaged_rvl_jpeg_and_color_in_a_depth_topic_are_named():
+    rvl = messages.compressed_rvl(np.arange(48, dtype=np.uint16).reshape(6, 8))
+    rvl.data = rvl.data[:-8]
+    with pytest.raises(FrameError, match=rf"{TOPIC}: field data is a damaged RVL image"):
         decoding.decode_compressed_depth(rvl, TOPIC)
+    lossy = cv2.imencode(".jpg", np.zeros((6, 8), np.uint8))[1].tobytes()
+    with pytest.raises(FrameError, match=r"a JPEG, which changes depth.*png or rvl"):
+        decoding.decode_compressed_depth(messages.compressed(lossy, "16UC1; jpeg"), TOPIC)
     color = messages.compressed(messages.png(np.zeros((4, 4, 3), np.uint8)), "16UC1; png")
     with pytest.raises(FrameError, match=r"uint8.*colour topic"):
         decoding.decode_compressed_depth(color, TOPIC)
@@ -164,3 +168,126 @@ def test_a_png_that_claims_to_be_huge_is_refused_before_decoding():
     data[16:24] = struct.pack(">II", 60_000, 60_000)
     with pytest.raises(FrameError, match="60000x60000"):
         decoding.decode_compressed_depth(messages.compressed(bytes(data), "16UC1; png"), TOPIC)
+
+
+RAMP = np.stack(
+    np.broadcast_arrays(*np.ogrid[40:200:48j, 60:220:64j], np.full((48, 64), 120.0)), -1
+).astype(np.uint8)  # (48, 64, 3), smooth, so that subsampled colour loses little
+
+
+def planes(image):
+    """Y (H, W), U and V (H/2, W/2) of a smooth RGB image, BT.601 as cameras have it."""
+    i420 = cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420)
+    height, width = image.shape[:2]
+    u, v = i420[height:].reshape(2, height // 2, width // 2)
+    return i420[:height], u, v
+
+
+def as_yuv(image, encoding):
+    y, u, v = planes(image)
+    if encoding.startswith("nv"):
+        pair = (u, v) if encoding == "nv12" else (v, u)
+        return np.concatenate([y, np.stack(pair, -1).reshape(len(u), -1)])
+    chroma = np.stack([u, v], -1).repeat(2, 0).reshape(y.shape)  # U and V alternate in a row
+    pair = (chroma, y) if encoding in ("yuv422", "uyvy") else (y, chroma)
+    return np.stack(pair, -1)
+
+
+@pytest.mark.parametrize("padding", [0, 6])
+@pytest.mark.parametrize("encoding", ["yuv422", "uyvy", "yuv422_yuy2", "yuyv", "nv12", "nv21"])
+def test_yuv_becomes_rgb(encoding, padding):
+    message = messages.image(as_yuv(RAMP, encoding), encoding, padding=padding)
+    message.height = len(RAMP)
+    decoded = decoding.decode_color(message, TOPIC)
+    assert decoded.shape == RAMP.shape
+    assert np.abs(decoded.astype(int) - RAMP).max() < 8
+    message.data = message.data[: len(message.data) // 2]
+    with pytest.raises(FrameError, match="truncated"):
+        decoding.decode_color(message, TOPIC)
+    message.width -= 1
+    with pytest.raises(FrameError, match="even"):
+        decoding.decode_color(message, TOPIC)
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_bayer_becomes_rgb(pattern, bits, big_endian):
+    color = np.full((12, 16, 3), (200, 120, 40), np.uint8)
+    mosaic = np.empty((12, 16), f"u{bits // 8}")
+    for k, letter in enumerate(pattern):
+        mosaic[k // 2 :: 2, k % 2 :: 2] = (200, 120, 40)["rgb".index(letter)]
+    mosaic <<= bits - 8
+    name = f"bayer_{pattern}{bits}"
+    message = messages.image(mosaic, name, padding=2, big_endian=big_endian)
+    np.testing.assert_array_equal(decoding.decode_color(message, TOPIC), color)
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+@pytest.mark.parametrize(
+    ("encoding", "order"),
+    [("rgb16", "rgb"), ("bgr16", "bgr"), ("rgba16", "rgba"), ("8UC3", "bgr"), ("8UC4", "bgra")],
+)
+def test_other_color_encodings(encoding, order, big_endian):
+    rgba = np.dstack([RAMP, np.full(RAMP.shape[:2], 255, np.uint8)])
+    pixels = rgba[..., ["rgba".index(letter) for letter in order]]
+    if encoding.endswith("16"):
+        pixels = pixels.astype(np.uint16) * 257
+    message = messages.image(pixels, encoding, padding=4, big_endian=big_endian)
+    np.testing.assert_array_equal(decoding.decode_color(message, TOPIC), RAMP)
+
+
+@pytest.mark.parametrize(("encoding", "factor"), [("mono8", 1), ("8UC1", 1), ("mono16", 257)])
+def test_grey_encodings(encoding, factor):
+    kind = np.uint16 if factor > 1 else np.uint8
+    message = messages.image(RAMP[..., 1].astype(kind) * kind(factor), encoding)
+    np.testing.assert_array_equal(
+        decoding.decode_color(message, TOPIC), RAMP[..., 1:2].repeat(3, -1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("encoding", "unit", "metres"),
+    [("16UC1", 0.0, 1.6), ("16UC1", 0.00025, 0.4), ("mono16", 0.0001, 0.16), ("16SC1", 0.0, 1.6),
+     ("32FC1", 0.0, 1600.0), ("32FC1", 0.001, 1.6)],
+)  # fmt: skip
+def test_depth_has_the_unit_of_its_encoding_or_the_given_one(encoding, unit, metres):
+    kind = {"32FC1": np.float32, "16SC1": np.int16}.get(encoding, np.uint16)
+    message = messages.image(np.full((4, 6), 1600, kind), encoding, padding=2)
+    np.testing.assert_allclose(decoding.decode_depth(message, TOPIC, unit), metres, rtol=1e-5)
+    if encoding != "32FC1":
+        packed = messages.compressed_depth(
+            np.full((4, 6), 1600, np.uint16), name=f"{encoding}; compressedDepth png"
+        )
+        depth = decoding.decode_compressed_depth(packed, TOPIC, unit)
+        np.testing.assert_allclose(depth, metres, rtol=1e-5)
+
+
+@given(npst.arrays(np.uint16, SIZES, elements=st.sampled_from([0, 0, 1, 7, 800, 801, 65535])))
+def test_rvl_is_exact(array):
+    decoded = decoding.decode_compressed_depth(messages.compressed_rvl(array), TOPIC)
+    np.testing.assert_allclose(decoded, array / 1000, rtol=1e-6)
+
+
+def test_rvl_of_metres_is_quantised_inverse_depth():
+    message = messages.compressed_rvl(
+        np.array([[0, 510], [260, 1010]], np.uint16),
+        quant=(1000.0, 10.0),
+        name="32FC1; compressedDepth rvl",
+    )
+    expected = [[0.0, 2.0], [4.0, 1.0]]
+    np.testing.assert_allclose(decoding.decode_compressed_depth(message, TOPIC), expected)
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_exif_orientation_is_ignored(orientation):
+    tag = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0" + bytes([orientation])
+    tag += b"\0\0\0\0\0\0"
+    jpeg = cv2.imencode(".jpg", RAMP[..., ::-1])[1].tobytes()
+    turned = jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(tag) + 2) + tag + jpeg[2:]
+    plain, rotated = (
+        decoding.decode_compressed_color(messages.compressed(data, "jpeg"), TOPIC)
+        for data in (jpeg, turned)
+    )
+    assert cv2.imdecode(np.frombuffer(turned, np.uint8), 1)[0, 0].tolist() != plain[0, 0].tolist()
+    np.testing.assert_array_equal(rotated, plain)

@@ -338,7 +338,7 @@ def test_losses_fall_and_scores_tell_every_kind(tmp_path):
     torch.manual_seed(0)
     model = SpatialModel(small_config(names=NAMES, tasks=TASKS))
     objective = Objective(model, data.prompt, LossWeights())
-    assert {"boxes/answer", "boxes/about"} <= set(objective.figures("boxes"))
+    assert {"boxes/answer", "boxes/about"} <= set(objective.metric_names("boxes"))
     optimizer = torch.optim.AdamW(objective.parameters(), lr=3e-3)
     batch, first = data[0][0], None
     for _ in range(12):

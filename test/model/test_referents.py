@@ -490,11 +490,13 @@ class TestLosses:
         loss.backward()
         told = {"rendered/vote", "rendered/objectness"}
         assert (
-            (told <= set(figures)) == (told <= set(objective.figures("rendered"))) == bool(weight)
+            (told <= set(figures))
+            == (told <= set(objective.metric_names("rendered")))
+            == bool(weight)
         )
-        assert set(figures) - {"loss"} == set(objective.figures("rendered"))
+        assert set(figures) - {"loss"} == set(objective.metric_names("rendered"))
         assert (model.psa.objectness.weight.grad is not None) == bool(weight)
-        assert not told & set(objective.figures("boxes"))
+        assert not told & set(objective.metric_names("boxes"))
 
     def test_without_votes_there_is_no_loss_of_votes(self):
         model, prompt = aware(intra=False)

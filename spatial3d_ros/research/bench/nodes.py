@@ -17,7 +17,7 @@ from spatial3d_ros.demo.node_queries import START_S, node_arguments
 from spatial3d_ros.demo.processes import DEMO, NodeGroup, require_ros
 from spatial3d_ros.errors import BagError
 from spatial3d_ros.research.evaluation.metrics.judging import latency_scores
-from spatial3d_ros.research.evaluation.room_queries import ask_about
+from spatial3d_ros.research.evaluation.room_queries import draw_questions
 from spatial3d_ros.research.rooms.recorded_rooms import (
     RecordedRoom,
     load_recorded_room,
@@ -79,7 +79,7 @@ def bench_query(
     time of the last question went, as the node's diagnostics tell.
     """
     run = _Run(folder, rate_hz, model, say)
-    made = ask_about(run.room.seen(), SEED, KINDS)
+    made = draw_questions(run.room.seen(), SEED, KINDS)
     asked = [{"text": q.text, "kind": q.kind, "via": "service"} for q in made]
     repeat = 1 + -(-questions // len(asked))
     warm_up = 2 * FILMED_S

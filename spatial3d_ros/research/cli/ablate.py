@@ -21,7 +21,7 @@ def ablate(
         list[int] | None, typer.Option(help="Train this seed only; may be repeated.")
     ] = None,
     table_only: Annotated[
-        bool, typer.Option("--table-only", help="Train nothing; tables of what is there.")
+        bool, typer.Option("--table-only", help="Train nothing; only make the tables.")
     ] = False,
     results: Annotated[Path, typer.Option(help="Markdown page to write to.")] = Path(
         "docs/experiments/notebook.md"
@@ -30,8 +30,8 @@ def ablate(
 ) -> None:
     """Train and compare variants of the network, each with several seeds.
 
-    Started again, it goes on where it stopped: runs whose settings are unchanged are not repeated.
-    The tables go to the terminal and, between their marks, into the page of results.
+    A stopped command resumes: finished runs with unchanged settings are not repeated. The tables go
+    to the terminal and, between their marks, into the results page.
 
         spatial3d ablate config/ablations/s2.yaml --jobs 2
 
@@ -46,16 +46,18 @@ def ablate(
 
     ablation = load_ablation(config)
     runs = plan(ablation)
-    for asked, known, what in (
+    for names, known, kind in (
         (only or [], list(ablation.variants), "variant"),
         (seeds or [], list(ablation.seeds), "seed"),
     ):
-        for one in asked:
-            if one not in known:
-                raise ConfigError(f"{config}: no {what} {one}; it has {', '.join(map(str, known))}")
+        for name in names:
+            if name not in known:
+                raise ConfigError(
+                    f"{config}: no {kind} {name}; it has {', '.join(map(str, known))}"
+                )
     failed = []
     if not table_only:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the runs under way too
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends running trainings too
         wanted = [
             run
             for run in runs
@@ -63,18 +65,18 @@ def ablate(
         ]
         failed = train_all(wanted, ablation.out.parent, jobs, print_status)
         if ablation.stress is not None:
-            from spatial3d_ros.research.experiments.robustness import stress_all
+            from spatial3d_ros.research.experiments.robustness import measure_all
 
-            stress_all(ablation, wanted, ablation.out.parent, print_status)
+            measure_all(ablation, wanted, ablation.out.parent, print_status)
     report = ablation_report(ablation, runs)
-    grids = report.grids()
+    tables = report.tables()
     if report.found:
-        text = section(f"spatial3d ablate {config}", ablation, grids)
+        text = section(f"spatial3d ablate {config}", ablation, tables)
         write_section(results, f"ablation {ablation.name}", ablation.title, text)
     if json:
         print_json(report.json())
     else:
-        for grid in grids:
-            out.print(grid.table())
+        for table in tables:
+            out.print(table.table())
     if failed:
         raise Spatial3DError(f"{len(failed)} runs failed: {'; '.join(failed)}")

@@ -33,7 +33,7 @@ def room(
     from spatial3d_ros.research.evaluation.layout import layout_questions
     from spatial3d_ros.research.evaluation.room_queries import (
         ROOM_KINDS,
-        ask_about,
+        draw_questions,
         queries_file,
         write_queries,
     )
@@ -47,7 +47,7 @@ def room(
         )  # fmt: skip
     queries = queries_file(bag)
     edits = layout_questions(made.room, made.seen(), seed, EDITS)
-    write_queries(queries, ask_about(made.seen(), seed, ROOM_KINDS), made.room, edits)
+    write_queries(queries, draw_questions(made.seen(), seed, ROOM_KINDS), made.room, edits)
     out.print(
         f"{bag}: {len(made.stamps_ns)} frames of a room with {len(made.room.objects)} objects\n"
         f"{truth_file(bag)}\n{queries}",

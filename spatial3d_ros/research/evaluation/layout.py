@@ -1,8 +1,8 @@
 """Layout instructions with known answers: drawn from a room, and edits judged in the true room.
 
-An edit is right when the object that was meant changes, when its new box can stand in the true room
-(METHODS 3.4, 5.9), and when what was asked for holds there by the predicates of generated questions
-(`data.relations`, `data.viewpoints`), which know nothing of how the place was found.
+An edit is right if the target changes, if its new box is valid in the true room (METHODS 3.4, 5.9),
+and if the wanted relation holds there by the predicates of generated questions
+(`language/relations.py`, `language/viewpoints.py`), which are independent of the search for a pose.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from spatial3d_ros.research.rooms.catalog import FLOOR, WALL, Room, RoomObject
 from spatial3d_ros.scene.free_space import Body, FreeSpace, moving_with
 from spatial3d_ros.tasks.furniture import body
 
-_WALL_M = 0.05  # that a box may reach into the true walls: how well a robot sees them
-_SHIFT_M = 0.2  # from where a shift should end
-_SWAP_M = 0.5  # from where the other stood, on the floor plan
-_DRAWN = 4  # instructions drawn for one that is asked: there is no room for some
+_WALL_M = 0.05  # tolerance at the true walls, about the error of a robot's map
+_SHIFT_M = 0.2  # tolerance at the end of a shift
+_SWAP_M = 0.5  # tolerance after a swap, on the floor plan
+_DRAWN = 4  # instructions drawn for each one used: some have no valid outcome
 
 
 def layout_questions(
     room: Room, objects: Sequence[RoomObject], seed: int, n: int, split: str = "test"
 ) -> list[tuple[LayoutQuestion, Box3D]]:
-    """Up to `n` instructions about the given objects in wordings of a split, each with one new box
-    (of a removal the old one) that would be right; those are left out for which there is none.
+    """Up to `n` instructions about the given objects in sentences of a split, each with one right
+    new box (for a removal the old one). Instructions without a right outcome are left out.
     """
     rng = np.random.default_rng((seed, 31))
     made = make_layout_questions(objects, rng, _DRAWN * n, split=split)
     found = [(edit.question, edit.box) for edit in possible_edits(room, made)]
     kinds: dict[str, int] = {}
     order = []
-    for place, (question, _) in enumerate(found):  # every kind once before one comes again
+    for index, (question, _) in enumerate(found):  # every kind once before any kind twice
         kinds[question.subkind] = kinds.get(question.subkind, 0) + 1
-        order.append((kinds[question.subkind], place))
-    return [found[place] for _, place in sorted(order)[:n]]
+        order.append((kinds[question.subkind], index))
+    return [found[index] for _, index in sorted(order)[:n]]
 
 
 def judge_edit(
@@ -57,8 +57,8 @@ def judge_edit(
     before: Sequence[Box3D],
     after: Sequence[Box3D],
 ) -> EditOutcome:
-    """Judge an edit by its boxes before and after, the one that was named first; both empty where
-    no edit came back.
+    """Judge an edit by its boxes before and after, the target first; both are empty if no edit was
+    returned.
     """
     truth = np.array([o.box.array() for o in room.objects])
     target = room.objects[question.targets[0]] if question.targets else None
@@ -78,7 +78,7 @@ def judge_edit(
 
 
 def right(outcome: EditOutcome) -> bool:
-    """The right object, a valid place, and what was asked for."""
+    """Right object, valid pose and wanted relation."""
     parts = (outcome.box is not None and outcome.valid, outcome.relation, outcome.right_object)
     return all(part is not False for part in parts)
 
@@ -104,7 +104,7 @@ def _holds(
     before: Sequence[Box3D],
     after: Sequence[Box3D],
 ) -> bool:
-    """Whether what was asked for holds in the true room with the target in its new box."""
+    """Whether the wanted relation holds in the true room with the target in its new box."""
     box, relation = after[0], question.relation
     anchors = [room.objects[i] for i in question.anchors]
     if relation == "turn":
@@ -136,7 +136,7 @@ def _direction(relation: str, target: RoomObject, seen: RoomObject) -> np.ndarra
 
 
 def _related(question: LayoutQuestion, room: Room, target: RoomObject | None, box: Box3D) -> bool:
-    """The predicates of generated questions on the edited room."""
+    """Whether the relation holds in the edited room, by the predicates of generated questions."""
     objects = list(room.objects)
     low, high = box.bounds()
     upright = Box3D.from_bounds(low, high)
@@ -163,7 +163,7 @@ def _related(question: LayoutQuestion, room: Room, target: RoomObject | None, bo
 
 
 def _support(box: Box3D, bodies: Sequence[tuple[int, Body]]) -> int:
-    """The id of what a box stands on; FLOOR, or WALL for the void."""
+    """The id of the object that supports a box, FLOOR, or WALL if nothing does."""
     if abs(box.bounds()[0][2]) <= 0.05 + 1e-9:
         return FLOOR
     return next((i for i, body in bodies if body.supports(box)), WALL)

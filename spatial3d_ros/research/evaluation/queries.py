@@ -1,4 +1,4 @@
-"""The file of questions for a bag: what is asked, when, and what the answer should be.
+"""The queries file of a bag: questions, their times and their true answers.
 
     frame_id: map
     queries:
@@ -12,9 +12,9 @@
           after: {center: [1.5, 2, 0.5], size: [0.5, 0.5, 1]}}}
       - {id: q5, kind: layout, at: end, text: "put the bed on the lamp", expect: {possible: false}}
 
-`at` counts seconds from the first message of the bag. All lengths are metres, all positions in
-`frame_id`. Of a question without `expect` the answer is only reported. Captions are asked for with
-"describe the lamp"; of a layout, what is not told in `expect` may be anything.
+`at` counts seconds from the first message of the bag. All lengths are metres, all positions are in
+`frame_id`. Without `expect` the answer is reported and not judged. "describe the lamp" asks for a
+caption. For a layout, only the keys given in `expect` are checked.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.storage import read_yaml
 
-MAX_M = 100.0  # no room is larger: a larger number is one of centimetres
+MAX_M = 100.0  # a larger number is probably in centimetres
 KINDS = ("ground", "distance", "ask", "layout")
-SHOWN = 4  # problems named at once
+SHOWN = 4  # problems in one message
 
 Coordinate = Annotated[float, Field(allow_inf_nan=False)]
 Length = Annotated[float, Field(ge=0, le=MAX_M, allow_inf_nan=False)]
@@ -43,7 +43,7 @@ class _Strict(BaseModel):
 
 
 class ExpectedBox(_Strict):
-    """An upright box along the axes of the frame, or `no_target: true`: nothing fits."""
+    """An upright box along the axes of the frame, or `no_target: true`: no object matches."""
 
     center: list[Coordinate] | None = Field(None, min_length=3, max_length=3)
     size: list[Size] | None = Field(None, min_length=3, max_length=3)
@@ -58,14 +58,14 @@ class ExpectedBox(_Strict):
 
     @property
     def box(self) -> Box3D | None:
-        """The true box; None when nothing fits."""
+        """The true box; None if no object matches."""
         if self.center is None or self.size is None:
             return None
         return Box3D(tuple(self.center), tuple(self.size))
 
 
 class ExpectedDistance(_Strict):
-    """Metres between the centres, or between the nearest points, of two things."""
+    """Metres between the centers, or between the nearest points, of two objects."""
 
     distance: Length
     measure: Literal["center", "surface"] = "center"
@@ -77,7 +77,7 @@ class ExpectedText(_Strict):
     text: list[Words] = Field(min_length=1)
 
 
-class Place(_Strict):
+class UprightBox(_Strict):
     """An upright box along the axes of the frame."""
 
     center: list[Coordinate] = Field(min_length=3, max_length=3)
@@ -85,23 +85,23 @@ class Place(_Strict):
 
     @property
     def box(self) -> Box3D:
-        """The same as a box."""
+        """As a Box3D."""
         return Box3D(tuple(self.center), tuple(self.size))
 
 
 class ExpectedEdit(_Strict):
-    """What changes, where it stands then, and whether there is room for it at all."""
+    """Whether the edit is possible, and the box of the changed object before and after it."""
 
     possible: bool = True
-    before: Place | None = None
-    after: Place | None = None
+    before: UprightBox | None = None
+    after: UprightBox | None = None
 
     @model_validator(mode="after")
-    def _after_needs_room(self) -> ExpectedEdit:
+    def _check_keys(self) -> ExpectedEdit:
         if not self.model_fields_set:
-            raise ValueError("is empty; tell some of possible, before and after, or leave it out")
+            raise ValueError("is empty; give some of possible, before and after, or leave it out")
         if self.after and not self.possible:
-            raise ValueError("of what is not possible there is no after")
+            raise ValueError("possible: false has no after")
         return self
 
 
@@ -112,33 +112,33 @@ class _Query(_Strict):
 
     @property
     def seconds(self) -> float:
-        """When it is asked; infinite for the end."""
+        """Seconds after the first message; infinite for the end."""
         return float("inf") if self.at == "end" else float(self.at)
 
 
 class GroundQuery(_Query):
-    """Which object does a description mean?"""
+    """The object of a description."""
 
     kind: Literal["ground"]
     expect: ExpectedBox | None = None
 
 
 class DistanceQuery(_Query):
-    """How far are two things apart?"""
+    """The distance between two objects."""
 
     kind: Literal["distance"]
     expect: ExpectedDistance | None = None
 
 
 class AskQuery(_Query):
-    """Any question, answered in words."""
+    """A question with a free-form answer."""
 
     kind: Literal["ask"]
     expect: ExpectedText | None = None
 
 
 class LayoutQuery(_Query):
-    """How should the furniture stand? The edit is proposed, never applied."""
+    """A change of the layout; the edit is proposed, never applied."""
 
     kind: Literal["layout"]
     expect: ExpectedEdit | None = None
@@ -158,11 +158,11 @@ class QueryFile(_Strict):
         ids = [query.id for query in self.queries]
         twice = sorted({name for name in ids if ids.count(name) > 1})
         if twice:
-            raise ValueError(f"id {', '.join(twice)} stands there more than once")
+            raise ValueError(f"id {', '.join(twice)} is used more than once")
         return self
 
-    def in_time(self) -> list[Query]:
-        """In the order in which they are asked; of one moment, as in the file."""
+    def by_time(self) -> list[Query]:
+        """In the order of their times; queries of the same time in the order of the file."""
         return sorted(self.queries, key=lambda query: query.seconds)
 
 
@@ -179,7 +179,7 @@ def read_queries(path: str | Path) -> QueryFile:
 
 
 def _problem(error: dict[str, Any], data: Any) -> str:
-    """One finding of pydantic in words: where, what stands there, and the way out."""
+    """A validation error as text: question, key, value and what is expected."""
     where = list(error["loc"])
     name = ""
     if where[:1] == ["queries"] and len(where) > 1:
@@ -188,15 +188,15 @@ def _problem(error: dict[str, Any], data: Any) -> str:
         known = isinstance(entry, dict) and isinstance(entry.get("id"), str)
         name = f"{entry['id'] if known else f'question {number + 1}'}: "
         where = where[2:]
-        if where[:1] and where[0] in KINDS:  # which kind it was read as
+        if where[:1] and where[0] in KINDS:  # the kind it was validated as
             where = where[1:]
-        if where[:1] == ["at"]:  # the two forms it may have follow
+        if where[:1] == ["at"]:  # pydantic adds the two possible types
             where = where[:1]
     key = ".".join(map(str, where))
-    return f"{name}{key + ': ' if key else ''}{_words(error, key)}"
+    return f"{name}{key + ': ' if key else ''}{_explanation(error, key)}"
 
 
-def _words(error: dict[str, Any], key: str) -> str:
+def _explanation(error: dict[str, Any], key: str) -> str:
     kind, value = error["type"], error["input"]
     metric = "center" in key or "size" in key or key == "expect.distance"
     if kind == "missing":

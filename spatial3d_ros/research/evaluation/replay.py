@@ -1,8 +1,8 @@
-"""A bag replayed through the engine, or played into the running nodes, and asked on its way.
+"""Replay of a bag through the engine, or into the running nodes, with questions at given times.
 
-Offline everything is in order of the recording and as fast as it goes: a question `at` some second
-sees every frame recorded until then, and nothing depends on how long the computer takes. So the
-same bag, questions and weights give the same answers to the digit.
+Offline, frames and questions follow in the order of the recording: a question at time t uses all
+frames recorded until t, and nothing depends on the speed of the computer. The same bag, questions
+and weights give identical answers.
 """
 
 from __future__ import annotations
@@ -28,22 +28,21 @@ from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit
 
-# Keyframes: as many as the memory holds, so that no part of the room passes unseen. The node
-# refreshes all the time, and on a small computer gets about as far between two refreshes.
+# Keyframes between two refreshes: as many as the memory holds, so that every view is used once. A
+# node on a small computer gets about as many between two of its refreshes.
 REFRESH_EVERY = 16
-PICTURED_FRAMES = 48
+REPORT_FRAMES = 48
 
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Asked:
+class QueryResult:
     """A question and its reply as plain data.
 
-    `reply` has success, message, answer, objects (best first, the two ends of a distance, or what
-    a layout edit changes), latency_ms, and what belongs to its kind; `stages_ms` are parts of the
-    latency.
+    reply: success, message, answer, latency_ms, the fields of its kind, and objects (best first;
+    the two ends of a distance; what a layout edit changes). stages_ms: parts of the latency.
     """
 
     query: Query
@@ -52,16 +51,17 @@ class Asked:
 
 
 @dataclass
-class Replay:
-    """All that came out of one replay; what depends on the clock is in `timing` and in latencies.
+class ReplayResult:
+    """The results of one replay. Only `timing` and latencies depend on the clock.
 
-    `scene` is the object map at the end as plain data, `frames` a few from the whole recording.
+    scene: the object map at the end as plain data. frames: REPORT_FRAMES frames or fewer from the
+    whole recording, for pictures.
     """
 
     bag: Path
     questions: QueryFile
     topics: Topics
-    asked: list[Asked] = field(default_factory=list)
+    results: list[QueryResult] = field(default_factory=list)
     scene: dict[str, Any] = field(default_factory=dict)
     frames: list[Frame] = field(default_factory=list)
     recording: dict[str, Any] = field(default_factory=dict)
@@ -81,17 +81,16 @@ def replay_bag(
     through_ros: Path | None = None,
     say: Say = lambda text: None,
     progress: Progress = lambda done, total: None,
-) -> Replay:
-    """Replay a bag and ask the questions of a file.
+) -> ReplayResult:
+    """ReplayResult a bag and ask the questions of a file.
 
-    `topics` names some of rgb, depth, camera_info and pose; the rest is guessed. Colour and depth
-    belong together within `sync_slop_s`; images in a gap between poses of more than
-    `max_pose_gap_s` are left out. `through_ros` is a folder for the logs of the nodes that are then
-    played to, in real time.
+    topics: some of rgb, depth, camera_info and pose; the others are guessed. sync_slop_s: most
+    seconds between a color and a depth image of one frame. max_pose_gap_s: images in a longer gap
+    between poses are left out. through_ros: play in real time into nodes, whose logs go to this
+    folder.
 
-    Raises ConfigError for a wrong file of questions, or one that asks after the end of the bag;
-    BagError; CheckpointError; NotAvailableError without ROS. What goes wrong with one question is
-    its answer.
+    Raises ConfigError for an invalid queries file or a query after the end of the bag; BagError;
+    CheckpointError; NotAvailableError without ROS. An error of one question is its reply.
     """
     questions = read_queries(queries)
     found = find_topics(bag, **(topics or {}))
@@ -99,7 +98,7 @@ def replay_bag(
         seconds = opened.duration_s
         total = opened.topics[found.rgb][1]
     _check_times(queries, questions, seconds)
-    replay = Replay(bag, questions, found)
+    replay = ReplayResult(bag, questions, found)
     replay.settings = {
         "queries": str(queries),
         "model": model,
@@ -115,10 +114,10 @@ def replay_bag(
     )  # fmt: skip
     begin = time.perf_counter()
     if through_ros is None:
-        _ask_engine(replay, frames, Spatial3D(EngineConfig(model=model, device=device)), total,
-                    progress)  # fmt: skip
+        engine = Spatial3D(EngineConfig(model=model, device=device))
+        _replay_in_engine(replay, frames, engine, total, progress)
     else:
-        _ask_running_nodes(replay, frames, seconds, total, through_ros, say)
+        _replay_through_nodes(replay, frames, seconds, total, through_ros, say)
     replay.recording = {"seconds": seconds, **replay.recording}
     replay.timing["total_s"] = time.perf_counter() - begin
     return replay
@@ -129,29 +128,29 @@ def _check_times(path: Path, questions: QueryFile, seconds: float) -> None:
         if query.at != "end" and query.seconds > seconds:
             raise ConfigError(
                 f"{path}: {query.id}: at: {query.at:g} is after the end of the bag, which has "
-                f"{seconds:.3f} s; take less, or `end`"
+                f"{seconds:.3f} s; use a smaller value, or `end`"
             )
 
 
-def _ask_engine(
-    replay: Replay, frames: BagFrames, engine: Spatial3D, total: int, progress: Progress
+def _replay_in_engine(
+    replay: ReplayResult, frames: BagFrames, engine: Spatial3D, total: int, progress: Progress
 ) -> None:
-    """The engine in this process, one frame after the other."""
+    """Frames in order through the engine of this process."""
     engine.load()
     replay.settings |= {
         "device": engine.stats()["device"],
         "refresh_every_keyframes": REFRESH_EVERY,
         "engine": engine_settings(engine),
     }
-    waiting = replay.questions.in_time()
+    pending = replay.questions.by_time()
     refreshes: list[dict[str, float]] = []
     count = keyframes = 0
-    begin, worked = time.perf_counter(), time.process_time()
+    begin, begin_cpu = time.perf_counter(), time.process_time()
     for seconds, frame in frames:
-        while waiting and waiting[0].seconds < seconds:
+        while pending and pending[0].seconds < seconds:
             _refresh(engine, refreshes)
-            replay.asked.append(_ask(engine, waiting.pop(0)))
-        if count % max(1, total // PICTURED_FRAMES) == 0:
+            replay.results.append(_ask(engine, pending.pop(0)))
+        if count % max(1, total // REPORT_FRAMES) == 0:
             replay.frames.append(frame)
         count += 1
         progress(count, total)
@@ -160,12 +159,12 @@ def _ask_engine(
             if keyframes % REFRESH_EVERY == 0:
                 _refresh(engine, refreshes)
     if not keyframes:
-        raise BagError(f"{replay.bag}: no frame of {count} shows depth enough to place anything")
+        raise BagError(f"{replay.bag}: no frame of {count} has enough depth to locate objects")
     _refresh(engine, refreshes)
-    replay.asked += [_ask(engine, query) for query in waiting]
+    replay.results += [_ask(engine, query) for query in pending]
     replay.timing = {
         "replay_s": time.perf_counter() - begin,
-        "replay_cpu_s": time.process_time() - worked,
+        "replay_cpu_s": time.process_time() - begin_cpu,
         "refresh_mean_ms": {
             stage: sum(parts.get(stage, 0.0) for parts in refreshes) / len(refreshes)
             for stage in dict.fromkeys(stage for parts in refreshes for stage in parts)
@@ -191,7 +190,7 @@ def _refresh(engine: Spatial3D, refreshes: list[dict[str, float]]) -> None:
         )
 
 
-def _ask(engine: Spatial3D, query: Query) -> Asked:
+def _ask(engine: Spatial3D, query: Query) -> QueryResult:
     begin = time.perf_counter()
     result = None
     try:
@@ -207,22 +206,22 @@ def _ask(engine: Spatial3D, query: Query) -> Asked:
     except Spatial3DError as error:
         reply = _failed(str(error))
     reply["latency_ms"] = 1e3 * (time.perf_counter() - begin)
-    return Asked(query, reply, result.stages_ms if result else {})
+    return QueryResult(query, reply, result.stages_ms if result else {})
 
 
-def _in_the_node(reply: dict[str, Any]) -> dict[str, float]:
-    """The milliseconds of a reply that the node spent, and those of the way there and back."""
+def _node_stages(reply: dict[str, Any]) -> dict[str, float]:
+    """Milliseconds of a reply inside the node, and of transport."""
     spent = reply.get("server_ms")
     return {"in the node": spent, "on the way": reply["latency_ms"] - spent} if spent else {}
 
 
 def _measure(query: Query) -> str:
-    """Truth and answer must mean the same: between centres, or between surfaces."""
+    """The measure of the truth, center or surface, so that the answer has the same one."""
     return query.expect.measure if query.kind == "distance" and query.expect else "auto"
 
 
 def _reply(result: Grounding | Distance | Answer | LayoutEdit) -> dict[str, Any]:
-    """An answer in the form in which the client of the nodes writes it."""
+    """A result in the format of the query client's replies."""
     reply = {
         "success": True,
         "message": "",
@@ -240,8 +239,8 @@ def _reply(result: Grounding | Distance | Answer | LayoutEdit) -> dict[str, Any]
         }
     if isinstance(result, LayoutEdit):
         return reply | {
-            "objects": [_object(thing) for thing in result.before],
-            "after": [_object(thing) for thing in result.after],
+            "objects": [_object(item) for item in result.before],
+            "after": [_object(item) for item in result.after],
             "action": result.action,
             "possible": result.possible,
             "satisfied": result.satisfied,
@@ -268,17 +267,17 @@ def _object(item: SceneObject, score: float | None = None) -> dict[str, Any]:
     }
 
 
-def _ask_running_nodes(
-    replay: Replay, frames: BagFrames, seconds: float, total: int, logs: Path, say: Say
+def _replay_through_nodes(
+    replay: ReplayResult, frames: BagFrames, seconds: float, total: int, logs: Path, say: Say
 ) -> None:
-    """The nodes as processes; for every time of asking they start anew and play up to it."""
+    """Start the nodes anew for every time of a question, and play the bag up to it."""
     require_ros()
     require_playable(replay.bag, replay.topics)
-    replay.frames = [f for _, f in islice(frames, 0, None, max(1, total // PICTURED_FRAMES))]
-    moments: dict[float, list[Query]] = defaultdict(list)
-    for query in replay.questions.in_time():
-        moments[min(query.seconds, seconds)].append(query)
-    for number, (moment, queries) in enumerate(moments.items()):
+    replay.frames = [f for _, f in islice(frames, 0, None, max(1, total // REPORT_FRAMES))]
+    by_time: dict[float, list[Query]] = defaultdict(list)
+    for query in replay.questions.by_time():
+        by_time[min(query.seconds, seconds)].append(query)
+    for number, (until, queries) in enumerate(by_time.items()):
         asked = [
             {"text": query.text, "kind": query.kind, "via": "service", "measure": _measure(query)}
             for query in queries
@@ -286,14 +285,14 @@ def _ask_running_nodes(
         try:
             replies, replay.scene = ask_nodes(
                 replay.bag, asked, logs / f"nodes_{number}", say, replay.settings["model"],
-                topics=replay.topics, seconds=moment,
+                topics=replay.topics, seconds=until,
             )  # fmt: skip
         except NotAvailableError as error:
             replies = [_failed(str(error)) for _ in queries]
         else:
             replay.settings["node"] = node_parameters(logs / f"nodes_{number}")
-        replay.asked += [
-            Asked(query, reply, _in_the_node(reply))
+        replay.results += [
+            QueryResult(query, reply, _node_stages(reply))
             for query, reply in zip(queries, replies, strict=True)
         ]
     replay.scene.setdefault("objects", [])

@@ -1,6 +1,6 @@
-"""Questions about a recorded room, the replies to them, and whether they are right.
+"""Questions about a recorded room, the judging of replies, and the queries file.
 
-A reply comes from the engine in this process or, as plain data, from a node; both are judged alike.
+Replies of the engine and of a node have the same form and are judged alike.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ DEMO_KINDS = (
     "distance",
     "none",
 )
-# Of a whole room; one that runs out of a kind has fewer.
+# For a whole room; a room has fewer if it runs out of a kind.
 ROOM_KINDS = (
     *("attribute",) * 4, *("size",) * 3, *("relation",) * 5, *("distance",) * 2, *("none",) * 2,
 )  # fmt: skip
-MIN_IOU = 0.25  # for a single answer to be called right
+MIN_IOU = 0.25  # of a right answer
 TOLERANCE_M = 0.25
 
 
-def ask_about(
+def draw_questions(
     objects: Sequence[RoomObject],
     seed: int,
     kinds: Sequence[str],
@@ -55,11 +55,10 @@ def ask_about(
     varied: bool = False,
     split: str = "test",
 ) -> list[Question]:
-    """One question of each kind in `kinds`, in that order, none twice, in wordings of a split: by
-    default those kept for tests.
+    """One question for each entry of `kinds`, in that order and without repetition.
 
-    A kind that the room has no more questions of is left out. `varied` prefers other subkinds over
-    the proportions in which they are drawn.
+    A kind of which the room has no more questions is left out. varied: prefer different subkinds
+    over the proportions in which they are drawn. split: of the sentences, by default held-out.
     """
     rng = np.random.default_rng((seed, 29))
     drawn: dict[str, list[Question]] = {}
@@ -78,7 +77,7 @@ def ask_about(
 
 
 def judge(question: Question, room: Room, reply: Reply) -> Verdict:
-    """Right or wrong, by overlap with all true boxes of the room and, for a distance, by metres."""
+    """Judge a reply by IoU with all true boxes of the room, and a distance by metres."""
     truth = np.array([o.box.array() for o in room.objects])
     if question.kind == "distance":
         found = [match_box(box, truth, ()).object_id for box in reply.boxes[:2]]
@@ -103,8 +102,8 @@ def judge(question: Question, room: Room, reply: Reply) -> Verdict:
     )
 
 
-def row_of(question: Question, room: Room, reply: Reply, via: str = "") -> Row:
-    """The row of a report; a box must also overlap its target by MIN_IOU to be called right."""
+def report_row(question: Question, room: Room, reply: Reply, via: str = "") -> Row:
+    """The row of a report; a right box must also have an IoU of MIN_IOU with its target."""
     verdict = judge(question, room, reply)
     right = verdict.right and (verdict.iou is None or verdict.iou >= MIN_IOU)
     ends = (*question.targets, *question.second)
@@ -112,7 +111,7 @@ def row_of(question: Question, room: Room, reply: Reply, via: str = "") -> Row:
         truth = f"{question.metres:.2f} m"
         boxes = reply.boxes[:2]
     else:
-        truth = question.answer if ends else "nothing in the room fits"
+        truth = question.answer if ends else "nothing in the room matches"
         boxes = () if reply.no_target else reply.boxes[:1]
     return Row(
         question=question.text,
@@ -131,7 +130,7 @@ def row_of(question: Question, room: Room, reply: Reply, via: str = "") -> Row:
 
 
 def queries_file(bag: Path) -> Path:
-    """Where the questions about a bag stand: room.mcap -> room.queries.yaml."""
+    """Path of the queries file of a bag: room.mcap -> room.queries.yaml."""
     return bag.with_name(f"{bag.stem if bag.suffix in SUFFIXES else bag.name}.queries.yaml")
 
 
@@ -141,8 +140,8 @@ def write_queries(
     room: Room,
     edits: Sequence[tuple[LayoutQuestion, Box3D]] = (),
 ) -> None:
-    """Questions with their answers, and instructions with one right outcome each (of a removal what
-    goes), as YAML that `spatial3d evaluate BAG --queries` reads.
+    """Write the queries file that `spatial3d evaluate BAG --queries` reads: questions with answers,
+    and edits with one right outcome each (for a removal the removed box).
     """
     queries = [
         {
@@ -173,18 +172,18 @@ def _expected(question: Question, room: Room) -> dict[str, Any]:
         return {"distance": round(question.metres or 0.0, 4), "measure": "center"}
     if not question.targets:
         return {"no_target": True}
-    return _place(room.objects[question.targets[0]].box)
+    return _box_fields(room.objects[question.targets[0]].box)
 
 
 def _expected_edit(question: LayoutQuestion, outcome: Box3D, room: Room) -> dict[str, Any]:
-    """What changes, and where to if only one place is right."""
+    """The box that changes, and its box after the edit if only one is right."""
     expected: dict[str, Any] = {"possible": True}
     if question.targets:
-        expected["before"] = _place(room.objects[question.targets[0]].box)
+        expected["before"] = _box_fields(room.objects[question.targets[0]].box)
     if question.metres is not None or question.action in ("swap", "turn"):
-        expected["after"] = _place(Box3D.from_bounds(*outcome.bounds()))
+        expected["after"] = _box_fields(Box3D.from_bounds(*outcome.bounds()))
     return expected
 
 
-def _place(box: Box3D) -> dict[str, list[float]]:
+def _box_fields(box: Box3D) -> dict[str, list[float]]:
     return {name: [round(float(v), 4) for v in getattr(box, name)] for name in ("center", "size")}

@@ -14,7 +14,7 @@ from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.research.evaluation.answers import FREE_FORM_TASKS
 from spatial3d_ros.research.evaluation.layout import judge_edit, layout_questions, right
 from spatial3d_ros.research.evaluation.metrics.judging import Verdict
-from spatial3d_ros.research.evaluation.room_queries import ROOM_KINDS, ask_about, judge
+from spatial3d_ros.research.evaluation.room_queries import ROOM_KINDS, draw_questions, judge
 from spatial3d_ros.research.language.layout_instructions import LayoutQuestion
 from spatial3d_ros.research.rooms.catalog import Room
 from spatial3d_ros.research.rooms.recorded_rooms import RecordedRoom
@@ -42,7 +42,7 @@ def _distance(recorded: RecordedRoom, seed: int, split: str) -> list[RoomQuestio
 
 def _questions(recorded: RecordedRoom, seed: int, split: str) -> list[RoomQuestion]:
     """All questions in one draw: the selected tasks do not change which questions are drawn."""
-    made = ask_about(recorded.seen(), seed, ROOM_KINDS, split=split)
+    made = draw_questions(recorded.seen(), seed, ROOM_KINDS, split=split)
     return [RoomQuestion(q.text, q.kind, partial(judge, q, recorded.room)) for q in made]
 
 

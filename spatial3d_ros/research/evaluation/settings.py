@@ -1,4 +1,4 @@
-"""What answered: the whole configuration of the engine, saved with every evaluation."""
+"""The configuration of the engine and the version of the weights, saved with every evaluation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def engine_settings(engine: Spatial3D) -> dict[str, Any]:
 
 
 def weights_version(model: str) -> str:
-    """The beginning of the SHA-256 of a model's tensors; "" when they are elsewhere."""
+    """The first digits of the SHA-256 of a model's tensors; "" if the files are missing."""
     digest = hashlib.sha256()
     try:
         files = sorted(model_folder(model).glob("*.safetensors"))

@@ -1,7 +1,7 @@
-"""What each part of the network is worth: the same training with one part changed, over seeds.
+"""Ablations: the same training with one part of the network changed, over several seeds.
 
-`config/ablations/*.yaml` says what is changed; a run is a folder that `spatial3d train` fills. Runs
-with the same settings are trained once, whichever file asks for them.
+`config/ablations/*.yaml` lists the changes; `spatial3d train` fills one folder for each run. Runs
+with the same settings are trained once, even if several files list them.
 """
 
 from __future__ import annotations
@@ -34,16 +34,18 @@ FIRST = "first stage"
 _IMMATERIAL = {
     **dict.fromkeys(("model", "out", "init", "workers", "save_every", "evaluate_every"), True),
     "rendered": {"folder"},
-}  # settings of a training that leave its result as it is
+}  # training settings that do not change the result
 _Parsed = TypeVar("_Parsed", bound=BaseModel)
 Report = dict[str, dict[str, dict[str, dict[str, float]]]]
-"""Accuracy and n by kind of stress, level and kind of question."""
+"""Accuracy and n by kind of disturbance, level and kind of question."""
 
 
 class Stress(BaseModel, extra="forbid", frozen=True):
-    """Levels to try on the variants named in `of`: numbers of views; the largest shift of a face as
-    a share of the box's side; the share of boxes that are missed; the share that is split; most
-    objects in rooms without pixels. Asked about are the first `rooms` of the validation.
+    """Levels of robustness tests on the variants in `of`.
+
+    views: numbers of views. jitter: largest shift of a box face as a share of the side length.
+    missed, split: shares of the boxes. crowded: most objects in rooms without pixels. rooms: how
+    many of the validation rooms are used.
     """
 
     of: tuple[str, ...] = Field(min_length=1)
@@ -56,8 +58,8 @@ class Stress(BaseModel, extra="forbid", frozen=True):
 
 
 class Variant(BaseModel, extra="forbid", frozen=True):
-    """What differs from the base, by dotted key: `model` as in config/models/, `train` as in
-    config/train/. `paper` is what the paper reports for it.
+    """The differences from the base by dotted key: `model` as in config/models/, `train` as in
+    config/train/. paper: the paper's result.
     """
 
     model: dict[str, Any] = {}
@@ -66,11 +68,11 @@ class Variant(BaseModel, extra="forbid", frozen=True):
 
 
 class Ablation(BaseModel, extra="forbid", frozen=True):
-    """An ablation. The first variant is the one that the others are compared with.
+    """An ablation; all variants are compared with the first one.
 
-    `base` is a training configuration; so is `first`, by which the unchanged network is trained
-    before, once for each seed, for all variants to start from. `columns` gives heading and name of
-    the scores to show, the main one first; `paper` is the heading over the papers' figures.
+    base: a training configuration. first: a training configuration of the unchanged network, run
+    once for each seed; all variants start from its weights. columns: heading -> name of the scores,
+    the main one first. paper: heading of the column with the papers' results.
     """
 
     name: str = Field(pattern="^[a-z0-9_]+$")
@@ -87,7 +89,7 @@ class Ablation(BaseModel, extra="forbid", frozen=True):
     @model_validator(mode="after")
     def _consistent(self) -> Ablation:
         if len({slug(name) for name in self.variants}) < len(self.variants):
-            raise ValueError("two variants have names that differ in signs or capitals only")
+            raise ValueError("two variants have the same name apart from punctuation and case")
         unknown = sorted(set(self.stress.of) - set(self.variants)) if self.stress else []
         if unknown:
             raise ValueError(f"stress.of: no variant is called {', '.join(unknown)}")
@@ -96,7 +98,7 @@ class Ablation(BaseModel, extra="forbid", frozen=True):
 
 @dataclass(frozen=True)
 class Run:
-    """One training: a variant with a seed, after the run whose weights it starts from."""
+    """One training: a variant with a seed. first: the run whose weights it starts from."""
 
     variant: str
     seed: int
@@ -107,15 +109,15 @@ class Run:
 
     @property
     def settings(self) -> str:
-        """Everything that decides the result; equal for runs that would repeat each other."""
+        """All settings that determine the result; equal for identical runs."""
         origin = self.first.settings if self.first else _origin(self.train)
         return _settings(self.model, self.train, origin)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished run has found: `report` is its last validation, accuracy and n by name;
-    `minutes` of wall clock since it was last started.
+    """The result of a finished run. report: accuracy and n of the last validation by name; minutes:
+    wall time since its last start.
     """
 
     folder: Path
@@ -131,7 +133,7 @@ def load_ablation(path: str | Path) -> Ablation:
 def plan(ablation: Ablation) -> list[Run]:
     """All runs, seed by seed, so that early results cover every variant.
 
-    Raises ConfigError for an override that is no setting, or whose value is not allowed.
+    Raises ConfigError for an override with an unknown key or an invalid value.
     """
     base = load_train_config(ablation.base)
     network = load_config(base.model)
@@ -169,13 +171,13 @@ def override(values: dict[str, Any], changes: Mapping[str, Any], source: str) ->
     made = copy.deepcopy(values)
     for dotted, value in changes.items():
         *path, last = dotted.split(".")
-        place: Any = made
+        node: Any = made
         for key in path:
-            place = place.get(key) if isinstance(place, dict) else None
-        if not isinstance(place, dict) or last not in place:
-            known = f"; there are {', '.join(place)}" if isinstance(place, dict) else ""
+            node = node.get(key) if isinstance(node, dict) else None
+        if not isinstance(node, dict) or last not in node:
+            known = f"; there are {', '.join(node)}" if isinstance(node, dict) else ""
             raise ConfigError(f"{source}: {dotted}: no such setting{known}")
-        place[last] = value
+        node[last] = value
     return made
 
 
@@ -192,22 +194,21 @@ def results(runs: Sequence[Run], root: Path) -> dict[str, Result]:
 
 
 def kept_report(folder: Path, stress: Stress) -> Report | None:
-    """What was found in a run folder with the same levels, or None."""
+    """The stored robustness report of a run folder with the same levels, or None."""
     path = folder / STRESS
     kept = json.loads(path.read_text()) if path.is_file() else {}
     return kept["report"] if kept.get("settings") == levels(stress) else None
 
 
 def levels(stress: Stress) -> dict[str, object]:
-    """What a kept report is good for: everything but the names of variants."""
+    """The settings that a stored report is valid for: all but the names of variants."""
     return stress.model_dump(mode="json", exclude={"of"})
 
 
 def train_all(runs: Sequence[Run], root: Path, jobs: int, say: Callable[[str], None]) -> list[str]:
-    """Train what is not finished yet, `jobs` at once, and say after each what is left.
+    """Train the unfinished runs, `jobs` at once, and log after each how many are left.
 
-    A run that was stopped goes on where it was. One that fails does not hold up the others; what
-    failed is returned in words.
+    A stopped run resumes. A failed run does not stop the others; returns the error messages.
     """
     firsts = [run.first for run in runs if run.first is not None]
     failed = train_all(firsts, root, jobs, say) if firsts else []
@@ -251,20 +252,20 @@ def _train_waiting(runs: Sequence[Run], jobs: int, say: Callable[[str], None]) -
 
 
 def train_run(run: Run, processes: list[subprocess.Popen]) -> Result:
-    """Train one run in a process of its own, one thread wide, and keep its last validation.
+    """Train one run in a process with one thread, and store its last validation.
 
-    The process joins `processes`, for the caller to end. Raises Spatial3DError when it fails, or
-    when the folder is being trained into already.
+    The process is added to `processes`, so that the caller can end it. Raises Spatial3DError if it
+    fails, or if another process trains into the folder.
     """
     folder, log_file = run.folder, run.folder.with_suffix(".log")
     folder.parent.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     with log_file.open("a") as log:
-        try:  # the process inherits the lock, and holds it for as long as it lives
+        try:  # the process inherits the lock and holds it until it ends
             fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise Spatial3DError(
-                f"{folder}: another process is training it; wait for it"
+                f"{folder}: another process is training into it; wait until it ends"
             ) from error
         if _stored(folder) != run.settings:  # a checkpoint of other settings must not be resumed
             shutil.rmtree(folder, ignore_errors=True)
@@ -300,12 +301,12 @@ def _settings(model: ModelConfig, train: TrainConfig, origin: str) -> str:
 
 
 def _origin(train: TrainConfig) -> str:
-    """What the weights that a training starts from came from, wherever they lie."""
+    """The settings of the run whose weights a training starts from, or their path."""
     return (_stored(Path(train.init).parent) or train.init) if train.init else ""
 
 
 def _stored(folder: Path) -> str | None:
-    """Settings of the run in a folder; those it did not know yet have their defaults."""
+    """Settings of the run in a folder; settings newer than the run have their defaults."""
     try:
         train = load_train_config(folder / TRAIN)
         return _settings(load_config(folder / MODEL), train, _origin(train))

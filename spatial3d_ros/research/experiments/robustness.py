@@ -1,9 +1,9 @@
-"""How far a trained network can be pushed: fewer views, boxes that are shaken, missed or split, and
-rooms with more objects than it was trained on.
+"""Robustness of a trained network: fewer views, shifted, missed or split boxes, and rooms with more
+objects than in training.
 
-The same held-out rooms, questions, views and draws for every network and every level, so that
-two figures differ by nothing but what they are compared for. Questions are made once, about the
-objects that any of the views shows; boxes are the true ones until they are disturbed.
+All networks and levels use the same held-out rooms, questions, views and random draws, so that two
+scores differ only by what they compare. Questions are generated once, about the objects that any of
+the views shows; boxes are the true ones until they are disturbed.
 """
 
 from __future__ import annotations
@@ -37,36 +37,36 @@ from spatial3d_ros.research.training.samples import QuestionedRoom, Sample, Samp
 from spatial3d_ros.research.training.validation import VALIDATION_FIRST, evaluate
 from spatial3d_ros.tasks.prompt import Prompt
 
-_TOGETHER = 4  # rooms, or questions of a room, that are read in one batch
+_BATCH = 4  # rooms, or questions of a room, in one batch
 
 
-def stress_all(
+def measure_all(
     ablation: Ablation, runs: Sequence[Run], root: Path, say: Callable[[str], None]
 ) -> None:
-    """Stress the finished runs of the variants named in `stress.of`, where that is not done yet."""
+    """Measure the finished runs of the variants in `stress.of` that have no report yet."""
     stress, found = ablation.stress, results(runs, root)
     for run in runs:
         done = found.get(run.settings)
         if stress is None or done is None or run.variant not in stress.of:
             continue
         if kept_report(done.folder, stress) is None:
-            say(f"{run.variant}, seed {run.seed}: under stress")
-            stress_run(done.folder, run.train, stress)
+            say(f"{run.variant}, seed {run.seed}: measuring robustness")
+            measure_run(done.folder, run.train, stress)
 
 
-def stress_run(folder: Path, train: TrainConfig, stress: Stress) -> None:
-    """Stress the network that was trained into `folder` and keep the report there.
+def measure_run(folder: Path, train: TrainConfig, stress: Stress) -> None:
+    """Measure the network that was trained into `folder` and write the report there.
 
-    Only views vary the number of views; all other kinds show as many as the training did at most.
+    Only the kind `views` varies the number of views; the others use the most views of training.
     Raises CheckpointError when the folder has no weights.
     """
-    report = Stressed(folder, train, stress).report()
+    report = RobustnessTest(folder, train, stress).report()
     kept = {"settings": levels(stress), "report": report}
     (folder / STRESS).write_text(json.dumps(kept, indent=2) + "\n")
 
 
-class Stressed:
-    """A trained network and the rooms it is asked about."""
+class RobustnessTest:
+    """A trained network and its test rooms."""
 
     def __init__(self, folder: Path, train: TrainConfig, stress: Stress) -> None:
         network, tokenizer = load_model(folder / "model")
@@ -74,28 +74,28 @@ class Stressed:
         self.stress, self.shown = stress, train.rendered.views
         self.objective = Objective(network, prompt, train.weights).eval()
         rendered = train.rendered.model_copy(update={"questions": train.validation.questions})
-        asked = train.model_copy(update={"rendered": rendered})
-        self.samples = Samples(asked, network.config, prompt, None, split="test")
+        config = train.model_copy(update={"rendered": rendered})
+        self.samples = Samples(config, network.config, prompt, None, split="test")
         self.train = train
 
     @cached_property
     def rooms(self) -> list[QuestionedRoom]:
-        """The stored rooms; none is needed where only crowded ones are asked about."""
+        """The stored rooms; the kind `crowded` needs none."""
         size = self.objective.model.config.vision.image_size
         store = _store(self.train, self.stress, size)
         return [self._room(store, i) for i in range(min(self.stress.rooms, len(store)))]
 
     @torch.no_grad()
     def _room(self, store: ViewStore, index: int) -> QuestionedRoom:
-        """Room `index` with features of all its views, those that show most first."""
+        """Room `index` with features of all its views, in `order_by_new_objects`."""
         stored = store[index]
         room = self.samples.rendered_room(stored, _draw(index, 0), len(stored.rgb))
-        views = {name: value[:, most_telling_first(stored)] for name, value in room.views.items()}
+        views = {name: value[:, order_by_new_objects(stored)] for name, value in room.views.items()}
         views["patches"] = self.objective.model.encode_views(views["pixels"])
         return replace(room, views=views)
 
     def report(self) -> Report:
-        """Every kind of stress at every level."""
+        """Every kind of disturbance at every level."""
         stress = self.stress
         half_right = {str(p): self._split(p, either=True) for p in stress.split}
         return {
@@ -118,30 +118,30 @@ class Stressed:
             for i, room in enumerate(self.rooms)
             for changed in change(_seen(room, views or self.shown), _draw(i, 1))
         ]
-        for first in range(0, len(rooms), _TOGETHER):
-            samples.append(self.samples.collate(rooms[first : first + _TOGETHER]))
+        for first in range(0, len(rooms), _BATCH):
+            samples.append(self.samples.collate(rooms[first : first + _BATCH]))
         return evaluate(self.objective, samples)
 
     def _crowded(self, most: int) -> dict[str, dict[str, float]]:
-        """Rooms of boxes alone, as large and full as `most` objects make them."""
+        """Rooms of boxes without pixels, with up to `most` objects."""
         rooms = []
         for i in range(min(self.stress.rooms, self.train.validation.rooms)):
             seed, rng = VALIDATION_FIRST + i, _draw(i, 2)
             objects = generate_room(seed, min_objects=3 * most // 4, max_objects=most).objects
-            asked = self.train.validation.questions
-            rooms.append(self.samples.questioned(list(objects), rng, asked, None))
-        batches = range(0, len(rooms), _TOGETHER)
+            count = self.train.validation.questions
+            rooms.append(self.samples.questioned(list(objects), rng, count, None))
+        batches = range(0, len(rooms), _BATCH)
         return evaluate(
-            self.objective, [self.samples.collate(rooms[b : b + _TOGETHER]) for b in batches]
+            self.objective, [self.samples.collate(rooms[b : b + _BATCH]) for b in batches]
         )
 
     def _split(self, share: float, *, either: bool) -> dict[str, dict[str, float]]:
-        """Right is the larger part of a split target, or with `either` any of its two parts."""
+        """The larger part of a split target is right, with `either` any of its two parts."""
         samples = []
-        for first in range(0, len(self.rooms), _TOGETHER):
+        for first in range(0, len(self.rooms), _BATCH):
             pairs = [
                 split(_seen(room, self.shown), share, _draw(first + i, 1))
-                for i, room in enumerate(self.rooms[first : first + _TOGETHER])
+                for i, room in enumerate(self.rooms[first : first + _BATCH])
             ]
             sample = self.samples.collate([room for room, _ in pairs])
             if either:
@@ -150,8 +150,8 @@ class Stressed:
         return evaluate(self.objective, samples)
 
 
-def most_telling_first(stored: RoomViews) -> np.ndarray:
-    """An order of the views (V,) in which each adds the most objects that those before it lack."""
+def order_by_new_objects(stored: RoomViews) -> np.ndarray:
+    """An order of the views (V,): each adds the most objects that the views before it lack."""
     seen = stored.seen > 0
     order: list[int] = []
     while len(order) < len(seen):
@@ -162,7 +162,7 @@ def most_telling_first(stored: RoomViews) -> np.ndarray:
 
 
 def jitter(boxes: np.ndarray, most: float, rng: np.random.Generator) -> np.ndarray:
-    """Boxes (n, 6) whose faces are each moved by up to +- `most` (below one half) of their side."""
+    """Boxes (n, 6) with each face shifted by up to +- `most` (below 0.5) of the side length."""
     move = rng.uniform(-1, 1, (2, len(boxes), 3)) * most * boxes[:, 3:]
     low = boxes[:, :3] - boxes[:, 3:] / 2 + move[0]
     high = boxes[:, :3] + boxes[:, 3:] / 2 + move[1]
@@ -174,8 +174,8 @@ def split(
 ) -> tuple[QuestionedRoom, np.ndarray]:
     """Cut that share of the boxes in two across their longest side, at 30 to 70 % of it.
 
-    The larger part stands for the object, the smaller is a box of its own in a slot between the
-    others. Also returns for every slot (n,) the slot of the larger part of its object.
+    The larger part keeps the object; the smaller is a box of its own in a random slot. Also returns
+    for every slot (n,) the slot of the larger part of its object.
     """
     count = len(room.boxes)
     cut = np.flatnonzero(rng.random(count) < share)
@@ -193,13 +193,13 @@ def split(
     whole = np.concatenate([np.arange(count), cut])
     order = np.argsort(np.concatenate([np.arange(count), rng.uniform(-1, count, len(cut))]))
     owners = [*room.owners, *[None] * len(cut)]
-    place = np.argsort(order)
+    slot = np.argsort(order)
     moved = replace(room, boxes=boxes[order], owners=[owners[i] for i in order])
-    return moved, place[whole[order]]
+    return moved, slot[whole[order]]
 
 
 def with_both_parts(sample: Sample, whole: Sequence[np.ndarray]) -> Sample:
-    """Count both parts of a split target as right; `whole` as from `split`, room by room."""
+    """Count both parts of a split target as right; `whole`: from `split`, for each room."""
     columns = torch.arange(sample.targets.shape[1]).repeat(len(whole), 1)
     for scene, slots in enumerate(whole):
         columns[scene, : len(slots)] = torch.from_numpy(slots)
@@ -211,17 +211,17 @@ def _jittered(most: float) -> Callable[[QuestionedRoom, np.random.Generator], li
 
 
 def _missed(share: float) -> Callable[[QuestionedRoom, np.random.Generator], list[QuestionedRoom]]:
-    """Each question in a room of its own that lacks some of the boxes that are not its target."""
+    """Each question in a room of its own without some of the boxes that are not its target."""
 
     def change(room: QuestionedRoom, rng: np.random.Generator) -> list[QuestionedRoom]:
         rooms = []
         for question in room.questions:
             wanted = {*question.targets, *question.second}
-            luck = rng.random(len(room.boxes))
+            draw = rng.random(len(room.boxes))
             keep = [
                 i
                 for i, owner in enumerate(room.owners)
-                if luck[i] >= share or (owner is not None and owner.id in wanted)
+                if draw[i] >= share or (owner is not None and owner.id in wanted)
             ]
             rooms.append(
                 replace(

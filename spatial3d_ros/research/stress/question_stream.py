@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from spatial3d_ros.errors import NotAvailableError
-from spatial3d_ros.research.evaluation.room_queries import ask_about
+from spatial3d_ros.research.evaluation.room_queries import draw_questions
 from spatial3d_ros.research.rooms.catalog import RoomObject
 from spatial3d_ros.research.stress.system_under_test import SystemUnderTest
 
@@ -25,7 +25,7 @@ def questions_about(objects: Sequence[RoomObject], seed: int) -> list[dict[str, 
     """Grounding, distances, layout edits and the scene, through the services and the action."""
     asked = [
         {"text": q.text, "kind": q.kind, "via": "action" if k % 3 == 2 else "service"}
-        for k, q in enumerate(ask_about(objects, seed, KINDS * 2))
+        for k, q in enumerate(draw_questions(objects, seed, KINDS * 2))
     ]
     names = [f"the {o.color} {o.category}" for o in objects]
     layout = [{"text": text.format(*names), "kind": "layout", "via": "service"} for text in EDITS]

@@ -1,4 +1,4 @@
-"""Gradient checkpointing: activations inside the two towers are computed again instead of kept."""
+"""Activation checkpointing: the towers recompute activations in the backward pass."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from torch import nn
 from spatial3d_ros.model.network import SpatialModel
 
 
-def recompute_activations(model: SpatialModel) -> None:
-    """From now on every layer of the vision tower and of the decoder keeps nothing but its input
-    while training, by transformers' own means. Gradients stay the same.
+def enable_activation_checkpointing(model: SpatialModel) -> None:
+    """Every layer of the vision tower and of the decoder stores only its input during training, by
+    transformers' `gradient_checkpointing_enable`. Gradients stay the same.
     """
     for tower in (model.vision.siglip, model.decoder.qwen):
-        with warnings.catch_warnings():  # the newest versions have another name for it
+        with warnings.catch_warnings():  # newer versions rename the argument
             warnings.simplefilter("ignore", FutureWarning)
             tower.gradient_checkpointing_enable({"use_reentrant": False})
     model.decoder.qwen.register_forward_pre_hook(_make_mask, with_kwargs=True)
 
 
 def _make_mask(_: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-    """A mask that the first layer made and kept would not be made again by the replay of it."""
+    """Build the mask before the layers: the recomputed first layer would not build it again."""
     context = kwargs["attention_mask"]["full_attention"]
     if context.mask is not None:
         _ = context.full_bias if context.prefix else context.suffix_bias

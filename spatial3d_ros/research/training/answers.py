@@ -54,7 +54,7 @@ class Answers:
         return Answers(**{k: v if isinstance(v, tuple) else v.to(device) for k, v in moved.items()})
 
 
-def ask_openly(
+def draw_open_questions(
     objects: Sequence[RoomObject],
     rng: np.random.Generator,
     n: int,

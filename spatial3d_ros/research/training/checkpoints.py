@@ -1,6 +1,6 @@
-"""What a run leaves on disk to go on from: its state, and the model so far.
+"""Checkpoints of a run: its state to resume from, and the model.
 
-A state is complete or not there at all: it is written beside the last one and then takes its name.
+A state is written under another name and renamed when it is complete.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LAST, OLDER, MODEL, BEST = "last", "last.old", "model", "best"
 
 
 def save_state(accelerator: Accelerator, out: Path, step: int) -> None:
-    """Write everything that the next step depends on. All processes have to call it."""
+    """Write the state that the next step depends on. All processes must call it."""
     part = out / f"{LAST}.part"
     if accelerator.is_main_process:
         shutil.rmtree(part, ignore_errors=True)
@@ -54,11 +54,11 @@ def resume_state(accelerator: Accelerator, out: Path) -> int:
     return 0
 
 
-class ModelKeeper:
-    """Writes the network so far to `out`/model, and the best one to `out`/best.
+class ModelSaver:
+    """Writes the current network to `out`/model and the best one to `out`/best.
 
-    `build` makes the same objective anew: under weights that are sharded over processes there is no
-    whole network to save, only whole tensors to fill one with.
+    build: makes the same objective with fresh weights. With weights sharded over processes no
+    process has a whole network to save; a fresh one is filled with the gathered tensors.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class ModelKeeper:
     ) -> None:
         self.accelerator, self.out, self.build, self.score = accelerator, out, build, score
 
-    def keep(self, objective: Objective, folder: Path) -> None:
+    def save(self, objective: Objective, folder: Path) -> None:
         """Write a model folder, or adapter and configuration if the preset has an adapter.
 
         All processes call it.
@@ -83,22 +83,23 @@ class ModelKeeper:
         else:
             save_model(folder, whole.model, whole.prompt.tokenizer, torch.bfloat16)
 
-    def keep_best(self, objective: Objective, step: int, scores: Mapping[str, dict]) -> None:
-        """Keep the model if it is better than the best so far. All processes call it."""
+    def save_best(self, objective: Objective, step: int, scores: Mapping[str, dict]) -> None:
+        """Save the model if it is better than the best one. All processes call it."""
         found = {"step": step, "score": self.score, **scores[self.score]}
         path = self.out / BEST / "score.json"
         best = json.loads(path.read_text()) if path.is_file() else {}
         if best.get("score") == self.score and best["accuracy"] >= found["accuracy"]:
             return
-        self.keep(objective, self.out / BEST)
+        self.save(objective, self.out / BEST)
         if self.accelerator.is_main_process:
             path.write_text(json.dumps(found, indent=2) + "\n")
         self.accelerator.wait_for_everyone()
 
 
-def take_weights(model: SpatialModel, folder: Path) -> None:
-    """Start from another model: every tensor of the same name and shape is taken, and the log says
-    which ones are not. Raises CheckpointError when nothing fits.
+def load_matching_weights(model: SpatialModel, folder: Path) -> None:
+    """Load every tensor of another model with the same name and shape; log the others.
+
+    Raises CheckpointError if no tensor fits.
     """
     found, own = read_tensors(folder / WEIGHTS), model.state_dict()
     fitting = {n: t for n, t in found.items() if n in own and own[n].shape == t.shape}
@@ -106,7 +107,7 @@ def take_weights(model: SpatialModel, folder: Path) -> None:
         raise CheckpointError(f"{folder / WEIGHTS}: no tensor fits '{model.config.name}'")
     model.load_state_dict(fitting, strict=False)
     log.info(
-        "%s: %d of %d tensors taken; fresh: %s; not used: %s",
+        "%s: %d of %d tensors taken; new: %s; not used: %s",
         folder,
         len(fitting),
         len(own),

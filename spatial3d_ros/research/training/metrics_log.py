@@ -1,4 +1,4 @@
-"""What a run writes down and shows while it goes on: `metrics.csv`, TensorBoard, progress."""
+"""Metrics of a run: `metrics.csv`, TensorBoard, progress bar."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ console = Console(stderr=True)
 
 
 class MetricsLog:
-    """Rows of figures in `folder`/metrics.csv; and for TensorBoard, where that is installed.
+    """Metrics in `folder`/metrics.csv, and in TensorBoard if it is installed.
 
-    The header is fixed: a figure that a row lacks leaves its cell empty. Rows after step `start`,
-    left by a run that was stopped, are removed.
+    The header is fixed: the cell of a missing metric is empty. Rows after step `start`, which a
+    stopped run may have left, are removed.
     """
 
     def __init__(self, folder: Path, names: Iterable[str], start: int) -> None:
@@ -38,17 +38,17 @@ class MetricsLog:
 
             self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
 
-    def add(self, step: int, figures: Mapping[str, float]) -> None:
-        """Write down the figures of a step."""
-        rounded = {name: round(value, 5) for name, value in figures.items()}
+    def add(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Log the metrics of a step."""
+        rounded = {name: round(value, 5) for name, value in metrics.items()}
         seconds = round(time.monotonic() - self.began, 1)
         self._write("a", [{"step": step, "seconds": seconds} | rounded])
-        self.show(step, figures)
+        self.show(step, metrics)
 
-    def show(self, step: int, figures: Mapping[str, float], prefix: str = "") -> None:
-        """Pass figures to TensorBoard alone."""
+    def show(self, step: int, metrics: Mapping[str, float], prefix: str = "") -> None:
+        """Log metrics to TensorBoard only."""
         if self.board is not None:
-            for name, value in figures.items():
+            for name, value in metrics.items():
                 self.board.add_scalar(prefix + name, value, step)
             self.board.flush()
 
@@ -61,7 +61,9 @@ class MetricsLog:
 
 
 class StepProgress:
-    """A bar with the time left on a terminal; a log line for each row of figures otherwise."""
+    """A progress bar on a terminal, otherwise a log line for each row of metrics; and the time that
+    the run took.
+    """
 
     def __init__(self, start: int, total: int, *, shown: bool) -> None:
         self.start, self.total, self.shown = start, total, shown
@@ -87,20 +89,23 @@ class StepProgress:
 
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
+        done = int(self.bar.tasks[self.task].completed) - self.start
+        if self.shown:
+            log.info("%d steps took %.1f min", done, (time.monotonic() - self.began) / 60)
 
     def step(self, step: int) -> None:
-        """Another step is done."""
+        """Show that `step` is done."""
         self.bar.update(self.task, completed=step)
 
-    def row(self, step: int, figures: Mapping[str, float]) -> None:
-        """Figures of the last steps."""
+    def row(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Show the metrics of the last steps."""
         if not self.bar.disable:
-            self.bar.update(self.task, description=f"loss {figures['loss']:.3f}")
+            self.bar.update(self.task, description=f"loss {metrics['loss']:.3f}")
         elif self.shown:
             pace = (time.monotonic() - self.began) / (step - self.start)
             left = pace * (self.total - step) / 60
-            told = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+            values = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
             log.info(
                 "step %d of %d, %.2f s a step, %.0f min left: %s",
-                step, self.total, pace, left, told,
+                step, self.total, pace, left, values,
             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a training step minimises: the losses of all its batches, in one module for any number of
+"""The objective of a training step: the losses of all its batches, in one module for any number of
 processes.
 """
 
@@ -32,11 +32,11 @@ REFERENT_LOSSES = {"vote": vote_loss, "objectness": objectness_loss}
 
 
 class Objective(nn.Module):
-    """forward(samples, totals) -> the weighted sum of all losses, and each figure by name.
+    """forward(samples, totals) -> the weighted sum of all losses, and the metrics by name.
 
-    `totals`: how many items each figure stands for in the whole step, as `count_items` gives them,
-    summed over all processes and portions. Every loss is a sum over its items divided by that, so
-    that the shares of a step add up to what one process would find. Without it, the samples are
+    totals: the number of items of each metric in the whole step (`count_items`), summed over all
+    processes and micro-batches. Every loss is a sum over its items divided by that number, so that
+    the parts of a step add up to the loss of a single process. Without `totals`, the samples are
     the whole step.
     """
 
@@ -57,16 +57,16 @@ class Objective(nn.Module):
         }
         psa = model.config.psa
         self.weights |= {"vote": weights.vote * psa.intra, "objectness": weights.objectness}
-        self.on_referents = [n for n in REFERENT_LOSSES if psa.enabled and self.weights[n]]
+        self.referent_losses = [n for n in REFERENT_LOSSES if psa.enabled and self.weights[n]]
 
-    def figures(self, origin: str) -> list[str]:
-        """Names of everything that `forward` tells about batches of an origin."""
+    def metric_names(self, origin: str) -> list[str]:
+        """Names of the metrics that `forward` returns for batches of an origin."""
         names = ["ground", "lang"]
         if self.model.config.object_tokens != "none":
             names += ["role", "class", "color"]
         if self.guidance is not None and origin == "rendered":
             names.append("guide")
-        names += self.on_referents if origin == "rendered" else []
+        names += self.referent_losses if origin == "rendered" else []
         if self.model.config.answers:
             names += ["answer", "about"]
         return [f"{origin}/{name}" for name in [*names, "accuracy"]]
@@ -75,7 +75,7 @@ class Objective(nn.Module):
         self, samples: Sequence[Sample], totals: Mapping[str, int] | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         totals = count_items(samples) if totals is None else totals
-        parts, figures = [], {}
+        parts, metrics = [], {}
         for sample in samples:
             projected = None
             if sample.scenes.has_views:
@@ -92,16 +92,16 @@ class Objective(nn.Module):
             for name, mean in means.items():
                 key = f"{sample.origin}/{name}"
                 share = mean * (counts[name] / max(1, totals[key]))
-                figures[key] = share.detach()
+                metrics[key] = share.detach()
                 if name in losses:
                     parts.append(self.weights[name] * share)
         loss = torch.stack(parts).sum()
-        return loss, figures | {"loss": loss.detach()}
+        return loss, metrics | {"loss": loss.detach()}
 
     def read(
         self, sample: Sample, projected: Tensor | None = None
     ) -> tuple[EncodedScene, ModelOutput]:
-        """The network's reading of all questions of a sample."""
+        """The encoded scenes and the network's output for all questions of a sample."""
         prompt_tokens = self.prompt.tokens.to(sample.targets.device)
         scene = self.model.encode_scene(sample.scenes, prompt_tokens, projected)
         return scene, self.model(scene, sample.words, prompt_tokens)
@@ -116,7 +116,7 @@ class Objective(nn.Module):
         return _right(score_questions(self.model, scene, sample.words, prompt_tokens), sample)
 
     def answered(self, sample: Sample) -> list[bool]:
-        """Whether each question that asks for words is answered right."""
+        """Whether each question with a free-form answer is answered right."""
         prompt_tokens = self.prompt.tokens.to(sample.targets.device)
         scene = self.model.encode_scene(sample.scenes, prompt_tokens)
         return answered(self.model, scene, self.prompt, prompt_tokens, sample.answers)
@@ -142,7 +142,7 @@ class Objective(nn.Module):
             losses["color"] = naming_loss(colors, sample.colors)
         if scene.referents is not None:
             of = scene.referents, sample.scenes.boxes, valid & (sample.classes >= 0)
-            losses |= {name: REFERENT_LOSSES[name](*of) for name in self.on_referents}
+            losses |= {name: REFERENT_LOSSES[name](*of) for name in self.referent_losses}
         return losses
 
     def _named(self, namer: nn.Module, scene: EncodedScene, names: Sequence[str]) -> Tensor:
@@ -151,7 +151,7 @@ class Objective(nn.Module):
 
 
 def count_items(samples: Sequence[Sample]) -> Counter[str]:
-    """Items of each figure in some batches, by its name."""
+    """Items of each metric in some batches, by its name."""
     total: Counter[str] = Counter()
     for sample in samples:
         total.update({f"{sample.origin}/{name}": n for name, n in sample.counts.items()})

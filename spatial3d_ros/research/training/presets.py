@@ -138,7 +138,9 @@ def apply_preset(module: nn.Module, preset: Preset) -> list[dict]:
         parameter.requires_grad_(trains)
         if trains:
             parameter.data = parameter.data.float()
-            groups.setdefault(_pace(name, parameter, preset.optimizer), []).append(parameter)
+            groups.setdefault(_lr_and_decay(name, parameter, preset.optimizer), []).append(
+                parameter
+            )
     if not groups:
         raise ConfigError(f"preset {preset.name}: nothing to train; `frozen` covers everything")
     return [
@@ -171,7 +173,9 @@ def trainable_table(model: str, preset: str) -> dict[str, object]:
     }
 
 
-def _pace(name: str, parameter: nn.Parameter, optimizer: OptimizerSettings) -> tuple[float, float]:
+def _lr_and_decay(
+    name: str, parameter: nn.Parameter, optimizer: OptimizerSettings
+) -> tuple[float, float]:
     """Learning rate and decay: biases, norms and embeddings do not decay."""
     vision_lora = name.startswith("vision.") and ".lora_" in name
     lr = (optimizer.vision_lora_lr if vision_lora else None) or optimizer.lr

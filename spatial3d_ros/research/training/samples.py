@@ -1,8 +1,8 @@
-"""Training samples: rooms with pixels and rooms without, many questions for each (shared scene,
-METHODS 4); homes.py adds rooms like people's.
+"""Training samples: rooms with and without pixels, many questions for each (shared scene,
+METHODS 4). home_samples.py adds rooms with the labels and expressions of real homes.
 
-Every room is drawn from the seed, the step, its origin and its place in the step alone: a resumed
-run sees what it would have seen, and any number of processes share the very same step.
+Each room is drawn from the seed, the step, its origin and its index in the step alone: a resumed
+run gets the same samples, and any number of processes share the same step.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from spatial3d_ros.research.language.questions import Question, make_questions
 from spatial3d_ros.research.language.relations import bits
 from spatial3d_ros.research.rooms.generator import RoomObject, generate_room
 from spatial3d_ros.research.rooms.view_store import RoomViews, ViewStore
-from spatial3d_ros.research.training.answers import Answers, ask_openly, collate_answers
+from spatial3d_ros.research.training.answers import Answers, collate_answers, draw_open_questions
 from spatial3d_ros.research.training.augmentation import (
     disturb,
     false_boxes,
@@ -38,17 +38,15 @@ from spatial3d_ros.tasks.prompt import Prompt
 
 MIN_PIXELS = 6
 _TRIES = 50
-_LABELLED = (
-    0.1  # objects with pixels that come with a label and a colour as well, as remembered ones do
-)
+_LABELLED_SHARE = 0.1  # objects with pixels that also have a label and color, as remembered ones
 
 
 @dataclass(frozen=True)
 class Sample:
     """One batch: scenes, tokenised questions, targets (Q, N + 1) bool, roles (Q, N, 2), next-token
     labels (Q, L), and the class and colour of each object (B, N), -100 where a box is no object.
-    kinds names the type of each question; partly tells those whose target no view shows whole.
-    answers: what is asked besides, to be answered in words.
+    kinds: the type of each question. partly: whether no view shows its target as a whole. answers:
+    questions with free-form answers.
     """
 
     scenes: SceneBatch
@@ -70,7 +68,7 @@ class Sample:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many items each loss of this batch is the mean of."""
+        """The number of items that each loss of this batch averages."""
         made = {
             "ground": len(self.targets),
             "accuracy": len(self.targets),
@@ -90,15 +88,17 @@ class Sample:
 
     @property
     def origin(self) -> str:
-        """Where its rooms come from: "rendered", "boxes" or "homes"."""
+        """The source of its rooms: "rendered", "boxes" or "homes"."""
         return self.source or ("rendered" if self.scenes.has_views else "boxes")
 
 
 @dataclass(frozen=True, eq=False)
 class QuestionedRoom:
-    """Boxes (n, 6) in slot order, the room object in each slot (None: a false box), questions that
-    ask for places and ones that are answered in words, and by object id: which ones several views
-    show but none as a whole, and the colour of those that come with a label.
+    """A room with its questions.
+
+    boxes (n, 6) in slot order; owners: the room object of each slot, None for a false box;
+    questions for grounding, open_questions with free-form answers; partly: ids of objects that no
+    view shows as a whole; labelled: id -> color of the objects that have a label.
     """
 
     boxes: np.ndarray
@@ -111,10 +111,10 @@ class QuestionedRoom:
 
 
 class Samples(Dataset[list[list[Sample]]]):
-    """Item i = step i in `accumulate` portions; each holds rendered rooms, then boxes-only rooms.
+    """Item i: step i as `accumulate` micro-batches of rendered, boxes-only and home samples.
 
     `share` is (process p, processes): room j of a step belongs to process j modulo processes.
-    Raises ConfigError when a batch has too few rooms for every portion of every process.
+    Raises ConfigError when a batch has too few rooms for every micro-batch of every process.
     """
 
     def __init__(
@@ -147,11 +147,13 @@ class Samples(Dataset[list[list[Sample]]]):
     def __getitem__(self, index: int) -> list[list[Sample]]:
         if index >= len(self):
             raise IndexError(index)
-        return [self._portion(index + self.start, i) for i in range(self.config.accumulate)]
+        return [self._micro_batch(index + self.start, i) for i in range(self.config.accumulate)]
 
-    def _portion(self, step: int, portion: int) -> list[Sample]:
+    def _micro_batch(self, step: int, micro_batch: int) -> list[Sample]:
         rendered, boxes, homes = self.config.rendered, self.config.boxes, self.config.homes
-        mine = slice(self.rank + portion * self.world, None, self.world * self.config.accumulate)
+        mine = slice(
+            self.rank + micro_batch * self.world, None, self.world * self.config.accumulate
+        )
         samples = []
         if self.store is not None and rendered.batch and step >= rendered.start:
             views = int(self._rng(step).integers(max(1, rendered.views // 2), rendered.views + 1))
@@ -159,38 +161,36 @@ class Samples(Dataset[list[list[Sample]]]):
             samples.append(self.collate([self._some_room(rng, views) for rng in draws]))
         if boxes.batch:
             first = boxes.first + step * boxes.batch
-            places = range(boxes.batch)[mine]
-            rooms = [self.boxes_room(first + i, self._rng(step, 1, i)) for i in places]
+            indices = range(boxes.batch)[mine]
+            rooms = [self.boxes_room(first + i, self._rng(step, 1, i)) for i in indices]
             samples.append(self.collate(rooms))
         if homes.batch:
             first = homes.first + step * homes.batch
-            places = range(homes.batch)[mine]
-            told = [make_home_sample(first + i, self._rng(step, 2, i), homes) for i in places]
-            samples.append(Sample(**home_fields(told, self.prompt, self.model.names)))
+            indices = range(homes.batch)[mine]
+            made = [make_home_sample(first + i, self._rng(step, 2, i), homes) for i in indices]
+            samples.append(Sample(**home_fields(made, self.prompt, self.model.names)))
         return samples
 
-    def _rng(self, step: int, *place: int) -> np.random.Generator:
-        return np.random.default_rng((self.config.seed, step, 31, *place))
+    def _rng(self, step: int, *index: int) -> np.random.Generator:
+        return np.random.default_rng((self.config.seed, step, 31, *index))
 
     def _some_room(self, rng: np.random.Generator, views: int) -> QuestionedRoom:
-        """A stored room of which the views show enough to ask about."""
+        """A stored room whose views show enough objects for a question."""
         for _ in range(_TRIES):
             room = self.rendered_room(self.store[int(rng.integers(len(self.store)))], rng, views)
             if room.questions:
                 return room
-        raise ConfigError(f"{self.store.folder}: {_TRIES} rooms drawn, none shows two objects")
+        raise ConfigError(f"{self.store.folder}: {_TRIES} rooms drawn, no room shows two objects")
 
     def boxes_room(self, seed: int, rng: np.random.Generator) -> QuestionedRoom:
-        """A room that is nothing but labelled, coloured boxes."""
+        """A room of labelled, colored boxes without pixels."""
         objects = list(generate_room(seed).objects)
         return self.questioned(objects, rng, self.config.boxes.questions, None)
 
     def rendered_room(
         self, stored: RoomViews, rng: np.random.Generator, views: int
     ) -> QuestionedRoom:
-        """A room seen in `views` of its stored views; objects that none of them shows do not
-        exist.
-        """
+        """A room in `views` of its stored views, without objects that none of them shows."""
         chosen = np.sort(
             rng.choice(len(stored.rgb), size=min(views, len(stored.rgb)), replace=False)
         )
@@ -226,14 +226,14 @@ class Samples(Dataset[list[list[Sample]]]):
         views: dict[str, Tensor] | None,
         partly: frozenset[int] = frozenset(),
     ) -> QuestionedRoom:
-        """A room of some objects, with up to `count` questions about them, in slots of any
-        order.
-        """
+        """A room of these objects in random slot order, with up to `count` questions."""
         questions = (
             make_questions(objects, rng, count, split=self.split) if len(objects) > 1 else []
         )
         answers = self.config.answers
-        openly = ask_openly(objects, rng, answers.questions, self.split, answers.tasks)
+        open_questions = draw_open_questions(
+            objects, rng, answers.questions, self.split, answers.tasks
+        )
         owners: list[RoomObject | None] = list(objects)
         boxes = np.array([o.box.array() for o in objects]).reshape(-1, 6)
         if self.noisy and self.config.noise.boxes:
@@ -243,7 +243,7 @@ class Samples(Dataset[list[list[Sample]]]):
         labelled = {
             o.id: _shade(o, rng)
             for o in objects
-            if views is None or (self.noisy and rng.random() < _LABELLED)
+            if views is None or (self.noisy and rng.random() < _LABELLED_SHARE)
         }
         order = rng.permutation(len(boxes))
         boxes, owners = boxes[order], [owners[i] for i in order]
@@ -256,7 +256,7 @@ class Samples(Dataset[list[list[Sample]]]):
             turn_views(views, turn, shift),
             partly,
             labelled,
-            openly,
+            open_questions,
         )
 
     def collate(self, rooms: Sequence[QuestionedRoom]) -> Sample:
@@ -269,12 +269,12 @@ class Samples(Dataset[list[list[Sample]]]):
         labels = torch.full((len(rooms), count, 4), -1)
         rgb = torch.full((len(rooms), count, 3), torch.nan)
         sentences, scene, targets, roles, kinds, partly = [], [], [], [], [], []
-        openly = []
+        open_questions = []
         for b, room in enumerate(rooms):
             boxes[b, : len(room.boxes)] = torch.from_numpy(room.boxes).float()
             valid[b, : len(room.boxes)] = True
             slot = {owner.id: i for i, owner in enumerate(room.owners) if owner is not None}
-            openly.append((slot, room.open_questions))
+            open_questions.append((slot, room.open_questions))
             for i, owner in enumerate(room.owners):
                 if owner is not None:
                     classes[b, i] = self.model.names.classes.index(owner.category)
@@ -315,12 +315,12 @@ class Samples(Dataset[list[list[Sample]]]):
             colors,
             tuple(kinds),
             tuple(partly),
-            collate_answers(self.prompt, openly, count),
+            collate_answers(self.prompt, open_questions, count),
         )
 
 
 def _phrases(question: Question) -> list[tuple[str, tuple[int, ...], Description]]:
-    """What to ground: the question itself, or each of the two phrases of a distance question."""
+    """The phrases to ground: the question itself, or the two phrases of a distance question."""
     if question.kind != "distance":
         return [(question.text, question.targets, question.meaning[0])]
     ends = (question.targets, question.second)
@@ -334,7 +334,7 @@ def _answer(owners: list[RoomObject | None], slot: dict[int, int], wanted: tuple
     return f"the {owner.color} {owner.category}"
 
 
-def _shade(thing: RoomObject, rng: np.random.Generator) -> np.ndarray:
-    """The object's colour in some light, (3,) in [0, 1]."""
+def _shade(item: RoomObject, rng: np.random.Generator) -> np.ndarray:
+    """The object's color under random light, (3,) in [0, 1]."""
     light, noise = rng.uniform(0.6, 1.1), rng.normal(0, 0.04, 3)
-    return np.clip(np.array(thing.rgb) / 255 * light + noise, 0, 1)
+    return np.clip(np.array(item.rgb) / 255 * light + noise, 0, 1)

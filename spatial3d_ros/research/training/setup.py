@@ -1,4 +1,4 @@
-"""What a run starts with: tokenizer, network, rooms."""
+"""Setup of a run: tokenizer, network, rooms."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ from spatial3d_ros.research.homes.referring_expressions import all_nouns, expres
 from spatial3d_ros.research.language.qa_generator import answer_corpus
 from spatial3d_ros.research.language.questions import vocabulary_corpus
 from spatial3d_ros.research.rooms.view_store import ViewStore, render_store
-from spatial3d_ros.research.training.checkpoints import take_weights
+from spatial3d_ros.research.training.checkpoints import load_matching_weights
 from spatial3d_ros.research.training.config import TrainConfig
 from spatial3d_ros.research.training.presets import Preset
 from spatial3d_ros.research.training.validation import VALIDATION_FIRST
 from spatial3d_ros.tasks.prompt import ANSWER_TASK, END, GROUND_TASK, OBJECTS, START, SYSTEM
 
 
-def first_network(config: TrainConfig, recipe: Preset, out: Path) -> tuple[SpatialModel, Tokenizer]:
+def initial_network(
+    config: TrainConfig, recipe: Preset, out: Path
+) -> tuple[SpatialModel, Tokenizer]:
     """The network that training starts from, and its tokenizer.
 
     `config.init` is one of our model folders or the public weights (`model.pretrained`). Without
@@ -40,18 +42,21 @@ def first_network(config: TrainConfig, recipe: Preset, out: Path) -> tuple[Spati
     if folder is not None and not (folder / CONFIG).is_file():
         public = load_pretrained(folder, shape)
         return public.model, public.tokenizer
-    tokenizer, grown = _tokenizer(config, shape, folder, out)
+    tokenizer, replaced = _tokenizer(config, shape, folder, out)
     words = tokenizer.get_vocab_size()
     if words > shape.text.vocab:
         raise ConfigError(
             f"{config.model}: text.vocab {shape.text.vocab}, but the tokenizer of {folder or out} "
-            f"has {words} words; set it to at least that"
+            f"has {words} words; set it to at least {words}"
         )
     model = SpatialModel(shape)
     if folder is not None:
-        take_weights(model, folder)
+        load_matching_weights(model, folder)
         table = model.decoder.embed.weight.data
-        for token, parts in grown.items():  # a new word starts as its pieces did in a label
+        for (
+            token,
+            parts,
+        ) in replaced.items():  # a new token starts as the sum of the tokens it replaces
             table[token] = table[parts].sum(0) / len(parts) ** 0.5
     return model, tokenizer
 
@@ -59,7 +64,7 @@ def first_network(config: TrainConfig, recipe: Preset, out: Path) -> tuple[Spati
 def room_stores(
     config: TrainConfig, model: ModelConfig
 ) -> tuple[ViewStore | None, ViewStore | None]:
-    """Rendered rooms to train on and held-out ones; rendered now where that is not done yet."""
+    """Rendered rooms for training and held-out ones; missing rooms are rendered now."""
     rendered, held_out = config.rendered, config.validation
     if not rendered.batch:
         return None, None
@@ -88,19 +93,20 @@ def room_stores(
 def _tokenizer(
     config: TrainConfig, model: ModelConfig, folder: Path | None, out: Path
 ) -> tuple[Tokenizer, dict[int, list[int]]]:
-    """The tokenizer of a run. That of `init` gets the words of homes where it has room for them;
-    its new tokens come with the old ones that they replace.
+    """The tokenizer of a run, and new token id -> ids of the tokens that it replaces.
+
+    The tokenizer of `init` is extended by the words of homes as far as the vocabulary allows.
     """
     path = out / TOKENIZER if folder is None or config.homes.batch else folder / TOKENIZER
     homes = config.homes.batch and not path.is_file()
-    told = list(expression_corpus(config.homes.sentences, config.seed)) if homes else []
+    sentences = list(expression_corpus(config.homes.sentences, config.seed)) if homes else []
     if homes:
-        told += [f" {noun}" for noun in all_nouns() for _ in range(3)]
+        sentences += [f" {noun}" for noun in all_nouns() for _ in range(3)]
     if folder is not None and homes:
         old = load_tokenizer(folder / TOKENIZER)
-        tokenizer, grown = extend_tokenizer(old, told, model.text.vocab)
+        tokenizer, replaced = extend_tokenizer(old, sentences, model.text.vocab)
         tokenizer.save(str(path))
-        return with_special_tokens(tokenizer, special_tokens(model)), grown
+        return with_special_tokens(tokenizer, special_tokens(model)), replaced
     if folder is None and not path.is_file():
         fixed = [
             START,
@@ -120,5 +126,5 @@ def _tokenizer(
         if config.answers.questions:
             asked += [ANSWER_TASK] * 50
             asked += answer_corpus(config.tokenizer_sentences, config.seed)
-        train_tokenizer([*fixed * 50, *asked, *told], model.text.vocab).save(str(path))
+        train_tokenizer([*fixed * 50, *asked, *sentences], model.text.vocab).save(str(path))
     return with_special_tokens(load_tokenizer(path), special_tokens(model)), {}

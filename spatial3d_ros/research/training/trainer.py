@@ -25,14 +25,14 @@ from torch.utils.data import DataLoader
 
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.model.network import SpatialModel
-from spatial3d_ros.research.training.activation_checkpointing import recompute_activations
-from spatial3d_ros.research.training.checkpoints import MODEL, ModelKeeper, resume_state, save_state
+from spatial3d_ros.research.training.activation_checkpointing import enable_activation_checkpointing
+from spatial3d_ros.research.training.checkpoints import MODEL, ModelSaver, resume_state, save_state
 from spatial3d_ros.research.training.config import TrainConfig, load_train_config
 from spatial3d_ros.research.training.metrics_log import MetricsLog, StepProgress, console
 from spatial3d_ros.research.training.objective import Objective, count_items
 from spatial3d_ros.research.training.presets import apply_preset, load_preset
 from spatial3d_ros.research.training.samples import Sample, Samples
-from spatial3d_ros.research.training.setup import first_network, room_stores
+from spatial3d_ros.research.training.setup import initial_network, room_stores
 from spatial3d_ros.research.training.validation import (
     Scores,
     evaluate,
@@ -48,28 +48,28 @@ def train(config: TrainConfig) -> Path:
     """Run to `config.steps`; returns the folder of the trained model."""
     run = _Run(config)
     with run.progress:
-        for step, portions in enumerate(run.loader, start=run.start + 1):
-            run.step(step, portions)
+        for step, micro_batches in enumerate(run.loader, start=run.start + 1):
+            run.step(step, micro_batches)
             last = step == config.steps
             saves = step % config.save_every == 0 or last
             if step % config.log_every == 0 or saves:
-                run.tell(step)
+                run.log_metrics(step)
             if step % config.evaluate_every == 0 or last:
                 run.validate(step)
             if saves:
                 save_state(run.accelerator, run.out, step)
-                run.keeper.keep(run.objective, run.out / MODEL)
+                run.saver.save(run.objective, run.out / MODEL)
     return run.out / MODEL
 
 
 class _Run:
-    """One process of a run: everything prepared, at the step where it goes on."""
+    """One process of a run, at the step where it starts or resumes."""
 
     def __init__(self, config: TrainConfig) -> None:
         set_seed(config.seed)
         self.config, self.out = config, Path(config.out)
         self.out.mkdir(parents=True, exist_ok=True)
-        # Not every step uses every part: steps without pixels train no vision.
+        # Steps without pixels leave the vision parameters unused.
         uneven = DistributedDataParallelKwargs(find_unused_parameters=True)
         self.accelerator = Accelerator(
             mixed_precision=_precision(config.precision), kwargs_handlers=[uneven]
@@ -78,7 +78,7 @@ class _Run:
             logging.getLogger("spatial3d_ros").setLevel(logging.WARNING)
         self.recipe = load_preset(config.preset)
         with self.accelerator.main_process_first():
-            model, tokenizer = first_network(config, self.recipe, self.out)
+            model, tokenizer = initial_network(config, self.recipe, self.out)
             store, held_out = room_stores(config, model.config)
         if self.accelerator.is_main_process:
             (self.out / "train.json").write_text(config.model_dump_json(indent=2))
@@ -88,33 +88,35 @@ class _Run:
         _check_score(config.score, self.held_out)
         objective, groups = self._objective(model)
         if config.checkpointing:
-            recompute_activations(model)
+            enable_activation_checkpointing(model)
         optimizer = torch.optim.AdamW(
             groups, lr=config.lr, betas=(0.9, 0.98), fused=torch.cuda.is_available()
         )
-        if self.accelerator.is_fsdp2:  # autocast alone, as without: places have to stay float32
+        if (
+            self.accelerator.is_fsdp2
+        ):  # autocast alone, as without FSDP: positions have to stay float32
             self.accelerator.state.fsdp_plugin.mixed_precision_policy = None
         self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
         for method in ("hits", "answered"):
             register_fsdp_forward_method(self.objective, method)
         self.start = resume_state(self.accelerator, self.out)
-        share = (self.accelerator.process_index, self.accelerator.num_processes)
+        rank = (self.accelerator.process_index, self.accelerator.num_processes)
         self.loader = DataLoader(
-            Samples(config, shape, self.prompt, store, start=self.start, share=share),
+            Samples(config, shape, self.prompt, store, start=self.start, share=rank),
             batch_size=None,
             num_workers=config.workers,
             prefetch_factor=4 if config.workers else None,
         )
-        self.keeper = ModelKeeper(
+        self.saver = ModelSaver(
             self.accelerator,
             self.out,
             lambda: self._objective(SpatialModel(shape))[0],
             config.score,
         )
-        self.names = ["loss", *(n for o in config.origins for n in objective.figures(o))]
-        shown = self.accelerator.is_main_process
-        self.log = MetricsLog(self.out, self.names, self.start) if shown else None
-        self.progress = StepProgress(self.start, config.steps, shown=shown)
+        self.names = ["loss", *(n for o in config.origins for n in objective.metric_names(o))]
+        main = self.accelerator.is_main_process
+        self.log = MetricsLog(self.out, self.names, self.start) if main else None
+        self.progress = StepProgress(self.start, config.steps, shown=main)
         self.sums: dict[str, torch.Tensor] = {}
         self.seen: Counter[str] = Counter()
         self.objective.train()
@@ -127,23 +129,23 @@ class _Run:
             objective, self.recipe.model_copy(update={"optimizer": optimizer})
         )
 
-    def step(self, step: int, portions: Sequence[Sequence[Sample]]) -> None:
-        """One step of the optimiser over all portions of all processes."""
+    def step(self, step: int, micro_batches: Sequence[Sequence[Sample]]) -> None:
+        """One step of the optimiser over all micro-batches of all processes."""
         accelerator, world = self.accelerator, self.accelerator.num_processes
         torch.manual_seed(_seed(self.config.seed, step, accelerator.process_index))
-        totals = self._totals([sample for portion in portions for sample in portion])
-        for i, portion in enumerate(portions, start=1):
-            apart = nullcontext() if i == len(portions) else accelerator.no_sync(self.objective)
-            with apart:
-                portion = [sample.to(accelerator.device) for sample in portion]
-                loss, figures = self.objective(portion, totals)
+        totals = self._totals([sample for micro_batch in micro_batches for sample in micro_batch])
+        for i, micro_batch in enumerate(micro_batches, start=1):
+            sync = nullcontext() if i == len(micro_batches) else accelerator.no_sync(self.objective)
+            with sync:
+                micro_batch = [sample.to(accelerator.device) for sample in micro_batch]
+                loss, metrics = self.objective(micro_batch, totals)
                 accelerator.backward(loss * world)  # gradients are averaged over processes
-            for name, value in figures.items():
+            for name, value in metrics.items():
                 self.sums[name] = self.sums.get(name, 0.0) + value
-        self.seen.update(figures.keys())
+        self.seen.update(metrics.keys())
         accelerator.clip_grad_norm_(self.objective.parameters(), self.config.clip)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.lr * group["factor"] * _rate(step, self.config)
+            group["lr"] = self.config.lr * group["factor"] * _lr_factor(step, self.config)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.step(step)
@@ -154,8 +156,8 @@ class _Run:
         mine = torch.tensor([counts[name] for name in self.names], device=self.accelerator.device)
         return dict(zip(self.names, self.accelerator.reduce(mine).tolist(), strict=True))
 
-    def tell(self, step: int) -> None:
-        """Write down the mean figures of the steps since the last time."""
+    def log_metrics(self, step: int) -> None:
+        """Log the mean metrics of the steps since the last log."""
         names = [name for name in self.names if self.seen[name]]
         mine = torch.stack([self.sums[name] / self.seen[name] for name in names])
         means = dict(zip(names, self.accelerator.reduce(mine).tolist(), strict=True))
@@ -166,7 +168,7 @@ class _Run:
         self.progress.row(step, means)
 
     def validate(self, step: int) -> Scores:
-        """Answer the held-out questions, write the scores down, and keep the best model."""
+        """Evaluate on the held-out questions, log the scores, and save the best model."""
         with self.accelerator.autocast():
             objective = self.accelerator.unwrap_model(self.objective)
             scores = evaluate(objective, self.held_out, self.accelerator)
@@ -177,11 +179,11 @@ class _Run:
             log.info("validation at step %d: %s", step, scores)
             accuracy = {name: score["accuracy"] for name, score in scores.items()}
             self.log.show(step, accuracy, "validation/")
-        self.keeper.keep_best(self.objective, step, scores)
+        self.saver.save_best(self.objective, step, scores)
         return scores
 
 
-def _rate(step: int, config: TrainConfig) -> float:
+def _lr_factor(step: int, config: TrainConfig) -> float:
     """Linear warm-up, then cosine to 2 %."""
     if step < config.warmup:
         return step / config.warmup
@@ -189,15 +191,15 @@ def _rate(step: int, config: TrainConfig) -> float:
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def _seed(*place: int) -> int:
+def _seed(*key: int) -> int:
     """Dropout of a step depends on seed, step and process alone, whatever was drawn before."""
-    return int(np.random.SeedSequence(place).generate_state(1)[0])
+    return int(np.random.SeedSequence(key).generate_state(1)[0])
 
 
 def _check_score(score: str, samples: Sequence[Sample]) -> None:
-    there = {name for sample in samples for names in score_names(sample) for name in names}
-    if score not in there:
-        raise ConfigError(f"best: no score is called {score}; there are {', '.join(sorted(there))}")
+    known = {name for sample in samples for names in score_names(sample) for name in names}
+    if score not in known:
+        raise ConfigError(f"best: no score is called {score}; there are {', '.join(sorted(known))}")
 
 
 def _precision(wanted: str) -> str:

@@ -1,4 +1,4 @@
-"""How well a network answers on held-out rooms and wordings, during training and after it."""
+"""Validation on held-out rooms and sentences, during and after training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from spatial3d_ros.research.training.samples import Sample, Samples
 from spatial3d_ros.tasks.prompt import Prompt
 
 VALIDATION_FIRST = 850_000
-_TOGETHER = 4  # rooms that are read in one batch
+_ROOMS_PER_BATCH = 4
 Scores = dict[str, dict[str, float]]
 """Accuracy and n, by source and kind of question."""
 
@@ -27,7 +27,7 @@ Scores = dict[str, dict[str, float]]
 def validation_samples(
     config: TrainConfig, model: ModelConfig, prompt: Prompt, store: ViewStore | None
 ) -> list[Sample]:
-    """Held-out rooms with undisturbed boxes and the held-out wordings."""
+    """Held-out rooms with undisturbed boxes and held-out sentences."""
     asked = config.validation
     boxes = config.boxes.model_copy(update={"questions": asked.questions})
     rendered = config.rendered.model_copy(update={"questions": asked.questions})
@@ -40,22 +40,22 @@ def validation_samples(
         seen = [samples.rendered_room(store[i], rngs[i], rendered.views) for i in range(len(store))]
         seen = [room for room in seen if room.questions]
     batches = [
-        samples.collate(same[first : first + _TOGETHER])
+        samples.collate(same[first : first + _ROOMS_PER_BATCH])
         for same in (rooms, seen)
-        for first in range(0, len(same), _TOGETHER)
+        for first in range(0, len(same), _ROOMS_PER_BATCH)
     ]
     if config.homes.batch:
         homes = HomesConfig(questions=asked.questions)
         rngs = [
             np.random.default_rng((config.seed, VALIDATION_FIRST, 1, i)) for i in range(asked.rooms)
         ]
-        told = [
+        home_rooms = [
             make_home_sample(VALIDATION_FIRST + i, rng, homes, split="test")
             for i, rng in enumerate(rngs)
         ]
         batches += [
-            Sample(**home_fields(told[first : first + _TOGETHER], prompt, model.names))
-            for first in range(0, len(told), _TOGETHER)
+            Sample(**home_fields(home_rooms[first : first + _ROOMS_PER_BATCH], prompt, model.names))
+            for first in range(0, len(home_rooms), _ROOMS_PER_BATCH)
         ]
     return batches
 
@@ -66,7 +66,7 @@ def evaluate(
 ) -> Scores:
     """Top-1 accuracy by source and kind of question.
 
-    With an `accelerator` each process reads its share of the batches and all get the same scores.
+    With an `accelerator` each process evaluates its share of the batches; all get the same scores.
     """
     rank, world = (0, 1)
     if accelerator is not None:
@@ -76,13 +76,12 @@ def evaluate(
     objective.eval()
     for origin in sorted({sample.origin for sample in samples}):
         same = [sample for sample in samples if sample.origin == origin]
-        # With sharded weights all processes have to read equally often; what is too much is not
-        # counted.
-        for place in range(rank, -(-len(same) // world) * world, world):
-            sample = same[min(place, len(same) - 1)].to(device)
+        # With sharded weights all processes must run equally many batches; extra ones do not count.
+        for index in range(rank, -(-len(same) // world) * world, world):
+            sample = same[min(index, len(same) - 1)].to(device)
             hits = objective.hits(sample).tolist()
             hits += objective.answered(sample) if sample.answers is not None else []
-            if place >= len(same):
+            if index >= len(same):
                 continue
             for names, hit in zip(score_names(sample), hits, strict=True):
                 asked.update(names)
@@ -97,7 +96,7 @@ def evaluate(
 
 
 def score_names(sample: Sample) -> list[list[str]]:
-    """The scores that each question of a batch counts for, those answered in words last."""
+    """The scores that each question of a batch counts for, free-form answers last."""
     names = [
         [sample.origin, *(f"{sample.origin}/{name}" for name in (kind.split("/")[0], kind, *also))]
         for kind, also in zip(sample.kinds, (["partly"] * p for p in sample.partly), strict=True)

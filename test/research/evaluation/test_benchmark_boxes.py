@@ -35,7 +35,7 @@ from spatial3d_ros.research.evaluation.public.boxes_report import (
     RULES,
     evaluate_boxes,
 )
-from spatial3d_ros.research.evaluation.public.boxes_runner import BoxesReader, scene_batch
+from spatial3d_ros.research.evaluation.public.boxes_runner import BoxesRunner, scene_batch
 from spatial3d_ros.research.evaluation.public.confusion import KINDS, confusion
 from spatial3d_ros.research.evaluation.public.referit_heuristic import choose_nearest, named_labels
 from spatial3d_ros.research.evaluation.public.relation_rules import choose_by_rule
@@ -189,7 +189,7 @@ def test_the_report(tmp_path: Path, rooms: Path, weights: str) -> None:
     assert list(scores[NETWORK]) == ["overall", "easy", "view-independent", "unique", "multiple"]
     assert data["seconds_per_question"][NETWORK] > 0
     assert evaluate_boxes(asked, weights).right == report.right
-    reader = BoxesReader.load(weights)
+    reader = BoxesRunner.load(weights)
     chosen = reader.choose(ROOM, [case.text for case in asked.cases])
     right = [float(k == case.target) for k, case in zip(chosen, asked.cases, strict=True)]
     assert report.right[NETWORK]["accuracy"] == right
@@ -220,7 +220,7 @@ def test_what_the_network_is_given(weights: str) -> None:
 
 
 def test_a_room_with_more_objects_than_identifiers(weights: str) -> None:
-    reader = BoxesReader.load(weights)
+    reader = BoxesRunner.load(weights)
     rng = np.random.default_rng(0)
     objects = tuple(
         BoxObject(id=k, label="chair", center=tuple(rng.uniform(-3, 3, 3)), size=(1, 1, 1))

@@ -64,7 +64,7 @@ def test_what_is_wrong_with_an_edit_is_told():
     right = EditOutcome(BOX, BOX, valid=True, relation=True, right_object=True)
     assert missed(right) == ""
     wrong = EditOutcome(BOX, THERE, valid=False, relation=False, right_object=False)
-    assert missed(wrong) == "another object, no place for it, not as asked"
+    assert missed(wrong) == "another object, no valid pose, not as asked"
 
 
 def test_words_are_judged_by_their_truth(asked):

@@ -19,7 +19,12 @@ from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.geometry.pose import look_at
 from spatial3d_ros.research.evaluation.metrics import judging as metrics
-from spatial3d_ros.research.evaluation.room_queries import ask_about, judge, row_of, write_queries
+from spatial3d_ros.research.evaluation.room_queries import (
+    draw_questions,
+    judge,
+    report_row,
+    write_queries,
+)
 from spatial3d_ros.research.language.questions import Question
 from spatial3d_ros.research.rooms.catalog import Room, RoomObject
 from spatial3d_ros.research.rooms.recorded_rooms import load_recorded_room, record_room, truth_file
@@ -126,8 +131,8 @@ def test_replies_are_judged() -> None:
 def test_a_row_needs_overlap_to_be_right() -> None:
     loose = Reply("the chair", (moved(CHAIR, 0.7),))
     assert judge(WHERE, ROOM, loose).right
-    assert not row_of(WHERE, ROOM, loose).right
-    row = row_of(FAR, ROOM, Reply("3.1 m", (CHAIR, TABLE), metres=3.1))
+    assert not report_row(WHERE, ROOM, loose).right
+    row = report_row(FAR, ROOM, Reply("3.1 m", (CHAIR, TABLE), metres=3.1))
     assert row.right
     assert row.truth == "3.00 m"
     assert row.truth_boxes == (CHAIR, TABLE)
@@ -147,10 +152,10 @@ def test_reply_from_the_client_file() -> None:
 
 def test_questions_about_a_room_are_reproducible(recorded) -> None:
     kinds = ["attribute", "none", "attribute", "distance"]
-    questions = ask_about(recorded.seen(), 5, kinds)
+    questions = draw_questions(recorded.seen(), 5, kinds)
     assert [q.kind for q in questions] == kinds
     assert len({q.text for q in questions}) == 4
-    assert questions == ask_about(recorded.seen(), 5, kinds)
+    assert questions == draw_questions(recorded.seen(), 5, kinds)
 
 
 def test_queries_file(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from spatial3d_ros.research.evaluation.layout import layout_questions
 from spatial3d_ros.research.evaluation.queries import QueryFile, read_queries
 from spatial3d_ros.research.evaluation.replay import replay_bag
 from spatial3d_ros.research.evaluation.reports.replay_report import ReplayReport, judge
-from spatial3d_ros.research.evaluation.room_queries import ask_about, write_queries
+from spatial3d_ros.research.evaluation.room_queries import draw_questions, write_queries
 from spatial3d_ros.research.evaluation.settings import weights_version
 from spatial3d_ros.research.rooms.recorded_rooms import load_recorded_room, record_room
 from spatial3d_ros.tasks.reply import Reply
@@ -146,7 +146,7 @@ def test_the_files_of_a_report(report: ReplayReport, tmp_path: Path) -> None:
 
 def test_rooms_come_with_questions_that_can_be_replayed(here: Path, tmp_path: Path) -> None:
     recorded = load_recorded_room(here / "room.mcap")
-    asked = ask_about(recorded.room.objects, 3, ("attribute", "none", "distance"))
+    asked = draw_questions(recorded.room.objects, 3, ("attribute", "none", "distance"))
     edits = layout_questions(recorded.room, recorded.room.objects, 3, 12)
     write_queries(tmp_path / "room.queries.yaml", asked, recorded.room, edits)
     queries = read_queries(tmp_path / "room.queries.yaml").queries
@@ -317,7 +317,7 @@ def test_edits_are_judged_by_what_is_told() -> None:
         ("kind: ground, expect: {distance: 1}", "q1: expect.distance: unknown key"),
         ("kind: find", "q1: kind must be ground, distance, ask or layout"),
         ("at: end", "q1: kind must be ground, distance, ask or layout"),
-        ("kind: layout, expect: {}", "q1: expect: is empty; tell some"),
+        ("kind: layout, expect: {}", "q1: expect: is empty; give some"),
         ("kind: layout, expect: {after: {center: [1, 2, 3]}}", "q1: expect.after.size: is missing"),
         (
             "kind: layout, expect: {after: {center: [1, 2 m, 3], size: [1, 1, 1]}}",
@@ -325,7 +325,7 @@ def test_edits_are_judged_by_what_is_told() -> None:
         ),
         (
             "kind: layout, expect: {possible: false, after: {center: [1, 2, 3], size: [1, 1, 1]}}",
-            "of what is not possible there is no after",
+            "possible: false has no after",
         ),
         ("kind: ask, expect: {text: [yes]}", "q1: expect.text.0: True is not text; put it in quo"),
         ("kind: ask, expect: {text: blue}", "q1: expect.text: 'blue' is not a list"),
@@ -368,7 +368,7 @@ def test_questions_are_asked_in_time() -> None:
         for name, at in (("a", "end"), ("b", 2), ("c", 0.5), ("d", 2.0), ("e", "end"))
     ]
     made = QueryFile.model_validate({"frame_id": "map", "queries": entries})
-    assert [query.id for query in made.in_time()] == ["c", "b", "d", "a", "e"]
+    assert [query.id for query in made.by_time()] == ["c", "b", "d", "a", "e"]
 
 
 # ---- the command -----------------------------------------------------------------------------

@@ -178,17 +178,17 @@ def test_the_table_has_mean_deviation_and_paired_difference(tmp_path):
         "model": {"s2.mpe.ray": False}}})  # fmt: skip
     runs = plan(made)
     assert [(r.seed, r.variant) for r in runs[:2]] == [(0, "full"), (0, "less")]
-    grid = report.ablation_grid(made, runs, fake_results(runs, [0.8, 0.7, 0.9, 0.9]))
-    assert grid.head == ("variant", "seeds", "all", "view", "Δ to full", "min a run", "paper")
-    assert grid.rows == (
+    table = report.ablation_table(made, runs, fake_results(runs, [0.8, 0.7, 0.9, 0.9]))
+    assert table.head == ("variant", "seeds", "all", "view", "Δ to full", "min a run", "paper")
+    assert table.rows == (
         ("full", "2", "85.0 ± 7.1", "-", "-", "2.0", "59"),
         ("less", "2", "80.0 ± 14.1", "-", "-5.0 ± 7.1", "2.0", "-"),
         ("questions a seed", "", "40", "-", "", "", ""),
     )
-    assert grid.markdown().splitlines()[2].startswith("| full | 2 | 85.0 ± 7.1 |")
-    early = report.ablation_grid(made, runs, fake_results(runs[:2], [0.8, 0.7]))
+    assert table.markdown().splitlines()[2].startswith("| full | 2 | 85.0 ± 7.1 |")
+    early = report.ablation_table(made, runs, fake_results(runs[:2], [0.8, 0.7]))
     assert early.rows[1][1:5] == ("1", "70.0", "-", "-10.0")
-    nothing = report.ablation_grid(made, runs, {})
+    nothing = report.ablation_table(made, runs, {})
     assert nothing.rows[0][1:6] == ("0", "-", "-", "-", "-")
 
 
@@ -198,10 +198,10 @@ def test_stress_has_a_table_for_each_kind(tmp_path):
     score = {"rendered": {"accuracy": 0.5, "n": 8}}
     one = {"views": {"3": score}, "jitter": {"0.0": score}, "missed": {"0.1": score},
            "split": {"0.2": score}, "split, either part": {"0.2": score}}  # fmt: skip
-    grids = report.stress_grids(made, {"full": [one, one]}, "rendered")
-    assert [grid.rows for grid in grids] == [(("full", "2", "50.0 ± 0.0"),)] * 5
-    assert [grid.head[-1] for grid in grids] == ["3", "0%", "10%", "20%", "20%"]
-    assert grids[0].title == "Views shown (8 questions)"
+    tables = report.robustness_tables(made, {"full": [one, one]}, "rendered")
+    assert [table.rows for table in tables] == [(("full", "2", "50.0 ± 0.0"),)] * 5
+    assert [table.head[-1] for table in tables] == ["3", "0%", "10%", "20%", "20%"]
+    assert tables[0].title == "Views shown (8 questions)"
 
 
 def test_a_section_is_replaced_between_its_marks_only(tmp_path):

@@ -101,7 +101,7 @@ def test_what_is_missed_is_never_the_target(room):
 
 def test_views_that_show_most_come_first():
     seen = np.array([[9, 0, 0, 0], [0, 5, 7, 0], [9, 5, 7, 0], [0, 0, 0, 1]])
-    order = stress.most_telling_first(SimpleNamespace(seen=seen))
+    order = stress.order_by_new_objects(SimpleNamespace(seen=seen))
     assert order.tolist()[:2] == [2, 3] and sorted(order) == [0, 1, 2, 3]
 
 
@@ -109,10 +109,10 @@ def test_every_level_asks_the_same_questions(tmp_path):
     torch.manual_seed(0)
     config = training(tmp_path / "rooms")
     with pytest.raises(CheckpointError, match="missing"):
-        stress.stress_run(tmp_path / "run", config, LEVELS)
+        stress.measure_run(tmp_path / "run", config, LEVELS)
     save_model(tmp_path / "run/model", SpatialModel(NETWORK), small_tokenizer(), torch.float32)
     assert kept_report(tmp_path / "run", LEVELS) is None
-    stress.stress_run(tmp_path / "run", config, LEVELS)
+    stress.measure_run(tmp_path / "run", config, LEVELS)
     report = kept_report(tmp_path / "run", LEVELS)
     report = {kind: found for kind, found in report.items() if found}
     assert list(report) == ["views", "jitter", "missed", "split", "split, either part"]
@@ -135,7 +135,7 @@ def test_rooms_of_the_fixture_have_something_to_ask(room):
 def test_crowded_rooms_need_no_pictures(tmp_path):
     save_model(tmp_path / "run/model", SpatialModel(NETWORK), small_tokenizer(), torch.float32)
     levels = Stress(of=("full",), views=(), jitter=(), missed=(), split=(), crowded=(12, 40))
-    stress.stress_run(tmp_path / "run", training(tmp_path / "no rooms"), levels)
+    stress.measure_run(tmp_path / "run", training(tmp_path / "no rooms"), levels)
     report = kept_report(tmp_path / "run", levels)
     assert list(report["crowded"]) == ["12", "40"]
     assert all(scores["boxes"]["n"] > 0 for scores in report["crowded"].values())

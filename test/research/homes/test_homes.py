@@ -30,7 +30,7 @@ from spatial3d_ros.research.training.home_samples import home_fields, make_home_
 from spatial3d_ros.research.training.losses import naming_loss
 from spatial3d_ros.research.training.presets import load_preset
 from spatial3d_ros.research.training.samples import Sample, Samples
-from spatial3d_ros.research.training.setup import first_network
+from spatial3d_ros.research.training.setup import initial_network
 from spatial3d_ros.tasks.prompt import Prompt
 
 FOUR = HomesConfig(questions=4)
@@ -537,7 +537,7 @@ def test_a_run_from_older_weights_learns_the_words_of_homes(tmp_path):
     save_model(tmp_path / "old", old, tokenizer, torch.float32)
     config = settings(tmp_path, init=str(tmp_path / "old"))
     (tmp_path / "out").mkdir()
-    model, new = first_network(config, load_preset("tiny"), tmp_path / "out")
+    model, new = initial_network(config, load_preset("tiny"), tmp_path / "out")
     size, table = tokenizer.get_vocab_size(), model.decoder.embed.weight
     assert size < new.get_vocab_size() <= len(table)
     assert torch.equal(table[:size], old.decoder.embed.weight[:size])
@@ -545,5 +545,5 @@ def test_a_run_from_older_weights_learns_the_words_of_homes(tmp_path):
     pieces = tokenizer.encode(word, add_special_tokens=False).ids
     assert len(pieces) > 1
     torch.testing.assert_close(table[size], table[pieces].sum(0) / len(pieces) ** 0.5)
-    _, same = first_network(config, load_preset("tiny"), tmp_path / "out")
+    _, same = initial_network(config, load_preset("tiny"), tmp_path / "out")
     assert same.to_str() == new.to_str()

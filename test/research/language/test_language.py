@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from spatial3d_ros.categories import CATEGORIES, COLORS, nouns
-from spatial3d_ros.research.evaluation.room_queries import ROOM_KINDS, ask_about
+from spatial3d_ros.research.evaluation.room_queries import ROOM_KINDS, draw_questions
 from spatial3d_ros.research.language.description_sampler import RELATIONS, VIEWS
 from spatial3d_ros.research.language.descriptions import Description
 from spatial3d_ros.research.language.english import plural
@@ -313,7 +313,7 @@ def test_published_questions_stay_the_same():
     texts = []
     for seed in range(900000, 900006):
         objects = generate_room(seed).objects
-        made = ask_about(objects, seed, ROOM_KINDS)
+        made = draw_questions(objects, seed, ROOM_KINDS)
         for split in QUESTION_TEMPLATES:
             rng = np.random.default_rng(seed)
             kinds = ("attribute", "size", "relation", "distance", "none")

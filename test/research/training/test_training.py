@@ -25,20 +25,20 @@ from spatial3d_ros.model.config import load_config
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.research.rooms.view_store import render_store
 from spatial3d_ros.research.training import trainer
-from spatial3d_ros.research.training.activation_checkpointing import recompute_activations
+from spatial3d_ros.research.training.activation_checkpointing import enable_activation_checkpointing
 from spatial3d_ros.research.training.augmentation import (
     disturb,
     false_boxes,
     turn_boxes,
     turn_views,
 )
-from spatial3d_ros.research.training.checkpoints import take_weights
+from spatial3d_ros.research.training.checkpoints import load_matching_weights
 from spatial3d_ros.research.training.config import LossWeights, TrainConfig, load_train_config
 from spatial3d_ros.research.training.metrics_log import MetricsLog
 from spatial3d_ros.research.training.objective import Objective, count_items
 from spatial3d_ros.research.training.presets import load_preset
 from spatial3d_ros.research.training.samples import Samples
-from spatial3d_ros.research.training.setup import first_network
+from spatial3d_ros.research.training.setup import initial_network
 from spatial3d_ros.research.training.validation import evaluate, validation_samples
 from spatial3d_ros.tasks.prompt import Prompt
 
@@ -198,7 +198,7 @@ def test_resuming_after_a_kill_gives_the_same_weights_and_curve(whole, tmp_path,
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer.ModelKeeper, "keep", pull_the_plug)
+        patch.setattr(trainer.ModelSaver, "save", pull_the_plug)
         with pytest.raises(KeyboardInterrupt):
             trainer.train(stopped)
     assert (tmp_path / "last/step").read_text() == "2"
@@ -240,7 +240,7 @@ def test_losses_and_gradients_do_not_depend_on_how_a_step_is_dealt_out(tmp_path,
     parts = [p[0] for r in range(3) for p in [samples(tmp_path, batch, store, share=(r, 3))[0]]]
     assert len({part[1].scenes.boxes.shape for part in parts}) > 1  # padded to different lengths
     module = objective()
-    loss, figures = module(whole)
+    loss, metrics = module(whole)
     loss.backward()
     wanted = gradients(module)
     module.zero_grad()
@@ -248,9 +248,9 @@ def test_losses_and_gradients_do_not_depend_on_how_a_step_is_dealt_out(tmp_path,
     assert totals == count_items(whole)
     shares = [module(part, totals) for part in parts]
     sum(share for share, _ in shares).backward()
-    for name, value in figures.items():
+    for name, value in metrics.items():
         assert value.item() == pytest.approx(sum(f[name].item() for _, f in shares), abs=2e-5)
-    assert figures["rendered/guide"] > 0 and set(module.figures("boxes")) < set(figures)
+    assert metrics["rendered/guide"] > 0 and set(module.metric_names("boxes")) < set(metrics)
     for name, value in gradients(module).items():
         torch.testing.assert_close(value, wanted[name], atol=2e-5, rtol=1e-3, msg=name)
 
@@ -262,7 +262,7 @@ def test_recomputed_activations_give_the_same_gradients(tmp_path, store):
     for recomputed in (False, True):
         module = objective().train()
         if recomputed:
-            recompute_activations(module.model)
+            enable_activation_checkpointing(module.model)
         runs = []
         layer = module.model.decoder.qwen.layers[0].self_attn
         layer.register_forward_hook(lambda *_, runs=runs: runs.append(1))
@@ -318,7 +318,7 @@ def test_what_fits_of_another_model_is_taken_and_the_log_names_the_rest(tmp_path
     other = small_config(names=NAMES, s2={"se": {"heads": 2}, "mpe": {"ray_hidden": 4}})
     Path(config.model).write_text(yaml.safe_dump(other.model_dump(mode="json")))
     with caplog.at_level(logging.INFO):
-        model, tokenizer = first_network(config, load_preset("tiny"), tmp_path / "none")
+        model, tokenizer = initial_network(config, load_preset("tiny"), tmp_path / "none")
     taken, own = first.state_dict(), model.state_dict()
     fresh = {name for name in own if own[name].shape != taken[name].shape}
     assert fresh and all(name.startswith("ray.") for name in fresh)
@@ -330,11 +330,11 @@ def test_what_fits_of_another_model_is_taken_and_the_log_names_the_rest(tmp_path
         yaml.safe_dump(small_config(text=other.text.model_dump() | {"vocab": 9}).model_dump())
     )
     with pytest.raises(ConfigError, match=r"text\.vocab 9, but the tokenizer .* has \d+ words"):
-        first_network(config, load_preset("tiny"), tmp_path / "none")
+        initial_network(config, load_preset("tiny"), tmp_path / "none")
     stranger = torch.nn.Linear(1, 1)
     stranger.config = other
     with pytest.raises(CheckpointError, match="no tensor fits 'small'"):
-        take_weights(stranger, tmp_path / "first")
+        load_matching_weights(stranger, tmp_path / "first")
 
 
 def test_a_run_has_the_pace_of_its_preset(tmp_path):

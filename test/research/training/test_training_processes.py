@@ -57,7 +57,7 @@ def launch(path, processes):
     )
 
 
-def figures(folder):
+def metrics(folder):
     with (folder / "run/metrics.csv").open(newline="") as file:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
 
@@ -67,7 +67,7 @@ def test_two_processes_take_the_steps_of_one(tmp_path):
     train(load_train_config(settings(tmp_path / "one")))
     told, _ = together.communicate(timeout=600)
     assert together.returncode == 0, told[-3000:]
-    one, two = figures(tmp_path / "one"), figures(tmp_path / "two")
+    one, two = metrics(tmp_path / "one"), metrics(tmp_path / "two")
     assert len(one) == len(two) == 4
     assert one[0]["rendered/ground"] == "" and float(one[3]["rendered/guide"]) > 0
     for alone, shared in zip(one, two, strict=True):

@@ -37,7 +37,7 @@ _DROPPED = re.compile(r"[^a-z0-9,'\s:-]+")
 
 def clean_answer(text: str) -> str:
     """Lower case, trimmed; no articles before a word; numbers to twenty (and 23) as words; known
-    misspellings put right; no punctuation but comma, colon, apostrophe and hyphen.
+    misspellings corrected; no punctuation but comma, colon, apostrophe and hyphen.
     """
     kept = _DROPPED.sub("", text.lower().replace("\u2019", "'").replace("\u00e7", "c"))
     kept = _WORD.sub(lambda match: _WORDS.get(match[0], match[0]), " ".join(kept.split()))
@@ -52,19 +52,19 @@ def normalised(prediction: str, norm: Norm) -> str:
 
 
 def exact_match(prediction: str, answers: Sequence[str]) -> bool:
-    """Whether it equals one of the answers."""
+    """Whether a prediction equals one of the answers."""
     return prediction in answers
 
 
 def refined_match(prediction: str, answers: Sequence[str]) -> bool:
-    """Whether, spaces aside, it equals an answer, lies in one or holds one; an empty prediction
-    matches an empty answer only.
+    """Whether a prediction equals an answer, is part of one or contains one, without spaces; an
+    empty prediction matches an empty answer only.
     """
     if exact_match(prediction, answers):
         return True
-    said = "".join(prediction.split())
+    predicted = "".join(prediction.split())
     known = ["".join(answer.split()) for answer in answers]
-    return any(said and one and (said in one or one in said) for one in known)
+    return any(predicted and one and (predicted in one or one in predicted) for one in known)
 
 
 def scanqa_scores(
@@ -73,10 +73,12 @@ def scanqa_scores(
     """EM@1 and refined EM of ScanQA in [0, 1], and the measures of text.py times 100, on words as
     the family splits them.
     """
-    said = [normalised(one, norm) for one in predictions]
+    predicted = [normalised(one, norm) for one in predictions]
     words = caption_words if norm == "leo" else str.split
-    texts = text_scores([words(one) for one in said], [[words(a) for a in one] for one in answers])
-    return _shares(said, answers) | texts
+    texts = text_scores(
+        [words(one) for one in predicted], [[words(a) for a in one] for one in answers]
+    )
+    return _shares(predicted, answers) | texts
 
 
 def sqa3d_scores(
@@ -87,16 +89,16 @@ def sqa3d_scores(
     for k, question in enumerate(questions):
         groups["overall"].append(k)
         groups[question.type].append(k)
-    said = [clean_answer(one) for one in predictions]
+    predicted = [clean_answer(one) for one in predictions]
     known = [[clean_answer(one) for one in question.answers] for question in questions]
     return {
-        name: _shares([said[k] for k in places], [known[k] for k in places])
-        for name, places in groups.items()
+        name: _shares([predicted[k] for k in indices], [known[k] for k in indices])
+        for name, indices in groups.items()
     }
 
 
-def _shares(said: Sequence[str], known: Sequence[Sequence[str]]) -> dict[str, float | int]:
-    pairs = list(zip(said, known, strict=True))
+def _shares(predicted: Sequence[str], known: Sequence[Sequence[str]]) -> dict[str, float | int]:
+    pairs = list(zip(predicted, known, strict=True))
     return {
         "n": len(pairs),
         "em": float(np.mean([exact_match(*pair) for pair in pairs])),

@@ -1,4 +1,4 @@
-"""Scan2Cap: captions that only count where the box is right (METHODS 5.6)."""
+"""Scan2Cap: a caption counts only if its box is right (METHODS 5.6)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ THRESHOLDS = (0.25, 0.5)
 
 @dataclass(frozen=True)
 class Caption:
-    """What was said of a proposal: its text, not wrapped, and its box (6,) centre and size."""
+    """The caption of a proposal, not wrapped, and its box (6,) center and size."""
 
     text: str
     box: np.ndarray
@@ -29,17 +29,17 @@ def caption_scores(
 ) -> dict[str, float | int]:
     """m@kIoU over all annotated objects, times 100: "cider@0.5" and its like.
 
-    boxes: the true box (6,) of each (scene, object); captions: what was said of it. An object
-    without a caption, or whose caption's box overlaps it by less than k, has an empty caption.
+    boxes: the true box (6,) of each (scene, object); captions: by the same key. An object
+    without a caption, or whose caption has a box with an IoU below k, has an empty caption.
     """
     references = [[caption_words(one) for one in target.references] for target in targets]
     scores: dict[str, float | int] = {"n": len(targets)}
     for threshold in THRESHOLDS:
-        said = []
+        predicted = []
         for target in targets:
             key = (target.scene_id, target.object_id)
             caption = captions.get(key)
             right = caption is not None and iou_matrix(caption.box, boxes[key])[0, 0] >= threshold
-            said.append(caption_words(wrapped(caption.text if right else "")))
-        scores |= {f"{m}@{threshold}": v for m, v in text_scores(said, references).items()}
+            predicted.append(caption_words(wrapped(caption.text if right else "")))
+        scores |= {f"{m}@{threshold}": v for m, v in text_scores(predicted, references).items()}
     return scores

@@ -1,4 +1,4 @@
-"""Distances that were said in words, against true metres (METHODS 5.8)."""
+"""Distances in free-form answers against true metres (METHODS 5.8)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _NAMES = {
     0.0254: "in inch inches",
 }
 METRES = {name: metres for metres, names in _NAMES.items() for name in names.split()}
-MRA_LIMITS = np.arange(5, 55, 5) / 100  # one less theta, exactly
+MRA_LIMITS = np.arange(5, 55, 5) / 100  # 1 - theta
 BUCKETS = ("under 1 m", "1 to 3 m", "over 3 m")
 _LENGTH = re.compile(rf"(?<![\w.,-])(\d+(?:\.\d+)?|\.\d+)\s*({'|'.join(METRES)})(?!\w)")
 
 
 def parse_metres(text: str) -> float | None:
-    """The first number with a unit of length in a text, in metres; None when there is none."""
+    """The first number with a unit of length in a text, in metres; None without one."""
     match = _LENGTH.search(text.lower())
     if match is None:
         return None
@@ -31,23 +31,23 @@ def parse_metres(text: str) -> float | None:
 def distance_scores(
     answers: Sequence[float | None], truth: Sequence[float]
 ) -> dict[str, dict[str, float | int]]:
-    """Scores over all questions and by true distance; None is an answer that could not be read.
+    """Scores over all questions and by true distance; None: no distance could be parsed.
 
-    An unread answer is a miss for every share and has no error to count in the means. Relative
-    errors are over the truth, in abs_rel over at least 0.1 m; a true 0 m is never right relatively
-    unless answered exactly.
+    An answer without a distance is wrong in every share and left out of the mean errors. Relative
+    errors are divided by the truth, in abs_rel by at least 0.1 m; a true 0 m is right in a relative
+    measure only if the answer is 0 m.
     """
-    said = np.array([np.nan if one is None else one for one in answers], dtype=float)
+    predicted = np.array([np.nan if one is None else one for one in answers], dtype=float)
     known = np.asarray(truth, dtype=float)
-    scores = {"overall": _scores(said, known)}
+    scores = {"overall": _scores(predicted, known)}
     bucket = np.select([known < 1, known <= 3], [0, 1], 2)
     for k in np.unique(bucket):
-        scores[BUCKETS[k]] = _scores(said[bucket == k], known[bucket == k])
+        scores[BUCKETS[k]] = _scores(predicted[bucket == k], known[bucket == k])
     return scores
 
 
-def _scores(said: np.ndarray, known: np.ndarray) -> dict[str, float | int]:
-    error = np.abs(said - known)
+def _scores(predicted: np.ndarray, known: np.ndarray) -> dict[str, float | int]:
+    error = np.abs(predicted - known)
     read = np.isfinite(error)
     relative = np.divide(error, known, out=np.where(error == 0, 0.0, np.inf), where=known > 0)
     scores: dict[str, float | int] = {

@@ -1,6 +1,6 @@
 """Boxes against true boxes: Acc@IoU of one answer, F1 of any number of them (METHODS 5.1, 5.3).
 
-Boxes are (N, 6) centre and size, axis-aligned, metres. A threshold counts as reached when equal.
+Boxes are (N, 6) centre and size, axis-aligned, metres. An IoU equal to a threshold reaches it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ def accuracy_at(answers: np.ndarray, truth: np.ndarray, threshold: float) -> flo
 
 def f1_at(answers: np.ndarray, truth: np.ndarray, threshold: float) -> float:
     """F1 of one question (METHODS 5.3): answers (M, 6) and true boxes (N, 6) matched one to one
-    for the greatest total overlap; right where a pair overlaps by the threshold.
+    for the greatest total overlap; a pair is right from the threshold on.
 
-    Nothing answered where nothing is meant is 1, one of both empty is 0.
+    1 if both are empty, 0 if only one is.
     """
     if not len(answers) or not len(truth):
         return float(len(answers) == len(truth))
@@ -47,8 +47,8 @@ def multi_scores(
     values = {t: [f1_at(a, b, t) for a, b in zip(answers, truth, strict=True)] for t in THRESHOLDS}
     return {
         name: {
-            "n": len(places),
-            **{f"f1@{t}": float(np.mean([values[t][k] for k in places])) for t in THRESHOLDS},
+            "n": len(indices),
+            **{f"f1@{t}": float(np.mean([values[t][k] for k in indices])) for t in THRESHOLDS},
         }
-        for name, places in groups.items()
+        for name, indices in groups.items()
     }

@@ -1,7 +1,7 @@
-"""How right an answer is: boxes by overlap with the truth, distances by their error in metres.
+"""Judging of answers: boxes by their IoU with the truth, distances by their error in metres.
 
-An answered box counts as *the right object* when, of all true objects, it overlaps a target most.
-Thresholds on the overlap itself (Acc@0.25, Acc@0.5) are reported beside it (METHODS 5.1, 5.8).
+An answered box is *the right object* if the true object that it overlaps most is a target.
+Thresholds on the IoU (Acc@0.25, Acc@0.5) are reported in addition (METHODS 5.1, 5.8).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ GROUNDING_KINDS = ("attribute", "relation", "size")
 
 @dataclass(frozen=True)
 class Verdict:
-    """One question judged. `iou` is with the best target; `error_m` is answer minus truth, and
-    `uncertainty_m` what the answer said of it; `edit` is of a layout instruction.
+    """The judgement of one question. iou: with the best target; error_m: answer minus truth;
+    uncertainty_m: of the answer; edit: of a layout instruction.
     """
 
     kind: str
@@ -39,7 +39,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class BoxMatch:
-    """What an answered box turned out to be: the true object it overlaps most, -1 for none."""
+    """The true object that an answered box overlaps most (-1: none), and the IoUs."""
 
     object_id: int
     iou: float
@@ -66,9 +66,9 @@ def judge_grounding(
     answered: bool = True,
     latency_ms: float | None = None,
 ) -> Verdict:
-    """Judge the first object of a grounding; `answer` None says that nothing in the room fits.
+    """Judge the first object of a grounding; answer None: no object matches.
 
-    Without targets, saying so is right. A question that got an error is `answered=False`, wrong.
+    Without targets None is right. answered False: the question raised an error; it is wrong.
     """
     if not targets:
         return Verdict(kind, subkind, answered, answered and answer is None, latency_ms=latency_ms)
@@ -91,7 +91,7 @@ def judge_distance(
 ) -> Verdict:
     """Judge a distance; right means within `tolerance_m`, and between the right objects.
 
-    None is a question without an answer.
+    metres None: the question has no answer.
     """
     if metres is None:
         return Verdict("distance", subkind, False, truth_m=truth_m, latency_ms=latency_ms)
@@ -103,7 +103,7 @@ def judge_distance(
 
 
 def recall(boxes: np.ndarray, truth: np.ndarray, threshold: float) -> float:
-    """Share of the true boxes (N, 6) that some box (M, 6) overlaps by at least `threshold`."""
+    """Share of the true boxes (N, 6) that any box (M, 6) overlaps by at least `threshold`."""
     if not len(truth):
         return float("nan")
     if not len(boxes):
@@ -124,8 +124,8 @@ def grounding_scores(verdicts: Iterable[Verdict]) -> dict[str, float | int]:
 def distance_scores(verdicts: Iterable[Verdict]) -> dict[str, float | int]:
     """Errors in metres over the answered questions; `answered` is their share (METHODS 5.8).
 
-    "within_1_sigma" and "within_2_sigma" are the shares of errors within the told uncertainty, and
-    within twice that; 0.68 and 0.95 if errors are normal and it is right.
+    "within_1_sigma" and "within_2_sigma": shares of errors within one and two times the answer's
+    uncertainty; 0.68 and 0.95 if errors are normal and the uncertainty is right.
     """
     chosen = list(verdicts)
     pairs = [(abs(v.error_m), v.truth_m) for v in chosen if v.error_m is not None]
@@ -146,18 +146,20 @@ def distance_scores(verdicts: Iterable[Verdict]) -> dict[str, float | int]:
             "within_0.25m": float((errors <= 0.25).mean()),
             "mra": float((relative[:, None] < 1 - MRA_THRESHOLDS).mean()),
         }
-    told = [
+    normalized = [
         abs(v.error_m) / max(v.uncertainty_m, 1e-9)
         for v in chosen
         if v.error_m is not None and v.uncertainty_m is not None
     ]
-    if told:
-        scores |= {f"within_{k}_sigma": float((np.array(told) <= k).mean()) for k in (1, 2)}
+    if normalized:
+        scores |= {f"within_{k}_sigma": float((np.array(normalized) <= k).mean()) for k in (1, 2)}
     return scores
 
 
 def edit_scores(verdicts: Iterable[Verdict]) -> dict[str, float | int]:
-    """Measures of layout edits (METHODS 5.9); `right`: the right object, valid, and as asked."""
+    """Measures of layout edits (METHODS 5.9); `right`: right object, valid pose, wanted
+    relation.
+    """
     chosen = list(verdicts)
     scores = layout_scores([v.edit for v in chosen if v.edit is not None])
     return {"n": len(chosen), "right": _mean([v.right for v in chosen])} | scores

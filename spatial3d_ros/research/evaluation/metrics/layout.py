@@ -12,12 +12,11 @@ from spatial3d_ros.geometry.box import Box3D, iou
 
 @dataclass(frozen=True)
 class EditOutcome:
-    """One edit judged. `box` is None when no edit came back.
+    """The judgement of one edit. box: None if no edit was returned.
 
-    right_object: whether the object that was meant was taken (None for a placed, new one);
-    relation: whether the wanted relation holds in the edited scene (None where none was asked
-    for); valid: inside the bounds, in no other object by over 10 %, resting on something; before:
-    the box before a move.
+    right_object: whether the target was edited (None for a new object). relation: whether the
+    wanted relation holds in the edited scene (None without one). valid: inside the bounds, at most
+    10 % inside another object, and supported. before: the box before a move.
     """
 
     reference: Box3D
@@ -29,12 +28,12 @@ class EditOutcome:
 
 
 def layout_scores(outcomes: Sequence[EditOutcome]) -> dict[str, float | int]:
-    """Shares over the edits that each measure applies to; an edit that did not come back is wrong
-    in every share, and errors in metres are over those that did.
+    """Shares over the edits that each measure applies to. An edit that was not returned is wrong in
+    every share; errors in metres are over the returned edits.
 
-    "headline" is relation and validity together: where many places are right, overlap with one of
-    them says little. "size_change_m" is the greatest change of a side of a moved box, 0 as it
-    should be.
+    "headline": relation and validity together, because many poses are right and the overlap with
+    one of them says little. "size_change_m": the greatest change of a side of a moved box; 0 is
+    right.
     """
     made = [(o, o.box) for o in outcomes if o.box is not None]
     gaps = [float(np.linalg.norm(np.subtract(box.center, o.reference.center))) for o, box in made]
@@ -58,8 +57,8 @@ def layout_scores(outcomes: Sequence[EditOutcome]) -> dict[str, float | int]:
 
 
 def _share(
-    name: str, outcomes: Sequence[EditOutcome], ask: Callable[[EditOutcome], bool | None]
+    name: str, outcomes: Sequence[EditOutcome], measure: Callable[[EditOutcome], bool | None]
 ) -> dict[str, float]:
-    told = [(o, ask(o)) for o in outcomes]
-    asked = [bool(o.box is not None and value) for o, value in told if value is not None]
-    return {name: sum(asked) / len(asked)} if asked else {}
+    values = [(o, measure(o)) for o in outcomes]
+    applicable = [bool(o.box is not None and value) for o, value in values if value is not None]
+    return {name: sum(applicable) / len(applicable)} if applicable else {}

@@ -4,7 +4,7 @@ Written here because the kept libraries need Java, a download, or both. BLEU, RO
 follow the captioning evaluation that the papers report (closest reference length; one-sided best of
 the references; CIDEr-D with a length penalty of sigma 6). METEOR's published variant also matches
 stems, synonyms and paraphrases from tables that come with its Java program; ours, after Banerjee
-and Lavie 2005, matches exact words only, is named so, and is lower.
+and Lavie 2005, matches exact words only, has that name, and gives lower scores.
 
 All take tokenised sentences: `words` of a hypothesis, `references` a list of such for each.
 """
@@ -56,12 +56,12 @@ def bleu(hypotheses: Sequence[Tokens], references: Sequence[References]) -> list
     for words, known in zip(hypotheses, references, strict=True):
         length += len(words)
         reference_length += min((abs(len(r) - len(words)), len(r)) for r in known)[1]
-        for n, said in enumerate(_all_grams(words)):
+        for n, predicted in enumerate(_all_grams(words)):
             most: Counter[Gram] = Counter()
             for one in known:
                 most |= _all_grams(one)[n]
-            right[n] += (said & most).total()
-            total[n] += said.total()
+            right[n] += (predicted & most).total()
+            total[n] += predicted.total()
     brevity = math.exp(min(0.0, 1 - reference_length / length)) if length else 0.0
     shares = np.divide(right, total, out=np.zeros(ORDERS), where=total > 0)
     return [float(brevity * shares[:n].prod() ** (1 / n)) for n in range(1, ORDERS + 1)]
@@ -105,20 +105,22 @@ def cider(hypotheses: Sequence[Tokens], references: Sequence[References]) -> np.
 
     scores = []
     for words, known in zip(hypotheses, references, strict=True):
-        said = weigh(words)
-        likeness = [
-            np.mean([_likeness(a, b) for a, b in zip(said, weigh(one), strict=True)])
+        predicted = weigh(words)
+        similarity = [
+            np.mean([_similarity(a, b) for a, b in zip(predicted, weigh(one), strict=True)])
             * math.exp(-((len(words) - len(one)) ** 2) / (2 * _CIDER_SIGMA**2))
             for one in known
         ]
-        scores.append(10 * float(np.mean(likeness)))
+        scores.append(10 * float(np.mean(similarity)))
     return np.array(scores)
 
 
-def _likeness(said: Weights, known: Weights) -> float:
-    """Cosine of two n-gram vectors; what is said more often than known does not count for more."""
-    norms = math.sqrt(sum(v * v for v in said.values()) * sum(v * v for v in known.values()))
-    shared = sum(min(v, known[gram]) * known[gram] for gram, v in said.items() if gram in known)
+def _similarity(predicted: Weights, known: Weights) -> float:
+    """Cosine of two n-gram vectors, predicted counts clipped to the reference counts."""
+    norms = math.sqrt(sum(v * v for v in predicted.values()) * sum(v * v for v in known.values()))
+    shared = sum(
+        min(v, known[gram]) * known[gram] for gram, v in predicted.items() if gram in known
+    )
     return shared / norms if norms else 0.0
 
 

@@ -31,8 +31,8 @@ UniqueBy = Literal["scene", "annotated"]
 
 @dataclass(frozen=True)
 class Case:
-    """One sentence: the room, the slot of the object meant, the boxes to choose from, and the
-    splits that it counts in. `choices` is `truth` itself, or what a detector found.
+    """One sentence: the room, the slot of its target, the boxes to choose from, and its splits.
+    `choices`: `truth` itself, or the boxes of a detector.
     """
 
     text: str
@@ -43,12 +43,12 @@ class Case:
 
     @property
     def label(self) -> str:
-        """Of the target."""
+        """Label of the target."""
         return self.truth.labels[self.target]
 
     def hits(self) -> dict[str, np.ndarray]:
-        """For each measure, which choices (N,) are right: the very object, or with detections
-        every box that overlaps it enough.
+        """For each measure, which choices (N,) are right: the target itself, or with detections
+        every box whose IoU with it reaches the threshold.
         """
         if self.choices is self.truth:
             return {"accuracy": np.arange(len(self.choices.objects)) == self.target}
@@ -58,8 +58,8 @@ class Case:
 
 @dataclass(frozen=True)
 class Cases:
-    """What a benchmark asks. `absent` tells of entries about unknown scenes or objects, `left_out`
-    counts those that the official filter drops, `settings` says how it was set up.
+    """The sentences of a benchmark. absent: entries about unknown scenes or objects. left_out: how
+    many the official filter drops. settings: how it was set up.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Cases:
             raise ConfigError(
                 f"{self.settings['utterances']}: no sentence to evaluate: {self.left_out} left out "
                 f"by the official filter, {self.absent['count']} about scenes or objects that "
-                f"{self.settings['objects']} lacks; are both files of the same scenes?"
+                f"{self.settings['objects']} lacks; use files of the same scenes"
             )
 
 
@@ -158,7 +158,7 @@ def scanrefer_cases(
 
 
 def relation_cases(objects: str | Path, count: int, seed: int = 0, mix: Mix = "sr3d") -> Cases:
-    """Sentences in the manner of Sr3D made on the rooms themselves, with a split for each relation
+    """Sentences like those of Sr3D, generated about the rooms, with a split for each relation
     (relation_sentences.py). Raises ConfigError for another mix or a file that cannot be used.
     """
     cases = []
@@ -170,7 +170,7 @@ def relation_cases(objects: str | Path, count: int, seed: int = 0, mix: Mix = "s
         cases.append(Case(one.text, room, target, room, (*splits, one.relation)))
     settings = {
         "objects": str(objects),
-        "utterances": f"{len(cases)} made with seed {seed}, {mix} mix of relations",
+        "utterances": f"{len(cases)} generated with seed {seed}, {mix} mix of relations",
         "boxes": "true boxes",
         "splits": "by label and relation",
     }
@@ -178,7 +178,7 @@ def relation_cases(objects: str | Path, count: int, seed: int = 0, mix: Mix = "s
 
 
 def _choices(room: BoxRoom, detected: Mapping[str, BoxRoom] | None) -> BoxRoom:
-    """What is chosen from: the room itself, or what a detector found there."""
+    """The boxes to choose from: the room itself, or a detector's boxes of it."""
     if detected is None:
         return room
     return detected.get(room.scene_id, BoxRoom(scene_id=room.scene_id, objects=()))

@@ -1,9 +1,9 @@
-"""What the network takes where it is wrong, by relation or by split: to see what it does not hear.
+"""The kinds of the network's choices by relation or split: which part of a sentence it misses.
 
-opposite      what the opposite of the relation means: farthest for closest (made sentences)
+opposite      the target of the opposite relation: farthest for closest (generated sentences)
 same class    another object of the target's class
 anchor        an object of another class that the sentence names
-unnamed       an object that the sentence does not name: the noun was not heard
+unnamed       an object of a class that the sentence does not name
 nothing       no answer, or no boxes to choose from
 """
 

@@ -1,9 +1,8 @@
-"""Multi3DRefer, ScanQA, SQA3D, Scan2Cap and distances (METHODS 5.3 to 5.8): from files of the
-public layouts to scores.
+"""Multi3DRefer, ScanQA, SQA3D, Scan2Cap and distances (METHODS 5.3 to 5.8): from public files to
+scores.
 
-The answers are given in a file (research/datasets/answers.py), whoever made them, or come from the
-network on rooms of labelled boxes. Entries about scenes or objects that the rooms lack are counted
-and listed.
+The answers come from a file (research/datasets/answers.py) or from the network on rooms of labelled
+boxes. Entries about scenes or objects that the rooms lack are counted and listed.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from spatial3d_ros.research.evaluation.metrics.answers import Norm, scanqa_score
 from spatial3d_ros.research.evaluation.metrics.captions import Caption, caption_scores
 from spatial3d_ros.research.evaluation.metrics.distance import distance_scores, parse_metres
 from spatial3d_ros.research.evaluation.metrics.grounding import multi_scores
-from spatial3d_ros.research.evaluation.public.boxes_runner import BoxesReader
+from spatial3d_ros.research.evaluation.public.boxes_runner import BoxesRunner
 
 Scores = dict[str, dict[str, float | int]]
 Entry = TypeVar("Entry")
@@ -37,7 +36,7 @@ Entry = TypeVar("Entry")
 
 @dataclass(frozen=True)
 class PublicReport:
-    """`scores` by split; `samples` tells how many questions count and what was absent."""
+    """`scores` by split; `samples`: how many questions were evaluated and what was absent."""
 
     name: str
     scores: Scores
@@ -64,11 +63,11 @@ class PublicReport:
         for measure in measures:
             cells = (values.get(measure) for values in self.scores.values())
             table.add_row(measure, *("" if v is None else f"{v:.4g}" for v in cells))
-        told = [f"about absent scenes or objects: {listed(self.samples['absent'])}"]
+        notes = [f"about absent scenes or objects: {listed(self.samples['absent'])}"]
         if "unanswered" in self.samples:
-            told.append(f"without an answer: {self.samples['unanswered']}")
-            told.append(f"answers to no question: {listed(self.samples['of_no_question'])}")
-        table.caption = "; ".join(told)
+            notes.append(f"without an answer: {self.samples['unanswered']}")
+            notes.append(f"answers to no question: {listed(self.samples['of_no_question'])}")
+        table.caption = "; ".join(notes)
         return table
 
 
@@ -87,20 +86,20 @@ def evaluate_multi(
     given = _given(answers)
     names = [f"{d.scene_id}/{'-'.join(map(str, d.object_ids))}/{d.ann_id}" for d in found.kept]
     if given is not None:
-        said = [given.boxes(name) for name in names]
+        predictions = [given.boxes(name) for name in names]
     else:
-        reader = BoxesReader.load(model)
-        said = _by_room(
+        runner = BoxesRunner.load(model)
+        predictions = _by_room(
             rooms, found.kept, lambda d: d.scene_id,
             lambda room, some: [
-                room.boxes[k] for k in reader.choose_all(room, [d.description for d in some])
+                room.boxes[k] for k in runner.choose_all(room, [d.description for d in some])
             ],
         )  # fmt: skip
     truth = [
         rooms[d.scene_id].boxes[[rooms[d.scene_id].slots[i] for i in dict.fromkeys(d.object_ids)]]
         for d in found.kept
     ]
-    scores = multi_scores(said, truth, [d.eval_type for d in found.kept])
+    scores = multi_scores(predictions, truth, [d.eval_type for d in found.kept])
     return _report("multi3drefer", scores, found, given, names, model)
 
 
@@ -113,22 +112,27 @@ def evaluate_scanqa(
 ) -> PublicReport:
     """ScanQA: EM@1, refined EM, BLEU, ROUGE-L, CIDEr, METEOR of exact words.
 
-    Raises ConfigError, CheckpointError; NotAvailableError where the weights give no answers.
+    Raises ConfigError, CheckpointError; NotAvailableError if the weights are not trained for it.
     """
     if norm not in get_args(Norm):
         raise ConfigError(f"norm: '{norm}' is unknown; use {' or '.join(get_args(Norm))}")
     everything = read_scene_questions(questions)
-    asked = [q for q in everything if q.answers]
-    if not asked:
-        raise ConfigError(f"{questions}: no question has answers; take train or val, not test")
-    found, said, given = _told(
-        asked, objects, answers, model, questions, lambda q: (q.scene_id, q.question)
+    answerable = [q for q in everything if q.answers]
+    if not answerable:
+        raise ConfigError(f"{questions}: no question has answers; use train or val, not test")
+    found, predictions, given = _predictions(
+        answerable,
+        objects,
+        answers,
+        model,
+        questions,
+        lambda q: (q.scene_id, q.question),
     )
-    scores = scanqa_scores(said, [q.answers for q in found.kept], norm)
+    scores = scanqa_scores(predictions, [q.answers for q in found.kept], norm)
     names = [q.question_id for q in found.kept]
     report = _report("scanqa", {"overall": scores}, found, given, names, model)
     report.settings["norm"] = norm
-    report.samples["without_known_answers"] = len(everything) - len(asked)
+    report.samples["without_known_answers"] = len(everything) - len(answerable)
     return report
 
 
@@ -139,23 +143,23 @@ def evaluate_sqa3d(
     answers: Path | None = None,
     model: str = "tiny",
 ) -> PublicReport:
-    """SQA3D: EM and refined EM overall and by type; the network is told the situation before the
+    """SQA3D: EM and refined EM overall and by type; the network reads the situation before the
     question. Raises as `evaluate_scanqa`.
     """
-    found, said, given = _told(
+    found, predictions, given = _predictions(
         read_situated_questions(questions, annotations), objects, answers, model, questions,
         lambda q: (q.scene_id, f"{q.situation} {q.question}"),
     )  # fmt: skip
     names = [q.question_id for q in found.kept]
-    scores = sqa3d_scores(said, found.kept)
+    scores = sqa3d_scores(predictions, found.kept)
     return _report("sqa3d", scores, found, given, names, model)
 
 
 def evaluate_scan2cap(
     objects: Path, descriptions: Path, answers: Path | None = None, model: str = "tiny"
 ) -> PublicReport:
-    """Scan2Cap: caption measures at IoU 0.25 and 0.5 over all described objects; the network is
-    given the true boxes. Raises as `evaluate_scanqa`.
+    """Scan2Cap: caption measures at IoU 0.25 and 0.5 over all described objects; the network gets
+    the true boxes. Raises as `evaluate_scanqa`.
     """
     rooms = read_box_rooms(objects)
     described = read_descriptions(descriptions)
@@ -171,19 +175,22 @@ def evaluate_scan2cap(
             if len(given.boxes(name))
         }
     else:
-        reader = BoxesReader.load(model)
-        said = _by_room(
+        runner = BoxesRunner.load(model)
+        predictions = _by_room(
             rooms, keys, lambda key: key[0],
-            lambda room, some: reader.captions(room, [room.slots[i] for _, i in some]),
+            lambda room, some: runner.captions(room, [room.slots[i] for _, i in some]),
         )  # fmt: skip
-        captions = {key: Caption(text, boxes[key]) for key, text in zip(keys, said, strict=True)}
+        captions = {
+            key: Caption(text, boxes[key]) for key, text in zip(keys, predictions, strict=True)
+        }
     scores = {"overall": caption_scores(targets, boxes, captions)}
     return _report("scan2cap", scores, found, given, names, model, len(targets))
 
 
 def evaluate_distances(answers: Path) -> PublicReport:
-    """Distances said in words, each line with its `truth` in metres. Raises ConfigError for a line
-    without.
+    """Distances in free-form answers; every line has its `truth` in metres.
+
+    Raises ConfigError for a line without `truth`.
     """
     given = read_predicted_answers(answers)
     lacking = [name for name, one in given.by_id.items() if one.truth is None]
@@ -195,30 +202,35 @@ def evaluate_distances(answers: Path) -> PublicReport:
     return _report("distance", scores, found, given, list(given.by_id), "")
 
 
-def _told(
-    asked: Sequence[Entry],
+def _predictions(
+    questions: Sequence[Entry],
     objects: Path | None,
     answers: Path | None,
     model: str,
     path: Path,
     words: Callable[[Entry], tuple[str, str]],
 ) -> tuple[Matched[Entry], list[str], PredictedAnswers | None]:
-    """The questions that count, and what was said to each: as given, or by the network, which is
-    asked with `words` (scene, question).
+    """The evaluated questions and their predictions, from the answers file or by the network.
+
+    words: the scene and the text of a question.
     """
     given = _given(answers)
     if given is not None:
-        return Matched(list(asked), []), [given.text(q.question_id) for q in asked], given
+        return (
+            Matched(list(questions), []),
+            [given.text(q.question_id) for q in questions],
+            given,
+        )
     if objects is None:
         raise ConfigError("give --answers, or --objects for the network to answer from")
     rooms = read_box_rooms(objects)
-    found = _known(rooms, asked, lambda q: (words(q)[0], ()), path)
-    reader = BoxesReader.load(model)
-    said = _by_room(
+    found = _known(rooms, questions, lambda q: (words(q)[0], ()), path)
+    runner = BoxesRunner.load(model)
+    predictions = _by_room(
         rooms, found.kept, lambda q: words(q)[0],
-        lambda room, some: reader.answers(room, [words(q)[1] for q in some]),
+        lambda room, some: runner.answers(room, [words(q)[1] for q in some]),
     )  # fmt: skip
-    return found, said, None
+    return found, predictions, None
 
 
 def _known(
@@ -231,7 +243,7 @@ def _known(
     if not found.kept:
         raise ConfigError(
             f"{path}: no entry is about the {len(rooms)} scenes of the objects; "
-            f"{len(found.absent)} are about others; are both files of the same scenes?"
+            f"{len(found.absent)} are about other scenes; use files of the same scenes"
         )
     return found
 
@@ -244,17 +256,17 @@ def _by_room(
     rooms: Mapping[str, BoxRoom],
     entries: Sequence[Entry],
     scene: Callable[[Entry], str],
-    tell: Callable[[BoxRoom, list[Entry]], Sequence[Any]],
+    answer: Callable[[BoxRoom, list[Entry]], Sequence[Any]],
 ) -> list[Any]:
-    """What `tell` says of each entry, asked room by room, so that a room is read once."""
+    """The result of `answer` for each entry; a room is encoded once for all of its entries."""
     places: dict[str, list[int]] = defaultdict(list)
     for k, entry in enumerate(entries):
         places[scene(entry)].append(k)
-    said: list[Any] = [None] * len(entries)
+    predictions: list[Any] = [None] * len(entries)
     for name, some in places.items():
-        for k, one in zip(some, tell(rooms[name], [entries[k] for k in some]), strict=True):
-            said[k] = one
-    return said
+        for k, one in zip(some, answer(rooms[name], [entries[k] for k in some]), strict=True):
+            predictions[k] = one
+    return predictions
 
 
 def _report(
@@ -269,5 +281,5 @@ def _report(
     samples = {"evaluated": len(found.kept) if count is None else count, "absent": found.json()}
     if given is not None:
         samples |= given.coverage(names)
-    told = f"answers of {given.path.name}" if given else f"{model} on true boxes, no pixels"
-    return PublicReport(name, scores, samples, {"answers": told})
+    source = f"answers of {given.path.name}" if given else f"{model} on true boxes, no pixels"
+    return PublicReport(name, scores, samples, {"answers": source})

@@ -1,7 +1,7 @@
-"""The floor of referring benchmarks: nouns and nearness, no reasoning.
+"""A baseline of referring benchmarks: nouns and distance, no reasoning.
 
-The first label named in a sentence is the class. Among its instances the one nearest to any
-instance of the other labels named is meant; the farthest if the sentence says so.
+The first label in a sentence is the class. Of its instances, the one nearest to any instance of the
+other labels in the sentence is chosen; the farthest if the sentence has a word for it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _FAR = re.compile(r"\b(?:far|farther|farthest|further|furthest|away|opposite)\b"
 
 
 def named_labels(text: str, labels: Iterable[str]) -> list[str]:
-    """The labels that a sentence names, in its order: whole words, singular or plural; of two that
-    overlap ("chair" in "office chair") the one that begins first, then the longer one.
+    """The labels that a sentence names, in its order: whole words, singular or plural; of two
+    that overlap ("chair" in "office chair") the one that begins first, then the longer one.
     """
     lower = text.lower()
     hits = [
@@ -37,7 +37,7 @@ def named_labels(text: str, labels: Iterable[str]) -> list[str]:
 
 
 def choose_nearest(room: BoxRoom, text: str) -> int | None:
-    """The slot of the object that the rule picks; None when the sentence names nothing there."""
+    """The slot of the rule; None if the sentence names no label of the room."""
     named = named_labels(text, room.labels)
     if not named:
         return None

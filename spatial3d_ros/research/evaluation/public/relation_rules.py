@@ -1,11 +1,11 @@
-"""A reader of Sr3D-style sentences that needs no learning: what such sentences are worth at most.
+"""Rules for Sr3D-style sentences without learning: an upper baseline.
 
-It knows only the sentence and the room, never how the sentence was made: names, one relation, the
-anchors' boxes and, for sides, their fronts. Where it errs, a sentence is ambiguous or its truth is
-in doubt; where it is right and the network is not, the network has something to learn. Its measures
-are not those that made the sentences (research/datasets/relation_sentences.py): free space between
-boxes instead of distances of centres, the angle under which a target sees both anchors instead of a
-strip, the smallest angle instead of a sector.
+The rules use the sentence and the room only: names, one relation, the boxes of the anchors and, for
+sides, their fronts. If they fail, the sentence is ambiguous or its truth is doubtful; if they are
+right and the network is not, the network can improve. Their measures differ from those that
+generated the sentences (research/datasets/relation_sentences.py): free space between boxes in place
+of distances of centers, the angle between the directions to both anchors in place of a strip, the
+smallest angle in place of a sector.
 """
 
 from __future__ import annotations
@@ -30,23 +30,25 @@ _RELATIONS = (
     ("on", r"\bon\b|\bsupported by\b"),
     ("front", r"\bfront\b"),
 )
-"""In this order, because "on the left" names "on", and "seen from in front of it" names "front"."""
+"""In this order: "on the left" contains "on", "seen from in front of it" contains "front"."""
 
 
 OPPOSITES = {
     "closest": "far", "farthest": "near", "above": "below", "below": "above", "left": "right",
     "right": "left", "front": "behind", "behind": "front",
 }  # fmt: skip
-"""For the relation of a sentence (relation_sentences.py), the rule that means the opposite."""
+"""Relation of a sentence (relation_sentences.py) -> the rule of the opposite relation."""
 
 
 def choose_by_rule(room: BoxRoom, text: str, relation: str | None = None) -> int | None:
-    """The slot that fits a sentence best, or would if it said another `relation`; None when its
-    names or its relation are not understood, or when it asks for a side of something without a
-    front.
+    """The best slot for a sentence, or for its names with another `relation`.
+
+    None if the names or the relation cannot be parsed, or for a side of an anchor without a front.
     """
     if relation is None:
-        relation = next((name for name, told in _RELATIONS if re.search(told, text.lower())), None)
+        relation = next(
+            (name for name, pattern in _RELATIONS if re.search(pattern, text.lower())), None
+        )
     named = named_labels(text, room.labels)
     single = [label for label in named if room.count(label) == 1]
     several = [label for label in named if room.count(label) > 1]
@@ -76,32 +78,32 @@ def _space(boxes: np.ndarray, anchor: np.ndarray) -> np.ndarray:
     return np.linalg.norm(free.clip(min=0), axis=1)
 
 
-def _aside(boxes: np.ndarray, anchor: np.ndarray) -> np.ndarray:
-    """The same on the floor plan, m."""
+def _floor_gap(boxes: np.ndarray, anchor: np.ndarray) -> np.ndarray:
+    """Free space on the floor plan, m."""
     free = np.abs(boxes[:, :2] - anchor[:2]) - (boxes[:, 3:5] + anchor[3:5]) / 2
     return np.linalg.norm(free.clip(min=0), axis=1)
 
 
 def _above(boxes: np.ndarray, anchor: np.ndarray) -> np.ndarray:
-    return _aside(boxes, anchor) + 10 * (boxes[:, 2] < anchor[2])
+    return _floor_gap(boxes, anchor) + 10 * (boxes[:, 2] < anchor[2])
 
 
 def _below(boxes: np.ndarray, anchor: np.ndarray) -> np.ndarray:
-    return _aside(boxes, anchor) + 10 * (boxes[:, 2] > anchor[2])
+    return _floor_gap(boxes, anchor) + 10 * (boxes[:, 2] > anchor[2])
 
 
-def _standing(boxes: np.ndarray, anchor: np.ndarray) -> np.ndarray:
+def _resting(boxes: np.ndarray, anchor: np.ndarray) -> np.ndarray:
     bottom, top = boxes[:, 2] - boxes[:, 5] / 2, anchor[2] + anchor[5] / 2
-    return _aside(boxes, anchor) + np.abs(bottom - top)
+    return _floor_gap(boxes, anchor) + np.abs(bottom - top)
 
 
 def _angles(boxes: np.ndarray, anchor: np.ndarray, front: np.ndarray, relation: str) -> np.ndarray:
-    """How far (rad) boxes (M, 6) lie from a side, for somebody who stands before the anchor's
-    `front` (3,) and looks at it.
+    """Angles (rad) between boxes (M, 6) and a side, for a viewer at the anchor's `front` (3,) who
+    faces the anchor.
     """
-    looks = anchor[:2] - front[:2]
-    left = np.array([-looks[1], looks[0]])
-    side = _TURNS[relation] @ np.stack([left, looks]) / np.linalg.norm(looks)
+    ahead = anchor[:2] - front[:2]
+    left = np.array([-ahead[1], ahead[0]])
+    side = _TURNS[relation] @ np.stack([left, ahead]) / np.linalg.norm(ahead)
     offset = boxes[:, :2] - anchor[:2]
     cosine = offset @ side / np.maximum(np.linalg.norm(offset, axis=1), 1e-6)
     return np.arccos(cosine.clip(-1, 1))
@@ -113,11 +115,11 @@ _TURNS = {
     "behind": np.array([0, 1]),
     "front": np.array([0, -1]),
 }
-"""Of each side: how much to the looker's left, and how much ahead."""
+"""Side -> components to the viewer's left and ahead."""
 _COSTS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "near": _space,
     "far": lambda boxes, anchor: -_space(boxes, anchor),
     "above": _above,
     "below": _below,
-    "on": _standing,
+    "on": _resting,
 }

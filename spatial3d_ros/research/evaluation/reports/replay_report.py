@@ -1,4 +1,4 @@
-"""What came out of a replay: every answer beside its truth, as JSON, as a table, and as a page."""
+"""Report of a bag replay: answers and truth as JSON, a terminal table and an HTML page."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from spatial3d_ros.research.evaluation.queries import (
     LayoutQuery,
     Query,
 )
-from spatial3d_ros.research.evaluation.replay import Asked, Replay
+from spatial3d_ros.research.evaluation.replay import QueryResult, ReplayResult
 from spatial3d_ros.research.evaluation.room_queries import MIN_IOU, TOLERANCE_M
 from spatial3d_ros.research.evaluation.settings import weights_version
 from spatial3d_ros.storage import write_whole
@@ -42,27 +42,27 @@ DIGITS = 4
 
 @dataclass(frozen=True)
 class ReplayReport:
-    """The judged answers of a replay, in the order of the file."""
+    """The judged answers of a replay, in the order of the queries file."""
 
-    replay: Replay
+    replay: ReplayResult
     rows: tuple[Row, ...]
     verdicts: tuple[Verdict | None, ...]
-    asked: tuple[Asked, ...]
+    results: tuple[QueryResult, ...]
 
     @classmethod
-    def of(cls, replay: Replay) -> ReplayReport:
-        """Judge every answer whose truth is known."""
+    def of(cls, replay: ReplayResult) -> ReplayReport:
+        """Judge the answers whose truth is known."""
         order = [query.id for query in replay.questions.queries]
-        asked = sorted(replay.asked, key=lambda a: order.index(a.query.id))
-        replies = [_reply(a) for a in asked]
-        verdicts = [judge(a.query, r) for a, r in zip(asked, replies, strict=True)]
-        rows = [_row(*parts) for parts in zip(asked, replies, verdicts, strict=True)]
-        return cls(replay, tuple(rows), tuple(verdicts), tuple(asked))
+        results = sorted(replay.results, key=lambda one: order.index(one.query.id))
+        replies = [Reply.from_data(one.reply) for one in results]
+        verdicts = [judge(one.query, r) for one, r in zip(results, replies, strict=True)]
+        rows = [_row(*parts) for parts in zip(results, replies, verdicts, strict=True)]
+        return cls(replay, tuple(rows), tuple(verdicts), tuple(results))
 
     def json(self) -> dict[str, Any]:
-        """The whole report as plain data; only `latency_ms` and `timing` differ between runs."""
+        """The report as plain data; only `latency_ms` and `timing` differ between runs."""
         replay = self.replay
-        milliseconds = [a.reply["latency_ms"] for a in self.asked if a.reply["success"]]
+        milliseconds = [a.reply["latency_ms"] for a in self.results if a.reply["success"]]
         report = {
             "bag": str(replay.bag),
             "frame_id": replay.questions.frame_id,
@@ -74,7 +74,7 @@ class ReplayReport:
             },
             "recording": replay.recording,
             "scores": self.scores(),
-            "answers": [_entry(*parts) for parts in zip(self.asked, self.verdicts, strict=True)],
+            "answers": [_entry(*parts) for parts in zip(self.results, self.verdicts, strict=True)],
             "scene": replay.scene,
             "timing": replay.timing
             | {"question_ms": latency_scores(milliseconds), "stages_ms": self.stages()},
@@ -82,7 +82,7 @@ class ReplayReport:
         return _rounded(report)
 
     def scores(self) -> dict[str, dict[str, float | int]]:
-        """By kind of question, over those whose truth is known."""
+        """Scores by kind of question, of the questions with a known truth."""
         groups: dict[str, list[Verdict]] = {kind: [] for kind in KINDS}
         for verdict in self.verdicts:
             if verdict is not None:
@@ -96,8 +96,8 @@ class ReplayReport:
     def stages(self) -> dict[str, dict[str, float]]:
         """Median, 95th percentile and maximum of each stage of a question."""
         spent: dict[str, list[float]] = defaultdict(list)
-        for asked in self.asked:
-            for stage, milliseconds in asked.stages_ms.items():
+        for result in self.results:
+            for stage, milliseconds in result.stages_ms.items():
                 if not stage.endswith(BEFORE):
                     spent[stage].append(milliseconds)
         return {stage: latency_scores(values) for stage, values in spent.items()}
@@ -118,9 +118,9 @@ class ReplayReport:
         return table
 
     def write(self, out: Path, *, pictures: bool = True) -> Path:
-        """report.json, and with `pictures` also report.html and the PNGs in it; the path to open.
+        """Write report.json, with `pictures` also report.html and its PNGs; returns the main file.
 
-        Boxes that are the truth of one question are drawn in its picture and in the map.
+        True boxes of a question are drawn in its picture and in the map.
         """
         out.mkdir(parents=True, exist_ok=True)
         file = out / "report.json"
@@ -136,7 +136,7 @@ class ReplayReport:
         overview = album.overview(out / "map.png")
         drawn = [
             album.question(out / f"{_file_name(k, a.query.id)}.png", row)
-            for k, (a, row) in enumerate(zip(self.asked, self.rows, strict=True), 1)
+            for k, (a, row) in enumerate(zip(self.results, self.rows, strict=True), 1)
         ]
         page = out / "report.html"
         write_page(
@@ -147,7 +147,7 @@ class ReplayReport:
         return page
 
     def _summary(self) -> dict[str, str]:
-        """The scores of each kind in words."""
+        """The scores of each kind as text."""
         lines = {}
         for kind, scores in self.scores().items():
             parts = [f"{scores['right']:.0%} of {scores['n']} right"]
@@ -169,14 +169,14 @@ class ReplayReport:
         return facts
 
     def _notes(self) -> dict[str, str]:
-        """What the answers depend on, and what went wrong on the way."""
+        """Settings that the answers depend on, and problems of the recording."""
         report = self.json()
         settings, recording = report["settings"], report["recording"]
         notes = self._summary() | {
             "frame": report["frame_id"],
             "questions": settings["queries"],
-            "right is": f"a box from an IoU of {MIN_IOU} on, a distance within {TOLERANCE_M} m, an "
-            "answer that holds one of the expected words",
+            "right is": f"a box with an IoU of at least {MIN_IOU}, a distance within {TOLERANCE_M} "
+            "m, an answer that contains one of the expected texts",
             "weights": f"{settings['model']}, {settings['weights']}",
             "played": "through the nodes, in real time"
             if settings["through_ros"]
@@ -185,13 +185,13 @@ class ReplayReport:
         }
         notes |= {f"{role} topic": name for role, name in settings["topics"].items()}
         notes["synchronised"] = (
-            f"colour and depth within {settings['sync_slop_s']} s, poses at most "
+            f"color and depth within {settings['sync_slop_s']} s, poses at most "
             f"{settings['max_pose_gap_s']} s apart"
         )
-        for who in ("engine", "node"):
-            heard = settings.get(who, {})
-            notes[f"settings of the {who}"] = ", ".join(f"{k}: {v}" for k, v in heard.items())
-        notes |= self._spent()
+        for name in ("engine", "node"):
+            values = settings.get(name, {})
+            notes[f"settings of the {name}"] = ", ".join(f"{k}: {v}" for k, v in values.items())
+        notes |= self._times()
         if "frames" in recording:
             notes["frames"] = f"{recording['frames']}, of them {recording['keyframes']} views"
             notes["left out"] = ", ".join(
@@ -200,8 +200,8 @@ class ReplayReport:
             notes["problems"] = " / ".join(recording["problems"])
         return {name: text for name, text in notes.items() if text}
 
-    def _spent(self) -> dict[str, str]:
-        """Where the time went, in words."""
+    def _times(self) -> dict[str, str]:
+        """Times of the replay, of map refreshes and of questions, as text."""
         timing, notes = self.replay.timing, {}
         if "replay_s" in timing:
             notes["replayed in"] = (
@@ -215,18 +215,18 @@ class ReplayReport:
 
 
 def judge(query: Query, reply: Reply) -> Verdict | None:
-    """Right or wrong; None when the truth is not known.
+    """Judge a reply; None if the truth is not known.
 
-    A box is right from an IoU of 0.25 on (exact, for boxes of any yaw), a distance within 0.25 m,
-    an answer in words when it holds one of the expected ones, and an edit of the layout when it is
-    possible or not, changes what it should, and puts it where it should, as far as that is told.
+    A box is right with an IoU of at least 0.25 (exact, for boxes of any yaw), a distance within
+    0.25 m, and a free-form answer if it contains one of the expected texts. A layout edit is right
+    if `possible` agrees and the given boxes before and after it overlap by an IoU of 0.25.
     """
     if query.expect is None:
         return None
     if isinstance(query, DistanceQuery):
         return judge_distance(reply.metres, query.expect.distance, tolerance_m=TOLERANCE_M)
     if isinstance(query, AskQuery):
-        right = any(_within(words, reply.text) for words in query.expect.text)
+        right = any(_contains(words, reply.text) for words in query.expect.text)
         return Verdict("ask", answered=reply.success, right=reply.success and right)
     if isinstance(query, LayoutQuery):
         return _judge_edit(query.expect, reply)
@@ -238,7 +238,7 @@ def judge(query: Query, reply: Reply) -> Verdict | None:
 
 
 def _judge_edit(expect: ExpectedEdit, reply: Reply) -> Verdict:
-    """The overlap is that of the new place, or else of what changes."""
+    """`iou` is that of the box after the edit, without one of the box before it."""
     overlaps = [
         iou(boxes[0], wanted.box) if boxes else 0.0
         for wanted, boxes in ((expect.before, reply.boxes), (expect.after, reply.after))
@@ -251,19 +251,15 @@ def _judge_edit(expect: ExpectedEdit, reply: Reply) -> Verdict:
     )
 
 
-def _reply(asked: Asked) -> Reply:
-    return Reply.from_data(asked.reply)
-
-
-def _within(words: str, text: str) -> bool:
-    """Whether an answer holds these words, as whole words in that order, whatever the case."""
+def _contains(words: str, text: str) -> bool:
+    """Whether an answer contains these words, whole and in this order; case does not matter."""
     wanted, given = (" ".join(re.findall(r"\w+", t.lower())) for t in (words, text))
     return f" {wanted} " in f" {given} "
 
 
-def _entry(asked: Asked, verdict: Verdict | None) -> dict[str, Any]:
+def _entry(result: QueryResult, verdict: Verdict | None) -> dict[str, Any]:
     """One answer in report.json."""
-    query, reply = asked.query, asked.reply
+    query, reply = result.query, result.reply
     answer = None
     if reply["success"]:
         left_out = ("success", "message", "latency_ms", "server_ms", "kind", "via", "stages",
@@ -285,12 +281,12 @@ def _entry(asked: Asked, verdict: Verdict | None) -> dict[str, Any]:
     if isinstance(query, DistanceQuery):
         entry["error_m"] = verdict.error_m if verdict else None
     entry["error"] = None if reply["success"] else reply["message"]
-    entry["latency_ms"] = {"total": reply["latency_ms"], **asked.stages_ms}
+    entry["latency_ms"] = {"total": reply["latency_ms"], **result.stages_ms}
     return entry
 
 
-def _row(asked: Asked, reply: Reply, verdict: Verdict | None) -> Row:
-    query = asked.query
+def _row(result: QueryResult, reply: Reply, verdict: Verdict | None) -> Row:
+    query = result.query
     truth, truth_boxes = "", ()
     if isinstance(query, DistanceQuery) and query.expect:
         truth = f"{query.expect.distance:.2f} m ({query.expect.measure})"
@@ -298,12 +294,14 @@ def _row(asked: Asked, reply: Reply, verdict: Verdict | None) -> Row:
         truth = " or ".join(query.expect.text)
     elif isinstance(query, GroundQuery) and query.expect:
         box = query.expect.box
-        truth, truth_boxes = (_where(box), (box,)) if box else ("nothing in the room fits", ())
+        truth, truth_boxes = (
+            (_position(box), (box,)) if box else ("nothing in the room matches", ())
+        )
     elif isinstance(query, LayoutQuery) and query.expect:
         parts = {"from": query.expect.before, "to": query.expect.after}
         truth_boxes = tuple(part.box for part in parts.values() if part)
-        told = [f"{name} {_where(part.box)}" for name, part in parts.items() if part]
-        truth = ", ".join(["possible" if query.expect.possible else "impossible", *told])
+        moves = [f"{name} {_position(part.box)}" for name, part in parts.items() if part]
+        truth = ", ".join(["possible" if query.expect.possible else "impossible", *moves])
     shown = {"ground": 1, "distance": 2}.get(query.kind, len(reply.boxes))
     return Row(
         question=query.text,
@@ -315,28 +313,28 @@ def _row(asked: Asked, reply: Reply, verdict: Verdict | None) -> Row:
         error_m=verdict.error_m if verdict else None,
         metres=reply.metres,
         latency_ms=reply.latency_ms,
-        via="nodes" if "via" in asked.reply else "",
+        via="nodes" if "via" in result.reply else "",
         boxes=() if reply.no_target else reply.boxes[:shown],
         after_boxes=reply.after,
         truth_boxes=truth_boxes,
         name=query.id,
         asked_at="at the end" if query.at == "end" else f"at {query.at:g} s",
         failed=not reply.success,
-        stages_ms=asked.stages_ms,
-        others=_others(asked) if query.kind == "ground" else "",
+        stages_ms=result.stages_ms,
+        others=_others(result) if query.kind == "ground" else "",
     )
 
 
-def _others(asked: Asked) -> str:
-    """What else was likely, with its share."""
-    rivals = asked.reply["objects"][0 if asked.reply["no_target"] else 1 :][:3]
+def _others(result: QueryResult) -> str:
+    """The next candidates with their probabilities."""
+    rivals = result.reply["objects"][0 if result.reply["no_target"] else 1 :][:3]
     return ", ".join(
         " ".join(filter(None, (str(o["id"]), o["color"], o["label"], f"({o['score']:.0%})")))
         for o in rivals
     )
 
 
-def _where(box: Box3D) -> str:
+def _position(box: Box3D) -> str:
     return f"at ({', '.join(f'{v:.2f}' for v in box.center)}) m"
 
 
@@ -345,7 +343,7 @@ def _file_name(number: int, name: str) -> str:
 
 
 def _rounded(value: Any) -> Any:
-    """Plain data with its numbers cut to what means something."""
+    """Plain data with its numbers rounded to DIGITS."""
     if isinstance(value, float):
         return round(value, DIGITS)
     if isinstance(value, dict):

@@ -1,16 +1,19 @@
-"""Tables that commands write into a page of results, between marks, so that they can be renewed."""
+"""Tables that commands write into a Markdown page, between marks, so that they can be updated."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+from rich.table import Table
 
 from spatial3d_ros.errors import ConfigError
 
 
 def write_section(page: Path, mark: str, title: str, text: str) -> None:
-    """Put text between the marks `<!-- mark -->` and `<!-- end mark -->`; without marks, at the end
-    under a heading.
+    """Write text between the marks `<!-- mark -->` and `<!-- end mark -->`, or without marks at the
+    end of the page under a heading.
 
     Raises ConfigError when the page has the first mark only.
     """
@@ -25,7 +28,24 @@ def write_section(page: Path, mark: str, title: str, text: str) -> None:
     page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}")
 
 
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose first column is words and whose others are figures."""
-    lines = [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+@dataclass(frozen=True)
+class TextTable:
+    """A table of texts; the first column names the rows."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def markdown(self) -> str:
+        """For a Markdown page, without the title."""
+        lines = [self.head, ("---", *["---:"] * (len(self.head) - 1)), *self.rows]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+    def table(self) -> Table:
+        """For the terminal."""
+        table = Table(title=self.title, title_justify="left", pad_edge=False)
+        for k, heading in enumerate(self.head):
+            table.add_column(heading, justify="right" if k else "left")
+        for row in self.rows:
+            table.add_row(*row)
+        return table

@@ -1,10 +1,10 @@
-"""Every error this package raises on purpose. Each message names the culprit and the way out."""
+"""The errors of this package. Each message names the cause and how to fix it."""
 
 from __future__ import annotations
 
 
 class Spatial3DError(Exception):
-    """Base of all errors raised on purpose; catch this one to keep a node alive."""
+    """Base class; catch it to keep a node running."""
 
 
 class FrameError(Spatial3DError):
@@ -12,31 +12,31 @@ class FrameError(Spatial3DError):
 
 
 class QueryError(Spatial3DError):
-    """A question that cannot be asked: empty, too long, or not in words."""
+    """A question that is empty, too long, or not understood."""
 
 
 class NotFoundError(QueryError):
-    """A question about a thing that is not in the room as far as it was seen."""
+    """No object of the map matches a phrase of the question."""
 
 
 class LocationError(Spatial3DError):
-    """A place in text that cannot be read, or that text cannot hold."""
+    """A coordinate in text that is malformed or out of range."""
 
 
 class UnreadableError(Spatial3DError):
-    """The network wrote something that is no answer to the question."""
+    """The generated text is not an answer to the question."""
 
 
 class NoSceneError(Spatial3DError):
-    """A question before anything was seen."""
+    """A question before the first view was processed."""
 
 
 class NotAvailableError(Spatial3DError):
-    """The loaded model has no part for this task."""
+    """The loaded model, or the state of the node, does not support the request."""
 
 
 class CheckpointError(Spatial3DError):
-    """Weights that are missing, damaged, or of another model."""
+    """Weights that are missing, damaged, or do not fit the configuration."""
 
 
 class ConfigError(Spatial3DError):
@@ -52,4 +52,4 @@ class StorageError(Spatial3DError):
 
 
 class Cancelled(Spatial3DError):
-    """The caller took the question back while it was being answered."""
+    """The caller cancelled the question."""

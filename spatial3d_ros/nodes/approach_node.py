@@ -29,7 +29,7 @@ from spatial3d_ros.nodes import conversions, qos
 from spatial3d_ros.nodes.transform_message import have_transform_message, transform_message
 from spatial3d_ros.sensors.transforms import TransformTree
 from spatial3d_ros.srv import GetScene, Ground
-from spatial3d_ros.tasks.approach_pose import ApproachPose, stand_before
+from spatial3d_ros.tasks.approach_pose import ApproachPose, find_approach_pose
 
 REPLY_TIMEOUT_S, DRIVE_TIMEOUT_S, TF_TIMEOUT_S = 30.0, 600.0, 1.0
 PARAMETERS = {
@@ -116,7 +116,7 @@ class ApproachNode(Node):
             )
         obstacles = [_box(item) for item in others if item.id != found.id]
         sizes = {name: self._parameters[name] for name in ("distance_m", "radius_m", "height_m")}
-        return stand_before(_box(found), robot, obstacles, **sizes)
+        return find_approach_pose(_box(found), robot, obstacles, **sizes)
 
     def _drive(self, frame: str, goal: ApproachPose, spin: Callable[[Future, float], None]) -> None:
         if not self._action_client.wait_for_server(REPLY_TIMEOUT_S):

@@ -1,9 +1,9 @@
-"""Reads a question about a distance: which two things, and between their centres or surfaces.
+"""Parser of distance questions: which two objects, and between their centers or surfaces.
 
-A head ("how far is", "the distance between", ...) and a tail ("apart") are taken off. What is left
-holds the two things and the word that parts them. "The chair farthest from the door from the table"
-holds "from" twice: words that belong to a noun phrase ("farthest ... from", "between ... and") are
-paired up first, and a word left without a partner is where to cut.
+A head ("how far is", "the distance between", ...) and a tail ("apart") are removed. The rest holds
+two noun phrases and the word that separates them. "The chair farthest from the door from the table"
+contains "from" twice: words that belong to a noun phrase ("farthest ... from", "between ... and")
+are paired first, and an unpaired word separates the two phrases.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-CENTER, SURFACE = "center", "surface"
-Point = tuple[float, float, float]
+from spatial3d_ros.tasks.results import DistanceKind, Point
 
 _UNIT = r"(?:(?:centi)?met(?:er|re)s?|cm|m|feet|inches)"
 _ADJECTIVE = r"(?:(?:exact|free|straight[ -]line|centre|center|surface|shortest|minimum) )*"
@@ -43,7 +42,7 @@ _POINT = re.compile(
     rf"|{_NAMED}({_NUMBER}) *[ ,;] *({_NUMBER}) *[ ,;] *({_NUMBER})"
     rf"|(?:{_NAMED})?x *= *({_NUMBER})[ ,;]+y *= *({_NUMBER})[ ,;]+z *= *({_NUMBER})"
 )
-_HELD = "named-point-"  # stands for a point while the words are read
+_POINT_TOKEN = "named-point-"  # replaces a point while the words are parsed
 _SURFACE = re.compile(
     r"\b(?:gap|clearance|space|spacing|room|surface|(?:shortest|minimum) distance)\b"
 )
@@ -58,7 +57,7 @@ _DETERMINERS = {
     "its", "another",
 }  # fmt: skip
 _SIDES = {"left", "right", "side", "front", "back"}
-_PLACES = {  # after these, "and" goes on describing the same thing
+_SAME_PHRASE = {  # before one of these, "and" continues the same noun phrase
     "on", "under", "underneath", "beneath", "below", "above", "over", "next", "beside", "near",
     "by", "nearest", "close", "closest", "farthest", "furthest", "in", "at", "between", "behind",
     "right", "standing", "sitting", "lying", "placed", "hanging", "is", "has", "with",
@@ -67,28 +66,25 @@ _PLACES = {  # after these, "and" goes on describing the same thing
 
 @dataclass(frozen=True)
 class DistanceQuery:
-    """The two things as said, in lower case; `kind` is "center" or "surface".
-
-    A named point stands in its phrase as "(x, y, z)".
-    """
+    """The two phrases in lower case; a point is the phrase "(x, y, z)"."""
 
     a: str
     b: str
-    kind: str
+    kind: DistanceKind
 
 
 def parse_distance(text: str) -> DistanceQuery | None:
-    """The two things a question wants the distance of, or None if it is no such question.
+    """The two phrases of a distance question, or None for other questions.
 
-    "gap", "clearance", "space between", "shortest distance" ask for surfaces, all else for centres.
+    "gap", "clearance", "space between", "shortest distance" ask for surfaces, all else for centers.
     """
     points: list[Point] = []
 
-    def hold(match: re.Match[str]) -> str:
-        points.append(tuple(float(number) for number in match.groups() if number))  # type: ignore
-        return f" {_HELD}{len(points) - 1} "
+    def replace_point(match: re.Match[str]) -> str:
+        points.append(_point(match))
+        return f" {_POINT_TOKEN}{len(points) - 1} "
 
-    words = _plain(_POINT.sub(hold, text.lower()))
+    words = _plain(_POINT.sub(replace_point, text.lower()))
     head = _HEAD.match(words)
     if head is None:
         return None
@@ -98,20 +94,25 @@ def parse_distance(text: str) -> DistanceQuery | None:
         return None
     a, b = _TAIL.sub("", " ".join(body[:at])), " ".join(body[at + 1 :])
     a, b = (
-        re.sub(rf"{_HELD}(\d+)", lambda m: point_words(points[int(m[1])]), phrase)
+        re.sub(rf"{_POINT_TOKEN}(\d+)", lambda m: point_words(points[int(m[1])]), phrase)
         for phrase in (a, b)
     )
-    return DistanceQuery(a, b, SURFACE if _SURFACE.search(head.group()) else CENTER)
+    return DistanceQuery(a, b, "surface" if _SURFACE.search(head.group()) else "center")
 
 
 def read_point(phrase: str) -> Point | None:
-    """The point (x, y, z) in metres that a phrase is, None if it is none; not always finite."""
+    """The point (x, y, z) in metres that a phrase consists of, else None; may be infinite."""
     match = _POINT.fullmatch(phrase.lower().strip(" ?!."))
-    return tuple(float(number) for number in match.groups() if number) if match else None  # type: ignore
+    return _point(match) if match else None
+
+
+def _point(match: re.Match[str]) -> Point:
+    x, y, z = (float(number) for number in match.groups() if number)
+    return x, y, z
 
 
 def point_words(point: Point) -> str:
-    """The point as a phrase that `read_point` reads."""
+    """The point as a phrase that `read_point` understands."""
     return "({:g}, {:g}, {:g})".format(*point)
 
 
@@ -128,7 +129,7 @@ def _plain(text: str) -> str:
 
 
 def cut(words: Sequence[str]) -> int | None:
-    """Where the word stands that parts the two things: one that belongs to neither of them."""
+    """Index of the word that separates two noun phrases: one that belongs to neither of them."""
     free, loose = [], []
     openers: list[int] = []
     for i, word in enumerate(words[:-1]):
@@ -142,11 +143,11 @@ def cut(words: Sequence[str]) -> int | None:
                 # "The closest chair" may be all of it: "from the closest chair to the door".
                 if partner < i - 1 and words[partner] != "between":
                     loose.append(i)
-            elif not (word == "and" and following in _PLACES) and not _SIDES & {
+            elif not (word == "and" and following in _SAME_PHRASE) and not _SIDES & {
                 *words[i + 2 : i + 3]
             }:
                 free.append(i)
-    if not free:  # "how far from the sofa is the lamp": the verb parts them
+    if not free:  # "how far from the sofa is the lamp": the verb separates them
         verbs = (i for i in range(1, len(words) - 1) if words[i] in ("is", "are"))
         free = [i for i in verbs if words[i - 1] not in ("that", "which")]
     return min(free or loose, key=lambda i: (words[i + 1] not in _DETERMINERS, i), default=None)

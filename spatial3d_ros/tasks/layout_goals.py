@@ -1,9 +1,8 @@
-"""Where a thing stands that is "next to", "on" or "left of" another: places to try, best first.
+"""Goals of a layout edit: candidate centers of a box that is "next to", "on" or "left of" another.
 
-Every goal is a predicate on centres of the thing's box, an ideal centre, and a grid of places
-around it. The predicates lie inside of what generated questions call true (`data.relations`,
-`data.viewpoints`), so that a place that holds here is one that anybody would agree with. All in
-a world whose axes run along the walls; metres.
+A goal is a predicate on centers, an ideal center, and a grid of candidates around it. The
+predicates are stricter than those of the generated questions, so that a pose that satisfies a goal
+satisfies the relation. Metres, in a frame whose axes run along the walls.
 """
 
 from __future__ import annotations
@@ -17,38 +16,38 @@ from spatial3d_ros.errors import QueryError
 from spatial3d_ros.scene.free_space import Body
 
 _STEP = 0.05
-_MOST = 2500  # places tried: beyond it the grid gets coarser
+_MAX_CANDIDATES = 2500  # beyond it the grid gets coarser
 _NEAR = 0.35, 0.15  # next to: gap on the floor, and on furniture
-_SNUG = 0.08  # gap of the ideal place beside a thing
-_AIR = 0.02  # least gap, so that nothing touches
-_EXACT = 0.05  # how well a gap that was told in metres is kept
-SHIFT_TOLERANCE = 0.1  # how well a shift is kept
-_ASIDE = 0.25, 0.15  # as far to the side at least: on the floor, and on furniture
-_FURTHEST = 2.2
-_GAZE = np.tan(np.deg2rad(55))
-_MIN_VIEW = 0.3
+_IDEAL_GAP = 0.08  # gap of the ideal center to the anchor
+_MIN_GAP = 0.02  # so that nothing touches
+_GAP_TOLERANCE = 0.05  # of a gap that is given in metres
+SHIFT_TOLERANCE = 0.1  # of the length of a shift
+_MIN_SIDE = 0.25, 0.15  # least offset to a side: on the floor, and on furniture
+_MAX_SIDE = 2.2  # largest offset to a side
+_TAN_HALF_FOV = np.tan(np.deg2rad(55))  # of the viewer
+_MIN_VIEW = 0.3  # from the viewer to the anchor
 
 Holds = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
 class Goal:
-    """`holds` tells of centres (C, 3) whether the thing would stand as wanted: bool (C,)."""
+    """`holds` (C, 3) -> bool (C,): which centers satisfy the goal; `candidates` (C, 3)."""
 
     ideal: np.ndarray
-    spots: np.ndarray
+    candidates: np.ndarray
     holds: Holds
 
     def centers(self) -> np.ndarray:
-        """The places that hold, (C, 3), those nearest to the ideal one first."""
-        good = self.spots[self.holds(self.spots)]
+        """The candidates that satisfy the goal, (C, 3), nearest to the ideal first."""
+        good = self.candidates[self.holds(self.candidates)]
         away = np.linalg.norm(good - self.ideal, axis=1)
         return good[np.argsort(away.round(6), kind="stable")]
 
 
 @dataclass(frozen=True)
 class Level:
-    """Where the bottom of the thing is (m), and whether that is on furniture."""
+    """Height of the bottom of the box (m), and whether that is on furniture."""
 
     bottom: float
     raised: bool = False
@@ -57,14 +56,17 @@ class Level:
 def next_to(
     half: np.ndarray, anchor: Body, level: Level, from_xy: np.ndarray, gap: float | None
 ) -> Goal:
-    """Beside the anchor on any side, preferably that of `from_xy`; `half` (3,) extents of the
-    thing's hull, `gap` metres between the two if told.
+    """Next to the anchor on any side, preferably that of `from_xy` (2,).
+
+    half: half extents (3,) of the box along the axes. gap: metres between the two, None: any.
     """
     low, high = anchor.box.bounds()
     middle, reach = (low + high) / 2, (high - low) / 2 + half
     z = level.bottom + half[2]
     least, most = (
-        (_AIR, _NEAR[level.raised]) if gap is None else (max(gap - _EXACT, _AIR), gap + _EXACT)
+        (_MIN_GAP, _NEAR[level.raised])
+        if gap is None
+        else (max(gap - _GAP_TOLERANCE, _MIN_GAP), gap + _GAP_TOLERANCE)
     )
 
     def holds(centers: np.ndarray) -> np.ndarray:
@@ -72,7 +74,7 @@ def next_to(
         metres = np.linalg.norm(apart.clip(min=0), axis=1)
         return (metres >= least) & (metres <= most)
 
-    wanted = max(_SNUG if gap is None else gap, least)
+    wanted = max(_IDEAL_GAP if gap is None else gap, least)
     ideal = np.array([*from_xy, z])
     out = np.abs(ideal[:2] - middle[:2]) - reach[:2]
     side = int(out.argmax())
@@ -84,12 +86,12 @@ def next_to(
 
 
 def on(half: np.ndarray, anchor: Body) -> Goal:
-    """On its top, the outline within that of the anchor as far as it can be.
+    """On top of the anchor, the outline within that of the anchor if it fits.
 
-    Raises QueryError for a thing that carries nothing.
+    Raises QueryError for an anchor that cannot support objects.
     """
     if anchor.top is None:
-        raise QueryError(f"query: nothing can stand on {anchor.name}; name another thing")
+        raise QueryError(f"query: nothing can stand on {anchor.name}; name another object")
     low, high = anchor.box.bounds()
     middle, play = (low + high) / 2, ((high - low) / 2 - half)[:2].clip(min=0.02)
     center = np.array([*middle[:2], anchor.top + half[2]])
@@ -102,10 +104,10 @@ def on(half: np.ndarray, anchor: Body) -> Goal:
 
 
 def under(half: np.ndarray, anchor: Body, floor: float) -> Goal:
-    """On the floor under a table or desk. Raises QueryError where there is no room for anything."""
+    """On the floor under a table or desk. Raises QueryError if the box does not fit under it."""
     low, high = anchor.box.bounds()
     if not anchor.hollow or floor + 2 * half[2] > high[2] - 0.06:
-        raise QueryError(f"query: there is no room under {anchor.name}; name another thing")
+        raise QueryError(f"query: there is no room under {anchor.name}; name another object")
     middle, play = (low + high) / 2, ((high - low) / 2 - half)[:2].clip(min=0.02)
     center = np.array([*middle[:2], floor + half[2]])
 
@@ -119,8 +121,8 @@ def under(half: np.ndarray, anchor: Body, floor: float) -> Goal:
 def beside(
     side: str, half: np.ndarray, anchor: Body, level: Level, viewer: np.ndarray, gap: float | None
 ) -> Goal:
-    """To the "left" or "right" of the anchor, in "front" of it or "behind" it, for somebody at
-    `viewer` (2,) who looks at it. Raises QueryError for one who stands in it.
+    """To the "left" or "right" of the anchor, in "front" of it or "behind" it, seen from `viewer`
+    (2,) facing it. Raises QueryError for a viewer inside it.
     """
     low, high = anchor.box.bounds()
     middle, size = (low + high) / 2, (high - low) / 2
@@ -129,26 +131,26 @@ def beside(
     way = {"left": left, "right": -left, "front": -ahead, "behind": ahead}[side]
     across = np.array([-way[1], way[0]])
     outline, own = np.abs(way) @ size[:2], np.abs(way) @ half[:2]
-    least = max(_ASIDE[level.raised], outline) + 0.05
+    least = max(_MIN_SIDE[level.raised], outline) + 0.05
 
     def holds(centers: np.ndarray) -> np.ndarray:
         offset = centers[:, :2] - middle[:2]
         along, aside = offset @ way, np.abs(offset @ across)
-        good = (along > least) & (aside < 0.8 * along) & (along < _FURTHEST)
-        good &= np.linalg.norm(offset, axis=1) < _FURTHEST
+        good = (along > least) & (aside < 0.8 * along) & (along < _MAX_SIDE)
+        good &= np.linalg.norm(offset, axis=1) < _MAX_SIDE
         if gap is not None:
-            good &= np.abs(along - outline - own - gap) <= _EXACT
-        gaze = np.abs(offset @ left) < _GAZE * (length + offset @ ahead)
+            good &= np.abs(along - outline - own - gap) <= _GAP_TOLERANCE
+        gaze = np.abs(offset @ left) < _TAN_HALF_FOV * (length + offset @ ahead)
         return good & gaze
 
-    away = max(outline + own + (_SNUG if gap is None else gap), least + 0.1)
+    away = max(outline + own + (_IDEAL_GAP if gap is None else gap), least + 0.1)
     ideal = np.array([*(middle[:2] + away * way), level.bottom + half[2]])
-    reach = np.full(2, max(_FURTHEST, away + 0.1))
+    reach = np.full(2, max(_MAX_SIDE, away + 0.1))
     return Goal(ideal, _grid(middle[:2], reach, ideal[2], ideal), holds)
 
 
 def between(half: np.ndarray, a: Body, b: Body, level: Level) -> Goal:
-    """About the middle of the line between two things."""
+    """Near the middle of the line between two anchors."""
     one, other = (np.array(body.box.center[:2]) for body in (a, b))
     line = other - one
     length2 = max(float(line @ line), 1e-9)
@@ -165,7 +167,7 @@ def between(half: np.ndarray, a: Body, b: Body, level: Level) -> Goal:
 
 
 def shifted(center: Sequence[float], way: np.ndarray, metres: float) -> Goal:
-    """So many metres along a unit vector (3,), within 0.1 m."""
+    """A shift by `metres` along a unit vector (3,), within 0.1 m."""
     ideal = np.asarray(center, dtype=float) + metres * way
     radius = min(SHIFT_TOLERANCE, metres / 2)
 
@@ -176,7 +178,7 @@ def shifted(center: Sequence[float], way: np.ndarray, metres: float) -> Goal:
 
 
 def at(center: Sequence[float], within: float) -> Goal:
-    """At a place, or at most `within` metres beside it."""
+    """Within `within` metres of a center."""
     ideal = np.asarray(center, dtype=float)
 
     def holds(centers: np.ndarray) -> np.ndarray:
@@ -186,8 +188,8 @@ def at(center: Sequence[float], within: float) -> Goal:
 
 
 def heading(viewer: np.ndarray, center: Sequence[float], relation: str, name: str) -> np.ndarray:
-    """Unit vector (3,) of "towards", "away", "to_left" or "to_right", for a thing at `center` and
-    somebody or something at `viewer` (2,) or (3,), on the floor plan.
+    """Unit vector (3,) on the floor plan of "towards", "away", "to_left" or "to_right", for an
+    object at `center` seen from `viewer`, (2,) or (3,).
     """
     ahead, _ = _ahead(np.asarray(viewer)[:2], np.asarray(center), name)
     left = np.array([-ahead[1], ahead[0]])
@@ -200,8 +202,8 @@ def _ahead(viewer: np.ndarray, middle: np.ndarray, name: str) -> tuple[np.ndarra
     length = float(np.linalg.norm(sight))
     if length < _MIN_VIEW:
         raise QueryError(
-            f"query: {name} is {length:.2f} m from where it is seen from, on the floor plan; no "
-            "direction can be told so near: say 'seen from ...' another thing"
+            f"query: {name} is {length:.2f} m from the viewpoint on the floor plan, too near for a "
+            "direction; add 'seen from ...' another object"
         )
     return sight / length, length
 
@@ -209,9 +211,9 @@ def _ahead(viewer: np.ndarray, middle: np.ndarray, name: str) -> tuple[np.ndarra
 def _grid(
     middle: np.ndarray, reach: np.ndarray, z: float, ideal: np.ndarray, step: float = _STEP
 ) -> np.ndarray:
-    """The ideal centre and a square grid of others around `middle`, (C, 3)."""
+    """The ideal center and a square grid of others around `middle`, (C, 3)."""
     area = float(np.prod(2 * reach))
-    step = max(step, (area / _MOST) ** 0.5)
+    step = max(step, (area / _MAX_CANDIDATES) ** 0.5)
     counts = (reach / step).astype(int)
     x, y = (np.arange(-n, n + 1) * step + m for n, m in zip(counts, middle, strict=True))
     flat = np.stack(np.meshgrid(x, y, indexing="ij"), -1).reshape(-1, 2)

@@ -1,9 +1,9 @@
-"""The conversation around a question (METHODS 1.6, 2.1), the same in training and on the robot.
+"""The chat prompt of a question (METHODS 1.6, 2.1), the same in training and on the robot.
 
     [ system | scene | P0 | O | P1 | I | A ]
 
-The sentence that steers attention to places stands in the system part, so that it is computed once
-for a scene.
+The sentence that asks for spatial attention is in the system part, so that it is encoded once per
+scene.
 """
 
 from __future__ import annotations
@@ -37,8 +37,10 @@ CategoryMode = Literal["none", "generate", "given"]
 
 
 def clean_query(text: str, any_letters: bool = False) -> str:
-    """The question as the network reads it. Raises QueryError when it is empty, too long, or has no
-    Latin letters (unless `any_letters`: it has a word that a detector taught).
+    """The question with single spaces.
+
+    Raises QueryError if it is empty, too long, contains a special token, or has no Latin letters
+    (allowed with `any_letters`: it contains a detector label).
     """
     words = " ".join(text.split())
     if not words:
@@ -50,14 +52,14 @@ def clean_query(text: str, any_letters: bool = False) -> str:
         raise QueryError("query: no Latin letters; this model understands English questions only")
     reserved = [token for token in SPECIAL_TOKENS if token in words]
     if reserved:
-        raise QueryError(f"query: '{reserved[0]}' is a sign of the network's own; leave it out")
+        raise QueryError(f"query: '{reserved[0]}' is a special token of the network; leave it out")
     return words
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """One tokenised `[P1 | I | A]`: ids, first place of I, first place of A, place of `<ground>`
-    (the last place where A is still to be written).
+    """One tokenized `[P1 | I | A]`: ids, first index of I, first index of A, index of `<ground>`
+    (the last index if A is still to be generated).
     """
 
     ids: tuple[int, ...]
@@ -88,18 +90,18 @@ class Prompt:
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
     def name_ids(self, names: Sequence[str]) -> torch.Tensor:
-        """Token ids of names or labels as they stand inside a sentence, (W, T) padded with -1."""
+        """Token ids of labels as they occur inside a sentence, (W, T), padded with -1."""
         ids = [self.ids(f" {name}") for name in names]
         longest = max(map(len, ids))
         return torch.tensor([row + [-1] * (longest - len(row)) for row in ids])
 
     def grounding(self, query: str, answer: str = "") -> Sentence:
-        """One question, and in training the assistant's whole turn; `answer` names the object.
+        """One question, and in training the whole turn of the assistant; `answer` is its text.
 
-        none: `<ground>` first, then the sentence. This order lets the `<ground>` state be read
-        after one pass, and keeps it from ever seeing the name. generate, given: the sentence, then
-        `<ground>`; without an answer, `generate` leaves the turn open for the network's own words.
-        Raises QueryError for `given` without an answer.
+        none: `<ground>` first, then the text. So the `<ground>` state is available after one pass,
+        and never attends to the category. generate, given: the text, then `<ground>`; without an
+        answer, `generate` leaves the turn open for generation. Raises QueryError for `given`
+        without an answer.
         """
         instruction = self.ids(f"{GROUND_TASK} {query}{END}\n{START}assistant\n")
         end, ground = self.tokens.stops.tolist()
@@ -111,22 +113,22 @@ class Prompt:
             reply = []
         else:
             raise QueryError(
-                "category_mode: 'given' is for diagnosis; give the true class with each question"
+                "category_mode: 'given' is for diagnosis; pass the true category with each question"
             )
         start = len(self._close)
         answering = start + len(instruction)
         ids = (*self._close, *instruction, *reply)
-        place = answering + reply.index(ground) if reply else answering - 1
-        return Sentence(ids, start, answering, place)
+        ground_index = answering + reply.index(ground) if reply else answering - 1
+        return Sentence(ids, start, answering, ground_index)
 
     def asking(self, question: str) -> Sentence:
-        """One question that is answered in words, up to where the answer begins."""
+        """One free-form question, up to where the answer begins."""
         instruction = self.ids(f"{ANSWER_TASK} {question}{END}\n{START}assistant\n")
         ids = (*self._close, *instruction)
         return Sentence(ids, len(self._close), len(ids), len(ids) - 1)
 
     def reply(self, answer: str) -> list[int]:
-        """The words of an answer behind `<coord>`, and the end of the turn."""
+        """Token ids of an answer after `<coord>`, and the end of the turn."""
         return self.ids(f" {answer}{END}")
 
     @lru_cache(maxsize=4)  # noqa: B019 - a prompt lives as long as its network
@@ -137,14 +139,14 @@ class Prompt:
         return torch.tensor(sorted({*allowed, int(self.tokens.stops[0])}))
 
     def text(self, ids: Sequence[int]) -> str:
-        """The words of some ids, special tokens included, without spaces around them."""
+        """The text of token ids, special tokens included, without spaces at either end."""
         return self.tokenizer.decode(list(ids), skip_special_tokens=False).strip()
 
     def batch(self, sentences: Sequence[Sentence], scene: Sequence[int]) -> QuestionBatch:
-        """Right-pad sentences into one batch; `scene` tells which scene each one asks about."""
+        """Right-pad sentences into one batch; `scene` is the index of the scene of each."""
         longest = max(len(s.ids) for s in sentences)
         ids = torch.zeros(len(sentences), longest, dtype=torch.long)
-        place = torch.arange(longest)
+        index = torch.arange(longest)
         lengths = torch.tensor([len(s.ids) for s in sentences])[:, None]
         for row, sentence in enumerate(sentences):
             ids[row, : len(sentence.ids)] = torch.tensor(sentence.ids)
@@ -152,18 +154,18 @@ class Prompt:
         end = torch.tensor([s.answer for s in sentences])[:, None]
         return QuestionBatch(
             ids=ids,
-            real=place < lengths,
-            instruction=(place >= begin) & (place < end),
+            real=index < lengths,
+            instruction=(index >= begin) & (index < end),
             ground=torch.tensor([s.ground for s in sentences]),
             scene=torch.tensor(list(scene)),
         )
 
     def labels(self, words: QuestionBatch, sentences: Sequence[Sentence]) -> torch.Tensor:
         """Next-token targets (Q, L): the assistant's turn only, -100 elsewhere (METHODS 1.10)."""
-        place = torch.arange(words.ids.shape[1])
+        index = torch.arange(words.ids.shape[1])
         answer = torch.tensor([s.answer for s in sentences])[:, None]
         target = torch.full_like(words.ids, -100)
         target[:, :-1] = words.ids[:, 1:]
-        keep = words.real[:, 1:] & (place[1:] >= answer)
+        keep = words.real[:, 1:] & (index[1:] >= answer)
         keep = torch.nn.functional.pad(keep, (0, 1), value=False)
         return target.masked_fill(~keep, -100)

@@ -1,8 +1,7 @@
-"""Lengths and angles in words: "0.5 m", "fifty centimetres", "half a metre", "90 degrees".
+"""Parser of lengths and angles: "0.5 m", "fifty centimetres", "half a metre", "90 degrees".
 
-Metres and centimetres are understood, as a robot's own units (REP 103) and those people use for
-them. Other units are refused by name instead of being converted in silence: a number that was meant
-in feet, or a millimetre read off a drawing, should be said in metres by who knows.
+Metres (REP 103) and centimetres are understood. Other units are refused by name and not converted:
+an edit by a misread unit would be wrong by a factor of 3 or more.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ _FOREIGN = (
 _LENGTH = re.compile(
     rf"(?<![\w.])({NUMBER})[ -]?((?:m|cm|(?:centi)?met(?:er|re)s?)(?![\w])(?: and (?:a )?half)?)"
 )
-# "a foot stool" is no length: of another unit there must be a number.
+# "a foot stool" is no length: another unit needs a number.
 _OTHER = re.compile(
     rf"(?<![\w.])(?!an? )(?:{NUMBER})[ -]?(?P<unit>{_FOREIGN}|[\"\u2033'\u2032])(?!\w)"
 )
@@ -60,14 +59,14 @@ def take_length(text: str) -> tuple[float | None, str]:
     if other:
         raise QueryError(
             f"query: '{other.group()}': lengths are understood in m and cm only, not in "
-            f"'{other['unit']}'; say it in metres, e.g. '0.5 m'"
+            f"'{other['unit']}'; give it in metres, e.g. '0.5 m'"
         )
     found = list(_LENGTH.finditer(text))
     if not found:
         return None, text
     if len(found) > 1:
-        said = " and ".join(f"'{match.group()}'" for match in found)
-        raise QueryError(f"query: two lengths, {said}; say one")
+        lengths = " and ".join(f"'{match.group()}'" for match in found)
+        raise QueryError(f"query: two lengths, {lengths}; give one")
     match = found[0]
     unit = re.sub(" and (?:a )?half$", "", match[2])
     number = read_number(match[1]) + 0.5 * (unit != match[2])
@@ -86,7 +85,7 @@ def take_angle(text: str) -> tuple[float | None, str]:
 
 
 def read_number(words: str) -> float:
-    """A number in digits or words; of NUMBER's form."""
+    """The number of a text that matches NUMBER."""
     if re.fullmatch(_DIGITS, words):
         return float(words)
     full = re.sub(" and (?:a )?half$", "", words)

@@ -8,7 +8,7 @@ import pytest
 
 from spatial3d_ros.errors import NotAvailableError, QueryError
 from spatial3d_ros.geometry.box import Box3D, surface_distance
-from spatial3d_ros.tasks.approach_pose import ApproachPose, stand_before
+from spatial3d_ros.tasks.approach_pose import ApproachPose, find_approach_pose
 
 CHAIR = Box3D((2.0, 1.0, 0.45), (0.5, 0.6, 0.9))
 
@@ -25,7 +25,7 @@ def faces(stance: ApproachPose, box: Box3D) -> float:
 
 @pytest.mark.parametrize("robot", [(0.0, 1.0), (5.0, 1.0), (2.0, -4.0), (-3.0, 9.0)])
 def test_it_stands_on_the_side_of_the_robot_and_faces_the_thing(robot):
-    stance = stand_before(CHAIR, robot, distance_m=0.7)
+    stance = find_approach_pose(CHAIR, robot, distance_m=0.7)
     assert apart(stance, CHAIR) == pytest.approx(0.7, abs=1e-3)
     assert faces(stance, CHAIR) == pytest.approx(0, abs=1e-9)
     toward = (robot[0] - 2.0) * (stance.x - 2.0) + (robot[1] - 1.0) * (stance.y - 1.0)
@@ -34,7 +34,7 @@ def test_it_stands_on_the_side_of_the_robot_and_faces_the_thing(robot):
 
 def test_what_stands_in_the_way_is_kept_off():
     blocker = Box3D((0.9, 1.0, 0.5), (0.6, 3.0, 1.0))
-    stance = stand_before(CHAIR, (0.0, 1.0), [blocker], radius_m=0.35)
+    stance = find_approach_pose(CHAIR, (0.0, 1.0), [blocker], radius_m=0.35)
     assert apart(stance, blocker) >= 0.35 - 1e-6
     assert apart(stance, CHAIR) >= 0.6 - 1e-3
 
@@ -42,13 +42,15 @@ def test_what_stands_in_the_way_is_kept_off():
 def test_what_hangs_over_the_robot_or_lies_flat_is_not_in_its_way():
     lamp = Box3D((1.0, 1.0, 2.0), (1.0, 1.0, 0.3))
     rug = Box3D((1.0, 1.0, 0.01), (2.0, 2.0, 0.02))
-    assert stand_before(CHAIR, (0.0, 1.0), [lamp, rug]) == stand_before(CHAIR, (0.0, 1.0))
+    assert find_approach_pose(CHAIR, (0.0, 1.0), [lamp, rug]) == find_approach_pose(
+        CHAIR, (0.0, 1.0)
+    )
 
 
 def test_before_a_mug_on_a_table_it_stands_at_the_table():
     mug = Box3D((0.0, 0.0, 0.8), (0.1, 0.1, 0.1))
     table = Box3D((0.1, 0.0, 0.37), (1.6, 0.8, 0.75), yaw=0.3)
-    stance = stand_before(mug, (0.0, 3.0), [table], distance_m=0.3, radius_m=0.25)
+    stance = find_approach_pose(mug, (0.0, 3.0), [table], distance_m=0.3, radius_m=0.25)
     assert apart(stance, table) >= 0.25 - 1e-6
     assert apart(stance, mug) < 0.9
     assert faces(stance, mug) == pytest.approx(0, abs=1e-9)
@@ -60,7 +62,7 @@ def test_a_thing_walled_in_and_impossible_lengths_are_told():
         for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1), (2, 0), (-2, 0), (0, 2), (0, -2))
     ]
     with pytest.raises(NotAvailableError, match="every side"):
-        stand_before(CHAIR, (0.0, 0.0), walls, radius_m=0.4)
+        find_approach_pose(CHAIR, (0.0, 0.0), walls, radius_m=0.4)
     for lengths in ({"distance_m": 0.0}, {"radius_m": math.nan}, {"height_m": -1.0}):
         with pytest.raises(QueryError, match=next(iter(lengths))):
-            stand_before(CHAIR, **lengths)
+            find_approach_pose(CHAIR, **lengths)

@@ -145,7 +145,7 @@ def test_what_no_edit_can_mean_is_refused(engine, scored):
     scored(CHAIR)
     with pytest.raises(QueryError, match="both the object to change and a reference; name two"):
         engine.edit_layout("swap the chair and the chair")
-    with pytest.raises(QueryError, match=r"the robot is no furniture; say e\.g\. 'move"):
+    with pytest.raises(QueryError, match=r"the robot is not furniture; for example 'move"):
         engine.edit_layout("move yourself next to the table")
     with pytest.raises(QueryError, match="usual size of 'gadget' is not known; give it"):
         engine.edit_layout("put a gadget next to the chair")

@@ -41,7 +41,6 @@ OPTIONAL_MODULES = {"rerun", "torchao", "tf_transformations", "transforms3d"}
 """Extras with their own error message, and quaternion functions of ROS with a stand-in."""
 
 DISTRIBUTIONS = {"cv2": "opencv-python-headless", "yaml": "pyyaml", "tqdm": "huggingface_hub"}
-RESEARCH_EXCEPTIONS = {"peft": f"{PACKAGE}.model.adapters"}  # only `assemble --adapter` loads it
 
 
 def name_of(path: Path) -> str:
@@ -118,7 +117,6 @@ def test_robot_modules_need_only_the_library_requirements():
         if name not in sys.stdlib_module_names | OPTIONAL_MODULES | {PACKAGE}
         and not ROS_PACKAGES.match(name)
         and DISTRIBUTIONS.get(name, name) not in library
-        and RESEARCH_EXCEPTIONS.get(name) != module
     ]
     assert not wrong
 

@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from spatial3d_ros.cli import ask, assemble, check, convert, demo, doctor, download, info, rerun
+from spatial3d_ros.cli import ask, check, convert, demo, doctor, download, info, rerun
 from spatial3d_ros.cli.output import print_error
 from spatial3d_ros.errors import Spatial3DError
 
@@ -42,7 +42,6 @@ app.command("convert")(convert.convert)
 app.command("rerun")(rerun.rerun)
 app.command("info")(info.info)
 app.command("download")(download.download)
-app.command("assemble")(assemble.assemble)
 
 
 def run() -> None:

@@ -33,9 +33,9 @@ class Decoder(nn.Module):
                 max_position_embeddings=config.max_positions,
                 rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
                 initializer_range=config.width**-0.5,
-                attn_implementation=ATTENTION_NAME,
             )
         )
+        self.qwen.set_attn_implementation(ATTENTION_NAME)
         for layer in self.qwen.layers:
             _equal_query_key_init(layer.get_submodule("self_attn"))
         self.lm_head = (

@@ -6,7 +6,7 @@ import torch
 from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.config import ModelConfig
 from spatial3d_ros.model.network import SpatialModel
-from spatial3d_ros.model.tokens import train_tokenizer
+from spatial3d_ros.research.training.tokenizer import train_tokenizer
 from spatial3d_ros.tasks.prompt import Prompt
 
 SENTENCES = ["find: where is the red chair next to the table?", "the blue lamp on the shelf"] * 20

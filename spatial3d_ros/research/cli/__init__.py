@@ -7,6 +7,7 @@ import typer
 from spatial3d_ros.cli import demo, info
 from spatial3d_ros.research.cli import (
     ablate,
+    assemble,
     bench,
     evaluate,
     extensions,
@@ -29,6 +30,7 @@ def add_commands(app: typer.Typer) -> None:
     app.command("soak")(stress.soak)
     app.command("faults")(stress.faults)
     app.command("train")(train.train)
+    app.command("assemble")(assemble.assemble)
     app.command("ablate")(ablate.ablate)
     demo.prepare_room = extensions.prepare_room
     info.trainable_table = extensions.trainable_table

@@ -16,9 +16,9 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from spatial3d_ros.errors import CheckpointError
-from spatial3d_ros.model.adapters import save_adapter
 from spatial3d_ros.model.checkpoint import WEIGHTS, read_tensors, save_config, save_model
 from spatial3d_ros.model.network import SpatialModel
+from spatial3d_ros.research.training.adapters import save_adapter
 from spatial3d_ros.research.training.objective import Objective
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from spatial3d_ros.model.generation import score_questions
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.objects import label_embeddings
-from spatial3d_ros.model.reconstruction import build_guidance
 from spatial3d_ros.model.sequence import EncodedScene, ModelOutput
 from spatial3d_ros.research.training.answers import answer_losses, answered
 from spatial3d_ros.research.training.config import LossWeights
@@ -25,6 +24,7 @@ from spatial3d_ros.research.training.losses import (
     role_loss,
     vote_loss,
 )
+from spatial3d_ros.research.training.reconstruction import build_guidance
 from spatial3d_ros.research.training.samples import Sample
 from spatial3d_ros.tasks.prompt import Prompt
 

@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from torch import nn
 
 from spatial3d_ros.errors import ConfigError
-from spatial3d_ros.model.adapters import add_lora, grow_words
 from spatial3d_ros.model.config import ModelConfig, named_config, parse_config
 from spatial3d_ros.model.network import SpatialModel
-from spatial3d_ros.model.reconstruction import build_guidance
 from spatial3d_ros.model.tokens import END, START, special_tokens
+from spatial3d_ros.research.training.adapters import add_lora, train_token_rows
+from spatial3d_ros.research.training.reconstruction import build_guidance
 from spatial3d_ros.resources import config_path
 from spatial3d_ros.storage import read_yaml
 
@@ -125,7 +125,7 @@ def apply_preset(module: nn.Module, preset: Preset) -> list[dict]:
         lora = preset.lora
         add_lora(module, rf"(?:model\.)?(?:{targets})", lora.rank, lora.alpha, lora.dropout)
     if preset.words == "new":
-        grow_words(model, _new_words(module, model))
+        train_token_rows(model, _new_words(module, model))
     blocks = len(model.decoder.qwen.layers)
     last = {f"decoder.qwen.layers.{i}." for i in range(blocks - preset.last_blocks, blocks)}
     rows = {"all": [""], "new": ["rows"], "none": []}[preset.words]

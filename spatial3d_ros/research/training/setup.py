@@ -10,12 +10,9 @@ from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.model.checkpoint import CONFIG, TOKENIZER, model_folder
 from spatial3d_ros.model.config import ModelConfig, load_config
 from spatial3d_ros.model.network import SpatialModel
-from spatial3d_ros.model.pretrained import load_pretrained
 from spatial3d_ros.model.tokens import (
-    extend_tokenizer,
     load_tokenizer,
     special_tokens,
-    train_tokenizer,
     with_special_tokens,
 )
 from spatial3d_ros.research.homes.referring_expressions import all_nouns, expression_corpus
@@ -25,6 +22,8 @@ from spatial3d_ros.research.rooms.view_store import ViewStore, render_store
 from spatial3d_ros.research.training.checkpoints import load_matching_weights
 from spatial3d_ros.research.training.config import TrainConfig
 from spatial3d_ros.research.training.presets import Preset
+from spatial3d_ros.research.training.pretrained import load_pretrained
+from spatial3d_ros.research.training.tokenizer import extend_tokenizer, train_tokenizer
 from spatial3d_ros.research.training.validation import VALIDATION_FIRST
 from spatial3d_ros.tasks.prompt import ANSWER_TASK, END, GROUND_TASK, OBJECTS, START, SYSTEM
 
@@ -34,8 +33,8 @@ def initial_network(
 ) -> tuple[SpatialModel, Tokenizer]:
     """The network that training starts from, and its tokenizer.
 
-    `config.init` is one of our model folders or the public weights (`model.pretrained`). Without
-    it, weights are random and a tokenizer is made from the sentences of the questions.
+    `config.init` is a model folder or one of public weights (pretrained.py). Without it, weights
+    are random and a tokenizer is made from the sentences of the questions.
     """
     shape = recipe.configure(load_config(config.model)).trained_for(config.tasks)
     folder = None if config.init is None else model_folder(config.init)

@@ -14,7 +14,7 @@ from helpers.small_model import small_config, small_tokenizer
 from spatial3d_ros.categories import CATEGORIES, COLORS
 from spatial3d_ros.model.checkpoint import save_model
 from spatial3d_ros.model.network import SpatialModel
-from spatial3d_ros.model.tokens import SPECIAL_TOKENS, extend_tokenizer
+from spatial3d_ros.model.tokens import SPECIAL_TOKENS
 from spatial3d_ros.research.homes.groups import groups, room_types
 from spatial3d_ros.research.homes.object_catalog import COLORS as SHADES
 from spatial3d_ros.research.homes.object_catalog import OBJECT_KINDS, SIMILAR_COLORS
@@ -31,6 +31,7 @@ from spatial3d_ros.research.training.losses import naming_loss
 from spatial3d_ros.research.training.presets import load_preset
 from spatial3d_ros.research.training.samples import Sample, Samples
 from spatial3d_ros.research.training.setup import initial_network
+from spatial3d_ros.research.training.tokenizer import extend_tokenizer
 from spatial3d_ros.tasks.prompt import Prompt
 
 FOUR = HomesConfig(questions=4)

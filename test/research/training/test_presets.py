@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 from helpers.small_model import small_config, small_model, small_scene
 from spatial3d_ros.__main__ import app
 from spatial3d_ros.errors import ConfigError
-from spatial3d_ros.model.adapters import load_adapter, merge_adapter, save_adapter
 from spatial3d_ros.model.config import load_config
 from spatial3d_ros.model.tokens import SPECIAL_TOKENS
+from spatial3d_ros.research.training.adapters import load_adapter, merge_adapter, save_adapter
 from spatial3d_ros.research.training.config import LossWeights
 from spatial3d_ros.research.training.objective import Objective
 from spatial3d_ros.research.training.presets import apply_preset, load_preset, trainable_table

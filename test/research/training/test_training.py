@@ -19,13 +19,13 @@ from helpers.small_model import small_config, small_tokenizer
 from spatial3d_ros.categories import CATEGORIES, COLORS
 from spatial3d_ros.errors import CheckpointError, ConfigError
 from spatial3d_ros.geometry.pose import look_at
-from spatial3d_ros.model.adapters import load_adapter
 from spatial3d_ros.model.checkpoint import load_model, save_model
 from spatial3d_ros.model.config import load_config
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.research.rooms.view_store import render_store
 from spatial3d_ros.research.training import trainer
 from spatial3d_ros.research.training.activation_checkpointing import enable_activation_checkpointing
+from spatial3d_ros.research.training.adapters import load_adapter
 from spatial3d_ros.research.training.augmentation import (
     disturb,
     false_boxes,

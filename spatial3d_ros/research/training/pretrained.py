@@ -1,9 +1,9 @@
-"""The weights of LLaVA-Video-7B-Qwen2 under our names, from a local folder (METHODS 1.2, 1.4, 1.6).
+"""Converts the weights of LLaVA-Video-7B-Qwen2 from a local folder (METHODS 1.2, 1.4, 1.6).
 
 Both public layouts are read, in one file or in shards: the original (`model.mm_projector.0`) and
-that of transformers (`multi_modal_projector.linear_1`, with and without a leading `model.`). Every
-tensor is accounted for before the first one is read. What the public model has no counterpart of
-(structure block, ray code, objects, heads, new words) starts fresh.
+that of transformers (`multi_modal_projector.linear_1`, with and without a leading `model.`). Names
+and shapes of all tensors are checked before the first one is read. Parts without counterpart in the
+public model (structure block, ray code, objects, heads, new tokens) are initialised.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from spatial3d_ros.model.tokens import END, START, special_tokens, with_special_
 
 log = logging.getLogger(__name__)
 
-OURS = (  # where a public name begins -> where ours does; the first that fits
+TENSOR_NAMES = (  # prefix of a public name -> prefix in this package; the first match counts
     (r"(model\.)?(vision_tower\.)+(vision_model\.)?", "vision.siglip."),
     (r"(model\.)?multi_modal_projector\.linear_1\.", "projector.0."),
     (r"(model\.)?multi_modal_projector\.linear_2\.", "projector.2."),
@@ -44,8 +44,8 @@ VOCABULARY = ("decoder.qwen.embed_tokens.weight", "decoder.lm_head.weight")
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A network ready to be trained or to be given an adapter; `fresh` names the tensors that the
-    public weights do not have.
+    """A network ready for training or for an adapter; `fresh` lists the initialised tensors, which
+    the public weights do not have.
     """
 
     model: SpatialModel
@@ -61,10 +61,10 @@ def load_pretrained(
 ) -> Pretrained:
     """Build `config` around the public weights in `folder`, one shard in memory at a time.
 
-    The vocabulary becomes that of the folder's tokenizer plus our special tokens, whatever
-    `config.text.vocab` says; new rows start as the mean of the known ones. Raises CheckpointError
-    when a file is missing or damaged, a setting differs, or any tensor is missing, unexpected or of
-    another shape; each is named.
+    The vocabulary is that of the folder's tokenizer plus the special tokens, in place of
+    `config.text.vocab`; new rows are the mean of the existing ones. Raises CheckpointError, with
+    every name, if a file is missing or damaged, a setting differs, or a tensor is missing,
+    unexpected or of another shape.
     """
     folder = Path(folder)
     settings = _settings(folder)
@@ -76,7 +76,7 @@ def load_pretrained(
     with torch.device("meta"):
         model = SpatialModel(config).to(dtype)
     shards = _shards(folder)
-    _account(folder, shards, model, known)
+    _check_tensors(folder, shards, model, known)
     for path, names in shards.items():
         with safe_open(path, framework="pt", device=str(device)) as file:
             tensors = {
@@ -87,7 +87,7 @@ def load_pretrained(
                 if not _unused(ours, config)
             }
         model.load_state_dict(tensors, strict=False, assign=True)
-    fresh = _start_fresh(model, dtype, device)
+    fresh = _initialise_rest(model, dtype, device)
     log.info(
         "%s: %d tensors read; fresh: %s",
         folder,
@@ -98,13 +98,13 @@ def load_pretrained(
 
 
 def grow_tokenizer(folder: Path, config: ModelConfig) -> tuple[Tokenizer, int]:
-    """The folder's tokenizer with our special tokens added, and how many rows it had before."""
+    """The folder's tokenizer with the special tokens added, and its number of rows before."""
     files = [(folder / name).is_file() for name in ("tokenizer.json", "vocab.json", "merges.txt")]
     if not (files[0] or all(files[1:])):
         raise CheckpointError(f"{folder}: no tokenizer.json, and no vocab.json with merges.txt")
     try:
         tokenizer = Qwen2Tokenizer.from_pretrained(folder, local_files_only=True).backend_tokenizer
-    except Exception as error:  # whatever the reader of foreign files runs into
+    except Exception as error:  # transformers raises many types
         raise CheckpointError(f"{folder}: its tokenizer cannot be read ({error})") from error
     absent = [token for token in (START, END) if tokenizer.token_to_id(token) is None]
     if absent:
@@ -130,7 +130,7 @@ def _settings(folder: Path) -> dict:
 
 
 def _check_settings(folder: Path, settings: dict, config: ModelConfig) -> None:
-    """What shapes do not show: numbers of heads, and the base of the rotary code."""
+    """Check settings that shapes do not determine: numbers of heads, base of the rotary code."""
     text, vision = settings.get("text_config") or settings, settings.get("vision_config") or {}
     rope = text.get("rope_parameters") or text
     compared = {
@@ -152,7 +152,7 @@ def _check_settings(folder: Path, settings: dict, config: ModelConfig) -> None:
 
 
 def _shards(folder: Path) -> dict[Path, dict[str, str]]:
-    """The weight files with the names in each: public name -> ours."""
+    """The weight files with the tensor names in each: public name -> name in this package."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         try:
@@ -170,7 +170,7 @@ def _shards(folder: Path) -> dict[Path, dict[str, str]]:
             )
         try:
             with safe_open(path, framework="pt") as file:
-                shards[path] = {name: _our_name(name) for name in file.keys()}  # noqa: SIM118
+                shards[path] = {name: _package_name(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise CheckpointError(
                 f"{path}: not a readable safetensors file ({error}); copy it again"
@@ -178,8 +178,8 @@ def _shards(folder: Path) -> dict[Path, dict[str, str]]:
     return shards
 
 
-def _our_name(public: str) -> str:
-    for begins, ours in OURS:
+def _package_name(public: str) -> str:
+    for begins, ours in TENSOR_NAMES:
         found = re.match(begins, public)
         if found:
             return ours + public[found.end() :]
@@ -187,17 +187,17 @@ def _our_name(public: str) -> str:
 
 
 def _unused(name: str, config: ModelConfig) -> bool:
-    """Parts of the public towers that nothing reads: SigLIP's last layer, final norm and pooling
-    head, and tables that are computed.
+    """Whether a tensor is not needed: SigLIP's last layer, final norm and pooling head, and buffers
+    that are computed.
     """
     last = rf"vision\.siglip\.(encoder\.layers\.{config.vision.layers}|post_layernorm|head)\."
     return bool(re.match(last, name)) or name.endswith((".position_ids", ".rotary_emb.inv_freq"))
 
 
-def _account(
+def _check_tensors(
     folder: Path, shards: dict[Path, dict[str, str]], model: SpatialModel, known: int
 ) -> None:
-    """Raise CheckpointError that names what is missing, unexpected or of another shape."""
+    """Raise CheckpointError if tensors are missing, unexpected or of another shape."""
     expected = {
         name: list(value.shape)
         for name, value in model.state_dict().items()
@@ -231,21 +231,19 @@ def _account(
 
 
 def _grow(table: Tensor, known: int, rows: int) -> Tensor:
-    """Keep the rows that the tokenizer knows (public tables are padded), start the new ones as
-    their mean.
-    """
+    """Keep the rows of the tokenizer's ids (public tables are padded); new rows are their mean."""
     grown = table.new_empty(rows, table.shape[1])
     grown[:known] = table[:known]
     grown[known:] = table[:known].mean(0, dtype=torch.float32).to(table.dtype)
     return grown
 
 
-def _start_fresh(
+def _initialise_rest(
     model: SpatialModel, dtype: torch.dtype, device: torch.device | str
 ) -> tuple[str, ...]:
-    """Initialise what was not read, as a new network would; returns the names of its tensors.
+    """Initialise the tensors that were not read, as in a new network, and return their names.
 
-    A network without the towers' layers has exactly these parts, and the computed tables.
+    A network without the layers of the towers has exactly these tensors, and the computed buffers.
     """
     shallow = fill_tables(model, device)
     fresh = {

@@ -7,16 +7,16 @@ from safetensors.torch import load_file, save_file
 
 from helpers.small_model import small_model, small_scene, small_tokenizer
 from spatial3d_ros.errors import CheckpointError
-from spatial3d_ros.model.adapters import (
+from spatial3d_ros.model.checkpoint import save_model
+from spatial3d_ros.research.training.adapters import (
     ADAPTER,
-    GrownEmbedding,
+    PartlyTrainedEmbedding,
     add_lora,
-    grow_words,
     load_adapter,
     merge_adapter,
     save_adapter,
+    train_token_rows,
 )
-from spatial3d_ros.model.checkpoint import save_model
 
 TARGETS = r"decoder\.qwen\.layers\.\d+\..*_proj|vision\..*\.(fc1|out_proj)"
 WORDS = [2, 3, 7]
@@ -34,7 +34,7 @@ def adapted(seed=0, trained=True):
     """A small network with an adapter that has learnt something, and its trained head."""
     model, prompt = small_model(seed)
     add_lora(model, TARGETS, rank=4, alpha=8, dropout=0.1)
-    grow_words(model, WORDS)
+    train_token_rows(model, WORDS)
     model.head.requires_grad_(True)
     if trained:
         torch.manual_seed(1)
@@ -93,7 +93,7 @@ def test_merged_it_is_the_plain_network_again(saved):
     load_adapter(folder, model)
     merge_adapter(model)
     assert list(model.state_dict()) == list(small_model()[0].state_dict())
-    assert not isinstance(model.decoder.embed, GrownEmbedding)
+    assert not isinstance(model.decoder.embed, PartlyTrainedEmbedding)
     assert torch.allclose(read(model, prompt), expected, atol=1e-4)
     assert not torch.allclose(read(*small_model()), expected, atol=1e-1)
 
@@ -103,7 +103,7 @@ def test_training_goes_on_from_a_loaded_adapter(saved):
     load_adapter(saved[0], model)
     values = {name: value.clone() for name, value in model.state_dict().items()}
     add_lora(model, TARGETS, rank=4, alpha=8, dropout=0.1)
-    grow_words(model, WORDS)
+    train_token_rows(model, WORDS)
     assert all(torch.equal(value, values[name]) for name, value in model.state_dict().items())
 
 

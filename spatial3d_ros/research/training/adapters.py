@@ -1,8 +1,7 @@
-"""Low-rank adapters and rows of new words: what is learnt beside a large network that stays.
+"""LoRA adapters and trainable token rows of a large network with frozen base weights.
 
-LoRA comes from peft (METHODS 1.11). An adapter file holds these and whatever else was trained,
-knows the base that it was trained beside, and refuses every other one. It can be merged into the
-base, which then runs as fast as before.
+LoRA comes from peft (METHODS 1.11). An adapter file holds every trained tensor and the fingerprint
+of its base network; loading it on another base raises an error. A merged adapter adds no run time.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ from spatial3d_ros.model.network import SpatialModel
 ADAPTER = "adapter.safetensors"
 
 
-class GrownEmbedding(nn.Module):
-    """An embedding table of which only some rows learn: ids (...) -> (..., D).
+class PartlyTrainedEmbedding(nn.Module):
+    """An embedding table of which only some rows are trained: ids (...) -> (..., D).
 
-    The other rows need neither gradients nor optimiser states, which for the large vocabulary are
+    The other rows need neither gradients nor optimizer states, which for the large vocabulary are
     several gigabytes.
     """
 
@@ -44,8 +43,8 @@ class GrownEmbedding(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         slot = self.slots[ids]
-        learnt = self.rows[slot.clamp(min=0)]
-        return torch.where((slot >= 0)[..., None], learnt, self.base(ids).to(learnt.dtype))
+        trained = self.rows[slot.clamp(min=0)]
+        return torch.where((slot >= 0)[..., None], trained, self.base(ids).to(trained.dtype))
 
     @property
     def embedding_dim(self) -> int:
@@ -54,39 +53,39 @@ class GrownEmbedding(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The whole table (V, D), learnt rows in place."""
+        """The table (V, D) with the trained rows."""
         index = torch.tensor(self.ids, device=self.rows.device)
         return self.base.weight.index_copy(0, index, self.rows.to(self.base.weight.dtype))
 
     @torch.no_grad()
     def merge(self) -> nn.Embedding:
-        """Write the learnt rows into the table and return it."""
+        """Write the trained rows into the table and return it."""
         self.base.weight.copy_(self.weight)
         return self.base
 
 
 def add_lora(module: nn.Module, targets: str, rank: int, alpha: int, dropout: float) -> None:
-    """Put LoRA beside every linear layer whose name matches the pattern `targets` as a whole.
+    """Add LoRA to every linear layer whose full name matches the pattern `targets`.
 
-    Everything else in `module` becomes frozen. A no-op where there is LoRA already (an adapter was
-    loaded to be trained on).
+    Everything else in `module` is frozen. Does nothing if the module already has LoRA (an adapter
+    was loaded to continue its training).
     """
     if not any(isinstance(layer, LoraLayer) for layer in module.modules()):
         inject_adapter_in_model(
             LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets),
             module,
         )
-        module.train(module.training)  # new layers start in training mode, dropout and all
+        module.train(module.training)  # new layers start in training mode
 
 
-def grow_words(model: SpatialModel, ids: Sequence[int]) -> None:
-    """Let the rows `ids` of the token table learn, and only them."""
-    if not isinstance(model.decoder.embed, GrownEmbedding):
-        model.decoder.qwen.embed_tokens = GrownEmbedding(model.decoder.embed, ids)
+def train_token_rows(model: SpatialModel, ids: Sequence[int]) -> None:
+    """Train only the rows `ids` of the token embedding table."""
+    if not isinstance(model.decoder.embed, PartlyTrainedEmbedding):
+        model.decoder.qwen.embed_tokens = PartlyTrainedEmbedding(model.decoder.embed, ids)
 
 
 def save_adapter(folder: str | Path, model: SpatialModel, dtype: torch.dtype) -> None:
-    """Write every trained tensor of a network with LoRA, and what it was trained beside.
+    """Write every trained tensor of a network with LoRA, and the fingerprint of its base.
 
     A failed write leaves an older file in place.
     """
@@ -104,7 +103,9 @@ def save_adapter(folder: str | Path, model: SpatialModel, dtype: torch.dtype) ->
         "alpha": layer.lora_alpha["default"],
         "dropout": getattr(layer.lora_dropout["default"], "p", 0.0),
     }
-    words = model.decoder.embed.ids if isinstance(model.decoder.embed, GrownEmbedding) else ()
+    words = (
+        model.decoder.embed.ids if isinstance(model.decoder.embed, PartlyTrainedEmbedding) else ()
+    )
     metadata = {
         "format": "pt",
         "base": model.config.name,
@@ -120,14 +121,14 @@ def save_adapter(folder: str | Path, model: SpatialModel, dtype: torch.dtype) ->
 
 
 def load_adapter(folder: str | Path, model: SpatialModel) -> None:
-    """Put a saved adapter beside the base that it was trained beside; the base stays frozen.
+    """Add a saved adapter to its base network; the base stays frozen.
 
-    Raises CheckpointError when the file is missing, damaged or no adapter, when it belongs to a
-    base of other shapes or other weights, or when tensors are missing or unknown.
+    Raises CheckpointError if the file is missing, damaged or no adapter, if it belongs to a base of
+    other shapes or other weights, or if tensors are missing or unknown.
     """
     path = Path(folder) / ADAPTER
     if not path.is_file():
-        raise CheckpointError(f"{path}: missing; expected what training with a preset wrote")
+        raise CheckpointError(f"{path}: missing; expected the output of training with a preset")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -139,14 +140,14 @@ def load_adapter(folder: str | Path, model: SpatialModel) -> None:
     for what, value in _fingerprint(model).items():
         if metadata.get(what) != value:
             raise CheckpointError(
-                f"{path}: trained beside another base: '{metadata.get('base')}', with other {what} "
-                f"than this '{model.config.name}'; load it beside its own"
+                f"{path}: trained on another base: '{metadata.get('base')}', with other {what} "
+                f"than this '{model.config.name}'; load it on its own base"
             )
     lora, words = json.loads(metadata["lora"]), json.loads(metadata["words"])
     targets = "|".join(name.replace(".", r"\.") for name in lora["modules"])
     add_lora(model, targets, lora["rank"], lora["alpha"], lora["dropout"])
     if words:
-        grow_words(model, words)
+        train_token_rows(model, words)
     expected = {name: tuple(value.shape) for name, value in model.named_parameters()}
     problems = [f"{name} is unexpected" for name in sorted(tensors.keys() - expected.keys())]
     problems += [
@@ -168,12 +169,12 @@ def load_adapter(folder: str | Path, model: SpatialModel) -> None:
 
 
 def merge_adapter(model: SpatialModel) -> None:
-    """Add what was learnt to the base weights and remove the adapter's layers.
+    """Add the adapter to the base weights and remove its layers.
 
-    Raises CheckpointError when the result is not finite.
+    Raises CheckpointError if the result is not finite.
     """
     for name, layer in list(model.named_modules()):
-        if isinstance(layer, GrownEmbedding):
+        if isinstance(layer, PartlyTrainedEmbedding):
             merged = layer.merge()
         elif isinstance(layer, LoraLayer):
             try:
@@ -191,8 +192,8 @@ def merge_adapter(model: SpatialModel) -> None:
 
 
 def _fingerprint(model: SpatialModel) -> dict[str, str]:
-    """What tells one base from another, without its adapter: every name and shape; and the values
-    of the final norm, which no preset with LoRA trains.
+    """Fingerprint of a base without its adapter: all names and shapes, and the values of the final
+    norm, which no preset with LoRA trains.
     """
     shapes = sorted(
         f"{name.replace('.base_layer', '').replace('embed_tokens.base', 'embed_tokens')} "

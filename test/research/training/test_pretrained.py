@@ -13,13 +13,13 @@ from typer.testing import CliRunner
 from helpers.small_model import SENTENCES
 from spatial3d_ros.__main__ import app
 from spatial3d_ros.errors import CheckpointError
-from spatial3d_ros.model.adapters import add_lora, save_adapter
 from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.checkpoint import load_model
 from spatial3d_ros.model.config import ModelConfig, load_config
 from spatial3d_ros.model.network import SpatialModel
-from spatial3d_ros.model.pretrained import load_pretrained
 from spatial3d_ros.model.tokens import END, GROUND, SPECIAL_TOKENS, START
+from spatial3d_ros.research.training.adapters import add_lora, save_adapter
+from spatial3d_ros.research.training.pretrained import load_pretrained
 from spatial3d_ros.resources import config_path
 from spatial3d_ros.tasks.prompt import Prompt
 

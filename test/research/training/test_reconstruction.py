@@ -9,9 +9,10 @@ import torch
 from helpers.small_model import small_config, small_model, small_scene
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.geometry.pose import look_at
-from spatial3d_ros.model import network, reconstruction
+from spatial3d_ros.model import network
 from spatial3d_ros.model.network import SpatialModel
-from spatial3d_ros.model.reconstruction import (
+from spatial3d_ros.research.training import reconstruction
+from spatial3d_ros.research.training.reconstruction import (
     Pointmap,
     Reconstruction,
     build_guidance,

@@ -42,7 +42,7 @@ def assemble(
 
     from spatial3d_ros.model.checkpoint import CONFIG, save_model
     from spatial3d_ros.model.config import named_config
-    from spatial3d_ros.model.pretrained import load_pretrained
+    from spatial3d_ros.research.training.pretrained import load_pretrained
 
     number = getattr(torch, dtype.value)
     if model is None:
@@ -54,7 +54,10 @@ def assemble(
             "no adapter: parts that the public weights lack stay untrained: answers are noise"
         )
     else:
-        from spatial3d_ros.model.adapters import load_adapter, merge_adapter  # needs peft
+        from spatial3d_ros.research.training.adapters import (  # needs peft
+            load_adapter,
+            merge_adapter,
+        )
 
         load_adapter(adapter, loaded.model)
         merge_adapter(loaded.model)

@@ -1,8 +1,9 @@
-"""Reconstruction guidance of S2-MLLM (METHODS 1.9): from features alone, say where every pixel is.
+"""Reconstruction guidance of S2-MLLM (METHODS 1.9): predict the 3D point of every pixel from the
+projected features.
 
-It exists in training only: the network that answers neither builds nor calls it. What it taught
-stays behind in the vision tower, the structure block and the projector. Targets are float32 metres
-(the public release mixes millimetre depth with metre poses, which puts all cameras at one place).
+The branch exists in training only. Its gradients train the vision tower, the structure block and
+the projector. Targets are float32 metres (the public release mixes millimetre depth with metre
+poses, so that all its cameras have almost the same position).
 """
 
 from __future__ import annotations
@@ -30,18 +31,16 @@ class Pointmap(NamedTuple):
 
 
 class PointmapDecoder(Protocol):
-    """features (B, V, P, C), view_valid (B, V) -> pointmaps; ours is `OwnDecoder`, another fits
-    in.
-    """
+    """features (B, V, P, C), view_valid (B, V) -> pointmaps; `OwnDecoder` is one implementation."""
 
     def __call__(self, features: Tensor, view_valid: Tensor) -> list[Pointmap]: ...
 
 
 class Reconstruction(nn.Module):
-    """Projected features of all views -> how wrong their pointmaps are (`weight` not applied).
+    """Loss of the pointmaps predicted from the projected features of all views, without `weight`.
 
-    forward(projected (B, V, P, D), batch) -> scalar. With `backend: external` the `decoder` must be
-    given (frozen or not, gradients pass through it). Raises ConfigError when it is not, or when the
+    forward(projected (B, V, P, D), batch) -> scalar. With `backend: external` the caller passes the
+    `decoder` (frozen or not, gradients pass through it). Raises ConfigError without it, or if the
     batch has no camera poses.
     """
 
@@ -59,24 +58,23 @@ class Reconstruction(nn.Module):
         if self.decoder is None:
             raise ConfigError("s2.sg.backend: external needs a decoder; pass one, or use own")
         total = projected.new_zeros((), dtype=torch.float32)
-        for guess in self.decoder(self.input(projected), batch.view_valid):
-            target, valid = pointmap_targets(
-                batch, self.covered, guess.points.shape[2], guess.local
-            )
-            total = total + pointmap_loss(guess, target, valid, self.alpha)
+        for predicted in self.decoder(self.input(projected), batch.views.view_valid):
+            side = predicted.points.shape[2]
+            target, valid = pointmap_targets(batch, self.covered, side, predicted.local)
+            total = total + pointmap_loss(predicted, target, valid, self.alpha)
         return total
 
 
 def build_guidance(
     config: ModelConfig, decoder: PointmapDecoder | None = None
 ) -> Reconstruction | None:
-    """The branch that a training run adds to the network; None when it is switched off."""
+    """The branch that a training run adds to the network; None if `s2.sg.enabled` is false."""
     return Reconstruction(config, decoder) if config.s2.sg.enabled else None
 
 
 class OwnDecoder(nn.Module):
-    """Our own pointmap decoder: blocks that alternate between one view and all views, then a linear
-    head that spreads every patch token over `cells` x `cells` points.
+    """Pointmap decoder: blocks with attention inside each view and over all views in turn, then a
+    linear head that predicts `cells` x `cells` points from every patch token.
     """
 
     def __init__(self, config: GuidanceConfig, grid: int, cells: int) -> None:
@@ -93,25 +91,26 @@ class OwnDecoder(nn.Module):
 
     def forward(self, features: Tensor, view_valid: Tensor) -> list[Pointmap]:
         _, views, patches, width = features.shape
-        place = torch.arange(max(views, patches), device=features.device)
-        code = sinusoid(place, width)
+        index = torch.arange(max(views, patches), device=features.device)
+        code = sinusoid(index, width)
         x = features + code[:patches] + code[:views, None].flip(-1)
         for i, block in enumerate(self.blocks):
             x = block(x, view_valid if i % 2 else None)
         x = self.norm(x)
         return [
-            self._spread(head(x).float(), name == _NAMES[True]) for name, head in self.heads.items()
+            self._pointmap(head(x).float(), name == _NAMES[True])
+            for name, head in self.heads.items()
         ]
 
-    def _spread(self, values: Tensor, local: bool) -> Pointmap:
+    def _pointmap(self, values: Tensor, local: bool) -> Pointmap:
         cells, grid = self.cells, self.grid
         maps = values.unflatten(-1, (cells, cells, 4)).unflatten(2, (grid, grid))
         maps = maps.transpose(3, 4).flatten(4, 5).flatten(2, 3)
-        direction, sure = maps[..., :3], maps[..., 3]
-        reach = direction.norm(dim=-1, keepdim=True)
+        raw, log_confidence = maps[..., :3], maps[..., 3]
+        radius = raw.norm(dim=-1, keepdim=True)
         # Far points are predicted on a logarithmic scale; expm1(r) / r is 1 at r = 0.
-        points = direction * torch.expm1(reach) / reach.clamp(min=1e-6)
-        return Pointmap(points, 1 + sure.exp(), local)
+        points = raw * torch.expm1(radius) / radius.clamp(min=1e-6)
+        return Pointmap(points, 1 + log_confidence.exp(), local)
 
 
 _NAMES = {False: "scene", True: "camera"}
@@ -141,30 +140,31 @@ class _Block(nn.Module):
 def pointmap_targets(
     batch: SceneBatch, covered: int, side: int, local: bool
 ) -> tuple[Tensor, Tensor]:
-    """True points of a grid of pixels in camera frames: (B, V, side, side, 3) float32 metres, and
-    which are known.
+    """Ground-truth points of a grid of pixels (B, V, side, side, 3) float32 metres, and valid (B,
+    V, side, side) bool.
 
-    The grid takes every (covered / side)-th pixel of the patches' area. The frame is that of view
-    0, or with `local` of each view itself.
+    The grid takes every (covered / side)-th pixel of the area of the patches. The points are in the
+    camera frame of view 0, or with `local` in that of each view. Raises ConfigError without poses.
     """
     if batch.poses is None:
         raise ConfigError("s2.sg: the batch has no camera poses; switch guidance off, or give them")
     step = covered // side
     pick = slice(step // 2, covered, step)
-    points, valid = batch.points[:, :, pick, pick].float(), batch.valid[:, :, pick, pick]
+    views = batch.views
+    points, valid = views.points[:, :, pick, pick].float(), views.valid[:, :, pick, pick]
     pose = batch.poses.float() if local else batch.poses[:, :1].float()
     offset = points - pose[..., None, None, :3, 3]
     target = torch.einsum(
         "bvhwi,bvij->bvhwj", offset, pose[..., :3, :3].expand(*offset.shape[:2], 3, 3)
     )
-    return target, valid & batch.view_valid[..., None, None]
+    return target, valid & views.view_valid[..., None, None]
 
 
-def pointmap_loss(guess: Pointmap, target: Tensor, valid: Tensor, alpha: float) -> Tensor:
-    """Mean over views of mean over known pixels of conf * |X'/n' - X/n| - alpha * log(conf).
+def pointmap_loss(predicted: Pointmap, target: Tensor, valid: Tensor, alpha: float) -> Tensor:
+    """Mean over views of the mean over valid pixels of conf * |X'/n' - X/n| - alpha * log(conf).
 
-    n', n: mean distance from the origin over all known points of the scene, of prediction and
-    target apart. Views without known pixels do not count; a batch without any gives 0.
+    n', n: mean distance from the origin over all valid points of the scene, of prediction and
+    target respectively. Views without valid pixels are left out; a batch without any gives 0.
     """
     known = valid.float()
 
@@ -175,8 +175,8 @@ def pointmap_loss(guess: Pointmap, target: Tensor, valid: Tensor, alpha: float) 
     def normalised(points: Tensor) -> Tensor:
         return points / scale(points)[:, None, None, None, None]
 
-    error = (normalised(guess.points) - normalised(target)).norm(dim=-1)
-    loss = guess.confidence * error - alpha * guess.confidence.log()
+    error = (normalised(predicted.points) - normalised(target)).norm(dim=-1)
+    loss = predicted.confidence * error - alpha * predicted.confidence.log()
     pixels = known.sum((2, 3))
     per_view = (loss * known).sum((2, 3)) / pixels.clamp(min=1)
     return per_view.sum() / (pixels > 0).sum().clamp(min=1)

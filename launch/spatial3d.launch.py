@@ -1,6 +1,6 @@
 """Starts the grounding node and its visualizer: `ros2 launch spatial3d_ros spatial3d.launch.py`.
 
-With `bag:=PATH` a recording is played too; `spatial3d check PATH` prints the whole line for it.
+With `bag:=PATH` it also plays a recording; `spatial3d check PATH` prints the full command.
 Parameters come from config/base.yaml, then the camera preset, then the model preset, then your
 params_file, then the arguments given here; later ones win. `--show-args` lists the arguments.
 """
@@ -31,7 +31,7 @@ CONFIG = SHARE / "config"
 def argument(
     name: str, description: str, default: str = "", choices: list[str] | None = None
 ) -> DeclareLaunchArgument:
-    """A launch argument; an empty one leaves its setting to the presets and the params_file."""
+    """A launch argument; if empty, the presets and the params_file decide."""
     return DeclareLaunchArgument(
         name, default_value=default, choices=choices, description=description
     )
@@ -44,78 +44,78 @@ ARGUMENTS = [
         default="generic",
         choices=sorted(path.stem for path in (CONFIG / "cameras").glob("*.yaml")),
     ),
-    argument("rgb_image", "Topic of the colour image, if not the preset's."),
-    argument("depth_image", "Topic of the depth image, if not the preset's."),
-    argument("camera_info", "Topic of the colour camera's calibration, if not the preset's."),
+    argument("rgb_image", "Topic of the color image [from the preset]."),
+    argument("depth_image", "Topic of the depth image [from the preset]."),
+    argument("camera_info", "CameraInfo topic of the color camera [from the preset]."),
     argument(
         "depth_info",
-        "Topic of the depth camera's calibration, for depth that is not registered to colour; if "
-        "not camera_info beside the depth image.",
+        "CameraInfo topic of the depth camera, for depth that is not registered to color "
+        "[camera_info in the namespace of the depth image].",
     ),
     argument(
         "color_transport",
-        "How colour travels: raw, or JPEG or PNG on rgb_image/compressed.",
+        "Transport of the color image: raw, or JPEG or PNG on rgb_image/compressed.",
         choices=["", "raw", "compressed"],
     ),
     argument(
         "depth_transport",
-        "How depth travels: raw, or PNG on depth_image/compressedDepth.",
+        "Transport of the depth image: raw, or PNG on depth_image/compressedDepth.",
         choices=["", "raw", "compressedDepth"],
     ),
     argument(
         "pose_source",
-        "Where poses come from: pose (PoseStamped), odom (Odometry), or tf.",
+        "Source of the camera poses: pose (PoseStamped), odom (Odometry), or tf.",
         choices=["", "pose", "odom", "tf"],
     ),
-    argument("pose_topic", "Topic of the poses, if not the preset's."),
-    argument("world_frame", "With pose_source:=tf, the frame that memory is kept in [odom]."),
-    argument("target_frame", "Frame that answers are given in, by TF (map); empty: as the poses."),
-    argument("detections_2d", "Topic of a detector's Detection2DArray in the colour image."),
+    argument("pose_topic", "Topic of the poses [from the preset]."),
+    argument("world_frame", "With pose_source:=tf, the fixed frame of the object map [odom]."),
+    argument("target_frame", "Frame of the answers, by TF (map) [the frame of the poses]."),
+    argument("detections_2d", "Topic of a detector's Detection2DArray in the color image."),
     argument("detections_3d", "Topic of a detector's Detection3DArray, in any known frame."),
     argument("detection_masks", "Topic of label images with the stamps of detections_2d."),
     argument(
         "detector",
-        "Folder of an open-vocabulary model (spatial3d download owlv2_base): looks for what "
-        "questions name.",
+        "Folder of an open-vocabulary model (spatial3d download owlv2_base), which detects the "
+        "objects that questions name.",
     ),
     argument(
         "mask_model",
-        "Folder of a SAM 2 model (spatial3d download sam2_tiny), with detector: masks what it "
-        "found.",
+        "With detector, folder of a SAM 2 model (spatial3d download sam2_tiny), which segments "
+        "the detections.",
     ),
     argument("model", "Name of a shipped model, or path of a folder with weights."),
-    argument("device", "Where the network runs: auto, cpu, cuda, cuda:1, ..."),
+    argument("device", "Device of the network: auto, cpu, cuda, cuda:1, ..."),
     argument("params_file", "Path of your own parameter YAML."),
     argument("namespace", "Namespace of the nodes: one per robot."),
     argument(
         "topics_in_namespace",
-        "With a namespace, look there for the preset's topics and for TF; false: global ones, as "
-        "those of a recording usually are.",
+        "With a namespace, whether the preset's topics and TF are in it; false: they are global, "
+        "as in most recordings.",
         default="true",
         choices=["true", "false"],
     ),
     argument("bag", "Recording to play (ros2 bag play --clock); sets use_sim_time."),
-    argument("bag_args", "More for ros2 bag play, as in '--loop --rate 0.5'."),
-    argument("bag_delay", "Seconds before the recording starts: models take some to load.", "5.0"),
+    argument("bag_args", "Further arguments of ros2 bag play, e.g. '--loop --rate 0.5'."),
+    argument("bag_delay", "Delay of the recording, while the model loads [s].", "5.0"),
     argument(
         "use_sim_time",
-        "Follow /clock, as with simulators; empty: only with bag.",
+        "Use the time of /clock (simulation) [true with bag].",
         choices=["", "true", "false"],
     ),
     argument(
         "autostart",
-        "Configure and activate at once; false waits for ros2 lifecycle set.",
+        "Configure and activate the node at start; false: by ros2 lifecycle set.",
         choices=["", "true", "false"],
     ),
     argument(
         "enclaves",
-        "With SROS 2, what stands before the nodes' names in their enclaves (/spatial3d).",
+        "With SROS 2, the enclave of the nodes without their names (/spatial3d).",
     ),
     argument("visualizer", "Publish markers.", default="true", choices=["true", "false"]),
     argument("rviz", "Open RViz.", default="false", choices=["true", "false"]),
     argument(
         "log_level",
-        "Least severe messages that are logged.",
+        "Minimum severity of log messages.",
         default="info",
         choices=["debug", "info", "warn", "error", "fatal"],
     ),
@@ -126,10 +126,10 @@ PARAMETERS = (
     "model", "device", "pose_source", "world_frame", "target_frame", "color_transport",
     "depth_transport", "detections_2d", "detections_3d", "detection_masks",
 )  # fmt: skip
-"""Arguments that are parameters of the node, by the same name."""
+"""Arguments with the name of a node parameter."""
 
 DETECTIONS, MASKS = "detector_node/detections", "detector_node/masks"
-"""Where our own detector publishes."""
+"""Topics of detector_node."""
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -148,20 +148,22 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def start_nodes(context: LaunchContext) -> list[Action]:
-    """The nodes, now that the values of the arguments are known."""
+    """The nodes, for the values of the launch arguments."""
     given = {entry.name: LaunchConfiguration(entry.name).perform(context) for entry in ARGUMENTS}
     camera = yaml.safe_load((CONFIG / "cameras" / f"{given['camera']}.yaml").read_text())
     user_file = [given["params_file"]] if given["params_file"] else []
     chosen = {name: given[name] for name in PARAMETERS if given[name]}
     if given["mask_model"] and not given["detector"]:
-        raise ValueError("mask_model masks what our own detector finds: give detector:=... too")
+        raise ValueError(
+            "mask_model segments the detections of detector_node: set detector:=... too"
+        )
     if given["autostart"]:
         chosen["autostart"] = given["autostart"] == "true"
     if given["detector"]:
-        # It is slow and asked for one thing at a time: every look counts.
+        # It is slow and detects only what was asked for: one detection is enough.
         own = {"detections_2d": DETECTIONS, "detection_delay_s": 15.0, "detection_min_hits": 1}
         if given["mask_model"] and not given["detections_2d"]:
-            own["detection_masks"] = MASKS  # they count the boxes of our own detector
+            own["detection_masks"] = MASKS  # they number the detections of detector_node
         chosen = own | chosen
     clock = {"use_sim_time": (given["use_sim_time"] or str(bool(given["bag"])).lower()) == "true"}
     log_level = ["--log-level", given["log_level"]]
@@ -238,10 +240,10 @@ def start_nodes(context: LaunchContext) -> list[Action]:
 
 
 def presets(camera_parameters: dict, model: str) -> list[str]:
-    """Base, camera and model as ROS arguments, in this order.
+    """Base, camera and model presets as ROS arguments, in this order.
 
-    Not as `parameters` of the node: launch addresses those to the node by name, and whatever is
-    addressed by name outweighs a user's file for all nodes (`/**`), wherever it stands.
+    They are not `parameters` of the launch action: launch writes those under the name of the node,
+    and they would override a user's file for all nodes (`/**`).
     """
     arguments = ["--params-file", str(CONFIG / "base.yaml")]
     for name, value in camera_parameters.items():
@@ -253,14 +255,14 @@ def presets(camera_parameters: dict, model: str) -> list[str]:
 
 
 def camera_subset(camera_parameters: dict) -> dict:
-    """What the detector has to know of a camera's preset: how colour travels."""
+    """The parameters of a camera preset that detector_node has too."""
     return {k: v for k, v in camera_parameters.items() if k == "color_transport"}
 
 
 def topics(preset: dict[str, str], given: dict[str, str]) -> list[tuple[str, str]]:
-    """Remappings of the grounding node: the preset's, unless an argument names the topic."""
+    """Remappings of the grounding node: arguments override the preset."""
     inside = bool(given["namespace"]) and given["topics_in_namespace"] == "true"
-    if inside:  # a name without a slash before it is one of the namespace
+    if inside:  # names without a leading slash are relative to the namespace
         preset = {name: topic.lstrip("/") for name, topic in preset.items()}
     arguments = {
         "rgb/image": "rgb_image",
@@ -270,11 +272,11 @@ def topics(preset: dict[str, str], given: dict[str, str]) -> list[tuple[str, str
         "odom": "pose_topic",
     }
     chosen = {name: given[key] or preset.get(name, name) for name, key in arguments.items()}
-    # a remapping is for one whole name, and compressed images have names of their own
+    # remappings apply to whole names, and compressed images have their own topics
     chosen["rgb/image/compressed"] = f"{chosen['rgb/image']}/compressed"
     chosen["depth/image/compressedDepth"] = f"{chosen['depth/image']}/compressedDepth"
-    beside = f"{chosen['depth/image'].rpartition('/')[0]}/camera_info"
-    chosen["depth/camera_info"] = given["depth_info"] or beside
+    default_info = f"{chosen['depth/image'].rpartition('/')[0]}/camera_info"
+    chosen["depth/camera_info"] = given["depth_info"] or default_info
     if inside:
         chosen |= {"/tf": "tf", "/tf_static": "tf_static"}
     return list(chosen.items())

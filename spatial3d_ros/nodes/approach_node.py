@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -21,12 +20,16 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.task import Future
 
-from spatial3d_ros.errors import ConfigError, FrameError, NotAvailableError, Spatial3DError
+from spatial3d_ros.errors import FrameError, NotAvailableError, Spatial3DError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.quaternion import yaw_from_quaternion
 from spatial3d_ros.msg import GroundedObject
 from spatial3d_ros.nodes import conversions, qos
-from spatial3d_ros.nodes.transform_message import have_transform_message, transform_message
+from spatial3d_ros.nodes.optional_messages import (
+    have_transform_message,
+    navigate_to_pose,
+    transform_message,
+)
 from spatial3d_ros.sensors.transforms import TransformTree
 from spatial3d_ros.srv import GetScene, Ground
 from spatial3d_ros.tasks.approach_pose import ApproachPose, find_approach_pose
@@ -43,19 +46,6 @@ PARAMETERS = {
 }
 
 
-def navigate_to_pose() -> Any:
-    """The action NavigateToPose of Nav2. Raises ConfigError if it is not installed."""
-    try:
-        from nav2_msgs.action import NavigateToPose
-    except ImportError:
-        distribution = os.environ.get("ROS_DISTRO", "jazzy")
-        raise ConfigError(
-            "approach_node needs nav2_msgs, which is not installed: sudo apt install "
-            f"ros-{distribution}-nav2-msgs"
-        ) from None
-    return NavigateToPose
-
-
 class ApproachNode(Node):
     """Sends the parameter `query` to the node `source` and drives to a pose `distance_m` from the
     answer, for a robot of `radius_m` and `height_m`.
@@ -65,12 +55,12 @@ class ApproachNode(Node):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("approach_node", **options)
-        self._parameters = {n: self.declare_parameter(n, v).value for n, v in PARAMETERS.items()}
-        source = self._parameters["source"]
+        self._options = {n: self.declare_parameter(n, v).value for n, v in PARAMETERS.items()}
+        source = self._options["source"]
         self._action_type = navigate_to_pose()
         self._ground = self.create_client(Ground, f"{source}/ground")
         self._scene = self.create_client(GetScene, f"{source}/get_scene")
-        self._action_client = ActionClient(self, self._action_type, self._parameters["action"])
+        self._action_client = ActionClient(self, self._action_type, self._options["action"])
         self._tree = TransformTree(live=True)
         if have_transform_message():
             for name, fixed, profile in (
@@ -85,7 +75,7 @@ class ApproachNode(Node):
 
         Raises NotAvailableError if a server does not reply or Nav2 does not reach the goal.
         """
-        query = self._parameters["query"]
+        query = self._options["query"]
         reply = self._call(self._ground, Ground.Request(query=query), spin)
         if not reply.grounding.objects:
             raise NotAvailableError(f"{query!r}: {reply.grounding.text}")
@@ -105,23 +95,23 @@ class ApproachNode(Node):
         deadline = time.monotonic() + TF_TIMEOUT_S
         while have_transform_message() and robot is None and time.monotonic() < deadline:
             try:
-                pose = self._tree.latest(found.header.frame_id, self._parameters["robot_frame"])
+                pose = self._tree.latest(found.header.frame_id, self._options["robot_frame"])
                 robot = (float(pose[0, 3]), float(pose[1, 3]))
             except FrameError:
                 rclpy.spin_once(self, timeout_sec=0.05)
         if robot is None:
             self.get_logger().warning(
-                f"TF has no pose of {self._parameters['robot_frame']!r} (parameter robot_frame): "
+                f"TF has no pose of {self._options['robot_frame']!r} (parameter robot_frame): "
                 "the goal is on any free side of the object"
             )
         obstacles = [_box(item) for item in others if item.id != found.id]
-        sizes = {name: self._parameters[name] for name in ("distance_m", "radius_m", "height_m")}
+        sizes = {name: self._options[name] for name in ("distance_m", "radius_m", "height_m")}
         return find_approach_pose(_box(found), robot, obstacles, **sizes)
 
     def _drive(self, frame: str, goal: ApproachPose, spin: Callable[[Future, float], None]) -> None:
         if not self._action_client.wait_for_server(REPLY_TIMEOUT_S):
             raise NotAvailableError(
-                f"no server of the action {self._parameters['action']!r}: is Nav2 active?"
+                f"no server of the action {self._options['action']!r}: is Nav2 active?"
             )
         pose = PoseStamped()
         pose.header.frame_id = frame

@@ -13,7 +13,7 @@ from std_msgs.msg import Header
 from spatial3d_ros import msg
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.quaternion import quaternion_from_yaw
-from spatial3d_ros.nodes.vision_messages import vision_messages
+from spatial3d_ros.nodes.optional_messages import vision_messages
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.frame_transform import OutputTransform
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit, ScoredObject

@@ -9,7 +9,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
 from spatial3d_ros.nodes import qos
-from spatial3d_ros.nodes.vision_messages import vision_messages
+from spatial3d_ros.nodes.optional_messages import vision_messages
 from spatial3d_ros.runtime.parameters import Parameters
 from spatial3d_ros.sensors.camera_poses import CameraPoses
 from spatial3d_ros.sensors.detection_pipeline import DetectionPipeline, DetectionTopics

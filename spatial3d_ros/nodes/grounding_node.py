@@ -26,11 +26,11 @@ from spatial3d_ros.nodes import conversions, diagnostics, qos
 from spatial3d_ros.nodes.annotated_image import AnnotatedImage
 from spatial3d_ros.nodes.executor import spin
 from spatial3d_ros.nodes.guarded_lifecycle import SUCCESS, GuardedLifecycleNode
+from spatial3d_ros.nodes.optional_messages import have_vision_messages, vision_messages
 from spatial3d_ros.nodes.parameter_table import ParameterTable
 from spatial3d_ros.nodes.query_handler import QueryHandler
 from spatial3d_ros.nodes.question_server import QuestionServer
 from spatial3d_ros.nodes.sensor_input import SensorInput, Update
-from spatial3d_ros.nodes.vision_messages import have_vision_messages, vision_messages
 from spatial3d_ros.runtime.parameters import Parameters, as_yaml
 from spatial3d_ros.runtime.worker import RefreshWorker, convert_out_of_memory
 from spatial3d_ros.scene.frame import Frame

@@ -17,7 +17,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from spatial3d_ros.errors import FrameError
 from spatial3d_ros.nodes import detection_input, qos
-from spatial3d_ros.nodes.transform_message import have_transform_message, transform_message
+from spatial3d_ros.nodes.optional_messages import have_transform_message, transform_message
 from spatial3d_ros.nodes.watchdog import Watchdog, Watched
 from spatial3d_ros.runtime.parameters import Parameters
 from spatial3d_ros.runtime.runtime_stats import Durations, Throttle

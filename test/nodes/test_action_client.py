@@ -1,4 +1,4 @@
-"""Asking from one thread while another hears."""
+"""The action client of the demo receives responses that arrive before the request is recorded."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from spatial3d_ros.demo.nodes.action_client import SteadyActionClient
 from spatial3d_ros.nodes.grounding_node import GroundingNode
 
 
-class Slow(dict):
-    """Stands between sending a request and noting that it was sent."""
+class SlowDict(dict):
+    """Delays the recording of a request after it was sent."""
 
     def __contains__(self, key):
         time.sleep(0.3)
         return super().__contains__(key)
 
 
-def test_a_response_that_comes_before_the_request_is_noted_is_heard():
+def test_response_before_the_request_is_recorded_is_received():
     world = bench.Bench()
     world.add(GroundingNode(lambda _: FakeEngine(), context=world.context))
-    person = world.add(bench.LoadClient(world.context))
-    client = SteadyActionClient(person, Query, "grounding_node/query")
+    client_node = world.add(bench.LoadClient(world.context))
+    client = SteadyActionClient(client_node, Query, "grounding_node/query")
     assert client.wait_for_server(10.0)
-    client._pending_goal_requests = Slow()
-    client._pending_result_requests = Slow()
+    client._pending_goal_requests = SlowDict()
+    client._pending_result_requests = SlowDict()
     handle = bench.Pending(client.send_goal_async(Query.Goal(query="the chair"))).wait(5.0)
     assert handle.accepted
     assert bench.Pending(handle.get_result_async()).wait(5.0).result.message

@@ -1,4 +1,4 @@
-"""The bag player over real DDS: the rhythm asked for, stamped anew.
+"""The bag player over real DDS: its rate, and current or recorded stamps.
 
 Images go out with sensor-data QoS, so on a busy machine some may be missing: that is allowed here.
 """
@@ -45,7 +45,7 @@ def bag(tmp_path: Path) -> Path:
 
 
 def play(bag: Path, *options: str) -> tuple[list[Image], list[CameraInfo], dict[str, int]]:
-    """Images and calibrations received from a player process, and what it says it sent."""
+    """Images and camera infos received from a player process, and its summary of those sent."""
     images: list[Image] = []
     infos: list[CameraInfo] = []
     summary = bag.parent / "sent.json"
@@ -58,7 +58,7 @@ def play(bag: Path, *options: str) -> tuple[list[Image], list[CameraInfo], dict[
         sensor = qos_profile_sensor_data
         node.create_subscription(Image, "/camera/rgb/image", images.append, sensor)
         node.create_subscription(CameraInfo, "/camera/rgb/camera_info", infos.append, sensor)
-        # Nobody listens to depth and poses, so waiting for subscribers ends by its time limit.
+        # Depth and poses have no subscriber, so the wait for subscribers ends by its time limit.
         player = nodes.start(
             "bag_player", str(bag), "--wait", "3", "--summary", str(summary), *options, package=DEMO
         )
@@ -75,7 +75,7 @@ def nanoseconds(message: Image | CameraInfo) -> int:
     return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
 
 
-def test_stamped_anew_at_double_speed(bag: Path) -> None:
+def test_current_stamps_at_double_rate(bag: Path) -> None:
     before = time.time_ns()
     images, infos, sent = play(bag, "--rate", "2")
     assert sent == {
@@ -89,7 +89,7 @@ def test_stamped_anew_at_double_speed(bag: Path) -> None:
     assert (np.diff(numbers.astype(int)) > 0).all()
     stamps = np.array([nanoseconds(image) for image in images])
     assert stamps[0] > before
-    start = stamps - 5 * 10**7 * numbers  # when the recording began, told by each image
+    start = stamps - 5 * 10**7 * numbers  # start of the recording, from each image
     assert np.ptp(start) < 1000
     for info in infos:
         steps = (nanoseconds(info) - start[0]) / 5e7
@@ -102,10 +102,10 @@ def test_recorded_stamps_and_loops(bag: Path) -> None:
     assert sent["/camera/rgb/image"] > 8
     stamps = [nanoseconds(image) for image in images]
     assert set(stamps) <= {START_NS + k * 10**8 for k in range(8)}
-    assert (np.diff(stamps) < 0).any()  # it began again
+    assert (np.diff(stamps) < 0).any()  # the bag looped
 
 
-def test_a_bag_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_bag_is_an_error(tmp_path: Path) -> None:
     with NodeGroup(tmp_path / "logs") as nodes:
         player = nodes.start("bag_player", str(tmp_path / "no.mcap"), package=DEMO)
         assert player.wait(90) == 1

@@ -1,6 +1,6 @@
-"""The launch file: every argument is described, and arguments end where they should.
+"""The launch file: its arguments are described and reach the nodes.
 
-Under the real launch system where that is installed; the wheels of ROS do not have it.
+Tests with the launch system are skipped if launch_ros is missing, as in the pip wheels of ROS.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def test_arguments_are_described_in_sentences():
         assert words[0].isupper(), name
 
 
-def test_what_check_proposes_can_be_launched():
+def test_launch_line_of_check_uses_declared_arguments():
     odd = Topics("/a/compressed", "/b/compressedDepth", "/c", "/odom")
     lines = [
         launch_line("b", odd, {"source": source, "frame_id": "map"}) for source in ("odom", "tf")
@@ -35,7 +35,7 @@ def test_what_check_proposes_can_be_launched():
     for name in re.findall(r"(\w+):=", " ".join(lines)):
         assert name in DECLARED
     used = set(re.findall(r"(\w+):=", " ".join(p.read_text() for p in documents())))
-    # what is set otherwise is a parameter of a node, as in ros2 run
+    # the rest are node parameters, as in ros2 run
     assert {"camera", "pose_source", "model"} <= used & set(DECLARED)
 
 
@@ -43,14 +43,14 @@ def documents():
     return [FILE.parent.parent / "README.md", *(FILE.parent.parent / "docs").glob("*.md")]
 
 
-def test_rviz_shows_what_the_nodes_publish():
+def test_rviz_displays_topics_of_the_nodes():
     displays = yaml.safe_load(resource_path("spatial3d.rviz").read_text())
     shown = displays["Visualization Manager"]["Displays"]
     topics = {entry["Topic"]["Value"] for entry in shown if "Topic" in entry and entry["Enabled"]}
     assert topics == {"visualizer_node/markers", "grounding_node/annotated"}
 
 
-def test_the_foxglove_layout_shows_panels_that_it_configures():
+def test_foxglove_layout_configures_its_panels():
     layout = json.loads(resource_path("foxglove_layout.json").read_text())
 
     def leaves(part):
@@ -64,8 +64,8 @@ def test_the_foxglove_layout_shows_panels_that_it_configures():
 
 @pytest.fixture
 def launch_file():
-    pytest.importorskip("launch_ros", reason="launch_ros is not here: it comes with an apt ROS")
-    pytest.importorskip("spatial3d_ros.msg", reason="colcon has not built the package")
+    pytest.importorskip("launch_ros", reason="launch_ros is not installed (apt ROS)")
+    pytest.importorskip("spatial3d_ros.msg", reason="the package is not built (colcon build)")
     spec = importlib.util.spec_from_file_location("spatial3d_launch", FILE)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -73,7 +73,7 @@ def launch_file():
 
 
 def started(launch_file, **arguments):
-    """Command lines of what would be started, by program or executable."""
+    """Command lines of the processes to start, by executable."""
     from launch import LaunchContext
     from launch.utilities import perform_substitutions
 
@@ -96,7 +96,7 @@ def started(launch_file, **arguments):
     return found
 
 
-def test_plain(launch_file):
+def test_default_arguments(launch_file):
     commands = started(launch_file)
     assert set(commands) == {"grounding_node", "visualizer_node"}
     line = commands["grounding_node"]
@@ -106,14 +106,14 @@ def test_plain(launch_file):
     assert "/tf:=" not in line
 
 
-def test_a_recording_sets_the_clock_and_is_played(launch_file):
+def test_bag_is_played_and_sets_use_sim_time(launch_file):
     commands = started(launch_file, bag="/data/my room", bag_args="--loop --rate 0.5")
     assert commands["ros2"] == ("ros2 bag play /data/my room --clock --delay 5.0 --loop --rate 0.5")
     assert "use_sim_time: true" in commands["grounding_node"]
     assert "use_sim_time: true" in commands["visualizer_node"]
 
 
-def test_a_robot_in_its_namespace(launch_file):
+def test_namespace_applies_to_topics_and_tf(launch_file):
     line = started(launch_file, namespace="robot1", camera="realsense")["grounding_node"]
     assert "__ns:=/robot1" in line
     assert "rgb/image:=camera/camera/color/image_raw " in line
@@ -124,14 +124,14 @@ def test_a_robot_in_its_namespace(launch_file):
     assert "rgb/image:=/camera/rgb/image " in line
 
 
-def test_with_sros_2_each_node_has_its_own_enclave(launch_file):
+def test_each_node_has_its_own_enclave(launch_file):
     assert "--enclave" not in started(launch_file)["grounding_node"]
     commands = started(launch_file, enclaves="/spatial3d")
     for node in ("grounding_node", "visualizer_node"):
         assert f"--enclave /spatial3d/{node} " in f"{commands[node]} "
 
 
-def test_arguments_become_parameters(launch_file, tmp_path):
+def test_arguments_are_passed_as_parameters(launch_file, tmp_path):
     mine = tmp_path / "mine.yaml"
     mine.write_text("/**: {ros__parameters: {max_views: 8}}")
     line = started(
@@ -145,7 +145,7 @@ def test_arguments_become_parameters(launch_file, tmp_path):
         assert text in line
 
 
-def test_detectors(launch_file):
+def test_detector_arguments(launch_file):
     line = started(launch_file, detections_2d="/yolo", detection_masks="/masks")["grounding_node"]
     assert "detections_2d: /yolo" in line and "detection_masks: /masks" in line
     commands = started(launch_file, detector="/models/owl", camera="realsense", device="cpu")
@@ -158,18 +158,18 @@ def test_detectors(launch_file):
     assert "detection_masks" not in commands["grounding_node"] and "mask_model" not in line
 
 
-def test_masks_of_our_detector(launch_file):
+def test_mask_model_of_the_detector_node(launch_file):
     commands = started(launch_file, detector="/models/owl", mask_model="/models/sam")
     assert "detection_masks: detector_node/masks" in commands["grounding_node"]
     assert "mask_model: /models/sam" in commands["detector_node"]
-    # they number the boxes of that detector, not of another
+    # the masks number the boxes of detector_node, not of another detector
     others = started(launch_file, detector="/o", mask_model="/s", detections_2d="/yolo")
     assert "detection_masks" not in others["grounding_node"]
     with pytest.raises(ValueError, match="detector:="):
         started(launch_file, mask_model="/models/sam")
 
 
-def test_presets_are_files_that_can_be_named(launch_file):
+def test_camera_choices_are_the_preset_files(launch_file):
     names = {path.stem for path in config_path("cameras").glob("*.yaml")}
     camera = next(entry for entry in launch_file.ARGUMENTS if entry.name == "camera")
     assert set(camera.choices) == names

@@ -1,4 +1,4 @@
-"""Each node in a process of its own, over DDS between processes, and stopped like on a robot."""
+"""Nodes in separate processes over DDS, ended by signals as launch sends them."""
 
 from __future__ import annotations
 
@@ -48,24 +48,26 @@ def nodes():
             process.wait()
 
 
-def test_a_robot_a_person_and_a_viewer(nodes):
+def test_grounding_and_visualizer_nodes_answer_a_client(nodes):
     world = bench.Bench()
-    person = world.add(bench.LoadClient(world.context))
-    pictures = []
+    client = world.add(bench.LoadClient(world.context))
+    marker_arrays = []
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    person.create_subscription(MarkerArray, "visualizer_node/markers", pictures.append, latched)
-    assert bench.eventually(lambda: person.listeners() == 1, 90.0)
+    client.create_subscription(
+        MarkerArray, "visualizer_node/markers", marker_arrays.append, latched
+    )
+    assert bench.eventually(lambda: client.listeners() == 1, 90.0)
     stamps = itertools.count(bench.EPOCH, bench.SECOND)
 
-    def seen_asked_and_shown():
-        """Again and again, because what is sent while processes still find each other is lost."""
+    def frame_question_and_markers():
+        """Repeated, because messages during DDS discovery are lost."""
         stamp = next(stamps)
-        person.frame(stamp, x=float(stamp - bench.EPOCH) / bench.SECOND)
-        reply = person.call(Ground, "ground", query="the chair")
-        texts = [marker.text for marker in pictures[-1].markers] if pictures else []
+        client.frame(stamp, x=float(stamp - bench.EPOCH) / bench.SECOND)
+        reply = client.call(Ground, "ground", query="the chair")
+        texts = [marker.text for marker in marker_arrays[-1].markers] if marker_arrays else []
         return reply.success and "red chair 0.80" in texts
 
-    assert bench.eventually(seen_asked_and_shown, 60.0)
+    assert bench.eventually(frame_question_and_markers, 60.0)
     world.close()
     for process, stop in zip(nodes, (signal.SIGINT, signal.SIGTERM), strict=True):
         process.send_signal(stop)
@@ -75,7 +77,7 @@ def test_a_robot_a_person_and_a_viewer(nodes):
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_a_node_that_loads_a_large_network_ends_before_launch_loses_patience(stop):
+def test_signal_ends_a_node_that_is_loading_its_network(stop):
     path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "ROS_DOMAIN_ID": str(bench.DOMAIN), "PYTHONPATH": path}
     process = subprocess.Popen(

@@ -1,7 +1,7 @@
-"""What SECURITY.md promises: code that runs nothing foreign, and an SROS 2 policy that fits.
+"""SECURITY.md: no code executes foreign input, and the SROS 2 policy matches the nodes.
 
-The policy is compared with nodes that run: an interface that is added without a line in it fails
-here, and so does a line that no node needs.
+The policy is compared with running nodes: an interface without a rule fails, and so does a rule
+that no node needs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from spatial3d_ros.nodes.vision_messages import have_vision_messages
+from spatial3d_ros.nodes.optional_messages import have_vision_messages
 from spatial3d_ros.resources import config_path
 
 POLICY = config_path("security/policy.xml")
@@ -33,7 +33,7 @@ FLAGS = {"shell", "trust_remote_code", "allow_pickle"}
 
 
 def risks(path):
-    """Lines of a file that could run what somebody else wrote."""
+    """Lines of a file that could execute foreign input."""
     for part in ast.walk(ast.parse(path.read_text())):
         names = []
         if isinstance(part, ast.Import):
@@ -51,7 +51,7 @@ def risks(path):
                     yield f"{path.name}:{part.lineno} {keyword.arg}={given}"
 
 
-def test_no_code_of_ours_unpickles_evaluates_or_starts_a_shell(tmp_path):
+def test_no_code_unpickles_evaluates_or_starts_a_shell(tmp_path):
     assert not [risk for path in SOURCES for risk in risks(path)]
     bad = tmp_path / "bad.py"
     bad.write_text("import pickle\neval(x)\nrun(y, shell=True)\ntorch.load(z)\n")
@@ -73,40 +73,40 @@ def granted():
                 assert entry.tag == group.tag[:-1]
                 name = re.sub("^~", own, entry.text)
                 assert re.fullmatch(r"(/[A-Za-z_][A-Za-z0-9_]*)+", name), name
-                assert name not in rights[role], f"{name} stands twice"
+                assert name not in rights[role], f"{name} is listed twice"
                 rights[role].add(name)
     return found
 
 
-def test_the_policy_is_well_formed_and_names_every_enclave_of_the_page():
-    # a remark between enclaves ends `ros2 security generate_artifacts`
+def test_policy_is_well_formed_and_documents_every_enclave():
+    # a comment between enclaves ends `ros2 security generate_artifacts`
     keeping = ElementTree.XMLParser(target=ElementTree.TreeBuilder(insert_comments=True))
     root = ElementTree.parse(POLICY, keeping).getroot()
     assert (root.tag, root.get("version")) == ("policy", "0.2.0")
     (enclaves,) = root
     assert [part.tag for part in enclaves] == ["enclave"] * len(enclaves)
     enclaves = granted()
-    assert set(enclaves) == {f"/spatial3d/{name}" for name in (*NODES, "person", "maintainer")}
+    assert set(enclaves) == {f"/spatial3d/{name}" for name in (*NODES, "client", "maintainer")}
     page = (POLICY.parents[2] / "docs" / "SECURITY_ROS.md").read_text()
     for path in enclaves:
         assert path in page
 
 
-def test_who_asks_cannot_change_the_node_and_who_maintains_it_is_not_asked_for_more():
-    person, maintainer = (granted()[f"/spatial3d/{name}"] for name in ("person", "maintainer"))
+def test_client_cannot_change_the_node_and_maintainer_has_only_its_services():
+    client, maintainer = (granted()[f"/spatial3d/{name}"] for name in ("client", "maintainer"))
     node = granted()["/spatial3d/grounding_node"]
     words = ("clear", "change_state", "parameter", "edit_layout")
-    assert not [name for name in person["request"] if any(word in name for word in words)]
-    assert person["request"] | maintainer["request"] <= node["reply"]
-    assert person["call"] == node["execute"]
+    assert not [name for name in client["request"] if any(word in name for word in words)]
+    assert client["request"] | maintainer["request"] <= node["reply"]
+    assert client["call"] == node["execute"]
     assert not maintainer["call"]
     published = node["publish"] | granted()["/spatial3d/visualizer_node"]["publish"]
-    assert person["subscribe"] | maintainer["subscribe"] <= published
+    assert client["subscribe"] | maintainer["subscribe"] <= published
 
 
 @pytest.fixture
 def created():
-    """What a node creates, by role and full name, when started with these ROS arguments."""
+    """The interfaces of a node by role and full name, if started with these ROS arguments."""
     bench = pytest.importorskip("helpers.ros_bench", reason="rclpy or the interfaces are not here")
     from helpers.fake_engine import FakeEngine
     from spatial3d_ros.nodes.grounding_node import GroundingNode
@@ -115,7 +115,7 @@ def created():
     runs = itertools.count()
 
     def names(node_name, *arguments):
-        # a namespace each: the graph remembers a node of the same name for a while
+        # one namespace each: the graph keeps a node of the same name for a while
         space = f"/run{next(runs)}"
         world = bench.Bench("-r", f"__ns:={space}", *arguments)
         if node_name == "grounding_node":
@@ -142,7 +142,7 @@ def created():
 
 
 def remapped(preset="generic"):
-    """ROS arguments of the topics of a camera, as the launch file makes them."""
+    """ROS arguments for the topics of a camera, as in the launch file."""
     topics = yaml.safe_load(config_path(f"cameras/{preset}.yaml").read_text())["remappings"]
     topics["rgb/image/compressed"] = f"{topics['rgb/image']}/compressed"
     topics["depth/image/compressedDepth"] = f"{topics['depth/image']}/compressedDepth"
@@ -150,8 +150,8 @@ def remapped(preset="generic"):
     return [word for name, topic in topics.items() for word in ("-r", f"{name}:={topic}")]
 
 
-def test_the_grounding_node_is_granted_what_it_creates_and_nothing_else(created):
-    ways = [
+def test_grounding_node_is_granted_exactly_its_interfaces(created):
+    variants = [
         ("-p", "use_sim_time:=true"),
         ("-p", "pose_source:=odom", "-p", "color_transport:=compressed"),
         ("-p", "depth_transport:=compressedDepth"),
@@ -159,21 +159,21 @@ def test_the_grounding_node_is_granted_what_it_creates_and_nothing_else(created)
     granted_now = granted()["/spatial3d/grounding_node"]
     try:
         import tf2_msgs  # noqa: F401
-    except ImportError:  # comes with ROS, not with its wheels
+    except ImportError:  # not in the pip wheels of ROS
         granted_now["subscribe"] -= {"/tf", "/tf_static"}
     else:
-        ways.append(("-p", "pose_source:=tf"))
-    if not have_vision_messages():  # likewise
+        variants.append(("-p", "pose_source:=tf"))
+    if not have_vision_messages():  # not in the pip wheels of ROS
         granted_now["publish"] -= {"/grounding_node/detections"}
     needed = {}
-    for way in ways:
-        for role, names in created("grounding_node", *remapped(), *way).items():
-            assert names <= granted_now[role], f"{role}, with {way}: add to {POLICY}"
+    for arguments in variants:
+        for role, names in created("grounding_node", *remapped(), *arguments).items():
+            assert names <= granted_now[role], f"{role}, with {arguments}: add to {POLICY}"
             needed[role] = needed.get(role, set()) | names
     assert {role: names for role, names in granted_now.items() if names} == needed
 
 
-def test_the_visualizer_is_granted_what_it_creates_and_nothing_else(created):
+def test_visualizer_node_is_granted_exactly_its_interfaces(created):
     needed = created("visualizer_node", "-p", "use_sim_time:=true")
     granted_now = granted()["/spatial3d/visualizer_node"]
     assert {role: names for role, names in granted_now.items() if names} == {

@@ -55,7 +55,7 @@ class QueryClient(Node):
         self._edit = self.create_client(EditLayout, f"{server}/edit_layout")
         self._words = self.create_client(Ask, f"{server}/ask")
         self._get_scene = self.create_client(GetScene, f"{server}/get_scene")
-        self._parameters = self.create_client(GetParameters, f"{server}/get_parameters")
+        self._parameter_client = self.create_client(GetParameters, f"{server}/get_parameters")
         self._query = SteadyActionClient(self, Query, f"{server}/query")
         self.diagnostics: dict[str, dict[str, str]] = {}
         self.create_subscription(DiagnosticArray, "/diagnostics", self._note, 10)
@@ -105,7 +105,7 @@ class QueryClient(Node):
 
     def parameters(self) -> dict[str, Any]:
         """What the node is set to now."""
-        reply = self._call(self._parameters, GetParameters.Request(names=list(FIELDS)))
+        reply = self._call(self._parameter_client, GetParameters.Request(names=list(FIELDS)))
         return dict(zip(FIELDS, map(parameter_value_to_python, reply.values), strict=True))
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from spatial3d_ros.bags.reader import find_topics
 from spatial3d_ros.bags.writer import OPTICAL_FRAME
 from spatial3d_ros.demo.nodes.bag_player import BagPlayer
 from spatial3d_ros.nodes import qos
-from spatial3d_ros.nodes.transform_message import transform_message
+from spatial3d_ros.nodes.optional_messages import transform_message
 from spatial3d_ros.research.stress.message_corruption import Corruption, corruption
 from spatial3d_ros.research.stress.nodes.json_rpc import serve
 

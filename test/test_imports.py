@@ -24,6 +24,7 @@ FLOORS = [
     ["doctor", "nodes"],
     ["demo"],
     ["cli"],
+    ["research.english"],
     ["research.rooms", "research.homes", "research.datasets"],
     ["research.language"],
     ["research.training", "research.evaluation"],

@@ -201,15 +201,11 @@ class PredicateSampler:
         if not options:
             return None
         phrase = self.noun_phrase(self.rng.choice(options), target, depth)
-        if phrase is None or (phrase.strict != phrase.loose).any():
-            return None
-        if (phrase.strict & candidates).any():
+        if phrase is None or (phrase.strict & candidates | phrase.strict ^ phrase.loose).any():
             return None
         members = np.flatnonzero(candidates)
-        for matrix, ratio, margin in (
-            (self.relations.distance, 1.15, 0.2),
-            (self.relations.gap, 1.0, 0.1),
-        ):
+        by_center, by_surface = (self.relations.distance, 1.15, 0.2), (self.relations.gap, 1.0, 0.1)
+        for matrix, ratio, margin in (by_center, by_surface):
             values = matrix[np.ix_(members, phrase.strict)].min(1).tolist()
             if not self._is_clear(members, values, target, farthest, ratio, margin):
                 return None

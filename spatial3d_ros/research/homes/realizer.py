@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from spatial3d_ros.research.english import plural, with_article
 from spatial3d_ros.research.homes.object_catalog import COLOR_TERMS
 from spatial3d_ros.research.homes.object_names import misspell
 from spatial3d_ros.research.homes.predicates import NounPhrase, Predicate
@@ -18,7 +19,6 @@ from spatial3d_ros.research.homes.templates import (
     SHAPE_ADJECTIVES,
     SIZE_ADJECTIVES,
 )
-from spatial3d_ros.research.language.english import plural, with_article
 
 _VIEWED = ("left", "right", "behind")  # relations that may start with "facing the {anchor}"
 _CONTAINERS = (

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spatial3d_ros.research.english import plural
 from spatial3d_ros.research.homes.object_catalog import OBJECT_KINDS
 from spatial3d_ros.research.homes.object_names import NO_ANCHORS, ObjectNames
 from spatial3d_ros.research.homes.predicates import Mask, Predicate, PredicateSampler
 from spatial3d_ros.research.homes.realizer import Realizer
 from spatial3d_ros.research.homes.rooms import Home, generate_home
-from spatial3d_ros.research.language.english import plural
 
 KINDS = {
     "closest": 13, "farthest": 5, "near": 12, "on": 10, "above": 7, "below": 7, "between": 12,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import permutations
 
 from spatial3d_ros.categories import nouns
-from spatial3d_ros.research.language.english import enumeration, plural, with_article
+from spatial3d_ros.research.english import enumeration, plural, with_article
 from spatial3d_ros.research.language.templates import COLOR_WORDS
 
 OBJECT_SLOT = "{object}"

@@ -13,8 +13,8 @@ from functools import cache
 from typing import TypeVar
 
 from spatial3d_ros.categories import nouns
+from spatial3d_ros.research.english import plural, with_article
 from spatial3d_ros.research.language.descriptions import Description, Link
-from spatial3d_ros.research.language.english import plural, with_article
 
 Templates = TypeVar("Templates")
 TEMPLATE_SPLIT = "template"

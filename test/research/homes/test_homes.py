@@ -15,6 +15,7 @@ from spatial3d_ros.categories import CATEGORIES, COLORS
 from spatial3d_ros.model.checkpoint import save_model
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.tokens import SPECIAL_TOKENS
+from spatial3d_ros.research.english import plural, with_article
 from spatial3d_ros.research.homes.groups import groups, room_types
 from spatial3d_ros.research.homes.object_catalog import COLORS as SHADES
 from spatial3d_ros.research.homes.object_catalog import OBJECT_KINDS, SIMILAR_COLORS
@@ -24,7 +25,6 @@ from spatial3d_ros.research.homes.referring_expressions import KINDS, Expression
 from spatial3d_ros.research.homes.rooms import FLOOR, WALL, Home, generate_home
 from spatial3d_ros.research.homes.spatial_relations import SpatialRelations
 from spatial3d_ros.research.homes.templates import RELATION_TEMPLATES, SENTENCE_TEMPLATES
-from spatial3d_ros.research.language.english import plural, with_article
 from spatial3d_ros.research.training.config import HomesConfig, TrainConfig
 from spatial3d_ros.research.training.home_samples import home_fields, make_home_sample
 from spatial3d_ros.research.training.losses import naming_loss

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from spatial3d_ros.categories import CATEGORIES, COLORS, nouns
+from spatial3d_ros.research.english import plural
 from spatial3d_ros.research.evaluation.room_queries import ROOM_KINDS, draw_questions
 from spatial3d_ros.research.language.description_sampler import RELATIONS, VIEWS
 from spatial3d_ros.research.language.descriptions import Description
-from spatial3d_ros.research.language.english import plural
 from spatial3d_ros.research.language.questions import (
     KINDS,
     MAX_WORDS,

@@ -11,7 +11,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
-EXTRAS = ("research", "dev", "quantize", "rerun", "train")
+EXTRAS = ("research", "dev", "quantize", "rerun", "train", "onnx", "litert")
 MANIFEST = ElementTree.parse(ROOT / "package.xml").getroot()
 
 

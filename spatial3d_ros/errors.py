@@ -39,6 +39,10 @@ class CheckpointError(Spatial3DError):
     """Weights that are missing, damaged, or do not fit the configuration."""
 
 
+class RecognitionError(Spatial3DError):
+    """The output of a recogniser that does not fit its description."""
+
+
 class ConfigError(Spatial3DError):
     """An unknown key or an impossible value in a configuration."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 
 from spatial3d_ros.geometry.box import iou_matrix
 from spatial3d_ros.recognition.folders import LOCAL, load_folder, on_device
-from spatial3d_ros.scene.lifting import Corners, pixel_corners
+from spatial3d_ros.scene.lifting import Detection2D, pixel_corners
 
 MAX_IOU = 0.6  # of two boxes of one label that overlap more the better one stays
 MIN_SIDE_PX = 1.0  # a box with a shorter side is dropped
@@ -21,15 +20,6 @@ HINT = (
     "on a computer that is online: spatial3d download owlv2_base, then give its folder as the "
     "parameter model"
 )
-
-
-@dataclass(frozen=True)
-class Detection2D:
-    """A box in pixels (left, top, right, bottom), its label, and a score 0 .. 1."""
-
-    corners: Corners
-    label: str
-    score: float
 
 
 class OpenVocabularyDetector:

@@ -28,7 +28,7 @@ MASK_EDGE = 0.04  # of the width of a mask; pixels at its edge often belong to t
 
 
 @dataclass(frozen=True, eq=False)
-class ImageBox:
+class Detection2D:
     """A 2D detection in a rectified image: `corners` left, top, right, bottom in pixels; `label`
     "" if unknown; `score` 0 .. 1; `mask` (H, W) bool of the whole image, or None.
     """
@@ -39,7 +39,7 @@ class ImageBox:
     mask: np.ndarray | None = None
 
 
-def lift(detection: ImageBox, frame: Frame) -> Detection3D:
+def lift(detection: Detection2D, frame: Frame) -> Detection3D:
     """The 3D detection of a 2D one.
 
     Without a mask the object is the surface in the middle of the box: without the level surface

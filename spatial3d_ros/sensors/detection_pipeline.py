@@ -19,7 +19,7 @@ import numpy as np
 from spatial3d_ros.errors import FrameError
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.scene.detection_tracking import Detection3D
-from spatial3d_ros.scene.lifting import ImageBox, lift, rectified_corners
+from spatial3d_ros.scene.lifting import Detection2D, lift, rectified_corners
 from spatial3d_ros.sensors.camera_poses import CameraPoses, stamp_of
 from spatial3d_ros.sensors.detection_reader import DetectionReader
 from spatial3d_ros.sensors.frame_builder import FrameBuilder, SyncedFrame
@@ -264,7 +264,7 @@ class DetectionPipeline:
             own = None if labels is None else labels == box.index + 1
             own = own if own is not None and own.any() else None
             try:
-                detections.append(lift(ImageBox(corners, box.label, box.score, own), frame))
+                detections.append(lift(Detection2D(corners, box.label, box.score, own), frame))
             except FrameError as error:
                 self.counts["no depth"] += 1
                 add_problem(str(error))

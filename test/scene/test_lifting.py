@@ -11,7 +11,7 @@ from spatial3d_ros.errors import FrameError
 from spatial3d_ros.geometry.camera import Camera, project
 from spatial3d_ros.geometry.pose import invert, look_at, transform
 from spatial3d_ros.scene.frame import Frame
-from spatial3d_ros.scene.lifting import ImageBox, lift, rectified_corners
+from spatial3d_ros.scene.lifting import Detection2D, lift, rectified_corners
 
 CAMERA = Camera(320, 240, 260.0, 260.0, 159.5, 119.5)
 POSE = look_at((0, 0, 1.2), (2, 0, 0))
@@ -51,7 +51,7 @@ def corners(mask, margin=0):
 @pytest.mark.parametrize("with_mask", [True, False])
 def test_ball_on_the_floor_is_lifted_without_the_floor(margin, with_mask):
     frame, mask = room()
-    box = ImageBox(corners(mask, margin), "ball", 0.7, mask if with_mask else None)
+    box = Detection2D(corners(mask, margin), "ball", 0.7, mask if with_mask else None)
     seen = lift(box, frame)
     low, high = seen.box.bounds()
     assert high[2] == pytest.approx(0.3, abs=0.04) and low[2] > 0.0
@@ -62,14 +62,14 @@ def test_ball_on_the_floor_is_lifted_without_the_floor(margin, with_mask):
 
 def test_box_of_floor_only_is_a_flat_box():
     frame, _ = room(center=(9, 9, 9))
-    seen = lift(ImageBox((120, 150, 200, 190), "rug", 0.5), frame)
+    seen = lift(Detection2D((120, 150, 200, 190), "rug", 0.5), frame)
     assert seen.box.size[2] < 0.05 and abs(seen.box.center[2]) < 0.03
     assert seen.box.size[0] > 0.3 and seen.box.size[1] > 0.3
 
 
 def test_background_wall_is_left_out():
     frame, mask = room(center=(2.0, 0.0, 1.0), radius=0.2)
-    seen = lift(ImageBox(corners(mask, 6), "balloon", 0.5), frame)
+    seen = lift(Detection2D(corners(mask, 6), "balloon", 0.5), frame)
     assert seen.box.center[0] < 2.1 and max(seen.box.size) < 0.45
 
 
@@ -79,7 +79,7 @@ def test_background_wall_is_left_out():
 def test_box_without_depth_is_an_error(box):
     frame, _ = room()
     with pytest.raises(FrameError, match=r"no depth in the box of 'x'"):
-        lift(ImageBox(box, "x", 0.5), frame)
+        lift(Detection2D(box, "x", 0.5), frame)
 
 
 def test_corners_of_a_distorted_image_are_rectified():
@@ -98,7 +98,7 @@ def test_corners_of_a_distorted_image_are_rectified():
 
 def test_points_project_into_the_box():
     frame, mask = room()
-    points = lift(ImageBox(corners(mask), "ball", 0.7, mask), frame).points
+    points = lift(Detection2D(corners(mask), "ball", 0.7, mask), frame).points
     uv, _ = project(transform(invert(POSE), points), CAMERA)
     left, top, right, bottom = corners(mask)
     assert (uv >= (left - 1, top - 1)).all() and (uv <= (right, bottom)).all()

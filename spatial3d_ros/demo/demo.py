@@ -1,7 +1,6 @@
 """The demo: a bag is played into running nodes, questions are asked, and a report is written.
 
-Whatever uses ROS runs in a process of its own; this module starts the processes and reads the
-replies.
+ROS is used in separate processes only; this module starts them and reads the replies.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.tasks.reply import Reply
 
 BY_ACTION = 3  # every third question goes through the action; the rest to services
-NEEDED = 0.6
-"""Share of right answers for exit code 0. Of all kinds of questions together three of four are
-right; one run of seventeen differs by one or two, because the object map differs in every run.
+MIN_RIGHT = 0.6
+"""Share of right answers for exit code 0. About three of four questions of all kinds are answered
+right; the number varies by one or two of seventeen, because the object map differs in every run.
 """
 
-PICTURED_FRAMES = 48
+FIGURE_FRAMES = 48
 
 Say = Callable[[str], None]
 
@@ -41,7 +40,7 @@ class KnownQuestion(Protocol):
     kind: str
 
     def row(self, reply: Reply, via: str) -> Row:
-        """The reply, judged."""
+        """The reply, compared with the known answer."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,10 @@ class PreparedRoom:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """Rows of the report, and whether the demo worked: where truth is known, NEEDED of it right (a
-    failed question counts as wrong), else all answered.
+    """Rows of the report, and whether the demo worked.
+
+    With known answers MIN_RIGHT of them must be right, where a failed question counts as wrong;
+    otherwise every question must be answered.
     """
 
     rows: tuple[Row, ...]
@@ -76,11 +77,11 @@ def run_demo(
     model: str = "tiny",
     say: Say = print,
 ) -> DemoResult:
-    """Play a bag into the nodes, ask, and write the report into `out`.
+    """Play a bag into the nodes, ask questions, and write the report into `out`.
 
-    Of a prepared `room` its own questions are asked and judged, unless `questions` are given; of
-    any other `bag` the given questions are asked, and only reported. Raises NotAvailableError
-    without ROS, BagError, and ConfigError for an unknown model or without a question.
+    A prepared `room` brings questions with known answers; `questions` replace them. Raises
+    NotAvailableError without ROS, BagError for an unreadable bag, and ConfigError for an unknown
+    model or without a question.
     """
     require_ros()
     out.mkdir(parents=True, exist_ok=True)
@@ -88,7 +89,7 @@ def run_demo(
     known = room.questions if room and not questions else []
     if not known and not questions:
         raise ConfigError(f"{bag}: no question to ask; add --question or --questions FILE")
-    replies, scene = ask_nodes(bag, _asked(known, questions), out, say, model)
+    replies, scene = ask_nodes(bag, _requests(known, questions), out, say, model)
     if known:
         rows = [
             q.row(Reply.from_data(data), data["via"])
@@ -99,19 +100,19 @@ def run_demo(
     say("drawing the figures")
     page = _write(out, bag, rows, scene, room)
     if known:
-        worked = right_count(rows) >= NEEDED * len(rows)
+        worked = right_count(rows) >= MIN_RIGHT * len(rows)
     else:
         worked = all(data["success"] for data in replies)
     return DemoResult(tuple(rows), worked, page)
 
 
-def _asked(made: Sequence[KnownQuestion], texts: Sequence[str]) -> list[dict[str, str]]:
-    """As the client of the nodes takes them; what is free text goes through the action."""
-    asked = [
+def _requests(known: Sequence[KnownQuestion], texts: Sequence[str]) -> list[dict[str, str]]:
+    """Questions for the query client; questions without a known kind go through the action."""
+    requests = [
         {"text": q.text, "kind": q.kind, "via": "service" if k % BY_ACTION else "action"}
-        for k, q in enumerate(made, 1)
+        for k, q in enumerate(known, 1)
     ]
-    return asked or [{"text": text, "kind": "unknown", "via": "action"} for text in texts]
+    return requests or [{"text": text, "kind": "unknown", "via": "action"} for text in texts]
 
 
 def _unjudged(data: dict[str, Any]) -> Row:
@@ -134,7 +135,7 @@ def _write(
     out: Path, bag: Path, rows: list[Row], scene: dict[str, Any], room: PreparedRoom | None
 ) -> Path:
     objects = named_boxes(scene["objects"])
-    figures = FigureWriter(_some_frames(bag), objects, room.boxes if room else [])
+    figures = FigureWriter(_sampled_frames(bag), objects, room.boxes if room else [])
     overview = figures.overview(out / "map.png")
     pictures = [figures.question(out / f"question_{k}.png", row) for k, row in enumerate(rows, 1)]
     write_answers(out / "answers.json", rows)
@@ -147,7 +148,7 @@ def _write(
     return page
 
 
-def _some_frames(bag: Path) -> list[Frame]:
-    """Frames spread over the whole recording, few enough to keep in memory."""
+def _sampled_frames(bag: Path) -> list[Frame]:
+    """At most about FIGURE_FRAMES frames, spread over the bag."""
     count = bag_topics(bag)[find_topics(bag).rgb][1]
-    return list(islice(read_bag(bag), 0, None, max(1, count // PICTURED_FRAMES)))
+    return list(islice(read_bag(bag), 0, None, max(1, count // FIGURE_FRAMES)))

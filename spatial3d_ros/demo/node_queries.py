@@ -1,4 +1,4 @@
-"""A recording played into running nodes, and questions asked of them, as on a robot."""
+"""Plays a bag into running nodes and asks them questions."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from spatial3d_ros.errors import BagError
 
 REPLIES = "replies.json"
 START_S = 120.0  # for the nodes to come up on a busy machine
-MARGIN_S = 0.05  # so that the last message leaves before the player stops
+MARGIN_S = 0.05  # so that the last message is sent before the player stops
 
 Say = Callable[[str], None]
 
 
 def ask_nodes(
     bag: Path,
-    asked: list[dict[str, str]],
+    questions: list[dict[str, str]],
     out: Path,
     say: Say,
     model: str = "tiny",
@@ -32,10 +32,10 @@ def ask_nodes(
     topics: Topics | None = None,
     seconds: float | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Start the nodes, play the bag into them, ask; the replies and the object map as plain data.
+    """Start the nodes, play the bag into them and ask; the replies and the object map.
 
-    Questions begin when the whole bag was played once, and frames keep arriving meanwhile; or, with
-    `seconds`, when so much of it was played and no more comes.
+    Questions are asked after the bag was played once, while it plays again; with `seconds`, after
+    that much of it was played, without further frames.
     """
     topics = find_topics(bag, topics)
     require_playable(bag, topics)
@@ -44,8 +44,8 @@ def ask_nodes(
         with Bag(bag) as opened:
             seconds = opened.duration_s
     out.mkdir(parents=True, exist_ok=True)
-    questions, answers = out / "questions.json", out / REPLIES
-    questions.write_text(json.dumps(asked, indent=2))
+    question_file, answers = out / "questions.json", out / REPLIES
+    question_file.write_text(json.dumps(questions, indent=2))
     answers.unlink(missing_ok=True)
     with NodeGroup(out / "logs") as nodes:
         domain = nodes.environment["ROS_DOMAIN_ID"]
@@ -53,24 +53,24 @@ def ask_nodes(
         nodes.start("grounding_node", *node_arguments(bag, topics, model))
         nodes.start("visualizer_node")
         nodes.start("bag_player", str(bag), *play, "--wait", str(START_S), package=DEMO)
-        say(f"playing {bag.name} in real time ({seconds:.0f} s), then {len(asked)} questions")
+        say(f"playing {bag.name} in real time ({seconds:.0f} s), then {len(questions)} questions")
         nodes.start(
-            "query_client", str(questions), str(answers), "--settle", f"{seconds + 1:.1f}",
+            "query_client", str(question_file), str(answers), "--settle", f"{seconds + 1:.1f}",
             package=DEMO,
         )  # fmt: skip
-        nodes.wait("query_client", START_S + seconds + 10.0 * len(asked))
+        nodes.wait("query_client", START_S + seconds + 10.0 * len(questions))
         nodes.check()
     result = json.loads(answers.read_text())
     return result["answers"], result["scene"]
 
 
 def node_parameters(out: Path) -> dict[str, Any]:
-    """The parameters of the grounding node that `ask_nodes` asked, as the node told them."""
+    """The parameters that the grounding node had in `ask_nodes`."""
     return json.loads((out / REPLIES).read_text()).get("parameters", {})
 
 
 def require_playable(bag: Path, topics: Topics) -> None:
-    """Raises BagError for a bag that the engine can read but the nodes cannot be fed with."""
+    """Raise BagError for a bag that the engine reads but that cannot be played to the nodes."""
     with Bag(bag) as opened:
         kind = opened.topics[topics.pose][0]
     if opened.is_ros1:
@@ -87,11 +87,11 @@ def require_playable(bag: Path, topics: Topics) -> None:
 
 
 def node_arguments(bag: Path, topics: Topics, model: str) -> list[str]:
-    """Command line of the grounding node for the topics of a bag."""
+    """Command line arguments of the grounding node for the topics of a bag."""
     kinds = {name: kind for name, (kind, _) in bag_topics(bag).items()}
     arguments = ["--ros-args", "-p", f"model:={model}"]
 
-    def give(flag: str, name: str, value: str) -> None:
+    def add(flag: str, name: str, value: str) -> None:
         arguments.extend([flag, f"{name}:={value}"])
 
     for name, topic, parameter, transport in (
@@ -99,23 +99,23 @@ def node_arguments(bag: Path, topics: Topics, model: str) -> list[str]:
         ("depth/image", topics.depth, "depth_transport", "compressedDepth"),
     ):
         if kinds[topic].endswith("CompressedImage"):
-            give("-p", parameter, transport)
+            add("-p", parameter, transport)
             name = f"{name}/{transport}"
-        give("-r", name, topic)
-    give("-r", "rgb/camera_info", topics.camera_info)
+        add("-r", name, topic)
+    add("-r", "rgb/camera_info", topics.camera_info)
     if kinds[topics.pose] == TF_TYPE:
-        give("-p", "pose_source", "tf")
-        give("-p", "world_frame", _world_frame(bag, topics))
+        add("-p", "pose_source", "tf")
+        add("-p", "world_frame", _world_frame(bag, topics))
         return arguments
     odometry = kinds[topics.pose].endswith("Odometry")
-    give("-r", "odom" if odometry else "pose", topics.pose)
+    add("-r", "odom" if odometry else "pose", topics.pose)
     if odometry:
-        give("-p", "pose_source", "odom")
+        add("-p", "pose_source", "odom")
     return arguments
 
 
 def _world_frame(bag: Path, topics: Topics) -> str:
-    """The frame in which the engine takes the poses of the same bag."""
+    """The frame of the poses that the engine uses for the same bag."""
     with Bag(bag) as opened:
         color = opened.first(topics.rgb)
         return read_transforms(opened).world_of(color.header.frame_id)

@@ -1,6 +1,6 @@
-"""ROS nodes as separate processes with their own logs, in a domain of their own.
+"""ROS nodes as separate processes with their own logs, in a ROS domain of their own.
 
-ROS itself is not imported here: the nodes are started as modules, and stopped with SIGINT.
+ROS is not imported here: nodes are started as modules and stopped with SIGINT.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROBOT, DEMO = "nodes", "demo.nodes"  # packages of nodes
 
 
 def require_ros() -> None:
-    """Raises NotAvailableError that tells what is missing and the command that cures it."""
+    """Raise NotAvailableError that names what is missing and the command that installs it."""
     if importlib.util.find_spec("rclpy") is None:
         raise NotAvailableError(
             "ROS 2 is not in this Python (no rclpy): source your ROS, or run `make setup` in a "
@@ -38,7 +38,7 @@ def require_ros() -> None:
 
 
 def ros_environment() -> dict[str, str]:
-    """Variables for our nodes: a private domain on this machine, a transport that fits images."""
+    """Environment of the nodes: a local ROS domain, and a DDS profile for images."""
     profile = str(resource_path("fastdds.xml"))
     environment = {
         **os.environ,
@@ -46,17 +46,17 @@ def ros_environment() -> dict[str, str]:
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "PYTHONUNBUFFERED": "1",
     }
-    # Until Humble the first name is read, after it the second.
+    # Humble reads the first name, later releases the second.
     environment.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", profile)
     environment.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", profile)
     return environment
 
 
 class NodeGroup:
-    """Runs modules of `spatial3d_ros.nodes` as processes and stops them all on leaving.
+    """Runs nodes as processes inside a `with` block and stops all of them at its end.
 
-    `with NodeGroup(logs) as nodes: nodes.start("grounding_node", ...)`. Each writes to
-    `logs/NAME.log`. A node that dies is reported by `check`.
+    `with NodeGroup(logs) as nodes: nodes.start("grounding_node", ...)`. Each node writes to
+    `logs/NAME.log`. `check` reports a node that died.
     """
 
     def __init__(self, logs: Path) -> None:
@@ -108,16 +108,16 @@ class NodeGroup:
             stdout=subprocess.PIPE if pipes else log,
             stderr=log,
             env={**self.environment, **environment},
-            # A shell's background job ignores SIGINT and its children inherit that.
+            # Background jobs of a shell ignore SIGINT, and child processes inherit that.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         self.processes[node] = process
         return process
 
     def wait(self, node: str, timeout_s: float) -> None:
-        """Wait for one node to finish by itself with exit code 0, while the others live.
+        """Wait until one node ends with exit code 0 while the others keep running.
 
-        Raises NotAvailableError with the end of the log when any node fails, or after `timeout_s`.
+        Raises NotAvailableError with the end of the log if any node fails, or after `timeout_s`.
         """
         deadline = time.monotonic() + timeout_s
         while self.processes[node].poll() is None:
@@ -131,7 +131,7 @@ class NodeGroup:
             raise NotAvailableError(f"{node} failed{self.tail(node)}")
 
     def check(self) -> None:
-        """Raises NotAvailableError when a node has died."""
+        """Raise NotAvailableError if a node died."""
         for node, process in self.processes.items():
             if process.poll() not in (None, 0):
                 raise NotAvailableError(

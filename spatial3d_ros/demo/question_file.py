@@ -1,4 +1,4 @@
-"""A file of questions: YAML with `queries`, or a question a line."""
+"""Reads files of questions: YAML with `queries`, or one question a line."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from spatial3d_ros.storage import read_yaml
 
 
 def read_questions(path: Path) -> list[str]:
-    """The texts of a file of questions: YAML with `queries`, or a question a line.
+    """Questions of a YAML file with `queries`, or of a text file with one question a line.
 
-    Raises ConfigError that names the file when it is missing, holds none, or is not understood.
+    Raises ConfigError naming the file if it is missing, invalid, or has no question.
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such file")

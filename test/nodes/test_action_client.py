@@ -7,7 +7,7 @@ import time
 from helpers import ros_bench as bench
 from helpers.fake_engine import FakeEngine
 from spatial3d_ros.action import Query
-from spatial3d_ros.demo.nodes.action_client import SteadyActionClient
+from spatial3d_ros.demo.nodes.action_client import ThreadSafeActionClient
 from spatial3d_ros.nodes.grounding_node import GroundingNode
 
 
@@ -23,7 +23,7 @@ def test_response_before_the_request_is_recorded_is_received():
     world = bench.Bench()
     world.add(GroundingNode(lambda _: FakeEngine(), context=world.context))
     client_node = world.add(bench.LoadClient(world.context))
-    client = SteadyActionClient(client_node, Query, "grounding_node/query")
+    client = ThreadSafeActionClient(client_node, Query, "grounding_node/query")
     assert client.wait_for_server(10.0)
     client._pending_goal_requests = SlowDict()
     client._pending_result_requests = SlowDict()

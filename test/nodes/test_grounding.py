@@ -21,7 +21,7 @@ from helpers import ros_bench as bench
 from helpers.fake_engine import STAGES, FakeEngine
 from helpers.grounding_system import MS
 from spatial3d_ros.action import Query
-from spatial3d_ros.demo.nodes.action_client import SteadyActionClient
+from spatial3d_ros.demo.nodes.action_client import ThreadSafeActionClient
 from spatial3d_ros.errors import CheckpointError
 from spatial3d_ros.msg import Grounding, LayoutEdit, SceneObjects
 from spatial3d_ros.nodes.grounding_node import build_engine
@@ -294,7 +294,7 @@ class QueryClient:
     """An action client with feedback."""
 
     def __init__(self, system):
-        self.client = SteadyActionClient(system.client, Query, "grounding_node/query")
+        self.client = ThreadSafeActionClient(system.client, Query, "grounding_node/query")
         assert self.client.wait_for_server(10.0)
         self.stages = []
 

@@ -179,7 +179,7 @@ def test_streams_of_valid_and_corrupted_messages(arrivals):
     for role, step, name in arrivals:
         sent = [GOOD[role](messages.SECOND * 10 + step * 11_000_000)]
         if name:
-            options = {"seconds": 5.0} if name == "shift" else {}
+            options = {"seconds": 5.0} if name == "shift_stamps" else {}
             message = sent[0]
             if role == "camera_info":
                 message.k = np.array(message.k)

@@ -1,8 +1,8 @@
-"""Asks a running grounding node questions and writes down the answers.
+"""Asks a running grounding node questions and writes its answers to a file.
 
-Of each kind "distance" goes to `~/measure_distance`, "layout" to `~/edit_layout`, "ask" to `~/ask`,
-any other to `~/ground`, and what is marked "action" to the action `~/query`. Input and output are
-JSON files, so that whoever starts this process needs no ROS.
+Questions of kind "distance" go to `~/measure_distance`, "layout" to `~/edit_layout`, "ask" to
+`~/ask`, others to `~/ground`; those with "via": "action" go to the action `~/query`. Input and
+output are JSON files, so that the process that starts this one needs no ROS.
 
     python -m spatial3d_ros.demo.nodes.query_client questions.json answers.json --settle 15
 """
@@ -27,8 +27,8 @@ from rclpy.parameter import parameter_value_to_python
 from rclpy.task import Future
 
 from spatial3d_ros.action import Query
-from spatial3d_ros.demo.nodes import response_dicts as plain_replies
-from spatial3d_ros.demo.nodes.action_client import SteadyActionClient
+from spatial3d_ros.demo.nodes import response_dicts
+from spatial3d_ros.demo.nodes.action_client import ThreadSafeActionClient
 from spatial3d_ros.errors import NotAvailableError, StorageError
 from spatial3d_ros.nodes.executor import spin_in_thread
 from spatial3d_ros.runtime.parameters import FIELDS
@@ -53,24 +53,24 @@ class QueryClient(Node):
         self._ground = self.create_client(Ground, f"{server}/ground")
         self._measure = self.create_client(MeasureDistance, f"{server}/measure_distance")
         self._edit = self.create_client(EditLayout, f"{server}/edit_layout")
-        self._words = self.create_client(Ask, f"{server}/ask")
+        self._ask = self.create_client(Ask, f"{server}/ask")
         self._get_scene = self.create_client(GetScene, f"{server}/get_scene")
         self._parameter_client = self.create_client(GetParameters, f"{server}/get_parameters")
-        self._query = SteadyActionClient(self, Query, f"{server}/query")
+        self._query = ThreadSafeActionClient(self, Query, f"{server}/query")
         self.diagnostics: dict[str, dict[str, str]] = {}
-        self.create_subscription(DiagnosticArray, "/diagnostics", self._note, 10)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
 
     def wait_for_server(self, timeout_s: float) -> None:
-        """Return when every service and the action are there."""
+        """Return when the services and the action are available."""
         deadline = time.monotonic() + timeout_s
-        for end in (self._ground, self._measure, self._get_scene):
-            if not end.wait_for_service(max(0.1, deadline - time.monotonic())):
-                raise NotAvailableError(f"{end.srv_name} is not there after {timeout_s:.0f} s")
+        for service in (self._ground, self._measure, self._get_scene):
+            if not service.wait_for_service(max(0.1, deadline - time.monotonic())):
+                raise NotAvailableError(f"{service.srv_name} is not there after {timeout_s:.0f} s")
         if not self._query.wait_for_server(max(0.1, deadline - time.monotonic())):
             raise NotAvailableError(f"{self.server}/query is not there after {timeout_s:.0f} s")
 
     def wait_for_scene(self, views: int, timeout_s: float) -> None:
-        """Return when the node knows a scene of at least that many views."""
+        """Return when the node has a scene of at least `views` views."""
         deadline = time.monotonic() + timeout_s
         message = "no reply"
         while time.monotonic() < deadline:
@@ -82,7 +82,7 @@ class QueryClient(Node):
         raise NotAvailableError(f"no scene after {timeout_s:.0f} s: {message}")
 
     def wait_for_map(self, timeout_s: float) -> None:
-        """Return when the object map covers what has been seen until now (or after `timeout_s`)."""
+        """Return when the object map covers all current views, or after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         wanted: int | None = None
         while time.monotonic() < deadline:
@@ -94,9 +94,9 @@ class QueryClient(Node):
             time.sleep(0.2)
 
     def scene(self) -> dict[str, Any]:
-        """The object map as plain data."""
+        """The object map for JSON."""
         reply = self._call(self._get_scene, GetScene.Request())
-        objects = plain_replies.things(reply.scene.objects)
+        objects = response_dicts.objects(reply.scene.objects)
         return {
             "views": reply.scene.views,
             "version": reply.scene.scene_version,
@@ -104,31 +104,33 @@ class QueryClient(Node):
         }
 
     def parameters(self) -> dict[str, Any]:
-        """What the node is set to now."""
+        """The current parameters of the node."""
         reply = self._call(self._parameter_client, GetParameters.Request(names=list(FIELDS)))
         return dict(zip(FIELDS, map(parameter_value_to_python, reply.values), strict=True))
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        """Ask one question ({"text", "kind", "via"}, of a distance also "measure": "center" or
-        "surface"); the reply with the time it took, in ms.
+        """Ask one question; the reply with its latency in ms.
+
+        A question has "text", "kind" and "via"; a distance may have "measure", "center" or
+        "surface".
         """
-        begin = time.monotonic()
+        start = time.monotonic()
         if question.get("via") == "action":
             answer = self._ask_action(question["text"])
         elif question["kind"] == "distance":
             kind = MEASURES[question.get("measure", "auto")]
             request = MeasureDistance.Request(query=question["text"], kind=kind)
-            answer = plain_replies.distance(self._call(self._measure, request))
+            answer = response_dicts.distance(self._call(self._measure, request))
         elif question["kind"] == "layout":
             request = EditLayout.Request(instruction=question["text"])
-            answer = plain_replies.edit(self._call(self._edit, request))
+            answer = response_dicts.layout_edit(self._call(self._edit, request))
         elif question["kind"] == "ask":
             request = Ask.Request(question=question["text"])
-            answer = plain_replies.words(self._call(self._words, request))
+            answer = response_dicts.free_form_answer(self._call(self._ask, request))
         else:
             request = Ground.Request(query=question["text"])
-            answer = plain_replies.grounding(self._call(self._ground, request))
-        return {**question, **answer, "latency_ms": 1000 * (time.monotonic() - begin)}
+            answer = response_dicts.grounding(self._call(self._ground, request))
+        return {**question, **answer, "latency_ms": 1000 * (time.monotonic() - start)}
 
     def _ask_action(self, text: str) -> dict[str, Any]:
         stages: list[str] = []
@@ -139,18 +141,18 @@ class QueryClient(Node):
             message = "the goal was rejected: the node is busy"
             return {"success": False, "message": message, "no_target": False, "objects": []}
         result = self._wait(handle.get_result_async(), "the result").result
-        return {**plain_replies.result(result), "stages": stages}
+        return {**response_dicts.result(result), "stages": stages}
 
-    def _note(self, message: DiagnosticArray) -> None:
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            facts = {value.key: value.value for value in status.values}
-            self.diagnostics[status.name] = {"message": status.message, **facts}
+            values = {value.key: value.value for value in status.values}
+            self.diagnostics[status.name] = {"message": status.message, **values}
 
     def _call(self, client: Client, request: Any) -> Any:
         return self._wait(client.call_async(request), client.srv_name)
 
     def _wait(self, future: Future, what: str, limit_s: float = 0.0) -> Any:
-        """The result of a future that another thread's executor completes."""
+        """The result of a future that the executor completes in another thread."""
         done, limit_s = threading.Event(), limit_s or self.limit_s
         future.add_done_callback(lambda _: done.set())
         if not done.wait(limit_s):
@@ -171,26 +173,26 @@ def main() -> None:
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds to wait for the node")
     options = parser.parse_args(rclpy.utilities.remove_ros_args(sys.argv)[1:])
     rclpy.init(args=sys.argv)
-    asker = QueryClient(options.node)
+    client = QueryClient(options.node)
     executor = SingleThreadedExecutor()
-    executor.add_node(asker)
+    executor.add_node(client)
     spinner = spin_in_thread(executor)
     try:
-        asker.wait_for_server(options.timeout)
-        asker.wait_for_scene(1, options.timeout)
+        client.wait_for_server(options.timeout)
+        client.wait_for_scene(1, options.timeout)
         time.sleep(options.settle)
-        asker.wait_for_map(options.timeout)
+        client.wait_for_map(options.timeout)
         answers = []
         for question in json.loads(options.questions.read_text()) * options.repeat:
-            answers.append(asker.ask(question))
+            answers.append(client.ask(question))
             print(f"{answers[-1]['latency_ms']:6.0f} ms  {question['text']}", flush=True)
             time.sleep(options.pause)
         time.sleep(options.linger)
         result = {
             "answers": answers,
-            "scene": asker.scene(),
-            "diagnostics": asker.diagnostics,
-            "parameters": asker.parameters(),
+            "scene": client.scene(),
+            "diagnostics": client.diagnostics,
+            "parameters": client.parameters(),
         }
         write_whole(options.answers, json.dumps(result, indent=2))
     except (NotAvailableError, StorageError) as error:

@@ -1,4 +1,4 @@
-"""Replies of the grounding node as plain data, for files that are read without ROS."""
+"""Responses of the grounding node as dicts, for JSON files that are read without ROS."""
 
 from __future__ import annotations
 
@@ -16,54 +16,54 @@ ACTIONS = {
 }
 
 
-def grounding(reply: Any) -> dict[str, Any]:
+def grounding(response: Any) -> dict[str, Any]:
     """Of `~/ground`: the objects, best first."""
-    answer = reply.grounding
-    return _common("ground", reply, answer, answer.objects) | {"no_target": answer.no_target}
+    answer = response.grounding
+    return _common("ground", response, answer, answer.objects) | {"no_target": answer.no_target}
 
 
-def distance(reply: Any) -> dict[str, Any]:
+def distance(response: Any) -> dict[str, Any]:
     """Of `~/measure_distance`: metres and both ends."""
-    answer = reply.distance
-    ends = [answer.object_a, answer.object_b] if reply.success else []
-    return _common("distance", reply, answer, ends) | {
+    answer = response.distance
+    ends = [answer.object_a, answer.object_b] if response.success else []
+    return _common("distance", response, answer, ends) | {
         "metres": answer.distance,
         "measure": MEASURES[answer.kind],
         "uncertainty": answer.uncertainty,
     }
 
 
-def words(reply: Any) -> dict[str, Any]:
-    """Of `~/ask`: the answer, and the objects it is about."""
-    return _common("ask", reply, reply.answer, reply.answer.objects)
+def free_form_answer(response: Any) -> dict[str, Any]:
+    """Of `~/ask`: the answer and the objects that it refers to."""
+    return _common("ask", response, response.answer, response.answer.objects)
 
 
-def edit(reply: Any, field: str = "edit") -> dict[str, Any]:
-    """Of `~/edit_layout`: what changes, as it stands (objects) and as it would stand (after)."""
-    answer = getattr(reply, field)
-    return _common("layout", reply, answer, answer.before) | {
-        "after": things(answer.after),
+def layout_edit(response: Any, field: str = "edit") -> dict[str, Any]:
+    """Of `~/edit_layout`: the edited objects with their boxes before ("objects") and "after"."""
+    answer = getattr(response, field)
+    return _common("layout", response, answer, answer.before) | {
+        "after": objects(answer.after),
         "action": ACTIONS[answer.action],
         "possible": answer.possible,
         "satisfied": answer.satisfied,
     }
 
 
-def result(reply: Any) -> dict[str, Any]:
-    """Of `~/query`: whatever the words asked for."""
-    if reply.kind == Query.Result.LAYOUT:
-        return edit(reply, "layout")
-    read = {Query.Result.DISTANCE: distance, Query.Result.ANSWER: words}
-    return read.get(reply.kind, grounding)(reply)
+def result(response: Any) -> dict[str, Any]:
+    """Of `~/query`: the response of the service that answered the query."""
+    if response.kind == Query.Result.LAYOUT:
+        return layout_edit(response, "layout")
+    converters = {Query.Result.DISTANCE: distance, Query.Result.ANSWER: free_form_answer}
+    return converters.get(response.kind, grounding)(response)
 
 
-def things(messages: Sequence[Any]) -> list[dict[str, Any]]:
+def objects(messages: Sequence[Any]) -> list[dict[str, Any]]:
     """Objects with their boxes, metres and rad."""
-    return [_thing(message) for message in messages]
+    return [_object(message) for message in messages]
 
 
-def _thing(message: Any) -> dict[str, Any]:
-    center, turn, size = message.pose.position, message.pose.orientation, message.size
+def _object(message: Any) -> dict[str, Any]:
+    center, rotation, size = message.pose.position, message.pose.orientation, message.size
     return {
         "id": message.id,
         "label": message.label,
@@ -71,18 +71,18 @@ def _thing(message: Any) -> dict[str, Any]:
         "score": message.score,
         "center": [center.x, center.y, center.z],
         "size": [size.x, size.y, size.z],
-        "yaw": 2 * math.atan2(turn.z, turn.w),
+        "yaw": 2 * math.atan2(rotation.z, rotation.w),
     }
 
 
-def _common(kind: str, reply: Any, answer: Any, objects: Sequence[Any]) -> dict[str, Any]:
+def _common(kind: str, response: Any, answer: Any, messages: Sequence[Any]) -> dict[str, Any]:
     return {
         "answered": kind,
-        "success": reply.success,
-        "message": reply.message,
+        "success": response.success,
+        "message": response.message,
         "answer": answer.text,
         "no_target": False,
-        "objects": things(objects),
+        "objects": objects(messages),
         "server_ms": answer.latency_ms,
         "views": answer.views_used,
         "version": answer.scene_version,

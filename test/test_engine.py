@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.engine_scene import proposals_in_a_row, wall_frame, with_scene
 from helpers.small_model import small_model
 from spatial3d_ros.engine import EngineConfig, Spatial3D
 from spatial3d_ros.errors import (
@@ -21,13 +22,10 @@ from spatial3d_ros.errors import (
     QueryError,
 )
 from spatial3d_ros.geometry.box import Box3D
-from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.geometry.pose import look_at
 from spatial3d_ros.model.checkpoint import save_model
 from spatial3d_ros.scene.detection_tracking import Detection3D
-from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.objects import NO_ID, SceneObject
-from spatial3d_ros.scene.proposals import Proposal
 from spatial3d_ros.tasks.grounding import (
     assign_distinct,
     count_targets,
@@ -54,33 +52,6 @@ def engine(folder):
     return made
 
 
-def frame(number):
-    """A flat wall two metres ahead, seen from a place that moves with the number."""
-    rng = np.random.default_rng(number)
-    return Frame(
-        stamp_ns=number * 10**9,
-        rgb=rng.integers(0, 255, (48, 64, 3), dtype=np.uint8),
-        depth=np.full((48, 64), 2.0, np.float32),
-        camera=Camera(64, 48, 60.0, 60.0, 31.5, 23.5),
-        world_T_camera=look_at((0.3 * number, 0.0, 1.0), (0.3 * number, 3.0, 1.0)),
-    )
-
-
-def boxes(count=3):
-    point = np.zeros((1, 3), np.float32)
-    return [
-        Proposal(Box3D((0.5 * i, 2.0, 1.0), (0.4, 0.4, 0.4)), point, (200.0, 30, 30), 2, 0.9)
-        for i in range(count)
-    ]
-
-
-def seen(engine, views=3, objects=3):
-    for number in range(1, views + 1):
-        assert engine.add_frame(frame(number)).keyframe
-    engine.refresh(boxes(objects))
-    return engine
-
-
 def test_nothing_seen_yet(engine):
     for question in (engine.ground, engine.answer):
         with pytest.raises(NoSceneError, match="start the camera"):
@@ -91,7 +62,7 @@ def test_nothing_seen_yet(engine):
 
 
 def test_answers_say_what_they_rest_on(engine):
-    answer = seen(engine).ground("the red chair", max_objects=2)
+    answer = with_scene(engine).ground("the red chair", max_objects=2)
     assert answer.views_used == 3 and answer.scene_version == engine.scene().version
     assert answer.stamp_ns == 3 * 10**9
     assert len(answer.objects) == 2
@@ -101,48 +72,48 @@ def test_answers_say_what_they_rest_on(engine):
 
 
 def test_the_same_question_has_the_same_answer(engine):
-    seen(engine)
+    with_scene(engine)
     first, second = (engine.ground("the red chair") for _ in range(2))
     assert [o.object.id for o in first.objects] == [o.object.id for o in second.objects]
     assert first.objects[0].score == pytest.approx(second.objects[0].score, abs=1e-6)
 
 
 def test_a_question_uses_the_newest_complete_version(engine):
-    seen(engine)
+    with_scene(engine)
     before = engine.ground("the red chair").scene_version
-    engine.add_frame(frame(9))
+    engine.add_frame(wall_frame(9))
     assert engine.ground("the red chair").scene_version == before
-    engine.refresh(boxes())
+    engine.refresh(proposals_in_a_row())
     assert engine.ground("the red chair").scene_version > before
 
 
 def test_memory_is_bounded_and_old_features_are_dropped(engine):
     for number in range(1, 10):
-        engine.add_frame(frame(number))
-        engine.refresh(boxes())
+        engine.add_frame(wall_frame(number))
+        engine.refresh(proposals_in_a_row())
     assert engine.scene().views == 4
     assert len(engine._runner._views) == 4
 
 
 def test_views_can_be_forgotten_without_the_objects(engine):
-    seen(engine)
+    with_scene(engine)
     engine.forget_views()
     assert len(engine.ground("the red chair").objects) == 3
-    assert engine.add_frame(frame(1)).keyframe
+    assert engine.add_frame(wall_frame(1)).keyframe
     engine.clear()
     with pytest.raises(NoSceneError):
         engine.ground("the red chair")
 
 
 def test_time_going_backwards_is_refused_and_nothing_is_lost(engine):
-    seen(engine)
+    with_scene(engine)
     with pytest.raises(FrameError):
-        engine.add_frame(frame(0))
+        engine.add_frame(wall_frame(0))
     assert len(engine.ground("the red chair").objects) == 3
 
 
 def test_no_objects_is_an_answer(engine):
-    seen(engine, objects=0)
+    with_scene(engine, objects=0)
     answer = engine.ground("the red chair")
     assert answer.no_target and answer.objects == ()
     with pytest.raises(NotFoundError):
@@ -150,7 +121,7 @@ def test_no_objects_is_an_answer(engine):
 
 
 def test_distances_are_geometry(engine, monkeypatch):
-    seen(engine)
+    with_scene(engine)
     scores = torch.tensor([[9.0, 1.0, 0.0, 0.0], [8.0, 7.0, 0.0, 0.0]])  # both like the first best
     monkeypatch.setattr(engine._runner, "score_phrases", lambda *_: scores)
     centers = engine.measure_distance(a="the chair", b="the table")
@@ -163,7 +134,7 @@ def test_distances_are_geometry(engine, monkeypatch):
 
 
 def test_a_distance_to_nothing_says_which_phrase(engine, monkeypatch):
-    seen(engine)
+    with_scene(engine)
     scores = torch.tensor([[9.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 5.0]])
     monkeypatch.setattr(engine._runner, "score_phrases", lambda *_: scores)
     with pytest.raises(NotFoundError, match="the unicorn"):
@@ -171,7 +142,7 @@ def test_a_distance_to_nothing_says_which_phrase(engine, monkeypatch):
 
 
 def test_bad_questions(engine):
-    seen(engine)
+    with_scene(engine)
     for text in ("", " ", "x" * 2000, "12345 ???"):
         with pytest.raises(QueryError):
             engine.ground(text)
@@ -191,9 +162,9 @@ def scored_as(monkeypatch, engine, *rows):
 
 
 def test_distances_to_the_camera_and_to_a_point(engine, monkeypatch):
-    seen(engine)
+    with_scene(engine)
     pose = look_at((0.903, 0, 1), (0.903, 3, 1))
-    here = replace(frame(3), stamp_ns=4 * 10**9, world_T_camera=pose)
+    here = replace(wall_frame(3), stamp_ns=4 * 10**9, world_T_camera=pose)
     assert not engine.add_frame(here).keyframe  # but the camera is there
     scored_as(monkeypatch, engine, FIRST)
     mine = engine.measure_distance("how far am I from the chair?")
@@ -205,12 +176,12 @@ def test_distances_to_the_camera_and_to_a_point(engine, monkeypatch):
     far = engine.measure_distance("how far am I from (0, 0, 0)?")
     assert far.metres == pytest.approx(math.dist((0.903, 0, 1), (0, 0, 0)))
     engine.clear()
-    seen(engine)
+    with_scene(engine)
     assert engine.measure_distance("how far am I from the chair?").metres > 0
 
 
 def test_a_distance_tells_its_doubt_and_its_routes(engine, monkeypatch):
-    seen(engine)
+    with_scene(engine)
     scored_as(monkeypatch, engine, FIRST, SECOND)
     clear = engine.measure_distance(a="the chair", b="the table")
     assert 0.02 < clear.uncertainty_m < 0.06 and clear.alternatives == ()
@@ -229,7 +200,7 @@ def test_a_distance_tells_its_doubt_and_its_routes(engine, monkeypatch):
 
 
 def test_two_equal_candidates_are_both_told(engine, monkeypatch):
-    seen(engine)
+    with_scene(engine)
     scored_as(monkeypatch, engine, [5.0, 4.95, 0.0, -9.0])
     unclear = engine.ground("the chair")
     assert unclear.num_ties == 2 and "2 objects match about equally well" in unclear.text
@@ -240,7 +211,7 @@ def test_two_equal_candidates_are_both_told(engine, monkeypatch):
 
 
 def test_what_is_not_there_comes_with_the_nearest(engine, monkeypatch):
-    seen(engine)
+    with_scene(engine)
     scored_as(monkeypatch, engine, FIRST, [1.0, 2.0, 0.0, 9.0])
     with pytest.raises(NotFoundError, match=r"'the unicorn'; nearest: (.*, ){2}"):
         engine.measure_distance(a="the chair", b="the unicorn")
@@ -249,7 +220,7 @@ def test_what_is_not_there_comes_with_the_nearest(engine, monkeypatch):
 
 
 def test_an_edit_is_a_proposal_until_it_is_applied(engine, monkeypatch):
-    seen(engine)
+    with_scene(engine)
     scored_as(monkeypatch, engine, FIRST)
     before = engine.scene()
     edit = engine.edit_layout("move the chair 0.2 m up")
@@ -264,13 +235,13 @@ def test_an_edit_is_a_proposal_until_it_is_applied(engine, monkeypatch):
     assert after.objects[0].box.center == pytest.approx((0, 2, 1.2))
     assert after.objects[0].label == before.objects[0].label
     assert engine.refresh() == after.version  # nothing new was seen: it stays
-    engine.add_frame(frame(9))
-    engine.refresh(boxes())
+    engine.add_frame(wall_frame(9))
+    engine.refresh(proposals_in_a_row())
     assert engine.scene().objects[0].box.center == pytest.approx((0, 2, 1))
 
 
 def test_new_things_get_ids_of_their_own_and_removed_ones_go(engine, monkeypatch):
-    seen(engine)
+    with_scene(engine)
     scored_as(monkeypatch, engine, FIRST)
     edit = engine.edit_layout("put a lamp of 0.1 x 0.1 x 0.3 m next to the chair")
     if edit.possible:
@@ -288,7 +259,7 @@ def test_new_things_get_ids_of_their_own_and_removed_ones_go(engine, monkeypatch
 
 
 def test_an_impossible_edit_is_not_applied(engine, monkeypatch):
-    seen(engine)
+    with_scene(engine)
     scored_as(monkeypatch, engine, FIRST, SECOND)
     edit = engine.edit_layout("move the chair 0.4 m towards the table", apply=True)
     assert not edit.possible and not edit.applied and edit.after == ()
@@ -299,7 +270,7 @@ def test_an_impossible_edit_is_not_applied(engine, monkeypatch):
 
 
 def test_a_cancel_takes_effect_between_stages_and_frees_the_engine(engine):
-    seen(engine)
+    with_scene(engine)
 
     stages = []
 
@@ -316,7 +287,7 @@ def test_a_cancel_takes_effect_between_stages_and_frees_the_engine(engine):
 
 
 def test_frames_questions_and_refreshes_from_many_threads(engine):
-    seen(engine)
+    with_scene(engine)
     failures = []
 
     def guard(work):
@@ -327,11 +298,11 @@ def test_frames_questions_and_refreshes_from_many_threads(engine):
 
     def film():
         for number in range(4, 24):
-            engine.add_frame(frame(number))
+            engine.add_frame(wall_frame(number))
 
     def look():
         for _ in range(5):
-            engine.refresh(boxes())
+            engine.refresh(proposals_in_a_row())
 
     def ask():
         for _ in range(8):
@@ -384,17 +355,17 @@ def scored(i):
 
 def test_a_map_that_is_not_parallel_to_the_walls(engine):
     """Boxes given in the world come back in the world, however the room lies in it."""
-    wall = frame(1)
+    wall = wall_frame(1)
     tilted = np.eye(4)
     angle = np.deg2rad(25)
     tilted[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     for number in (1, 2, 3):
-        view = frame(number)
+        view = wall_frame(number)
         engine.add_frame(replace(view, world_T_camera=tilted @ view.world_T_camera))
-    engine.refresh(boxes())
+    engine.refresh(proposals_in_a_row())
     assert abs(np.rad2deg(engine._memory.scene.heading)) == pytest.approx(25, abs=1)
     centers = [o.box.center for o in engine.scene().objects]
-    np.testing.assert_allclose(centers, [b.box.center for b in boxes()], atol=1e-9)
+    np.testing.assert_allclose(centers, [b.box.center for b in proposals_in_a_row()], atol=1e-9)
     assert wall.frame_id == engine.scene().frame_id
 
 
@@ -405,10 +376,10 @@ def sightings(label="zorbik", x=0.5, stamp=10**9, score=0.8):
 
 def test_a_detectors_word_is_found_where_it_saw_it(engine):
     for number in (1, 2, 3):
-        engine.add_frame(frame(number))
-    before = engine.refresh(boxes())
+        engine.add_frame(wall_frame(number))
+    before = engine.refresh(proposals_in_a_row())
     assert engine.add_detections(sightings())
-    after = engine.refresh(boxes())
+    after = engine.refresh(proposals_in_a_row())
     assert after > before
     found = engine.ground("where is the zorbik?")
     assert not found.no_target and found.objects[0].object.label == "zorbik"
@@ -420,26 +391,26 @@ def test_a_detectors_word_is_found_where_it_saw_it(engine):
 
 def test_a_label_stays_when_the_detector_falls_silent_and_goes_with_the_memory(engine):
     for number in (1, 2):
-        engine.add_frame(frame(number))
+        engine.add_frame(wall_frame(number))
     engine.add_detections(sightings("赤い箱"))
-    engine.refresh(boxes())
+    engine.refresh(proposals_in_a_row())
     assert engine.ground("赤い箱").objects[0].object.label == "赤い箱"
     engine.forget_views()
     for number in (3, 4):
-        engine.add_frame(frame(number))
-    engine.refresh(boxes())
+        engine.add_frame(wall_frame(number))
+    engine.refresh(proposals_in_a_row())
     assert "赤い箱" in {o.label for o in engine.scene().objects}
     engine.clear()
-    engine.add_frame(frame(9))
-    engine.refresh(boxes())
+    engine.add_frame(wall_frame(9))
+    engine.refresh(proposals_in_a_row())
     assert not any(o.label_from_detector for o in engine.scene().objects)
     with pytest.raises(QueryError, match="Latin"):
         engine.ground("赤い箱")
 
 
 def test_what_a_detector_repeats_is_no_reason_to_refresh(engine):
-    engine.add_frame(frame(1))
+    engine.add_frame(wall_frame(1))
     assert engine.add_detections(sightings())
-    version = engine.refresh(boxes())
+    version = engine.refresh(proposals_in_a_row())
     assert not engine.add_detections(sightings(stamp=2 * 10**9))
     assert engine.refresh() == version

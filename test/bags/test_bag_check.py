@@ -7,13 +7,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-import bags.test_bags as bags
 import numpy as np
 import pytest
 import yaml
 from typer.testing import CliRunner
 
+from helpers import bag_files
 from spatial3d_ros.__main__ import app
+from spatial3d_ros.bags.bag import stamp_ns
 from spatial3d_ros.bags.check import check_bag
 from spatial3d_ros.bags.launch_line import LAUNCH, launch_line
 from spatial3d_ros.bags.reader import read_bag
@@ -27,24 +28,24 @@ from spatial3d_ros.sensors.registration import register_depth
 COLOR, DEPTH = "/camera/rgb/image", "/camera/depth/image"
 
 
-def changed(folder: Path, change: bags.Change) -> Path:
-    return bags.rewritten(bags.make_frames(8), folder, change)
+def changed(folder: Path, change: bag_files.Change) -> Path:
+    return bag_files.rewritten(bag_files.make_frames(8), folder, change)
 
 
-def on(wanted: str, edit: Any) -> bags.Change:
+def on(wanted: str, edit: Any) -> bag_files.Change:
     """A change that calls `edit(message)` on one topic and drops what it turns into None."""
 
     def change(topic: str, message: Any) -> list[tuple[str, str, Any]]:
         if topic == wanted:
             message = edit(message)
-        return bags.unchanged(topic, message) if message is not None else []
+        return bag_files.unchanged(topic, message) if message is not None else []
 
     return change
 
 
 def delayed(seconds: float) -> Any:
     def edit(message: Any) -> Any:
-        stamp = bags.stamp_ns(message) + round(seconds * 1e9)
+        stamp = stamp_ns(message) + round(seconds * 1e9)
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
         return message
 
@@ -57,7 +58,7 @@ def other_frame(message: Any) -> Any:
 
 
 def test_a_good_recording(tmp_path: Path) -> None:
-    write_bag(tmp_path / "b.mcap", bags.make_frames(8))
+    write_bag(tmp_path / "b.mcap", bag_files.make_frames(8))
     report = check_bag(tmp_path / "b.mcap")
     assert report.usable
     assert (report.problems, report.notes, report.tf) == ([], [], [])
@@ -87,12 +88,12 @@ def test_a_good_recording(tmp_path: Path) -> None:
 
 
 def test_only_the_beginning_is_looked_at(tmp_path: Path) -> None:
-    write_bag(tmp_path / "b.mcap", bags.make_frames(8))
+    write_bag(tmp_path / "b.mcap", bag_files.make_frames(8))
     assert check_bag(tmp_path / "b.mcap", seconds=0.35).frames["made"] == 4
 
 
 def test_poses_from_transforms(tmp_path: Path) -> None:
-    report = check_bag(changed(tmp_path, bags.transforms()))
+    report = check_bag(changed(tmp_path, bag_files.transforms()))
     assert report.tf == [
         "base -> mount (fixed)",
         "map -> odom (moving, 20.0 Hz)",
@@ -107,11 +108,11 @@ def test_depth_of_another_camera_is_registered(tmp_path: Path) -> None:
     mounted = pose_matrix((-0.05, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
 
     def change(topic: str, message: Any) -> list[tuple[str, str, Any]]:
-        out = bags.unchanged(topic, message)
+        out = bag_files.unchanged(topic, message)
         if topic == DEPTH:
             message.header.frame_id = "depth_frame"
-            moved = bags.KINDS[TF_TYPE](
-                [bags.link(message.header, OPTICAL_FRAME, "depth_frame", mounted)]
+            moved = bag_files.KINDS[TF_TYPE](
+                [bag_files.link(message.header, OPTICAL_FRAME, "depth_frame", mounted)]
             )
             out.append(("/tf_static", TF_TYPE, moved))
         if topic == "/camera/rgb/camera_info":
@@ -123,14 +124,14 @@ def test_depth_of_another_camera_is_registered(tmp_path: Path) -> None:
     assert (report.depth["aligned"], report.frames["made"]) == ("by us", 8)
     assert "depth is registered to colour here" in report.notes[0]
     frame = next(read_bag(report.bag))
-    metres = np.round(bags.make_frames(1)[0].depth, 3)  # stored as whole millimetres
-    expected = register_depth(metres, bags.CAMERA, bags.CAMERA, mounted)
+    metres = np.round(bag_files.make_frames(1)[0].depth, 3)  # stored as whole millimetres
+    expected = register_depth(metres, bag_files.CAMERA, bag_files.CAMERA, mounted)
     assert np.isclose(frame.depth, expected).mean() > 0.995  # but for borders of pixels
     assert np.abs(frame.depth - metres).max() > 1.0
 
 
 def test_odometry_of_a_base(tmp_path: Path) -> None:
-    report = check_bag(changed(tmp_path, bags.odometry("base")))
+    report = check_bag(changed(tmp_path, bag_files.odometry("base")))
     assert not report.usable
     assert report.launch == ""
     assert "no chain from 'base'" in report.problems[0]
@@ -145,12 +146,15 @@ def test_odometry_of_a_base(tmp_path: Path) -> None:
         (on("/camera/pose", lambda _: None), "found no pose topic"),
         (on(DEPTH, lambda _: None), "found no depth topic"),
         (on("/camera/pose", delayed(100.0)), "clocks 100.0 s apart"),
-        (bags.transforms("mount"), r"never moves in frame 'mount'.*roots of the tree: map, mount"),
-        (on(COLOR, lambda m: delayed(-bags.stamp_ns(m) * 1e-9)(m)), "image: header.stamp is 0 in"),
+        (
+            bag_files.transforms("mount"),
+            r"never moves in frame 'mount'.*roots of the tree: map, mount",
+        ),
+        (on(COLOR, lambda m: delayed(-stamp_ns(m) * 1e-9)(m)), "image: header.stamp is 0 in"),
     ],
     ids=["sync", "alignment", "no pose", "no depth", "clocks", "tree", "stamps"],
 )
-def test_each_fault_is_named(tmp_path: Path, change: bags.Change, words: str) -> None:
+def test_each_fault_is_named(tmp_path: Path, change: bag_files.Change, words: str) -> None:
     report = check_bag(changed(tmp_path, change))
     assert any(re.search(words, problem) for problem in report.problems), report.problems
 
@@ -182,7 +186,7 @@ def test_the_launch_line_names_what_differs_from_the_nearest_preset() -> None:
 
 
 def test_the_command_prints_a_page_or_json(tmp_path: Path) -> None:
-    write_bag(tmp_path / "b.mcap", bags.make_frames(4))
+    write_bag(tmp_path / "b.mcap", bag_files.make_frames(4))
     shown = CliRunner().invoke(app, ["check", str(tmp_path / "b.mcap")])
     assert shown.exit_code == 0
     assert "aligned: yes" in shown.output
@@ -197,7 +201,7 @@ def test_the_command_prints_a_page_or_json(tmp_path: Path) -> None:
 
 
 def test_a_real_bag_of_ros_1_with_a_humanoid_and_no_images() -> None:
-    path = bags.shared_data("ros1_bag_watercan") / "watercan.bag"
+    path = bag_files.shared_data("ros1_bag_watercan") / "watercan.bag"
     report = check_bag(path)
     assert not report.usable
     assert len(report.problems) == 4

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from research.training.test_training import NAMES, samples
-from test_engine import seen
 
+from helpers.engine_scene import with_scene
 from helpers.small_model import small_config, small_model, small_scene, small_tokenizer
+from helpers.training_samples import NAMES, samples
 from spatial3d_ros.engine import EngineConfig, Spatial3D
 from spatial3d_ros.errors import (
     ConfigError,
@@ -423,7 +423,7 @@ def folder(tmp_path_factory):
 def engine(folder):
     made = Spatial3D(EngineConfig(model=str(folder), device="cpu", max_views=4))
     made.load()
-    return seen(made)
+    return with_scene(made)
 
 
 def say(monkeypatch, engine, text, likely=(0.2, 0.9, 0.6)):
@@ -480,7 +480,7 @@ def test_weights_that_were_not_trained_for_it_say_so(folder, tmp_path):
     save_model(tmp_path, model, prompt.tokenizer, torch.float32)
     engine = Spatial3D(EngineConfig(model=str(tmp_path), device="cpu"))
     engine.load()
-    seen(engine)
+    with_scene(engine)
     with pytest.raises(NotAvailableError, match="not trained to answer free-form questions"):
         engine.ask("what is on the table?")
     scene = engine.scene().encoded

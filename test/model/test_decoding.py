@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from transformers import Qwen2Config, Qwen2Model
 
 from helpers.small_model import small_config, small_model, small_scene
+from helpers.uncached_decoding import FORMS, PHRASES, cached_scores, question, uncached_scores
 from spatial3d_ros.errors import ConfigError, QueryError
 from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.checkpoint import save_model
@@ -20,9 +20,7 @@ from spatial3d_ros.research.bench.network import (
 )
 from spatial3d_ros.research.bench.operations import bench_attention
 
-PHRASES = ("the red chair", "where is the blue lamp on the table?", "find the lamp")
 MODES = ("causal", "full", "diagonal", "fixed_n", "geo")
-FORMS = ("masked", "rows", "shared")
 
 
 def slim(mode, inst):
@@ -35,86 +33,9 @@ def boxes_of(seed, objects):
     return SceneBatch(boxes, torch.ones(1, objects, dtype=torch.bool))
 
 
-def question(prompt, phrases=PHRASES, scenes=None):
-    return prompt.batch([prompt.grounding(p) for p in phrases], scenes or [0] * len(phrases))
-
-
-def answer(model, prompt, scene, phrases=PHRASES, scenes=None, form="auto"):
-    model.attention = form
-    with torch.no_grad():
-        return model(scene, question(prompt, phrases, scenes), prompt.tokens)
-
-
 def encoded(model, prompt, batch):
     with torch.no_grad():
         return model.encode_scene(batch, prompt.tokens)
-
-
-def plain_mask(prefix, neighbours, per_object, before, instruction, length, *, inst, causal):
-    """Row by row as in the paper: causal, then objects to objects, then objects to the
-    instruction.
-    """
-    objects = per_object * len(neighbours)
-    mask = [[column <= row for column in range(length)] for row in range(length)]
-    for row in range(prefix, prefix + objects):
-        for column in range(prefix, prefix + objects):
-            i, j = (row - prefix) // per_object, (column - prefix) // per_object
-            mask[row][column] = bool(neighbours[i][j]) and (not causal or column <= row)
-        if inst:
-            for column in range(instruction):
-                mask[row][prefix + objects + before + column] = True
-    return torch.tensor(mask)
-
-
-def uncached(model, prompt, batch, phrase):
-    """Scores of one question from one pass of transformers' own eager decoder over the whole
-    sequence.
-    """
-    config, decoder = model.config, model.decoder
-    text = config.text
-    eager = Qwen2Model(
-        Qwen2Config(
-            vocab_size=text.vocab, hidden_size=text.width, intermediate_size=text.mlp,
-            num_hidden_layers=text.layers, num_attention_heads=text.heads,
-            num_key_value_heads=text.kv_heads, max_position_embeddings=text.max_positions,
-            rope_parameters={"rope_type": "default", "rope_theta": text.rope_theta},
-            attn_implementation="eager",
-        )
-    ).eval()  # fmt: skip
-    eager.load_state_dict(decoder.qwen.state_dict())
-    sentence = prompt.grounding(phrase)
-    with torch.no_grad():
-        scene = model.encode_scene(batch, prompt.tokens)
-        tokens = None
-        if batch.has_views:
-            tokens = model._scene_tokens(batch, model.project_views(batch))[1]
-        _, prefix = model._prefix(batch, tokens, scene.referents, prompt.tokens)
-        slots = model._object_tokens(scene, torch.tensor([0]), prompt.tokens)
-        text_embeddings = decoder.embed(torch.tensor([sentence.ids]))
-        sequence = torch.cat([prefix, slots, text_embeddings], dim=1)
-        start, length = prefix.shape[1], sequence.shape[1]
-        per_object, objects = config.tokens_per_object, slots.shape[1]
-        allowed = plain_mask(
-            start, scene.object_mask[0], per_object, sentence.instruction,
-            sentence.answer - sentence.instruction, length,
-            inst=config.slim.inst, causal=config.slim.objects == "causal",
-        )  # fmt: skip
-        mask = torch.zeros(1, text.heads, length, length)
-        pairs = model.bias(scene.edges)
-        for i in range(objects):
-            for j in range(objects):
-                mask[0, :, start + i, start + j] = pairs[0, :, i // per_object, j // per_object]
-        mask = mask.masked_fill(~allowed, torch.finfo(torch.float32).min)
-        states = eager(
-            inputs_embeds=sequence,
-            attention_mask=mask,
-            position_ids=torch.arange(length)[None],
-            use_cache=False,
-        ).last_hidden_state
-        object_states = states[:, start + per_object - 1 : start + objects : per_object]
-        candidates = model.readout(object_states, scene.edges, scene.valid)
-        query = states[:, start + objects + sentence.ground]
-        return model.head(query, candidates, scene.valid), states[0, start + objects :]
 
 
 @pytest.mark.parametrize("inst", [True, False])
@@ -122,12 +43,12 @@ def uncached(model, prompt, batch, phrase):
 def test_cached_equals_uncached_in_every_mode_and_form(mode, inst):
     model, prompt = small_model(slim=slim(mode, inst))
     batch = small_scene()
-    expected = [uncached(model, prompt, batch, phrase) for phrase in PHRASES]
+    expected = [uncached_scores(model, prompt, batch, phrase) for phrase in PHRASES]
     scene = encoded(model, prompt, batch)
     for form in FORMS:
-        together = answer(model, prompt, scene, form=form)
+        together = cached_scores(model, prompt, scene, form=form)
         for i, (scores, states) in enumerate(expected):
-            alone = answer(model, prompt, scene, PHRASES[i : i + 1], form=form)
+            alone = cached_scores(model, prompt, scene, PHRASES[i : i + 1], form=form)
             torch.testing.assert_close(alone.scores, scores, atol=2e-4, rtol=1e-3)
             torch.testing.assert_close(alone.states[0], states, atol=2e-4, rtol=1e-3)
             torch.testing.assert_close(together.scores[i : i + 1], scores, atol=2e-4, rtol=1e-3)
@@ -139,7 +60,9 @@ def test_the_modes_differ():
     for mode in MODES:
         for inst in (True, False):
             model, prompt = small_model(slim=slim(mode, inst))
-            scores.append(answer(model, prompt, encoded(model, prompt, small_scene())).scores)
+            scores.append(
+                cached_scores(model, prompt, encoded(model, prompt, small_scene())).scores
+            )
     for i, one in enumerate(scores):
         assert all((one - other).abs().max() > 1e-3 for other in scores[:i])
 
@@ -162,11 +85,13 @@ def test_rooms_of_different_size_in_one_batch(form, views):
     names = ("pixels", "points", "valid", "rays", "view_valid", "object_valid")
     both = SceneBatch(boxes=padded("boxes", 1.5), **{name: padded(name) for name in names})
     phrases, scenes = (*PHRASES, "the table"), [1, 0, 1, 0]
-    scores = answer(model, prompt, encoded(model, prompt, both), phrases, scenes, form).scores
+    scores = cached_scores(
+        model, prompt, encoded(model, prompt, both), phrases, scenes, form
+    ).scores
     for phrase, which, row in zip(phrases, scenes, scores, strict=True):
         batch = (small, large)[which]
         objects = batch.boxes.shape[1]
-        expected = uncached(model, prompt, batch, phrase)[0][0]
+        expected = uncached_scores(model, prompt, batch, phrase)[0][0]
         found = torch.cat([row[:objects], row[-1:]])
         torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-3)
         assert (row[objects:-1] == -torch.inf).all()
@@ -177,13 +102,13 @@ def test_questions_in_sequence_while_the_memory_changes(form):
     model, prompt = small_model()
     before, after = small_scene(1, views=2, objects=4), small_scene(1, views=3, objects=6)
     first = encoded(model, prompt, before)
-    answers = [answer(model, prompt, first, [PHRASES[0]], form=form)]
+    answers = [cached_scores(model, prompt, first, [PHRASES[0]], form=form)]
     second = encoded(model, prompt, after)
-    answers += [answer(model, prompt, second, [p], form=form) for p in PHRASES]
-    answers += [answer(model, prompt, first, [PHRASES[2]], form=form)]
+    answers += [cached_scores(model, prompt, second, [p], form=form) for p in PHRASES]
+    answers += [cached_scores(model, prompt, first, [PHRASES[2]], form=form)]
     asked = [(before, 0), (after, 0), (after, 1), (after, 2), (before, 2)]
     for (batch, i), found in zip(asked, answers, strict=True):
-        expected, _ = uncached(model, prompt, batch, PHRASES[i])
+        expected, _ = uncached_scores(model, prompt, batch, PHRASES[i])
         torch.testing.assert_close(found.scores, expected, atol=2e-4, rtol=1e-3)
 
 
@@ -192,8 +117,8 @@ def test_boxes_without_pixels_and_rooms_of_few_objects(form):
     model, prompt = small_model(objects={"identifier": "added", "relation_hidden": 8})
     for objects in (1, 2, 7):
         batch = boxes_of(objects, objects)
-        found = answer(model, prompt, encoded(model, prompt, batch), PHRASES[:1], form=form)
-        expected, _ = uncached(model, prompt, batch, PHRASES[0])
+        found = cached_scores(model, prompt, encoded(model, prompt, batch), PHRASES[:1], form=form)
+        expected, _ = uncached_scores(model, prompt, batch, PHRASES[0])
         torch.testing.assert_close(found.scores, expected, atol=2e-4, rtol=1e-3)
 
 
@@ -201,7 +126,7 @@ def test_boxes_without_pixels_and_rooms_of_few_objects(form):
 def test_a_room_without_objects_means_nothing(form):
     model, prompt = small_model()
     for batch in (small_scene(objects=0), boxes_of(0, 0)):
-        scores = answer(model, prompt, encoded(model, prompt, batch), form=form).scores
+        scores = cached_scores(model, prompt, encoded(model, prompt, batch), form=form).scores
         assert scores.shape == (3, 1) and scores.isfinite().all()
 
 
@@ -240,11 +165,11 @@ def test_the_unpadded_prefix_equals_the_masked_one():
 def test_half_precision_stays_close():
     model, prompt = small_model()
     scene = encoded(model, prompt, small_scene())
-    exact = answer(model, prompt, scene).scores
+    exact = cached_scores(model, prompt, scene).scores
     with torch.autocast("cpu", torch.bfloat16):
         scene = encoded(model, prompt, small_scene())
         for form in FORMS:
-            rough = answer(model, prompt, scene, form=form).scores
+            rough = cached_scores(model, prompt, scene, form=form).scores
             assert (rough - exact).abs().max() < 1.5  # of a range of +-14
     assert scene.prefix[0][0].dtype == torch.bfloat16
 
@@ -254,10 +179,12 @@ def test_unusable_boxes_are_left_out():
     batch = small_scene(objects=4)
     broken = batch.boxes.clone()
     broken[0, 1, 0], broken[0, 3, 4] = torch.nan, torch.inf
-    scores = answer(model, prompt, encoded(model, prompt, replace(batch, boxes=broken))).scores
+    scores = cached_scores(
+        model, prompt, encoded(model, prompt, replace(batch, boxes=broken))
+    ).scores
     assert (scores[:, [1, 3]] == -torch.inf).all() and scores[:, [0, 2, 4]].isfinite().all()
     away = replace(batch, object_valid=torch.tensor([[True, False, True, False]]))
-    expected = answer(model, prompt, encoded(model, prompt, away)).scores
+    expected = cached_scores(model, prompt, encoded(model, prompt, away)).scores
     torch.testing.assert_close(scores, expected, atol=1e-4, rtol=1e-4)
 
 
@@ -270,7 +197,7 @@ def test_all_depth_missing():
         valid=torch.zeros_like(batch.valid),
         rays=torch.zeros_like(batch.rays),
     )
-    assert answer(model, prompt, encoded(model, prompt, blind)).scores.isfinite().all()
+    assert cached_scores(model, prompt, encoded(model, prompt, blind)).scores.isfinite().all()
 
 
 class TestLimit:
@@ -287,9 +214,11 @@ class TestLimit:
     def test_the_longest_question_that_fits_and_a_longer_one(self):
         model, prompt = self.model(self.length())
         scene = encoded(model, prompt, small_scene())
-        assert answer(model, prompt, scene).scores.isfinite().all()
+        assert cached_scores(model, prompt, scene).scores.isfinite().all()
         with pytest.raises(QueryError, match=r"3 views .* 5 objects 10, the question .*shorter"):
-            answer(model, prompt, scene, ["the red chair next to the table on the shelf, please"])
+            cached_scores(
+                model, prompt, scene, ["the red chair next to the table on the shelf, please"]
+            )
 
     def test_views_alone_exceed_the_positions(self):
         model, prompt = self.model(40)

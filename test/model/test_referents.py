@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from model.test_decoding import FORMS, PHRASES, answer, uncached
 from pydantic import ValidationError
 
+from helpers.referents_model import PSA, ROOM, WIDTH, model_with_referents
 from helpers.small_model import small_config, small_model, small_scene
+from helpers.uncached_decoding import FORMS, PHRASES, cached_scores, uncached_scores
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.model.config import AwarenessConfig
 from spatial3d_ros.model.position import coordinate_code
@@ -32,21 +33,7 @@ from spatial3d_ros.research.training.presets import trainable_table
 from spatial3d_ros.research.training.samples import Sample
 from spatial3d_ros.resources import config_path
 
-WIDTH, ROOM = 12, torch.tensor([5.0, 4.0, 2.0])
-PSA = {
-    "enabled": True, "points": 300, "seeds": 24, "referents": 8, "tokens": 5, "width": WIDTH,
-    "heads": 2,
-}  # fmt: skip
 OFF = {"intra": False, "inter": "none", "context": False}
-OBJECTS = {"relation_layers": 1, "relation_hidden": 8, "member_fraction": 0.25}
-
-
-def aware(identifier="token", **psa):
-    return small_model(
-        psa=PSA | psa,
-        object_tokens="object+referent",
-        objects=OBJECTS | {"identifier": identifier},
-    )
 
 
 def seeds(count=40, padded=6, seed=0):
@@ -270,7 +257,7 @@ class TestNetwork:
             return model.psa(batch, model.project_views(batch))
 
     def test_all_stages_off_leaves_sampled_seed_features(self):
-        model, _ = aware(**OFF, tokens=8)
+        model, _ = model_with_referents(**OFF, tokens=8)
         batch = small_scene()
         found = self.referents(model, batch)
         chosen = sampled(found.seeds, 8)
@@ -281,7 +268,7 @@ class TestNetwork:
         torch.testing.assert_close(tokens, model.psa.project(found.features) + place)
 
     def test_the_likeliest_objects_and_the_scene_stand_in_the_sequence(self):
-        model, prompt = aware()
+        model, prompt = model_with_referents()
         batch = small_scene()
         found = self.referents(model, batch)
         odds = torch.tensor([[0.0, 3, 1, -2, 5, 4, -1, 2]])
@@ -294,34 +281,34 @@ class TestNetwork:
         without = small_model()[0].encode_scene(batch, prompt.tokens).prefix_valid.shape[1]
         scene = model.encode_scene(batch, prompt.tokens)
         assert scene.prefix_valid.shape[1] == without + 6 == without + model.config.psa.max_tokens
-        none = aware(tokens=0)[0].encode_scene(batch, prompt.tokens)
+        none = model_with_referents(tokens=0)[0].encode_scene(batch, prompt.tokens)
         assert none.prefix_valid.shape[1] == without
 
     @pytest.mark.parametrize("source", ["patches", "points"])
     @pytest.mark.parametrize("identifier", ["token", "added"])
     def test_cached_equals_uncached(self, identifier, source):
-        model, prompt = aware(identifier, source=source, inter="edgeconv")
+        model, prompt = model_with_referents(identifier, source=source, inter="edgeconv")
         assert model.config.tokens_per_object == (3 if identifier == "token" else 1)
         batch = small_scene()
         with torch.no_grad():
             scene = model.encode_scene(batch, prompt.tokens)
         for phrase in PHRASES[:2]:
-            scores, states = uncached(model, prompt, batch, phrase)
+            scores, states = uncached_scores(model, prompt, batch, phrase)
             for form in FORMS:
-                alone = answer(model, prompt, scene, [phrase], form=form)
+                alone = cached_scores(model, prompt, scene, [phrase], form=form)
                 torch.testing.assert_close(alone.scores, scores, atol=2e-4, rtol=1e-3)
                 torch.testing.assert_close(alone.states[0], states, atol=2e-4, rtol=1e-3)
 
     def test_a_question_computes_no_referents(self, monkeypatch):
-        model, prompt = aware()
+        model, prompt = model_with_referents()
         scene = model.encode_scene(small_scene(), prompt.tokens)
         monkeypatch.setattr(model.psa, "forward", None)
         monkeypatch.setattr(model.psa, "project", None)
-        assert answer(model, prompt, scene).scores.isfinite().all()
+        assert cached_scores(model, prompt, scene).scores.isfinite().all()
 
     @pytest.mark.parametrize("identifier", ["token", "added"])
     def test_an_object_hears_the_referents_beside_it_and_no_others(self, identifier):
-        model, _ = aware(identifier)
+        model, _ = model_with_referents(identifier)
         found = self.referents(model, small_scene())
         centers = torch.tensor([[[i * 2.0, 0, 0] for i in range(8)]])
         found = replace(found, centers=centers, valid=torch.ones(1, 8, dtype=torch.bool))
@@ -336,15 +323,15 @@ class TestNetwork:
 
     def test_referents_reach_the_answer(self):
         for psa in ({"tokens": 5}, {"tokens": 0}):
-            model, prompt = aware(**psa)
+            model, prompt = model_with_referents(**psa)
             batch = small_scene()
-            first = answer(model, prompt, model.encode_scene(batch, prompt.tokens)).scores
+            first = cached_scores(model, prompt, model.encode_scene(batch, prompt.tokens)).scores
             model.psa.project[2].weight.data *= 2.0
-            again = answer(model, prompt, model.encode_scene(batch, prompt.tokens)).scores
+            again = cached_scores(model, prompt, model.encode_scene(batch, prompt.tokens)).scores
             assert not torch.allclose(first, again, atol=1e-3)
 
     def test_a_scene_without_depth_and_one_without_views_have_none(self):
-        model, prompt = aware()
+        model, prompt = model_with_referents()
         batch = small_scene()
         dark = replace(batch, valid=batch.valid & False)
         scene = model.encode_scene(dark, prompt.tokens)
@@ -352,7 +339,7 @@ class TestNetwork:
         assert torch.equal(
             scene.referent_tokens, model.psa.nothing.expand_as(scene.referent_tokens)
         )
-        assert answer(model, prompt, scene).scores.isfinite().all()
+        assert cached_scores(model, prompt, scene).scores.isfinite().all()
         from spatial3d_ros.model.batch import SceneBatch
 
         boxes = SceneBatch(batch.boxes, batch.object_valid)
@@ -366,7 +353,7 @@ class TestNetwork:
 
     @pytest.mark.parametrize("source", ["patches", "points"])
     def test_a_scene_beside_an_empty_one_answers_as_alone(self, source):
-        model, prompt = aware(source=source, inter="edgeconv")
+        model, prompt = model_with_referents(source=source, inter="edgeconv")
         batch = small_scene()
         parts = {
             name: torch.cat([value] * 2)
@@ -379,7 +366,7 @@ class TestNetwork:
         with torch.no_grad():
             scene = model.encode_scene(both, prompt.tokens)
             scores = model(scene, words, prompt.tokens).scores
-            alone = answer(
+            alone = cached_scores(
                 model, prompt, model.encode_scene(batch, prompt.tokens), ["the red chair"]
             )
         assert scores.isfinite().all()
@@ -388,7 +375,7 @@ class TestNetwork:
     @pytest.mark.parametrize("source", ["patches", "points"])
     @pytest.mark.parametrize("inter", ["none", "gcn", "edgeconv"])
     def test_everything_learns(self, source, inter):
-        model, prompt = aware(source=source, inter=inter)
+        model, prompt = model_with_referents(source=source, inter=inter)
         model.train()
         scene = model.encode_scene(small_scene(), prompt.tokens)
         words = prompt.batch([prompt.grounding("the red chair")], [0])
@@ -400,7 +387,7 @@ class TestNetwork:
 
 class TestAsObjects:
     def test_clusters_become_boxes_around_their_seeds(self):
-        model, prompt = aware(seeds=48, referents=16)
+        model, prompt = model_with_referents(seeds=48, referents=16)
         batch = small_scene(views=3)
         with torch.no_grad():
             found = model.psa(batch, model.project_views(batch))
@@ -413,11 +400,11 @@ class TestAsObjects:
         points = found.seeds.points[0][found.seeds.valid[0]]
         assert ((points >= low) & (points <= high)).all(-1).any(1).all()
         scene = model.encode_scene(made, prompt.tokens)
-        scores = answer(model, prompt, scene, ["the red chair"]).scores
+        scores = cached_scores(model, prompt, scene, ["the red chair"]).scores
         assert scores.shape == (1, made.boxes.shape[1] + 1) and scores.isfinite().all()
 
     def test_the_likeliest_of_those_that_overlap_stays(self):
-        model, _ = aware()
+        model, _ = model_with_referents()
         with torch.no_grad():
             found = model.psa(small_scene(), model.project_views(small_scene()))
         boxes = torch.zeros(1, 8, 6)
@@ -440,7 +427,7 @@ class TestAsObjects:
             small_model()[0].propose(small_scene())
         batch = small_scene()
         with pytest.raises(ConfigError, match="give proposals instead"):
-            aware()[0].propose(type(batch)(batch.boxes, batch.object_valid))
+            model_with_referents()[0].propose(type(batch)(batch.boxes, batch.object_valid))
 
 
 class TestLosses:
@@ -484,7 +471,7 @@ class TestLosses:
 
     @pytest.mark.parametrize("weight", [0.0, 0.5])
     def test_they_are_part_of_the_objective_where_they_have_a_weight(self, weight):
-        model, prompt = aware()
+        model, prompt = model_with_referents()
         objective = Objective(model, prompt, LossWeights(vote=weight, objectness=weight))
         loss, figures = objective([self.sample(prompt)])
         loss.backward()
@@ -499,7 +486,7 @@ class TestLosses:
         assert not told & set(objective.metric_names("boxes"))
 
     def test_without_votes_there_is_no_loss_of_votes(self):
-        model, prompt = aware(intra=False)
+        model, prompt = model_with_referents(intra=False)
         _, figures = Objective(model, prompt, LossWeights())([self.sample(prompt)])
         assert "rendered/objectness" in figures and "rendered/vote" not in figures
         plain, prompt = small_model()
@@ -574,7 +561,7 @@ class TestConfiguration:
         path = tmp_path / "small.yaml"
         config = small_config(psa=PSA, object_tokens="object+referent")
         path.write_text(yaml.safe_dump(config.model_dump(mode="json")))
-        own = sum(p.numel() for p in aware()[0].psa.parameters())
+        own = sum(p.numel() for p in model_with_referents()[0].psa.parameters())
         for preset in ("tiny", "lite"):
             parts = trainable_table(str(path), preset)["parts"]
             assert parts["spatial awareness"] == round(own / 1e6, 2)

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sensors.test_frame_pipeline import EPOCH, MS, Robot
 
 from helpers import messages
 from helpers.fake_engine import scene_object
 from helpers.messages import CAMERA
+from helpers.simulated_robot import EPOCH, MS, Robot
 from spatial3d_ros.errors import FrameError
 from spatial3d_ros.geometry.pose import pose_matrix
 from spatial3d_ros.sensors import transforms

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from sensors.test_frame_pipeline import Robot
 
 from helpers import messages
 from helpers.fuzzing import NAMES, NUMBERS, UINT32, damaged, survives
+from helpers.simulated_robot import Robot
 from spatial3d_ros.errors import ConfigError, FrameError
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.research.stress.message_corruption import CORRUPTIONS, ROLES, corruption

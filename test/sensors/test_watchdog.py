@@ -13,8 +13,8 @@ pytest.importorskip("rclpy", reason="rclpy is not here: source ROS or scripts/ro
 
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
-from sensors.test_frame_pipeline import Robot
 
+from helpers.simulated_robot import Robot
 from spatial3d_ros.nodes import qos
 from spatial3d_ros.nodes.watchdog import Watchdog, Watched
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from test_engine import boxes, frame
 
+from helpers.engine_scene import proposals_in_a_row, wall_frame
 from helpers.small_model import small_model
 from spatial3d_ros.engine import EngineConfig, Spatial3D
 from spatial3d_ros.errors import NotFoundError, QueryError, UnreadableError
@@ -34,8 +34,8 @@ def engine(loaded):
 def seeing(engine, objects):
     engine.clear()
     for number in (1, 2, 3):
-        engine.add_frame(frame(number))
-    engine.refresh(boxes(objects))
+        engine.add_frame(wall_frame(number))
+    engine.refresh(proposals_in_a_row(objects))
     return engine
 
 

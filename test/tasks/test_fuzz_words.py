@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tasks.test_layout_parser import PIECES
 
-from helpers.fuzzing import NUMBERS, survives
+from helpers.fuzzing import NUMBERS, PIECES, survives
 from spatial3d_ros.errors import FrameError, LocationError, QueryError, UnreadableError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.locations import MARKS, LocationCodec

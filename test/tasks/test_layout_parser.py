@@ -154,15 +154,6 @@ def test_splits_share_no_frame():
     assert make_layout_questions((), np.random.default_rng(0), 5) == []
 
 
-PIECES = (
-    "move the lamp", "put", "put a lamp", "take it", "swap", "turn", "remove", "add", "a", "the",
-    "chair", "and", "and put it", "to", "onto", "on", "next to", "left", "to the left of", "of",
-    "in front of", "behind", "between", "towards", "away", "from", "seen from", "0.5", "1 m",
-    "50 cm", "3 feet", "half a metre", "degrees", "90", "by", "so that it is", "with", "around",
-    "up", "along x", "-", ",", ".", "me",
-)  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("words", "metres"),
     [

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from model.test_referents import aware
-from test_engine import frame
 
+from helpers.engine_scene import wall_frame
+from helpers.referents_model import model_with_referents
 from helpers.small_model import small_model
 from spatial3d_ros.engine import EngineConfig, Spatial3D
 from spatial3d_ros.errors import ConfigError
@@ -19,7 +19,7 @@ def folders(tmp_path_factory):
     made = {}
     for name, (model, prompt) in (
         ("plain", small_model()),
-        ("aware", aware(seeds=48, referents=16)),
+        ("aware", model_with_referents(seeds=48, referents=16)),
     ):
         made[name] = tmp_path_factory.mktemp(name)
         save_model(made[name], model, prompt.tokenizer, torch.float32)
@@ -31,7 +31,7 @@ def looked(folder, source, views=3):
     engine = Spatial3D(EngineConfig(model=str(folder), device="cpu", max_views=4, proposals=source))
     engine.load()
     for number in range(1, views + 1):
-        engine.add_frame(frame(number))
+        engine.add_frame(wall_frame(number))
     engine.refresh()
     return engine
 
@@ -51,7 +51,7 @@ def test_referents_are_objects_where_nothing_is_proposed(folders, source):
     found = engine.ground("the red chair")
     assert found.no_target or found.objects[0].object in objects
     before = [thing.id for thing in objects]
-    engine.add_frame(frame(9))
+    engine.add_frame(wall_frame(9))
     engine.refresh()
     assert set(before) & {thing.id for thing in engine.scene().objects}  # some are known again
 
@@ -67,9 +67,9 @@ def test_depth_alone_proposes_nothing_on_a_bare_wall(folders):
 def test_given_proposals_come_before_referents(folders):
     engine = looked(folders["aware"], "referents")
     engine.clear()
-    engine.add_frame(frame(1))
+    engine.add_frame(wall_frame(1))
     engine.refresh(
-        proposals=points_in_boxes([Box3D((0.3, 2, 1), (0.4, 0.4, 0.4))], [0.9], [frame(1)])
+        proposals=points_in_boxes([Box3D((0.3, 2, 1), (0.4, 0.4, 0.4))], [0.9], [wall_frame(1)])
     )
     (thing,) = engine.scene().objects
     assert thing.box.center == pytest.approx((0.3, 2, 1)) and thing.score == 0.9
@@ -89,7 +89,7 @@ def test_weights_without_referents_say_so(folders):
 
 
 def test_boxes_are_filled_with_what_was_measured_in_them():
-    seen = [frame(1), frame(2)]
+    seen = [wall_frame(1), wall_frame(2)]
     wall, void = Box3D((0.3, 2, 1), (0.4, 0.2, 0.4)), Box3D((0.3, 1, 1), (0.2, 0.2, 0.2))
     (one,) = points_in_boxes([wall, void], [0.7, 0.9], seen)
     assert (one.box, one.score, one.views) == (wall, 0.7, 2)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from bags.test_bags import STORE, odometry, rewritten, shifted, transforms, unchanged
 from rosbags.convert import convert
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from typer.testing import CliRunner
 
+from helpers.bag_files import STORE, odometry, rewritten, shifted, transforms, unchanged
 from helpers.small_model import small_model
 from spatial3d_ros.__main__ import app
 from spatial3d_ros.bags.reader import read_bag

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from research.datasets.test_benchmark_files import scannet_folder, situated
 from typer.testing import CliRunner
 
+from helpers.dataset_files import scannet_folder, situated
 from helpers.small_model import small_model
 from spatial3d_ros.__main__ import app
 from spatial3d_ros.bags.bag import bag_topics

@@ -16,7 +16,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.utils import FullyShardedDataParallelPlugin
 
 from helpers.small_model import small_config, small_tokenizer
-from spatial3d_ros.categories import CATEGORIES, COLORS
+from helpers.training_samples import NAMES, NETWORK, samples, settings
 from spatial3d_ros.errors import CheckpointError, ConfigError
 from spatial3d_ros.geometry.pose import look_at
 from spatial3d_ros.model.checkpoint import load_model, save_model
@@ -37,44 +37,15 @@ from spatial3d_ros.research.training.config import LossWeights, TrainConfig, loa
 from spatial3d_ros.research.training.metrics_log import MetricsLog
 from spatial3d_ros.research.training.objective import Objective, count_items
 from spatial3d_ros.research.training.presets import load_preset
-from spatial3d_ros.research.training.samples import Samples
 from spatial3d_ros.research.training.setup import initial_network
 from spatial3d_ros.research.training.validation import evaluate, validation_samples
 from spatial3d_ros.tasks.prompt import Prompt
 
-NAMES = {"classes": list(CATEGORIES), "colors": list(COLORS)}
 GUIDED = {
     "se": {"heads": 2, "init": "default", "drop_path": 0.0}, "mpe": {"ray_hidden": 8},
     "sg": {"enabled": True, "width": 16, "layers": 2, "heads": 2},
 }  # fmt: skip
-NETWORK = small_config(names=NAMES)
 ROOT = Path(__file__).parents[3]
-
-
-def settings(tmp_path, **changes):
-    model = tmp_path / "model.yaml"
-    model.write_text(yaml.safe_dump(small_config(names=NAMES).model_dump(mode="json")))
-    values = {
-        "model": str(model),
-        "out": str(tmp_path / "out"),
-        "steps": 4,
-        "warmup": 1,
-        "log_every": 1,
-        "validation": {"rooms": 2, "questions": 3},
-        "save_every": 2,
-        "evaluate_every": 100,
-        "workers": 0,
-        "precision": "no",
-        "tokenizer_sentences": 200,
-        "rendered": {"batch": 0},
-        "boxes": {"batch": 2, "questions": 3},
-    }
-    return TrainConfig(**(values | changes))
-
-
-def samples(tmp_path, changes=None, store=None, **options):
-    config = settings(tmp_path, **(changes or {}))
-    return Samples(config, NETWORK, Prompt(small_tokenizer()), store, **options)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
-"""What this machine has of what the nodes need, and for all that is missing the command that cures.
+"""Checks what the nodes need on this machine, with a command that installs what is missing.
 
-ROS is looked at from a child process: what it says there is what a node would meet, and a broken
-installation cannot end the doctor.
+ROS is checked in a child process, so that a broken installation cannot end the check.
 """
 
 from __future__ import annotations
@@ -29,14 +28,13 @@ from spatial3d_ros.resources import resource_path
 State = Literal["ok", "missing", "degraded", "optional"]
 PYTHONS = ((3, 10), (3, 12))
 LIBRARIES = ("numpy", "scipy", "cv2", "torch", "transformers", "safetensors", "yaml", "rosbags")
-# What a message and its type support need to load is all there after a publisher was made.
-ASK_ROS = """
+ROS_SCRIPT = """
 import json, rclpy
 from rclpy.utilities import get_rmw_implementation_identifier
 found = {"rclpy": rclpy.__file__, "rmw": get_rmw_implementation_identifier()}
 print(json.dumps(found))
 """
-ASK_INTERFACES = """
+INTERFACES_SCRIPT = """
 from spatial3d_ros import msg, srv, action
 for kind in (msg.Grounding, srv.Ground, action.Query):
     kind.__class__.__import_type_support__()
@@ -57,10 +55,10 @@ NVIDIA = (Path("/proc/driver/nvidia/version"), Path("/etc/nv_tegra_release"))  #
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
-    "missing" is needed; "degraded" works badly; "optional" is missing and needed for `found` only.
-    `cure` is a command, or a sentence where no command can do it; "" when all is well.
+    "missing" is required; "degraded" works badly; "optional" is missing and only needed for what
+    `found` says. `cure` is a command, or a sentence if no command helps; "" for "ok".
     """
 
     name: str
@@ -76,19 +74,22 @@ def examine(
     ros: bool = True,
     environment: Mapping[str, str] = os.environ,
 ) -> list[Finding]:
-    """Look at everything; `ros` False leaves out what only the nodes need. Never raises."""
+    """Run all checks; `ros` False skips what only the nodes need. Never raises."""
     found = [_python(), *_libraries(), _cuda(), _weights(model, device)]
     if ros:
-        told = _ask(ASK_ROS)
-        found.append(_rclpy(told))
-        if isinstance(told, dict):
-            found += [_interfaces(_ask(ASK_INTERFACES)), *_transport(told["rmw"], environment)]
+        answer = _run_script(ROS_SCRIPT)
+        found.append(_rclpy(answer))
+        if isinstance(answer, dict):
+            found += [
+                _interfaces(_run_script(INTERFACES_SCRIPT)),
+                *_transport(answer["rmw"], environment),
+            ]
         found += _optional(environment)
     return found
 
 
 def is_well(findings: list[Finding]) -> bool:
-    """Whether nothing that is needed is missing."""
+    """Whether nothing required is missing."""
     return all(finding.state != "missing" for finding in findings)
 
 
@@ -102,7 +103,7 @@ def _python() -> Finding:
 
 
 def _libraries() -> list[Finding]:
-    """Each library by importing it: one that is there may still not load."""
+    """Import each library: an installed one may fail to load."""
     findings = []
     for name in LIBRARIES:
         try:
@@ -128,21 +129,21 @@ def _cuda() -> Finding:
             return Finding("CUDA", "ok", f"{found}, CUDA {torch.version.cuda}")
         built_for = torch.version.cuda
     except Exception as error:
-        return Finding("CUDA", "degraded", f"cannot be asked: {_first_line(error)}", "make setup")
+        return Finding("CUDA", "degraded", f"not available: {_first_line(error)}", "make setup")
     if not any(path.exists() for path in NVIDIA):
-        return Finding("CUDA", "ok", "no NVIDIA GPU: the network runs on the CPU")
+        return Finding("CUDA", "ok", "no NVIDIA GPU: the model runs on the CPU")
     if built_for is None:
-        found = "there is an NVIDIA GPU, but this torch was built without CUDA"
+        found = "NVIDIA GPU found, but this torch was built without CUDA"
         cure = "pip install --force-reinstall torch   (pip's index set to builds of it with CUDA)"
         if NVIDIA[1].exists():
             cure = "install NVIDIA's own torch for this JetPack (docs/COMPUTERS.md, Jetson)"
         return Finding("CUDA", "degraded", found, cure)
-    found = f"there is an NVIDIA GPU, but torch (CUDA {built_for}) cannot use it"
-    return Finding("CUDA", "degraded", found, "nvidia-smi   (it tells what the driver lacks)")
+    found = f"NVIDIA GPU found, but torch (CUDA {built_for}) cannot use it"
+    return Finding("CUDA", "degraded", found, "nvidia-smi   (shows the state of the driver)")
 
 
 def _weights(model: str, device: str) -> Finding:
-    """Load the network as the node does."""
+    """Load the model as the node does."""
     name = f"model {model}"
     try:
         from spatial3d_ros.engine import EngineConfig, Spatial3D
@@ -150,42 +151,42 @@ def _weights(model: str, device: str) -> Finding:
         engine = Spatial3D(EngineConfig(model=model, device=device))
         engine.load()
         return Finding(name, "ok", f"loads, on {engine.stats()['device']}")
-    except Spatial3DError as error:  # tells the way out itself
+    except Spatial3DError as error:  # its message names a remedy
         cure = "spatial3d download; spatial3d assemble   (README, A larger network)"
         return Finding(name, "missing", str(error), cure if model != "tiny" else "make setup")
     except Exception as error:
         found = f"{type(error).__name__}: {_first_line(error)}"
-        return Finding(name, "missing", found, "cure torch and transformers first")
+        return Finding(name, "missing", found, "repair torch and transformers first")
 
 
-def _rclpy(told: dict[str, str] | str) -> Finding:
+def _rclpy(answer: dict[str, str] | str) -> Finding:
     distribution = os.environ.get("ROS_DISTRO", "")
-    if isinstance(told, dict):
-        found = f"{distribution or 'from wheels'}, {told['rclpy']}"
+    if isinstance(answer, dict):
+        found = f"{distribution or 'from wheels'}, {answer['rclpy']}"
         return Finding("rclpy", "ok", found)
     sourced = sorted(Path("/opt/ros").glob("*/setup.bash"))
     if distribution:
-        found = f"ROS {distribution} is sourced, but this Python cannot load it: {told}"
+        found = f"ROS {distribution} is sourced, but this Python cannot load it: {answer}"
         return Finding("rclpy", "missing", found, "make setup   (it picks the Python of that ROS)")
     if sourced:
-        return Finding("rclpy", "missing", told, f". {sourced[-1]} && make setup")
-    return Finding("rclpy", "missing", told, "make setup, then .venv/bin/spatial3d doctor")
+        return Finding("rclpy", "missing", answer, f". {sourced[-1]} && make setup")
+    return Finding("rclpy", "missing", answer, "make setup, then .venv/bin/spatial3d doctor")
 
 
-def _interfaces(told: dict[str, str] | str) -> Finding:
-    if isinstance(told, dict):
-        return Finding("messages", "ok", told["text"])
+def _interfaces(answer: dict[str, str] | str) -> Finding:
+    if isinstance(answer, dict):
+        return Finding("messages", "ok", answer["text"])
     cure = "make setup && . scripts/ros_env.sh   (in a workspace: colcon build, source install)"
-    return Finding("messages", "missing", told, cure)
+    return Finding("messages", "missing", answer, cure)
 
 
 def _transport(rmw: str, environment: Mapping[str, str]) -> list[Finding]:
-    """What carries images between processes, and whether it is set for them."""
+    """The middleware, and whether its settings fit images."""
     if "fastrtps" in rmw:
         return [_fast_dds(rmw, environment), _shared_memory()]
     if "cyclonedds" in rmw:
         return [_cyclone_dds(rmw)]
-    return [Finding("transport", "ok", f"{rmw}: nothing known against it, nothing measured")]
+    return [Finding("transport", "ok", f"{rmw}: no problem known, nothing measured")]
 
 
 def _fast_dds(rmw: str, environment: Mapping[str, str]) -> Finding:
@@ -197,7 +198,7 @@ def _fast_dds(rmw: str, environment: Mapping[str, str]) -> Finding:
     names = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
     path = next((environment[name] for name in names if environment.get(name)), "")
     if not path:
-        found = f"{rmw} as it comes: its shared memory is smaller than an image, most are lost"
+        found = f"{rmw} with defaults: its shared memory is smaller than an image, most are lost"
         return Finding("transport", "degraded", found, cure)
     try:
         text = re.sub(r' xmlns="[^"]*"', "", Path(path).read_text())
@@ -212,7 +213,7 @@ def _fast_dds(rmw: str, environment: Mapping[str, str]) -> Finding:
 
 
 def _shared_memory() -> Finding:
-    """A container has 64 MB unless told otherwise, and a segment that finds no room is not made."""
+    """Containers have 64 MB by default, and a segment that does not fit is not created."""
     try:
         free = shutil.disk_usage("/dev/shm").free
     except OSError as error:
@@ -225,7 +226,7 @@ def _shared_memory() -> Finding:
 
 
 def _cyclone_dds(rmw: str) -> Finding:
-    """It sends images over sockets, whose buffers are too small as Linux sets them."""
+    """Cyclone DDS sends images over sockets, whose default buffers are too small."""
     path = Path("/proc/sys/net/core/rmem_max")
     size = int(path.read_text()) if path.exists() else SOCKET_BYTES
     found = f"{rmw}, net.core.rmem_max is {size / 2**20:.1f} MB"
@@ -235,9 +236,9 @@ def _cyclone_dds(rmw: str) -> Finding:
 
 
 def _optional(environment: Mapping[str, str]) -> list[Finding]:
-    """Parts of ROS that are needed for one thing each."""
+    """Optional parts of ROS, each needed for one function."""
     distribution = environment.get("ROS_DISTRO", "")
-    where = "" if distribution else "   (the wheels do not have it)"
+    where = "" if distribution else "   (not in the wheels)"
     findings = []
     for package, (what, apt) in OPTIONAL.items():
         if importlib.util.find_spec(package):
@@ -248,8 +249,8 @@ def _optional(environment: Mapping[str, str]) -> list[Finding]:
     return findings
 
 
-def _ask(code: str) -> dict[str, str] | str:
-    """What a child process prints, as a dict; or, in words, why it failed."""
+def _run_script(code: str) -> dict[str, str] | str:
+    """The JSON output of a child process as a dict, or the error as text."""
     command = [sys.executable, "-c", code]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=CHILD_S)
@@ -257,7 +258,7 @@ def _ask(code: str) -> dict[str, str] | str:
         return _first_line(error)
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
-        return (done.stderr.strip().splitlines() or ["ended without a word"])[-1]
+        return (done.stderr.strip().splitlines() or ["ended without output"])[-1]
     try:
         return json.loads(lines[-1])
     except ValueError:

@@ -1,9 +1,7 @@
-"""Weights that are too large to ship: what they are called, where they lie, and that they arrived
-whole.
+"""Weights that are too large to ship: their names, repositories and verified download.
 
-Only a person downloads (`spatial3d download NAME`); nothing that runs on a robot imports this file.
-The hub's own library transfers: an interrupted file is taken up where it stopped and gets its name
-when it is complete.
+Only `spatial3d download NAME` downloads; no node imports this module. huggingface_hub transfers the
+files: it resumes interrupted ones and renames them when they are complete.
 """
 
 from __future__ import annotations
@@ -20,15 +18,15 @@ from typing import Any
 from spatial3d_ros.errors import CheckpointError
 
 Progress = Callable[[str, int, int], None]
-"""Told (file, bytes here, bytes in all)."""
+"""Called with (file, bytes received, bytes in total)."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A repository of the model hub, and which of its files a model needs."""
+    """A repository of the Hugging Face hub and the patterns of the files that a model needs."""
 
     repository: str
-    about: str
+    description: str
     patterns: tuple[str, ...] = ("*.json", "*.safetensors", "merges.txt", "LICENSE*", "README.md")
     revision: str = "main"
 
@@ -40,18 +38,18 @@ SOURCES = {
     ),
     "owlv2_base": Source(
         "google/owlv2-base-patch16-ensemble",
-        "OWLv2, a detector for any word, for detector_node",
+        "OWLv2, an open-vocabulary detector for detector_node",
     ),
     "sam2_tiny": Source(
         "facebook/sam2.1-hiera-tiny",
-        "SAM 2.1, masks of what detector_node found",
+        "SAM 2.1, masks of the detections of detector_node",
     ),
 }
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file and its checksum: sha256 of its bytes, or git's hash for small ones."""
+    """A file and its checksum: SHA-256 of its bytes, or the git blob hash of small files."""
 
     name: str
     size: int
@@ -59,7 +57,7 @@ class RemoteFile:
     is_git: bool
 
     def matches(self, path: Path) -> bool:
-        """Whether these are the bytes that the hub has."""
+        """Whether a local file has the size and checksum of the hub's."""
         if not path.is_file() or path.stat().st_size != self.size:
             return False
         digest = hashlib.sha1(b"blob %d\0" % self.size) if self.is_git else hashlib.sha256()
@@ -76,34 +74,34 @@ def download(
     progress: Progress = lambda *_: None,
     endpoint: str | None = None,
 ) -> list[Path]:
-    """Bring a model into `folder` and check every byte of it; what is there already stays.
+    """Download a model into `folder` and verify every file; complete files are kept.
 
     `endpoint` is the address of another server with the hub's interface. Raises CheckpointError
-    when the name is unknown, the disk too small, the hub not reachable, or a file damaged.
+    for an unknown name, a full disk, an unreachable hub or a damaged file.
     """
     source = SOURCES.get(name)
     if source is None:
         raise CheckpointError(f"download: '{name}' is unknown; known: {', '.join(SOURCES)}")
-    with _explained(name, folder):
+    with _hub_errors(name, folder):
         commit, files = _list(source, endpoint)
     missing = [file for file in files if not file.matches(folder / file.name)]
     _check_disk(folder, sum(file.size for file in missing))
     for file in missing:
         path = folder / file.name
         path.unlink(missing_ok=True)
-        with _explained(name, folder):
+        with _hub_errors(name, folder):
             _transfer(source, commit, file, folder, progress, endpoint)
         if not file.matches(path):
             path.unlink(missing_ok=True)
             raise CheckpointError(
-                f"{path}: arrived damaged (its checksum is not the hub's) and was removed; run the "
+                f"{path}: damaged (its checksum differs from the hub's) and removed; run the "
                 "same command again"
             )
     return [folder / file.name for file in files]
 
 
 def _list(source: Source, endpoint: str | None) -> tuple[str, list[RemoteFile]]:
-    """The newest commit and its files that are wanted."""
+    """The newest commit and its files that match the patterns."""
     from huggingface_hub import HfApi
 
     info = HfApi(endpoint=endpoint).model_info(
@@ -131,15 +129,15 @@ def _transfer(
     from tqdm import tqdm
 
     class Bar(tqdm):
-        """Hands on what the hub's library tells; draws nothing."""
+        """Forwards the progress of huggingface_hub; draws nothing."""
 
         def __init__(self, *args: Any, **options: Any) -> None:
-            self.here = options.get("initial") or 0
+            self.received = options.get("initial") or 0
             super().__init__(*args, **options | {"disable": True})
 
         def update(self, n: float | None = 1) -> None:
-            self.here += int(n or 0)
-            progress(file.name, self.here, file.size)
+            self.received += int(n or 0)
+            progress(file.name, self.received, file.size)
 
     hf_hub_download(
         source.repository,
@@ -152,23 +150,25 @@ def _transfer(
 
 
 def _check_disk(folder: Path, needed: int) -> None:
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(there).free
+    existing = next(
+        path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()
+    )
+    free = shutil.disk_usage(existing).free
     if needed > free:
         raise CheckpointError(
-            f"{folder}: {needed / 2**30:.1f} GiB are to come, but {free / 2**30:.1f} GiB are free; "
-            "make room, or choose another --folder"
+            f"{folder}: {needed / 2**30:.1f} GiB are needed, but {free / 2**30:.1f} GiB are free; "
+            "free space, or choose another --folder"
         )
 
 
 @contextmanager
-def _explained(name: str, folder: Path) -> Iterator[None]:
+def _hub_errors(name: str, folder: Path) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # the library lets those of its transport through
+    except Exception as error:  # huggingface_hub does not wrap errors of its transport
         reason = str(error).strip().partition("\n")[0]
         raise CheckpointError(
             f"download of '{name}' stopped: {type(error).__name__}: {reason}. Is this computer "
-            f"online? What has arrived stays in {folder}: run the same command again to go on, or "
-            "bring the folder from a computer that is online"
+            f"online? Received files stay in {folder}: run the same command again to resume, or "
+            "copy the folder from a computer that is online"
         ) from error

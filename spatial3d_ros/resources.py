@@ -1,6 +1,6 @@
-"""Where the files that ship with the package are: weights, profiles, configuration.
+"""Paths of the files that ship with the package: weights, DDS profile, configuration.
 
-They lie beside the package in a checkout, inside it after ``pip install``, and in
+They are next to the package in a checkout, inside it after ``pip install``, and in
 ``share/spatial3d_ros`` of the prefix after ``colcon build``.
 """
 
@@ -16,7 +16,7 @@ _PACKAGE = Path(__file__).absolute().parent
 def resource_path(name: str = "") -> Path:
     """Absolute path of a file or folder of ``resource/``, e.g. ``weights/tiny``.
 
-    Raises ConfigError when it did not ship with this installation.
+    Raises ConfigError if this installation does not contain it.
     """
     return _shipped("resource", name)
 
@@ -24,7 +24,7 @@ def resource_path(name: str = "") -> Path:
 def config_path(name: str = "") -> Path:
     """Absolute path of a file or folder of ``config/``, e.g. ``models/tiny.yaml``.
 
-    Raises ConfigError when it did not ship with this installation.
+    Raises ConfigError if this installation does not contain it.
     """
     return _shipped("config", name)
 
@@ -35,7 +35,7 @@ def _shipped(folder: str, name: str) -> Path:
         if (root / folder / name).exists():
             return root / folder / name
     raise ConfigError(
-        f"{folder}/{name} is not part of this installation of spatial3d_ros (looked beside "
+        f"{folder}/{name} is not part of this installation of spatial3d_ros (searched next to "
         f"{_PACKAGE}); check the name, or install again: `make setup`, `pip install .` or "
         "`colcon build`"
     )

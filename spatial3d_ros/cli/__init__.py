@@ -1,6 +1,6 @@
 """The commands that a robot needs. `spatial3d --help` is the place to start.
 
-Commands import what they need when they run, so that help comes at once and a missing part only
+Commands import what they need when they run, so that help is fast and a missing library only
 stops the command that needs it. `spatial3d_ros.__main__` adds the commands of `research`.
 """
 

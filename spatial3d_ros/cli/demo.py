@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def prepare_room(out: Path, bag: Path | None, *_: Any) -> PreparedRoom | None:
-    """The room to play and its questions; `spatial3d_ros.__main__` puts that of research here."""
+    """The room to play and its questions; research replaces this function (`research.cli`)."""
     if bag is None:
         raise NotAvailableError(
             "a generated room needs pip install 'spatial3d_ros[research]'; or give --bag and "
@@ -28,7 +28,7 @@ def prepare_room(out: Path, bag: Path | None, *_: Any) -> PreparedRoom | None:
 def demo(
     bag: Annotated[
         Path | None,
-        typer.Option(help="A recording of your own; without it a generated room is filmed."),
+        typer.Option(help="A recording of your own; without it a generated room is recorded."),
     ] = None,
     question: Annotated[
         list[str] | None, typer.Option("--question", "-q", help="Ask this; repeat for more.")
@@ -40,12 +40,12 @@ def demo(
     model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
     seed: Annotated[int, typer.Option(help="Which generated room.")] = 900_015,
 ) -> None:
-    """Play a recorded room into the running nodes, ask questions, and draw what they answer.
+    """Play a recorded room into the running nodes, ask questions, and write a report.
 
-    Starts the grounding node, the visualizer node and a bag player as processes of their own,
-    asks through the services and the action while frames keep arriving, and writes
-    `index.html` with pictures, and `answers.json`. Exit code 0 only if every question had a reply
-    and, where the truth is known, three of five are right; without it, if all were answered.
+    Starts the grounding node, the visualizer node and a bag player as separate processes, asks
+    through the services and the action while frames keep arriving, and writes `index.html` with
+    figures, and `answers.json`. Exit code 0 if all questions were answered or, in a generated
+    room, if three of five answers are right.
 
         spatial3d demo
 
@@ -65,6 +65,6 @@ def demo(
     judged = [row for row in result.rows if row.right is not None]
     if judged:
         stdout.print(f"[bold]{right_count(judged)} of {len(judged)} right[/]")
-    stdout.print(f"[bold]look at[/] {result.page}", soft_wrap=True)
+    stdout.print(f"[bold]report[/] {result.page}", soft_wrap=True)
     if not result.worked:
         raise typer.Exit(1)

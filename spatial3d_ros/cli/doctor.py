@@ -1,4 +1,4 @@
-"""`spatial3d doctor`: what this machine has, what it lacks, and the command that cures it."""
+"""`spatial3d doctor`: checks this machine and names the command for what is missing."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def doctor(
     model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     ros: Annotated[
-        bool, typer.Option("--ros/--no-ros", help="Look for what only the nodes need, too.")
+        bool, typer.Option("--ros/--no-ros", help="Check what only the nodes need, too.")
     ] = True,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Look at this machine: Python, libraries, GPU, weights, ROS, transport of images.
+    """Check this machine: Python, libraries, GPU, weights, ROS, DDS transport of images.
 
-    What is missing stands beside the command that cures it. Exit code 1 when something that is
-    needed is missing; *degraded* works, but badly, and *optional* is for one thing only.
+    Each missing part comes with the command that installs it. Exit code 1 if a required part is
+    missing; *degraded* parts work badly, *optional* ones are needed for one function only.
 
     spatial3d doctor
 

@@ -1,4 +1,4 @@
-"""`spatial3d download`: fetch the weights of a large model once, for use offline."""
+"""`spatial3d download`: the weights of a large model, for use offline."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ from spatial3d_ros.cli.output import err, out, print_status
 
 
 def download(
-    name: Annotated[str, typer.Argument(help="Name of a model; left out: list them.")] = "",
-    folder: Annotated[
-        Path | None, typer.Option(help="Where to put it. [default: models/NAME]")
-    ] = None,
+    name: Annotated[str, typer.Argument(help="Name of a model; without it, list the names.")] = "",
+    folder: Annotated[Path | None, typer.Option(help="Destination. [default: models/NAME]")] = None,
     mirror: Annotated[
         str | None, typer.Option(help="Address of another server with the hub's interface.")
     ] = None,
 ) -> None:
-    """Fetch a large model's weights into a folder; nodes never download anything.
+    """Download the weights of a large model into a folder; nodes never download anything.
 
-    An interrupted download goes on where it stopped. Every file is checked.
+    An interrupted download resumes. Every file is verified.
 
     spatial3d download llava_video_7b
     """
@@ -31,7 +29,7 @@ def download(
 
     if not name:
         for known, source in SOURCES.items():
-            out.print(f"[bold]{known}[/]: {source.about}")
+            out.print(f"[bold]{known}[/]: {source.description}")
         return
     target = folder or Path("models") / name
     columns = (
@@ -43,11 +41,11 @@ def download(
     with Progress(*columns, console=err) as progress:
         tasks = {}
 
-        def tell(file: str, here: int, total: int) -> None:
+        def on_progress(file: str, received: int, total: int) -> None:
             if file not in tasks:
                 tasks[file] = progress.add_task(file, total=total)
-            progress.update(tasks[file], completed=here)
+            progress.update(tasks[file], completed=received)
 
-        files = fetch(name, target, progress=tell, endpoint=mirror)
-    print_status(f"{len(files)} files, every one checked")
+        files = fetch(name, target, progress=on_progress, endpoint=mirror)
+    print_status(f"{len(files)} files, all verified")
     out.print(str(target), soft_wrap=True)

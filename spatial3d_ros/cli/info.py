@@ -1,4 +1,4 @@
-"""`spatial3d info`: what a network weighs, what of it a preset trains, and where it fits."""
+"""`spatial3d info`: parameters that a preset trains, and memory that a model needs."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from spatial3d_ros.errors import NotAvailableError
 
 
 def trainable_table(model: str, preset: str) -> dict[str, object]:
-    """What a preset trains; `spatial3d_ros.__main__` puts that of research here."""
+    """Parameters that a preset trains; research replaces this function (`research.cli`)."""
     raise NotAvailableError("--train needs pip install 'spatial3d_ros[research]'")
 
 
 def info(
     model: Annotated[str, typer.Option(help="Configuration: a name or a YAML file.")] = "tiny",
     train: Annotated[
-        str | None, typer.Option(help="What a preset trains: paper, lite, tiny, or a YAML file.")
+        str | None,
+        typer.Option(help="Preset whose trained part is counted: paper, lite, tiny or a file."),
     ] = None,
     memory: Annotated[
-        bool, typer.Option("--memory", help="What it needs, and which computers have it.")
+        bool, typer.Option("--memory", help="Memory needed, and computers that have it.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """What a network weighs, counted without its weights.
+    """Count the parameters or the memory of a model, without loading its weights.
 
     spatial3d info --model llava_video_7b --train paper
 
@@ -39,7 +40,7 @@ def info(
 
         _show_memory(memory_table(model), json)
     else:
-        raise typer.BadParameter("say what about: --train PRESET or --memory")
+        raise typer.BadParameter("choose --train PRESET or --memory")
 
 
 def _show_trainable(result: dict[str, object], json: bool) -> None:
@@ -48,7 +49,7 @@ def _show_trainable(result: dict[str, object], json: bool) -> None:
         return
     title = f"{result['model']}, preset {result['preset']}"
     table = Table(title=title, title_justify="left", show_footer=True)
-    table.add_column("what trains", footer=f"together, of {result['network']:.2f}")
+    table.add_column("trained part", footer=f"total, of {result['network']:.2f}")
     table.add_column("million", footer=f"{result['total']:.2f}", justify="right")
     for part, millions in result["parts"].items():
         table.add_row(part, f"{millions:.2f}")
@@ -59,7 +60,7 @@ def _show_memory(result: dict[str, Any], json: bool) -> None:
     if json:
         print_json(result)
         return
-    title = f"{result['model']}: GiB needed, and where that is free"
+    title = f"{result['model']}: GiB needed, and computers that have it free"
     computers = (f"{name} ({share:.0f})" for name, share in result["usable_gib"].items())
     table = Table("weights", "views", *result["rows"][0]["gib"], *computers, title=title)
     for row in result["rows"]:

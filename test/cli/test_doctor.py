@@ -47,7 +47,7 @@ def test_a_machine_without_ros(machine) -> None:
     assert not well
     assert found["rclpy"].state == "missing"
     assert "make setup" in found["rclpy"].cure
-    assert "messages" not in found  # cannot be asked for without
+    assert "messages" not in found  # not checked without rclpy
     found, well = look(ros=False)
     assert well
     assert "rclpy" not in found
@@ -62,7 +62,7 @@ def test_messages_that_are_not_built(machine) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (None, "as it comes: its shared memory is smaller than an image"),
+        (None, "defaults: its shared memory is smaller than an image"),
         ("<profiles><segment_size>600000</segment_size></profiles>", "no shared memory of 5 MB"),
         ("<profiles>", "no element found"),
     ],

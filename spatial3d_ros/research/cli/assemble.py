@@ -1,4 +1,4 @@
-"""`spatial3d assemble`: public weights and an adapter become one model folder for robots."""
+"""`spatial3d assemble`: merges public weights and an adapter into one model folder."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Format(str, Enum):
 
 def assemble(
     base: Annotated[Path, typer.Argument(help="Folder of LLaVA-Video-7B-Qwen2.")],
-    folder: Annotated[Path, typer.Argument(help="Where the model goes.")],
+    folder: Annotated[Path, typer.Argument(help="Model folder to write.")],
     adapter: Annotated[
-        Path | None, typer.Option(help="Folder with what training wrote beside this base.")
+        Path | None, typer.Option(help="Adapter folder that training wrote for this base.")
     ] = None,
     model: Annotated[
         str | None,

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from spatial3d_ros.demo.demo import _asked
+from spatial3d_ros.demo.demo import _requests
 from spatial3d_ros.demo.figures import _answers
 from spatial3d_ros.demo.report import Row
 from spatial3d_ros.geometry.box import Box3D
@@ -38,11 +38,11 @@ def test_every_task_is_asked_as_far_as_the_weights_were_trained(asked):
 
 
 def test_services_and_the_action_take_turns(asked):
-    data = _asked(asked, [])
+    data = _requests(asked, [])
     assert [one["text"] for one in data] == [q.text for q in asked]
     assert {one["kind"] for one in data if one["via"] == "action"} >= {"ground", "layout", "ask"}
     assert {one["kind"] for one in data if one["via"] == "service"} >= {"ground", "layout", "ask"}
-    assert _asked([], ["where?"]) == [{"text": "where?", "kind": "unknown", "via": "action"}]
+    assert _requests([], ["where?"]) == [{"text": "where?", "kind": "unknown", "via": "action"}]
 
 
 def test_edits_are_judged_in_the_true_room(asked):

@@ -153,9 +153,9 @@ class AnswerContext(nn.Module):
 
     Inputs: contextual objects (Q, N, D); the hidden state of the question's last token (Q, D);
     object features (Q, N, D); name embeddings (Q, N, 2, D); pair codes (Q, N, N, PAIR_FEATURES);
-    identified (Q, N) bool, objects whose identifier stands in the question; valid (Q, N) bool.
-    `true_objects` (Q, N) bool replaces the estimate in training: answers are learned behind the
-    true objects, as they are behind the true tokens.
+    identified (Q, N) bool, objects whose identifier is in the question; valid (Q, N) bool.
+    `true_objects` (Q, N) bool replaces the estimate in training: answers are learned after the
+    true objects, as after the true tokens (teacher forcing).
 
     The code is the sum of three parts. Object features, each by its probability, once as they are
     (a label in them is already near the tokens to be written) and once through an MLP. The expected

@@ -199,7 +199,7 @@ def _prefix_attention(
     query: Tensor, context: AttentionContext, layer: int, scaling: float
 ) -> tuple[Tensor, Tensor]:
     """Attention to the prefix. All rows attend to the same keys there, so that the heads of a group
-    and all questions on one scene are stacked and the keys are read in place.
+    and all questions on one scene are stacked and the keys are not copied.
     """
     key, value = context.prefix[layer]
     count, heads, length, size = query.shape

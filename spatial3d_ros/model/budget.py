@@ -11,7 +11,7 @@ objects of c tokens, Q questions of L positions in all, prefix length T, b bytes
     vision      one view:  P (8 C + 2 M_vision) 4 + 12 S^2
     structure   all views: 48 V P C
     place       all views: 32 V P D                        projector, coordinate code, their sum
-    objects     40 V S^2 + 26 N V P + 8 V P D + 2^21       points and colours by patch; box by patch
+    objects     40 V S^2 + 26 N V P + 8 V P D + 2^21       points and colors by patch; box by patch
     prefix      T (6 D + 3 M) 4
     question    Q (L (6 D + 3 M) 4 + h L (T + L) (8 + b))  h heads
     referents   with `psa`; m seeds and R referents of width d, t of them in the sequence:

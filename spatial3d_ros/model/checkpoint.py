@@ -24,7 +24,7 @@ TOKENIZER = "tokenizer.json"
 
 
 def model_folder(model: str | Path) -> Path:
-    """Folder of a shipped model's name, or of a path."""
+    """Folder of a model given by the name of shipped weights or by a path."""
     shipped = "/" not in str(model) and not Path(model).is_dir()
     return resource_path(f"weights/{model}") if shipped else Path(model)
 
@@ -32,9 +32,7 @@ def model_folder(model: str | Path) -> Path:
 def save_model(
     folder: str | Path, model: SpatialModel, tokenizer: Tokenizer, dtype: torch.dtype
 ) -> None:
-    """Write a model folder. Tensors are stored as `dtype`; a failed write leaves the old weights in
-    place.
-    """
+    """Write a model folder. Tensors are stored as `dtype`; a failed write keeps the old weights."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.to(dtype).contiguous() for name, value in model.state_dict().items()}
@@ -91,8 +89,8 @@ def load_model(
 
 
 def fill_tables(model: SpatialModel, device: torch.device | str = "cpu") -> SpatialModel:
-    """Compute the tables that no file holds (rotary code, places of patches) of a network that was
-    built without memory. Returns a new network without the towers' layers, which has all of them.
+    """Compute the buffers that no file contains (rotary code, patch positions) of a network built
+    on the meta device. Returns a new network without the layers of the towers, which has them all.
     """
     config = model.config
     update = {"text": {"layers": 0, "vocab": 1}, "vision": {"layers": 0}}

@@ -195,8 +195,8 @@ def score_questions(
 ) -> ModelOutput:
     """Run Q questions as `s2.category_mode` requires (METHODS 1.12).
 
-    none: `<ground>` stands before any class name. generate: the network writes the class name
-    first; the true answer in `questions`, if any, is removed. given: the true answer stands in
+    none: `<ground>` precedes any class name. generate: the network writes the class name
+    first; the true answer in `questions`, if any, is removed. given: the true answer is in
     `questions`, for diagnosis.
     """
     if model.config.s2.category_mode == "generate":

@@ -2,9 +2,9 @@
 or int4.
 
 Nine tenths of the large network are the linear layers of its decoder. Only they are quantised
-(torchao, weight only); what sees pixels and metres keeps its precision. int8 has one scale for each
-output channel and runs everywhere; int4 has one scale and offset for each group of inputs and runs
-through the kernel of CUDA devices from compute capability 8.0 on (Orin has 8.7).
+(torchao, weight only); the parts that process pixels and metres keep their precision. int8 has one
+scale for each output channel and runs everywhere; int4 has one scale and offset for each group of
+inputs and runs on CUDA devices of compute capability 8.0 or more (Orin has 8.7).
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ def stored_dtype(name: str, weight: Tensor, dtype: torch.dtype) -> torch.dtype:
     """Number format in which a weight is kept.
 
     The two transformers are wholly `dtype`, as they were trained; elsewhere vectors, which weigh
-    nothing and scale or shift float32 geometry, stay float32.
+    no memory and scale or shift float32 geometry, stay float32.
     """
     return dtype if name.startswith(TOWERS) or weight.dim() > 1 else torch.float32
 
 
 def is_quantised(name: str, module: nn.Module) -> bool:
-    """Whether a layer's weight is quantised when that is asked for."""
+    """Whether a layer's weight is quantised with int8 or int4."""
     return isinstance(module, nn.Linear) and name.startswith(QUANTISED)
 
 
 def group_size(inputs: int) -> int | None:
-    """Inputs that share one scale of int4; None where no group fits and the layer is left alone."""
+    """Inputs that share one scale of int4; None if no size divides them and the layer is kept."""
     return next((size for size in GROUPS if inputs % size == 0), None)
 
 
 def weight_bytes(layer: nn.Linear, weights: Weights, item: int) -> int:
-    """Bytes of a layer's weight matrix once quantised; `item` is that of one number before."""
+    """Bytes of a layer's weight matrix after quantisation; `item` bytes a number before."""
     outputs, inputs = layer.weight.shape
     if weights == "int8":
         return outputs * (inputs + torch.float32.itemsize)
@@ -83,7 +83,7 @@ def check_weights(weights: str, device: torch.device, dtype: torch.dtype) -> Non
 def place_model(
     model: SpatialModel, device: torch.device, dtype: torch.dtype, weights: Weights = "auto"
 ) -> SpatialModel:
-    """Move a network to its device with weights as asked, layer by layer, in place.
+    """Move a network to its device in this weight format, layer by layer, in place.
 
     Tables of the rotary code stay float32. Raises ConfigError like `check_weights`.
     """

@@ -19,7 +19,7 @@ from spatial3d_ros.model.sampling import farthest_points, gather, voxel_mean
 
 SEED_M = 0.1
 """Edge of the voxels in which patches are averaged, and extent of one seed."""
-RAW_FEATURES = 4  # colour, and height above the floor of the scene frame
+RAW_FEATURES = 4  # color, and height above the floor of the scene frame
 
 
 @dataclass(frozen=True)

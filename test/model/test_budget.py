@@ -1,4 +1,4 @@
-"""What a network needs, told before it is loaded: exact where it can be, never too little."""
+"""Memory estimates: exact for weights and prefix, upper bounds for passes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A question behind the cached scene equals one pass over everything (METHODS 2.2, 2.8)."""
+"""A question on the cached prefix equals one pass over the whole sequence (METHODS 2.2, 2.8)."""
 
 from dataclasses import replace
 
@@ -55,7 +55,7 @@ def test_cached_equals_uncached_in_every_mode_and_form(mode, inst):
 
 
 def test_the_modes_differ():
-    """Else the comparison above would prove nothing."""
+    """Otherwise the comparison above would be vacuous."""
     scores = []
     for mode in MODES:
         for inst in (True, False):
@@ -123,7 +123,7 @@ def test_boxes_without_pixels_and_rooms_of_few_objects(form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_room_without_objects_means_nothing(form):
+def test_a_room_without_objects_scores_only_no_target(form):
     model, prompt = small_model()
     for batch in (small_scene(objects=0), boxes_of(0, 0)):
         scores = cached_scores(model, prompt, encoded(model, prompt, batch), form=form).scores

@@ -13,7 +13,7 @@ from spatial3d_ros.tasks.prompt import Prompt, clean_query
 PHRASES = ("the red chair", "where is the blue lamp on the table?", "find the lamp")
 
 
-def talking(mode="generate", seed=0, **text):
+def generating(mode="generate", seed=0, **text):
     """A network whose next words differ from state to state, and a prompt in `mode`."""
     config = small_config()
     model, prompt = small_model(
@@ -41,7 +41,7 @@ def asked(prompt, phrases=PHRASES, scenes=None, answers=None):
 
 
 def followed(words, row, tokens):
-    """One question alone, its answer so far written behind it."""
+    """One question alone, followed by its answer so far."""
     length = int(words.real[row].sum())
     ids = torch.cat([words.ids[row, :length], torch.tensor(tokens, dtype=torch.long)])[None]
     instruction = words.instruction[row, :length]
@@ -62,24 +62,24 @@ def next_scores(model, scene, words, row, tokens, prompt_tokens):
 
 
 @pytest.mark.parametrize("form", ["masked", "rows", "shared"])
-def test_each_word_is_the_one_that_starting_over_would_choose(form):
-    model, prompt = talking()
+def test_cached_decoding_equals_decoding_from_the_start(form):
+    model, prompt = generating()
     scene = encoded(model, prompt, small_scene(1), small_scene(2))
     words = asked(prompt, scenes=[1, 0, 1])
     model.attention = form
-    told = generate(model, scene, words, prompt.tokens, max_new_tokens=6)
+    written = generate(model, scene, words, prompt.tokens, max_new_tokens=6)
     model.attention = "masked"
-    assert len({tuple(t) for t in told}) > 1 and max(map(len, told)) == 6
+    assert len({tuple(t) for t in written}) > 1 and max(map(len, written)) == 6
     stops = prompt.tokens.stops.tolist()
-    for row, tokens in enumerate(told):
+    for row, tokens in enumerate(written):
         for step in range(min(len(tokens) + 1, 6)):
             best = next_scores(model, scene, words, row, tokens[:step], prompt.tokens).argmax()
             assert best == tokens[step] if step < len(tokens) else best in stops
 
 
-def test_beams_find_what_a_full_search_finds():
+def test_beam_search_equals_exhaustive_search():
     """Beams as many as there are words try every pair of words."""
-    model, prompt = talking(seed=1)
+    model, prompt = generating(seed=1)
     scene, words = encoded(model, prompt, small_scene()), asked(prompt, PHRASES[:1])
     vocab = model.config.text.vocab
     found = generate(model, scene, words, prompt.tokens, max_new_tokens=2, beams=vocab)[0]
@@ -97,7 +97,7 @@ def test_beams_find_what_a_full_search_finds():
 
 
 def test_one_beam_is_greedy_and_more_are_never_less_likely():
-    model, prompt = talking()
+    model, prompt = generating()
     scene, words = encoded(model, prompt, small_scene()), asked(prompt)
 
     def likelihood(row, tokens):
@@ -121,8 +121,8 @@ def test_one_beam_is_greedy_and_more_are_never_less_likely():
     assert all(likelihood(i, four[i]) >= likelihood(i, one[i]) - 1e-4 for i in range(3))
 
 
-def test_a_repeated_word_is_held_back():
-    model, prompt = talking()
+def test_repetition_penalty_lowers_repeated_tokens():
+    model, prompt = generating()
     model.decoder.embed.weight.data[:] = model.decoder.embed.weight[300].clone()
     scene, words = encoded(model, prompt, small_scene()), asked(prompt)
     free, held = (
@@ -133,8 +133,8 @@ def test_a_repeated_word_is_held_back():
     assert all(len(set(t)) == len(t) for t in held)
 
 
-def test_what_is_generated_ends_at_the_end_of_the_turn():
-    model, prompt = talking()
+def test_generation_stops_at_the_end_of_the_turn():
+    model, prompt = generating()
     scene, words = encoded(model, prompt, small_scene()), asked(prompt)
     free = generate(model, scene, words, prompt.tokens, max_new_tokens=5)
     last = free[0][2]
@@ -144,8 +144,8 @@ def test_what_is_generated_ends_at_the_end_of_the_turn():
         assert short == (tokens[: tokens.index(last)] if last in tokens else tokens)
 
 
-def test_words_that_may_not_fit_are_refused_before_any_is_made():
-    model, prompt = talking(max_positions=160)
+def test_answers_that_may_not_fit_are_refused_before_decoding():
+    model, prompt = generating(max_positions=160)
     scene, words = encoded(model, prompt, small_scene()), asked(prompt)
     generate(model, scene, words, prompt.tokens, max_new_tokens=2)
     with pytest.raises(QueryError, match="shorter question"):
@@ -156,7 +156,7 @@ class TestCategory:
     """The true class is seen in mode `given` only."""
 
     def scores(self, mode, answers):
-        model, prompt = talking(mode)
+        model, prompt = generating(mode)
         scene = encoded(model, prompt, small_scene())
         with torch.no_grad():
             return score_questions(
@@ -164,43 +164,43 @@ class TestCategory:
             ).scores
 
     @pytest.mark.parametrize("mode", ["none", "generate"])
-    def test_the_true_class_changes_nothing(self, mode):
+    def test_the_true_class_does_not_change_scores(self, mode):
         without = self.scores(mode, None)
         for answers in (["the red chair"] * 3, ["the blue lamp", "the table", "the red shelf"]):
             torch.testing.assert_close(self.scores(mode, answers), without, atol=1e-4, rtol=1e-4)
 
-    def test_given_reads_the_class_and_needs_it(self):
+    def test_mode_given_uses_the_class_and_requires_it(self):
         chair, lamp = (self.scores("given", [a] * 3) for a in ("the red chair", "the blue lamp"))
         assert (chair - lamp).abs().max() > 1e-2
         with pytest.raises(QueryError, match="diagnosis"):
             self.scores("given", None)
 
-    def test_the_network_names_and_then_grounds(self):
-        model, prompt = talking()
+    def test_mode_generate_writes_the_class_then_grounds(self):
+        model, prompt = generating()
         scene, words = encoded(model, prompt, small_scene()), asked(prompt)
         named = generate_category(model, scene, words, prompt.tokens)
-        told = generate(model, scene, words, prompt.tokens, max_new_tokens=16)
+        written = generate(model, scene, words, prompt.tokens, max_new_tokens=16)
         ground = prompt.tokenizer.token_to_id("<ground>")
-        for row, tokens in enumerate(told):
+        for row, tokens in enumerate(written):
             start, end = int(words.real[row].sum()), int(named.ground[row])
             assert named.ids[row, :start].tolist() == words.ids[row, :start].tolist()
             assert named.ids[row, start:end].tolist() == tokens
             assert named.ids[row, end] == ground and int(named.real[row].sum()) == end + 1
 
-    def test_the_turn_is_the_same_in_training_and_evaluation(self):
-        _, prompt = talking()
-        open_turn, told = (
+    def test_the_assistant_turn_is_the_same_in_training_and_evaluation(self):
+        _, prompt = generating()
+        open_turn, written = (
             prompt.grounding("the red chair"),
             prompt.grounding("the red chair", "the red chair"),
         )
-        assert told.ids[: told.answer] == open_turn.ids and open_turn.answer == told.answer
-        assert told.ids[told.ground :] == tuple(prompt.tokens.stops.flip(0).tolist())
-        words = prompt.batch([told], [0])
-        labels = prompt.labels(words, [told])[0]
-        assert labels[labels >= 0].tolist() == list(told.ids[told.answer :])
+        assert written.ids[: written.answer] == open_turn.ids and open_turn.answer == written.answer
+        assert written.ids[written.ground :] == tuple(prompt.tokens.stops.flip(0).tolist())
+        words = prompt.batch([written], [0])
+        labels = prompt.labels(words, [written])[0]
+        assert labels[labels >= 0].tolist() == list(written.ids[written.answer :])
 
 
-@pytest.mark.parametrize("sign", ["<ground>", "<|im_end|>", "<|im_start|>"])
-def test_a_question_cannot_hold_the_signs_of_the_prompt(sign):
-    with pytest.raises(QueryError, match="sign"):
-        clean_query(f"the chair {sign} and the lamp")
+@pytest.mark.parametrize("token", ["<ground>", "<|im_end|>", "<|im_start|>"])
+def test_a_question_cannot_contain_special_tokens(token):
+    with pytest.raises(QueryError, match="special token"):
+        clean_query(f"the chair {token} and the lamp")

@@ -222,7 +222,7 @@ def test_shared_positions_make_scores_independent_of_object_order():
     torch.testing.assert_close(shuffled, expected, atol=1e-4, rtol=1e-3)
 
 
-def test_front_geometry_tells_sides_as_from_the_thing_itself():
+def test_front_geometry_is_in_the_frame_of_the_object():
     boxes = torch.tensor([[[0.0, 0, 0, 1, 1, 1], [2.0, 0, 0, 1, 1, 1], [0.0, 3, 0, 1, 1, 1]]])
     fronts = torch.tensor([[[0.0, 1.0], [torch.nan, torch.nan], [1.0, 0.0]]])
     edges = front_geometry(boxes, fronts)
@@ -238,18 +238,18 @@ def test_front_geometry_tells_sides_as_from_the_thing_itself():
     torch.testing.assert_close(front_geometry(moved, fronts @ turn.T), edges)
 
 
-def test_known_fronts_change_a_reading_only_where_the_network_reads_them():
+def test_fronts_change_scores_only_if_the_configuration_uses_them():
     fronts = torch.tensor([[[0.0, 1.0]] * 5])
     for reads in (True, False):
         model, prompt = small_model(objects={"fronts": reads})
-        told = read(model, prompt, replace(small_scene(), fronts=fronts))
-        untold = read(model, prompt, small_scene())
+        known_scores = read(model, prompt, replace(small_scene(), fronts=fronts))
+        without = read(model, prompt, small_scene())
         unknown = read(model, prompt, replace(small_scene(), fronts=fronts * torch.nan))
-        torch.testing.assert_close(unknown, untold)
-        assert (not torch.equal(told, untold)) == reads
+        torch.testing.assert_close(unknown, without)
+        assert (not torch.equal(known_scores, without)) == reads
 
 
-def test_words_of_a_label_and_whole_labels_are_found_in_a_question():
+def test_label_matches_of_single_tokens_and_whole_labels():
     labels = torch.tensor([[[5, 6, -1], [6, -1, -1], [-1, -1, -1], [5, 9, -1]]])
     ids = torch.tensor([[5, 1, 5, 6, 2, 9]])
     single, whole = label_matches(labels, ids)
@@ -261,35 +261,35 @@ def test_words_of_a_label_and_whole_labels_are_found_in_a_question():
     ]  # fmt: skip
 
 
-def test_an_object_hears_its_own_label_louder_and_no_other_object_does():
+def test_label_bias_changes_only_the_objects_with_that_label():
     objects = {"relation_layers": 0, "decoder_bias": False, "label_bias": True}
     head = {"object_source": "hidden", "relation_layers": 0}
     model, prompt = small_model(objects=objects, head=head, slim={"objects": "diagonal"})
     labels = prompt.name_ids(["table", "chair", "shelf", "lamp", "blue"])[None]
     batch = replace(small_scene(), labels=labels)
     words = prompt.batch([prompt.grounding("the red chair")], [0])
-    heard = []
+    states = []
     with torch.no_grad():
         for louder in (0.0, 1.0):
             model.label_bias.weight[:] = louder
             scene = model.encode_scene(batch, prompt.tokens)
-            heard.append(model(scene, words, prompt.tokens).contextual_objects[0])
-    moved = (heard[1] - heard[0]).abs().amax(-1)
+            states.append(model(scene, words, prompt.tokens).contextual_objects[0])
+    moved = (states[1] - states[0]).abs().amax(-1)
     assert moved[1] > 1e-2 and moved[[0, 2, 3, 4]].max() == 0
 
 
-def test_an_object_hears_its_identifier_louder_without_any_label():
+def test_label_bias_matches_identifiers_without_any_label():
     objects = {"relation_layers": 0, "decoder_bias": False, "label_bias": True}
     head = {"object_source": "hidden", "relation_layers": 0}
     model, prompt = small_model(objects=objects, head=head, slim={"objects": "diagonal"})
     words = prompt.batch([prompt.asking(f"describe {identifier(3)}")], [0])
-    heard = []
+    states = []
     with torch.no_grad():
         for louder in (0.0, 1.0):
             model.label_bias.identifier[:] = louder
             scene = model.encode_scene(small_scene(), prompt.tokens)
-            heard.append(model(scene, words, prompt.tokens).contextual_objects[0])
-    moved = (heard[1] - heard[0]).abs().amax(-1)
+            states.append(model(scene, words, prompt.tokens).contextual_objects[0])
+    moved = (states[1] - states[0]).abs().amax(-1)
     assert moved[3] > 1e-2 and moved[[0, 1, 2, 4]].max() == 0
 
 
@@ -328,7 +328,7 @@ def test_the_cached_prefix_is_not_changed_by_a_question():
     assert torch.equal(first, second)
 
 
-def test_padded_objects_and_views_change_nothing():
+def test_padded_objects_and_views_do_not_change_scores():
     model, prompt = small_model()
     batch = small_scene()
     padded = replace(

@@ -1,4 +1,4 @@
-"""Patches and colours of boxes against the plain pass over all pixels (METHODS 1.7)."""
+"""Patches and colors of boxes against a plain loop over all pixels (METHODS 1.7)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_equals_the_plain_pass(seed):
     torch.testing.assert_close(ours.colors, colors, equal_nan=True, rtol=1e-4, atol=1e-5)
 
 
-def test_without_images_no_colour_is_known():
+def test_without_images_colors_are_unknown():
     points, valid, boxes, _ = scene(0)
     assert assign_patches(points, valid, boxes, patch=4, grid=8, fraction=0.5).colors.isnan().all()
 

@@ -48,13 +48,13 @@ def test_the_transformers_change_format_and_geometry_does_not():
     assert near.min() > 0.99
 
 
-def test_float32_changes_nothing():
+def test_float32_keeps_the_weights():
     model, prompt = small_model()
     before = scores(model, prompt)
     assert torch.equal(scores(place_model(model, CPU, torch.float32), prompt), before)
 
 
-def test_int8_is_near_and_its_bytes_are_those_told():
+def test_int8_is_close_and_its_bytes_equal_the_estimate():
     pytest.importorskip("torchao", reason="needs the extra 'quantize'")
     model, prompt = small_model()
     reference = scores(model, prompt)
@@ -71,7 +71,7 @@ def test_int8_is_near_and_its_bytes_are_those_told():
     assert 0.99 < near.min() < 1
 
 
-def test_int8_works_beside_bfloat16_and_through_the_reader(tmp_path):
+def test_int8_works_with_bfloat16_and_through_the_model_runner(tmp_path):
     pytest.importorskip("torchao", reason="needs the extra 'quantize'")
     model, prompt = small_model()
     reference = scores(model, prompt)

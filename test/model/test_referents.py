@@ -1,5 +1,5 @@
-"""Referents: what each stage may and may not see, what they do in the network, and that nothing
-breaks where there are none (METHODS 3.2, 4).
+"""Referents: receptive field of each stage, effect in the network, scenes without any (METHODS
+3.2, 4).
 """
 
 from dataclasses import replace
@@ -44,7 +44,7 @@ def seeds(count=40, padded=6, seed=0):
     return Seeds(points, torch.randn(1, count, WIDTH, generator=generator), valid)
 
 
-def loud(kind, *sizes):
+def randomised(kind, *sizes):
     """A module without zeros that could hide a path."""
     torch.manual_seed(0)
     module = kind(*sizes)
@@ -73,7 +73,7 @@ class TestSeeds:
         )
         return module, projected, module(batch, projected)
 
-    def test_one_patch_reaches_the_seed_of_its_voxel_alone(self):
+    def test_a_patch_changes_only_the_seed_of_its_voxel(self):
         batch = small_scene()
         module, projected, before = self.seeds(batch)
         changed = projected.clone()
@@ -94,7 +94,7 @@ class TestSeeds:
         assert once.valid.sum() == seen.valid.sum() <= 16
         torch.testing.assert_close(seen.features, once.features)
 
-    def test_padded_views_and_patches_without_depth_give_none(self):
+    def test_padded_views_and_patches_without_depth_give_no_seeds(self):
         batch = small_scene()
         _, projected, before = self.seeds(batch)
         hidden = replace(batch, view_valid=torch.tensor([[True, False, True]]))
@@ -113,13 +113,13 @@ class TestIntra:
     """Votes start on their seeds, so that a feature moves no centre."""
 
     def run(self, given, offsets=False):
-        module = loud(ClusterAbstraction, WIDTH, 8)
+        module = randomised(ClusterAbstraction, WIDTH, 8)
         if not offsets:
             module.vote[-1].weight.data[:3] = 0.0
             module.vote[-1].bias.data[:3] = 0.0
         return module(given)
 
-    def test_a_seed_reaches_the_clusters_that_it_lies_in_alone(self):
+    def test_a_seed_changes_only_its_clusters(self):
         given = seeds(120, 20)
         before = self.run(given)
         for row in range(0, 100, 9):
@@ -131,7 +131,7 @@ class TestIntra:
             assert (gaps[within] < 0.3).all()
         assert (before.members != before.members[..., :1]).any()
 
-    def test_a_centre_hears_itself(self):
+    def test_a_centre_is_a_member_of_its_ball(self):
         given = seeds()
         before = self.run(given)
         own = before.members[0, :, 0].tolist()
@@ -155,7 +155,7 @@ class TestIntra:
         after = self.run(replace(given, features=features), offsets=True)
         assert torch.equal(before.features, after.features) and before.members.max() < 34
 
-    def test_without_it_referents_are_seeds(self):
+    def test_without_the_stage_referents_are_seeds(self):
         given = seeds()
         clusters = sampled(given, 8)
         rows = clusters.members[0, :, 0]
@@ -183,7 +183,7 @@ class TestInter:
     @pytest.mark.parametrize("kind", [GraphConvolution, EdgeConvolution])
     def test_two_layers_reach_two_steps_and_no_farther(self, kind):
         features, centers, found = self.graph()
-        module = loud(kind, WIDTH)
+        module = randomised(kind, WIDTH)
         sizes = torch.full_like(centers, 0.4)
         adjacent = neighbours(centers, found)[0]
         near = adjacent | torch.eye(len(adjacent), dtype=torch.bool)
@@ -201,13 +201,13 @@ class TestInter:
     @pytest.mark.parametrize("count", [0, 1, 2])
     def test_few_referents(self, kind, count):
         features, centers, found = self.graph(9, 9 - count)
-        module = loud(kind, WIDTH)
+        module = randomised(kind, WIDTH)
         out = module(features, centers, torch.ones_like(centers), found)
         assert out.isfinite().all() and out.any() == (count > 0)
 
     def test_convolution_is_the_formula(self):
         features, centers, found = self.graph(5, 0)
-        module = loud(GraphConvolution, WIDTH)
+        module = randomised(GraphConvolution, WIDTH)
         gaps = torch.cdist(centers, centers)[0]
         weight = torch.exp(-(gaps**2))  # five referents are all neighbours; itself counts 1
         degree = weight.sum(1)
@@ -218,11 +218,11 @@ class TestInter:
         out = module(features, centers, centers, found)[0]
         torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-4)
 
-    def test_only_edges_know_sizes_and_directions(self):
+    def test_only_edge_convolution_depends_on_sizes_and_directions(self):
         features, centers, found = self.graph()
         sizes, turned = torch.full_like(centers, 0.4), centers[..., [1, 0, 2]]
         for kind, sees in ((GraphConvolution, False), (EdgeConvolution, True)):
-            module = loud(kind, WIDTH)
+            module = randomised(kind, WIDTH)
             plain = module(features, centers, sizes, found)
             grown = module(features, centers, perturbed(sizes, 3).clamp(min=0.1), found)
             mirrored = module(features, turned, sizes, found)
@@ -231,9 +231,9 @@ class TestInter:
 
 
 class TestContext:
-    def test_every_referent_hears_every_seed_and_no_other_referent(self):
+    def test_every_referent_attends_to_every_seed_and_no_other_referent(self):
         given = seeds()
-        module = loud(Context, WIDTH, 2)
+        module = randomised(Context, WIDTH, 2)
         clusters = sampled(given, 8)
 
         def run(features=clusters.features, of=given):
@@ -267,7 +267,7 @@ class TestNetwork:
         place = coordinate_code(found.centers, 24)
         torch.testing.assert_close(tokens, model.psa.project(found.features) + place)
 
-    def test_the_likeliest_objects_and_the_scene_stand_in_the_sequence(self):
+    def test_referents_of_highest_objectness_and_the_scene_are_in_the_sequence(self):
         model, prompt = model_with_referents()
         batch = small_scene()
         found = self.referents(model, batch)
@@ -307,7 +307,7 @@ class TestNetwork:
         assert cached_scores(model, prompt, scene).scores.isfinite().all()
 
     @pytest.mark.parametrize("identifier", ["token", "added"])
-    def test_an_object_hears_the_referents_beside_it_and_no_others(self, identifier):
+    def test_a_referent_token_depends_on_the_nearest_referents_only(self, identifier):
         model, _ = model_with_referents(identifier)
         found = self.referents(model, small_scene())
         centers = torch.tensor([[[i * 2.0, 0, 0] for i in range(8)]])
@@ -321,7 +321,7 @@ class TestNetwork:
         torch.testing.assert_close(before[:, :1], model.psa.project(found.features[:, :1]))
         torch.testing.assert_close(before[0, 2], model.psa.nothing)
 
-    def test_referents_reach_the_answer(self):
+    def test_referents_change_the_scores(self):
         for psa in ({"tokens": 5}, {"tokens": 0}):
             model, prompt = model_with_referents(**psa)
             batch = small_scene()
@@ -352,7 +352,7 @@ class TestNetwork:
         assert model.psa.nothing.grad.any()
 
     @pytest.mark.parametrize("source", ["patches", "points"])
-    def test_a_scene_beside_an_empty_one_answers_as_alone(self, source):
+    def test_a_scene_batched_with_an_empty_one_scores_as_alone(self, source):
         model, prompt = model_with_referents(source=source, inter="edgeconv")
         batch = small_scene()
         parts = {
@@ -374,7 +374,7 @@ class TestNetwork:
 
     @pytest.mark.parametrize("source", ["patches", "points"])
     @pytest.mark.parametrize("inter", ["none", "gcn", "edgeconv"])
-    def test_everything_learns(self, source, inter):
+    def test_every_parameter_has_a_gradient(self, source, inter):
         model, prompt = model_with_referents(source=source, inter=inter)
         model.train()
         scene = model.encode_scene(small_scene(), prompt.tokens)
@@ -403,7 +403,7 @@ class TestAsObjects:
         scores = cached_scores(model, prompt, scene, ["the red chair"]).scores
         assert scores.shape == (1, made.boxes.shape[1] + 1) and scores.isfinite().all()
 
-    def test_the_likeliest_of_those_that_overlap_stays(self):
+    def test_of_overlapping_referents_the_one_of_highest_objectness_stays(self):
         model, _ = model_with_referents()
         with torch.no_grad():
             found = model.psa(small_scene(), model.project_views(small_scene()))
@@ -438,7 +438,7 @@ class TestLosses:
         seeds = Seeds(points, points, there)
         return Referents(middles, middles, middles, found, middles[..., 0], None, seeds, votes)
 
-    def test_seeds_on_an_object_vote_for_the_middle_of_the_smallest(self):
+    def test_seeds_vote_for_the_centre_of_the_smallest_box_around_them(self):
         boxes = torch.tensor(
             [[[0.0, 0, 0, 4, 4, 2], [1.5, 0, 0, 0.5, 0.5, 0.5], [9, 9, 9, 9, 9, 9]]]
         )
@@ -450,7 +450,7 @@ class TestLosses:
         assert vote_loss(found, boxes, real & False) == 0
         assert vote_loss(found, boxes[:, :0], real[:, :0]) == 0
 
-    def test_referents_near_a_middle_are_objects_and_those_between_are_either(self):
+    def test_objectness_targets_by_distance_to_the_object_centre(self):
         boxes, real = torch.tensor([[[0.0, 0, 0, 1, 1, 1]]]), torch.tensor([[True]])
         centers = [[0.2, 0.0, 0.0], [0.45, 0.0, 0.0], [2.0, 0.0, 0.0]]
         found = self.referents(centers, centers, centers)  # logits are 0.2, 0.45 and 2
@@ -470,22 +470,22 @@ class TestLosses:
         )  # fmt: skip
 
     @pytest.mark.parametrize("weight", [0.0, 0.5])
-    def test_they_are_part_of_the_objective_where_they_have_a_weight(self, weight):
+    def test_referent_losses_are_used_if_their_weight_is_positive(self, weight):
         model, prompt = model_with_referents()
         objective = Objective(model, prompt, LossWeights(vote=weight, objectness=weight))
         loss, figures = objective([self.sample(prompt)])
         loss.backward()
-        told = {"rendered/vote", "rendered/objectness"}
+        names = {"rendered/vote", "rendered/objectness"}
         assert (
-            (told <= set(figures))
-            == (told <= set(objective.metric_names("rendered")))
+            (names <= set(figures))
+            == (names <= set(objective.metric_names("rendered")))
             == bool(weight)
         )
         assert set(figures) - {"loss"} == set(objective.metric_names("rendered"))
         assert (model.psa.objectness.weight.grad is not None) == bool(weight)
-        assert not told & set(objective.metric_names("boxes"))
+        assert not names & set(objective.metric_names("boxes"))
 
-    def test_without_votes_there_is_no_loss_of_votes(self):
+    def test_without_the_intra_stage_there_is_no_vote_loss(self):
         model, prompt = model_with_referents(intra=False)
         _, figures = Objective(model, prompt, LossWeights())([self.sample(prompt)])
         assert "rendered/objectness" in figures and "rendered/vote" not in figures
@@ -494,7 +494,7 @@ class TestLosses:
         assert "rendered/objectness" not in figures
 
 
-def test_the_bench_tells_every_stage():
+def test_bench_times_every_stage():
     found = bench_referents("tiny", (3,), views=2, repeats=1)
     steps = {"seeds", "balls_of_seeds", "referents", "balls_of_referents", "total"}
     assert set(found["sampling"]) == {f"{step}_ms" for step in steps}
@@ -539,7 +539,7 @@ class TestConfiguration:
             ({"object_tokens": "object+referent"}, r"needs psa\.enabled: true"),
         ],
     )
-    def test_what_cannot_be_is_refused(self, values, complaint):
+    def test_invalid_configurations_are_refused(self, values, complaint):
         with pytest.raises(ValidationError, match=complaint):
             small_config(**values)
 
@@ -555,7 +555,7 @@ class TestConfiguration:
         assert all(torch.equal(value, other[name]) for name, value in plain.items())
         assert {n.split(".")[0] for n in other.keys() - plain.keys()} == {"psa"}
 
-    def test_they_are_counted_as_a_part_that_trains(self, tmp_path):
+    def test_presets_count_them_as_a_trained_part(self, tmp_path):
         import yaml
 
         path = tmp_path / "small.yaml"

@@ -40,7 +40,7 @@ def test_farthest_points_are_those_of_the_plain_loop(count):
         assert not index[row, ~found[row]].any()
 
 
-def test_points_at_one_place_are_chosen_once_each_and_nothing_from_nothing():
+def test_coincident_points_are_chosen_once_each_and_none_from_none():
     points = torch.ones(2, 5, 3)
     valid = torch.tensor([[True, False, True, True, False], [False] * 5])
     index, found = farthest_points(points, valid, 4)
@@ -63,7 +63,7 @@ def test_a_ball_holds_its_centre_and_the_nearest_within_reach():
     assert not valid.all() and found.any()
 
 
-def test_a_centre_is_in_its_ball_among_many_at_the_same_place():
+def test_a_centre_is_in_its_ball_of_coincident_points():
     points, valid = torch.zeros(1, 40, 3), torch.ones(1, 40, dtype=torch.bool)
     members = ball_query(points, valid, torch.tensor([[33]]), valid[:, :1], 0.3, 4)
     assert members[0, 0, 0] == 33
@@ -117,7 +117,7 @@ def test_points_are_taken_evenly():
     assert not evenly(valid & False, 3)[1].any()
 
 
-def test_set_abstraction_hears_its_ball_alone():
+def test_set_abstraction_depends_on_its_ball_only():
     torch.manual_seed(0)
     level = SetAbstraction(2, 8, 6, 0.7, 16)
     points, valid = cloud(1, 40)

@@ -1,4 +1,4 @@
-"""`grouping: release` computes what the public code computes, told by plain index arithmetic."""
+"""`grouping: release` equals the public code, written as plain index arithmetic."""
 
 import torch
 
@@ -55,7 +55,7 @@ def test_release_inter_groups_stay_inside_one_view_where_clean_ones_join_all():
     assert reached["release"].sum() == VIEWS and not reached["release"].any(1).all()
 
 
-def test_padded_views_change_nothing_in_either_grouping():
+def test_padded_views_do_not_change_either_grouping():
     valid = torch.tensor([[True, True, False]])
     x = torch.randn(1, VIEWS, PATCHES, WIDTH)
     y = x.clone()

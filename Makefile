@@ -5,7 +5,7 @@ SHELL := /bin/bash
 help:
 	@echo "make demo    play a recorded room into the nodes, ask questions, draw demo_out/index.html"
 	@echo "make test    run the tests, over real DDS where they need it"
-	@echo "make lint    check the style"
+	@echo "make lint    check the style and the types"
 	@echo "make bench   measure speed, memory and accuracy"
 	@echo "make soak    run the nodes under load for half an hour: memory, latency, questions"
 	@echo "make faults  make every known fault happen in running nodes"
@@ -24,6 +24,7 @@ test: setup
 
 lint: setup
 	.venv/bin/ruff check .
+	.venv/bin/mypy
 
 bench: setup
 	.venv/bin/spatial3d bench

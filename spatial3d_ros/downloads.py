@@ -107,14 +107,14 @@ def _list(source: Source, endpoint: str | None) -> tuple[str, list[RemoteFile]]:
     info = HfApi(endpoint=endpoint).model_info(
         source.repository, revision=source.revision, files_metadata=True
     )
-    files = [
-        RemoteFile(entry.rfilename, entry.size, entry.lfs.sha256, False)
-        if entry.lfs
-        else RemoteFile(entry.rfilename, entry.size, entry.blob_id, True)
-        for entry in info.siblings or ()
-        if any(fnmatch(entry.rfilename, pattern) for pattern in source.patterns)
-    ]
-    return info.sha, files
+    files = []
+    for entry in info.siblings or ():
+        if any(fnmatch(entry.rfilename, pattern) for pattern in source.patterns):
+            digest = entry.lfs.sha256 if entry.lfs else entry.blob_id
+            if entry.size is None or digest is None:
+                raise CheckpointError(f"{entry.rfilename}: the hub gives no size or checksum")
+            files.append(RemoteFile(entry.rfilename, entry.size, digest, not entry.lfs))
+    return info.sha or source.revision, files
 
 
 def _transfer(

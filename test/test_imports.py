@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import re
 import sys
 from functools import cache
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "spatial3d_ros"
@@ -133,6 +136,14 @@ def test_only_folders_named_nodes_import_ros():
     assert not wrong
 
 
+def test_modules_import_each_other_in_no_circle():
+    graph = {module: imported_modules(path) - {module} for module, path in MODULES.items()}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))
+
+
 def test_imports_lead_to_lower_floors():
     wrong = []
     for module, path in MODULES.items():
@@ -164,3 +175,14 @@ def test_nodes_folder_holds_the_installed_nodes_and_what_they_import():
 def test_no_source_file_has_more_than_400_lines():
     lengths = {module: len(path.read_text().splitlines()) for module, path in MODULES.items()}
     assert {module: n for module, n in lengths.items() if n > MAX_LINES} == {}
+
+
+def test_tests_share_code_through_helpers_only():
+    folders = {path.name for path in (ROOT / "test").iterdir() if path.is_dir()} - {"helpers"}
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sorted((ROOT / "test").rglob("*.py"))
+        for name in imported_names(path)
+        if name.startswith("test_") or (name.partition(".")[0] in folders and ".test_" in name)
+    ]
+    assert not wrong

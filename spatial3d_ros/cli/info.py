@@ -11,7 +11,7 @@ from spatial3d_ros.cli.output import out, print_json
 from spatial3d_ros.errors import NotAvailableError
 
 
-def trainable_table(model: str, preset: str) -> dict[str, object]:
+def trainable_table(model: str, preset: str) -> dict[str, Any]:
     """Parameters that a preset trains; research replaces this function (`research.cli`)."""
     raise NotAvailableError("--train needs pip install 'spatial3d_ros[research]'")
 
@@ -43,7 +43,7 @@ def info(
         raise typer.BadParameter("choose --train PRESET or --memory")
 
 
-def _show_trainable(result: dict[str, object], json: bool) -> None:
+def _show_trainable(result: dict[str, Any], json: bool) -> None:
     if json:
         print_json(result)
         return

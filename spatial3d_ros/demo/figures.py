@@ -1,4 +1,4 @@
-"""The pictures of a run: the object map, and for each question where the answer is."""
+"""Figures of a run: the object map, and the answer to each question."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from spatial3d_ros.visualization.plots import (
     SECOND,
     TRUTH,
     WRONG,
-    Drawn,
     FloorPlan,
-    Shot,
-    best_shot,
+    SampledView,
+    StyledBox,
+    best_view,
     draw_floor,
     draw_footprints,
     draw_view,
@@ -47,18 +47,18 @@ PALETTE = (
     "#0072b2", "#d55e00", "#009e73", "#cc3d8f", "#7a4fbf", "#b8860b", "#00a0c6", "#c62828",
     "#5d7a00", "#3949ab", "#ad6a3b", "#00796b",
 )  # fmt: skip
-IN_SIGHT = 0.002
-LEAST_WAY_M = 0.1  # of what moves, for an arrow to be drawn
+MIN_VISIBLE = 0.002
+MIN_MOVE_M = 0.1  # an arrow shows larger moves
 MAX_IN_VIEW = 10
-MAX_SHOTS = 4
-UNKNOWN = (150, 156, 166)  # fill of an object whose colour has no name
-RIVAL_RATIO = 8.0  # a box with more times the volume may well hold the smaller thing
+MAX_VIEWS = 4
+UNKNOWN = (150, 156, 166)  # fill of an object with an unnamed color
+RIVAL_RATIO = 8.0  # a box of more times the volume may contain the smaller object
 
 Named = tuple[Box3D, str, tuple[float, float, float]]
 
 
 def named_boxes(objects: Sequence[dict[str, Any]]) -> list[Named]:
-    """What an album needs of an object map that is plain data: surest first."""
+    """Boxes, names and colors of an object map of dicts, highest score first."""
     return [
         (
             Box3D(tuple(o["center"]), tuple(o["size"]), o["yaw"]),
@@ -70,10 +70,10 @@ def named_boxes(objects: Sequence[dict[str, Any]]) -> list[Named]:
 
 
 class FigureWriter:
-    """Draws the pictures of one recording.
+    """Writes the figures of one recording.
 
-    `objects` are the boxes of the object map, surest first, with their names and mean colours
-    (0-255); `truth` the true boxes, where they are known.
+    `objects` are the boxes of the object map with names and mean colors (0-255), highest score
+    first; `truth` the true boxes, if known.
     """
 
     def __init__(
@@ -84,76 +84,78 @@ class FigureWriter:
     ) -> None:
         step = max(1, len(frames) // MAX_FRAMES)
         chosen = list(frames[::step])
-        self.shots = [Shot.of(frame) for frame in chosen]
+        self.views = [SampledView.of(frame) for frame in chosen]
         self.plan: FloorPlan = floor_plan(chosen)
-        named = distinct([Drawn(box, OTHER, name, fill=rgb) for box, name, rgb in objects])
+        named = distinct([StyledBox(box, OTHER, name, fill=rgb) for box, name, rgb in objects])
         self.objects = [
             replace(item, color=PALETTE[k % len(PALETTE)], width=1.8)
             for k, item in enumerate(named)
         ]
-        self.truth = [Drawn(box, TRUTH, dashed=True, width=0.9) for box in truth]
+        self.truth = [StyledBox(box, TRUTH, dashed=True, width=0.9) for box in truth]
 
     def overview(self, path: Path, title: str = "Object map") -> Path:
-        """The map from above with every object named, beside camera views with all boxes."""
-        height, width = self.shots[0].frame.depth.shape
-        beside = 2 * width / height * 6.4 / 3  # three rows of two views
+        """The labelled object map from above, and camera views with all boxes."""
+        height, width = self.views[0].frame.depth.shape
+        views_width = 2 * width / height * 6.4 / 3  # three rows of two views
         figure = _figure(13.0, 6.4)
-        left, views = figure.subfigures(1, 2, width_ratios=(13.0 - beside, beside))
+        left, right = _split(figure, (13.0 - views_width, views_width))
         axes = left.add_axes((0.08, 0.09, 0.9, 0.8))
         draw_floor(axes, self.plan)
         draw_footprints(axes, [*self.truth, *self.objects])
         place_labels(axes, self.objects)
-        _title(axes, title, f"{len(self.objects)} objects, in the colours of the views beside")
+        _title(axes, title, f"{len(self.objects)} objects, colors as in the camera views")
         _legend(axes, truth=bool(self.truth), height=1.04)
-        for axes, shot in self._grid(views, 3, 2):
-            draw_view(axes, shot.frame, self._in_sight(shot), fontsize=6.5)
+        for axes, view in self._grid(right, 3, 2):
+            draw_view(axes, view.frame, self._visible_objects(view), fontsize=6.5)
         return _save(figure, path)
 
     def question(self, path: Path, row: Row) -> Path:
-        """Map with answer and truth, beside the camera views that show them best."""
+        """The map with answer and truth, and the camera views that show them best."""
         color = WRONG if row.right is False else ANSWER
         answers = _answers(row, color)
-        truths = [Drawn(box, TRUTH, "", True, 1.8, True) for box in row.truth_boxes]
+        truths = [StyledBox(box, TRUTH, "", True, 1.8, True) for box in row.truth_boxes]
         figure = _figure(13.0, 5.3)
-        left, right = figure.subfigures(1, 2, width_ratios=(1, 1.22))
+        left, right = _split(figure, (1, 1.22))
         axes = left.add_axes((0.1, 0.1, 0.87, 0.82))
         draw_floor(axes, self.plan)
-        quiet = [Drawn(o.box, OTHER, width=0.7, fill=o.fill) for o in self.objects]
-        draw_footprints(axes, [*quiet, *truths, *answers])
+        others = [StyledBox(o.box, OTHER, width=0.7, fill=o.fill) for o in self.objects]
+        draw_footprints(axes, [*others, *truths, *answers])
         self._connect(axes, row)
         place_labels(axes, answers or truths)
         _legend(axes, truth=bool(truths), answer=color if answers else None)
-        shown = [item.box for item in answers if item.strong] or list(row.truth_boxes)
+        shown = [item.box for item in answers if item.emphasized] or list(row.truth_boxes)
         if row.right is False and row.kind not in ("distance", "layout") and answers:
-            shown = [answers[0].box, *row.truth_boxes[:1]]  # what it took, and what was meant
-        if not shown:  # nothing fits: show where the camera looked
-            for axes, shot in self._grid(right, 2, 2):
-                draw_view(axes, shot.frame, [])
+            shown = [answers[0].box, *row.truth_boxes[:1]]  # the answer and the true object
+        if not shown:  # no object matches: show views of the room
+            for axes, view in self._grid(right, 2, 2):
+                draw_view(axes, view.frame, [])
             return _save(figure, path)
-        shots = self._shots_of(shown[:MAX_SHOTS])
-        grid = right.subplots(1, len(shots), gridspec_kw=_TIGHT, squeeze=False).flat
-        for axes, shot in zip(grid, shots, strict=True):
-            draw_view(axes, shot.frame, [*truths, *answers])
+        views = self._views_of(shown[:MAX_VIEWS])
+        grid = right.subplots(1, len(views), gridspec_kw=_TIGHT, squeeze=False).flat
+        for axes, view in zip(grid, views, strict=True):
+            draw_view(axes, view.frame, [*truths, *answers])
         return _save(figure, path)
 
-    def _shots_of(self, boxes: Sequence[Box3D]) -> list[Shot]:
-        """One that shows all boxes, or the best of each when none does."""
-        together = best_shot(self.shots, boxes)
-        if all(together.shows(box) > IN_SIGHT for box in boxes):
-            return [together]
-        return [best_shot(self.shots, [box]) for box in boxes]
+    def _views_of(self, boxes: Sequence[Box3D]) -> list[SampledView]:
+        """One view that shows all boxes, or the best view of each."""
+        best = best_view(self.views, boxes)
+        if all(best.visible_share(box) > MIN_VISIBLE for box in boxes):
+            return [best]
+        return [best_view(self.views, [box]) for box in boxes]
 
-    def _grid(self, figure: SubFigure, rows: int, columns: int) -> Iterator[tuple[Axes, Shot]]:
-        """Axes in rows, each with a shot: far apart in time, showing many objects."""
-        parts = np.array_split(np.arange(len(self.shots)), rows * columns)
+    def _grid(
+        self, figure: SubFigure, rows: int, columns: int
+    ) -> Iterator[tuple[Axes, SampledView]]:
+        """Axes in rows, each with a view: apart in time, with many visible objects."""
+        parts = np.array_split(np.arange(len(self.views)), rows * columns)
         grid = figure.subplots(rows, columns, gridspec_kw=_TIGHT).flat
         for axes, part in zip(grid, parts, strict=True):
-            choices = [self.shots[k] for k in part] or self.shots[:1]
-            yield axes, max(choices, key=lambda shot: len(self._in_sight(shot)))
+            choices = [self.views[k] for k in part] or self.views[:1]
+            yield axes, max(choices, key=lambda view: len(self._visible_objects(view)))
 
     def _connect(self, axes: Axes, row: Row) -> None:
         for old, new in zip(row.boxes[:1], row.after_boxes[:1], strict=False):
-            if math.dist(old.center[:2], new.center[:2]) > LEAST_WAY_M:
+            if math.dist(old.center[:2], new.center[:2]) > MIN_MOVE_M:
                 axes.annotate(
                     "", new.center[:2], old.center[:2], zorder=5,
                     arrowprops={"arrowstyle": "-|>", "color": TRUTH, "linewidth": 1.4},
@@ -165,52 +167,61 @@ class FigureWriter:
             "", ends[1], ends[0], zorder=5,
             arrowprops={"arrowstyle": "<->", "color": TRUTH, "linewidth": 1.4},
         )  # fmt: skip
+        x, y = ends.mean(0)
         axes.text(
-            *ends.mean(0), f"{row.metres:.2f} m", fontsize=9, fontweight="bold", color=TRUTH,
+            x, y, f"{row.metres:.2f} m", fontsize=9, fontweight="bold", color=TRUTH,
             ha="center", va="center", zorder=7, path_effects=HALO,
         )  # fmt: skip
 
-    def _in_sight(self, shot: Shot) -> list[Drawn]:
-        """The objects that a shot shows best, few enough to tell them apart."""
-        eye = shot.frame.world_T_camera[None, :3, 3]
+    def _visible_objects(self, view: SampledView) -> list[StyledBox]:
+        """The objects that a view shows best, at most MAX_IN_VIEW."""
+        camera = view.frame.world_T_camera[None, :3, 3]
         shown = [
-            (shot.shows(item.box), k, item)
+            (view.visible_share(item.box), k, item)
             for k, item in enumerate(self.objects)
-            if not item.box.contains(eye, 0.1)[0]
+            if not item.box.contains(camera, 0.1)[0]
         ]
-        best = sorted(part for part in shown if part[0] > IN_SIGHT)[-MAX_IN_VIEW:]
+        best = sorted(part for part in shown if part[0] > MIN_VISIBLE)[-MAX_IN_VIEW:]
         return [item for _, _, item in reversed(best)]
 
 
-def _answers(row: Row, color: str) -> list[Drawn]:
-    """The boxes of an answer: one, both ends of a distance, what an answer in words is about, or
-    what changes as it stands and, as ghosts, as it would stand.
+def _answers(row: Row, color: str) -> list[StyledBox]:
+    """The boxes of an answer with their styles.
+
+    One box or several, both ends of a distance, or for a layout edit the boxes before and, drawn
+    translucent, after it.
     """
     if row.kind == "layout":
         both = ((row.boxes, SECOND, "now"), (row.after_boxes, color, "then"))
         return [
-            Drawn(
-                box, paint, "" if k else name, False, 1.2 if k else 2.6, not k, ghost=name == "then"
+            StyledBox(
+                box,
+                style_color,
+                "" if k else name,
+                False,
+                1.2 if k else 2.6,
+                not k,
+                translucent=name == "then",
             )
-            for boxes, paint, name in both
-            for k, box in enumerate(boxes)  # the first is meant, the rest goes with it
+            for boxes, style_color, name in both
+            for k, box in enumerate(boxes)  # the first is the target, the others move with it
         ]
     if row.metres is None:
-        return [Drawn(box, color, "answer", False, 2.6, True) for box in row.boxes]
+        return [StyledBox(box, color, "answer", False, 2.6, True) for box in row.boxes]
     ends = ((color, "from"), (WRONG if row.right is False else SECOND, "to"))
     return [
-        Drawn(box, paint, name, False, 2.6, True)
-        for box, (paint, name) in zip(row.boxes, ends, strict=False)
+        StyledBox(box, style_color, name, False, 2.6, True)
+        for box, (style_color, name) in zip(row.boxes, ends, strict=False)
     ]
 
 
-def distinct(items: Sequence[Drawn]) -> list[Drawn]:
-    """The items, surest first, without those that are a part of one before them or much like it.
+def distinct(items: Sequence[StyledBox]) -> list[StyledBox]:
+    """The items without those that overlap an earlier one of similar size.
 
-    The object map keeps rival boxes for one thing and lets the question decide; a picture of all of
-    them shows nothing. Small things in or on large ones stay.
+    The object map keeps several candidate boxes of one object; a figure of all of them would be
+    unreadable. Small objects in or on large ones stay.
     """
-    kept: list[Drawn] = []
+    kept: list[StyledBox] = []
     for item in items:
         low, high = item.box.bounds()
         for other in kept:
@@ -226,6 +237,11 @@ def distinct(items: Sequence[Drawn]) -> list[Drawn]:
 
 
 _TIGHT = {"wspace": 0.03, "hspace": 0.04, "left": 0.01, "right": 0.99, "bottom": 0.03, "top": 0.97}
+
+
+def _split(figure: Figure, ratios: Sequence[float]) -> list[SubFigure]:
+    """Two subfigures side by side."""
+    return list(np.ravel(np.asarray(figure.subfigures(1, 2, width_ratios=ratios))))
 
 
 def _figure(width: float, height: float) -> Figure:

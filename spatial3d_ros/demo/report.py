@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from rich.markup import escape
 from rich.table import Table
 
+from spatial3d_ros.errors import StorageError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.storage import write_whole
 
@@ -172,7 +173,10 @@ def _template() -> Template:
 
 
 def _data_url(picture: Path) -> str:
-    jpeg = cv2.imencode(".jpg", cv2.imread(str(picture)), [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
+    image = cv2.imread(str(picture))
+    if image is None:
+        raise StorageError(f"{picture}: cannot be read as an image")
+    jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
     return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()
 
 

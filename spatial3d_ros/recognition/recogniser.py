@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 import cv2
 import numpy as np
 
-from spatial3d_ros.errors import CheckpointError
-from spatial3d_ros.recognition.folders import CONFIG
 from spatial3d_ros.scene.lifting import Detection2D
 
 SPEC = "recogniser.yaml"
@@ -63,31 +60,6 @@ class Recogniser(Protocol):
         RecognitionError if the output of the model does not fit its description.
         """
         ...
-
-
-def load_recogniser(folder: str | Path, device: str = "auto", min_score: float = 0.3) -> Recogniser:
-    """The recogniser of a folder.
-
-    Args:
-        folder: see the module.
-        device: auto, cpu, cuda, ... for `transformers` models; files run on the CPU.
-        min_score: detections with a lower score are dropped, unless recogniser.yaml has its own
-            threshold.
-
-    Raises:
-        CheckpointError: names the folder or file and how to fill it.
-        ConfigError: an invalid recogniser.yaml, a missing runtime, or no such device.
-    """
-    folder = Path(folder).expanduser()
-    if (folder / SPEC).is_file():
-        from spatial3d_ros.recognition.model_file import FileRecogniser
-
-        return FileRecogniser.load(folder / SPEC, min_score)
-    if (folder / CONFIG).is_file():
-        from spatial3d_ros.recognition.transformers_models import load_transformers
-
-        return load_transformers(folder, device, min_score)
-    raise CheckpointError(f"{folder}: no {SPEC} and no {CONFIG} there; {HINT}")
 
 
 def _connected_parts(class_image: np.ndarray, labels: Sequence[str]) -> list[Detection2D]:

@@ -1,4 +1,4 @@
-"""Boxes drawn into the picture of a camera."""
+"""Draws boxes into a camera image."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from spatial3d_ros.geometry.camera import project
 from spatial3d_ros.geometry.pose import invert, transform
 from spatial3d_ros.scene.frame import Frame
 
-NEAR_M = 0.05  # what is nearer, or behind the camera, is cut off
-LONGEST = 4.0  # sides of the image: further out a line is cut, or numbers overflow
-# Corners of a box that share an edge: their numbers differ in one axis (see Box3D.corners).
+NEAR_M = 0.05  # lines are clipped at this distance in front of the camera
+MAX_SIDES = 4.0  # image sides: lines that reach further out are omitted, or pixels overflow
+# Indices of corners (see Box3D.corners) that share an edge.
 EDGES = [
     (0, 1),
     (1, 2),
@@ -35,7 +35,7 @@ GREEN, ORANGE = (30, 220, 90), (255, 150, 30)
 
 @dataclass(frozen=True)
 class Mark:
-    """A box in the world of the frame, what is written at it, and its colour (RGB 0 .. 255)."""
+    """A box in the world frame, its label, and its color (RGB 0 .. 255)."""
 
     box: Box3D
     text: str = ""
@@ -43,7 +43,7 @@ class Mark:
 
 
 def annotated(frame: Frame, marks: Sequence[Mark]) -> np.ndarray:
-    """The colour image (H, W, 3) uint8 with the edges of the boxes; the first lie on top."""
+    """The color image (H, W, 3) uint8 with the edges of the boxes; the first mark is on top."""
     image = frame.rgb.copy()
     height, width = image.shape[:2]
     thick = max(1, round(width / 400))
@@ -51,24 +51,24 @@ def annotated(frame: Frame, marks: Sequence[Mark]) -> np.ndarray:
         corners = transform(invert(frame.world_T_camera), mark.box.corners())
         ends = []
         for a, b in EDGES:
-            line = _before_camera(corners[a], corners[b])
+            line = _clipped(corners[a], corners[b])
             if line is None:
                 continue
             pixels, _ = project(line, frame.camera)
-            if np.abs(pixels).max() > LONGEST * max(width, height):
+            if np.abs(pixels).max() > MAX_SIDES * max(width, height):
                 continue
-            points = [tuple(map(int, end)) for end in pixels.round()]
-            seen, *points = cv2.clipLine((0, 0, width, height), *points)
-            if seen:
-                cv2.line(image, *points, mark.color, thick, cv2.LINE_AA)
-                ends += points
+            first, last = ((int(u), int(v)) for u, v in pixels.round())
+            inside, start, end = cv2.clipLine((0, 0, width, height), first, last)
+            if inside:
+                cv2.line(image, start, end, mark.color, thick, cv2.LINE_AA)
+                ends += [start, end]
         if ends and mark.text:
             _write(image, mark, (min(u for u, _ in ends), min(v for _, v in ends)), thick)
     return image
 
 
-def _before_camera(a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
-    """The part of a line (2, 3) in the optical frame that lies before the camera."""
+def _clipped(a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
+    """The part of a line in front of the camera (2, 3), optical frame; None if there is none."""
     if max(a[2], b[2]) <= NEAR_M:
         return None
     ends = []
@@ -80,7 +80,7 @@ def _before_camera(a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
 
 
 def _write(image: np.ndarray, mark: Mark, corner: tuple[int, int], thick: int) -> None:
-    """The text on a dark field; OpenCV's letters are Latin, others are left out."""
+    """Draw the label on a dark background; characters outside ASCII are omitted."""
     text = " ".join(mark.text.encode("ascii", "ignore").decode().split())
     scale = 0.4 * thick + 0.1
     (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)

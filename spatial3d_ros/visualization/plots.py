@@ -1,9 +1,10 @@
-"""What every picture is made of: a floor plan from above, boxes in it, boxes in a camera view."""
+"""Parts of all figures: a floor plan with boxes, and camera views with boxes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,16 +27,16 @@ TRUTH = "#1f2430"
 WRONG = "#d93025"
 OTHER = "#5b6472"
 PATH = "#e08a00"
-GHOST = 0.3  # how much of what is behind a ghost it hides
+FILL_ALPHA = 0.3  # opacity of translucent boxes
 HALO = [withStroke(linewidth=3.0, foreground="white", alpha=0.85)]
 EDGES = [(a, b) for a in range(8) for b in range(a) if bin(a ^ b).count("1") == 1]
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A box as it is drawn: outline, dashed for truth, a label, a fill colour (RGB 0-255).
+class StyledBox:
+    """A box with its drawing style: outline, dashed for truth, label, fill color (RGB 0-255).
 
-    Strong ones lie on top and are labelled first; a ghost is see-through, of what is not there yet.
+    Emphasized boxes are drawn on top and labelled first; translucent ones show planned positions.
     """
 
     box: Box3D
@@ -43,15 +44,16 @@ class Drawn:
     label: str = ""
     dashed: bool = False
     width: float = 1.2
-    strong: bool = False
+    emphasized: bool = False
     fill: tuple[float, float, float] | None = None
-    ghost: bool = False
+    translucent: bool = False
 
 
 @dataclass(frozen=True)
 class FloorPlan:
-    """The room from above: image (H, W, 4) 0-1, its extent (left, right, bottom, top) in metres,
-    and the camera's path (n, 2)."""
+    """The room from above: image (H, W, 4) in 0-1, its extent (left, right, bottom, top), and the
+    camera path (n, 2), in metres of the world frame.
+    """
 
     image: np.ndarray
     extent: tuple[float, float, float, float]
@@ -59,15 +61,15 @@ class FloorPlan:
 
 
 def floor_plan(frames: Sequence[Frame], cell_m: float = 0.02, height_m: float = 1.9) -> FloorPlan:
-    """What was seen, from above: in each cell the colour of the highest point under `height_m`.
+    """Top view of the points: each cell has the color of its highest point below `height_m`.
 
-    Colours are paled, so that boxes drawn on top stand out.
+    Colors are lightened, so that boxes drawn on top stand out.
     """
     stride = max(1, round((frames[0].depth.size / 40_000) ** 0.5))
     points = np.concatenate([f.points_world(stride).reshape(-1, 3) for f in frames])
     colors = np.concatenate([f.rgb[::stride, ::stride].reshape(-1, 3) for f in frames])
-    seen = np.isfinite(points[:, 2])
-    points, colors = points[seen], colors[seen]
+    valid = np.isfinite(points[:, 2])
+    points, colors = points[valid], colors[valid]
     path = np.array([f.world_T_camera[:2, 3] for f in frames])
     if not len(points):
         left, bottom = path.min(0) - 1
@@ -85,8 +87,15 @@ def floor_plan(frames: Sequence[Frame], cell_m: float = 0.02, height_m: float = 
     image = np.zeros((height, width, 4))
     image[row[order], column[order], :3] = 0.42 * colors[order] / 255 + 0.58
     image[row[order], column[order], 3] = 1
-    extent = (lo[0], lo[0] + width * cell_m, lo[1], lo[1] + height * cell_m)
-    return FloorPlan(image, tuple(map(float, extent)), path)
+    left, bottom = map(float, lo)
+    extent = (left, left + float(width) * cell_m, bottom, bottom + float(height) * cell_m)
+    return FloorPlan(image, extent, path)
+
+
+def _renderer(axes: Axes) -> Any:
+    """The renderer of the figure of the axes, which measures text."""
+    canvas: Any = axes.figure.canvas
+    return canvas.get_renderer()
 
 
 def footprint(box: Box3D) -> np.ndarray:
@@ -98,7 +107,7 @@ def footprint(box: Box3D) -> np.ndarray:
 
 
 def draw_floor(axes: Axes, plan: FloorPlan) -> None:
-    """Backdrop, camera path and metric axes."""
+    """Draw the floor plan, the camera path and axes in metres."""
     axes.imshow(plan.image, extent=plan.extent, origin="lower", interpolation="bilinear", zorder=0)
     x, y = plan.path.T
     axes.plot(x, y, color=PATH, linewidth=1.3, alpha=0.8, zorder=1, solid_capstyle="round")
@@ -114,14 +123,15 @@ def draw_floor(axes: Axes, plan: FloorPlan) -> None:
         spine.set_color("#c9ced6")
 
 
-def draw_footprints(axes: Axes, items: Sequence[Drawn]) -> None:
-    """Boxes from above, small ones over large ones."""
-    for item in sorted(items, key=lambda d: (d.strong, -d.box.volume)):
-        fill = (0, 0, 0, 0)
+def draw_footprints(axes: Axes, items: Sequence[StyledBox]) -> None:
+    """Draw boxes from above, small ones over large ones."""
+    for item in sorted(items, key=lambda d: (d.emphasized, -d.box.volume)):
+        fill: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
         if item.fill is not None:
-            fill = (*(np.clip(item.fill, 0, 255) / 255), 0.65)
-        if item.ghost:
-            fill = to_rgba(item.color, GHOST)
+            red, green, blue = np.clip(item.fill, 0, 255) / 255
+            fill = (red, green, blue, 0.65)
+        if item.translucent:
+            fill = to_rgba(item.color, FILL_ALPHA)
         axes.add_patch(
             Polygon(
                 footprint(item.box),
@@ -131,22 +141,22 @@ def draw_footprints(axes: Axes, items: Sequence[Drawn]) -> None:
                 linewidth=item.width,
                 linestyle=(0, (4, 2.5)) if item.dashed else "-",
                 joinstyle="round",
-                zorder=4 if item.strong else 3,
-                path_effects=HALO if item.strong else None,
+                zorder=4 if item.emphasized else 3,
+                path_effects=HALO if item.emphasized else None,
             )
         )
 
 
-def place_labels(axes: Axes, items: Sequence[Drawn], fontsize: float = 7.5) -> None:
-    """Names beside their boxes such that no two overlap; one that had to move gets a thin line.
+def place_labels(axes: Axes, items: Sequence[StyledBox], fontsize: float = 7.5) -> None:
+    """Draw labels next to their boxes without overlap; a line joins a distant label to its box.
 
-    Strong boxes choose first, then large ones.
+    Emphasized boxes are labelled first, then large ones. A label without a free place is omitted.
     """
-    axes.apply_aspect()  # otherwise only drawing settles where the axes are
-    renderer = axes.figure.canvas.get_renderer()
+    axes.apply_aspect()  # otherwise the position of the axes is only known after drawing
+    renderer = _renderer(axes)
     taken: list[Bbox] = []
     frame = axes.get_window_extent(renderer)
-    for item in sorted(items, key=lambda d: (not d.strong, -d.box.volume)):
+    for item in sorted(items, key=lambda d: (not d.emphasized, -d.box.volume)):
         if not item.label:
             continue
         corners = axes.transData.transform(footprint(item.box))
@@ -158,9 +168,9 @@ def place_labels(axes: Axes, items: Sequence[Drawn], fontsize: float = 7.5) -> N
             textcoords="offset pixels",
             ha="center",
             va="center",
-            fontsize=fontsize + item.strong,
-            fontweight="bold" if item.strong else "normal",
-            color=item.color if item.strong else TRUTH,
+            fontsize=fontsize + item.emphasized,
+            fontweight="bold" if item.emphasized else "normal",
+            color=item.color if item.emphasized else TRUTH,
             path_effects=HALO,
             zorder=6,
         )
@@ -168,15 +178,15 @@ def place_labels(axes: Axes, items: Sequence[Drawn], fontsize: float = 7.5) -> N
         half = np.array([extent.width, extent.height]) / 2 + 1.5
         for offset in _label_offsets(reach, half):
             at = center + offset
-            place = Bbox([at - half, at + half])
-            inside = frame.x0 < place.x0 and place.x1 < frame.x1
-            inside = inside and frame.y0 < place.y0 and place.y1 < frame.y1
-            if inside and not any(place.overlaps(other) for other in taken):
+            area = Bbox([at - half, at + half])
+            inside = frame.x0 < area.x0 and area.x1 < frame.x1
+            inside = inside and frame.y0 < area.y0 and area.y1 < frame.y1
+            if inside and not any(area.overlaps(other) for other in taken):
                 break
         else:
             text.remove()
             continue
-        taken.append(place)
+        taken.append(area)
         text.xyann = tuple(offset)
         if np.abs(offset).max() > reach.max() + 2.5 * half[1]:
             tip = axes.transData.inverted().transform(at)
@@ -185,27 +195,27 @@ def place_labels(axes: Axes, items: Sequence[Drawn], fontsize: float = 7.5) -> N
 
 
 def _label_offsets(reach: np.ndarray, half: np.ndarray) -> list[np.ndarray]:
-    """Where a label may go, best first, in pixels from the middle of its box."""
+    """Candidate label offsets from the center of a box in pixels, best first."""
     around = np.array([(0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1)])
     rings = [around * (reach + half + gap) for gap in (0, 12, 36)]
     return [np.zeros(2), *np.concatenate(rings)]
 
 
 @dataclass(frozen=True, eq=False)
-class Shot:
+class SampledView:
     """A frame with about 80 x 60 of its measured points, (n, 3) world metres."""
 
     frame: Frame
     points: np.ndarray
 
     @classmethod
-    def of(cls, frame: Frame) -> Shot:
-        """Take the points from a frame."""
+    def of(cls, frame: Frame) -> SampledView:
+        """Sample the points of a frame."""
         points = frame.points_world(max(1, frame.depth.shape[1] // 80)).reshape(-1, 3)
         return cls(frame, points[np.isfinite(points[:, 2])])
 
-    def shows(self, box: Box3D) -> float:
-        """Share of the image that is inside a box; less where the box is cut off."""
+    def visible_share(self, box: Box3D) -> float:
+        """Share of the measured points inside a box, reduced if the image cuts the box off."""
         frame, camera = self.frame, self.frame.camera
         uv, _ = project(transform(invert(frame.world_T_camera), box.corners()), camera)
         with np.errstate(invalid="ignore"):
@@ -213,26 +223,28 @@ class Shot:
         return float(np.count_nonzero(box.contains(self.points, 0.03)) / 4800 * (inside + 0.02))
 
 
-def best_shot(shots: Sequence[Shot], boxes: Sequence[Box3D]) -> Shot:
-    """The one that shows all of the boxes best."""
-    return max(shots, key=lambda shot: np.prod([shot.shows(box) + 1e-3 for box in boxes]))
+def best_view(views: Sequence[SampledView], boxes: Sequence[Box3D]) -> SampledView:
+    """The view that shows all of the boxes best."""
+    return max(views, key=lambda view: np.prod([view.visible_share(box) + 1e-3 for box in boxes]))
 
 
-def draw_view(axes: Axes, frame: Frame, items: Sequence[Drawn], *, fontsize: float = 9.5) -> None:
-    """A camera image with boxes in it; edges behind what was measured are faint."""
+def draw_view(
+    axes: Axes, frame: Frame, items: Sequence[StyledBox], *, fontsize: float = 9.5
+) -> None:
+    """Draw a camera image with boxes; edges behind the measured depth are faint."""
     height, width = frame.depth.shape
     axes.imshow(frame.rgb, interpolation="bilinear")
     axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     axes.set_axis_off()
     axes.apply_aspect()
-    renderer = axes.figure.canvas.get_renderer()
+    renderer = _renderer(axes)
     pixel = width / axes.get_window_extent(renderer).width
     taken: list[Bbox] = []
     for item in items:
         shown, hidden = _edges(frame, item.box)
-        if item.ghost and shown + hidden:
+        if item.translucent and shown + hidden:
             outline = cv2.convexHull(np.concatenate(shown + hidden).astype(np.float32))[:, 0]
-            axes.add_patch(Polygon(outline, facecolor=to_rgba(item.color, GHOST), linewidth=0))
+            axes.add_patch(Polygon(outline, facecolor=to_rgba(item.color, FILL_ALPHA), linewidth=0))
         for segments, alpha, share in ((hidden, 0.4, 0.5), (shown, 1.0, 1.0)):
             lines = LineCollection(
                 segments,
@@ -262,17 +274,17 @@ def draw_view(axes: Axes, frame: Frame, items: Sequence[Drawn], *, fontsize: flo
         )
         half = (text.get_window_extent(renderer).width / 2 + 4) * pixel
         text.set_x(np.clip(left, half, max(half, width - half)))
-        # From the top edge of the box down to the first place in the image that is free.
+        # From the top edge of the box down to the first position without another label.
         for y in np.arange(max(top - 4, 0.075 * height), height, 0.02 * height):
             text.set_y(y)
-            place = text.get_window_extent(renderer).padded(3)
-            if not any(place.overlaps(other) for other in taken):
+            area = text.get_window_extent(renderer).padded(3)
+            if not any(area.overlaps(other) for other in taken):
                 break
-        taken.append(place)
+        taken.append(area)
 
 
 def _edges(frame: Frame, box: Box3D) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Edges of a box in the image as runs of pixels: in sight, and behind something."""
+    """Edges of a box as polylines in pixels: visible parts, and occluded parts."""
     corners = transform(invert(frame.world_T_camera), _ordered_corners(box))
     shown: list[np.ndarray] = []
     hidden: list[np.ndarray] = []
@@ -287,7 +299,7 @@ def _edges(frame: Frame, box: Box3D) -> tuple[list[np.ndarray], list[np.ndarray]
         column = np.clip(uv[:, 0].round().astype(int), 0, width - 1)
         row = np.clip(uv[:, 1].round().astype(int), 0, height - 1)
         depth = frame.depth[row, column]
-        # Where nothing was measured the edge goes on as before; single flips are noise.
+        # Without a measurement an edge keeps its state; the median filter removes single flips.
         behind = np.where(depth > 0, np.where(z > depth + 0.06, 1.0, 0.0), 0.5)
         behind = median_filter(behind, 9, mode="nearest") > 0.5
         cuts = np.flatnonzero(np.diff(behind)) + 1
@@ -299,7 +311,7 @@ def _edges(frame: Frame, box: Box3D) -> tuple[list[np.ndarray], list[np.ndarray]
 
 
 def _ordered_corners(box: Box3D) -> np.ndarray:
-    """Corners (8, 3) whose number tells the side in x, y, z by its bits, as EDGES expects."""
+    """Corners (8, 3); the bits of an index select the side in x, y and z, as EDGES expects."""
     plan = footprint(box)[[0, 1, 3, 2]]
     z = box.center[2] + np.array([-0.5, 0.5]) * box.size[2]
     return np.concatenate([np.column_stack([plan, np.full(4, level)]) for level in z])

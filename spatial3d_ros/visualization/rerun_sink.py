@@ -1,4 +1,4 @@
-"""A recording and what was understood of it, as a file for the Rerun viewer."""
+"""Writes a recording, its object map and answers to a file for the Rerun viewer."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ WORLD, CAMERA, OBJECTS, ANSWER, TEXT = (
     "world", "world/camera", "world/objects", "world/answer", "answers",
 )  # fmt: skip
 GREEN, GREY = (10, 200, 90), (150, 155, 165)
-QUALITY = 80  # of the JPEG that colour is kept as
+JPEG_QUALITY = 80  # of color images
 
 
 class RerunSink:
-    """Writes frames, objects and answers to an .rrd file, each at the stamp of its newest view.
+    """Writes frames, objects and answers to an .rrd file, at the stamp of the newest view.
 
     Call `close` at the end. Raises NotAvailableError without the extra "rerun".
     """
@@ -42,40 +42,40 @@ class RerunSink:
         self._stream.log(WORLD, rerun.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
 
     def frame(self, frame: Frame) -> None:
-        """Colour, depth, and where the camera was."""
+        """Log color, depth and camera pose."""
         rerun, pose = self._rerun, frame.world_T_camera
         self._at(frame.stamp_ns)
         self._log(CAMERA, rerun.Transform3D(translation=pose[:3, 3], mat3x3=pose[:3, :3]))
         size = {"width": frame.camera.width, "height": frame.camera.height}
         self._log(CAMERA, rerun.Pinhole(image_from_camera=frame.camera.matrix, **size))
-        self._log(f"{CAMERA}/rgb", rerun.Image(frame.rgb).compress(jpeg_quality=QUALITY))
+        self._log(f"{CAMERA}/rgb", rerun.Image(frame.rgb).compress(jpeg_quality=JPEG_QUALITY))
         self._log(f"{CAMERA}/depth", rerun.DepthImage(frame.depth, meter=1.0))
 
-    def objects(self, things: Sequence[SceneObject], stamp_ns: int) -> None:
-        """The object map."""
+    def objects(self, objects: Sequence[SceneObject], stamp_ns: int) -> None:
+        """Log the object map."""
         self._at(stamp_ns)
-        names = [" ".join(filter(None, (t.color, t.label))) or f"#{t.id}" for t in things]
-        self._log(OBJECTS, self._boxes([thing.box for thing in things], names, GREY))
+        names = [" ".join(filter(None, (o.color, o.label))) or f"#{o.id}" for o in objects]
+        self._log(OBJECTS, self._boxes([o.box for o in objects], names, GREY))
 
     def answer(self, question: str, reply: Reply, stamp_ns: int) -> None:
-        """A question, its answer in words, and the boxes that it is about."""
+        """Log a question, its answer, and the boxes that the answer refers to."""
         self._at(stamp_ns)
         self._log(TEXT, self._rerun.TextLog(f"{question}\n{reply.text}"))
         self._log(ANSWER, self._boxes(reply.boxes, [question] * len(reply.boxes), GREEN))
 
     def close(self) -> None:
-        """Write what is still to be written."""
+        """Write buffered data and close the file."""
         self._stream.flush()
         self._stream.disconnect()
 
     def _boxes(
         self, boxes: Sequence[Box3D], labels: Sequence[str], color: tuple[int, int, int]
     ) -> Any:
-        turns = [Rotation.from_euler("z", box.yaw).as_quat() for box in boxes]
+        rotations = [Rotation.from_euler("z", box.yaw).as_quat() for box in boxes]
         return self._rerun.Boxes3D(
             centers=np.array([box.center for box in boxes]).reshape(-1, 3),
             half_sizes=np.array([box.size for box in boxes]).reshape(-1, 3) / 2,
-            quaternions=np.array(turns).reshape(-1, 4),
+            quaternions=np.array(rotations).reshape(-1, 4),
             labels=list(labels),
             colors=[color] * len(boxes),
         )

@@ -21,8 +21,8 @@ def machine(monkeypatch):
     """A machine on which child processes say what a test wants, by the name of the code."""
 
     def make(ros=ROS, interfaces=None):
-        told = {doctor.ASK_ROS: ros, doctor.ASK_INTERFACES: interfaces or {"text": "/msg"}}
-        monkeypatch.setattr(doctor, "_ask", told.get)
+        told = {doctor.ROS_SCRIPT: ros, doctor.INTERFACES_SCRIPT: interfaces or {"text": "/msg"}}
+        monkeypatch.setattr(doctor, "_run_script", told.get)
 
         def look(environment=PROFILE, **options):
             found = doctor.examine(environment=environment, **options)
@@ -103,10 +103,10 @@ def test_weights_that_are_not_there(machine, tmp_path) -> None:
 
 
 def test_what_a_child_process_says() -> None:
-    assert doctor._ask('print(\'{"a": "b"}\')') == {"a": "b"}
-    assert doctor._ask("print('/path')") == {"text": "/path"}
-    assert doctor._ask("import no_such_module").startswith("ModuleNotFoundError")
-    assert doctor._ask("raise SystemExit(3)") == "ended without a word"
+    assert doctor._run_script('print(\'{"a": "b"}\')') == {"a": "b"}
+    assert doctor._run_script("print('/path')") == {"text": "/path"}
+    assert doctor._run_script("import no_such_module").startswith("ModuleNotFoundError")
+    assert doctor._run_script("raise SystemExit(3)") == "ended without output"
 
 
 def test_the_command_and_its_exit_code(machine) -> None:

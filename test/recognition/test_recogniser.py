@@ -12,8 +12,9 @@ import torch
 
 from spatial3d_ros.errors import CheckpointError, ConfigError, RecognitionError
 from spatial3d_ros.recognition import decoding
+from spatial3d_ros.recognition.loading import load_recogniser
 from spatial3d_ros.recognition.model_file import FileRecogniser, RecogniserSpec
-from spatial3d_ros.recognition.recogniser import Recognition, load_recogniser
+from spatial3d_ros.recognition.recogniser import Recognition
 from spatial3d_ros.recognition.transformers_models import clean_class
 from spatial3d_ros.scene.lifting import Detection2D
 

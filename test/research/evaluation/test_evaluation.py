@@ -30,7 +30,7 @@ from spatial3d_ros.research.rooms.catalog import Room, RoomObject
 from spatial3d_ros.research.rooms.recorded_rooms import load_recorded_room, record_room, truth_file
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.tasks.reply import Reply
-from spatial3d_ros.visualization.plots import Drawn, draw_floor, floor_plan, place_labels
+from spatial3d_ros.visualization.plots import StyledBox, draw_floor, floor_plan, place_labels
 
 CHAIR = Box3D((0.0, 0.0, 0.5), (1.0, 1.0, 1.0))
 TABLE = Box3D((3.0, 0.0, 0.5), (2.0, 1.0, 1.0))
@@ -263,7 +263,7 @@ def test_labels_do_not_overlap() -> None:
     axes = figure.add_subplot()
     draw_floor(axes, floor_plan(view()))
     boxes = [Box3D((0.5 + 0.05 * k, 0.1 * k, 0.5), (0.3, 0.3, 0.3)) for k in range(6)]
-    place_labels(axes, [Drawn(box, label=f"{k} brown armchair") for k, box in enumerate(boxes)])
+    place_labels(axes, [StyledBox(box, label=f"{k} brown armchair") for k, box in enumerate(boxes)])
     renderer = figure.canvas.get_renderer()
     extents = [text.get_window_extent(renderer) for text in axes.texts]
     assert len(extents) >= 4
@@ -273,7 +273,7 @@ def test_labels_do_not_overlap() -> None:
 
 def test_pictures_leave_out_rival_boxes() -> None:
     rival = Box3D((3.0, 0.1, 0.5), (1.5, 1.0, 1.0))
-    kept = distinct([Drawn(box) for box in (TABLE, rival, CHAIR, MUG)])
+    kept = distinct([StyledBox(box) for box in (TABLE, rival, CHAIR, MUG)])
     assert [item.box for item in kept] == [TABLE, CHAIR, MUG]
 
 

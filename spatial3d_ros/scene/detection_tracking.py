@@ -23,6 +23,7 @@ from spatial3d_ros.scene.wall_alignment import rotate_points
 MIN_AFFINITY = 0.2  # of a detection and a track for the detection to continue the track
 DUPLICATE_IOU = 0.6  # two boxes of one message that overlap more are one object with two labels
 MIN_AGREEMENT = 0.35  # of a track and a built-in proposal for both to be one object
+TIGHTER = 0.8  # ratio of footprints from which a detection replaces the built-in geometry
 MAX_DETECTIONS = 6  # newest detections whose points make up the box of a track
 LABEL_DECAY = 0.95  # factor on the summed scores of labels with each new detection
 MOVED_M = 0.05  # a box that moved less is unchanged
@@ -149,20 +150,28 @@ class DetectionTracker:
 def fuse_detections(built_in: Sequence[Proposal], tracked: Sequence[Proposal]) -> list[Proposal]:
     """Built-in proposals with the labels of tracked ones; unmatched tracked proposals are appended.
 
-    All boxes are axis-aligned in one world frame. A matched pair keeps the built-in box, which is
-    fitted to all views at once, unless the detector gave a 3D box (a proposal without points).
+    All boxes are axis-aligned in one world frame. A matched pair has the geometry of the built-in
+    proposal, which is fitted to all views at once and extended to its support. The detector's box,
+    points and colour replace it if their footprint is clearly smaller; so does a 3D box of the
+    detector (a proposal without points).
     """
     fused = list(built_in)
     agreement = np.array([[_agreement(a, b) for b in tracked] for a in built_in])
     pairs = dict(assign(agreement.reshape(len(built_in), len(tracked)), MIN_AGREEMENT))
     for row, column in pairs.items():
         proposal, detected = built_in[row], tracked[column]
+        geometry = proposal
+        if len(detected.points) >= MIN_POINTS and _footprint(detected) < TIGHTER * _footprint(
+            proposal
+        ):
+            geometry = detected
         fused[row] = replace(
-            proposal,
-            box=proposal.box if len(detected.points) else detected.box,
+            geometry,
+            box=geometry.box if len(detected.points) else detected.box,
             label=detected.label,
             label_score=detected.label_score,
             score=max(proposal.score, detected.score),
+            views=max(proposal.views, detected.views),
         )
     unmatched = set(range(len(tracked))) - set(pairs.values())
     return fused + [tracked[column] for column in sorted(unmatched)]
@@ -229,6 +238,11 @@ def _affinity(tracks: Sequence[_Track], groups: Sequence[Sequence[Detection3D]])
     near = iou_matrix(a, b) + 0.3 * inside
     same = np.array([[t.label == group[0].label for group in groups] for t in tracks])
     return near + 0.2 * same.reshape(near.shape) * (near > 0)
+
+
+def _footprint(proposal: Proposal) -> float:
+    """Area in the xy plane, square metres."""
+    return proposal.box.size[0] * proposal.box.size[1]
 
 
 def _agreement(a: Proposal, b: Proposal) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -105,11 +107,24 @@ def built_in(center, size=(0.3, 0.3, 0.3), score=0.6):
 
 def test_track_labels_overlapping_proposal_or_becomes_one():
     tracks = DetectionTracker()
-    tracks.add([detection((2, 0, 0), size=(0.25, 0.3, 0.3)), detection((2, 3, 0), "lamp")])
+    tracks.add([detection((2, 0, 0), size=(0.28, 0.3, 0.3)), detection((2, 3, 0), "lamp")])
     found = fuse_detections([built_in((2, 0, 0)), built_in((5, 5, 0))], tracks.proposals(0.0))
     assert [p.label for p in found] == ["cup", "", "lamp"]
     assert found[0].box == built_in((2, 0, 0)).box and found[0].label_score == pytest.approx(0.8)
     assert fuse_detections([], []) == []
+
+
+def test_tighter_geometry_of_a_detector_replaces_the_built_in():
+    tracks = DetectionTracker()
+    tracks.add([detection((2, 0, 0), size=(0.2, 0.25, 0.3))])
+    (proposal,) = tracks.proposals(0.0)
+    merged = built_in((2.03, 0.03, 0), (0.32, 0.31, 0.32))
+    merged = replace(merged, points=cloud(Box3D((2, 0, 0), (0.2, 0.25, 0.3)), seed=2))
+    (fused,) = fuse_detections([merged], [proposal])
+    assert fused.box == proposal.box and fused.rgb == proposal.rgb
+    assert fused.points is proposal.points and fused.label == "cup" and fused.views == 3
+    (fused,) = fuse_detections([built_in((2, 0, 0), (0.2, 0.25, 0.31))], [proposal])
+    assert fused.box != proposal.box and fused.label == "cup"
 
 
 def test_box_of_a_3d_detector_is_kept():

@@ -59,6 +59,13 @@ def transform(pose: np.ndarray, points: np.ndarray) -> np.ndarray:
     return cv2.transform(points.reshape(1, -1, 3), pose[:3]).reshape(points.shape)
 
 
+def rotate_points(points: np.ndarray, angle: float) -> np.ndarray:
+    """Points (n, 3) after a rotation of the world by `angle` rad about +z."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    transposed = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]], points.dtype)
+    return points @ transposed
+
+
 def interpolate(
     pose0: np.ndarray, stamp0_ns: int, pose1: np.ndarray, stamp1_ns: int, stamp_ns: int
 ) -> np.ndarray:

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from spatial3d_ros.geometry.box import Box3D, Vector, iou_matrix, vector
+from spatial3d_ros.geometry.pose import rotate_points
 from spatial3d_ros.geometry.voxels import subsample
 from spatial3d_ros.scene.association import assign
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.proposals import Proposal
 from spatial3d_ros.scene.visibility import FREE, UNOBSERVED, classify_points
-from spatial3d_ros.scene.wall_alignment import rotate_points
 
 MIN_AFFINITY = 0.2  # of a detection and a track for the detection to continue the track
 DUPLICATE_IOU = 0.6  # two boxes of one message that overlap more are one object with two labels

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from spatial3d_ros.scene.buffer import Snapshot, View
 from spatial3d_ros.scene.detection_tracking import (
@@ -15,7 +18,9 @@ from spatial3d_ros.scene.detection_tracking import (
 )
 from spatial3d_ros.scene.objects import ObjectTracker, SceneObject
 from spatial3d_ros.scene.proposals import Proposal
-from spatial3d_ros.scene.wall_alignment import rotate_frame, wall_heading
+from spatial3d_ros.scene.wall_alignment import heading_of, rotate_frame, wall_directions
+
+MIN_REVISION = math.radians(1.0)
 
 ProposalFunction = Callable[[Snapshot], list[Proposal]]
 
@@ -29,6 +34,7 @@ class ObjectMap:
 
     def __init__(self, min_hits: int = 1) -> None:
         self.heading = 0.0
+        self._directions: dict[int, np.ndarray] = {}  # of the walls, by view id
         self._objects = ObjectTracker(max_misses=1)
         self._detections = DetectionTracker(min_hits=min_hits)
         self._detections_lock = threading.Lock()
@@ -38,6 +44,7 @@ class ObjectMap:
         """Removes all objects and detections; ids keep increasing."""
         self.clear_detections()
         self._objects.clear()
+        self._directions.clear()
         self.heading = 0.0
 
     def new_id(self) -> int:
@@ -85,12 +92,20 @@ class ObjectMap:
     def align_to_walls(self, snapshot: Snapshot) -> Snapshot:
         """The views in a world whose axes run along the walls, where axis-aligned boxes are tight.
 
-        The heading is estimated once, as soon as it is unambiguous; objects found before are then
-        removed and found again.
+        The heading is estimated from all views of the snapshot and revised when it is off by more
+        than `MIN_REVISION`; the objects are rotated along, with their ids.
         """
-        if not self.heading:
-            self.heading = wall_heading([view.frame for view in snapshot.views]) or 0.0
-            if self.heading:
-                self._objects.clear()
+        self._directions = {
+            view.id: self._directions[view.id]
+            if view.id in self._directions
+            else wall_directions(view.frame)
+            for view in snapshot.views
+        }
+        estimate = heading_of(list(self._directions.values()))
+        if estimate is not None:
+            change = math.remainder(estimate - self.heading, math.pi / 2)
+            if abs(change) > MIN_REVISION:
+                self.heading = round(self.heading + change, 12)
+                self._objects.rotate(-change)
         views = (View(v.id, rotate_frame(v.frame, -self.heading)) for v in snapshot.views)
         return Snapshot(snapshot.version, tuple(views))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from spatial3d_ros.geometry.box import Box3D, Vector, iou_matrix, vector
+from spatial3d_ros.geometry.pose import rotate_points
 from spatial3d_ros.geometry.voxels import subsample
 from spatial3d_ros.scene.association import assign
 from spatial3d_ros.scene.buffer import Snapshot
@@ -96,6 +97,16 @@ class ObjectTracker:
                 self._add(proposal, stamp)
         self._limit()
         return self.objects
+
+    def rotate(self, angle: float) -> None:
+        """Rotates the world by `angle` rad about +z: boxes are fitted to the rotated points."""
+        for known in self._objects.values():
+            points = rotate_points(known.points, angle)
+            low, high = known.box.rotated(angle).bounds()
+            if len(points):
+                low[:2], high[:2] = (np.quantile(points[:, :2], q, axis=0) for q in (0.01, 0.99))
+            box = Box3D.from_bounds(low, high)
+            self._objects[known.id] = replace(known, box=box, points=points)
 
     def _associate(
         self, known: Sequence[SceneObject], proposals: Sequence[Proposal]

@@ -17,12 +17,18 @@ _PARALLEL = np.deg2rad(2.0)
 
 
 def wall_heading(frames: Sequence[Frame]) -> float | None:
-    """Yaw of the walls in the world frame, in (-pi/4, pi/4] rad; None while it is ambiguous.
+    """Yaw of the walls in the world frame from some views; see `heading_of`."""
+    return heading_of([wall_directions(frame) for frame in frames])
+
+
+def heading_of(directions: Sequence[np.ndarray]) -> float | None:
+    """Yaw of the walls from the `wall_directions` of some views, in (-pi/4, pi/4] rad; None while
+    it is ambiguous.
 
     Horizontal surface normals point along the walls or across them, so four times their angle is
     equal for all: the circular mean of that. Within 2 degrees of the axes the heading is 0.
     """
-    angles = np.concatenate([_wall_angles(frame) for frame in frames] or [np.empty(0)])
+    angles = np.concatenate([*directions, np.empty(0)])
     if len(angles) < 100:
         return None
     mean = np.exp(4j * angles).mean()
@@ -42,19 +48,12 @@ def rotate_frame(frame: Frame, angle: float) -> Frame:
     return replace(frame, world_T_camera=rotation @ frame.world_T_camera)
 
 
-def rotate_points(points: np.ndarray, angle: float) -> np.ndarray:
-    """Points (n, 3) after a rotation of the world by `angle` rad about +z."""
-    cos, sin = np.cos(angle), np.sin(angle)
-    transposed = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]], points.dtype)
-    return points @ transposed
-
-
 def rotate_objects(objects: Iterable[SceneObject], angle: float) -> tuple[SceneObject, ...]:
     """The objects with boxes after a rotation of the world by `angle` rad about +z."""
     return tuple(replace(o, box=o.box.rotated(angle)) for o in objects)
 
 
-def _wall_angles(frame: Frame) -> np.ndarray:
+def wall_directions(frame: Frame) -> np.ndarray:
     """Directions (n,) rad in the xy plane of the normals of vertical surfaces of one view."""
     points = frame.points_world(_STRIDE).astype(np.float64)
     right = points[1:-1, 2:] - points[1:-1, :-2]

@@ -207,7 +207,7 @@ class SensorInput:
             "hz": {w.topic: w.rate.hz for w in self.watched.values()},
             "sync": self.pipeline.sync.counts,
             "frames": self.pipeline.counts,
-            "waiting for a pose": self.pipeline.pending,
+            "frames waiting for a pose": self.pipeline.pending,
         }
         if self.detections is not None:
             facts["detections"] = dict(self.detections.counts)

@@ -108,12 +108,17 @@ class Watchdog:
         )
 
     def _others(self, watched: Watched) -> str:
-        """Published topics of the same type: likely alternatives."""
+        """Topics of the same type that other nodes publish: likely alternatives."""
         kind = _type_name(watched)
+        own = self._node.get_name(), self._node.get_namespace()
         names = [
             name
             for name, kinds in self._node.get_topic_names_and_types()
-            if kind in kinds and name != watched.topic and self._node.count_publishers(name)
+            if kind in kinds
+            and any(
+                (publisher.node_name, publisher.node_namespace) != own
+                for publisher in self._node.get_publishers_info_by_topic(name)
+            )
         ]
         listed = ", ".join(names[:LISTED]) + ", ..." * (len(names) > LISTED)
         return f" to one of {listed}" if names else f" to a topic of type {kind} (there is none)"

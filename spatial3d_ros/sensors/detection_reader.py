@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.geometry.quaternion import rotation_matrix
 
 MAX_READ = 20_000  # boxes read of one message: a damaged one may hold any number
 LABEL_LETTERS = 64
@@ -144,7 +144,7 @@ class DetectionReader:
                 text = f"bbox.center.orientation is {quaternion.tolist()}, not of length 1"
                 self._leave_out("a box has no orientation", text, problem)
             else:
-                matrix = Rotation.from_quat(quaternion).as_matrix() if length else np.eye(3)
+                matrix = rotation_matrix(quaternion) if length else np.eye(3)
                 found.append(OrientedDetection(center, size, matrix, label, score))
         return found
 

@@ -203,7 +203,7 @@ class FrameBuilder:
         """The camera of a CameraInfo, distortion included. Raises FrameError, naming the topic."""
         if info is None:
             raise FrameError(
-                f"{topic}: no CameraInfo has arrived yet, so pixels have no rays. "
+                f"{topic}: no CameraInfo has arrived, so depth cannot be projected. "
                 "Publish it, or remap rgb/camera_info to its topic."
             )
         matrix, coefficients = info.k, info.d

@@ -18,6 +18,7 @@ from torch import Tensor
 from spatial3d_ros.categories import find_color
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.geometry.pose import rotate_points
 from spatial3d_ros.scene.free_space import GAP_M, Body, FreeSpace, moved_along, moving_with
 from spatial3d_ros.scene.objects import NO_ID, SceneObject
 from spatial3d_ros.scene.wall_alignment import rotate_objects
@@ -98,8 +99,8 @@ def change(instruction: Instruction, scene: EditScene) -> Change:
     """The change that an instruction asks for, or the reason why it is impossible, in the frame of
     `scene`.
 
-    Raises QueryError for an instruction without a meaning: a relation of an object to itself, a
-    mug on a lamp.
+    Raises QueryError for a contradictory instruction: a relation of an object to itself, a mug on
+    a lamp.
     """
     axis = Box3D(instruction.axis, (0, 0, 0)).rotated(-scene.heading).center
     made = _change(replace(instruction, axis=axis), scene.aligned())
@@ -126,8 +127,8 @@ def _change(instruction: Instruction, scene: EditScene) -> Change:
             f"query: {object_name(target)} is both the object to change and a reference; name two "
             "objects"
         )
-    act = {"move": _move, "turn": _turn, "remove": _remove, "swap": _swap}[instruction.action]
-    return act(instruction, scene, _Mover(scene, target, instruction.target))
+    edit = {"move": _move, "turn": _turn, "remove": _remove, "swap": _swap}[instruction.action]
+    return edit(instruction, scene, _Mover(scene, target, instruction.target))
 
 
 def _move(instruction: Instruction, scene: EditScene, mover: _Mover) -> Change:
@@ -290,7 +291,7 @@ def _goals(instruction: Instruction, scene: EditScene, mover: _Mover) -> list[Go
             made.append(goals.next_to(half, anchor, level, start[:2], gap))
         elif relation in SIDES:
             viewer = scene.position(instruction.view)[:2]
-            made.append(goals.beside(relation, half, anchor, level, viewer, gap))
+            made.append(goals.on_side(relation, half, anchor, level, viewer, gap))
         else:
             made.append(goals.between(half, anchor, anchors[1], level))
     return made
@@ -320,7 +321,7 @@ def _shift(
         anchor = instruction.anchors[0]
         start = scene.position(anchor)
         reference = scene.name(anchor) if is_self(anchor) else object_name(target)
-    return goals.heading(start, target.box.center, relation, reference), metres
+    return goals.shift_direction(start, target.box.center, relation, reference), metres
 
 
 def _possible_shift(instruction: Instruction, scene: EditScene, mover: _Mover) -> str:
@@ -357,9 +358,7 @@ def _describe_relation(instruction: Instruction, scene: EditScene) -> str:
 def _moved(known: SceneObject, before: Box3D, after: Box3D) -> SceneObject:
     """An object that is rigidly attached to a box that moves, metres and rad."""
     turn = after.yaw - before.yaw
-    cos, sin = np.cos(turn), np.sin(turn)
-    rotation = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
-    points = (known.points - before.center) @ rotation.T + after.center
+    points = rotate_points(known.points - before.center, turn) + after.center
     return replace(
         known, box=moved_along(known.box, before, after), points=points.astype(np.float32)
     )

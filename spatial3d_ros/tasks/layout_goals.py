@@ -63,7 +63,7 @@ def next_to(
     low, high = anchor.box.bounds()
     middle, reach = (low + high) / 2, (high - low) / 2 + half
     z = level.bottom + half[2]
-    least, most = (
+    min_gap, max_gap = (
         (_MIN_GAP, _NEAR[level.raised])
         if gap is None
         else (max(gap - _GAP_TOLERANCE, _MIN_GAP), gap + _GAP_TOLERANCE)
@@ -72,9 +72,9 @@ def next_to(
     def holds(centers: np.ndarray) -> np.ndarray:
         apart = np.abs(centers[:, :2] - middle[:2]) - reach[:2]
         metres = np.linalg.norm(apart.clip(min=0), axis=1)
-        return (metres >= least) & (metres <= most)
+        return (metres >= min_gap) & (metres <= max_gap)
 
-    wanted = max(_IDEAL_GAP if gap is None else gap, least)
+    wanted = max(_IDEAL_GAP if gap is None else gap, min_gap)
     ideal = np.array([*from_xy, z])
     out = np.abs(ideal[:2] - middle[:2]) - reach[:2]
     side = int(out.argmax())
@@ -82,7 +82,7 @@ def next_to(
     ideal[side] = middle[side] + sign * (reach[side] + wanted)
     other = 1 - side
     ideal[other] = np.clip(ideal[other], low[other], high[other])
-    return Goal(ideal, _grid(middle[:2], reach[:2] + most, z, ideal), holds)
+    return Goal(ideal, _grid(middle[:2], reach[:2] + max_gap, z, ideal), holds)
 
 
 def on(half: np.ndarray, anchor: Body) -> Goal:
@@ -93,14 +93,14 @@ def on(half: np.ndarray, anchor: Body) -> Goal:
     if anchor.top is None:
         raise QueryError(f"query: nothing can stand on {anchor.name}; name another object")
     low, high = anchor.box.bounds()
-    middle, play = (low + high) / 2, ((high - low) / 2 - half)[:2].clip(min=0.02)
+    middle, slack = (low + high) / 2, ((high - low) / 2 - half)[:2].clip(min=0.02)
     center = np.array([*middle[:2], anchor.top + half[2]])
 
     def holds(centers: np.ndarray) -> np.ndarray:
-        inside = (np.abs(centers[:, :2] - middle[:2]) <= play + 1e-9).all(1)
+        inside = (np.abs(centers[:, :2] - middle[:2]) <= slack + 1e-9).all(1)
         return inside & (np.abs(centers[:, 2] - center[2]) <= 0.05 + 1e-9)
 
-    return Goal(center, _grid(middle[:2], play, center[2], center), holds)
+    return Goal(center, _grid(middle[:2], slack, center[2], center), holds)
 
 
 def under(half: np.ndarray, anchor: Body, floor: float) -> Goal:
@@ -108,17 +108,17 @@ def under(half: np.ndarray, anchor: Body, floor: float) -> Goal:
     low, high = anchor.box.bounds()
     if not anchor.hollow or floor + 2 * half[2] > high[2] - 0.06:
         raise QueryError(f"query: there is no room under {anchor.name}; name another object")
-    middle, play = (low + high) / 2, ((high - low) / 2 - half)[:2].clip(min=0.02)
+    middle, slack = (low + high) / 2, ((high - low) / 2 - half)[:2].clip(min=0.02)
     center = np.array([*middle[:2], floor + half[2]])
 
     def holds(centers: np.ndarray) -> np.ndarray:
-        inside = (np.abs(centers[:, :2] - middle[:2]) <= play + 1e-9).all(1)
+        inside = (np.abs(centers[:, :2] - middle[:2]) <= slack + 1e-9).all(1)
         return inside & (centers[:, 2] + half[2] < high[2] - 0.05)
 
-    return Goal(center, _grid(middle[:2], play, center[2], center), holds)
+    return Goal(center, _grid(middle[:2], slack, center[2], center), holds)
 
 
-def beside(
+def on_side(
     side: str, half: np.ndarray, anchor: Body, level: Level, viewer: np.ndarray, gap: float | None
 ) -> Goal:
     """To the "left" or "right" of the anchor, in "front" of it or "behind" it, seen from `viewer`
@@ -128,23 +128,23 @@ def beside(
     middle, size = (low + high) / 2, (high - low) / 2
     ahead, length = _ahead(viewer, middle, anchor.name)
     left = np.array([-ahead[1], ahead[0]])
-    way = {"left": left, "right": -left, "front": -ahead, "behind": ahead}[side]
-    across = np.array([-way[1], way[0]])
-    outline, own = np.abs(way) @ size[:2], np.abs(way) @ half[:2]
-    least = max(_MIN_SIDE[level.raised], outline) + 0.05
+    direction = {"left": left, "right": -left, "front": -ahead, "behind": ahead}[side]
+    across = np.array([-direction[1], direction[0]])
+    outline, own = np.abs(direction) @ size[:2], np.abs(direction) @ half[:2]
+    min_offset = max(_MIN_SIDE[level.raised], outline) + 0.05
 
     def holds(centers: np.ndarray) -> np.ndarray:
         offset = centers[:, :2] - middle[:2]
-        along, aside = offset @ way, np.abs(offset @ across)
-        good = (along > least) & (aside < 0.8 * along) & (along < _MAX_SIDE)
+        along, aside = offset @ direction, np.abs(offset @ across)
+        good = (along > min_offset) & (aside < 0.8 * along) & (along < _MAX_SIDE)
         good &= np.linalg.norm(offset, axis=1) < _MAX_SIDE
         if gap is not None:
             good &= np.abs(along - outline - own - gap) <= _GAP_TOLERANCE
-        gaze = np.abs(offset @ left) < _TAN_HALF_FOV * (length + offset @ ahead)
-        return good & gaze
+        in_view = np.abs(offset @ left) < _TAN_HALF_FOV * (length + offset @ ahead)
+        return good & in_view
 
-    away = max(outline + own + (_IDEAL_GAP if gap is None else gap), least + 0.1)
-    ideal = np.array([*(middle[:2] + away * way), level.bottom + half[2]])
+    away = max(outline + own + (_IDEAL_GAP if gap is None else gap), min_offset + 0.1)
+    ideal = np.array([*(middle[:2] + away * direction), level.bottom + half[2]])
     reach = np.full(2, max(_MAX_SIDE, away + 0.1))
     return Goal(ideal, _grid(middle[:2], reach, ideal[2], ideal), holds)
 
@@ -166,9 +166,9 @@ def between(half: np.ndarray, a: Body, b: Body, level: Level) -> Goal:
     return Goal(center, _grid(middle, np.full(2, length2**0.5 / 2), center[2], center), holds)
 
 
-def shifted(center: Sequence[float], way: np.ndarray, metres: float) -> Goal:
+def shifted(center: Sequence[float], direction: np.ndarray, metres: float) -> Goal:
     """A shift by `metres` along a unit vector (3,), within 0.1 m."""
-    ideal = np.asarray(center, dtype=float) + metres * way
+    ideal = np.asarray(center, dtype=float) + metres * direction
     radius = min(SHIFT_TOLERANCE, metres / 2)
 
     def holds(centers: np.ndarray) -> np.ndarray:
@@ -187,25 +187,28 @@ def at(center: Sequence[float], within: float) -> Goal:
     return Goal(ideal, _grid(ideal[:2], np.full(2, within), ideal[2], ideal), holds)
 
 
-def heading(viewer: np.ndarray, center: Sequence[float], relation: str, name: str) -> np.ndarray:
+def shift_direction(
+    viewer: np.ndarray, center: Sequence[float], relation: str, name: str
+) -> np.ndarray:
     """Unit vector (3,) on the floor plan of "towards", "away", "to_left" or "to_right", for an
     object at `center` seen from `viewer`, (2,) or (3,).
     """
     ahead, _ = _ahead(np.asarray(viewer)[:2], np.asarray(center), name)
     left = np.array([-ahead[1], ahead[0]])
-    flat = {"towards": -ahead, "away": ahead, "to_left": left, "to_right": -left}[relation]
-    return np.array([*flat, 0.0])
+    direction = {"towards": -ahead, "away": ahead, "to_left": left, "to_right": -left}[relation]
+    return np.array([*direction, 0.0])
 
 
 def _ahead(viewer: np.ndarray, middle: np.ndarray, name: str) -> tuple[np.ndarray, float]:
-    sight = middle[:2] - viewer[:2]
-    length = float(np.linalg.norm(sight))
+    """Unit vector (2,) and metres from the viewer to `middle` on the floor plan."""
+    ahead = middle[:2] - viewer[:2]
+    length = float(np.linalg.norm(ahead))
     if length < _MIN_VIEW:
         raise QueryError(
             f"query: {name} is {length:.2f} m from the viewpoint on the floor plan, too near for a "
             "direction; add 'seen from ...' another object"
         )
-    return sight / length, length
+    return ahead / length, length
 
 
 def _grid(

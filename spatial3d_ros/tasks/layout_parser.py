@@ -221,13 +221,13 @@ def _turn(rest: str) -> Instruction:
     around = re.search(r" (?:all the way )?(?:around|round|half way)$", rest)
     if degrees is None and around:
         degrees, rest = 180.0, rest[: around.start()]
-    way = _TURNED.search(rest)
-    rest = rest[: way.start()] if way else rest
+    direction = _TURNED.search(rest)
+    rest = rest[: direction.start()] if direction else rest
     if degrees is None:
         raise QueryError(
             f"query: 'turn {rest}' has no angle; for example 'turn {rest} by 90 degrees'"
         )
-    sign = -1 if way and way["right"] else 1
+    sign = -1 if direction and direction["right"] else 1
     return Instruction("turn", _phrase(rest), degrees=sign * degrees)
 
 
@@ -241,12 +241,12 @@ def _put(rest: str, view: str, new: bool) -> Instruction:
     _phrase(rest)  # raises if no words are left, or a number without a unit
     if rest.split()[0] in ("me", "us", "you", "yourself"):
         raise QueryError(f"query: '{rest}': the robot is not furniture; {_HELP}")
-    kind: Action = "place" if article is not None else "move"
+    action: Action = "place" if article is not None else "move"
     shift = _HEADING.search(rest)
-    if shift and kind == "move" and not shift.group().endswith(_DESTINATION):
+    if shift and action == "move" and not shift.group().endswith(_DESTINATION):
         return _shifted(rest[: shift.start()], shift, metres, view)
-    place = _where(rest, first=article is not None)
-    if place is None:
+    parts = _split_relation(rest, first=article is not None)
+    if parts is None:
         vague = _VAGUE.search(rest)
         if vague:
             raise QueryError(
@@ -254,7 +254,7 @@ def _put(rest: str, view: str, new: bool) -> Instruction:
                 "'0.5 m towards the window', or 'to the left'"
             )
         raise QueryError(f"query: '{rest}' has no destination; {_HELP}")
-    thing, relation, anchor = (part.strip() for part in place)
+    target, relation, anchor = (part.strip() for part in parts)
     if relation in ("over", "in"):
         raise QueryError(
             f"query: the relation '{relation}' is not supported; use on, under, next to, between, "
@@ -263,7 +263,7 @@ def _put(rest: str, view: str, new: bool) -> Instruction:
     if relation == "from":
         relation = "next_to" if metres is not None else "away"
     if relation in SHIFTS:
-        if kind == "place":
+        if action == "place":
             raise QueryError(f"query: '{relation}' is no destination of a new object; {_HELP}")
         _require(metres, f"{relation.replace('_', ' ')} {anchor}")
     elif metres is not None and relation not in _WITH_GAP:
@@ -277,17 +277,16 @@ def _put(rest: str, view: str, new: bool) -> Instruction:
         if at is None:
             raise QueryError(f"query: 'between {anchor}' does not name two objects")
         anchors = (_phrase(" ".join(body[:at])), _phrase(" ".join(body[at + 1 :])))
-    what = _phrase(thing)
-    return Instruction(kind, what, relation, anchors, view, metres, size=size)
+    return Instruction(action, _phrase(target), relation, anchors, view, metres, size=size)
 
 
 def _between(body: list[str]) -> int | None:
     """Index of the "and" of "between": the first before an article, else the first."""
-    places = [k for k in range(1, len(body) - 1) if body[k] == "and"]
-    return min(places, key=lambda k: (not re.match(_ARTICLE, body[k + 1]), k), default=None)
+    indices = [k for k in range(1, len(body) - 1) if body[k] == "and"]
+    return min(indices, key=lambda k: (not re.match(_ARTICLE, body[k + 1]), k), default=None)
 
 
-def _shifted(thing: str, shift: re.Match[str], metres: float | None, view: str) -> Instruction:
+def _shifted(target: str, shift: re.Match[str], metres: float | None, view: str) -> Instruction:
     metres = _require(metres, shift.group().strip())
     axis: Point = (0.0, 0.0, 0.0)
     if shift["axis"]:
@@ -301,7 +300,7 @@ def _shifted(thing: str, shift: re.Match[str], metres: float | None, view: str) 
         relation = "up" if shift["up"] else "down"
     if metres < 0:
         raise QueryError(f"query: {metres:g} m is negative; use the opposite direction instead")
-    return Instruction("move", _phrase(thing), relation, (), view, metres, axis=axis)
+    return Instruction("move", _phrase(target), relation, (), view, metres, axis=axis)
 
 
 def _require(metres: float | None, direction: str) -> float:
@@ -312,29 +311,33 @@ def _require(metres: float | None, direction: str) -> float:
     return metres
 
 
-def _where(rest: str, first: bool) -> tuple[str, str, str] | None:
-    """Target, relation and anchor phrase; None without a word for a relation."""
-    before, arrow, after = rest.partition(_DESTINATION)
-    if arrow:
+def _split_relation(rest: str, first: bool) -> tuple[str, str, str] | None:
+    """Target, relation and anchor phrase; None without a word for a relation.
+
+    first: the first relation decides, not the last.
+    """
+    before, separator, after = rest.partition(_DESTINATION)
+    if separator:
         match = _RELATION.match(after.strip())
         if match is None or match.end() == len(after.strip()):
             return None
         return before, _relation(match) or "next_to", after.strip()[match.end() :]
     found = [
-        m for m in _RELATION.finditer(rest) if _relation(m) is not None and m.end() < len(rest)
+        m
+        for m in _RELATION.finditer(rest)
+        if _relation(m) is not None and m.start() > 0 and m.end() < len(rest)
     ]
-    found = [m for m in found if m.start() > 0]
     if not found:
         return None
     if not first:
-        only = [m for m in found if _ONLY_TO.match(m.group())]
+        destinations = [m for m in found if _ONLY_TO.match(m.group())]
         # "from" is where the target is now, unless there is no other relation.
-        rest_of = [m for m in found if _relation(m) != "from"]
-        match = (only or rest_of or found)[-1]
+        others = [m for m in found if _relation(m) != "from"]
+        match = (destinations or others or found)[-1]
     else:
         match = found[0]
-    thing = re.sub(r" from (?=the |my )", " on ", rest[: match.start()])
-    return thing, str(_relation(match)), rest[match.end() :]
+    target = re.sub(r" from (?=the |my )", " on ", rest[: match.start()])
+    return target, str(_relation(match)), rest[match.end() :]
 
 
 def _relation(match: re.Match[str]) -> str | None:
@@ -363,10 +366,10 @@ def _sized(rest: str) -> tuple[str, tuple[float, float, float] | None]:
 def _phrase(words: str) -> str:
     words = " ".join(words.strip(" ,").split())
     words = re.sub(r"^and |(?: and| ,)$", "", words)
-    loose = re.search(r"(?<![\w.])[-+]?\d+(?:\.\d+)?(?![\w.])", words)
-    if loose:
+    number = re.search(r"(?<![\w.])[-+]?\d+(?:\.\d+)?(?![\w.])", words)
+    if number:
         raise QueryError(
-            f"query: '{loose.group()}' has no unit; use metres, e.g. '{loose.group()} m'"
+            f"query: '{number.group()}' has no unit; use metres, e.g. '{number.group()} m'"
         )
     if not re.search(r"[^\W\d_]", words) or re.fullmatch(_ARTICLE + "|a|an|it", words):
         raise QueryError(f"query: the object is missing; {_HELP}")

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from spatial3d_ros.errors import NotAvailableError
 from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.geometry.quaternion import quaternion_from_yaw
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.reply import Reply
@@ -71,7 +71,7 @@ class RerunSink:
     def _boxes(
         self, boxes: Sequence[Box3D], labels: Sequence[str], color: tuple[int, int, int]
     ) -> Any:
-        rotations = [Rotation.from_euler("z", box.yaw).as_quat() for box in boxes]
+        rotations = [quaternion_from_yaw(box.yaw) for box in boxes]
         return self._rerun.Boxes3D(
             centers=np.array([box.center for box in boxes]).reshape(-1, 3),
             half_sizes=np.array([box.size for box in boxes]).reshape(-1, 3) / 2,

@@ -1,4 +1,4 @@
-"""Set-up for tests with real nodes: own domain, this machine only, and a person asking questions.
+"""Set-up for tests with real nodes: own domain, this machine only, and a test client.
 
 Skips by name where ROS or the built interfaces are missing.
 """
@@ -32,7 +32,7 @@ from spatial3d_ros.nodes import qos  # noqa: E402
 SECOND = 1_000_000_000
 EPOCH = 1_700_000_000 * SECOND
 WIDTH, HEIGHT = 64, 48
-DOMAIN = 20 + os.getpid() % 80  # runs side by side do not hear each other
+DOMAIN = 20 + os.getpid() % 80  # parallel runs do not receive each other's messages
 
 
 def set_stamp(message, stamp_ns, frame_id):
@@ -95,7 +95,7 @@ class LoadClient(Node):
     """Plays the camera and the localisation, and asks questions, each with a time limit."""
 
     def __init__(self, context, target="grounding_node", depth=QoSProfile(depth=10)):  # noqa: B008
-        super().__init__("person", context=context)
+        super().__init__("load_client", context=context)
         self.target = target
         self._senders = {
             name: self.create_publisher(kind, name, depth)

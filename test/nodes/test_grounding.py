@@ -7,6 +7,9 @@ from functools import partial
 
 import numpy as np
 import pytest
+
+pytest.importorskip("rclpy", reason="rclpy is not here: source ROS or scripts/ros_env.sh")
+
 import torch
 from action_msgs.msg import GoalStatus
 from diagnostic_msgs.msg import DiagnosticArray

@@ -23,25 +23,33 @@ IMAGE = "sensor_msgs/msg/Image"
 
 
 class Graph:
-    """The ROS graph of a node: publishers by topic, as (type, QoS)."""
+    """The ROS graph of a node: publishers by topic, as (type, QoS). The node publishes `own`."""
 
     def __init__(self):
-        self.publishers, self.logged = {}, []
+        self.publishers, self.own, self.logged = {}, set(), []
+
+    def get_name(self):
+        return "grounding_node"
+
+    def get_namespace(self):
+        return "/"
 
     def get_logger(self):
         return SimpleNamespace(warning=self.logged.append)
 
     def get_publishers_info_by_topic(self, topic):
         return [
-            SimpleNamespace(topic_type=kind, qos_profile=profile)
+            SimpleNamespace(
+                node_name="grounding_node" if topic in self.own else "camera",
+                node_namespace="/",
+                topic_type=kind,
+                qos_profile=profile,
+            )
             for kind, profile in self.publishers.get(topic, ())
         ]
 
     def get_topic_names_and_types(self):
         return [(name, [kind for kind, _ in all_]) for name, all_ in self.publishers.items()]
-
-    def count_publishers(self, topic):
-        return len(self.publishers.get(topic, ()))
 
 
 class SystemUnderTest:
@@ -72,6 +80,8 @@ def test_a_topic_without_publisher_lists_others_of_its_type():
     assert f"a topic of type {IMAGE} (there is none)" in world.silence_warnings()[0]
     world.graph.publishers["/camera/color/image_raw"] = [(IMAGE, QoSProfile(depth=1))]
     world.graph.publishers["/scan"] = [("sensor_msgs/msg/LaserScan", QoSProfile(depth=1))]
+    world.graph.publishers["/grounding_node/annotated"] = [(IMAGE, QoSProfile(depth=1))]
+    world.graph.own.add("/grounding_node/annotated")
     text = world.silence_warnings()[0]
     assert text.endswith("remap rgb/image to one of /camera/color/image_raw.")
     assert world.dog.silent() == ["/rgb/image", "/depth/image", "/rgb/camera_info"]

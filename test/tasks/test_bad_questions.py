@@ -50,16 +50,16 @@ def scored(engine, monkeypatch):
 @pytest.fixture
 def writing(engine, monkeypatch):
     def write(text):
-        said = (text, torch.tensor([0.9, 0.1, 0.2]))
-        monkeypatch.setattr(engine._runner, "generate_answer", lambda *_: said)
+        generated = (text, torch.tensor([0.9, 0.1, 0.2]))
+        monkeypatch.setattr(engine._runner, "generate_answer", lambda *_: generated)
 
     return write
 
 
-# ---- what is not there -----------------------------------------------------------------------
+# ---- no object matches -----------------------------------------------------------------------
 
 
-def test_what_is_not_there_is_named_with_the_nearest_things(engine, scored):
+def test_an_absent_object_is_named_with_the_nearest_objects(engine, scored):
     scored(ABSENT)
     found = engine.ground("the unicorn")
     assert found.no_target and len(found.objects) == 3
@@ -76,7 +76,7 @@ def test_what_is_not_there_is_named_with_the_nearest_things(engine, scored):
 @pytest.mark.parametrize(
     ("rows", "absent"), [((ABSENT, TABLE), "the unicorn"), ((CHAIR, ABSENT), "the dragon")]
 )
-def test_of_two_phrases_the_one_that_fits_nothing_is_named(engine, scored, rows, absent):
+def test_of_two_phrases_the_one_without_a_match_is_named(engine, scored, rows, absent):
     scored(*rows)
     for ask in (
         lambda: engine.measure_distance("how far is the unicorn from the dragon?"),
@@ -88,41 +88,41 @@ def test_of_two_phrases_the_one_that_fits_nothing_is_named(engine, scored, rows,
             ask()
 
 
-# ---- two that fit as well --------------------------------------------------------------------
+# ---- two equally good matches ------------------------------------------------------------------
 
 
-def test_of_two_that_fit_as_well_both_are_told(engine, scored):
-    ids = [thing.id for thing in engine.scene().objects]
-    first, second = (thing.box.center for thing in engine.scene().objects[:2])
-    told = ["({:.2f}, {:.2f}, {:.2f}) m".format(*place) for place in (first, second)]
+def test_ties_are_listed(engine, scored):
+    ids = [known.id for known in engine.scene().objects]
+    first, second = (known.box.center for known in engine.scene().objects[:2])
+    points = ["({:.2f}, {:.2f}, {:.2f}) m".format(*point) for point in (first, second)]
     scored(ALIKE)
     found = engine.ground("the chair", max_objects=1)
     assert found.num_ties == 2 and found.text.startswith("2 objects match about equally well: ")
-    assert all(place in found.text for place in told) and found.text_points == (first, second)
+    assert all(point in found.text for point in points) and found.text_points == (first, second)
     assert [o.object.id for o in engine.ground("the chair").objects[:2]] == ids[:2]
     removed = engine.edit_layout("remove the chair")
     assert removed.before[0].id == ids[0] and removed.text_points == (second,)
-    assert removed.text.endswith(told[1]) and "the phrases also match" in removed.text
+    assert removed.text.endswith(points[1]) and "the phrases also match" in removed.text
     scored(ALIKE, [0.0, 0.0, 5.0, -9.0])
     far = engine.measure_distance(a="the chair", b="the table")
     assert [o.object.id for o in (far.a, far.b, *far.alternatives)] == [ids[0], ids[2], ids[1]]
-    assert far.uncertainty_m > 0.1 and told[1] in far.text
+    assert far.uncertainty_m > 0.1 and points[1] in far.text
 
 
-def test_of_two_that_could_be_described_both_are_told(engine, scored, writing):
+def test_ties_of_a_description_are_listed(engine, scored, writing):
     first, second = engine.scene().objects[:2]
     scored(ALIKE)
     writing("a red chair")
-    told = engine.ask("describe the chair")
-    assert [o.object for o in told.objects] == [first, second]
-    place = "({:.2f}, {:.2f}, {:.2f}) m".format(*second.box.center)
-    assert told.text.startswith("a red chair; the phrases also match the ")
-    assert told.text.endswith(place) and told.text_points == (second.box.center,)
+    answer = engine.ask("describe the chair")
+    assert [o.object for o in answer.objects] == [first, second]
+    point = "({:.2f}, {:.2f}, {:.2f}) m".format(*second.box.center)
+    assert answer.text.startswith("a red chair; the phrases also match the ")
+    assert answer.text.endswith(point) and answer.text_points == (second.box.center,)
     scored(CHAIR)
     assert engine.ask("describe the chair").text == "a red chair"
 
 
-# ---- edits that cannot be --------------------------------------------------------------------
+# ---- impossible edits ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_what_no_edit_can_mean_is_refused(engine, scored):
         engine.edit_layout("put a gadget next to the chair")
 
 
-# ---- units, and the same thing twice ---------------------------------------------------------
+# ---- units, and the same object twice --------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -245,5 +245,5 @@ def test_text_that_is_no_answer_is_reported_and_no_number_invented(
 
 def test_readable_text_is_given_as_it_is(engine, writing):
     writing("3")
-    told = engine.ask("how many chairs are there?")
-    assert told.text == "3" and [o.object for o in told.objects] == [engine.scene().objects[0]]
+    answer = engine.ask("how many chairs are there?")
+    assert answer.text == "3" and [o.object for o in answer.objects] == [engine.scene().objects[0]]

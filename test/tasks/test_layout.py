@@ -100,7 +100,7 @@ def test_relations_hold_and_the_nearest_place_is_taken():
     assert abs(center(edit("move the lamp between the table and the sofa"))[0] - 0.2) < 1.2
 
 
-def test_things_are_put_on_and_under_others():
+def test_objects_are_put_on_and_under_others():
     made = edit("put the mug on the sofa")
     assert (
         made.after[0].box.bounds()[0][2] == pytest.approx(0.52 * 0.8)
@@ -119,7 +119,7 @@ def test_things_are_put_on_and_under_others():
         edit("put the mug on the lamp")
 
 
-def test_what_a_thing_carries_goes_with_it():
+def test_carried_objects_move_along():
     made = edit("move the table 0.5 m towards the sofa")
     assert [o.id for o in made.before] == [o.id for o in made.after] == [2, 3]
     np.testing.assert_allclose(
@@ -141,7 +141,7 @@ def test_swapping_and_turning():
     assert "cannot swap" in edit("swap the mug and the sofa").text
 
 
-def test_what_cannot_be_meant():
+def test_contradictory_instructions_raise():
     with pytest.raises(QueryError, match="both the object to change and a reference"):
         edit("move the chair next to the chair")
     with pytest.raises(QueryError, match="is the robot"):
@@ -180,15 +180,15 @@ def test_usual_sizes():
     assert body(thing(1, "lamp", (0, 0, 0), (1, 1, 1)), "the table").top == pytest.approx(1.0)
 
 
-# ---- places ----------------------------------------------------------------------------------
+# ---- free space ----------------------------------------------------------------------------------
 
 
-def test_a_thing_may_stay_in_what_it_is_in_already():
+def test_an_existing_collision_is_no_obstacle():
     rival = Body(Box3D((0.1, 0, 0.4), (0.5, 0.5, 0.8)))
-    places = FreeSpace(BOUNDS, [rival], CHAIR.box)
-    assert places.problem(CHAIR.box) == ""
+    free_space = FreeSpace(BOUNDS, [rival], CHAIR.box)
+    assert free_space.problem(CHAIR.box) == ""
     assert "in the way" in FreeSpace(BOUNDS, [rival]).problem(CHAIR.box)
-    assert moving_with(body(CHAIR), [rival], 0.0) == [0]  # another box of the same thing
+    assert moving_with(body(CHAIR), [rival], 0.0) == [0]  # another box of the same object
 
 
 def test_another_box_of_the_carrier_is_not_in_the_way():

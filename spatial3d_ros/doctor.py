@@ -40,6 +40,7 @@ for kind in (msg.Grounding, srv.Ground, action.Query):
     kind.__class__.__import_type_support__()
 print(msg.__file__)
 """
+RESEARCH_LIBRARIES = ("accelerate", "embreex", "peft")  # requirements/research.txt
 OPTIONAL = {
     "launch_ros": ("spatial3d.launch.py", "launch-ros"),
     "tf2_msgs": ("poses from TF (pose_source:=tf)", "tf2-msgs"),
@@ -75,7 +76,7 @@ def examine(
     environment: Mapping[str, str] = os.environ,
 ) -> list[Finding]:
     """Run all checks; `ros` False skips what only the nodes need. Never raises."""
-    found = [_python(), *_libraries(), _cuda(), _weights(model, device)]
+    found = [_python(), *_libraries(), _research(), _cuda(), _weights(model, device)]
     if ros:
         answer = _run_script(ROS_SCRIPT)
         found.append(_rclpy(answer))
@@ -116,6 +117,15 @@ def _libraries() -> list[Finding]:
             version = getattr(module, "__version__", "") or importlib.metadata.version(name)
             findings.append(Finding(name, "ok", str(version)))
     return findings
+
+
+def _research() -> Finding:
+    """The extra for generated rooms, training, evaluation and benchmarks."""
+    absent = [name for name in RESEARCH_LIBRARIES if not importlib.util.find_spec(name)]
+    if not absent:
+        return Finding("research", "ok", "installed")
+    found = f"for synth, train, evaluate and bench; missing: {', '.join(absent)}"
+    return Finding("research", "optional", found, "pip install 'spatial3d_ros[research]'")
 
 
 def _cuda() -> Finding:

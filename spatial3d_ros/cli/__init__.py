@@ -13,9 +13,8 @@ import typer
 
 from spatial3d_ros.cli import ask, check, convert, demo, doctor, download, info, rerun
 from spatial3d_ros.cli.output import print_error
+from spatial3d_ros.doctor import RESEARCH_LIBRARIES
 from spatial3d_ros.errors import Spatial3DError
-
-RESEARCH_MODULES = ("accelerate", "embreex", "peft")  # requirements/research.txt
 
 app = typer.Typer(
     name="spatial3d",
@@ -52,7 +51,7 @@ def run() -> None:
         print_error(str(error))
         sys.exit(1)
     except ModuleNotFoundError as error:
-        if error.name not in RESEARCH_MODULES:
+        if error.name not in RESEARCH_LIBRARIES:
             raise
         print_error(f"{error.name} is not installed: pip install 'spatial3d_ros[research]'")
         sys.exit(1)

@@ -192,7 +192,7 @@ def _answers(row: Row, color: str) -> list[StyledBox]:
     translucent, after it.
     """
     if row.kind == "layout":
-        both = ((row.boxes, SECOND, "now"), (row.after_boxes, color, "then"))
+        both = ((row.boxes, SECOND, "before"), (row.after_boxes, color, "after"))
         return [
             StyledBox(
                 box,
@@ -201,7 +201,7 @@ def _answers(row: Row, color: str) -> list[StyledBox]:
                 False,
                 1.2 if k else 2.6,
                 not k,
-                translucent=name == "then",
+                translucent=name == "after",
             )
             for boxes, style_color, name in both
             for k, box in enumerate(boxes)  # the first is the target, the others move with it

@@ -1,4 +1,4 @@
-"""`spatial3d doctor`: each thing that can be missing is named with its cure, and the exit code."""
+"""`spatial3d doctor`: each missing part is named with its remedy; exit codes."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ ROS = {"rclpy": "/opt/rclpy", "rmw": "rmw_fastrtps_cpp"}
 
 @pytest.fixture
 def machine(monkeypatch):
-    """A machine on which child processes say what a test wants, by the name of the code."""
+    """`examine` with fixed outputs of its child processes."""
 
     def make(ros=ROS, interfaces=None):
-        told = {doctor.ROS_SCRIPT: ros, doctor.INTERFACES_SCRIPT: interfaces or {"text": "/msg"}}
-        monkeypatch.setattr(doctor, "_run_script", told.get)
+        answers = {doctor.ROS_SCRIPT: ros, doctor.INTERFACES_SCRIPT: interfaces or {"text": "/msg"}}
+        monkeypatch.setattr(doctor, "_run_script", answers.get)
 
-        def look(environment=PROFILE, **options):
+        def examine(environment=PROFILE, **options):
             found = doctor.examine(environment=environment, **options)
             return {finding.name: finding for finding in found}, doctor.is_well(found)
 
-        return look
+        return examine
 
     return make
 
 
-def test_a_machine_with_everything(machine) -> None:
+def test_complete_machine(machine) -> None:
     found, well = machine()()
     assert well
     for name in ("Python", "torch", "cv2", "model tiny", "rclpy", "messages", "transport"):
@@ -41,16 +41,24 @@ def test_a_machine_with_everything(machine) -> None:
     assert found["model tiny"].found.startswith("loads, on ")
 
 
-def test_a_machine_without_ros(machine) -> None:
-    look = machine(ros="ModuleNotFoundError: No module named 'rclpy'")
-    found, well = look()
+def test_machine_without_ros(machine) -> None:
+    examine = machine(ros="ModuleNotFoundError: No module named 'rclpy'")
+    found, well = examine()
     assert not well
     assert found["rclpy"].state == "missing"
     assert "make setup" in found["rclpy"].cure
     assert "messages" not in found  # not checked without rclpy
-    found, well = look(ros=False)
+    found, well = examine(ros=False)
     assert well
     assert "rclpy" not in found
+
+
+def test_missing_research_extra_is_optional(machine, monkeypatch) -> None:
+    monkeypatch.setattr(doctor, "RESEARCH_LIBRARIES", ("no_such_library",))
+    found, well = machine()()
+    assert well and found["research"].state == "optional"
+    assert "no_such_library" in found["research"].found
+    assert found["research"].cure == "pip install 'spatial3d_ros[research]'"
 
 
 def test_messages_that_are_not_built(machine) -> None:
@@ -60,33 +68,33 @@ def test_messages_that_are_not_built(machine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "text_found"),
     [
         (None, "defaults: its shared memory is smaller than an image"),
         ("<profiles><segment_size>600000</segment_size></profiles>", "no shared memory of 5 MB"),
         ("<profiles>", "no element found"),
     ],
 )
-def test_fast_dds_that_loses_images(machine, tmp_path, text, says) -> None:
+def test_fast_dds_profile_too_small_for_images(machine, tmp_path, text, text_found) -> None:
     environment = {}
     if text is not None:
         (tmp_path / "p.xml").write_text(text)
         environment = {"FASTDDS_DEFAULT_PROFILES_FILE": str(tmp_path / "p.xml")}
     found, well = machine()(environment)
-    assert well  # it works, but badly
+    assert well  # degraded only
     assert found["transport"].state == "degraded"
-    assert says in found["transport"].found
+    assert text_found in found["transport"].found
     assert str(resource_path("fastdds.xml")) in found["transport"].cure
 
 
-def test_another_middleware_has_its_own_advice(machine) -> None:
+def test_other_middleware_has_its_own_remedy(machine) -> None:
     found, _ = machine(ros=ROS | {"rmw": "rmw_cyclonedds_cpp"})({})
     assert "rmem_max" in found["transport"].found
     found, _ = machine(ros=ROS | {"rmw": "rmw_zenoh_cpp"})({})
     assert "nothing measured" in found["transport"].found
 
 
-def test_a_library_that_does_not_load_is_named(machine, monkeypatch) -> None:
+def test_broken_library_is_named(machine, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "rosbags", None)  # importing it fails
     found, well = machine()()
     assert not well
@@ -94,7 +102,7 @@ def test_a_library_that_does_not_load_is_named(machine, monkeypatch) -> None:
     assert "make setup" in found["rosbags"].cure
 
 
-def test_weights_that_are_not_there(machine, tmp_path) -> None:
+def test_missing_weights_are_named(machine, tmp_path) -> None:
     found, well = machine()(model=str(tmp_path / "nothing"))
     assert not well
     finding = found[f"model {tmp_path / 'nothing'}"]
@@ -102,7 +110,7 @@ def test_weights_that_are_not_there(machine, tmp_path) -> None:
     assert "spatial3d assemble" in finding.cure
 
 
-def test_what_a_child_process_says() -> None:
+def test_output_of_a_child_process() -> None:
     assert doctor._run_script('print(\'{"a": "b"}\')') == {"a": "b"}
     assert doctor._run_script("print('/path')") == {"text": "/path"}
     assert doctor._run_script("import no_such_module").startswith("ModuleNotFoundError")
@@ -117,6 +125,6 @@ def test_the_command_and_its_exit_code(machine) -> None:
     machine(ros="ModuleNotFoundError: No module named 'rclpy'")
     printed = CliRunner().invoke(app, ["doctor", "--json"])
     assert printed.exit_code == 1
-    told = json.loads(printed.stdout)
-    assert told["well"] is False
-    assert {"name", "state", "found", "cure"} == set(told["findings"][0])
+    answers = json.loads(printed.stdout)
+    assert answers["well"] is False
+    assert {"name", "state", "found", "cure"} == set(answers["findings"][0])

@@ -12,13 +12,19 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 
 from helpers import messages
+from helpers.engine_scene import proposals_in_a_row, wall_frame
+from helpers.small_model import small_model
+from spatial3d_ros.engine import EngineConfig
 from spatial3d_ros.errors import ConfigError, NotAvailableError, StorageError
 from spatial3d_ros.geometry.camera import Camera
+from spatial3d_ros.model.checkpoint import save_model
 from spatial3d_ros.research.rooms.generator import generate_room
 from spatial3d_ros.research.stress.fault import FAULTS
 from spatial3d_ros.research.stress.faults.run import choose
+from spatial3d_ros.research.stress.faulty_engine import FaultyEngine
 from spatial3d_ros.research.stress.json_rpc_client import JsonRpcClient
 from spatial3d_ros.research.stress.message_corruption import corruption
 from spatial3d_ros.research.stress.nodes import json_rpc
@@ -156,3 +162,21 @@ def test_invalid_yaml_is_named(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"settings\.yaml: cannot be read as YAML"):
         read_yaml(path)
+
+
+def test_faulty_engine_fails_in_the_chosen_step_only(tmp_path, monkeypatch):
+    model, prompt = small_model()
+    save_model(tmp_path, model, prompt.tokenizer, torch.float32)
+    engine = FaultyEngine(EngineConfig(model=str(tmp_path), device="cpu", max_views=4))
+    engine.load()
+    for number in (1, 2):
+        engine.add_frame(wall_frame(number))
+    monkeypatch.setattr(FaultyEngine, "out_of_memory_in", ["update"])
+    with pytest.raises(RuntimeError, match="alloc"):
+        engine.refresh(proposals_in_a_row())
+    monkeypatch.setattr(FaultyEngine, "out_of_memory_in", ["question"])
+    engine.refresh(proposals_in_a_row())
+    with pytest.raises(RuntimeError, match="alloc"):
+        engine.ground("the red chair")
+    monkeypatch.setattr(FaultyEngine, "out_of_memory_in", [])
+    assert engine.ground("the red chair").text

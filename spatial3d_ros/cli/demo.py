@@ -60,7 +60,9 @@ def demo(
     asked = [*(question or []), *(read_questions(questions) if questions else [])]
     with progress_bar("frames") as progress:
         room = prepare_room(out, bag, seed, model, print_status, progress)
-    result = run_demo(out, bag=bag, room=room, questions=asked, model=model, say=print_status)
+    result = run_demo(
+        out, bag=bag, room=room, questions=asked, model=model, print_status=print_status
+    )
     stdout.print(answers_table(result.rows))
     judged = [row for row in result.rows if row.right is not None]
     if judged:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from spatial3d_ros.bags.bag import bag_topics
 from spatial3d_ros.bags.reader import find_topics, read_bag
-from spatial3d_ros.demo.figures import FigureWriter, named_boxes
+from spatial3d_ros.demo.figures import MAX_FRAMES, FigureWriter, named_boxes
 from spatial3d_ros.demo.node_queries import ask_nodes
 from spatial3d_ros.demo.processes import require_ros
 from spatial3d_ros.demo.report import Row, right_count, write_answers, write_page
@@ -27,10 +27,6 @@ MIN_RIGHT = 0.6
 """Share of right answers for exit code 0. About three of four questions of all kinds are answered
 right; the number varies by one or two of seventeen, because the object map differs in every run.
 """
-
-FIGURE_FRAMES = 48
-
-Say = Callable[[str], None]
 
 
 class KnownQuestion(Protocol):
@@ -75,7 +71,7 @@ def run_demo(
     room: PreparedRoom | None = None,
     questions: Sequence[str] = (),
     model: str = "tiny",
-    say: Say = print,
+    print_status: Callable[[str], None] = print,
 ) -> DemoResult:
     """Play a bag into the nodes, ask questions, and write the report into `out`.
 
@@ -89,7 +85,7 @@ def run_demo(
     known = room.questions if room and not questions else []
     if not known and not questions:
         raise ConfigError(f"{bag}: no question to ask; add --question or --questions FILE")
-    replies, scene = ask_nodes(bag, _requests(known, questions), out, say, model)
+    replies, scene = ask_nodes(bag, _requests(known, questions), out, print_status, model)
     if known:
         rows = [
             q.row(Reply.from_data(data), data["via"])
@@ -97,7 +93,7 @@ def run_demo(
         ]
     else:
         rows = [_unjudged(data) for data in replies]
-    say("drawing the figures")
+    print_status("drawing the figures")
     page = _write(out, bag, rows, scene, room)
     if known:
         worked = right_count(rows) >= MIN_RIGHT * len(rows)
@@ -149,6 +145,6 @@ def _write(
 
 
 def _sampled_frames(bag: Path) -> list[Frame]:
-    """At most about FIGURE_FRAMES frames, spread over the bag."""
+    """At most about MAX_FRAMES frames, spread over the bag."""
     count = bag_topics(bag)[find_topics(bag).rgb][1]
-    return list(islice(read_bag(bag), 0, None, max(1, count // FIGURE_FRAMES)))
+    return list(islice(read_bag(bag), 0, None, max(1, count // MAX_FRAMES)))

@@ -19,14 +19,12 @@ REPLIES = "replies.json"
 START_S = 120.0  # for the nodes to come up on a busy machine
 MARGIN_S = 0.05  # so that the last message is sent before the player stops
 
-Say = Callable[[str], None]
-
 
 def ask_nodes(
     bag: Path,
     questions: list[dict[str, str]],
     out: Path,
-    say: Say,
+    print_status: Callable[[str], None],
     model: str = "tiny",
     *,
     topics: Topics | None = None,
@@ -49,11 +47,13 @@ def ask_nodes(
     answers.unlink(missing_ok=True)
     with NodeGroup(out / "logs") as nodes:
         domain = nodes.environment["ROS_DOMAIN_ID"]
-        say(f"starting the nodes (ROS domain {domain}, logs in {nodes.logs})")
+        print_status(f"starting the nodes (ROS domain {domain}, logs in {nodes.logs})")
         nodes.start("grounding_node", *node_arguments(bag, topics, model))
         nodes.start("visualizer_node")
         nodes.start("bag_player", str(bag), *play, "--wait", str(START_S), package=DEMO)
-        say(f"playing {bag.name} in real time ({seconds:.0f} s), then {len(questions)} questions")
+        print_status(
+            f"playing {bag.name} in real time ({seconds:.0f} s), then {len(questions)} questions"
+        )
         nodes.start(
             "query_client", str(question_file), str(answers), "--settle", f"{seconds + 1:.1f}",
             package=DEMO,

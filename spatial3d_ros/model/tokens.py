@@ -8,12 +8,14 @@ from pathlib import Path
 from tokenizers import AddedToken, Tokenizer
 
 from spatial3d_ros.errors import CheckpointError
-from spatial3d_ros.geometry.locations import LOCATION_TOKENS
 from spatial3d_ros.model.config import ModelConfig
 
 START, END = "<|im_start|>", "<|im_end|>"
 GROUND, COORD = "<ground>", "<coord>"
 MAX_IDENTIFIERS = 100
+LOCATION_BINS = 1000
+LOCATION_MARKS = ("<box>", "</box>", "<pt>", "</pt>")
+LOCATION_TOKENS = (*LOCATION_MARKS, *(f"<LOC{i:03d}>" for i in range(LOCATION_BINS)))
 
 
 def identifier(slot: int) -> str:
@@ -29,8 +31,8 @@ def special_tokens(config: ModelConfig) -> tuple[str, ...]:
     identifiers, so that only `<ground>` and `<coord>` are new to the public tokenizer, as
     published. Location tokens come last.
     """
-    ours = (START, END, GROUND, COORD) if config.object_tokens == "none" else SPECIAL_TOKENS
-    return (*ours, *(LOCATION_TOKENS if config.io.loc_format == "tokens" else ()))
+    tokens = (START, END, GROUND, COORD) if config.object_tokens == "none" else SPECIAL_TOKENS
+    return (*tokens, *(LOCATION_TOKENS if config.io.loc_format == "tokens" else ()))
 
 
 def with_special_tokens(tokenizer: Tokenizer, tokens: Sequence[str]) -> Tokenizer:

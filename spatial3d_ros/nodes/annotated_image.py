@@ -8,6 +8,7 @@ from sensor_msgs.msg import Image
 
 from spatial3d_ros.nodes import conversions, qos
 from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.scene.objects import display_name
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit, ScoredObject
 from spatial3d_ros.visualization.annotation import GREEN, ORANGE, Mark, annotated
 
@@ -69,6 +70,4 @@ def marks_of(result: Any) -> list[Mark]:
 
 
 def _mark(item: ScoredObject, color: tuple[int, int, int]) -> Mark:
-    found = item.object
-    name = " ".join(filter(None, (found.color, found.label))) or f"#{found.id}"
-    return Mark(found.box, f"{name} {item.score:.2f}", color)
+    return Mark(item.object.box, f"{display_name(item.object)} {item.score:.2f}", color)

@@ -21,8 +21,6 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 from spatial3d_ros.errors import FrameError, NotAvailableError, Spatial3DError
-from spatial3d_ros.geometry.box import Box3D
-from spatial3d_ros.geometry.quaternion import yaw_from_quaternion
 from spatial3d_ros.msg import GroundedObject
 from spatial3d_ros.nodes import conversions, qos
 from spatial3d_ros.nodes.optional_messages import (
@@ -104,9 +102,9 @@ class ApproachNode(Node):
                 f"TF has no pose of {self._options['robot_frame']!r} (parameter robot_frame): "
                 "the goal is on any free side of the object"
             )
-        obstacles = [_box(item) for item in others if item.id != found.id]
+        obstacles = [conversions.box(item) for item in others if item.id != found.id]
         sizes = {name: self._options[name] for name in ("distance_m", "radius_m", "height_m")}
-        return find_approach_pose(_box(found), robot, obstacles, **sizes)
+        return find_approach_pose(conversions.box(found), robot, obstacles, **sizes)
 
     def _drive(self, frame: str, goal: ApproachPose, spin: Callable[[Future, float], None]) -> None:
         if not self._action_client.wait_for_server(REPLY_TIMEOUT_S):
@@ -144,12 +142,6 @@ class ApproachNode(Node):
         if not future.result().success:
             raise NotAvailableError(future.result().message)
         return future.result()
-
-
-def _box(item: GroundedObject) -> Box3D:
-    center, q, size = item.pose.position, item.pose.orientation, item.size
-    yaw = yaw_from_quaternion((q.x, q.y, q.z, q.w))
-    return Box3D((center.x, center.y, center.z), (size.x, size.y, size.z), yaw)
 
 
 def main(args: list[str] | None = None) -> None:

@@ -12,7 +12,7 @@ from std_msgs.msg import Header
 
 from spatial3d_ros import msg
 from spatial3d_ros.geometry.box import Box3D
-from spatial3d_ros.geometry.quaternion import quaternion_from_yaw
+from spatial3d_ros.geometry.quaternion import quaternion_from_yaw, yaw_from_quaternion
 from spatial3d_ros.nodes.optional_messages import vision_messages
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.frame_transform import OutputTransform
@@ -38,9 +38,9 @@ def header(frame_id: str, stamp_ns: int) -> Header:
     return Header(frame_id=frame_id, stamp=Time(sec=seconds, nanosec=nanoseconds))
 
 
-def pose(box: Box3D) -> Pose:
-    """Center of the box and its yaw."""
-    return Pose(position=point(box.center), orientation=orientation(box.yaw))
+def pose(upright: Box3D) -> Pose:
+    """Center of a box and its yaw."""
+    return Pose(position=point(upright.center), orientation=orientation(upright.yaw))
 
 
 def orientation(yaw: float) -> Quaternion:
@@ -139,6 +139,13 @@ def scene_objects(scene: SceneObjects, transform: OutputTransform) -> msg.SceneO
         views=int(scene.views),
         objects=map_objects(transform.objects(scene.objects), transform.frame_id),
     )
+
+
+def box(message: msg.GroundedObject) -> Box3D:
+    """The box of an object, in the frame of its message."""
+    center, q, size = message.pose.position, message.pose.orientation, message.size
+    yaw = yaw_from_quaternion((q.x, q.y, q.z, q.w))
+    return Box3D((center.x, center.y, center.z), (size.x, size.y, size.z), yaw)
 
 
 def detections(scene: msg.SceneObjects) -> Any:

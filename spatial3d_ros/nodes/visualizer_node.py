@@ -14,6 +14,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from spatial3d_ros.msg import DistanceAnswer, GroundedObject, Grounding, LayoutEdit, SceneObjects
 from spatial3d_ros.nodes import qos
 from spatial3d_ros.nodes.executor import spin
+from spatial3d_ros.scene.objects import display_name
 
 GREY = ColorRGBA(r=0.7, g=0.7, b=0.75, a=0.25)
 GREEN = ColorRGBA(r=0.1, g=0.9, b=0.3, a=0.5)
@@ -58,7 +59,7 @@ class VisualizerNode(Node):
             color = GREEN if rank < message.num_targets else ORANGE
             self._answer += [
                 _box(item, "answer", rank, color),
-                _label(item, "answer text", rank, f"{_name(item)} {item.score:.2f}"),
+                _label(item, "answer text", rank, f"{display_name(item)} {item.score:.2f}"),
             ]
         self._publish()
 
@@ -87,7 +88,7 @@ class VisualizerNode(Node):
             for number, item in enumerate(message.after or message.before):
                 self._answer += [
                     _box(item, "edit", number, color),
-                    _label(item, "edit text", number, _name(item)),
+                    _label(item, "edit text", number, display_name(item)),
                 ]
             for number, (old, new) in enumerate(zip(message.before, message.after, strict=False)):
                 arrow = _marker("edit arrow", number, Marker.ARROW, message.header)
@@ -102,13 +103,9 @@ class VisualizerNode(Node):
         for item in self._scene.objects:
             markers += [
                 _box(item, "objects", item.id, GREY),
-                _label(item, "names", item.id, _name(item)),
+                _label(item, "names", item.id, display_name(item)),
             ]
         self._publisher.publish(MarkerArray(markers=markers + self._answer))
-
-
-def _name(item: GroundedObject) -> str:
-    return " ".join(filter(None, (item.color, item.label))) or f"#{item.id}"
 
 
 def _marker(namespace: str, number: int, kind: int, header: Header) -> Marker:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -45,6 +46,11 @@ class SceneObject:
     def label_from_detector(self) -> bool:
         """Whether the label is a detector's."""
         return self.label_score > 0
+
+
+def display_name(known: Any) -> str:
+    """Color and label of a SceneObject or GroundedObject message; "#7" if both are unknown."""
+    return " ".join(filter(None, (known.color, known.label))) or f"#{known.id}"
 
 
 class ObjectTracker:

@@ -16,11 +16,6 @@ _MIN_CONCENTRATION = 0.25  # mean resultant length (0 .. 1) of the directions of
 _PARALLEL = np.deg2rad(2.0)
 
 
-def wall_heading(frames: Sequence[Frame]) -> float | None:
-    """Yaw of the walls in the world frame from some views; see `heading_of`."""
-    return heading_of([wall_directions(frame) for frame in frames])
-
-
 def heading_of(directions: Sequence[np.ndarray]) -> float | None:
     """Yaw of the walls from the `wall_directions` of some views, in (-pi/4, pi/4] rad; None while
     it is ambiguous.

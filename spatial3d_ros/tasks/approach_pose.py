@@ -28,11 +28,6 @@ class ApproachPose:
     y: float
     yaw: float
 
-    @property
-    def quaternion(self) -> tuple[float, float, float, float]:
-        """The yaw as x, y, z, w."""
-        return (0.0, 0.0, math.sin(self.yaw / 2), math.cos(self.yaw / 2))
-
 
 def find_approach_pose(
     target: Box3D,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spatial3d_ros.errors import QueryError
+from spatial3d_ros.geometry import relations
 from spatial3d_ros.scene.free_space import Body
 
 _STEP = 0.05
@@ -127,9 +128,9 @@ def on_side(
     low, high = anchor.box.bounds()
     middle, size = (low + high) / 2, (high - low) / 2
     ahead, length = _ahead(viewer, middle, anchor.name)
-    left = np.array([-ahead[1], ahead[0]])
+    left = relations.left_of(ahead)
     direction = {"left": left, "right": -left, "front": -ahead, "behind": ahead}[side]
-    across = np.array([-direction[1], direction[0]])
+    across = relations.left_of(direction)
     outline, own = np.abs(direction) @ size[:2], np.abs(direction) @ half[:2]
     min_offset = max(_MIN_SIDE[level.raised], outline) + 0.05
 
@@ -152,18 +153,14 @@ def on_side(
 def between(half: np.ndarray, a: Body, b: Body, level: Level) -> Goal:
     """Near the middle of the line between two anchors."""
     one, other = (np.array(body.box.center[:2]) for body in (a, b))
-    line = other - one
-    length2 = max(float(line @ line), 1e-9)
     middle = (one + other) / 2
     center = np.array([*middle, level.bottom + half[2]])
 
     def holds(centers: np.ndarray) -> np.ndarray:
-        offset = centers[:, :2] - one
-        part = offset @ line / length2
-        off2 = (offset**2).sum(1) / length2 - part**2
-        return (np.abs(part - 0.5) < 0.22) & (off2 < 0.03)
+        return relations.between(centers[:, :2], one, other, half_span=0.22, max_off=0.03**0.5)
 
-    return Goal(center, _grid(middle, np.full(2, length2**0.5 / 2), center[2], center), holds)
+    reach = np.full(2, np.linalg.norm(other - one) / 2)
+    return Goal(center, _grid(middle, reach, center[2], center), holds)
 
 
 def shifted(center: Sequence[float], direction: np.ndarray, metres: float) -> Goal:
@@ -194,7 +191,7 @@ def shift_direction(
     object at `center` seen from `viewer`, (2,) or (3,).
     """
     ahead, _ = _ahead(np.asarray(viewer)[:2], np.asarray(center), name)
-    left = np.array([-ahead[1], ahead[0]])
+    left = relations.left_of(ahead)
     direction = {"towards": -ahead, "away": ahead, "to_left": left, "to_right": -left}[relation]
     return np.array([*direction, 0.0])
 

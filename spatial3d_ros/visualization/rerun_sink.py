@@ -12,7 +12,7 @@ from spatial3d_ros.errors import NotAvailableError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.quaternion import quaternion_from_yaw
 from spatial3d_ros.scene.frame import Frame
-from spatial3d_ros.scene.objects import SceneObject
+from spatial3d_ros.scene.objects import SceneObject, display_name
 from spatial3d_ros.tasks.reply import Reply
 
 TIMELINE = "stamp"
@@ -54,8 +54,8 @@ class RerunSink:
     def objects(self, objects: Sequence[SceneObject], stamp_ns: int) -> None:
         """Log the object map."""
         self._at(stamp_ns)
-        names = [" ".join(filter(None, (o.color, o.label))) or f"#{o.id}" for o in objects]
-        self._log(OBJECTS, self._boxes([o.box for o in objects], names, GREY))
+        names = [display_name(known) for known in objects]
+        self._log(OBJECTS, self._boxes([known.box for known in objects], names, GREY))
 
     def answer(self, question: str, reply: Reply, stamp_ns: int) -> None:
         """Log a question, its answer, and the boxes that the answer refers to."""

@@ -1,6 +1,5 @@
 """A network of a few thousand random weights, and scenes for it; real classes, nothing faked."""
 
-import numpy as np
 import torch
 
 from spatial3d_ros.model.batch import SceneBatch
@@ -57,9 +56,3 @@ def small_scene(seed=0, views=3, objects=5):
         ),
         view_valid=torch.ones(1, views, dtype=torch.bool),
     )
-
-
-def turn_z(degrees):
-    angle = np.deg2rad(degrees)
-    cos, sin = np.cos(angle), np.sin(angle)
-    return np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])

@@ -30,6 +30,6 @@ def test_goal_faces_the_object_at_the_distance(node):
 
 def test_box_of_a_message_is_the_box_it_was_made_of():
     chair = scene_object(1, (2.0, 3.0, 0.5), "chair", 1)
-    box = approach_node._box(conversions.grounded_object(chair, 0.9, "map"))
+    box = conversions.box(conversions.grounded_object(chair, 0.9, "map"))
     assert box.yaw == pytest.approx(chair.box.yaw) and box.yaw != 0
     assert (box.center, box.size) == (chair.box.center, chair.box.size)

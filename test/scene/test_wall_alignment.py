@@ -7,7 +7,11 @@ from helpers.camera_recording import make_recording
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.research.rooms.generator import generate_room
 from spatial3d_ros.scene.frame import Frame
-from spatial3d_ros.scene.wall_alignment import rotate_frame, wall_heading
+from spatial3d_ros.scene.wall_alignment import heading_of, rotate_frame, wall_directions
+
+
+def wall_heading(frames):
+    return heading_of([wall_directions(frame) for frame in frames])
 
 
 @pytest.fixture(scope="module")

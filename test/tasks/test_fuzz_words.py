@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from helpers.fuzzing import NUMBERS, PIECES, survives
 from spatial3d_ros.errors import FrameError, LocationError, QueryError, UnreadableError
 from spatial3d_ros.geometry.box import Box3D
-from spatial3d_ros.geometry.locations import MARKS, LocationCodec
-from spatial3d_ros.model.tokens import load_tokenizer
+from spatial3d_ros.model.tokens import LOCATION_MARKS, load_tokenizer
+from spatial3d_ros.research.language.location_text import LocationCodec
 from spatial3d_ros.resources import resource_path
 from spatial3d_ros.tasks.answer_parser import read_count, read_metres, read_words
 from spatial3d_ros.tasks.distance import fixed_end, read_distance
@@ -85,11 +85,17 @@ def test_answers_in_words(question, said):
     survives(lambda: check_answer(question, said), UnreadableError)
 
 
-PLACES = (*MARKS, "<LOC000>", "<LOC999>", "<LOC1>", "1.0", "-2", ",", "1e999", "nan", "+.5", " ")
+LOCATION_PIECES = (
+    *LOCATION_MARKS, "<LOC000>", "<LOC999>", "<LOC1>", "1.0", "-2", ",", "1e999", "nan", "+.5", " ",
+)  # fmt: skip
 
 
-@given(st.lists(st.one_of(st.sampled_from(PLACES), st.text(max_size=3)), max_size=16).map("".join))
-def test_places_in_text(text):
+@given(
+    st.lists(st.one_of(st.sampled_from(LOCATION_PIECES), st.text(max_size=3)), max_size=16).map(
+        "".join
+    )
+)
+def test_locations_in_text(text):
     frame = LocationCodec((1.0, 2.0, 0.0))
     for read in (frame.read, frame.read_box, frame.read_point):
         survives(lambda read=read: read(text), LocationError)

@@ -31,16 +31,13 @@ from spatial3d_ros.demo.nodes import response_dicts
 from spatial3d_ros.demo.nodes.action_client import ThreadSafeActionClient
 from spatial3d_ros.errors import NotAvailableError, StorageError
 from spatial3d_ros.nodes.executor import spin_in_thread
+from spatial3d_ros.nodes.question_server import KINDS
 from spatial3d_ros.runtime.parameters import FIELDS
 from spatial3d_ros.srv import Ask, EditLayout, GetScene, Ground, MeasureDistance
 from spatial3d_ros.storage import write_whole
 
 CALL_S = 20.0
-MEASURES = {
-    "auto": MeasureDistance.Request.KIND_AUTO,
-    "center": MeasureDistance.Request.KIND_CENTER,
-    "surface": MeasureDistance.Request.KIND_SURFACE,
-}
+MEASURES = {name: kind for kind, name in KINDS.items()}
 
 
 class QueryClient(Node):
@@ -65,9 +62,11 @@ class QueryClient(Node):
         deadline = time.monotonic() + timeout_s
         for service in (self._ground, self._measure, self._get_scene):
             if not service.wait_for_service(max(0.1, deadline - time.monotonic())):
-                raise NotAvailableError(f"{service.srv_name} is not there after {timeout_s:.0f} s")
+                raise NotAvailableError(
+                    f"{service.srv_name} is not available after {timeout_s:.0f} s"
+                )
         if not self._query.wait_for_server(max(0.1, deadline - time.monotonic())):
-            raise NotAvailableError(f"{self.server}/query is not there after {timeout_s:.0f} s")
+            raise NotAvailableError(f"{self.server}/query is not available after {timeout_s:.0f} s")
 
     def wait_for_scene(self, views: int, timeout_s: float) -> None:
         """Return when the node has a scene of at least `views` views."""
@@ -151,12 +150,12 @@ class QueryClient(Node):
     def _call(self, client: Client, request: Any) -> Any:
         return self._wait(client.call_async(request), client.srv_name)
 
-    def _wait(self, future: Future, what: str, limit_s: float = 0.0) -> Any:
+    def _wait(self, future: Future, name: str, limit_s: float = 0.0) -> Any:
         """The result of a future that the executor completes in another thread."""
         done, limit_s = threading.Event(), limit_s or self.limit_s
         future.add_done_callback(lambda _: done.set())
         if not done.wait(limit_s):
-            raise NotAvailableError(f"no reply from {what} in {limit_s:.0f} s")
+            raise NotAvailableError(f"no reply from {name} in {limit_s:.0f} s")
         return future.result()
 
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-from spatial3d_ros import msg
 from spatial3d_ros.action import Query
+from spatial3d_ros.nodes import conversions
 
-MEASURES = {msg.DistanceAnswer.CENTER: "center", msg.DistanceAnswer.SURFACE: "surface"}
-ACTIONS = {
-    getattr(msg.LayoutEdit, name.upper()): name
-    for name in ("move", "place", "swap", "remove", "turn")
-}
+MEASURES = {value: name for name, value in conversions.DISTANCE_KINDS.items()}
+ACTIONS = {value: name for name, value in conversions.EDIT_ACTIONS.items()}
 
 
 def grounding(response: Any) -> dict[str, Any]:
@@ -63,15 +59,15 @@ def objects(messages: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 def _object(message: Any) -> dict[str, Any]:
-    center, rotation, size = message.pose.position, message.pose.orientation, message.size
+    box = conversions.box(message)
     return {
         "id": message.id,
         "label": message.label,
         "color": message.color,
         "score": message.score,
-        "center": [center.x, center.y, center.z],
-        "size": [size.x, size.y, size.z],
-        "yaw": 2 * math.atan2(rotation.z, rotation.w),
+        "center": list(box.center),
+        "size": list(box.size),
+        "yaw": box.yaw,
     }
 
 

@@ -41,9 +41,9 @@ def instructions(
 
         spatial3d synth instructions --rooms 3 --split test --families distance,vqa
     """
-    from spatial3d_ros.geometry.locations import LocationCodec
     from spatial3d_ros.research.language.instructions import FAMILIES, line
     from spatial3d_ros.research.language.instructions import instructions as make
+    from spatial3d_ros.research.language.location_text import LocationCodec
     from spatial3d_ros.research.rooms.view_store import ViewStore
 
     chosen = tuple(name.strip() for name in families.split(","))

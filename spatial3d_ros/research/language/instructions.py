@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from spatial3d_ros.geometry.box import Box3D
-from spatial3d_ros.geometry.locations import LocationCodec
 from spatial3d_ros.research.language.edits import possible_edits
 from spatial3d_ros.research.language.layout_instructions import make_layout_questions
+from spatial3d_ros.research.language.location_text import LocationCodec
 from spatial3d_ros.research.language.qa_generator import OpenQuestion, Task, make_open_questions
 from spatial3d_ros.research.language.qa_templates import OBJECT_SLOT
 from spatial3d_ros.research.language.questions import Question, make_questions

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from spatial3d_ros.__main__ import app
 from spatial3d_ros.categories import COLORS, nouns
 from spatial3d_ros.geometry.box import Box3D, center_distance, iou, surface_distance
-from spatial3d_ros.geometry.locations import LOCATION_TOKENS, LocationCodec
+from spatial3d_ros.model.tokens import LOCATION_TOKENS
 from spatial3d_ros.research.evaluation.layout import judge_edit, right
 from spatial3d_ros.research.language.edits import possible_edits
 from spatial3d_ros.research.language.instructions import FAMILIES, instructions, line
@@ -20,6 +20,7 @@ from spatial3d_ros.research.language.layout_instructions import (
     LayoutQuestion,
     make_layout_questions,
 )
+from spatial3d_ros.research.language.location_text import LocationCodec
 from spatial3d_ros.research.language.qa_generator import KINDS, TASKS, make_open_questions
 from spatial3d_ros.research.language.qa_templates import OBJECT_SLOT, QA_TEMPLATES, list_answers
 from spatial3d_ros.research.language.questions import MAX_WORDS

@@ -15,14 +15,13 @@ from typing import Literal, TypeVar
 
 from spatial3d_ros.errors import LocationError
 from spatial3d_ros.geometry.box import Box3D, vector
+from spatial3d_ros.model.tokens import LOCATION_BINS, LOCATION_MARKS
 
 Format = Literal["text", "tokens"]
 Point = tuple[float, float, float]
 
-BINS, REACH = 1000, 10.0
-STEP = 2 * REACH / BINS
-MARKS = ("<box>", "</box>", "<pt>", "</pt>")
-LOCATION_TOKENS = (*MARKS, *(f"<LOC{i:03d}>" for i in range(BINS)))
+REACH = 10.0
+STEP = 2 * REACH / LOCATION_BINS
 
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)", re.ASCII)
 _TOKEN = re.compile(r"<LOC([0-9]{3})>")
@@ -69,7 +68,7 @@ class LocationCodec:
         """All boxes and points in a text, in order. Raises LocationError for an incomplete one."""
         found = [self._parse(kind, inside) for kind, inside in _LOCATION.findall(text)]
         rest = _LOCATION.sub("", text)
-        stray = next((mark for mark in MARKS if mark in rest), None)
+        stray = next((mark for mark in LOCATION_MARKS if mark in rest), None)
         if stray is not None:
             raise LocationError(f"{stray}: unpaired in '{_short(text)}'")
         return found
@@ -100,7 +99,7 @@ class LocationCodec:
                 "use loc_format text"
             )
         bins = [math.floor((value + REACH) / STEP) for value in values]
-        return "".join(f"<LOC{min(one, BINS - 1):03d}>" for one in bins)
+        return "".join(f"<LOC{min(one, LOCATION_BINS - 1):03d}>" for one in bins)
 
 
 Location = TypeVar("Location", Box3D, tuple)

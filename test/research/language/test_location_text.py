@@ -8,14 +8,16 @@ from hypothesis import strategies as st
 
 from spatial3d_ros.errors import LocationError
 from spatial3d_ros.geometry.box import Box3D
-from spatial3d_ros.geometry.locations import LOCATION_TOKENS, MARKS, LocationCodec
 from spatial3d_ros.model.config import IoConfig, load_config
 from spatial3d_ros.model.tokens import (
+    LOCATION_MARKS,
+    LOCATION_TOKENS,
     SPECIAL_TOKENS,
     load_tokenizer,
     special_tokens,
     with_special_tokens,
 )
+from spatial3d_ros.research.language.location_text import LocationCodec
 from spatial3d_ros.resources import resource_path
 
 coordinate = st.floats(-9.5, 9.5)
@@ -89,7 +91,7 @@ def test_what_is_no_place_is_named(text, said):
         read(text)
 
 
-pieces = st.sampled_from([*MARKS, "<LOC1>", "<LOC001>", "1", "-", ",", "."])
+pieces = st.sampled_from([*LOCATION_MARKS, "<LOC1>", "<LOC001>", "1", "-", ",", "."])
 
 
 @given(st.text() | st.lists(pieces).map("".join))

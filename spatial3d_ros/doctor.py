@@ -48,7 +48,7 @@ OPTIONAL = {
     "nav2_msgs": ("driving to what was found (approach_node)", "nav2-msgs"),
 }
 IMAGE_BYTES = 2 * 1280 * 720 * 3  # room for two colour images of a usual camera
-SHARED_MEMORY_BYTES = 256 * 2**20  # eight processes with our profile
+SHARED_MEMORY_BYTES = 256 * 2**20  # eight processes with resource/fastdds.xml
 CHILD_S = 60.0
 SOCKET_BYTES = 4 * 2**20
 NVIDIA = (Path("/proc/driver/nvidia/version"), Path("/etc/nv_tegra_release"))  # desktop, Jetson
@@ -200,10 +200,10 @@ def _transport(rmw: str, environment: Mapping[str, str]) -> list[Finding]:
 
 
 def _fast_dds(rmw: str, environment: Mapping[str, str]) -> Finding:
-    ours = shlex.quote(str(resource_path("fastdds.xml")))
+    profile = shlex.quote(str(resource_path("fastdds.xml")))
     cure = (
-        f"export FASTRTPS_DEFAULT_PROFILES_FILE={ours} FASTDDS_DEFAULT_PROFILES_FILE={ours}   "
-        "(for the camera driver too)"
+        f"export FASTRTPS_DEFAULT_PROFILES_FILE={profile} FASTDDS_DEFAULT_PROFILES_FILE={profile}"
+        "   (for the camera driver too)"
     )
     names = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
     path = next((environment[name] for name in names if environment.get(name)), "")

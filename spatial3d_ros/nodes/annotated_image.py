@@ -19,7 +19,7 @@ MIN_SCORE = 0.1  # an object that is not a target is drawn from this score
 
 
 class AnnotatedImage:
-    """Draws only while somebody subscribes."""
+    """Draws only while the topic has subscribers."""
 
     def __init__(self, node: LifecycleNode) -> None:
         self._publisher = node.create_lifecycle_publisher(Image, "~/annotated", qos.result())

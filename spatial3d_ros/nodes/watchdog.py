@@ -84,14 +84,14 @@ class Watchdog:
 
     def _explain_silence(self, name: str, watched: Watched) -> str:
         topic = watched.topic
-        ours = watched.subscription.qos_profile
+        requested = watched.subscription.qos_profile
         publishers = self._node.get_publishers_info_by_topic(topic)
         silent = f"{topic}: silent for {watched.rate.idle_s:.0f} s, "
         if not publishers:
             return f"{silent}no publisher. Start it, or remap {name}{self._others(watched)}."
         offered = [qos.describe(publisher.qos_profile) for publisher in publishers]
         silent += f"{len(publishers)} publisher(s) ({'; '.join(offered)}), this node asks for "
-        silent += f"{qos.describe(ours)}. "
+        silent += f"{qos.describe(requested)}. "
         kinds = {publisher.topic_type for publisher in publishers}
         if _type_name(watched) not in kinds:
             return (
@@ -99,7 +99,7 @@ class Watchdog:
                 f"{_type_name(watched)}: set color_transport, depth_transport, pose_source, "
                 "detections_2d or detections_3d."
             )
-        refused = [_refused(publisher.qos_profile, ours) for publisher in publishers]
+        refused = [_refused(publisher.qos_profile, requested) for publisher in publishers]
         if not all(refused):
             return silent + "These match: nothing is published, or DDS loses it."
         return (
@@ -167,10 +167,10 @@ def _type_name(watched: Watched) -> str:
     return f"{package}/{folder}/{kind.__name__}"
 
 
-def _refused(offered: Any, asked: Any) -> str:
+def _refused(offered: Any, requested: Any) -> str:
     """The policy that keeps DDS from connecting a publisher to this node, "" if none does."""
-    if asked.reliability == ReliabilityPolicy.RELIABLE != offered.reliability:
+    if requested.reliability == ReliabilityPolicy.RELIABLE != offered.reliability:
         return "reliability"
-    if asked.durability == DurabilityPolicy.TRANSIENT_LOCAL != offered.durability:
+    if requested.durability == DurabilityPolicy.TRANSIENT_LOCAL != offered.durability:
         return "durability"
     return ""

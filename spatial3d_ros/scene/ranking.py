@@ -13,86 +13,51 @@ from spatial3d_ros.scene.fusion import VoxelCloud
 from spatial3d_ros.scene.planes import Structure
 from spatial3d_ros.scene.region_merging import Node
 
-FEATURES = (
-    "bias",
-    "inner",
-    "outer",
-    "inner outer",
-    "area",
-    "area area",
-    "thin",
-    "middle",
-    "long",
-    "fill",  # visible surface over that of the box
-    "low",  # height above the floor
-    "on floor",
-    "on wall",
-    "views",  # mean share of the views that show a voxel
-    "frames",
-    "frames frames",
-    "single",  # one segment
-    "border",  # contacts per voxel
-    "outline",  # contacts over the perimeter
-    "step",  # of colour at the border
-    "concave",  # share of the border
-    "on",  # share of the border that rests on another region
-    "on area",
-    "inner step",
-    "chroma",  # standard deviation of a and b
-    "middle outline",
-    "low chroma",
-    "wall concave",
-    "area area middle",
-    "wall long",
-    "wall thin",
-)
-
-WEIGHTS = np.array(
-    [
-        -3.11,
-        1.13,
-        -0.96,
-        -1.81,
-        1.73,
-        0.36,
-        1.27,
-        -0.07,
-        -2.70,
-        0.80,
-        -0.16,
-        0.26,
-        -2.15,
-        1.52,
-        -0.13,
-        -0.41,
-        0.06,
-        0.76,
-        -1.23,
-        -0.29,
-        0.28,
-        2.38,
-        -0.18,
-        0.73,
-        0.05,
-        0.81,
-        1.46,
-        -1.64,
-        -0.53,
-        2.27,
-        -1.12,
-    ]
-)
+_WEIGHTS = {
+    "bias": -3.11,
+    "inner": 1.13,
+    "outer": -0.96,
+    "inner outer": -1.81,
+    "area": 1.73,
+    "area area": 0.36,
+    "thin": 1.27,
+    "middle": -0.07,
+    "long": -2.70,
+    "fill": 0.80,  # visible surface over that of the box
+    "low": -0.16,  # height above the floor
+    "on floor": 0.26,
+    "on wall": -2.15,
+    "views": 1.52,  # mean share of the views that show a voxel
+    "frames": -0.13,
+    "frames frames": -0.41,
+    "single": 0.06,  # one segment
+    "border": 0.76,  # contacts per voxel
+    "outline": -1.23,  # contacts over the perimeter
+    "step": -0.29,  # of colour at the border
+    "concave": 0.28,  # share of the border
+    "on": 2.38,  # share of the border that rests on another region
+    "on area": -0.18,
+    "inner step": 0.73,
+    "chroma": 0.05,  # standard deviation of a and b
+    "middle outline": 0.81,
+    "low chroma": 1.46,
+    "wall concave": -1.64,
+    "area area middle": -0.53,
+    "wall long": 2.27,
+    "wall thin": -1.12,
+}
+_WEIGHT_VECTOR = np.array([*_WEIGHTS.values()])
 
 
 def score(rows: np.ndarray) -> np.ndarray:
-    """Probabilities (M,) of rows of features (M, len(FEATURES))."""
-    return np.asarray(1 / (1 + np.exp(-(rows @ WEIGHTS))))
+    """Probabilities (M,) of rows of features (M, F)."""
+    return np.asarray(1 / (1 + np.exp(-(rows @ _WEIGHT_VECTOR))))
 
 
 def features(
     node: Node, box: Box3D, voxels: np.ndarray, cloud: VoxelCloud, structure: Structure, frames: int
 ) -> np.ndarray:
-    """FEATURES (len(FEATURES),) of a region with tight box `box`, from `frames` views."""
+    """Features (F,) of a region with tight box `box` in `frames` views, as `_WEIGHTS`."""
     area = len(voxels) * cloud.size**2
     small, middle, large = np.sort(box.size)
     shell = 2 * (small * middle + middle * large + small * large)

@@ -16,47 +16,26 @@ import numpy as np
 from spatial3d_ros.scene.fusion import VoxelCloud
 from spatial3d_ros.scene.voxel_segmentation import Pairs
 
-FEATURES = (
-    "bias",
-    "chroma",  # difference of the mean colours in a and b
-    "light",  # difference of the mean colours in L
-    "step",  # colour difference across the border
-    "bend",  # mean concavity at the border
-    "concave",  # share of the border
-    "touch",  # border over the perimeter of the smaller
-    "apart",  # 1 if they do not touch
-    "small",  # log of the area of the smaller
-    "big",  # log of the area of the larger
-    "inside",  # share of the smaller box within the larger
-    "over",  # the same in the xy plane
-    "growth",  # log of the volume of the joint box over that of the larger
-    "on",  # share of the border where one rests on the top of the other
-    "lift",  # bottom of the smaller over that of the larger, in heights of the larger
-    "rise",  # the same of the tops
-    "texture",  # standard deviation of the colours
-)
-
-WEIGHTS = np.array(
-    [
-        5.65,
-        -3.00,
-        -3.46,
-        -1.73,
-        -0.80,
-        -0.84,
-        1.00,
-        -0.46,
-        -0.22,
-        -1.05,
-        0.53,
-        0.73,
-        0.45,
-        -0.51,
-        -0.21,
-        -0.08,
-        -0.19,
-    ]
-)
+_WEIGHTS = {
+    "bias": 5.65,
+    "chroma": -3.00,  # difference of the mean colours in a and b
+    "light": -3.46,  # difference of the mean colours in L
+    "step": -1.73,  # colour difference across the border
+    "bend": -0.80,  # mean concavity at the border
+    "concave": -0.84,  # share of the border
+    "touch": 1.00,  # border over the perimeter of the smaller
+    "apart": -0.46,  # 1 if they do not touch
+    "small": -0.22,  # log of the area of the smaller
+    "big": -1.05,  # log of the area of the larger
+    "inside": 0.53,  # share of the smaller box within the larger
+    "over": 0.73,  # the same in the xy plane
+    "growth": 0.45,  # log of the volume of the joint box over that of the larger
+    "on": -0.51,  # share of the border where one rests on the top of the other
+    "lift": -0.21,  # bottom of the smaller over that of the larger, in heights of the larger
+    "rise": -0.08,  # the same of the tops
+    "texture": -0.19,  # standard deviation of the colours
+}
+_WEIGHT_VECTOR = np.array([*_WEIGHTS.values()])
 
 # Columns of the sums along a border.
 CONTACTS, STEP, BEND, CONCAVE, ON, NEAR = range(6)
@@ -64,8 +43,8 @@ _CONCAVE = 0.15  # concavity from which a pair counts as concave
 
 
 def merge_probability(rows: np.ndarray) -> np.ndarray:
-    """Probabilities (M,) that two regions are one object, of rows (M, len(FEATURES))."""
-    return np.asarray(1 / (1 + np.exp(-(rows @ WEIGHTS))))
+    """Probabilities (M,) that two regions are one object, from features (M, F)."""
+    return np.asarray(1 / (1 + np.exp(-(rows @ _WEIGHT_VECTOR))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +146,7 @@ class Regions:
         return np.asarray(sum(self.link[region].values(), np.zeros(6)))
 
     def features(self, a: np.ndarray, b: np.ndarray, border: np.ndarray) -> np.ndarray:
-        """FEATURES (M, len(FEATURES)) of pairs of regions a, b (M,) with borders (M, 6)."""
+        """Features (M, F) of pairs of regions a, b (M,) with borders (M, 6)."""
         swap = self.n[a] > self.n[b]
         s, g = np.where(swap, b, a), np.where(swap, a, b)  # smaller, larger
         contacts = np.maximum(border[:, CONTACTS], 1)

@@ -1,7 +1,7 @@
 """Detector messages to typed boxes; boxes that cannot be used are counted by reason.
 
-Takes anything with the fields of vision_msgs; ROS is not needed. A detector is a foreign program:
-no message of it may stop the node, whatever it holds.
+Takes anything with the fields of vision_msgs; ROS is not needed. No message of a detector may stop
+the node, whatever it contains.
 """
 
 from __future__ import annotations

@@ -170,9 +170,9 @@ class ModelRunner:
         """
         given = names if self.prompt.category_mode == "given" and names else [""] * len(phrases)
         sentences = [self.prompt.grounding(*pair) for pair in zip(phrases, given, strict=True)]
-        words = self.prompt.batch(sentences, [0] * len(phrases)).to(self.device)
+        questions = self.prompt.batch(sentences, [0] * len(phrases)).to(self.device)
         with self._autocast():
-            output = score_questions(self.model, scene, words, self.prompt_tokens)
+            output = score_questions(self.model, scene, questions, self.prompt_tokens)
             return output.scores.float().cpu()
 
     def supports(self, task: Task) -> bool:
@@ -195,12 +195,12 @@ class ModelRunner:
                 f"the weights of '{config.name}' were not trained for '{task}', only for "
                 f"{', '.join(config.tasks)} (tasks in {CONFIG})"
             )
-        words = self.prompt.batch([self.prompt.asking(question)], [0]).to(self.device)
+        questions = self.prompt.batch([self.prompt.free_form(question)], [0]).to(self.device)
         characters = answer_characters(question)
         allowed = self.prompt.allowed_tokens(characters).to(self.device) if characters else None
         with self._autocast():
             state, context = prefill_answer(
-                self.model, scene, words, self.prompt_tokens, MAX_NEW_TOKENS
+                self.model, scene, questions, self.prompt_tokens, MAX_NEW_TOKENS
             )
             ids = decode(
                 self.model, state, self.prompt_tokens, max_new_tokens=MAX_NEW_TOKENS, beams=beams,

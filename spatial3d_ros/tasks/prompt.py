@@ -121,7 +121,7 @@ class Prompt:
         ground_index = answering + reply.index(ground) if reply else answering - 1
         return Sentence(ids, start, answering, ground_index)
 
-    def asking(self, question: str) -> Sentence:
+    def free_form(self, question: str) -> Sentence:
         """One free-form question, up to where the answer begins."""
         instruction = self.ids(f"{ANSWER_TASK} {question}{END}\n{START}assistant\n")
         ids = (*self._close, *instruction)
@@ -160,12 +160,12 @@ class Prompt:
             scene=torch.tensor(list(scene)),
         )
 
-    def labels(self, words: QuestionBatch, sentences: Sequence[Sentence]) -> torch.Tensor:
+    def labels(self, questions: QuestionBatch, sentences: Sequence[Sentence]) -> torch.Tensor:
         """Next-token targets (Q, L): the assistant's turn only, -100 elsewhere (METHODS 1.10)."""
-        index = torch.arange(words.ids.shape[1])
+        index = torch.arange(questions.ids.shape[1])
         answer = torch.tensor([s.answer for s in sentences])[:, None]
-        target = torch.full_like(words.ids, -100)
-        target[:, :-1] = words.ids[:, 1:]
-        keep = words.real[:, 1:] & (index[1:] >= answer)
+        target = torch.full_like(questions.ids, -100)
+        target[:, :-1] = questions.ids[:, 1:]
+        keep = questions.real[:, 1:] & (index[1:] >= answer)
         keep = torch.nn.functional.pad(keep, (0, 1), value=False)
         return target.masked_fill(~keep, -100)

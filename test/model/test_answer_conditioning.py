@@ -37,7 +37,7 @@ def encoded(model, prompt, *scenes):
 
 
 def questions(prompt, *texts):
-    return prompt.batch([prompt.asking(text) for text in texts], [0] * len(texts))
+    return prompt.batch([prompt.free_form(text) for text in texts], [0] * len(texts))
 
 
 def test_each_digit_of_a_number_can_be_read_linearly():

@@ -282,7 +282,7 @@ def test_label_bias_matches_identifiers_without_any_label():
     objects = {"relation_layers": 0, "decoder_bias": False, "label_bias": True}
     head = {"object_source": "hidden", "relation_layers": 0}
     model, prompt = small_model(objects=objects, head=head, slim={"objects": "diagonal"})
-    words = prompt.batch([prompt.asking(f"describe {identifier(3)}")], [0])
+    words = prompt.batch([prompt.free_form(f"describe {identifier(3)}")], [0])
     states = []
     with torch.no_grad():
         for louder in (0.0, 1.0):

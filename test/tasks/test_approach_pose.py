@@ -24,7 +24,7 @@ def faces(stance: ApproachPose, box: Box3D) -> float:
 
 
 @pytest.mark.parametrize("robot", [(0.0, 1.0), (5.0, 1.0), (2.0, -4.0), (-3.0, 9.0)])
-def test_it_stands_on_the_side_of_the_robot_and_faces_the_thing(robot):
+def test_pose_is_on_the_side_of_the_robot_and_faces_the_object(robot):
     stance = find_approach_pose(CHAIR, robot, distance_m=0.7)
     assert apart(stance, CHAIR) == pytest.approx(0.7, abs=1e-3)
     assert faces(stance, CHAIR) == pytest.approx(0, abs=1e-9)
@@ -32,14 +32,14 @@ def test_it_stands_on_the_side_of_the_robot_and_faces_the_thing(robot):
     assert toward > 0
 
 
-def test_what_stands_in_the_way_is_kept_off():
+def test_pose_keeps_clear_of_obstacles():
     blocker = Box3D((0.9, 1.0, 0.5), (0.6, 3.0, 1.0))
     stance = find_approach_pose(CHAIR, (0.0, 1.0), [blocker], radius_m=0.35)
     assert apart(stance, blocker) >= 0.35 - 1e-6
     assert apart(stance, CHAIR) >= 0.6 - 1e-3
 
 
-def test_what_hangs_over_the_robot_or_lies_flat_is_not_in_its_way():
+def test_objects_above_the_robot_and_flat_ones_are_no_obstacles():
     lamp = Box3D((1.0, 1.0, 2.0), (1.0, 1.0, 0.3))
     rug = Box3D((1.0, 1.0, 0.01), (2.0, 2.0, 0.02))
     assert find_approach_pose(CHAIR, (0.0, 1.0), [lamp, rug]) == find_approach_pose(
@@ -47,7 +47,7 @@ def test_what_hangs_over_the_robot_or_lies_flat_is_not_in_its_way():
     )
 
 
-def test_before_a_mug_on_a_table_it_stands_at_the_table():
+def test_pose_for_a_mug_is_in_front_of_its_table():
     mug = Box3D((0.0, 0.0, 0.8), (0.1, 0.1, 0.1))
     table = Box3D((0.1, 0.0, 0.37), (1.6, 0.8, 0.75), yaw=0.3)
     stance = find_approach_pose(mug, (0.0, 3.0), [table], distance_m=0.3, radius_m=0.25)
@@ -56,7 +56,7 @@ def test_before_a_mug_on_a_table_it_stands_at_the_table():
     assert faces(stance, mug) == pytest.approx(0, abs=1e-9)
 
 
-def test_a_thing_walled_in_and_impossible_lengths_are_told():
+def test_enclosed_objects_and_invalid_lengths_raise():
     walls = [
         Box3D((2.0 + dx, 1.0 + dy, 0.5), (6.0 if dy else 0.4, 6.0 if dx else 0.4, 1.0))
         for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1), (2, 0), (-2, 0), (0, 2), (0, -2))

@@ -22,7 +22,7 @@ ROOMS = range(100)
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_generated_distances_are_read_back(split):
+def test_generated_distances_are_parsed(split):
     count = 0
     for seed in ROOMS:
         rng = np.random.default_rng(seed)
@@ -80,7 +80,7 @@ def test_generated_distances_are_read_back(split):
          "my bed"),
     ],
 )  # fmt: skip
-def test_distances_as_people_ask(text, a, b):
+def test_everyday_questions(text, a, b):
     assert parse_distance(text) == DistanceQuery(a, b, "center")
 
 
@@ -129,7 +129,7 @@ def test_the_robot_and_named_points(text, a, b, kind):
 
 
 @given(st.tuples(*[st.floats(-100, 100).map(lambda v: round(v, 3))] * 3))
-def test_points_are_read_back(point):
+def test_points_round_trip(point):
     assert read_point(point_words(point)) == pytest.approx(point)
     query = parse_distance(f"how far is the lamp from {point_words(point)}?")
     assert query is not None and read_point(query.b) == pytest.approx(point)
@@ -146,7 +146,7 @@ def test_points_are_read_back(point):
         ("the lamp", "does not name two objects"),
     ],
 )
-def test_what_is_refused(text, says):
+def test_invalid_questions_raise(text, says):
     with pytest.raises(QueryError, match=says):
         read_distance(text, "", "", "auto")
 

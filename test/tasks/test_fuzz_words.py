@@ -71,7 +71,7 @@ def test_questions_become_tokens(prompt, text):
     survives(lambda: check_length(text), QueryError)
     clean = survives(lambda: clean_query(text), QueryError)
     if clean is not None:
-        assert prompt.grounding(clean) and prompt.asking(clean)
+        assert prompt.grounding(clean) and prompt.free_form(clean)
 
 
 @given(sentences((*ASKS, "1.84 m", "3", "-", ",")), sentences(("1.84 m", "3", "a red chair", "no")))

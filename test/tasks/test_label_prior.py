@@ -1,4 +1,4 @@
-"""Words that detectors taught: which objects they call, and what that does to the scores."""
+"""Detector labels: which objects have the label of a phrase, and the prior on the scores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from spatial3d_ros.tasks.label_prior import (
 )
 
 
-def things(*labels, score=0.8):
+def labelled_objects(*labels, score=0.8):
     """Objects with these labels; those in capitals are a detector's."""
     return [
         SceneObject(
@@ -28,7 +28,7 @@ def things(*labels, score=0.8):
 
 
 @pytest.mark.parametrize(
-    ("phrase", "places"),
+    ("phrase", "indices"),
     [
         ("the zorbik", [0, 2]),
         ("where are the Zorbiks?", [0, 2]),
@@ -42,35 +42,39 @@ def things(*labels, score=0.8):
         ("どこに赤い箱がありますか", [6]),
     ],
 )
-def test_which_objects_are_called_so(phrase, places):
+def test_objects_with_the_label_of_a_phrase(phrase, indices):
     found = objects_with_label(
         phrase,
-        things("ZORBIK", "chair", "ZORBIK", "table", "FIRE EXTINGUISHER", "FIRE", "赤い箱"),
+        labelled_objects(
+            "ZORBIK", "chair", "ZORBIK", "table", "FIRE EXTINGUISHER", "FIRE", "赤い箱"
+        ),
     )
-    assert found == places
+    assert found == indices
 
 
-def test_the_networks_own_names_teach_nothing():
-    objects = things("chair", "table")
+def test_labels_of_the_network_are_no_prior():
+    objects = labelled_objects("chair", "table")
     scores = torch.tensor([1.0, 2.0, 0.5])
     assert apply_label_prior(scores, "the chair", objects) is scores
     assert not mentions_detector_label("the chair", objects)
 
 
-def test_a_label_outweighs_what_the_network_thinks_and_the_network_chooses_among_labels():
-    objects = things("ZORBIK", "chair", "ZORBIK")
+def test_the_label_outweighs_the_scores_and_the_scores_choose_among_equal_labels():
+    objects = labelled_objects("ZORBIK", "chair", "ZORBIK")
     scores = torch.tensor([-3.0, 5.0, 1.0, 6.0])
     mixed = apply_label_prior(scores, "the zorbik", objects)
     assert int(mixed.argmax()) == 2
-    shares = mixed.softmax(-1)
-    assert float(shares[[0, 2]].sum()) == pytest.approx(0.9, abs=0.02)
-    assert float(shares.sum()) == pytest.approx(1.0, abs=1e-5)
+    probabilities = mixed.softmax(-1)
+    assert float(probabilities[[0, 2]].sum()) == pytest.approx(0.9, abs=0.02)
+    assert float(probabilities.sum()) == pytest.approx(1.0, abs=1e-5)
 
 
-def test_a_doubtful_label_has_less_of_a_say():
+def test_a_label_of_low_score_has_less_weight():
     sure, doubtful = (
         apply_label_prior(
-            torch.tensor([0.0, 9.0, 0.0]), "the zorbik", things("ZORBIK", "chair", score=s)
+            torch.tensor([0.0, 9.0, 0.0]),
+            "the zorbik",
+            labelled_objects("ZORBIK", "chair", score=s),
         )
         for s in (1.0, 0.2)
     )

@@ -75,7 +75,7 @@ def move(what, relation, *anchors, **more):
         ("add new lamp next to sofa", Instruction("place", "lamp", "next_to", ("sofa",))),
     ],
 )  # fmt: skip
-def test_instructions_as_people_give_them(text, wanted):
+def test_everyday_instructions(text, wanted):
     assert parse_layout(text) == wanted
 
 
@@ -100,7 +100,7 @@ def test_instructions_as_people_give_them(text, wanted):
         ("remove the", "the object is missing"),
     ],
 )
-def test_what_is_missing_or_foreign_is_named(text, says):
+def test_missing_parts_and_other_units_are_named(text, says):
     with pytest.raises(QueryError, match=says):
         parse_layout(text)
 
@@ -114,14 +114,14 @@ def test_what_is_missing_or_foreign_is_named(text, says):
         "slide door next to the bed", "push button on wall", "take keys from table", "place mats",
     ],
 )  # fmt: skip
-def test_other_requests_are_no_layouts(text):
+def test_other_requests_are_no_layout_instructions(text):
     assert parse_layout(text) is None
     with pytest.raises(QueryError, match="is no layout instruction"):
         read_layout(text)
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_questions_of_other_kinds_are_no_layouts(split):
+def test_other_questions_are_no_layout_instructions(split):
     for seed in ROOMS:
         rng = np.random.default_rng(seed)
         for q in make_questions(generate_room(seed).objects, rng, 12, split=split):
@@ -129,7 +129,7 @@ def test_questions_of_other_kinds_are_no_layouts(split):
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_generated_instructions_are_read_back(split):
+def test_generated_instructions_are_parsed(split):
     seen = set()
     for seed in ROOMS:
         rng = np.random.default_rng(seed)
@@ -167,7 +167,7 @@ def test_lengths_in_words(words, metres):
 
 
 @pytest.mark.parametrize("text", ["put by", "PUT:BY", "move by 1 m"])
-def test_words_that_name_no_thing_are_refused(text):
+def test_missing_objects_are_refused(text):
     with pytest.raises(QueryError):
         parse_layout(text)
 

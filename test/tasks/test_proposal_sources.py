@@ -37,23 +37,23 @@ def looked(folder, source, views=3):
 
 
 @pytest.mark.parametrize("source", ["referents", "auto"])
-def test_referents_are_objects_where_nothing_is_proposed(folders, source):
+def test_referents_are_used_without_proposals_from_depth(folders, source):
     engine = looked(folders["aware"], source)
     objects = engine.scene().objects
     assert 1 < len(objects) <= 16
-    for thing in objects:
-        assert len(thing.points) and thing.box.contains(thing.points, 1e-3).all()
-        assert 0.1 <= thing.score <= 1 and 1 <= thing.views <= 3
-        assert thing.label in ("chair", "table") and min(thing.box.size) > 0
-        assert all(0 <= value <= 255 for value in thing.rgb)
-    wall = np.concatenate([thing.points for thing in objects])
+    for known in objects:
+        assert len(known.points) and known.box.contains(known.points, 1e-3).all()
+        assert 0.1 <= known.score <= 1 and 1 <= known.views <= 3
+        assert known.label in ("chair", "table") and min(known.box.size) > 0
+        assert all(0 <= value <= 255 for value in known.rgb)
+    wall = np.concatenate([known.points for known in objects])
     np.testing.assert_allclose(wall[:, 1], 2.0, atol=0.03)  # in the map, where the wall is
     found = engine.ground("the red chair")
     assert found.no_target or found.objects[0].object in objects
-    before = [thing.id for thing in objects]
+    before = [known.id for known in objects]
     engine.add_frame(wall_frame(9))
     engine.refresh()
-    assert set(before) & {thing.id for thing in engine.scene().objects}  # some are known again
+    assert set(before) & {known.id for known in engine.scene().objects}  # some are known again
 
 
 def test_depth_alone_proposes_nothing_on_a_bare_wall(folders):
@@ -71,11 +71,11 @@ def test_given_proposals_come_before_referents(folders):
     engine.refresh(
         proposals=points_in_boxes([Box3D((0.3, 2, 1), (0.4, 0.4, 0.4))], [0.9], [wall_frame(1)])
     )
-    (thing,) = engine.scene().objects
-    assert thing.box.center == pytest.approx((0.3, 2, 1)) and thing.score == 0.9
+    (known,) = engine.scene().objects
+    assert known.box.center == pytest.approx((0.3, 2, 1)) and known.score == 0.9
 
 
-def test_weights_without_referents_say_so(folders):
+def test_weights_without_referents_raise(folders):
     for source, message in (
         ("referents", r"proposals: referents, but .*psa\.enabled.*use auto or builtin"),
         ("magic", "proposals: 'magic' is unknown; use auto, builtin, referents"),
@@ -88,7 +88,7 @@ def test_weights_without_referents_say_so(folders):
         assert engine.stats()["device"] == "not loaded"
 
 
-def test_boxes_are_filled_with_what_was_measured_in_them():
+def test_boxes_get_the_points_measured_in_them():
     seen = [wall_frame(1), wall_frame(2)]
     wall, void = Box3D((0.3, 2, 1), (0.4, 0.2, 0.4)), Box3D((0.3, 1, 1), (0.2, 0.2, 0.2))
     (one,) = points_in_boxes([wall, void], [0.7, 0.9], seen)

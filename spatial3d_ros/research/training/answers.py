@@ -82,7 +82,7 @@ def collate_answers(
             text = question.text
             if OBJECT_SLOT in text:
                 text = text.replace(OBJECT_SLOT, identifier(meant[0] % MAX_IDENTIFIERS))
-            sentences.append(prompt.asking(text))
+            sentences.append(prompt.free_form(text))
             scene.append(b)
             replies.append(torch.tensor(prompt.reply(question.answers[0])))
             about.append(torch.zeros(count))

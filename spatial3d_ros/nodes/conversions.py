@@ -15,13 +15,13 @@ from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.quaternion import quaternion_from_yaw, yaw_from_quaternion
 from spatial3d_ros.nodes.optional_messages import vision_messages
 from spatial3d_ros.scene.objects import SceneObject
+from spatial3d_ros.sensors.synchronizer import SECOND
 from spatial3d_ros.tasks.frame_transform import OutputTransform
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit, ScoredObject
 
 if TYPE_CHECKING:
     from spatial3d_ros.tasks.scene_state import SceneObjects
 
-NS_PER_S = 1_000_000_000
 DISTANCE_KINDS = {
     "center": msg.DistanceAnswer.CENTER,
     "surface": msg.DistanceAnswer.SURFACE,
@@ -34,7 +34,7 @@ EDIT_ACTIONS = {
 
 def header(frame_id: str, stamp_ns: int) -> Header:
     """A header with this frame and time."""
-    seconds, nanoseconds = divmod(int(stamp_ns), NS_PER_S)
+    seconds, nanoseconds = divmod(int(stamp_ns), SECOND)
     return Header(frame_id=frame_id, stamp=Time(sec=seconds, nanosec=nanoseconds))
 
 

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from spatial3d_ros.errors import FrameError
-from spatial3d_ros.sensors.pose_source import SECOND, PoseReader, PoseTrack
+from spatial3d_ros.sensors.pose_source import PoseReader, PoseTrack
+from spatial3d_ros.sensors.synchronizer import SECOND
 from spatial3d_ros.sensors.transforms import TransformTree
 
 

@@ -14,8 +14,7 @@ import numpy as np
 
 from spatial3d_ros.errors import ConfigError, FrameError
 from spatial3d_ros.geometry.pose import interpolate, pose_matrix
-
-SECOND = 1_000_000_000
+from spatial3d_ros.sensors.synchronizer import SECOND
 
 
 class PoseTrack:

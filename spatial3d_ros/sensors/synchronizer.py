@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-SECOND = 1_000_000_000
+SECOND = 1_000_000_000  # in nanoseconds
 
 
 class Pair(NamedTuple):

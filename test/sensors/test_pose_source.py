@@ -9,7 +9,8 @@ from scipy.spatial.transform import Rotation
 from helpers import messages
 from spatial3d_ros.errors import ConfigError, FrameError
 from spatial3d_ros.geometry.pose import pose_matrix
-from spatial3d_ros.sensors.pose_source import SECOND, PoseReader, PoseTrack
+from spatial3d_ros.sensors.pose_source import PoseReader, PoseTrack
+from spatial3d_ros.sensors.synchronizer import SECOND
 
 TOPIC = "/camera/pose"
 EPOCH = 1_700_000_000 * SECOND

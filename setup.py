@@ -37,6 +37,7 @@ setup(
         "spatial3d_ros.resource": ["**/*"],
         "spatial3d_ros.config": ["**/*"],
         "spatial3d_ros.demo": ["templates/*"],
+        "spatial3d_ros.research.query": ["templates.yaml"],
     },
     install_requires=requirements("library"),
     extras_require={name: requirements(name) for name in EXTRAS},

@@ -30,7 +30,7 @@ FLOORS = [
     ["research.english"],
     ["research.rooms", "research.homes", "research.datasets"],
     ["research.language"],
-    ["research.training", "research.evaluation"],
+    ["research.training", "research.evaluation", "research.query"],
     ["research.bench", "research.experiments", "research.stress"],
     ["research.cli"],
     ["__main__"],

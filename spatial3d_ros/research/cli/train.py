@@ -1,4 +1,4 @@
-"""`spatial3d train`."""
+"""`spatial3d train` and `spatial3d train-reader`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from spatial3d_ros.cli.output import out, print_json, print_status
 from spatial3d_ros.errors import ConfigError
 
 
@@ -26,3 +27,31 @@ def train(
     from spatial3d_ros.research.training import trainer
 
     trainer.main(str(config))
+
+
+def train_reader(
+    weights: Annotated[Path, typer.Argument(help="File to write, .safetensors.")],
+    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 5000,
+    batch: Annotated[int, typer.Option(min=1, help="Sentences a step.")] = 128,
+    seed: Annotated[int, typer.Option(help="Of sentences and weights.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Train the query reader, an experiment, on generated sentences; its accuracy on sentence
+    templates of training and on held-out ones.
+
+        spatial3d train-reader runs/reader.safetensors --steps 5000
+    """
+    from spatial3d_ros.research.query.reader import load_reader
+    from spatial3d_ros.research.query.training import evaluate_reader
+    from spatial3d_ros.research.query.training import train_reader as run
+
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    run(weights, steps=steps, batch=batch, seed=seed, say=print_status)
+    reader = load_reader(weights)
+    scores = {split: evaluate_reader(reader, 4096, split) for split in ("train", "test")}
+    if json:
+        print_json(scores)
+        return
+    for split, shares in scores.items():
+        shown = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
+        out.print(f"templates of {split}: {shown}")

@@ -1,0 +1,46 @@
+"""Known and unknown nouns."""
+
+import pytest
+
+from spatial3d_ros.research.query.vocabulary import Vocabulary, is_anything, singular
+
+
+def test_synonyms_plurals_and_hypernyms():
+    words = Vocabulary(["chair", "sofa"])
+    assert words.labels_of("couch") == words.labels_of("sofas") == ("sofa",)
+    assert words.labels_of("telly") == ("tv",)
+    assert words.labels_of("bookshelves") == ("shelf",)
+    assert "chair" in words.labels_of("furniture")
+
+
+def test_labels_of_the_map_are_words():
+    words = Vocabulary(["zorbik", "red book", "fire extinguisher"])
+    assert words.labels_of("zorbiks") == ("zorbik",)
+    assert "red book" in words.labels_of("book")
+    assert words.labels_of("fire extinguisher") == ("fire extinguisher",)
+    assert Vocabulary([]).labels_of("zorbik") is None
+
+
+@pytest.mark.parametrize("noun", ["toaster", "bicycle", "zebra", "guitar", "mesa"])
+def test_unknown_nouns_are_not_bent_into_known_ones(noun):
+    words = Vocabulary(["chair", "table"])
+    assert words.labels_of(noun) is None and words.corrected(noun) is None
+
+
+def test_slips_of_typing():
+    words = Vocabulary(["chair"])
+    assert words.corrected("chiar") == "chair"
+    assert words.corrected("refrigirator") == "refrigerator"
+    assert words.corrected("cat") is None
+
+
+def test_the_noun_that_the_network_knows():
+    assert Vocabulary.canonical("settee") == "sofa"
+    assert Vocabulary.canonical("couch") == "couch"
+    assert Vocabulary.canonical("zorbik") == "zorbik"
+    assert (
+        singular("shelves") == "shelf"
+        and singular("boxes") == "box"
+        and singular("glass") == "glass"
+    )
+    assert is_anything("thing") and is_anything("objects") and not is_anything("chair")

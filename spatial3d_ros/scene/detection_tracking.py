@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from spatial3d_ros.geometry.box import Box3D, Vector, iou_matrix, vector
 from spatial3d_ros.geometry.pose import rotate_points
@@ -24,6 +25,8 @@ MIN_AFFINITY = 0.2  # of a detection and a track for the detection to continue t
 DUPLICATE_IOU = 0.6  # two boxes of one message that overlap more are one object with two labels
 MIN_AGREEMENT = 0.35  # of a track and a built-in proposal for both to be one object
 TIGHTER = 0.8  # ratio of footprints from which a detection replaces the built-in geometry
+PART_SHARE = 0.7  # share of the points of a proposal on a labelled surface to be a part of it
+PART_REACH_M = (0.04, 0.08)  # limits of the distance to a labelled surface
 MAX_DETECTIONS = 6  # newest detections whose points make up the box of a track
 LABEL_DECAY = 0.95  # factor on the summed scores of labels with each new detection
 MOVED_M = 0.05  # a box that moved less is unchanged
@@ -174,7 +177,32 @@ def fuse_detections(built_in: Sequence[Proposal], tracked: Sequence[Proposal]) -
             views=max(proposal.views, detected.views),
         )
     unmatched = set(range(len(tracked))) - set(pairs.values())
-    return fused + [tracked[column] for column in sorted(unmatched)]
+    return _without_parts(fused + [tracked[column] for column in sorted(unmatched)])
+
+
+def _without_parts(proposals: Sequence[Proposal]) -> list[Proposal]:
+    """The proposals without unlabelled ones whose surface belongs to a labelled one."""
+    labelled = [p for p in proposals if p.label and len(p.points) >= MIN_POINTS]
+    trees = [cKDTree(p.points) for p in labelled]
+    reach = [_spacing(tree) for tree in trees]
+
+    def is_part(proposal: Proposal) -> bool:
+        for owner, tree, distance in zip(labelled, trees, reach, strict=True):
+            near = owner.box.contains(proposal.points, distance)
+            if near.mean() < PART_SHARE:
+                continue
+            gap, _ = tree.query(proposal.points[near], distance_upper_bound=distance)
+            if np.isfinite(gap).sum() >= PART_SHARE * len(proposal.points):
+                return True
+        return False
+
+    return [p for p in proposals if p.label or not len(p.points) or not is_part(p)]
+
+
+def _spacing(tree: cKDTree) -> float:
+    """Distance within which a point belongs to a sampled surface, metres."""
+    nearest = tree.query(tree.data, 2)[0][:, 1]
+    return float(np.clip(2 * np.median(nearest), *PART_REACH_M))
 
 
 def with_measured_points(proposal: Proposal, frames: Sequence[Frame]) -> Proposal:

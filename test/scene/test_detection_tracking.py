@@ -127,6 +127,18 @@ def test_tighter_geometry_of_a_detector_replaces_the_built_in():
     assert fused.box != proposal.box and fused.label == "cup"
 
 
+def test_unlabelled_parts_of_a_labelled_surface_are_dropped():
+    table = Box3D((2, 0, 0.7), (1.0, 1.0, 0.02))
+    top = Proposal(table, cloud(table, 2000), (90.0, 60.0, 30.0), 3, 0.9, "table", 0.9)
+    corner = Box3D((2.3, 0.3, 0.7), (0.3, 0.3, 0.02))
+    part = Proposal(corner, cloud(corner), (90.0, 60.0, 30.0), 3, 0.4)
+    mug = built_in((2, 0, 0.8), (0.1, 0.1, 0.18))  # stands on it
+    chair = built_in((2, 0, 0.35), (0.4, 0.4, 0.5))  # stands under it
+    named = replace(part, label="mat", label_score=0.5)
+    assert fuse_detections([part, mug, chair], [top]) == [mug, chair, top]
+    assert named in fuse_detections([named], [top])
+
+
 def test_box_of_a_3d_detector_is_kept():
     tracks = DetectionTracker()
     own = Box3D((2, 0, 0), (0.36, 0.3, 0.3))

@@ -26,6 +26,7 @@ DUPLICATE_IOU = 0.6  # two boxes of one message that overlap more are one object
 MIN_AGREEMENT = 0.35  # of a track and a built-in proposal for both to be one object
 TIGHTER = 0.8  # ratio of footprints from which a detection replaces the built-in geometry
 PART_SHARE = 0.7  # share of the points of a proposal on a labelled surface to be a part of it
+MAX_PART_RATIO = 10.0  # of volumes: a larger object of one label has objects of that label in it
 PART_REACH_M = (0.04, 0.08)  # limits of the distance to a labelled surface
 MAX_DETECTIONS = 6  # newest detections whose points make up the box of a track
 LABEL_DECAY = 0.95  # factor on the summed scores of labels with each new detection
@@ -181,13 +182,20 @@ def fuse_detections(built_in: Sequence[Proposal], tracked: Sequence[Proposal]) -
 
 
 def _without_parts(proposals: Sequence[Proposal]) -> list[Proposal]:
-    """The proposals without unlabelled ones whose surface belongs to a labelled one."""
+    """The proposals without those whose surface belongs to a labelled one, unless they have another
+    label; of two with one label the larger stays.
+    """
     labelled = [p for p in proposals if p.label and len(p.points) >= MIN_POINTS]
     trees = [cKDTree(p.points) for p in labelled]
     reach = [_spacing(tree) for tree in trees]
 
     def is_part(proposal: Proposal) -> bool:
         for owner, tree, distance in zip(labelled, trees, reach, strict=True):
+            if proposal.label and (
+                proposal.label != owner.label
+                or not 1 < owner.box.volume / max(proposal.box.volume, 1e-9) < MAX_PART_RATIO
+            ):
+                continue
             near = owner.box.contains(proposal.points, distance)
             if near.mean() < PART_SHARE:
                 continue
@@ -196,7 +204,7 @@ def _without_parts(proposals: Sequence[Proposal]) -> list[Proposal]:
                 return True
         return False
 
-    return [p for p in proposals if p.label or not len(p.points) or not is_part(p)]
+    return [p for p in proposals if not len(p.points) or not is_part(p)]
 
 
 def _spacing(tree: cKDTree) -> float:

@@ -16,11 +16,13 @@ from spatial3d_ros.scene.detection_tracking import (
     fuse_detections,
     with_measured_points,
 )
+from spatial3d_ros.scene.label_voting import ClassImage, label_by_votes
 from spatial3d_ros.scene.objects import ObjectTracker, SceneObject
 from spatial3d_ros.scene.proposals import Proposal
 from spatial3d_ros.scene.wall_alignment import heading_of, rotate_frame, wall_directions
 
 MIN_REVISION = math.radians(1.0)
+MAX_CLASS_IMAGES = 32  # a little more than the views of the buffer
 
 ProposalFunction = Callable[[Snapshot], list[Proposal]]
 
@@ -38,6 +40,7 @@ class ObjectMap:
         self._objects = ObjectTracker(max_misses=1)
         self._detections = DetectionTracker(min_hits=min_hits)
         self._detections_lock = threading.Lock()
+        self._class_images: dict[int, ClassImage] = {}
         self._proposed: tuple[tuple[float, ...], list[Proposal]] = ((), [])
 
     def clear(self) -> None:
@@ -56,10 +59,18 @@ class ObjectMap:
         with self._detections_lock:
             return self._detections.add(detections)
 
+    def add_class_image(self, image: ClassImage) -> None:
+        """Adds the class image of a view; the newest `MAX_CLASS_IMAGES` are kept."""
+        with self._detections_lock:
+            self._class_images[image.stamp_ns] = image
+            for stamp in sorted(self._class_images)[:-MAX_CLASS_IMAGES]:
+                del self._class_images[stamp]
+
     def clear_detections(self) -> None:
-        """Removes all tracks of detections, for when the clock of the images jumps back."""
+        """Removes all detections and class images, for when the clock of the images jumps back."""
         with self._detections_lock:
             self._detections.clear()
+            self._class_images.clear()
 
     def update(
         self,
@@ -85,7 +96,9 @@ class ObjectMap:
         with self._detections_lock:
             self._detections.remove_disappeared([view.frame for view in snapshot.views])
             tracked = self._detections.proposals(self.heading)
+            images = dict(self._class_images)
         frames = [view.frame for view in aligned.views]
+        built_in = label_by_votes(built_in, frames, images)
         tracked = [with_measured_points(p, frames) for p in tracked]
         return self._objects.update(fuse_detections(built_in, tracked), aligned)
 

@@ -1,0 +1,91 @@
+"""Labels of proposals from class images: every pixel on the surface of a proposal votes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from spatial3d_ros.errors import FrameError
+from spatial3d_ros.geometry.camera import project
+from spatial3d_ros.geometry.pose import invert, transform
+from spatial3d_ros.geometry.voxels import subsample
+from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.scene.proposals import Proposal
+
+MIN_SHARE = 0.5  # of the votes for a label to become that of a proposal
+MAX_STRUCTURE = 0.9  # share of the votes for wall, floor, ... from which a proposal is removed
+_POINTS = 300  # of a proposal that vote in each view
+_MARGIN_M, _MARGIN = 0.05, 0.02  # of depth for a point to be visible: metres, and share of depth
+
+
+@dataclass(frozen=True, eq=False)
+class ClassImage:
+    """Classes (H, W) int of the colour image with a stamp: indices into `labels`; "" is unknown.
+
+    `structure` are the labels of surfaces that bound a room and are no objects.
+    """
+
+    stamp_ns: int
+    classes: np.ndarray
+    labels: tuple[str, ...]
+    structure: frozenset[str] = frozenset()
+
+
+def label_by_votes(
+    proposals: Sequence[Proposal], frames: Sequence[Frame], images: Mapping[int, ClassImage]
+) -> list[Proposal]:
+    """The proposals with the labels that most of their visible points have in the class images.
+
+    Near views weigh more, as the inverse square of the distance. A proposal keeps the label of a
+    detector. Proposals that consist of structure are removed.
+
+    Args:
+        proposals: in the world frame of the frames.
+        frames: views; those without a class image do not vote.
+        images: class images by stamp.
+
+    Raises:
+        FrameError: a class image has another size than the frame of its stamp.
+    """
+    views = [(frame, images[frame.stamp_ns]) for frame in frames if frame.stamp_ns in images]
+    if not views:
+        return list(proposals)
+    structure = frozenset().union(*(image.structure for _, image in views))
+    labelled = []
+    for proposal in proposals:
+        shares = label_shares(subsample(proposal.points, _POINTS), views)
+        if sum(shares.get(label, 0.0) for label in structure) >= MAX_STRUCTURE:
+            continue
+        known = {k: v for k, v in shares.items() if k and k not in structure}
+        label = max(known, key=known.__getitem__, default="")
+        if label and known[label] >= MIN_SHARE and not proposal.label:
+            proposal = replace(proposal, label=label, label_score=known[label])
+        labelled.append(proposal)
+    return labelled
+
+
+def label_shares(points: np.ndarray, views: Sequence[tuple[Frame, ClassImage]]) -> dict[str, float]:
+    """Share of the votes of world points (n, 3) for each label; empty if no view shows them."""
+    votes: dict[str, float] = {}
+    for frame, image in views:
+        if image.classes.shape != frame.depth.shape:
+            raise FrameError(
+                f"class image: {image.classes.shape[1]} x {image.classes.shape[0]} differs from "
+                f"the color image of its stamp, {frame.depth.shape[1]} x {frame.depth.shape[0]}"
+            )
+        uv, z = project(transform(invert(frame.world_T_camera), points), frame.camera)
+        height, width = frame.depth.shape
+        columns, rows = np.nan_to_num(uv, nan=-1.0, posinf=-1.0, neginf=-1.0).round().T
+        inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+        rows, columns, z = (v[inside] for v in (rows.astype(int), columns.astype(int), z))
+        depth = frame.depth[rows, columns]
+        visible = (depth > 0) & (np.abs(depth - z) < _MARGIN_M + _MARGIN * z)
+        classes = image.classes[rows[visible], columns[visible]]
+        weights = 1 / np.maximum(z[visible], 0.5) ** 2
+        for index in np.unique(classes).tolist():
+            label = image.labels[index] if 0 <= index < len(image.labels) else ""
+            votes[label] = votes.get(label, 0.0) + float(weights[classes == index].sum())
+    total = sum(votes.values())
+    return {label: value / total for label, value in votes.items()} if total else {}

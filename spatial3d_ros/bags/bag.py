@@ -21,6 +21,8 @@ from spatial3d_ros.errors import BagError
 SUFFIXES = (".mcap", ".db3")
 ROS1_SUFFIX = ".bag"
 JUMP_NS = 10**9
+MCAP_MAGIC = b"\x89MCAP0\r\n"
+HEADER_BYTES = 1 << 20  # of an mcap file: its header, and usually the first schemas
 
 
 class Bag:
@@ -50,6 +52,11 @@ class Bag:
             )
 
     def __enter__(self) -> Bag:
+        if reason := _foreign_profile(self.path):
+            raise BagError(
+                f"{self.path}: {reason}. Convert it to ROS 2, for example the original .bag with "
+                "rosbags-convert (pip install rosbags); a .bag can be given here as it is"
+            )
         with self._naming_the_file():
             self._reader = (Ros1Reader if self.is_ros1 else Ros2Reader)(self.path)
             self._reader.open()
@@ -126,6 +133,24 @@ class Bag:
         if kind == INFO_TYPE:  # D, K, R and P are lower case in ROS 2
             return SimpleNamespace(**{k.lower(): v for k, v in vars(message).items()})
         return message
+
+
+def _foreign_profile(path: Path) -> str:
+    """Why an mcap file, or one in a bag folder, is no recording of ROS 2; "" if it is."""
+    files = sorted(path.glob("*.mcap")) if path.is_dir() else [path]
+    if not files or files[0].suffix != ".mcap":
+        return ""
+    with files[0].open("rb") as file:
+        start = file.read(HEADER_BYTES)
+    if start[:8] != MCAP_MAGIC or len(start) < 21:
+        return ""
+    length = int.from_bytes(start[17:21], "little")  # after opcode and length of the header
+    profile = start[21 : 21 + length].decode("utf-8", "replace")
+    if profile == "ros2":
+        return ""
+    if profile == "ros1" or b"\x04\0\0\0ros1" in start or b"\x07\0\0\0ros1msg" in start:
+        return "this is a recording of ROS 1 (its messages are serialised as ros1)"
+    return f"its mcap profile is {profile!r}, not 'ros2': another tool or ROS 1 recorded it"
 
 
 def bag_topics(path: str | Path) -> dict[str, tuple[str, int]]:

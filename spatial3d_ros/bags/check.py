@@ -15,8 +15,9 @@ import numpy as np
 
 from spatial3d_ros.bags.bag import Bag, stamp_ns
 from spatial3d_ros.bags.launch_line import launch_line
+from spatial3d_ros.bags.options import RecordingOptions, contents
 from spatial3d_ros.bags.poses import read_transforms
-from spatial3d_ros.bags.reader import BagFrames
+from spatial3d_ros.bags.reader import DEFAULTS, BagFrames
 from spatial3d_ros.bags.topics import (
     IMAGE_TYPES,
     INFO_TYPE,
@@ -26,6 +27,7 @@ from spatial3d_ros.bags.topics import (
     topics_by_role,
 )
 from spatial3d_ros.errors import FrameError, Spatial3DError
+from spatial3d_ros.sensors.accounting import MAX_LOST
 from spatial3d_ros.sensors.transforms import TransformTree
 
 FEW = 0.9  # a smaller share of pairs is a problem
@@ -54,27 +56,30 @@ class BagReport:
     frames: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    ask: str = ""
     launch: str = ""
+    sound: bool = True
 
     @property
     def usable(self) -> bool:
-        """Whether any frame could be made."""
-        return bool(self.frames.get("made"))
+        """Whether frames could be made, few were lost, and their geometry is right."""
+        return bool(self.frames.get("made")) and self.sound
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
-        return {"usable": self.usable, **asdict(self)}
+        data = asdict(self)
+        del data["sound"]
+        return {"usable": self.usable, **data}
 
 
 def check_bag(
     path: str | Path,
+    options: RecordingOptions = DEFAULTS,
     *,
     seconds: float = 60.0,
-    slop_s: float = 0.02,
     progress: Progress = lambda done, total: None,
-    **named: str,
 ) -> BagReport:
-    """Check the first `seconds` of a recording; `named` gives topics by role (`depth="/d"`).
+    """Check the first `seconds` of a recording.
 
     Raises BagError when the file cannot be opened as a bag; all else becomes a problem.
     """
@@ -82,12 +87,12 @@ def check_bag(
         duration_s = bag.duration_s
         tree = read_transforms(bag)
         report = BagReport(str(path), round(duration_s, 3), _topics(bag), tf=tree.links())
-        present = {name: kind for name, (kind, count) in bag.topics.items() if count}
-        report.roles, missing = topics_by_role(path, present, named)
+        present, encodings = contents(bag)
+        report.roles, missing = topics_by_role(path, present, options.given(), encodings)
         report.problems += [_unnamed(path, error) for error in missing]
         stamps = _stamps(bag, [*report.roles.values()], seconds)
         if {"rgb", "depth"} <= set(report.roles):
-            _check_sync(report, stamps, slop_s)
+            _check_sync(report, stamps, options.sync_slop_s)
         if bag.is_ros1:
             report.notes.append(
                 "a bag of ROS 1: `spatial3d ask` and `evaluate` read it as it is; for the nodes "
@@ -96,11 +101,15 @@ def check_bag(
     if missing:
         return report
     topics = Topics(**report.roles)
-    made = _check_frames(report, topics, min(seconds, duration_s), slop_s, progress)
+    made = _check_frames(report, options.with_topics(topics), seconds, progress)
     _check_alignment(report, topics)
     _check_poses(report, topics, tree, stamps[topics.pose], made)
-    if not bag.is_ros1 and report.usable:
-        report.launch = launch_line(path, topics, report.poses, report.tf)
+    if report.usable:
+        report.ask = f'spatial3d ask {path} "where is the ..." {options.command_line()}'.strip()
+        if not bag.is_ros1:
+            report.launch = launch_line(path, topics, report.poses, report.tf)
+            if options.depth_unit:
+                report.launch += f" depth_unit:={options.depth_unit:g}"
     return report
 
 
@@ -169,22 +178,37 @@ def _clock_offset(stamps: np.ndarray) -> float:
 
 
 def _check_frames(
-    report: BagReport, topics: Topics, seconds: float, slop_s: float, progress: Progress
+    report: BagReport, options: RecordingOptions, seconds: float, progress: Progress
 ) -> BagFrames:
     """Make the frames, as the engine would."""
-    frames = BagFrames(report.bag, topics, slop_s=slop_s, seconds=seconds)
+    frames = BagFrames(report.bag, options, seconds=seconds)
     medians, valid, sizes = [], [], set()
     try:
-        for at, frame in frames:
+        for count, (_, frame) in enumerate(frames, 1):
             measured = frame.depth[frame.depth > 0]
             medians.append(float(np.median(measured)))
             valid.append(frame.valid_fraction)
             sizes.add((frame.camera.width, frame.camera.height))
-            progress(round(10 * at), round(10 * seconds))
+            progress(count, frames.color_count)
     except Spatial3DError as error:
-        report.problems.append(_unnamed(report.bag, error))
-    report.frames = {"made": len(medians), "left_out": dict(frames.left_out)}
-    report.problems += [problem for problem in frames.problems if problem not in report.problems]
+        report.problems.insert(0, _unnamed(report.bag, error))
+        report.sound = False
+    account = frames.account
+    report.frames = {
+        "made": len(medians), "left_out": dict(frames.left_out), **account.as_dict()
+    }  # fmt: skip
+    if account.is_incomplete:
+        report.problems.append(f"only {account}: at most {MAX_LOST:.0%} may be lost")
+        report.sound = False
+    report.problems += [
+        problem for problem in frames.problems if not any(problem in p for p in report.problems)
+    ]
+    for finding in frames.findings:
+        if any(finding.text in problem for problem in report.problems):
+            continue
+        (report.problems if finding.fatal else report.notes).append(finding.text)
+        report.sound &= not finding.fatal
+    report.notes += frames.notes
     if len(sizes) > 1:
         report.notes.append(f"the images change their size: {sorted(sizes)}")
     if medians:
@@ -247,9 +271,13 @@ def _check_tree(report: BagReport, tree: TransformTree) -> None:
     """The slowest link between world and camera, and whether any link moves at all."""
     world, camera = report.poses["frame_id"], report.poses["camera_frame"]
     try:
-        moving = tree.chain(world, camera).moving
+        chain = tree.chain(world, camera)
     except FrameError:
         return  # reported already, as there are no frames
+    held = chain.correction  # one that is slow is held, and does not limit the rate
+    moving = chain.moving
+    if held is not None and held.track.longest_gap_s * 1e9 > held.track.max_gap:
+        moving = [track for track in moving if track is not held.track]
     if moving:
         gap = max(track.longest_gap_s for track in moving)
         report.poses |= _rate(min(track.hz for track in moving), gap)

@@ -11,7 +11,7 @@ from spatial3d_ros.bags.bag import Bag, check_clock, stamp_ns
 from spatial3d_ros.bags.topics import ODOMETRY_TYPE, TF_STATIC, TF_TYPE, Topics
 from spatial3d_ros.errors import BagError, FrameError
 from spatial3d_ros.sensors.pose_source import PoseReader, PoseTrack
-from spatial3d_ros.sensors.transforms import Chain, TransformTree
+from spatial3d_ros.sensors.transforms import WORLD_FRAMES, Chain, TransformTree
 
 Found = TypeVar("Found")
 
@@ -49,7 +49,12 @@ class RecordedPoses:
         if kind == TF_TYPE:
             tree = read_transforms(bag, max_gap_s)
             self.frame_id = world_frame or self._named(tree.world_of, camera_frame)
+            if self.frame_id == camera_frame.lstrip("/"):
+                raise _not_linked(bag, tree, camera_frame)
             self._chain = self._named(tree.chain, self.frame_id, camera_frame)
+            known = self.frame_id in WORLD_FRAMES or len(tree.roots()) == 1
+            if not self._chain.moving and not known:
+                raise _not_linked(bag, tree, camera_frame)
             return
         self._track = PoseTrack.of_recording(topics.pose, max_gap_s)
         reader = PoseReader(topics.pose, "odom" if kind == ODOMETRY_TYPE else "pose")
@@ -85,6 +90,11 @@ class RecordedPoses:
                 pose = pose @ step
         return pose
 
+    @property
+    def held(self) -> str:
+        """The slow correction of TF that is held between its transforms; "" if none is."""
+        return self._chain.held_text if self._chain and self._chain.held_s else ""
+
     def take(self, message: Any) -> None:
         """Nothing: all poses were read at the start."""
 
@@ -105,6 +115,17 @@ class RecordedPoses:
             return find(*frames)
         except FrameError as error:
             raise BagError(f"{self._bag.path}: {error}") from error
+
+
+def _not_linked(bag: Bag, tree: TransformTree, camera_frame: str) -> BagError:
+    """The error for a camera that TF does not link to what moves it."""
+    static = any(name.endswith(TF_STATIC) for name in bag.topics)
+    missing = "" if static else "the bag has no /tf_static, so "
+    return BagError(
+        f"{bag.path}: TF: {missing}nothing links the camera frame {camera_frame!r} to the frame "
+        f"that moves it (roots of the tree: {', '.join(tree.roots()) or 'none'}). Record "
+        "/tf_static too, or name a topic with poses of the camera (--pose)"
+    )
 
 
 def read_transforms(bag: Bag, max_gap_s: float = 0.5) -> TransformTree:

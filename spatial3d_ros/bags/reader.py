@@ -8,69 +8,72 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
-from functools import cached_property, partial
+from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from spatial3d_ros.bags.bag import Bag, bag_topics, check_clock, stamp_ns
+from spatial3d_ros.bags.options import RecordingOptions
 from spatial3d_ros.bags.poses import RecordedPoses, read_transforms
-from spatial3d_ros.bags.topics import IMAGE_TYPES, Topics, choose_topics
+from spatial3d_ros.bags.topics import IMAGE_TYPES, Topics
 from spatial3d_ros.errors import BagError, FrameError
+from spatial3d_ros.runtime.parameters import Parameters
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.sensors import frame_builder
+from spatial3d_ros.sensors.accounting import FrameAccount
 from spatial3d_ros.sensors.frame_builder import FrameBuilder, SyncedFrame
-from spatial3d_ros.sensors.frame_pipeline import FramePipeline, Item, Problem
+from spatial3d_ros.sensors.frame_pipeline import UNUSABLE_POSE, FramePipeline, Item, Problem
+from spatial3d_ros.sensors.image_decoding import MILLIMETRES
+from spatial3d_ros.sensors.plausibility import MAX_VIEWS, Finding, check_views
 from spatial3d_ros.sensors.synchronizer import Synchronizer
 
-MAX_PROBLEMS = 5  # of one reason; further ones are only counted
+DEFAULTS = RecordingOptions()
+QUEUE_SIZE = 150  # images of a stream that wait for the other: 5 s of a 30 Hz camera
+MAX_PROBLEMS = 2  # of one reason; further ones are only counted
 
 
 def find_topics(path: str | Path, topics: Topics | None = None, **named: str) -> Topics:
-    """The four topics of a bag: those given, checked, or chosen by types and names.
+    """The four topics of a bag: those given, checked, or chosen by types, names and encodings.
 
     `topics` gives all, `named` some of them (`depth="/cam/depth"`). Raises BagError that lists the
     topics of the bag when one is missing, empty or ambiguous.
     """
-    present = {topic: kind for topic, (kind, count) in bag_topics(path).items() if count}
-    if not present:
-        raise BagError(f"{path}: the bag holds no messages")
-    return choose_topics(path, present, (vars(topics) if topics else {}) | named)
+    return RecordingOptions(**((asdict(topics) if topics else {}) | named)).topics(path)
 
 
 class BagFrames:
     """The frames of a recording in time order, each with its seconds since the bag began.
 
     The node's own `FramePipeline` makes them: a bag gives the same frames on disk as on the wire.
-    Pairs further apart than `slop_s` and images outside the poses are left out and counted in
-    `left_out`. Poses must be in `world_frame`, or may be in any frame when it is empty; `frame_id`
-    is the one found.
+    Images without partner or pose, and those that cannot be used, are left out: `left_out` counts
+    them by reason, `account` sums them up, and `problems` says why. Poses must be in
+    `world_frame`, or may be in any frame when it is empty; `frame_id` is the one found. `notes`
+    are decisions that were made for the user.
 
-    Frames and poses that cannot be used are left out as in the node, and `problems` says why;
-    `strict` raises the FrameError instead. Frames end `seconds` after the bag began. Always raises
-    BagError: missing, damaged, lacking a topic, stamps that start again, or without one usable
+    Frames end `seconds` after the bag began. Raises BagError: missing, damaged, lacking a topic,
+    stamps that start again, depth that looks like another unit than it has, or without one usable
     frame.
     """
 
     def __init__(
         self,
         path: str | Path,
-        topics: Topics | None = None,
+        options: RecordingOptions = DEFAULTS,
         *,
-        slop_s: float = 0.02,
-        max_pose_gap_s: float = 0.5,
         world_frame: str = "",
-        strict: bool = False,
         seconds: float = math.inf,
     ) -> None:
         self.path = Path(path)
-        self.topics = find_topics(path, topics)
+        self.options = options
+        self.topics = options.topics(path)
         self.seconds = seconds
-        self.slop_s = slop_s
-        self.max_pose_gap_s = max_pose_gap_s
-        self.strict = strict
         self.frame_id = world_frame
+        self.account = FrameAccount()
         self.left_out: Counter[str] = Counter()
         self.problems: list[str] = []
+        self.notes: list[str] = []
+        self.findings: list[Finding] = []
 
     @cached_property
     def color_count(self) -> int:
@@ -81,6 +84,9 @@ class BagFrames:
         found = False
         self.left_out.clear()
         self.problems.clear()
+        self.notes.clear()
+        self.findings.clear()
+        sample = _Sample()
         with Bag(self.path) as bag:
             pipeline = self._pipeline(bag)
             for recorded_ns, item in self._items(bag, pipeline):
@@ -91,23 +97,52 @@ class BagFrames:
                 try:
                     frame = pipeline.decode(item)
                 except FrameError as error:
-                    self._refuse("unusable", error)
+                    problem = pipeline.finish(item, error=error)
+                    self._leave_out(getattr(problem, "reason", ""), str(error))
                     continue
                 found = True
+                sample.add(frame)
+                self.account = pipeline.account
                 yield round((recorded_ns - bag.start_ns) * 1e-9, 9), frame
-            del pipeline.sync.counts["matched"]
-            self.left_out.update(+pipeline.sync.counts)  # those that are more than none
+            self.account = pipeline.account
+            sync = pipeline.sync
+            self.left_out.update({k: n for k, n in sync.counts.items() if n and k != "matched"})
+            self._note_queue(sync)
+            if held := pipeline.poses.held:
+                self.notes.append(held)
         if not found:
             self._raise_no_frame()
+        self._check_views(sample.frames)
+
+    def _check_views(self, frames: list[Frame]) -> None:
+        """Fill `findings`. Raises BagError for another unit of depth than the one used."""
+        unit = self.options.depth_unit
+        self.findings = check_views(
+            frames, self._camera_frame, unit or self._encoding_unit, unit_given=bool(unit)
+        )
+        wrong = next((finding for finding in self.findings if finding.kind == "unit"), None)
+        if wrong is not None:
+            raise BagError(f"{self.path}: {self.topics.depth}: {wrong.text} (--depth-unit)")
+
+    def _note_queue(self, sync: Synchronizer) -> None:
+        """Whether the node would need a longer queue than it has by default."""
+        if sync.longest_queue > Parameters.sync_queue_size:
+            self.notes.append(
+                f"colour and depth of one stamp were recorded up to {sync.longest_queue} images "
+                f"apart: for the node set sync_queue_size to {sync.longest_queue + 2}"
+            )
 
     def _pipeline(self, bag: Bag) -> FramePipeline:
         """The pipeline of an open bag, with its calibration and all its poses."""
         topics = self.topics
         kinds = {topic: kind for topic, (kind, _) in bag.topics.items()}
-        color = bag.first(topics.rgb)
+        color, depth = bag.first(topics.rgb), bag.first(topics.depth)
+        self._camera_frame = color.header.frame_id
+        encoding = getattr(depth, "encoding", getattr(depth, "format", ""))
+        self._encoding_unit = 1.0 if encoding.startswith("32FC1") else MILLIMETRES
         poses = RecordedPoses(
-            bag, topics, color.header.frame_id, self.frame_id, self.max_pose_gap_s,
-            refuse=partial(self._refuse, "unusable pose"),
+            bag, topics, color.header.frame_id, self.frame_id, self.options.max_pose_gap_s,
+            refuse=lambda error: self._leave_out(UNUSABLE_POSE, str(error)),
         )  # fmt: skip
         self.frame_id = poses.frame_id
         builder = FrameBuilder(
@@ -120,20 +155,26 @@ class BagFrames:
             ),
             "raw" if kinds[topics.rgb] == IMAGE_TYPES[0] else "compressed",
             "raw" if kinds[topics.depth] == IMAGE_TYPES[0] else "compressedDepth",
-            extrinsics=self._extrinsics(bag, color),
+            self.options.rectified,
+            extrinsics=self._extrinsics(bag, color, depth),
+            depth_unit=self.options.depth_unit,
         )
-        pipeline = FramePipeline(builder, Synchronizer(self.slop_s), poses, None)
-        pipeline.add_camera_info(bag.first(topics.camera_info))
+        pipeline = FramePipeline(
+            builder, Synchronizer(self.options.sync_slop_s, QUEUE_SIZE), poses, None
+        )
+        info = bag.first(topics.camera_info)
+        pipeline.add_camera_info(info)
+        if note := builder.rectified_note(info):
+            self.notes.append(note)
         if topics.depth_info:
             pipeline.add_depth_info(bag.first(topics.depth_info))
         return pipeline
 
-    def _extrinsics(self, bag: Bag, color: Any) -> frame_builder.Extrinsics:
+    def _extrinsics(self, bag: Bag, color: Any, depth: Any) -> frame_builder.Extrinsics:
         """The transforms of the bag, read only where depth is in another frame."""
-        depth = bag.first(self.topics.depth)
         if depth.header.frame_id == color.header.frame_id:
             return frame_builder.no_extrinsics
-        return read_transforms(bag, self.max_pose_gap_s).latest
+        return read_transforms(bag, self.options.max_pose_gap_s).latest
 
     def _items(self, bag: Bag, pipeline: FramePipeline) -> Iterator[tuple[int, Item]]:
         """(when it was ready, item); the clock of the images may not start again."""
@@ -149,11 +190,6 @@ class BagFrames:
             for item in add[topic](message):
                 yield recorded_ns, item
 
-    def _refuse(self, reason: str, error: FrameError) -> None:
-        if self.strict:
-            raise error
-        self._leave_out(reason, str(error))
-
     def _leave_out(self, reason: str, problem: str) -> None:
         self.left_out[reason] += 1
         if self.left_out[reason] <= MAX_PROBLEMS:
@@ -161,21 +197,31 @@ class BagFrames:
 
     def _raise_no_frame(self) -> None:
         topics = self.topics
-        reason = f" First problem: {self.problems[0]}" if self.problems else ""
-        raise BagError(
-            f"{self.path}: no frame: colour ({topics.rgb}) and depth ({topics.depth}) never come "
-            f"within {self.slop_s * 1e3:.0f} ms of each other with a pose ({topics.pose}) around "
-            f"them.{reason}"
-        )
+        if self.problems:
+            reason = f"{self.problems[0]} ({self.account})"
+        else:
+            reason = (
+                f"colour ({topics.rgb}) and depth ({topics.depth}) never come within "
+                f"{self.options.sync_slop_s * 1e3:.0f} ms of each other, the sync_slop_s"
+            )
+        raise BagError(f"{self.path}: no frame: {reason}")
 
 
-def read_bag(
-    path: str | Path,
-    topics: Topics | None = None,
-    *,
-    slop_s: float = 0.02,
-    max_pose_gap_s: float = 0.5,
-) -> Iterator[Frame]:
-    """The frames of `BagFrames` alone; one that cannot be used raises FrameError."""
-    frames = BagFrames(path, topics, slop_s=slop_s, max_pose_gap_s=max_pose_gap_s, strict=True)
-    return (frame for _, frame in frames)
+class _Sample:
+    """Frames evenly spread over a sequence of unknown length, at most 2 * MAX_VIEWS."""
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+        self._step, self._count = 1, 0
+
+    def add(self, frame: Frame) -> None:
+        if self._count % self._step == 0:
+            self.frames.append(frame)
+            if len(self.frames) == 2 * MAX_VIEWS:
+                self.frames, self._step = self.frames[::2], 2 * self._step
+        self._count += 1
+
+
+def read_bag(path: str | Path, options: RecordingOptions = DEFAULTS) -> Iterator[Frame]:
+    """The frames of `BagFrames` alone."""
+    return (frame for _, frame in BagFrames(path, options))

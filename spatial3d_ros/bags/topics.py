@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,44 +43,73 @@ class Topics:
 
 
 USUAL = Topics()
+DEPTH_ENCODINGS = ("16UC1", "16SC1", "32FC1")
+# The part of a topic's name from which on it names a stream of a camera, not the camera.
+STREAMS = re.compile(
+    r"rgb|colou?r|depth|stereo|left|right|image|aligned|registered|points|infra|ir$|mono|hw_"
+)
+NOT_COLOR = re.compile(r"infra|(^|[/_])ir([/_0-9]|$)|mask|label|confidence|disparity")
 
 
-def choose_topics(path: str | Path, present: dict[str, str], given: Mapping[str, str]) -> Topics:
+def choose_topics(
+    path: str | Path,
+    present: dict[str, str],
+    given: Mapping[str, str],
+    encodings: Mapping[str, str] | None = None,
+) -> Topics:
     """The four topics out of those `present` (name -> type): `given` by role, the rest by name.
+
+    `given` may name a "camera" too, as in `camera_of`; `encodings` are those of the images.
 
     Raises BagError that lists what the bag has when one is missing, ambiguous or of a wrong type.
     """
-    found, problems = topics_by_role(path, present, given)
+    found, problems = topics_by_role(path, present, given, encodings)
     if problems:
         raise problems[0]
     return Topics(**found)
 
 
+def camera_of(topic: str) -> str:
+    """The camera of a topic: its name before the part that names the stream, without slashes."""
+    parts = _base(topic).strip("/").split("/")
+    end = next((k for k, part in enumerate(parts) if STREAMS.search(part)), len(parts))
+    return "/".join(parts[:end])
+
+
 def topics_by_role(
-    path: str | Path, present: dict[str, str], given: Mapping[str, str]
+    path: str | Path,
+    present: dict[str, str],
+    given: Mapping[str, str],
+    encodings: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, str], list[BagError]]:
     """The same for a recording that may lack some: role -> topic, and what is wrong with others."""
     found: dict[str, str] = {}
     problems: list[BagError] = []
     images = [name for name, kind in present.items() if kind in IMAGE_TYPES]
-    depths = [name for name in images if "depth" in _base(name).lower()]
+    depths = [name for name in images if _is_depth(name, (encodings or {}).get(name, ""))]
     packed = [name for name in depths if not name.endswith("/compressed")]
     colors = [n for n in images if n not in depths and not n.endswith("/compressedDepth")]
+    colors = [name for name in colors if not NOT_COLOR.search(name)] or colors
+    infos = [name for name, kind in present.items() if kind == INFO_TYPE]
+    try:
+        camera = _camera(path, given, colors, packed or depths)
+    except BagError as error:
+        return found, [error]
 
     def choose(role: str, names: list[str]) -> str:
+        mine = [name for name in names if camera_of(name) == camera]
         try:
             if given.get(role):
                 found[role] = _given(path, present, role, given[role])
             else:
-                found[role] = _only_one(path, present, role, names)
+                found[role] = _only_one(path, present, role, mine or names)
         except BagError as error:
             problems.append(error)
         return found.get(role, "")
 
     # A depth image in the colour camera's pixels is what is needed.
-    choose("depth", _with(packed or depths, "registered", "aligned"))
-    rgb = choose("rgb", _with(colors, "rgb", "color"))
-    infos = [name for name, kind in present.items() if kind == INFO_TYPE]
+    depth = choose("depth", _with(packed or depths, "registered", "aligned"))
+    rgb = choose("rgb", [name for name in _with(colors, "rgb", "color") if name != depth])
     # The calibration that shares the longest name prefix with the colour image belongs to it.
     near = max((_common_prefix(name, rgb) for name in infos), default=0)
     choose("camera_info", [name for name in infos if _common_prefix(name, rgb) == near])
@@ -89,6 +119,42 @@ def topics_by_role(
     if given.get("depth_info") or present.get(neighbour) == INFO_TYPE:
         choose("depth_info", [neighbour])
     return found, problems
+
+
+def _is_depth(name: str, encoding: str) -> bool:
+    """Whether an image topic holds depth, by its name or else by the encoding of its first."""
+    if name.endswith("/compressedDepth") or "compressedDepth" in encoding:
+        return True
+    named = "depth" in _base(name).lower()
+    return named or (encoding in DEPTH_ENCODINGS and not NOT_COLOR.search(name))
+
+
+def _camera(
+    path: str | Path, given: Mapping[str, str], colors: list[str], depths: list[str]
+) -> str:
+    """The camera to read: the one given, that of a topic given, or the only one with both streams.
+
+    Raises BagError for a name that is none, or where there are several.
+    """
+    both = sorted({camera_of(name) for name in colors} & {camera_of(name) for name in depths})
+    wanted = given.get("camera", "").strip("/")
+    if wanted:
+        mine = [c for c in both if c == wanted] or [c for c in both if wanted in c.split("/")]
+        if len(mine) == 1:
+            return mine[0]
+        raise BagError(
+            f"{path}: camera {wanted!r} is {'several' if mine else 'none'} of the cameras with "
+            f"colour and depth ({', '.join(map(repr, both))})"
+        )
+    named = given.get("rgb") or given.get("depth")
+    if named:
+        return camera_of(named)
+    usual = camera_of(USUAL.rgb)
+    if len(both) > 1 and usual not in both:
+        raise BagError(
+            f"{path}: several cameras ({', '.join(both)}); name the one to use: --camera {both[0]}"
+        )
+    return usual if usual in both else both[0] if both else ""
 
 
 def _poses(present: dict[str, str]) -> list[str]:
@@ -119,7 +185,10 @@ def _only_one(path: str | Path, present: dict[str, str], role: str, names: list[
     names = [name for name in names if name.startswith(getattr(USUAL, role))] or names
     names = [name for name in names if present[name] == IMAGE_TYPES[0]] or names
     if len(names) > 1:
-        raise BagError(f"{path}: several {role} topics ({', '.join(names)}); name the one to use")
+        raise BagError(
+            f"{path}: several {role} topics ({', '.join(names)}); name the one to use: "
+            f"--{role.replace('_', '-')} {names[0]}"
+        )
     return names[0]
 
 

@@ -8,15 +8,20 @@ from typing import Annotated
 
 import typer
 
+from spatial3d_ros.bags.options import RecordingOptions
 from spatial3d_ros.cli.output import out, print_error, print_json, print_status, progress_bar
+from spatial3d_ros.cli.topics import print_findings, reads_recording
 
 
+@reads_recording
 def ask(
     bag: Annotated[Path, typer.Argument(help="Recording: a bag folder, .mcap or .db3.")],
     questions: Annotated[list[str], typer.Argument(help="What to ask, each in quotes.")],
     model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    *,
+    options: RecordingOptions,
 ) -> None:
     """Ask questions about a recording, without ROS: the engine of the node in this process.
 
@@ -29,7 +34,7 @@ def ask(
     from spatial3d_ros.errors import Spatial3DError
     from spatial3d_ros.tasks.reply import Reply
 
-    recording = BagFrames(bag, strict=True)
+    recording = BagFrames(bag, options)
     engine = Spatial3D(EngineConfig(model=model, device=device))
     with progress_bar("reading the recording") as progress:
         engine.load()
@@ -38,7 +43,10 @@ def ask(
             progress(count, recording.color_count)
         engine.refresh()
     scene = engine.scene()
-    print_status(f"{count} frames, {scene.views} views in memory, {len(scene.objects)} objects")
+    print_status(
+        f"{recording.account}; {scene.views} views in memory, {len(scene.objects)} objects"
+    )
+    print_findings(recording)
     answers, failed = [], False
     for question in questions:
         begin = time.perf_counter()
@@ -55,6 +63,7 @@ def ask(
                 "metres": reply.metres,
                 "boxes": [{"center": b.center, "size": b.size, "yaw": b.yaw} for b in reply.boxes],
                 "latency_ms": reply.latency_ms,
+                "frames": recording.account.as_dict(),
             }
         )
         if not json and reply.success:

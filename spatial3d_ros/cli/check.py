@@ -9,27 +9,26 @@ import typer
 from rich.box import SIMPLE
 from rich.table import Table
 
+from spatial3d_ros.bags.options import RecordingOptions
 from spatial3d_ros.cli.output import out, print_json, print_whole, progress_bar
-from spatial3d_ros.cli.topics import ColorTopic, DepthTopic, InfoTopic, PoseTopic, SyncSlop
+from spatial3d_ros.cli.topics import reads_recording
 
 if TYPE_CHECKING:
     from spatial3d_ros.bags.check import BagReport
 
 
+@reads_recording
 def check(
     bag: Annotated[Path, typer.Argument(help="A bag folder, .mcap, .db3, or .bag of ROS 1.")],
-    rgb: ColorTopic = None,
-    depth: DepthTopic = None,
-    camera_info: InfoTopic = None,
-    pose: PoseTopic = None,
     seconds: Annotated[float, typer.Option(help="Check this much of it, from its start.")] = 60.0,
-    sync_slop_s: SyncSlop = 0.02,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    *,
+    options: RecordingOptions,
 ) -> None:
     """Check a recording without ROS: topics, rates, sync, poses, depth, and the launch line.
 
     Frames are made as the node makes them, so what is wrong with the recording shows here. Exit
-    code 1 if no frame can be made.
+    code 1 if no frame can be made, over 20 % are lost, or the geometry is wrong.
 
     spatial3d check drive.mcap
 
@@ -37,12 +36,8 @@ def check(
     """
     from spatial3d_ros.bags.check import check_bag
 
-    named = {"rgb": rgb, "depth": depth, "camera_info": camera_info, "pose": pose}
-    with progress_bar("tenths of a second") as progress:
-        report = check_bag(
-            bag, seconds=seconds, slop_s=sync_slop_s, progress=progress,
-            **{role: name for role, name in named.items() if name},
-        )  # fmt: skip
+    with progress_bar("frames") as progress:
+        report = check_bag(bag, options, seconds=seconds, progress=progress)
     if json:
         print_json(report.plain())
     else:
@@ -67,8 +62,9 @@ def _show(report: BagReport) -> None:
     for style, texts in (("red", report.problems), ("yellow", report.notes)):
         for text in texts:
             out.print(f"- {text}", style=style, soft_wrap=True, highlight=False, markup=False)
-    if report.launch:
-        out.print(f"\n{report.launch}", soft_wrap=True, highlight=False, markup=False)
+    for line in (report.ask, report.launch):
+        if line:
+            out.print(f"\n{line}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _lines(report: BagReport) -> list[str]:
@@ -95,5 +91,8 @@ def _lines(report: BagReport) -> list[str]:
         )
     if report.frames:
         left_out = ", ".join(f"{n} {why}" for why, n in report.frames["left_out"].items())
-        lines.append(f"frames  {report.frames['made']}; left out: {left_out or 'none'}")
+        found = report.frames["found"]
+        lines.append(
+            f"frames  {report.frames['made']} of {found} used; left out: {left_out or 'none'}"
+        )
     return lines

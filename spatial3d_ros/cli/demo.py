@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from spatial3d_ros.bags.options import RecordingOptions
 from spatial3d_ros.cli.output import out as stdout
 from spatial3d_ros.cli.output import print_status, progress_bar
+from spatial3d_ros.cli.topics import reads_recording
 from spatial3d_ros.errors import NotAvailableError
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ def prepare_room(out: Path, bag: Path | None, *_: Any) -> PreparedRoom | None:
     return None
 
 
+@reads_recording
 def demo(
     bag: Annotated[
         Path | None,
@@ -39,6 +42,8 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("demo_out"),
     model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
     seed: Annotated[int, typer.Option(help="Which generated room.")] = 900_015,
+    *,
+    options: RecordingOptions,
 ) -> None:
     """Play a recorded room into the running nodes, ask questions, and write a report.
 
@@ -61,7 +66,13 @@ def demo(
     with progress_bar("frames") as progress:
         room = prepare_room(out, bag, seed, model, print_status, progress)
     result = run_demo(
-        out, bag=bag, room=room, questions=asked, model=model, print_status=print_status
+        out,
+        bag=bag,
+        room=room,
+        questions=asked,
+        model=model,
+        options=options,
+        print_status=print_status,
     )
     stdout.print(answers_table(result.rows))
     judged = [row for row in result.rows if row.right is not None]

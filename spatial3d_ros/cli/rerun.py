@@ -8,9 +8,12 @@ from typing import Annotated
 
 import typer
 
+from spatial3d_ros.bags.options import RecordingOptions
 from spatial3d_ros.cli.output import out, print_status
+from spatial3d_ros.cli.topics import print_findings, reads_recording
 
 
+@reads_recording
 def rerun(
     bag: Annotated[Path, typer.Argument(help="Recording: a bag folder, .mcap or .db3.")],
     to: Annotated[Path, typer.Option("--out", help="The file to write.")] = Path("spatial3d.rrd"),
@@ -20,6 +23,8 @@ def rerun(
     ] = 8,
     model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    *,
+    options: RecordingOptions,
 ) -> None:
     """Write a recording and what is understood of it to a file for the Rerun viewer.
 
@@ -27,7 +32,7 @@ def rerun(
 
     spatial3d rerun room.mcap --question "where is the sofa?"
     """
-    from spatial3d_ros.bags.reader import read_bag
+    from spatial3d_ros.bags.reader import BagFrames
     from spatial3d_ros.engine import EngineConfig, Spatial3D
     from spatial3d_ros.errors import Spatial3DError
     from spatial3d_ros.tasks.reply import Reply
@@ -37,7 +42,8 @@ def rerun(
     engine = Spatial3D(EngineConfig(model=model, device=device))
     engine.load()
     views = 0
-    for frame in read_bag(bag):
+    recording = BagFrames(bag, options)
+    for _, frame in recording:
         if not engine.add_frame(frame).keyframe:
             continue
         views += 1
@@ -57,5 +63,6 @@ def rerun(
         sink.answer(asked, reply, scene.stamp_ns)
         out.print(f"[bold]{asked}[/]\n  {reply.text}")
     sink.close()
-    print_status(f"{views} views, {len(scene.objects)} objects")
+    print_status(f"{recording.account}; {views} views, {len(scene.objects)} objects")
+    print_findings(recording)
     out.print(str(to), soft_wrap=True)

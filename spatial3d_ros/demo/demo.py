@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from spatial3d_ros.bags.bag import bag_topics
-from spatial3d_ros.bags.reader import find_topics, read_bag
+from spatial3d_ros.bags.options import RecordingOptions
+from spatial3d_ros.bags.reader import DEFAULTS, BagFrames
 from spatial3d_ros.demo.figures import MAX_FRAMES, FigureWriter, named_boxes
 from spatial3d_ros.demo.node_queries import ask_nodes
 from spatial3d_ros.demo.processes import require_ros
@@ -71,6 +71,7 @@ def run_demo(
     room: PreparedRoom | None = None,
     questions: Sequence[str] = (),
     model: str = "tiny",
+    options: RecordingOptions = DEFAULTS,
     print_status: Callable[[str], None] = print,
 ) -> DemoResult:
     """Play a bag into the nodes, ask questions, and write the report into `out`.
@@ -85,7 +86,9 @@ def run_demo(
     known = room.questions if room and not questions else []
     if not known and not questions:
         raise ConfigError(f"{bag}: no question to ask; add --question or --questions FILE")
-    replies, scene = ask_nodes(bag, _requests(known, questions), out, print_status, model)
+    replies, scene = ask_nodes(
+        bag, _requests(known, questions), out, print_status, model, options=options
+    )
     if known:
         rows = [
             q.row(Reply.from_data(data), data["via"])
@@ -94,7 +97,7 @@ def run_demo(
     else:
         rows = [_unjudged(data) for data in replies]
     print_status("drawing the figures")
-    page = _write(out, bag, rows, scene, room)
+    page = _write(out, bag, rows, scene, room, options)
     if known:
         worked = right_count(rows) >= MIN_RIGHT * len(rows)
     else:
@@ -128,15 +131,22 @@ def _unjudged(data: dict[str, Any]) -> Row:
 
 
 def _write(
-    out: Path, bag: Path, rows: list[Row], scene: dict[str, Any], room: PreparedRoom | None
+    out: Path,
+    bag: Path,
+    rows: list[Row],
+    scene: dict[str, Any],
+    room: PreparedRoom | None,
+    options: RecordingOptions,
 ) -> Path:
     objects = named_boxes(scene["objects"])
-    figures = FigureWriter(_sampled_frames(bag), objects, room.boxes if room else [])
+    recording = BagFrames(bag, options)
+    figures = FigureWriter(_sampled_frames(recording), objects, room.boxes if room else [])
     overview = figures.overview(out / "map.png")
     pictures = [figures.question(out / f"question_{k}.png", row) for k, row in enumerate(rows, 1)]
     write_answers(out / "answers.json", rows)
     page = out / "index.html"
-    facts = {"objects in the map": str(len(objects)), "views in memory": str(scene["views"])}
+    facts = {"objects in the map": str(len(objects)), "views in memory": str(scene["views"]),
+             "frames": str(recording.account)}  # fmt: skip
     write_page(
         page, rows, pictures, overview, title=f"What the robot found in {bag.stem}", facts=facts,
         notes=room.notes if room else {},
@@ -144,7 +154,7 @@ def _write(
     return page
 
 
-def _sampled_frames(bag: Path) -> list[Frame]:
+def _sampled_frames(recording: BagFrames) -> list[Frame]:
     """At most about MAX_FRAMES frames, spread over the bag."""
-    count = bag_topics(bag)[find_topics(bag).rgb][1]
-    return list(islice(read_bag(bag), 0, None, max(1, count // MAX_FRAMES)))
+    step = max(1, recording.color_count // MAX_FRAMES)
+    return [frame for _, frame in islice(recording, 0, None, step)]

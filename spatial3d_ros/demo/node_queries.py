@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from spatial3d_ros.bags.bag import Bag, bag_topics
+from spatial3d_ros.bags.options import RecordingOptions
 from spatial3d_ros.bags.poses import read_transforms
-from spatial3d_ros.bags.reader import find_topics
+from spatial3d_ros.bags.reader import DEFAULTS
 from spatial3d_ros.bags.topics import TF_TYPE, Topics
 from spatial3d_ros.demo.processes import DEMO, NodeGroup
 from spatial3d_ros.errors import BagError
@@ -27,7 +28,7 @@ def ask_nodes(
     print_status: Callable[[str], None],
     model: str = "tiny",
     *,
-    topics: Topics | None = None,
+    options: RecordingOptions = DEFAULTS,
     seconds: float | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Start the nodes, play the bag into them and ask; the replies and the object map.
@@ -35,7 +36,7 @@ def ask_nodes(
     Questions are asked after the bag was played once, while it plays again; with `seconds`, after
     that much of it was played, without further frames.
     """
-    topics = find_topics(bag, topics)
+    topics = options.topics(bag)
     require_playable(bag, topics)
     play = ["--loop"] if seconds is None else ["--seconds", f"{seconds + MARGIN_S:.3f}"]
     if seconds is None:
@@ -48,7 +49,7 @@ def ask_nodes(
     with NodeGroup(out / "logs") as nodes:
         domain = nodes.environment["ROS_DOMAIN_ID"]
         print_status(f"starting the nodes (ROS domain {domain}, logs in {nodes.logs})")
-        nodes.start("grounding_node", *node_arguments(bag, topics, model))
+        nodes.start("grounding_node", *node_arguments(bag, topics, model, options))
         nodes.start("visualizer_node")
         nodes.start("bag_player", str(bag), *play, "--wait", str(START_S), package=DEMO)
         print_status(
@@ -86,7 +87,9 @@ def require_playable(bag: Path, topics: Topics) -> None:
         )
 
 
-def node_arguments(bag: Path, topics: Topics, model: str) -> list[str]:
+def node_arguments(
+    bag: Path, topics: Topics, model: str, options: RecordingOptions = DEFAULTS
+) -> list[str]:
     """Command line arguments of the grounding node for the topics of a bag."""
     kinds = {name: kind for name, (kind, _) in bag_topics(bag).items()}
     arguments = ["--ros-args", "-p", f"model:={model}"]
@@ -103,6 +106,11 @@ def node_arguments(bag: Path, topics: Topics, model: str) -> list[str]:
             name = f"{name}/{transport}"
         add("-r", name, topic)
     add("-r", "rgb/camera_info", topics.camera_info)
+    for parameter in ("depth_unit", "sync_slop_s", "max_pose_gap_s"):
+        if getattr(options, parameter) != getattr(DEFAULTS, parameter):
+            add("-p", parameter, str(float(getattr(options, parameter))))
+    if options.rectified:
+        add("-p", "images_rectified", "true")
     if kinds[topics.pose] == TF_TYPE:
         add("-p", "pose_source", "tf")
         add("-p", "world_frame", _world_frame(bag, topics))

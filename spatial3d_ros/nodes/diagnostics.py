@@ -53,7 +53,7 @@ def inactive_status(name: str, failure: str) -> DiagnosticStatus:
 
 def sensor_status(name: str, sensors: SensorInput, topic_timeout_s: float) -> DiagnosticStatus:
     """Counts and rates of the messages received, and the problems found in them."""
-    warnings = sensors.watchdog.warnings(topic_timeout_s)
+    warnings = [*sensors.findings, *sensors.watchdog.warnings(topic_timeout_s)]
     return status(
         f"{name}: sensors",
         WARN if warnings else OK,

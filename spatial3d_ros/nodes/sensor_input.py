@@ -33,6 +33,8 @@ from spatial3d_ros.sensors.frame_builder import (
     no_extrinsics,
 )
 from spatial3d_ros.sensors.frame_pipeline import FramePipeline, KeyframeGate, Problem, Rewind
+from spatial3d_ros.sensors.image_decoding import MILLIMETRES
+from spatial3d_ros.sensors.plausibility import check_views, median_depth, unit_problem
 from spatial3d_ros.sensors.pose_source import extrinsic_matrix
 from spatial3d_ros.sensors.synchronizer import Synchronizer
 from spatial3d_ros.sensors.transforms import TransformTree
@@ -47,6 +49,7 @@ POSES = {"pose": PoseStamped, "odom": Odometry}
 IMAGE_QUEUE = 20
 POSE_QUEUE = FIXED_QUEUE = 100
 TF, TF_STATIC, DEPTH_INFO = "/tf", "/tf_static", "depth/camera_info"
+GEOMETRY_VIEWS = 8  # decoded views after which their geometry is checked
 FIRST_VIEWS = 3  # the first of them may come with the first pose, when the rate is unknown
 REPEAT_PROBLEM_S = 5.0  # bad data of one topic is logged once in this time
 
@@ -77,6 +80,10 @@ class SensorInput:
         self._may_log = Throttle(REPEAT_PROBLEM_S)
         self._first_view_logged = self._closed = False
         self._views = 0
+        self.findings: list[str] = []
+        self._first_frames: list[Frame] = []
+        self._geometry_checked = False
+        self._wrong_unit = ""
         self._lock = threading.Lock()  # one message at a time, and its items handled in order
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="decode")
         self._image_group, self._pose_group = (MutuallyExclusiveCallbackGroup() for _ in range(2))
@@ -128,9 +135,10 @@ class SensorInput:
             Topics(*map(resolve, names)),
             given.color_transport,
             given.depth_transport,
-            given.images_rectified,
+            given.images_rectified or None,  # by the topic's name
             given.depth_alignment,
             self._extrinsics(),
+            given.depth_unit,
         )
         poses = self._camera_poses(resolve(self._pose))
         self.pipeline = FramePipeline(
@@ -208,6 +216,7 @@ class SensorInput:
             "sync": self.pipeline.sync.counts,
             "frames": self.pipeline.counts,
             "frames waiting for a pose": self.pipeline.pending,
+            "account": self.pipeline.account.as_dict(),
         }
         if self.detections is not None:
             facts["detections"] = dict(self.detections.counts)
@@ -215,6 +224,8 @@ class SensorInput:
         return facts | {
             "callback": self.callback_ms.summary(),
             "decode": self.decode_ms.summary(),
+            "held": self.pipeline.poses.held,
+            "geometry": " ".join(self.findings),
             "last problem": self.last_problem,
         }
 
@@ -295,17 +306,47 @@ class SensorInput:
         self._worker.submit(self._timed, self.decode_ms, "decoding", work)
 
     def _decode(self, synced: SyncedFrame) -> None:
-        keyframe = problem = False
+        keyframe, unusable = False, None
         try:
             frame = self.pipeline.decode(synced)
+            self._check_geometry(frame, synced)
             self._log_first_view(frame)
             keyframe = self._update(frame)
         except FrameError as error:
-            problem = True
-            self._report(*str(error).split(": ", 1))
+            unusable = error
         finally:
             with self._lock:
-                self.pipeline.finish(synced, keyframe=keyframe, problem=problem)
+                problem = self.pipeline.finish(synced, keyframe=keyframe, error=unusable)
+        if problem is not None:
+            self._report(problem.topic, problem.text)
+
+    def _check_geometry(self, frame: Frame, synced: SyncedFrame) -> None:
+        """Check the first views once. Raises FrameError while depth looks like another unit."""
+        topics, given = self.pipeline.topics, self._parameters
+        encoding = getattr(synced.depth, "encoding", getattr(synced.depth, "format", ""))
+        unit = given.depth_unit or (1.0 if encoding.startswith("32FC1") else MILLIMETRES)
+        text = self._wrong_unit or (
+            "" if given.depth_unit else unit_problem(median_depth(frame), unit)
+        )
+        if text:
+            raise FrameError(f"{topics.depth}: {text}")
+        if self._geometry_checked:
+            return
+        self._first_frames.append(frame)
+        if len(self._first_frames) < GEOMETRY_VIEWS:
+            return
+        self._geometry_checked = True
+        found = check_views(
+            self._first_frames,
+            synced.color.header.frame_id,
+            unit,
+            unit_given=bool(given.depth_unit),
+        )
+        self._first_frames.clear()
+        self._wrong_unit = next((finding.text for finding in found if finding.kind == "unit"), "")
+        self.findings += [f"{topics.color}: {finding.text}" for finding in found]
+        for text in self.findings:
+            self._logger.warning(text)
 
     def _lift(self, task: LiftTask) -> None:
         detections, problems = task()

@@ -100,6 +100,13 @@ class Watchdog:
                 "detections_2d or detections_3d."
             )
         refused = [_refused(publisher.qos_profile, requested) for publisher in publishers]
+        latched = [p.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in publishers]
+        if any(latched) and requested.durability != DurabilityPolicy.TRANSIENT_LOCAL:
+            option = f"qos_overrides.{topic}.subscription"
+            return (
+                f"{silent}If it was published once, before this node started: set "
+                f"{option}.durability to transient_local and {option}.reliability to reliable."
+            )
         if not all(refused):
             return silent + "These match: nothing is published, or DDS loses it."
         return (
@@ -140,6 +147,15 @@ class Watchdog:
         sync, topics = self._pipeline.sync, self._pipeline.topics
         self._pairs.count = sync.counts["matched"]
         self._pairs.tick()
+        if sync.late_stream and sync.needed_queue > sync.queue_size:
+            late, other = topics.color, topics.depth
+            if sync.late_stream == "depth":
+                late, other = other, late
+            return (
+                f"{late}: its images arrive after those of {other} with the same stamp were "
+                f"dropped, because more than {sync.queue_size} wait. Set sync_queue_size to "
+                f"{sync.needed_queue}, or find what delays {late}."
+            )
         if sync.offset_s is None or self._pairs.hz > 0:
             return ""
         return (

@@ -59,6 +59,12 @@ class Parameters(EngineConfig):
         "Transport of the depth image: depth/image, or depth/image/compressedDepth.",
         choices=("raw", "compressedDepth"),
     )
+    depth_unit: float = parameter(
+        0.0,
+        "Metres of the depth value 1; 0: 16UC1 has millimetres and 32FC1 metres (REP 118).",
+        low=0.0,
+        high=100.0,
+    )
     images_rectified: bool = parameter(
         False, "The images are already rectified: use P of camera_info and ignore D."
     )
@@ -77,7 +83,7 @@ class Parameters(EngineConfig):
         0.02, "Largest difference of the stamps of a color and depth pair [s].", low=0.0, high=1.0
     )
     sync_queue_size: int = parameter(
-        10, "Images per topic that wait for an image of the other topic.", low=1, high=200
+        30, "Images per topic that wait for an image of the other topic.", low=1, high=200
     )
 
     keyframe_translation_m: float = parameter(

@@ -41,6 +41,10 @@ class CameraPoses(Protocol):
     def hz(self) -> float:
         """Poses a second; 0 while unknown, or when the camera is fixed."""
 
+    @property
+    def held(self) -> str:
+        """The slow correction of TF that is held between its transforms; "" if none is."""
+
     def take(self, message: Any) -> None:
         """Take a message. Raises FrameError, naming topic and field, when it holds no pose."""
 
@@ -60,6 +64,8 @@ class CameraPoses(Protocol):
 
 class TopicPoses:
     """Poses of PoseStamped (`source` "pose") or Odometry ("odom") messages."""
+
+    held = ""
 
     def __init__(
         self,
@@ -148,6 +154,11 @@ class TransformPoses:
     def hz(self) -> float:
         """Rate of the slowest link that moves."""
         return min((track.hz for track in self._moving()), default=0.0)
+
+    @property
+    def held(self) -> str:
+        """See `CameraPoses`."""
+        return self._tree.held(self.frame_id, self._camera) if self._camera else ""
 
     def take(self, message: Any) -> None:
         """Take the transforms of `/tf`."""

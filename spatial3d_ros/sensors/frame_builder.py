@@ -33,7 +33,12 @@ DISTORTION_NAMES = {
     "radtan": "plumb_bob",
     "brown_conrady": "plumb_bob",
 }
+MAX_OFF_CENTRE = 0.3  # of the image size, from its middle to the principal point
 MIN_VALID = 0.01  # a depth image with less is a covered or broken sensor
+
+
+class EmptyDepthError(FrameError):
+    """A depth image that holds next to no depth."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +100,8 @@ class FrameBuilder:
     """Builds frames; every error names topic, field and way out.
 
     With `rectified` the images are undistorted already: P of the calibration is used and D is
-    ignored. Otherwise D is the distortion of the images, as REP 104 defines it.
+    ignored. Otherwise D is the distortion of the images, as REP 104 defines it. None decides by
+    the topic: image_proc names rectified ones image_rect and image_rect_color.
 
     `alignment` selects how depth in another frame or size than colour is handled: "auto" registers
     it with the calibration of depth and the `extrinsics` of the two frames, "refuse" raises, and
@@ -106,7 +112,7 @@ class FrameBuilder:
     topics: Topics
     color_transport: str = "raw"
     depth_transport: str = "raw"
-    rectified: bool = False
+    rectified: bool | None = None
     alignment: str = "auto"
     extrinsics: Extrinsics = no_extrinsics
     depth_unit: float = 0.0
@@ -137,7 +143,7 @@ class FrameBuilder:
             synced.frame_id,
         )
         if frame.valid_fraction < MIN_VALID:
-            raise FrameError(
+            raise EmptyDepthError(
                 f"{topics.depth}: field data holds a depth for only {frame.valid_fraction:.1%} of "
                 "the pixels, the rest is 0, NaN or infinite. Is the lens covered, or the scene out "
                 "of range?"
@@ -150,6 +156,23 @@ class FrameBuilder:
         sizes = {(getattr(m, "width", 0), getattr(m, "height", 0)) for m in (color, depth)}
         same = len(sizes - {(0, 0)}) < 2  # compressed images have no size field
         return "yes" if self._is_aligned(*frames) and same else "by us"
+
+    @property
+    def is_rectified(self) -> bool:
+        """Whether the images are undistorted: as given, or else by the name of image_proc."""
+        if self.rectified is not None:
+            return self.rectified
+        return "image_rect" in self.topics.color
+
+    def rectified_note(self, info: Any) -> str:
+        """What was decided about distortion by the name of the topic; "" if nothing was."""
+        if self.rectified is not None or not self.is_rectified or not np.any(info.d):
+            return ""
+        return (
+            f"{self.topics.color} is rectified by its name, but D of {self.topics.camera_info} is "
+            "not zero: D is ignored and P used. Set images_rectified (--rectified or "
+            "--no-rectified) to decide it"
+        )
 
     def _is_aligned(self, color_frame: str, depth_frame: str) -> bool:
         return self.alignment == "given" or len({*filter(None, (color_frame, depth_frame))}) < 2
@@ -209,12 +232,12 @@ class FrameBuilder:
         matrix, coefficients = info.k, info.d
         projection = np.reshape(info.p, (3, 4))
         # Without K the driver publishes rectified images only.
-        if self.rectified or not np.any(matrix):
+        if self.is_rectified or not np.any(matrix):
             matrix = projection[:, :3] if projection[0, 0] > 0 else matrix
             coefficients = ()
         roi = info.roi
         try:
-            return Camera.from_calibration(
+            camera = Camera.from_calibration(
                 info.width,
                 info.height,
                 np.ravel(matrix).tolist(),
@@ -227,6 +250,15 @@ class FrameBuilder:
         except FrameError as error:
             reason = str(error).removeprefix("camera_info: ")
             raise FrameError(f"{topic}: field {reason}") from error
+        full = roi.width == 0 or (roi.width, roi.height) == (info.width, info.height)
+        off = (abs(camera.cx / camera.width - 0.5), abs(camera.cy / camera.height - 0.5))
+        if full and max(off) > MAX_OFF_CENTRE:
+            raise FrameError(
+                f"{topic}: field k has the principal point ({camera.cx:.0f}, {camera.cy:.0f}), but "
+                f"the image is {camera.width}x{camera.height}: it is the calibration of another "
+                "image size. Publish that of this image."
+            )
+        return camera
 
 
 def _size(image: np.ndarray) -> str:

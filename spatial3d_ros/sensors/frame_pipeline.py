@@ -17,11 +17,22 @@ import numpy as np
 from spatial3d_ros.errors import FrameError
 from spatial3d_ros.geometry.pose import motion
 from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.sensors.accounting import (
+    DAMAGED,
+    GAP,
+    NO_DEPTH,
+    NO_POSE,
+    NO_STAMP,
+    FrameAccount,
+    account,
+)
 from spatial3d_ros.sensors.camera_poses import CameraPoses, stamp_of
-from spatial3d_ros.sensors.frame_builder import FrameBuilder, SyncedFrame
+from spatial3d_ros.sensors.frame_builder import EmptyDepthError, FrameBuilder, SyncedFrame
+from spatial3d_ros.sensors.pose_source import PoseGapError
 from spatial3d_ros.sensors.synchronizer import SECOND, Pair, Synchronizer
 
 JUMP_M, JUMP_M_S = 0.5, 20.0  # further and faster than this between two images is no motion
+UNUSABLE_POSE = "unusable pose"
 MAX_PENDING = 32  # synchronised pairs that wait for a pose: a second of a 30 Hz camera
 
 
@@ -88,7 +99,7 @@ class FramePipeline:
     other is selected, because the next one to arrive is newer and as good. Without a `gate` every
     pair is selected.
 
-    Nothing is raised for bad data: it becomes a `Problem` and is counted in `counts`. `aligned`
+    Nothing is raised for bad data: it becomes a `Problem` and is counted in `lost`. `aligned`
     is "yes" or "by us": whether depth of the last decoded frame was aligned to colour. Not
     thread-safe, except `decode`: the caller's lock keeps calls apart.
     """
@@ -106,6 +117,7 @@ class FramePipeline:
         self.sync = sync
         self.poses = poses
         self.counts: Counter[str] = Counter()
+        self.lost: Counter[str] = Counter()
         self.aligned = ""
         self._builder = builder
         self._gate = gate
@@ -146,7 +158,7 @@ class FramePipeline:
         try:
             self.poses.take(message)
         except FrameError as error:
-            items.append(self._refuse("unusable pose", error))
+            items.append(self._refuse(UNUSABLE_POSE, error))
         if self.poses.rewinds != rewinds:
             self._pending.clear()
         return items + self._flush()
@@ -161,14 +173,23 @@ class FramePipeline:
         self.aligned = self._builder.aligned(synced.color, synced.depth)
         return self._builder.build(synced)
 
-    def finish(self, synced: SyncedFrame, *, keyframe: bool, problem: bool = False) -> None:
-        """A selected frame is dealt with: whether it became a keyframe, or could not be used."""
+    def finish(
+        self, synced: SyncedFrame, *, keyframe: bool = False, error: FrameError | None = None
+    ) -> Problem | None:
+        """A selected frame is dealt with: whether it became a keyframe, or why it is unusable."""
         self._decoding = False
         self.counts["decoded"] += 1
         self.counts["keyframes"] += keyframe
-        self.counts["refused"] += problem
         if keyframe and synced.epoch == self.sync.rewinds:
             self._keyframe_pose = synced.world_T_camera
+        if error is None:
+            return None
+        return self._refuse(NO_DEPTH if isinstance(error, EmptyDepthError) else DAMAGED, error)
+
+    @property
+    def account(self) -> FrameAccount:
+        """Frames found, used and lost, since the start."""
+        return account(self.counts, self.sync.counts, self.lost, self.sync.late_stream)
 
     def _add_image(
         self, topic: str, add: Callable[[int, Any], list[Pair]], message: Any
@@ -176,7 +197,7 @@ class FramePipeline:
         try:
             stamp = stamp_of(message, topic)
         except FrameError as error:
-            return [self._refuse("no stamp", error)]
+            return [self._refuse(NO_STAMP, error)]
         items: list[Item] = []
         rewinds = self.sync.rewinds
         pairs = add(stamp, message)
@@ -214,7 +235,8 @@ class FramePipeline:
                 items += self._jumps(pair.stamp_ns, pose)
                 items.append(self._synced(pair, pose))
             except FrameError as error:
-                items.append(self._refuse("no pose", error))
+                reason = GAP if isinstance(error, PoseGapError) else NO_POSE
+                items.append(self._refuse(reason, error))
             self._pending.popleft()
         return items
 
@@ -241,6 +263,7 @@ class FramePipeline:
         return problems
 
     def _synced(self, pair: Pair, world_T_camera: np.ndarray) -> SyncedFrame:
+        self.counts["synced"] += 1
         selected = self._select(pair.stamp_ns, world_T_camera)
         return SyncedFrame(
             *pair,
@@ -268,4 +291,6 @@ class FramePipeline:
 
     def _refuse(self, reason: str, error: FrameError) -> Problem:
         self.counts["refused"] += 1
+        if reason != UNUSABLE_POSE:
+            self.lost[reason] += 1
         return Problem.of(reason, error)

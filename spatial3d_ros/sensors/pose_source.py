@@ -6,7 +6,7 @@ needed.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +15,10 @@ import numpy as np
 from spatial3d_ros.errors import ConfigError, FrameError
 from spatial3d_ros.geometry.pose import interpolate, pose_matrix
 from spatial3d_ros.sensors.synchronizer import SECOND
+
+
+class PoseGapError(FrameError):
+    """Two poses around an image are too far apart to interpolate between them."""
 
 
 class PoseTrack:
@@ -101,11 +105,18 @@ class PoseTrack:
             )
         start, end = self._stamps[after - 1], self._stamps[after]
         if end - start > self.max_gap:
-            raise FrameError(
+            raise PoseGapError(
                 f"{self.topic}: no pose for {(end - start) / SECOND:.3f} s around the image, and "
                 f"max_pose_gap_s is {self.max_gap / SECOND:g}. Publish poses faster or raise it."
             )
         return interpolate(self._poses[after - 1], start, self._poses[after], end, stamp_ns)
+
+    def held(self, stamp_ns: int) -> tuple[np.ndarray, float] | None:
+        """The last pose at or before that time, and its age in seconds; None before the first."""
+        after = bisect_right(self._stamps, stamp_ns)
+        if not after:
+            return None
+        return self._poses[after - 1], (stamp_ns - self._stamps[after - 1]) / SECOND
 
     def known(self, stamp_ns: int) -> np.ndarray | None:
         """The same, but None wherever it is not known."""

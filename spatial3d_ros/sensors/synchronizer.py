@@ -8,7 +8,7 @@ that robots need: a pair leaves as soon as no better partner is due, and a clock
 from __future__ import annotations
 
 from bisect import insort
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -23,16 +23,25 @@ class Pair(NamedTuple):
     depth: Any
 
 
+HISTORY = 200  # stamps of dropped items that are remembered
+
+
 @dataclass
 class _Stream:
-    """One topic: items waiting in time order as (stamp, item), newest stamp, newest period."""
+    """One topic: items waiting in time order as (stamp, item), newest stamp, newest period.
+
+    `recent` are the stamps of all items, and `dropped` of those without partner, as they came.
+    """
 
     waiting: list[tuple[int, Any]] = field(default_factory=list)
     newest: int | None = None
     matched: int | None = None
     period: int = 0
+    recent: deque[int] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    dropped: deque[int] = field(default_factory=lambda: deque(maxlen=HISTORY))
 
     def add(self, stamp: int, item: Any) -> None:
+        self.recent.append(stamp)
         insort(self.waiting, (stamp, item), key=lambda entry: entry[0])
         if self.newest is None or stamp > self.newest:
             self.period = stamp - self.newest if self.newest is not None else 0
@@ -48,6 +57,10 @@ class Synchronizer:
     Not thread-safe: the caller's lock keeps calls apart. `counts` has the number of "matched"
     pairs, and items dropped as "color without depth", "depth without color", "duplicate" or
     "late" (older than what was matched). `rewinds` counts the clock going back by over `jump_s`.
+
+    `longest_queue` is the most items that waited when a pair was found.
+    `late_stream` is "color" or "depth" if items of that stream arrive after their partners were
+    dropped, and `needed_queue` the queue size that would have kept these.
     """
 
     def __init__(self, slop_s: float = 0.02, queue_size: int = 10, jump_s: float = 1.0) -> None:
@@ -56,6 +69,9 @@ class Synchronizer:
         self.jump = round(jump_s * SECOND)
         self.counts: Counter[str] = Counter()
         self.rewinds = 0
+        self.late_stream = ""
+        self.needed_queue = 0
+        self.longest_queue = 0
         self._color, self._depth = _Stream(), _Stream()
 
     def add_color(self, stamp_ns: int, item: Any) -> list[Pair]:
@@ -88,10 +104,19 @@ class Synchronizer:
             self.counts["late"] += 1
             return []
         stream.add(stamp, item)
+        self._watch_late(stream, stamp)
         pairs = list(iter(self._next_pair, None))
         if len(stream.waiting) > self.queue_size:
             self._drop(stream, 1)
         return pairs
+
+    def _watch_late(self, stream: _Stream, stamp: int) -> None:
+        """Note an item whose partner has been dropped already, because it waited too long."""
+        other = self._depth if stream is self._color else self._color
+        if any(abs(dropped - stamp) <= self.slop for dropped in other.dropped):
+            self.late_stream = "color" if stream is self._color else "depth"
+            newer = sum(recent > stamp for recent in other.recent)
+            self.needed_queue = max(self.needed_queue, newer + 2)
 
     def _next_pair(self) -> Pair | None:
         """The oldest pair for which no better partner is due."""
@@ -103,6 +128,8 @@ class Synchronizer:
             if abs(partner - stamp) <= self.slop and mutual:
                 if self._better_is_due(stamp, partner):
                     return None
+                waiting = max(len(self._color.waiting), len(self._depth.waiting))
+                self.longest_queue = max(self.longest_queue, waiting)
                 self._take(self._color, stamp)
                 self._take(self._depth, partner)
                 self.counts["matched"] += 1
@@ -128,6 +155,7 @@ class Synchronizer:
     def _drop(self, stream: _Stream, number: int) -> None:
         reason = "color without depth" if stream is self._color else "depth without color"
         self.counts[reason] += number
+        stream.dropped.extend(known for known, _ in stream.waiting[:number])
         del stream.waiting[:number]
 
     def _rewind(self, stamp: int) -> None:
@@ -143,5 +171,7 @@ class Synchronizer:
             stream.waiting = [entry for entry in stream.waiting if entry[0] <= future]
             stream.newest = stream.waiting[-1][0] if stream.waiting else None
             stream.period = 0
+            stream.recent.clear()
+            stream.dropped.clear()
             if stream.matched is not None and stream.matched > future:
                 stream.matched = None

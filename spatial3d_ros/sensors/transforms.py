@@ -18,7 +18,7 @@ import numpy as np
 
 from spatial3d_ros.errors import FrameError
 from spatial3d_ros.geometry.pose import NORM_TOLERANCE, invert, pose_matrix
-from spatial3d_ros.sensors.pose_source import PoseTrack
+from spatial3d_ros.sensors.pose_source import SECOND, PoseGapError, PoseTrack
 
 UNREAD = 1000  # transforms kept of a link that no lookup has used: 10 s at 100 Hz
 MAX_LINKS = 2000  # several robots have hundreds; more is a publisher that makes up names
@@ -40,6 +40,8 @@ class _Link:
     fixed: np.ndarray | None = None
     unread: deque[Any] = field(default_factory=deque)
     wanted: bool = False
+    unstamped: bool = False
+    held_s: float = 0.0
 
     def read(self) -> None:
         """Convert what waits to poses."""
@@ -49,10 +51,36 @@ class _Link:
             self.track.add(stamp.sec * 10**9 + stamp.nanosec, _pose(transform.transform))
 
     def at(self, stamp_ns: int) -> np.ndarray | None:
-        return self.track.at(stamp_ns) if self.fixed is None else self.fixed
+        if self.fixed is not None:
+            return self.fixed
+        if self.unstamped and self.track.newest is None:
+            raise FrameError(
+                f"{self.track.topic}: field header.stamp is 0. Publish it with its time, or on "
+                "/tf_static if it never changes."
+            )
+        return self.track.at(stamp_ns)
+
+    @property
+    def is_correction(self) -> bool:
+        """Whether it may correct a continuous frame below it, as map -> odom of REP 105."""
+        moves = self.fixed is None
+        return moves and not any(part in self.child for part in ("base", "footprint", "link"))
+
+    def held(self, stamp_ns: int) -> np.ndarray | None:
+        """The last pose at or before that time, if poses come more rarely than `max_gap`, or the
+        last one is older than that; None where the next pose should be waited for.
+        """
+        found = self.track.held(stamp_ns)
+        is_slow = 0 < self.track.hz * self.track.max_gap < SECOND
+        if found is None or not (is_slow or found[1] * SECOND > self.track.max_gap):
+            return None
+        self.held_s = max(self.held_s, found[1])
+        return found[0]
 
     def __str__(self) -> str:
         kind = f"moving, {self.track.hz:.1f} Hz" if self.fixed is None else "fixed"
+        if self.fixed is None and self.unstamped:
+            kind = "header.stamp is 0"
         return f"{self.parent} -> {self.child} ({kind})"
 
 
@@ -67,23 +95,64 @@ class Chain:
 
     @property
     def moving(self) -> list[PoseTrack]:
-        """The tracks of the links that move."""
-        return [link.track for link in (*self.up, *self.down) if link.fixed is None]
+        """The tracks of the links that move, without a correction that is held."""
+        held = self.correction if self.held_s else None
+        return [link.track for link in self._moving_links() if link is not held]
 
     def at(self, stamp_ns: int) -> np.ndarray | None:
         """`parent_T_child` (4, 4); None after the last transform of a link.
 
         Raises FrameError, naming the link, before its first transform or in a gap.
         """
-        if any(track.newest is None or track.newest < stamp_ns for track in self.moving):
+        held = self.correction
+        waiting = [link for link in self._moving_links() if link is not held]
+        if any(link.track.newest is not None and link.track.newest < stamp_ns for link in waiting):
             return None  # known without interpolating the others
         pose = np.eye(4)
         for link, turned in self._steps():
-            step = link.at(stamp_ns)
+            step = self._corrected(link, stamp_ns) if link is held else link.at(stamp_ns)
             if step is None:
                 return None
             pose = pose @ (invert(step) if turned else step)
         return pose
+
+    @property
+    def correction(self) -> _Link | None:
+        """The topmost moving link if it corrects a moving one below it: it is held, not
+        interpolated, where its transforms are further apart than the gap allowed (REP 105).
+        """
+        moving = [link for link in self.down if link.fixed is None]
+        return moving[0] if not self.up and len(moving) > 1 and moving[0].is_correction else None
+
+    @staticmethod
+    def _corrected(link: _Link, stamp_ns: int) -> np.ndarray | None:
+        try:
+            step = link.at(stamp_ns)
+        except PoseGapError:
+            # Nearer to the one before than the gap allowed: that is held as well.
+            found = link.track.held(stamp_ns)
+            link.held_s = max(link.held_s, found[1] if found else 0.0)
+            return found[0] if found else None
+        return link.held(stamp_ns) if step is None else step
+
+    @property
+    def held_s(self) -> float:
+        """Seconds for which the correction was held at most; 0 if it never was."""
+        return self.correction.held_s if self.correction else 0.0
+
+    @property
+    def held_text(self) -> str:
+        """The correction, its rate, and how long it was held."""
+        link = self.correction
+        if link is None:
+            return ""
+        return (
+            f"{link.track.topic}: {link.track.hz:.1f} Hz, so each transform is held until the "
+            f"next, up to {link.held_s:.1f} s (REP 105)"
+        )
+
+    def _moving_links(self) -> list[_Link]:
+        return [link for link in (*self.up, *self.down) if link.fixed is None]
 
     def latest(self) -> np.ndarray:
         """The same from the newest transform of each link. Raises FrameError if a link has none."""
@@ -144,6 +213,9 @@ class TransformTree:
         if fixed:
             link.fixed = _pose(transform.transform)
             return
+        if transform.header.stamp.sec == transform.header.stamp.nanosec == 0:
+            link.unstamped = True
+            return
         link.unread.append(transform)
         if link.wanted:
             self._read(link)
@@ -185,6 +257,12 @@ class TransformTree:
                 return bool(self._chain(parent, child))
             except FrameError:
                 return False
+
+    def held(self, parent: str, child: str) -> str:
+        """The correction between two frames that is held, and for how long; "" if none is."""
+        with self._lock:
+            chain = self._chain(parent, child) if self.linked(parent, child) else None
+            return chain.held_text if chain and chain.held_s else ""
 
     def moving(self, parent: str, child: str) -> list[PoseTrack]:
         """The tracks of the links between two frames that move; none while they are not linked."""

@@ -49,15 +49,16 @@ class Robot:
                 self.run(partial(self.decode, item))
 
     def decode(self, synced):
-        keyframe = problem = False
+        keyframe, unusable = False, None
         try:
             self.add_frame(self.pipeline.decode(synced))
             keyframe = self.keyframe
         except FrameError as error:
-            problem = True
-            self.problems.append(str(error))
+            unusable = error
         finally:
-            self.pipeline.finish(synced, keyframe=keyframe, problem=problem)
+            problem = self.pipeline.finish(synced, keyframe=keyframe, error=unusable)
+        if problem:
+            self.problems.append(str(problem))
 
     def add_frame(self, frame):
         self.frames.append(frame)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +15,7 @@ pytest.importorskip("rclpy", reason="rclpy is not here: source ROS or scripts/ro
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
-from helpers.simulated_robot import Robot
+from helpers.simulated_robot import COLOR, DEPTH, EPOCH, MS, Robot
 from spatial3d_ros.nodes import qos
 from spatial3d_ros.nodes.watchdog import Watchdog, Watched
 
@@ -142,3 +143,33 @@ def test_the_first_view_is_logged_in_one_line():
     assert line == (
         "first view: 8x6, median depth 1.50 m, 100% valid, aligned yes, pose 60 Hz in frame 'map'"
     )
+
+
+@pytest.mark.parametrize("late", ["color", "depth"])
+def test_images_that_arrive_late_name_the_queue_and_not_the_slop(late):
+    world = SystemUnderTest()
+    robot = world.robot
+    robot.pose(0)
+    images = {
+        "color": lambda at: robot.add_color(messages.image(COLOR, "rgb8", at=EPOCH + at * MS)),
+        "depth": lambda at: robot.add_depth(messages.image(DEPTH, "16UC1", at=EPOCH + at * MS)),
+    }
+    early = "depth" if late == "color" else "color"
+    for at in range(0, 4000, 33):
+        images[early](at)
+        if at >= 1600:
+            images[late](at - 1584)
+    (warning,) = [text for text in world.general() if "sync_queue_size" in text]
+    assert warning.startswith("/rgb/image" if late == "color" else "/depth/image")
+    assert "sync_slop_s" not in warning
+    needed = int(re.search(r"sync_queue_size to (\d+)", warning)[1])
+    assert 48 <= needed <= 52
+
+
+def test_a_calibration_that_is_published_once_names_both_overrides():
+    world = SystemUnderTest()
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    world.graph.publishers["/rgb/camera_info"] = [("sensor_msgs/msg/CameraInfo", latched)]
+    (text,) = [w for w in world.silence_warnings() if w.startswith("/rgb/camera_info")]
+    option = "qos_overrides./rgb/camera_info.subscription"
+    assert f"{option}.durability to transient_local and {option}.reliability to reliable" in text

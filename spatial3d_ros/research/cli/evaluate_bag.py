@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
+from spatial3d_ros.bags.options import RecordingOptions
 from spatial3d_ros.cli.output import out, print_json, print_status, progress_bar
-from spatial3d_ros.cli.topics import ColorTopic, DepthTopic, InfoTopic, PoseTopic, SyncSlop
+from spatial3d_ros.cli.topics import reads_recording
 
 COMMAND = "bag"
 BAG_SUFFIXES = (".mcap", ".db3", ".bag")
@@ -29,22 +30,15 @@ class BagByDefault(TyperGroup):
         return super().parse_args(ctx, args)
 
 
+@reads_recording
 def evaluate_bag(
     bag: Annotated[Path, typer.Argument(help="A bag folder, .mcap, .db3, or .bag of ROS 1.")],
     queries: Annotated[Path, typer.Option(help="YAML file of questions, with or without truth.")],
     folder: Annotated[Path, typer.Option("--out", help="Folder for the report.")] = Path(
         "evaluation_out"
     ),
-    rgb: ColorTopic = None,
-    depth: DepthTopic = None,
-    camera_info: InfoTopic = None,
-    pose: PoseTopic = None,
     model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
-    sync_slop_s: SyncSlop = 0.02,
-    max_pose_gap_s: Annotated[
-        float, typer.Option(help="Longest gap between poses around an image, seconds.")
-    ] = 0.5,
     through_ros: Annotated[
         bool, typer.Option("--through-ros", help="Through the running nodes, in real time.")
     ] = False,
@@ -52,6 +46,8 @@ def evaluate_bag(
         bool, typer.Option("--pictures/--no-pictures", help="Write report.html.")
     ] = True,
     json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
+    *,
+    options: RecordingOptions,
 ) -> None:
     """Replay a bag, ask the questions of a file on its way, and report.
 
@@ -83,11 +79,9 @@ def evaluate_bag(
     from spatial3d_ros.research.evaluation.replay import replay_bag
     from spatial3d_ros.research.evaluation.reports.replay_report import ReplayReport
 
-    named = {"rgb": rgb, "depth": depth, "camera_info": camera_info, "pose": pose}
     with progress_bar("frames") as progress:
         replay = replay_bag(
-            bag, queries, topics={role: name for role, name in named.items() if name},
-            model=model, device=device, sync_slop_s=sync_slop_s, max_pose_gap_s=max_pose_gap_s,
+            bag, queries, options=options, model=model, device=device,
             through_ros=folder if through_ros else None,
             say=print_status, progress=progress,
         )  # fmt: skip

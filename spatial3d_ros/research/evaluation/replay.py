@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from spatial3d_ros.bags.bag import Bag
-from spatial3d_ros.bags.reader import BagFrames, find_topics
+from spatial3d_ros.bags.options import RecordingOptions
+from spatial3d_ros.bags.reader import DEFAULTS, BagFrames
 from spatial3d_ros.bags.topics import Topics
 from spatial3d_ros.demo.node_queries import ask_nodes, node_parameters, require_playable
 from spatial3d_ros.demo.processes import require_ros
@@ -73,27 +74,22 @@ def replay_bag(
     bag: Path,
     queries: Path,
     *,
-    topics: Mapping[str, str] | None = None,
+    options: RecordingOptions = DEFAULTS,
     model: str = "tiny",
     device: str = "auto",
-    sync_slop_s: float = 0.02,
-    max_pose_gap_s: float = 0.5,
     through_ros: Path | None = None,
     say: Say = lambda text: None,
     progress: Progress = lambda done, total: None,
 ) -> ReplayResult:
     """ReplayResult a bag and ask the questions of a file.
 
-    topics: some of rgb, depth, camera_info and pose; the others are guessed. sync_slop_s: most
-    seconds between a color and a depth image of one frame. max_pose_gap_s: images in a longer gap
-    between poses are left out. through_ros: play in real time into nodes, whose logs go to this
-    folder.
+    through_ros: play in real time into nodes, whose logs go to this folder.
 
     Raises ConfigError for an invalid queries file or a query after the end of the bag; BagError;
     CheckpointError; NotAvailableError without ROS. An error of one question is its reply.
     """
     questions = read_queries(queries)
-    found = find_topics(bag, **(topics or {}))
+    found = options.topics(bag)
     with Bag(bag) as opened:
         seconds = opened.duration_s
         total = opened.topics[found.rgb][1]
@@ -105,19 +101,19 @@ def replay_bag(
         "device": device,
         "through_ros": through_ros is not None,
         "topics": vars(found),
-        "sync_slop_s": sync_slop_s,
-        "max_pose_gap_s": max_pose_gap_s,
+        "depth_unit": options.depth_unit,
+        "rectified": options.rectified,
+        "sync_slop_s": options.sync_slop_s,
+        "max_pose_gap_s": options.max_pose_gap_s,
     }
-    frames = BagFrames(
-        bag, found, slop_s=sync_slop_s, max_pose_gap_s=max_pose_gap_s,
-        world_frame=questions.frame_id,
-    )  # fmt: skip
+    frames = BagFrames(bag, options, world_frame=questions.frame_id)
     begin = time.perf_counter()
     if through_ros is None:
         engine = Spatial3D(EngineConfig(model=model, device=device))
         _replay_in_engine(replay, frames, engine, total, progress)
     else:
         _replay_through_nodes(replay, frames, seconds, total, through_ros, say)
+    replay.recording |= {"account": frames.account.as_dict()}
     replay.recording = {"seconds": seconds, **replay.recording}
     replay.timing["total_s"] = time.perf_counter() - begin
     return replay
@@ -177,7 +173,12 @@ def _replay_in_engine(
         "keyframes": keyframes,
         "refreshes": len(refreshes),
         "left_out": dict(frames.left_out),
-        "problems": list(frames.problems),
+        "problems": [
+            *([f"only {frames.account}"] if frames.account.is_incomplete else []),
+            *(finding.text for finding in frames.findings),
+            *frames.problems,
+            *frames.notes,
+        ],
     }
 
 
@@ -285,7 +286,7 @@ def _replay_through_nodes(
         try:
             replies, replay.scene = ask_nodes(
                 replay.bag, asked, logs / f"nodes_{number}", say, replay.settings["model"],
-                topics=replay.topics, seconds=until,
+                options=frames.options, seconds=until,
             )  # fmt: skip
         except NotAvailableError as error:
             replies = [_failed(str(error)) for _ in queries]

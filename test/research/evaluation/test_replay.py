@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from helpers.small_model import small_model
 from spatial3d_ros.__main__ import app
+from spatial3d_ros.bags.options import RecordingOptions
 from spatial3d_ros.bags.topics import POSE_TYPE, TF_TYPE, Topics
 from spatial3d_ros.demo import node_queries as through_ros
 from spatial3d_ros.errors import BagError, ConfigError, NotAvailableError
@@ -177,7 +178,7 @@ def test_a_frame_that_is_not_the_bags(here: Path) -> None:
 
 def test_named_topics(here: Path) -> None:
     with pytest.raises(BagError, match=r"no messages on /nope \(depth\)"):
-        run(here, topics={"depth": "/nope"})
+        run(here, options=RecordingOptions(depth="/nope"))
 
 
 def test_through_ros(here: Path, tmp_path: Path, monkeypatch) -> None:

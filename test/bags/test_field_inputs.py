@@ -1,0 +1,316 @@
+"""The inputs of docs/INPUTS.md, built from one consistent recording: each is used or named."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from helpers.rewrite_bag import rewrite, transform
+from spatial3d_ros.bags.bag import Bag
+from spatial3d_ros.bags.check import check_bag
+from spatial3d_ros.bags.options import RecordingOptions
+from spatial3d_ros.bags.reader import BagFrames
+from spatial3d_ros.bags.writer import write_bag
+from spatial3d_ros.cli import app
+from spatial3d_ros.errors import BagError
+from spatial3d_ros.geometry.camera import Camera
+from spatial3d_ros.geometry.pose import invert, look_at, pose_matrix, quaternion_xyzw
+from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.sensors.plausibility import OPTICAL_T_BODY
+
+COLOR, DEPTH = "/camera/rgb/image", "/camera/depth/image"
+INFO, POSE = "/camera/rgb/camera_info", "/camera/pose"
+CAMERA = Camera(160, 120, 130.0, 130.0, 79.5, 59.5)
+ROOM = np.array([[-3.0, -2.5, 0.0], [3.0, 2.5, 2.6]])
+BLOCKS = [([0.5, -0.6, 0.0], [1.3, 0.6, 0.8]), ([-1.8, 1.0, 0.0], [-1.0, 2.0, 1.2])]
+
+
+def ray_cast(world_T_camera):
+    """Depth (H, W) along the optical axis, and a colour by surface, of a room with two blocks."""
+    v, u = np.mgrid[0:120, 0:160]
+    rays = np.stack(
+        [(u - CAMERA.cx) / CAMERA.fx, (v - CAMERA.cy) / CAMERA.fy, np.ones(u.shape)], -1
+    )
+    rays = rays @ world_T_camera[:3, :3].T
+    origin = world_T_camera[:3, 3]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        to = (ROOM[:, None, None] - origin) / rays
+        leave = np.nanmax(to, axis=0)
+        depth, surface = leave.min(-1), leave.argmin(-1)
+        for number, (low, high) in enumerate(BLOCKS, 1):
+            one, other = (np.array(low) - origin) / rays, (np.array(high) - origin) / rays
+            enter, out = np.minimum(one, other).max(-1), np.maximum(one, other).min(-1)
+            hit = (enter > 0) & (enter < out) & (enter < depth)
+            depth = np.where(hit, enter, depth)
+            surface = np.where(hit, 3 * number + np.minimum(one, other).argmax(-1), surface)
+    shade = np.array([60, 110, 90, 200, 150, 220, 30, 180, 250], np.uint8)[surface]
+    return depth.astype(np.float32), np.repeat(shade[..., None], 3, -1)
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    """Twenty frames, five a second, of a camera that moves through the room and turns."""
+    frames = []
+    for k in range(20):
+        eye = np.array([-1.6 + 0.08 * k, -1.5 + 0.05 * k, 1.2])
+        pose = look_at(eye, eye + np.array([1.0, 0.3 + 0.06 * k, -0.25]))
+        depth, rgb = ray_cast(pose)
+        frames.append(Frame(10**9 + k * 200_000_000, rgb, depth, CAMERA, pose, "map"))
+    path = tmp_path_factory.mktemp("field") / "room.mcap"
+    write_bag(path, frames)
+    return path
+
+
+def edit_pose(change):
+    """An edit of the (4, 4) pose of each message."""
+
+    def edit(topic, message, log_ns):
+        if topic == POSE:
+            at, turn = message.pose.position, message.pose.orientation
+            pose = change(pose_matrix((at.x, at.y, at.z), (turn.x, turn.y, turn.z, turn.w)))
+            at.x, at.y, at.z = map(float, pose[:3, 3])
+            turn.x, turn.y, turn.z, turn.w = map(float, quaternion_xyzw(pose[:3, :3]))
+        return [(topic, message, log_ns)]
+
+    return edit
+
+
+def edit_depth(scale=1.0, encoding="16UC1", change=lambda image: image):
+    def edit(topic, message, log_ns):
+        if topic == DEPTH:
+            kind = "<f4" if encoding == "32FC1" else "<u2"
+            image = message.data.view("<u2").reshape(message.height, message.width)
+            image = change(image.astype(np.float64) * scale).astype(kind)
+            message.encoding, message.step = encoding, message.width * image.itemsize
+            message.data = image.reshape(-1).view(np.uint8)
+        return [(topic, message, log_ns)]
+
+    return edit
+
+
+def edit_info(**fields):
+    def edit(topic, message, log_ns):
+        if topic == INFO:
+            for name, change in fields.items():
+                setattr(message, name, change(getattr(message, name)))
+        return [(topic, message, log_ns)]
+
+    return edit
+
+
+def as_tf(map_hz, odom_hz, *, map_stamp=None, static=True):
+    """Poses as map -> odom -> base_link -> camera, at those rates; map_hz 0 sends map once."""
+    sent = {"map": -1e18, "odom": -1e18, "static": False}
+
+    def due(name, hz, log_ns):
+        late = log_ns - sent[name] >= 1e9 / hz - 1e6 if hz else sent[name] < 0
+        if late:
+            sent[name] = log_ns
+        return late
+
+    def edit(topic, message, log_ns):
+        if topic != POSE:
+            return [(topic, message, log_ns)]
+        out, none = [], ((0, 0, 0), (0, 0, 0, 1))
+        stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+        at, turn = message.pose.position, message.pose.orientation
+        if static and not sent["static"]:
+            sent["static"] = True
+            link = transform("base_link", "camera_optical_frame", 0, *none)
+            out.append(("/tf_static", link, log_ns))
+        if due("map", map_hz, log_ns):
+            when = stamp if map_stamp is None else map_stamp
+            out.append(("/tf", transform("map", "odom", when, *none), log_ns))
+        if due("odom", odom_hz, log_ns):
+            pose = (at.x, at.y, at.z), (turn.x, turn.y, turn.z, turn.w)
+            out.append(("/tf", transform("odom", "base_link", stamp, *pose), log_ns))
+        return out
+
+    return edit
+
+
+def checked(source, tmp_path, edit, options=RecordingOptions()):  # noqa: B008
+    return check_bag(rewrite(source, tmp_path / "bag", edit), options)
+
+
+def test_the_recording_itself_has_no_finding(room):
+    report = check_bag(room)
+    assert (report.usable, report.problems, report.notes) == (True, [], [])
+    assert report.frames["used"] == report.frames["found"] == 20
+    assert report.ask.startswith("spatial3d ask ") and report.launch
+
+
+@pytest.mark.parametrize("late_s", [0.35, 0.6, 1.6, 3.9])
+@pytest.mark.parametrize("topic", [COLOR, DEPTH])
+def test_an_image_that_is_recorded_late_is_paired_by_its_stamp(room, tmp_path, late_s, topic):
+    late = round(late_s * 1e9)
+    report = checked(room, tmp_path, lambda t, m, at: [(t, m, at + late * (t == topic))])
+    assert report.usable and report.frames["used"] == 20
+
+
+def test_poses_of_a_body_frame_are_named(room, tmp_path):
+    report = checked(room, tmp_path, edit_pose(lambda pose: pose @ OPTICAL_T_BODY))
+    assert not report.usable and report.launch == report.ask == ""
+    assert "body frame (x forward)" in report.problems[0] and "base_T_camera" in report.problems[0]
+
+
+def test_inverted_poses_are_named(room, tmp_path):
+    report = checked(room, tmp_path, edit_pose(invert))
+    assert not report.usable and "inverted poses" in report.problems[0]
+
+
+def test_a_world_whose_z_is_not_up_is_named(room, tmp_path):
+    y_up = np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1.0]])
+    report = checked(room, tmp_path, edit_pose(lambda pose: y_up @ pose))
+    assert not report.usable and "degrees off the z axis" in report.problems[0]
+
+
+@pytest.mark.parametrize("degrees", [19, 27])
+def test_a_tilted_world_is_named(room, tmp_path, degrees):
+    turn = pose_matrix(
+        (0, 0, 0), (np.sin(np.radians(degrees / 2)), 0, 0, np.cos(np.radians(degrees / 2)))
+    )
+    report = checked(room, tmp_path, edit_pose(lambda pose: turn @ pose))
+    assert not report.usable and "tilted by" in report.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("scale", "encoding", "unit"),
+    [(1.0, "32FC1", 0.001), (4.0, "16UC1", 0.00025), (10.0, "16UC1", 0.0001),
+     (5.0, "16UC1", 0.0002), (0.1, "16UC1", 0.01)],
+)  # fmt: skip
+def test_depth_of_another_unit_ends_a_command_and_is_read_with_it(
+    room, tmp_path, scale, encoding, unit
+):
+    bag = rewrite(room, tmp_path / "bag", edit_depth(scale, encoding))
+    report = check_bag(bag)
+    assert not report.usable and not report.launch and "depth_unit" in report.problems[0]
+    with pytest.raises(BagError, match="depth_unit"):
+        list(BagFrames(bag))
+    right = check_bag(bag, RecordingOptions(depth_unit=unit))
+    assert right.usable and f"--depth-unit {unit:g}" in right.ask
+    assert f"depth_unit:={unit:g}" in right.launch
+
+
+def test_a_principal_point_far_from_the_middle_is_refused(room, tmp_path):
+    def doubled(k):
+        return k * np.array([2, 1, 2, 1, 2, 2, 1, 1, 1.0])
+
+    for change, name in ((doubled, "double"), (lambda k: k + np.eye(9)[2] * 11447, "far")):
+        report = check_bag(rewrite(room, tmp_path / name, edit_info(k=change)))
+        assert not report.usable
+        assert "principal point" in report.problems[0] and INFO in report.problems[0]
+
+
+def test_rectified_images_with_distortion_coefficients_are_not_undistorted_again(room, tmp_path):
+    distorted = edit_info(d=lambda _: np.array([0.2, -0.3, 0.0, 0.0, 0.1]))
+
+    def edit(topic, message, log_ns):
+        ((topic, message, log_ns),) = distorted(topic, message, log_ns)
+        topic = "/camera/rgb/image_rect_color" if topic == COLOR else topic
+        return [(topic, message, log_ns)]
+
+    bag = rewrite(room, tmp_path / "bag", edit)
+    report = check_bag(bag)
+    assert report.usable and any("rectified by its name" in note for note in report.notes)
+    taken, original = (next(iter(BagFrames(path)))[1] for path in (bag, room))
+    np.testing.assert_array_equal(taken.rgb, original.rgb)
+    again = next(iter(BagFrames(bag, RecordingOptions(rectified=False))))[1]
+    assert (again.rgb != original.rgb).any()
+
+
+def test_an_empty_depth_image_is_skipped_and_counted(room, tmp_path):
+    seen = []
+
+    def empty(image):
+        seen.append(image)
+        return image * (len(seen) != 7)
+
+    report = checked(room, tmp_path, edit_depth(change=empty))
+    assert report.usable and report.frames["lost"] == {"no depth": 1}
+
+
+@pytest.mark.parametrize("map_hz", [1.0, 0.5, 0])
+def test_a_slow_correction_frame_is_held(room, tmp_path, map_hz):
+    report = checked(room, tmp_path, as_tf(map_hz, 20))
+    assert report.usable and report.frames["lost_share"] <= 0.1, report.frames
+    assert any("map -> odom" in note and "held" in note for note in report.notes)
+
+
+def test_slow_transforms_are_counted_as_gaps_and_cured_by_the_option_that_is_named(room, tmp_path):
+    bag = rewrite(room, tmp_path / "bag", as_tf(1.5, 1.5))
+    report = check_bag(bag)
+    assert not report.usable and report.launch == "" and report.frames["lost"]["gap"] > 4
+    assert any("max_pose_gap_s" in problem for problem in report.problems)
+    assert check_bag(bag, RecordingOptions(max_pose_gap_s=1.0)).usable
+
+
+def test_a_transform_without_stamp_is_named(room, tmp_path):
+    report = checked(room, tmp_path, as_tf(1, 20, map_stamp=0))
+    assert not report.usable
+    assert "TF map -> odom: field header.stamp is 0" in report.problems[0]
+
+
+def test_a_bag_without_static_transforms_stops(room, tmp_path):
+    report = checked(room, tmp_path, as_tf(1, 20, static=False))
+    assert not report.usable and report.launch == ""
+    assert "no /tf_static" in report.problems[0]
+
+
+def renamed(names):
+    return lambda topic, message, log_ns: [(names.get(topic, topic), message, log_ns)]
+
+
+def test_depth_is_found_by_its_encoding(room, tmp_path):
+    names = {DEPTH: "/oak/stereo/image_raw", COLOR: "/oak/rgb/image_raw", INFO: "/oak/rgb/info"}
+    report = checked(room, tmp_path, renamed(names))
+    assert report.usable and report.roles["depth"] == "/oak/stereo/image_raw"
+
+
+def test_of_two_cameras_one_is_named(room, tmp_path):
+    def edit(topic, message, log_ns):
+        if topic == POSE:
+            return [(topic, message, log_ns)]
+        return [
+            (topic.replace("/camera", f"/{name}"), message, log_ns) for name in ("front", "rear")
+        ]
+
+    bag = rewrite(room, tmp_path / "bag", edit)
+    (problem,) = check_bag(bag).problems
+    assert "several cameras (front, rear)" in problem and "--camera front" in problem
+    options = RecordingOptions(camera="rear")
+    assert options.topics(bag).rgb == "/rear/rgb/image"
+    report = check_bag(bag, options)
+    assert report.usable and "--camera rear" in report.ask
+    assert "rgb_image:=/rear/rgb/image" in report.launch
+
+
+@pytest.mark.parametrize("pixels", [8, 14])
+def test_depth_that_is_some_pixels_off_colour_is_told(room, tmp_path, pixels):
+    moved = edit_depth(change=lambda image: np.roll(image, pixels, 1))
+    report = checked(room, tmp_path, moved)
+    assert any(f"about {pixels} pixels off colour" in note for note in report.notes), report.notes
+
+
+@pytest.mark.parametrize("profile", ["ros1", ""])
+def test_an_mcap_of_ros_1_is_named(room, tmp_path, profile):
+    data = room.read_bytes()
+    at = data.index(b"\x04\0\0\0ros2")
+    path = tmp_path / "old.mcap"
+    length = int.from_bytes(data[9:17], "little") - (4 - len(profile))
+    head = data[:9] + length.to_bytes(8, "little") + len(profile).to_bytes(4, "little")
+    path.write_bytes(head + profile.encode() + data[at + 8 :])
+    with pytest.raises(BagError, match="ROS 1"), Bag(path):
+        pass
+
+
+def test_the_check_command_fails_above_a_fifth_lost(room, tmp_path):
+    bag = rewrite(room, tmp_path / "bag", as_tf(1.5, 1.5))
+    result = CliRunner().invoke(app, ["check", str(bag), "--json"])
+    report = json.loads(result.stdout)
+    assert result.exit_code == 1 and report["usable"] is False and report["launch"] == ""
+    given = CliRunner().invoke(app, ["check", str(bag), "--max-pose-gap-s", "1"])
+    assert given.exit_code == 0, given.output

@@ -31,7 +31,7 @@ Problem = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Detection2D:
+class RawDetection2D:
     """A box in the pixels of the image as published: left, top, right, bottom.
 
     `index` counts the boxes of the message from 0.
@@ -106,7 +106,7 @@ class DetectionReader:
         self._min_score = min_score
         self._max_count = max_count
 
-    def read_2d(self, message: Any, problem: Problem) -> list[Detection2D]:
+    def read_2d(self, message: Any, problem: Problem) -> list[RawDetection2D]:
         """The boxes of a Detection2DArray."""
         found = []
         for index, box, label, score in self._chosen(message.detections, problem):
@@ -123,7 +123,7 @@ class DetectionReader:
                 corners = (
                     center.x - half_u, center.y - half_v, center.x + half_u, center.y + half_v,
                 )  # fmt: skip
-                found.append(Detection2D(corners, label, score, index))
+                found.append(RawDetection2D(corners, label, score, index))
         return found
 
     def read_3d(self, message: Any, problem: Problem) -> list[OrientedDetection]:

@@ -416,7 +416,7 @@ def test_unusable_boxes():
 
 
 @for_all(st.lists(st.tuples(*[st.integers(-1000, 1000)] * 3), min_size=1, max_size=30))
-def test_keys_tell_voxels_apart(cells):
+def test_different_voxels_have_different_keys(cells):
     cells = np.array(cells)
     keys = voxel_keys((cells + 0.5) * 0.1, 0.1)
     assert len(np.unique(keys)) == len(np.unique(cells, axis=0))
@@ -430,7 +430,7 @@ def test_dilation_adds_the_26_neighbours():
     np.testing.assert_array_equal(around, np.sort(expected))
 
 
-def test_downsampling_averages_what_shares_a_voxel():
+def test_downsampling_averages_the_points_of_a_voxel():
     rng = np.random.default_rng(4)
     points = rng.uniform(-1, 1, (5000, 3)).astype(np.float32)
     colors = rng.integers(0, 255, (5000, 3), dtype=np.uint8)

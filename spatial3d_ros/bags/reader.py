@@ -164,6 +164,7 @@ class BagFrames:
         )
         info = bag.first(topics.camera_info)
         pipeline.add_camera_info(info)
+        pipeline.counts["pose"] = bag.topics[topics.pose][1]
         if note := builder.rectified_note(info):
             self.notes.append(note)
         if topics.depth_info:

@@ -32,6 +32,8 @@ MAX_WAITING = 16  # messages that wait for their image, mask or transform
 MAX_BYTES = 512 * 2**20  # of images that are kept for detections to come
 MASKS = 16
 MASK_WAIT_S = 0.5  # how long detections wait for their mask, by the stamps of the images
+MAX_NORMALISED = 1.5  # pixels; boxes that all end before are normalised to 0 .. 1
+OUTSIDE = 1.1  # of the image size, beyond which a box is of another image
 GIVE_UP_S = 5.0  # how long detections wait for image or transform, by the wall clock
 
 Lifted = tuple[list[Detection3D], list[Problem]]
@@ -252,6 +254,10 @@ class DetectionPipeline:
         except FrameError as error:
             return [], [*problems, self._refuse("a damaged frame", error)]
         camera = self._builder.camera(synced.info, self._builder.topics.camera_info)
+        if text := _pixel_space_problem([box.corners for box in boxes], camera):
+            self.counts["another pixel space"] += 1
+            add_problem(f"{text}: publish boxes in pixels of {self._builder.topics.color}")
+            return [], problems
         labels = None
         if mask is not None:
             try:
@@ -290,3 +296,16 @@ class DetectionPipeline:
     def _refuse(self, reason: str, error: FrameError) -> Problem:
         self.counts[reason] += 1
         return Problem.of(reason, error)
+
+
+def _pixel_space_problem(corners: list[tuple[float, ...]], camera: Camera) -> str:
+    """Why boxes are not in the pixels of the image, "" if they may be."""
+    size = f"but the image is {camera.width}x{camera.height}"
+    if max(max(box) for box in corners) <= MAX_NORMALISED:
+        return f"field detections: all corners lie in 0 .. 1, as if normalised, {size}"
+    limits = (OUTSIDE * camera.width, OUTSIDE * camera.height)
+    outside = [box for box in corners if box[2] > limits[0] or box[3] > limits[1]]
+    if 2 * len(outside) > len(corners):
+        right, bottom = (max(box[k] for box in outside) for k in (2, 3))
+        return f"field detections: boxes reach ({right:.0f}, {bottom:.0f}), {size}"
+    return ""

@@ -15,6 +15,7 @@ from spatial3d_ros.errors import FrameError
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.sensors import image_decoding
+from spatial3d_ros.sensors.plausibility import unit_problem
 from spatial3d_ros.sensors.registration import register_depth
 
 COLOR_DECODERS: dict[str, Callable[[Any, str], np.ndarray]] = {
@@ -33,6 +34,8 @@ DISTORTION_NAMES = {
     "radtan": "plumb_bob",
     "brown_conrady": "plumb_bob",
 }
+SAMPLE_STRIDE = 8
+IMPOSSIBLE_M = 100.0  # median depth that no depth camera measures
 MAX_OFF_CENTRE = 0.3  # of the image size, from its middle to the principal point
 MIN_VALID = 0.01  # a depth image with less is a covered or broken sensor
 
@@ -123,6 +126,7 @@ class FrameBuilder:
         camera = self.camera(synced.info, topics.camera_info)
         rgb = COLOR_DECODERS[self.color_transport](color, topics.color)
         metres = DEPTH_DECODERS[self.depth_transport](depth, topics.depth, self.depth_unit)
+        self._check_unit(metres, depth)
         if rgb.shape[:2] != (camera.height, camera.width):
             raise FrameError(
                 f"{topics.camera_info}: fields width and height make an image of "
@@ -149,6 +153,16 @@ class FrameBuilder:
                 "of range?"
             )
         return frame
+
+    def _check_unit(self, metres: np.ndarray, depth: Any) -> None:
+        """Raises FrameError for depth in another unit, where that is beyond doubt."""
+        sample = metres[::SAMPLE_STRIDE, ::SAMPLE_STRIDE]
+        sample = sample[np.isfinite(sample) & (sample > 0)]
+        if self.depth_unit or not sample.size or np.median(sample) <= IMPOSSIBLE_M:
+            return
+        encoding = getattr(depth, "encoding", getattr(depth, "format", ""))
+        unit = 1.0 if encoding.startswith("32FC1") else image_decoding.MILLIMETRES
+        raise FrameError(f"{self.topics.depth}: {unit_problem(float(np.median(sample)), unit)}")
 
     def aligned(self, color: Any, depth: Any) -> str:
         """Returns "yes" if depth is in the pixels of colour, "by us" if it is registered here."""

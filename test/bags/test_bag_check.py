@@ -87,7 +87,7 @@ def test_a_good_recording(tmp_path: Path) -> None:
     assert 2.0 < report.depth["median_m"] < 2.5
     assert report.frames == {
         "made": 8, "left_out": {}, "found": 8, "used": 8, "lost_share": 0.0, "lost": {},
-        "received": {"color": 8, "depth": 8, "pose": 0},
+        "received": {"color": 8, "depth": 8, "pose": 15},
     }  # fmt: skip
     assert report.launch == f"{LAUNCH} bag:={tmp_path / 'b.mcap'}"
 

@@ -315,3 +315,18 @@ def test_a_frame_that_nobody_knows_is_named_after_a_while(monkeypatch):
     monkeypatch.setattr("spatial3d_ros.sensors.detection_pipeline.GIVE_UP_S", 0.0)
     run.add_frame(6 * S)
     assert run.pipeline.waiting == 0 and "'nowhere'" in run.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("corners", "words"),
+    [
+        ((0.2, 0.2, 0.6, 0.7), "as if normalised, but the image is 64x48"),
+        ((200, 100, 400, 260), "boxes reach (400, 260), but the image is 64x48"),
+    ],
+)
+def test_boxes_of_another_pixel_space_are_named(corners, words):
+    run = Camera()
+    run.add_frame(5 * S, block())
+    run.add_2d(make.detections(make.detection_2d("cup", corners), at=5 * S))
+    assert not run.detections and run.counts["another pixel space"] == 1
+    assert words in run.problems[0] and "publish boxes in pixels of /rgb" in run.problems[0]

@@ -185,7 +185,7 @@ def test_through_ros(here: Path, tmp_path: Path, monkeypatch) -> None:
     """The nodes are played up to each time of asking; what they say is judged alike."""
     calls, measures = [], []
 
-    def ask_nodes(bag, asked, out, say, model, *, topics, seconds):
+    def ask_nodes(bag, asked, out, say, model, *, options, seconds):
         calls.append((out.name, [a["text"] for a in asked], round(seconds, 2)))
         measures.extend(a["measure"] for a in asked if a["kind"] == "distance")
         if seconds == 0:

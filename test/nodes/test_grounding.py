@@ -186,7 +186,7 @@ def all_depth(value, _, at):
 
 def unknown_encoding(_, at):
     plain = np.zeros((bench.HEIGHT, bench.WIDTH, 2), np.uint8)
-    return {"color": bench.image(plain, "yuv422_yuy2", at)}
+    return {"color": bench.image(plain, "rgb555", at)}
 
 
 def no_focal_length(client, at):
@@ -199,7 +199,7 @@ def quaternion(w, client, at):
 
 BAD = {
     "depth of another size": (small_depth, r"/depth/image: .*32x24, but /rgb/image is 64x48"),
-    "unknown encoding": (unknown_encoding, r"/rgb/image: field encoding is 'yuv422_yuy2'.*rgb8"),
+    "unknown encoding": (unknown_encoding, r"/rgb/image: field encoding is 'rgb555'.*rgb8"),
     "NaN depth": (partial(all_depth, np.nan), r"/depth/image: field data .*NaN"),
     "infinite depth": (partial(all_depth, np.inf), r"/depth/image: field data .*infinite"),
     "zero focal length": (no_focal_length, r"/rgb/camera_info: field fx is 0\.0.*K"),

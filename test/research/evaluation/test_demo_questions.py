@@ -80,12 +80,12 @@ def test_words_are_judged_by_their_truth(asked):
     assert caption.row(Reply(also), "").right
 
 
-def test_edits_are_drawn_as_they_stand_and_as_ghosts():
+def test_edits_are_drawn_before_and_after():
     row = Row("q", "layout", "moved", boxes=(BOX, BOX), after_boxes=(THERE, THERE))
     drawn = _answers(row, "green")
-    assert [item.label for item in drawn] == ["now", "", "then", ""]
-    assert [item.ghost for item in drawn] == [False, False, True, True]
-    assert [item.strong for item in drawn] == [True, False, True, False]
+    assert [item.label for item in drawn] == ["before", "", "after", ""]
+    assert [item.translucent for item in drawn] == [False, False, True, True]
+    assert [item.emphasized for item in drawn] == [True, False, True, False]
     ends = _answers(Row("q", "distance", "2 m", metres=2.0, boxes=(BOX, THERE)), "green")
     assert [item.label for item in ends] == ["from", "to"]
     several = _answers(Row("q", "count", "2", boxes=(BOX, THERE)), "green")

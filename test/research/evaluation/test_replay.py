@@ -136,7 +136,9 @@ def test_the_files_of_a_report(report: ReplayReport, tmp_path: Path) -> None:
     assert report.write(tmp_path / "quick", pictures=False).name == "report.json"
     assert [p.name for p in (tmp_path / "quick").iterdir()] == ["report.json"]
     some = slice(3, 5)
-    two = ReplayReport(report.replay, report.rows[some], report.verdicts[some], report.asked[some])
+    two = ReplayReport(
+        report.replay, report.rows[some], report.verdicts[some], report.results[some]
+    )
     page = two.write(tmp_path).read_text()
     assert json.loads((tmp_path / "report.json").read_text()) == two.json()
     assert len(list(tmp_path.glob("question_*.png"))) == 2
@@ -347,7 +349,10 @@ def test_wrong_keys_and_units_are_named(tmp_path: Path, text: str, words: str) -
         ("frame_id: map\nqueries:\n  - {kind: ground, text: x}", "question 1: id: is missing"),
         ("frame_id: map\nqueries:\n  - {id: 1, kind: ground, text: x}", "1: id: 1 is not text"),
         ("frame_id: map\nqueries:\n  - {id: a, kind: ground, text: ' '}", "a: text: ' '"),
-        ("frame_id: map\nqueries:\n" + 2 * "  - {id: a, kind: ground, text: x}\n", "id a stands"),
+        (
+            "frame_id: map\nqueries:\n" + 2 * "  - {id: a, kind: ground, text: x}\n",
+            "id a is used more",
+        ),
         ("frame_id: map\nqueries:\n  - where?", "question 1: 'where\\?' is not keys"),
         ("[1, 2]", r"\[1, 2\] is not keys"),
         ("", "None is not keys"),

@@ -18,7 +18,6 @@ from spatial3d_ros.bags.options import RecordingOptions
 from spatial3d_ros.bags.poses import RecordedPoses, read_transforms
 from spatial3d_ros.bags.topics import IMAGE_TYPES, Topics
 from spatial3d_ros.errors import BagError, FrameError
-from spatial3d_ros.runtime.parameters import Parameters
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.sensors import frame_builder
 from spatial3d_ros.sensors.accounting import FrameAccount
@@ -26,7 +25,7 @@ from spatial3d_ros.sensors.frame_builder import FrameBuilder, SyncedFrame
 from spatial3d_ros.sensors.frame_pipeline import UNUSABLE_POSE, FramePipeline, Item, Problem
 from spatial3d_ros.sensors.image_decoding import MILLIMETRES
 from spatial3d_ros.sensors.plausibility import MAX_VIEWS, Finding, check_views
-from spatial3d_ros.sensors.synchronizer import Synchronizer
+from spatial3d_ros.sensors.synchronizer import DEFAULT_QUEUE_SIZE, Synchronizer
 
 DEFAULTS = RecordingOptions()
 QUEUE_SIZE = 150  # images of a stream that wait for the other: 5 s of a 30 Hz camera
@@ -126,7 +125,7 @@ class BagFrames:
 
     def _note_queue(self, sync: Synchronizer) -> None:
         """Whether the node would need a longer queue than it has by default."""
-        if sync.longest_queue > Parameters.sync_queue_size:
+        if sync.longest_queue > DEFAULT_QUEUE_SIZE:
             self.notes.append(
                 f"colour and depth of one stamp were recorded up to {sync.longest_queue} images "
                 f"apart: for the node set sync_queue_size to {sync.longest_queue + 2}"

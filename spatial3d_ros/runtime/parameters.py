@@ -15,6 +15,7 @@ from typing import Any
 
 from spatial3d_ros.engine_config import EngineConfig, parameter
 from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.sensors.synchronizer import DEFAULT_QUEUE_SIZE
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,10 @@ class Parameters(EngineConfig):
         0.02, "Largest difference of the stamps of a color and depth pair [s].", low=0.0, high=1.0
     )
     sync_queue_size: int = parameter(
-        30, "Images per topic that wait for an image of the other topic.", low=1, high=200
+        DEFAULT_QUEUE_SIZE,
+        "Images per topic that wait for an image of the other topic.",
+        low=1,
+        high=200,
     )
 
     keyframe_translation_m: float = parameter(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 SECOND = 1_000_000_000  # in nanoseconds
+DEFAULT_QUEUE_SIZE = 30  # images per topic that wait for an image of the other topic
 
 
 class Pair(NamedTuple):

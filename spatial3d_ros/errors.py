@@ -39,6 +39,10 @@ class CheckpointError(Spatial3DError):
     """Weights that are missing, damaged, or do not fit the configuration."""
 
 
+class FeatureCollapseError(Spatial3DError):
+    """Training stopped because the projected features no longer depend on the images."""
+
+
 class RecognitionError(Spatial3DError):
     """The output of a recogniser that does not fit its description."""
 

@@ -34,6 +34,11 @@ class VisionConfig(_Strict):
     heads: int = 16
     resize: Literal["crop", "stretch"] = "crop"
     """`crop`: the centre square, as in the release; `stretch`: the whole field of view."""
+    feature_norm: Literal["none", "layer"] = "none"
+    """Normalisation of the features before the projector. `none`: SigLIP's last-but-one layer as
+    published (METHODS 1.2), for pretrained towers. `layer`: layer norm, for towers trained from
+    random weights, whose features otherwise drift until all units of the projector are zero.
+    """
 
     @property
     def grid(self) -> int:

@@ -39,12 +39,12 @@ from spatial3d_ros.model.relations import (
 from spatial3d_ros.model.sequence import EncodedScene, ModelOutput, PromptTokens, QuestionBatch
 from spatial3d_ros.model.slim_mask import object_mask, sequence_mask
 from spatial3d_ros.model.structure import StructureEnhanced
-from spatial3d_ros.model.vision import Projector, VisionTower
+from spatial3d_ros.model.vision import Projector, VisionTower, feature_norm
 
 
 class SpatialModel(nn.Module):
-    """`encode_views` runs once for each view, `encode_scene` once for each map version, `forward`
-    for each batch of questions. `attention` selects the form of attention (attention.py).
+    """`encode_views` runs once for each view, `encode_scene` for each map version, `forward` for
+    each batch of questions. `attention` selects the form of attention (attention.py).
     """
 
     attention: AttentionForm = "auto"
@@ -58,6 +58,7 @@ class SpatialModel(nn.Module):
         self.structure = (
             StructureEnhanced(config.vision.width, config.s2.se) if config.s2.se.enabled else None
         )
+        self.feature_norm = feature_norm(config.vision)
         self.projector = Projector(config.vision.width, width)
         self.ray = RayCode(width, config.s2.mpe) if config.s2.mpe.ray else None
         self.newline = nn.Parameter(torch.randn(width) * 0.02)
@@ -91,12 +92,15 @@ class SpatialModel(nn.Module):
         """Features of all views after cross-view attention and projector, without position codes:
         (B, V, P, D).
         """
-        patches, views = batch.patches, batch.views
-        if patches is None:
-            patches = self.encode_views(views.pixels)
+        views = batch.views
+        patches = self.encode_views(views.pixels) if batch.patches is None else batch.patches
+        return self.project_patches(patches, views.view_valid)
+
+    def project_patches(self, patches: Tensor, view_valid: Tensor) -> Tensor:
+        """The same from features of the vision tower (B, V, P, C), view_valid (B, V)."""
         if self.structure is not None:
-            patches = self.structure(patches, views.view_valid)
-        return self.projector(patches)
+            patches = self.structure(patches, view_valid)
+        return self.projector(self.feature_norm(patches))
 
     def encode_scene(
         self, batch: SceneBatch, prompt_tokens: PromptTokens, projected: Tensor | None = None
@@ -392,6 +396,5 @@ class SpatialModel(nn.Module):
 
 
 def _labels(batch: SceneBatch) -> Tensor:
-    if batch.labels is not None:
-        return batch.labels
-    return batch.object_valid.new_zeros(*batch.object_valid.shape, 0, dtype=torch.long)
+    none = batch.object_valid.new_zeros(*batch.object_valid.shape, 0, dtype=torch.long)
+    return none if batch.labels is None else batch.labels

@@ -33,6 +33,11 @@ class VisionTower(nn.Module):
         return features.unflatten(0, lead)
 
 
+def feature_norm(config: VisionConfig) -> nn.Module:
+    """The normalisation in front of the projector, `vision.feature_norm`."""
+    return nn.LayerNorm(config.width) if config.feature_norm == "layer" else nn.Identity()
+
+
 class Projector(nn.Sequential):
     """Two linear layers with exact GELU from the vision width to the decoder width (1.4)."""
 

@@ -16,6 +16,7 @@ from spatial3d_ros.model.objects import label_embeddings
 from spatial3d_ros.model.sequence import EncodedScene, ModelOutput
 from spatial3d_ros.research.training.answers import answer_losses, answered
 from spatial3d_ros.research.training.config import LossWeights
+from spatial3d_ros.research.training.feature_monitor import FeatureMonitor
 from spatial3d_ros.research.training.losses import (
     grounding_loss,
     language_loss,
@@ -44,6 +45,7 @@ class Objective(nn.Module):
         super().__init__()
         self.model, self.prompt = model, prompt
         self.guidance = build_guidance(model.config)
+        self.monitor: FeatureMonitor | None = None
         s2 = model.config.s2
         self.weights = {
             "ground": weights.ground,
@@ -81,6 +83,8 @@ class Objective(nn.Module):
             if sample.scenes.has_views:
                 projected = self.model.project_views(sample.scenes)
             scene, reading = self.read(sample, projected)
+            if self.monitor is not None and projected is not None:
+                self.monitor.observe(projected, sample.scenes)
             losses = self.losses(sample, scene, reading)
             if self.guidance is not None and projected is not None:
                 losses["guide"] = self.guidance(projected, sample.scenes)

@@ -34,7 +34,7 @@ PARTS = {  # of the table, in its order: the first that a name begins with
     "LLM LoRA": r"decoder\.qwen\.layers\.",
     "vision LoRA": r"vision\..*\.lora_",
     "grounding head": r"head\.",
-    "projector": r"projector\.",
+    "projector": r"(feature_norm|projector)\.",
     "guidance input": r"guidance\.input\.",
     "ray code": r"ray\.",
     "structure": r"structure\.",

@@ -28,6 +28,7 @@ from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.research.training.activation_checkpointing import enable_activation_checkpointing
 from spatial3d_ros.research.training.checkpoints import MODEL, ModelSaver, resume_state, save_state
 from spatial3d_ros.research.training.config import TrainConfig, load_train_config
+from spatial3d_ros.research.training.feature_monitor import FeatureMonitor
 from spatial3d_ros.research.training.metrics_log import MetricsLog, StepProgress, console
 from spatial3d_ros.research.training.objective import Objective, count_items
 from spatial3d_ros.research.training.presets import apply_preset, load_preset
@@ -96,6 +97,8 @@ class _Run:
             self.accelerator.is_fsdp2
         ):  # autocast alone, as without FSDP: positions have to stay float32
             self.accelerator.state.fsdp_plugin.mixed_precision_policy = None
+        self.monitor = FeatureMonitor(model) if config.rendered.batch else None
+        objective.monitor = self.monitor
         self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
         for method in ("hits", "answered"):
             register_fsdp_forward_method(self.objective, method)
@@ -115,6 +118,7 @@ class _Run:
         )
         self.names = ["loss", *(n for o in config.origins for n in objective.metric_names(o))]
         main = self.accelerator.is_main_process
+        self.names += [] if self.monitor is None else self.monitor.names
         self.log = MetricsLog(self.out, self.names, self.start) if main else None
         self.progress = StepProgress(self.start, config.steps, shown=main)
         self.sums: dict[str, torch.Tensor] = {}
@@ -143,6 +147,8 @@ class _Run:
             for name, value in metrics.items():
                 self.sums[name] = self.sums.get(name, 0.0) + value
         self.seen.update(metrics.keys())
+        if self.monitor is not None:
+            self._log_features(step, self.monitor)
         accelerator.clip_grad_norm_(self.objective.parameters(), self.config.clip)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.lr * group["factor"] * _lr_factor(step, self.config)
@@ -155,6 +161,15 @@ class _Run:
         counts = count_items(samples)
         mine = torch.tensor([counts[name] for name in self.names], device=self.accelerator.device)
         return dict(zip(self.names, self.accelerator.reduce(mine).tolist(), strict=True))
+
+    def _log_features(self, step: int, monitor: FeatureMonitor) -> None:
+        """Add the step's feature statistics, which are equal in all processes, to the metrics."""
+        sums = self.accelerator.reduce(monitor.step_sums().to(self.accelerator.device))
+        for name, value in monitor.end_step(step, sums).items():
+            share = torch.tensor(value, device=self.accelerator.device)
+            share = share / self.accelerator.num_processes
+            self.sums[name] = self.sums.get(name, 0.0) + share
+            self.seen[name] += 1
 
     def log_metrics(self, step: int) -> None:
         """Log the mean metrics of the steps since the last log."""

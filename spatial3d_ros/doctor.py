@@ -76,7 +76,7 @@ def examine(
     environment: Mapping[str, str] = os.environ,
 ) -> list[Finding]:
     """Run all checks; `ros` False skips what only the nodes need. Never raises."""
-    found = [_python(), *_libraries(), _research(), _cuda(), _weights(model, device)]
+    found = [_python(), *_libraries(), _research(), _cuda(), *_weights(model, device)]
     if ros:
         answer = _run_script(ROS_SCRIPT)
         found.append(_rclpy(answer))
@@ -152,21 +152,35 @@ def _cuda() -> Finding:
     return Finding("CUDA", "degraded", found, "nvidia-smi   (shows the state of the driver)")
 
 
-def _weights(model: str, device: str) -> Finding:
-    """Load the model as the node does."""
+def _weights(model: str, device: str) -> list[Finding]:
+    """Load the model as the node does, and find channels without effect."""
     name = f"model {model}"
     try:
-        from spatial3d_ros.engine import EngineConfig, Spatial3D
+        from spatial3d_ros.model.channels import channel_variation
+        from spatial3d_ros.tasks.model_runner import ModelRunner
 
-        engine = Spatial3D(EngineConfig(model=model, device=device))
-        engine.load()
-        return Finding(name, "ok", f"loads, on {engine.stats()['device']}")
+        runner = ModelRunner.load(model, device)
+        loaded = Finding(name, "ok", f"loads, on {runner.runs_on}")
+        return [loaded, _channels(model, channel_variation(runner.model))]
     except Spatial3DError as error:  # its message names a remedy
         cure = "spatial3d download; spatial3d assemble   (README, A larger network)"
-        return Finding(name, "missing", str(error), cure if model != "tiny" else "make setup")
+        return [Finding(name, "missing", str(error), cure if model != "tiny" else "make setup")]
     except Exception as error:
         found = f"{type(error).__name__}: {_first_line(error)}"
-        return Finding(name, "missing", found, "repair torch and transformers first")
+        return [Finding(name, "missing", found, "repair torch and transformers first")]
+
+
+def _channels(model: str, found: dict[str, float]) -> Finding:
+    from spatial3d_ros.model.channels import dead_channels
+
+    name, dead = f"channels of {model}", dead_channels(found)
+    if not dead:
+        return Finding(name, "ok", f"{', '.join(found)} have an effect")
+    text = f"no effect on any answer: {', '.join(dead)} (dead in these weights)"
+    cure = (
+        "use a recogniser for names (docs/RECOGNITION.md), or train with vision.feature_norm: layer"
+    )
+    return Finding(name, "degraded", text, cure)
 
 
 def _rclpy(answer: dict[str, str] | str) -> Finding:

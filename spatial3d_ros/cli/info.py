@@ -1,4 +1,4 @@
-"""`spatial3d info`: parameters that a preset trains, and memory that a model needs."""
+"""`spatial3d info`: parameters that a preset trains, memory and input channels of a model."""
 
 from __future__ import annotations
 
@@ -25,13 +25,18 @@ def info(
     memory: Annotated[
         bool, typer.Option("--memory", help="Memory needed, and computers that have it.")
     ] = False,
+    channels: Annotated[
+        bool, typer.Option("--channels", help="Effect of pixels, rays, colors; loads the weights.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Count the parameters or the memory of a model, without loading its weights.
+    """Count the parameters or the memory of a model, or find input channels without effect.
 
     spatial3d info --model llava_video_7b --train paper
 
     spatial3d info --model llava_video_7b --memory --json
+
+    spatial3d info --model tiny --channels
     """
     if train is not None:
         _show_trainable(trainable_table(model, train), json)
@@ -39,8 +44,25 @@ def info(
         from spatial3d_ros.model.budget import memory_table
 
         _show_memory(memory_table(model), json)
+    elif channels:
+        _show_channels(model, json)
     else:
-        raise typer.BadParameter("choose --train PRESET or --memory")
+        raise typer.BadParameter("choose --train PRESET, --memory or --channels")
+
+
+def _show_channels(model: str, json: bool) -> None:
+    from spatial3d_ros.model.channels import channel_variation, dead_channels
+    from spatial3d_ros.model.checkpoint import load_model, model_folder
+
+    found = channel_variation(load_model(model_folder(model))[0])
+    dead = dead_channels(found)
+    if json:
+        print_json({"model": model, "variation": found, "dead": dead})
+        return
+    table = Table("channel", "variation", "", title=f"{model}: relative variation of each channel")
+    for name, value in found.items():
+        table.add_row(name, f"{value:.4f}", "dead: no effect on any answer" * (name in dead))
+    out.print(table)
 
 
 def _show_trainable(result: dict[str, Any], json: bool) -> None:

@@ -39,7 +39,8 @@ def channel_variation(model: SpatialModel) -> dict[str, float]:
     directions. color, size: parts of the object tokens for the corners of the RGB cube and for
     boxes of 0.1 to 2 m. Channels that the configuration switches off are left out.
     """
-    device, dtype = model.newline.device, model.newline.dtype
+    weight = model.get_parameter("projector.0.weight")
+    device, dtype = weight.device, weight.dtype
     images = _images(model.config.vision.image_size).to(device)
     with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         patches = model.encode_views(images)[:, None]

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from helpers.mutants import mutate
-from helpers.small_model import small_config, small_model, small_scene, turn_z
+from helpers.small_model import small_config, small_model, small_scene
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.model import batch as batches
 from spatial3d_ros.model import objects, psa
@@ -69,7 +69,7 @@ def check_rays():
     """Rays are in the world frame, and the scores depend on them."""
     camera, pose = Camera(32, 32, 30.0, 30.0, 15.5, 15.5), np.eye(4)
     turned = np.eye(4)
-    turned[:3, :3] = turn_z(90)
+    turned[:3, :3] = [[0, -1, 0], [1, 0, 0], [0, 0, 1]]
     config = small_config()
     rgb, depth = np.zeros((32, 32, 3), np.uint8), np.ones((32, 32), np.float32)
     rays, turned_rays = (

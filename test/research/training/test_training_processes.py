@@ -65,15 +65,16 @@ def metrics(folder):
 def test_two_processes_take_the_steps_of_one(tmp_path):
     together = launch(settings(tmp_path / "two"), 2)
     train(load_train_config(settings(tmp_path / "one")))
-    told, _ = together.communicate(timeout=600)
-    assert together.returncode == 0, told[-3000:]
+    output, _ = together.communicate(timeout=600)
+    assert together.returncode == 0, output[-3000:]
     one, two = metrics(tmp_path / "one"), metrics(tmp_path / "two")
     assert len(one) == len(two) == 4
     assert one[0]["rendered/ground"] == "" and float(one[3]["rendered/guide"]) > 0
     for alone, shared in zip(one, two, strict=True):
         assert alone.keys() == shared.keys()
         for name, value in alone.items():
-            if value:
+            # each process measures the features of its own part of the batch
+            if value and not name.startswith("features/"):
                 assert float(shared[name]) == pytest.approx(float(value), abs=1e-4), name
     last = [tmp_path / name / "run/validation_000004.json" for name in ("one", "two")]
     assert json.loads(last[0].read_text()) == json.loads(last[1].read_text())

@@ -178,7 +178,7 @@ def _channels(model: str, found: dict[str, float]) -> Finding:
         return Finding(name, "ok", f"{', '.join(found)} have an effect")
     text = f"no effect on any answer: {', '.join(dead)} (dead in these weights)"
     cure = (
-        "use a recogniser for names (docs/RECOGNITION.md), or train with vision.feature_norm: layer"
+        "give a detector for names (docs/YOUR_ROBOT.md), or train with vision.feature_norm: layer"
     )
     return Finding(name, "degraded", text, cure)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from spatial3d_ros.demo.demo import PreparedRoom
@@ -17,15 +15,8 @@ def trainable_table(model: str, preset: str) -> dict[str, object]:
     return presets.trainable_table(model, preset)
 
 
-def prepare_room(
-    out: Path,
-    bag: Path | None,
-    seed: int,
-    model: str,
-    say: Callable[[str], None],
-    progress: Callable[[int, int], None],
-) -> PreparedRoom | None:
+def prepare_room(*arguments: Any) -> PreparedRoom | None:
     """A generated room with its questions; see `demo_room.prepare_room`."""
     from spatial3d_ros.research.evaluation import demo_room
 
-    return demo_room.prepare_room(out, bag, seed, model, say, progress)
+    return demo_room.prepare_room(*arguments)

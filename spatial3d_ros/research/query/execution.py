@@ -15,12 +15,13 @@ import numpy as np
 
 from spatial3d_ros.errors import NotFoundError, QueryError
 from spatial3d_ros.geometry import relations as geometry
+from spatial3d_ros.research.english import enumeration, plural, with_article
 from spatial3d_ros.research.query.resolution import Resolution, Resolver
 from spatial3d_ros.research.query.typed_query import Description, ParsedQuery
 from spatial3d_ros.research.query.vocabulary import is_anything, singular
 from spatial3d_ros.scene.objects import SceneObject
+from spatial3d_ros.tasks.grounding import object_at
 from spatial3d_ros.tasks.grounding import object_name as name
-from spatial3d_ros.tasks.label_prior import mentions
 from spatial3d_ros.tasks.layout_parser import Instruction
 from spatial3d_ros.tasks.results import ScoredObject
 
@@ -68,12 +69,6 @@ def refuse(query: ParsedQuery) -> None:
             "query: the map holds what is seen now; questions about earlier times, changes and "
             "rooms need a memory of sessions, which this version lacks"
         )
-
-
-def labels_in(text: str, objects: Sequence[SceneObject]) -> str:
-    """The longest label of a detector that a text contains; "" without one."""
-    found = [o.label for o in objects if o.label_from_detector and mentions(text, o.label)]
-    return max(found, key=len, default="")
 
 
 def instruction_of(query: ParsedQuery) -> Instruction:
@@ -154,9 +149,8 @@ class Execution:
     def _distinct(self, indices: Sequence[int]) -> list[int]:
         """Of boxes that largely share their volume only the likeliest."""
         kept: list[int] = []
-        boxes = self.resolver.boxes
         for i in sorted(indices, key=lambda i: -self.objects[i].score):
-            if all(_shared(boxes[i], boxes[j]) < SAME for j in kept):
+            if all(self.resolver.shared[i, j] < SAME for j in kept):
                 kept.append(i)
         return kept
 
@@ -189,7 +183,7 @@ class Execution:
             if resolution.nothing or not self.resolver.matching(description).any():
                 return WordsAnswer(f"no, I see no {_plain(description)}")
             found = [resolution.best]
-        return WordsAnswer(f"yes, {_place(self.objects[found[0]])}", self._scored(*found))
+        return WordsAnswer(f"yes, {object_at(self._scored(found[0])[0])}", self._scored(*found))
 
     def _attribute(self, query: ParsedQuery) -> WordsAnswer:
         best, _ = self.one(self._target(query))
@@ -301,9 +295,7 @@ class Execution:
         found = self._distinct(
             [i for i in np.flatnonzero(gap) if i != best and self.objects[i].score >= LIKELY]
         )
-        found = [
-            i for i in found if _shared(self.resolver.boxes[i], self.resolver.boxes[best]) < SAME
-        ]
+        found = [i for i in found if self.resolver.shared[i, best] < SAME]
         if not found:
             return WordsAnswer(f"I see nothing near {name(self.objects[best])}", self._scored(best))
         return WordsAnswer(_listed([self.objects[i] for i in found]), self._scored(*found))
@@ -358,13 +350,6 @@ def _extents(size: np.ndarray) -> str:
     return f"{sides[1]:.2f} m long, {sides[0]:.2f} m wide and {size[2]:.2f} m high"
 
 
-def _shared(a: np.ndarray, b: np.ndarray) -> float:
-    """Shared volume over that of the smaller box."""
-    low = np.maximum(a[:3] - a[3:] / 2, b[:3] - b[3:] / 2)
-    high = np.minimum(a[:3] + a[3:] / 2, b[:3] + b[3:] / 2)
-    return float(np.prod(np.clip(high - low, 0, None)) / max(min(a[3:].prod(), b[3:].prod()), 1e-9))
-
-
 def _with_color(description: Description, color: str) -> Description:
     return Description(description.text, description.head, (*description.modifiers, color))
 
@@ -374,16 +359,12 @@ def _plain(description: Description) -> str:
     return "such thing" if is_anything(description.head) and len(words) == 1 else " ".join(words)
 
 
-def _place(known: SceneObject) -> str:
-    x, y, z = known.box.center
-    return f"{name(known)} at ({x:.2f}, {y:.2f}, {z:.2f}) m"
-
-
 def _listed(objects: Sequence[SceneObject]) -> str:
     """ "two chairs, a red mug and a table"."""
     counts = Counter(" ".join(filter(None, (o.color, o.label))) or "object" for o in objects)
-    words = [
-        f"{'an' if text[0] in 'aeiou' else 'a'} {text}" if count == 1 else f"{count} {text}s"
-        for text, count in counts.items()
-    ]
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    return enumeration(
+        [
+            with_article(text) if count == 1 else f"{count} {plural(text)}"
+            for text, count in counts.items()
+        ]
+    )

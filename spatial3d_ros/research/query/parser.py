@@ -26,12 +26,8 @@ from spatial3d_ros.research.query.typed_query import (
     split_words,
 )
 from spatial3d_ros.tasks.query_limits import check_length
+from spatial3d_ros.tasks.unit_parser import NUMBER, read_number, take_angle, take_length
 
-_NUMBER_WORDS = {
-    "a": 1.0, "an": 1.0, "one": 1.0, "two": 2.0, "three": 3.0, "four": 4.0, "five": 5.0,
-    "half": 0.5, "ninety": 90.0, "forty-five": 45.0, "thirty": 30.0, "quarter": 0.25,
-}  # fmt: skip
-_UNIT_M = {"m": 1.0, "metre": 1.0, "meter": 1.0, "cm": 0.01, "centimetre": 0.01, "centimeter": 0.01}
 _QUOTES = '"\u201c\u201d\u00ab\u00bb<>`'
 _INVISIBLE = ("Cc", "Cf", "Zl", "Zp")  # control and direction marks, line separators
 ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4}
@@ -150,18 +146,17 @@ def describe_words(tagged: Sequence[_Tagged]) -> Description:
 
 
 def read_amount(text: str) -> tuple[float | None, float | None]:
-    """Metres and degrees of an amount: "half a metre" -> 0.5, None; "90 degrees" -> None, 90.0."""
-    found = re.search(r"-?\d+(?:[.,]\d+)?", text)
-    value = float(found[0].replace(",", ".")) if found else None
-    if value is None:
-        words = [_NUMBER_WORDS[w] for w in text.split() if w in _NUMBER_WORDS]
-        value = words[0] if words else None
-    if value is None:
-        return None, None
-    unit = re.search(r"(centi(?:metre|meter)|metre|meter|cm|m)s?\b", text)
-    if unit:
-        return value * _UNIT_M[unit[1]], None
-    return None, value
+    """Metres and degrees of an amount: "half a metre" -> 0.5, None; "90 degrees" -> None, 90.0. A
+    number without a unit is an angle. Raises QueryError for other units of length.
+    """
+    text = re.sub(r"(?<=\d),(?=\d)", ".", text)
+    metres, rest = take_length(text)
+    if metres is not None:
+        return metres, None
+    degrees, _ = take_angle(rest)
+    if degrees is None and re.fullmatch(NUMBER, rest):
+        degrees = read_number(rest)
+    return None, degrees
 
 
 def _majority(tagged: Sequence[_Tagged]) -> str:

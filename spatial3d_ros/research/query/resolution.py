@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -239,6 +240,13 @@ class Resolver:
         centers = np.abs(self.pairs.offset) < self.pairs.anchor_size / 2
         larger = self.pairs.anchor_size.prod(-1) > 3 * self.pairs.target_size.prod(-1)
         return centers.all(-1) & larger
+
+    @cached_property
+    def shared(self) -> np.ndarray:
+        """(N, N) shared volume over that of the smaller box."""
+        volumes = self.boxes[:, 3:].prod(-1)
+        smaller = np.maximum(np.minimum(volumes[:, None], volumes), 1e-9)
+        return self.pairs.overlap.clip(min=0).prod(-1) / smaller
 
     @property
     def floor(self) -> float:

@@ -1,8 +1,7 @@
 """Input channels of the network: how much the output of each one depends on its input.
 
-A channel whose output hardly varies is dead: its input cannot change any answer. In weights trained
-without `vision.feature_norm`, all units of the projector can be zero, so that no pixel has an
-effect.
+A channel whose output hardly varies is dead: its input cannot change any answer. In the
+shipped weights of `tiny` all units of the projector are zero, so that no pixel has an effect.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class VisionConfig(_Strict):
     feature_norm: Literal["none", "layer"] = "none"
     """Normalisation of the features before the projector. `none`: SigLIP's last-but-one layer as
     published (METHODS 1.2), for pretrained towers. `layer`: layer norm, for towers trained from
-    random weights, whose features otherwise drift until all units of the projector are zero.
+    random weights. Whether its absence killed the projector of `tiny` is not proven.
     """
 
     @property

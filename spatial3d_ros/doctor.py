@@ -177,7 +177,7 @@ def _channels(model: str, found: dict[str, float]) -> Finding:
     if not dead:
         return Finding(name, "ok", f"{', '.join(found)} have an effect")
     text = f"no effect on any answer: {', '.join(dead)} (dead in these weights)"
-    cure = "give a detector for names (docs/YOUR_ROBOT.md), or retrain, with vision.feature_norm: layer"
+    cure = "give a detector for names (docs/YOUR_ROBOT.md), or retrain (vision.feature_norm: layer)"
     return Finding(name, "degraded", text, cure)
 
 

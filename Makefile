@@ -1,4 +1,4 @@
-# Each target does all its own set-up. scripts/setup.sh tells what that is.
+# Each target does all its own set-up. See scripts/setup.sh.
 SHELL := /bin/bash
 .PHONY: help setup demo test lint bench soak faults fuzz clean
 
@@ -8,8 +8,8 @@ help:
 	@echo "make lint    check the style and the types"
 	@echo "make bench   measure speed, memory and accuracy"
 	@echo "make soak    run the nodes under load for half an hour: memory, latency, questions"
-	@echo "make faults  make every known fault happen in running nodes"
-	@echo "make fuzz    10,000 made-up inputs for every decoder, parser and conversion"
+	@echo "make faults  inject every known fault into running nodes"
+	@echo "make fuzz    10,000 generated inputs for every decoder, parser and conversion"
 	@echo "make setup   only what the others need: .venv/, build/, install/"
 	@echo "make clean   remove what was built; .venv/ stays"
 

@@ -1,6 +1,6 @@
-"""Speed and memory of the running nodes, measured from outside them. `spatial3d bench`.
+"""Speed and memory of the running nodes, measured from other processes: `spatial3d bench`.
 
-A recorded room is played at camera rate from one process into the node in another.
+A recorded room is played at camera rate into the node.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from spatial3d_ros.research.rooms.recorded_rooms import (
 )
 
 SEED = 900_002
-FILMED_HZ, FILMED_S = 10.0, 10.0
+RECORDED_HZ, RECORDED_S = 10.0, 10.0
 KINDS = ("attribute", "relation", "size", "distance", "none", "relation", "attribute", "relation")
-DRAIN_S = 2.5  # the node tells its counts once a second
+DRAIN_S = 2.5  # the node publishes its counts once a second
 
 Say = Callable[[str], None]
 
@@ -40,9 +40,9 @@ def bench_ingest(
     model: str = "tiny",
     say: Say = lambda text: None,
 ) -> dict[str, Any]:
-    """640x480 colour, depth, calibration and poses into the node; what arrived, matched, was lost.
+    """Play 640x480 colour, depth, calibration and poses; messages received, matched and lost.
 
-    Callback times are those that the node measured around each sensor callback.
+    Callback times are measured by the node around each sensor callback.
     """
     run = _Run(folder, rate_hz, model, say)
     result = run.play(seconds, [], 0, "--linger", f"{seconds + DRAIN_S:.1f}")
@@ -75,14 +75,14 @@ def bench_query(
     model: str = "tiny",
     say: Say = lambda text: None,
 ) -> dict[str, Any]:
-    """Service call to reply on a warm scene, while frames keep arriving at `rate_hz`; and where the
-    time of the last question went, as the node's diagnostics tell.
+    """Time from service call to reply on a cached scene, while frames arrive at `rate_hz`, and the
+    stages of the last question from the node's diagnostics.
     """
     run = _Run(folder, rate_hz, model, say)
     made = draw_questions(run.room.seen(), SEED, KINDS)
     asked = [{"text": q.text, "kind": q.kind, "via": "service"} for q in made]
     repeat = 1 + -(-questions // len(asked))
-    warm_up = 2 * FILMED_S
+    warm_up = 2 * RECORDED_S
     seconds = warm_up + 3.0 * len(asked) * repeat
     result = run.play(seconds, asked, repeat, "--settle", f"{warm_up:.1f}", "--pause", "0.1")
     answers = result["answers"][len(asked) :]  # the first round warms up
@@ -105,21 +105,21 @@ def bench_query(
 
 
 class _Run:
-    """One recorded room, played at a camera's rate into a node of its own."""
+    """One recorded room, played at camera rate into a node."""
 
     def __init__(self, folder: Path, rate_hz: float, model: str, say: Say) -> None:
         require_ros()
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.model, self.say = folder, model, say
-        self.speed = rate_hz / FILMED_HZ
-        self.room = self._filmed(folder / f"room_{SEED}.mcap")
+        self.speed = rate_hz / RECORDED_HZ
+        self.room = self._load_or_record(folder / f"room_{SEED}.mcap")
 
-    def _filmed(self, bag: Path) -> RecordedRoom:
+    def _load_or_record(self, bag: Path) -> RecordedRoom:
         try:
             return load_recorded_room(bag)
         except BagError:
-            self.say("filming a room")
-            return record_room(bag, SEED, seconds=FILMED_S, rate_hz=FILMED_HZ, overwrite=True)
+            self.say("recording a room")
+            return record_room(bag, SEED, seconds=RECORDED_S, rate_hz=RECORDED_HZ, overwrite=True)
 
     def play(
         self, seconds: float, asked: list[dict[str, str]], repeat: int, *client: str
@@ -129,7 +129,7 @@ class _Run:
         bag = self.room.bag
         with NodeGroup(self.folder / "logs") as nodes:
             node = nodes.start("grounding_node", *node_arguments(bag, find_topics(bag), self.model))
-            self.say(f"playing for {seconds:.0f} s at {self.speed * FILMED_HZ:.0f} Hz")
+            self.say(f"playing for {seconds:.0f} s at {self.speed * RECORDED_HZ:.0f} Hz")
             nodes.start(
                 "bag_player", str(bag), "--loop", "--wait", str(START_S),
                 "--rate", str(self.speed), "--seconds", str(seconds),
@@ -150,7 +150,7 @@ class _Run:
 
 
 def _rss_mb(pid: int) -> dict[str, float]:
-    """Resident memory of a process now and at its highest, in MB (Linux)."""
+    """Resident memory of a process and its peak, in MB (Linux)."""
     status = Path(f"/proc/{pid}/status")
     text = status.read_text() if status.exists() else ""
     found = dict(re.findall(r"(VmRSS|VmHWM):\s+(\d+) kB", text))
@@ -158,8 +158,8 @@ def _rss_mb(pid: int) -> dict[str, float]:
     return {names[key]: int(value) / 1024 for key, value in found.items()}
 
 
-def _group(facts: dict[str, str], prefix: str) -> dict[str, float]:
-    return {k.removeprefix(prefix): float(v) for k, v in facts.items() if k.startswith(prefix)}
+def _group(values: dict[str, str], prefix: str) -> dict[str, float]:
+    return {k.removeprefix(prefix): float(v) for k, v in values.items() if k.startswith(prefix)}
 
 
 def _durations(text: str) -> dict[str, float]:

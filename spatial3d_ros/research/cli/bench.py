@@ -12,7 +12,7 @@ from spatial3d_ros.cli.output import out, print_json, print_status
 
 app = typer.Typer(help="Measure speed and memory.")
 
-Folder = Annotated[Path, typer.Option(help="Where recordings and logs are kept.")]
+Folder = Annotated[Path, typer.Option(help="Folder for recordings and logs.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Rate = Annotated[float, typer.Option(help="Images a second.")]
 Model = Annotated[str, typer.Option(help="Shipped model, or folder with weights.")]
@@ -44,7 +44,7 @@ def bench(context: typer.Context) -> None:
 
 @app.command()
 def ingest(
-    seconds: Annotated[float, typer.Option(help="How long.")] = 60.0,
+    seconds: Annotated[float, typer.Option(help="Duration.")] = 60.0,
     rate: Rate = 30.0,
     model: Model = "tiny",
     folder: Folder = FOLDER,
@@ -60,7 +60,7 @@ def ingest(
 
 @app.command()
 def query(
-    questions: Annotated[int, typer.Option(help="How many, after a warm-up.")] = 48,
+    questions: Annotated[int, typer.Option(help="Number of questions, after a warm-up.")] = 48,
     rate: Rate = 30.0,
     model: Model = "tiny",
     folder: Folder = FOLDER,
@@ -84,7 +84,7 @@ def masks(json: Json = False) -> None:
 @app.command()
 def warm(
     model: Network = "tiny",
-    views: Annotated[str, typer.Option(help="How many views, comma-separated.")] = "4,8,16,32",
+    views: Annotated[str, typer.Option(help="Numbers of views, comma-separated.")] = "4,8,16,32",
     repeats: Annotated[
         int, typer.Option(help="Timings without the cache; three times as many with it.")
     ] = 5,
@@ -112,7 +112,7 @@ def scale(
 @app.command()
 def device(
     model: Annotated[str, typer.Option(help="Configuration: a name or a YAML file.")] = "tiny",
-    views: Annotated[str, typer.Option(help="How many views, comma-separated.")] = "8,16,32",
+    views: Annotated[str, typer.Option(help="Numbers of views, comma-separated.")] = "8,16,32",
     repeats: Annotated[int, typer.Option(help="Timings of each.")] = 5,
     json: Json = False,
 ) -> None:
@@ -138,7 +138,9 @@ def attention(json: Json = False) -> None:
 @app.command()
 def referents(
     model: Annotated[str, typer.Option(help="Configuration: a name or a YAML file.")] = "tiny",
-    objects: Annotated[str, typer.Option(help="How many, comma-separated.")] = "10,50,100,200",
+    objects: Annotated[
+        str, typer.Option(help="Numbers of objects, comma-separated.")
+    ] = "10,50,100,200",
     source: Annotated[
         str | None, typer.Option(help="patches or points; by default the configuration's.")
     ] = None,

@@ -28,13 +28,13 @@ def evaluate() -> None:
     """Measure accuracy on data with a known truth."""
 
 
-Recordings = Annotated[Path, typer.Option(help="Where recordings are kept.")]
+Recordings = Annotated[Path, typer.Option(help="Folder for recordings.")]
 FOLDER = Path("runs/evaluation")
 
 
 @app.command()
 def wordings(
-    rooms: Annotated[int, typer.Option(help="How many rooms.")] = 15,
+    rooms: Annotated[int, typer.Option(help="Number of rooms.")] = 15,
     seed: Annotated[
         int, typer.Option(help="The first room; rooms from 900000 on are held out.")
     ] = 900_000,
@@ -66,7 +66,7 @@ def wordings(
 
 @app.command()
 def rooms(
-    rooms: Annotated[int, typer.Option(help="How many rooms.")] = 15,
+    rooms: Annotated[int, typer.Option(help="Number of rooms.")] = 15,
     seed: Annotated[
         int, typer.Option(help="The first room; rooms from 900000 on are held out.")
     ] = 900_000,

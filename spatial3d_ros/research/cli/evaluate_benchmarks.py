@@ -20,11 +20,11 @@ Objects = Annotated[
     ),
 ]
 Detections = Annotated[
-    Path | None, typer.Option(help="Boxes to choose from instead; the form of --objects.")
+    Path | None, typer.Option(help="Candidate boxes of a detector, in the format of --objects.")
 ]
 Model = Annotated[str, typer.Option(help="Shipped model, or folder with weights.")]
 Fronts = Annotated[
-    bool, typer.Option(help="Tell the network where things face, where the rooms have front_point.")
+    bool, typer.Option(help="Use the front direction of objects, if the rooms have front_point.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Results = Annotated[
@@ -43,9 +43,9 @@ def referit3d(
 ) -> None:
     """Nr3D or Sr3D on true boxes, or a detector's, with labels and colours, without images.
 
-    The official filter is applied. Beside the network stand two floors: the nearest-anchor rule,
-    and a random pick within the right class. Sentences about scenes or objects that the rooms lack
-    are counted and listed.
+    The official filter is applied. The report has two lower baselines: the nearest-anchor rule, and
+    a random choice within the right class. Sentences about scenes or objects that are missing in
+    the rooms are counted and listed.
 
         spatial3d evaluate referit3d --objects rooms.jsonl.gz --utterances nr3d.csv
     """
@@ -105,7 +105,7 @@ def sr3d_style(
     ] = 1000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same sentences.")] = 0,
     mix: Annotated[
-        str, typer.Option(help="Relations as often as in Sr3D (sr3d), or all alike (equal).")
+        str, typer.Option(help="Frequency of relations: as in Sr3D (sr3d), or equal.")
     ] = "sr3d",
     model: Model = "tiny",
     fronts: Fronts = True,
@@ -114,7 +114,7 @@ def sr3d_style(
 ) -> None:
     """Sentences with one relation each, made on the rooms: closest, between, above, left and so on.
 
-    Beside the floors stands a ceiling: rules that know the relations, and the fronts of things.
+    The report also has an upper baseline: rules that know the relations and the object fronts.
 
         spatial3d evaluate sr3d-style --objects rooms.jsonl.gz --count 1000
 

@@ -106,13 +106,13 @@ def scan2cap(
 
 def distance(
     answers: Annotated[
-        Path, typer.Option(help="JSON lines with id, text (as said) and truth (metres).")
+        Path, typer.Option(help="JSON lines with id, text (the answer) and truth (metres).")
     ],
     json: AsJson = False,
 ) -> None:
-    """Distances said in words: parse rate, MAE, RMSE, AbsRel, Acc@0.1 m, @0.25 m, @10 %, MRA.
+    """Distances in answer texts: parse rate, MAE, RMSE, AbsRel, Acc@0.1 m, @0.25 m, @10 %, MRA.
 
-    spatial3d evaluate distance --answers said.jsonl
+    spatial3d evaluate distance --answers answers.jsonl
     """
     from spatial3d_ros.research.evaluation.public.given_answers import evaluate_distances
 

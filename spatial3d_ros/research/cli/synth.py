@@ -15,18 +15,20 @@ synth = typer.Typer(no_args_is_help=True, help="Generate rooms and instructions 
 @synth.command()
 def room(
     bag: Annotated[Path, typer.Argument(help="Bag to write: a .mcap or .db3 file, or a folder.")],
-    seed: Annotated[int, typer.Option(help="Which room; from 900000 on never trained on.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Room; those from 900000 on are never used in training.")
+    ] = 0,
     seconds: Annotated[float, typer.Option(help="Length of the recording.")] = 15.0,
     rate: Annotated[float, typer.Option(help="Images a second.")] = 10.0,
-    path: Annotated[str, typer.Option(help="Who carries the camera: robot or hand.")] = "robot",
+    path: Annotated[str, typer.Option(help="Camera path: robot or hand.")] = "robot",
     storage: Annotated[str, typer.Option(help="mcap or sqlite3, for a bag folder.")] = "mcap",
     compressed: Annotated[bool, typer.Option(help="JPEG colour and PNG depth.")] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing bag.")] = False,
 ) -> None:
-    """Furnish a room, film it as a noisy RGB-D camera would, and write a bag with its exact truth.
+    """Record a generated room with a simulated noisy RGB-D camera; write a bag and its truth.
 
-    Beside the bag stand `NAME.truth.json` (every object with its box, and the pixels of each in
-    each frame) and `NAME.queries.yaml` (questions and layout edits with their answers).
+    The folder of the bag also gets `NAME.truth.json` (objects with boxes, and their pixels in each
+    frame) and `NAME.queries.yaml` (questions and layout edits with their answers).
 
         spatial3d synth room room.mcap --seed 900001 --path hand
     """

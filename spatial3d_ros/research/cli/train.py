@@ -14,7 +14,7 @@ from spatial3d_ros.errors import ConfigError
 def train(
     config: Annotated[Path, typer.Argument(help="YAML file, such as config/train/tiny.yaml.")],
 ) -> None:
-    """Train a network on generated rooms. Started again, it goes on where it stopped.
+    """Train a network on generated rooms. A stopped run resumes from its last checkpoint.
 
     spatial3d train config/train/tiny.yaml
 

@@ -1,8 +1,9 @@
 """Layout instructions with known answers: drawn from a room, and edits judged in the true room.
 
 An edit is right if the target changes, if its new box is valid in the true room (METHODS 3.4, 5.9),
-and if the wanted relation holds there by the predicates of generated questions
-(`language/relations.py`, `language/viewpoints.py`), which are independent of the search for a pose.
+and if the requested relation holds there. Relations are judged by the predicates of generated
+questions (`relations.py` and `viewpoints.py` in `research/language/`), which are independent of the
+search for a pose.
 """
 
 from __future__ import annotations

@@ -96,11 +96,11 @@ class RoomsReport:
         return table
 
     def edits_table(self) -> Table | None:
-        """The measures of layout edits, for the terminal; None where none was asked for."""
+        """The scores of layout edits, for the terminal; None without layout edits."""
         scores = {k: v for k, v in summarise(self.verdicts).items() if k.startswith("layout")}
         if not scores:
             return None
-        table = Table(caption="right: the right object, a valid place, and what was asked for")
+        table = Table(caption="right: the right object, a valid pose, and the requested relation")
         keys = ("n", "right", "right_object", "valid", "relation")
         for name in ("layout edits", *keys):
             table.add_column(name, justify="left" if name == "layout edits" else "right")

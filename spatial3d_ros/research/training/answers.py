@@ -1,7 +1,7 @@
-"""Training questions that are answered in words, beside those that ask for a place (METHODS 3.4).
+"""Free-form questions for training, in addition to grounding questions (METHODS 3.4).
 
-The answer's words alone are learnt, behind `<coord>`; and each object learns whether a question is
-about it, by which the network finds them before it can write.
+The language loss covers only the tokens of the answer, which follow `<coord>`. A second loss trains
+a score of each object, whether the question is about it, on which the answer is conditioned.
 """
 
 from __future__ import annotations
@@ -33,13 +33,19 @@ from spatial3d_ros.tasks.answer_parser import read_metres
 from spatial3d_ros.tasks.prompt import Prompt
 
 CLOSE_M = 0.1
-LONGEST = 24  # tokens of an answer, at validation
+LONGEST = 24  # most tokens of an answer in validation
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Q questions `[P1 | I]`, their answers in tokens (Q, T), -100 padded, which objects (Q, N)
-    they are about, their kinds, and all right answers.
+    """Q questions and their true answers.
+
+    Attributes:
+        words: the questions `[P1 | I]` as tokens.
+        replies: tokens of the answers (Q, T), padded by -100.
+        about: 1.0 for each object that the question is about (Q, N).
+        kinds: task and kind of each question.
+        right: all accepted answers of each question.
     """
 
     words: QuestionBatch
@@ -61,7 +67,7 @@ def draw_open_questions(
     split: str,
     tasks: tuple[Task, ...],
 ) -> list[OpenQuestion]:
-    """Questions about a room; the stream of `rng` goes on as if none had been drawn."""
+    """Questions about a room, drawn from a child of `rng`, whose own state does not change."""
     if not n or not objects:
         return []
     return make_open_questions(objects, rng.spawn(1)[0], n, split=split, tasks=tasks)
@@ -72,21 +78,22 @@ def collate_answers(
     rooms: Sequence[tuple[Mapping[int, int], Sequence[OpenQuestion]]],
     count: int,
 ) -> Answers | None:
-    """Tokenised questions of some rooms, each given as the slot of every object id and what is
-    asked; `count` slots. None where nothing is asked.
+    """Tokenise the questions of rooms; None if there are no questions.
+
+    rooms: for each, the slot of every object id, and the questions. count: number of slots.
     """
     sentences, scene, replies, about, kinds, right = [], [], [], [], [], []
     for b, (slot, questions) in enumerate(rooms):
         for question in questions:
-            meant = [slot[i] for i in question.about]
+            slots = [slot[i] for i in question.about]
             text = question.text
             if OBJECT_SLOT in text:
-                text = text.replace(OBJECT_SLOT, identifier(meant[0] % MAX_IDENTIFIERS))
+                text = text.replace(OBJECT_SLOT, identifier(slots[0] % MAX_IDENTIFIERS))
             sentences.append(prompt.free_form(text))
             scene.append(b)
             replies.append(torch.tensor(prompt.reply(question.answers[0])))
             about.append(torch.zeros(count))
-            about[-1][meant] = 1.0
+            about[-1][slots] = 1.0
             kinds.append(f"{question.task}/{question.kind}")
             right.append(question.answers)
     if not sentences:
@@ -103,24 +110,28 @@ def collate_answers(
 def answer_losses(
     model: SpatialModel, scene: EncodedScene, prompt_tokens: PromptTokens, answers: Answers
 ) -> dict[str, Tensor]:
-    """answer: next-word cross-entropy over the answers, behind what the network takes a question to
-    be about and behind the truth, in equal parts; about: whether each object is spoken of.
+    """The losses of answers.
+
+    "answer": next-token cross-entropy, the mean of two passes: conditioned on the predicted objects
+    and on the true ones. "about": binary cross-entropy of the objects that a question is about.
     """
     words, valid = answers.words, scene.valid[answers.words.scene]
     state, reading = prefill(model, scene, words, prompt_tokens)
-    subject, truth = (
-        model.condition_answers(scene, words, reading, prompt_tokens, told)
-        for told in (None, answers.about > 0)
+    predicted, truth = (
+        model.condition_answers(scene, words, reading, prompt_tokens, objects)
+        for objects in (None, answers.about > 0)
     )
-    said = [
+    losses = [
         language_loss(
-            *_followed(model, append_coord(model, state, one, prompt_tokens), answers.replies)
+            *_teacher_forced(
+                model, append_coord(model, state, context, prompt_tokens), answers.replies
+            )
         )
-        for one in (subject, truth)
+        for context in (predicted, truth)
     ]
     return {
-        "answer": sum(said) / 2,
-        "about": F.binary_cross_entropy_with_logits(subject.logits[valid], answers.about[valid]),
+        "answer": sum(losses) / 2,
+        "about": F.binary_cross_entropy_with_logits(predicted.logits[valid], answers.about[valid]),
     }
 
 
@@ -132,25 +143,27 @@ def answered(
     prompt_tokens: PromptTokens,
     answers: Answers,
 ) -> list[bool]:
-    """Whether each question is answered right: one of the right texts, or a length within
-    CLOSE_M.
-    """
+    """Whether each answer is right: one of the accepted texts, or a length within CLOSE_M."""
     state, _ = prefill_answer(model, scene, answers.words, prompt_tokens, LONGEST)
-    said = [prompt.text(ids) for ids in decode(model, state, prompt_tokens, max_new_tokens=LONGEST)]
-    return [_is_right(*pair) for pair in zip(said, answers.right, strict=True)]
+    texts = [
+        prompt.text(ids) for ids in decode(model, state, prompt_tokens, max_new_tokens=LONGEST)
+    ]
+    return [_is_right(*pair) for pair in zip(texts, answers.right, strict=True)]
 
 
-def _is_right(said: str, right: tuple[str, ...]) -> bool:
-    metres, truth = read_metres(said), read_metres(right[0])
+def _is_right(text: str, right: tuple[str, ...]) -> bool:
+    metres, truth = read_metres(text), read_metres(right[0])
     if truth is None:
-        return said in right
+        return text in right
     return metres is not None and abs(metres - truth) <= CLOSE_M
 
 
-def _followed(model: SpatialModel, state: DecodeState, replies: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits and labels (T',) of all words of the answers, each read behind the true ones."""
-    given = replies[:, :-1]
-    _, states = extend(model, state, model.decoder.embed(given.clamp(min=0)), given >= 0)
+def _teacher_forced(
+    model: SpatialModel, state: DecodeState, replies: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Logits and labels (T',) of all answer tokens, each after the true preceding tokens."""
+    inputs = replies[:, :-1]
+    _, states = extend(model, state, model.decoder.embed(inputs.clamp(min=0)), inputs >= 0)
     states = torch.cat([state.hidden[:, None], states], 1)
-    said = replies >= 0
-    return model.token_logits(states, state.condition)[said], replies[said]
+    labelled = replies >= 0
+    return model.token_logits(states, state.condition)[labelled], replies[labelled]

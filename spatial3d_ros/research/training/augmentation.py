@@ -1,4 +1,4 @@
-"""Rooms as they never were: boxes disturbed the way proposals are, whole rooms turned and moved."""
+"""Augmentation: boxes with the errors of proposals, false boxes, rotated and shifted rooms."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def disturb(boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Shift and scale boxes (n, 6) as a segmentation would; one in six loses part of one side."""
+    """Shift and scale boxes (n, 6) like a segmentation; one in six loses a part at one side."""
     low, high = boxes[:, :3] - boxes[:, 3:] / 2, boxes[:, :3] + boxes[:, 3:] / 2
     strength = rng.choice([0.0, 0.5, 1.0, 2.0])
     sigma = strength * (0.01 + 0.03 * boxes[:, 3:])
@@ -27,8 +27,8 @@ def disturb(boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def false_boxes(boxes: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
-    """Boxes that are no object (k, 6), at most `share` for each true one: a part of one, two in
-    one, or a piece of empty room.
+    """Boxes without an object (k, 6), at most `share` for each true one: a part of an object, the
+    union of two, or an empty region of the room.
     """
     made = []
     most = round(share * len(boxes))
@@ -53,7 +53,7 @@ def false_boxes(boxes: np.ndarray, rng: np.random.Generator, share: float) -> np
 
 
 def turn_boxes(boxes: np.ndarray, quarter: int, shift: np.ndarray) -> np.ndarray:
-    """Turn boxes (n, 6) by `quarter` right angles about z, then move them by `shift` (3,)."""
+    """Rotate boxes (n, 6) by `quarter` right angles about z, then translate by `shift` (3,) [m]."""
     turned = boxes.copy()
     turned[:, :3] = boxes[:, :3] @ _quarter_turn(quarter).T + shift
     if quarter % 2:
@@ -62,14 +62,14 @@ def turn_boxes(boxes: np.ndarray, quarter: int, shift: np.ndarray) -> np.ndarray
 
 
 def turn_fronts(fronts: np.ndarray, quarter: int) -> np.ndarray:
-    """Turn directions on the floor plan (n, 2) with their boxes."""
+    """Rotate horizontal directions (n, 2) with their boxes."""
     return fronts @ _quarter_turn(quarter)[:2, :2].T
 
 
 def turn_views(
     views: dict[str, Tensor] | None, quarter: int, shift: np.ndarray
 ) -> dict[str, Tensor] | None:
-    """The same for the fields of `stack_views`: points, rays and poses move with the boxes."""
+    """Rotate and translate the fields of `stack_views`: points, rays and poses."""
     if views is None:
         return None
     rotation = torch.from_numpy(_quarter_turn(quarter)).float().T

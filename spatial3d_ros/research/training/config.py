@@ -1,4 +1,4 @@
-"""What one training run is: `config/train/*.yaml`."""
+"""The configuration of a training run: `config/train/*.yaml`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ class _Strict(BaseModel):
 
 
 class RenderedConfig(_Strict):
-    """Rooms with pixels: rendered once, kept in `folder`. `batch` rooms a step over all
-    processes.
-    """
+    """Rendered rooms, stored in `folder`. `batch`: rooms per step over all processes."""
 
     folder: str = "runs/rooms"
     rooms: int = 3000
@@ -29,11 +27,11 @@ class RenderedConfig(_Strict):
     batch: int = 3
     questions: int = 12
     start: int = 0
-    """First step with pixels: words are learnt faster from boxes alone, before."""
+    """First step with rendered rooms: words are learnt faster from boxes alone before it."""
 
 
 class BoxesConfig(_Strict):
-    """Rooms without pixels: made afresh at every step, objects known by label and mean colour."""
+    """Rooms without images, generated at every step; objects have a label and a mean colour."""
 
     first: int = 1_000_000
     batch: int = 24
@@ -41,18 +39,17 @@ class BoxesConfig(_Strict):
 
 
 class AnswersConfig(_Strict):
-    """Questions answered in words: `questions` for each room, beside those that ask for a place; 0
-    trains no part for them.
-    """
+    """Free-form questions in addition to grounding: `questions` per room; 0 disables them."""
 
     questions: int = Field(0, ge=0)
     tasks: tuple[Task, ...] = TASKS
 
 
 class HomesConfig(_Strict):
-    """Rooms like people's with statements like people's: boxes, labels and colours, made afresh at
-    every step. The tokenizer learns their words from `sentences` of them. Rooms of few `objects`
-    and statements of few `words` are read several times faster: to begin with.
+    """Home rooms with referring expressions: boxes, labels and colours, generated at every step.
+
+    The tokenizer is trained on `sentences` expressions. Rooms of at most `objects` objects and
+    expressions of at most `words` words are much faster, for a first stage.
     """
 
     first: int = 10_000_000
@@ -64,8 +61,8 @@ class HomesConfig(_Strict):
 
 
 class NoiseConfig(_Strict):
-    """How far boxes in training are from true ones. `false_boxes`: at most so many boxes that are
-    no object for each true one, as many as built-in proposals bring.
+    """Errors of the boxes in training. `false_boxes`: largest number of boxes without an object for
+    each true one, as with built-in proposals.
     """
 
     boxes: bool = True
@@ -73,8 +70,8 @@ class NoiseConfig(_Strict):
 
 
 class ValidationConfig(_Strict):
-    """Held-out rooms with undisturbed boxes and held-out wordings, rendered and boxes-only alike.
-    `views` are stored; the network sees as many as in training.
+    """Held-out rooms, rendered and boxes-only, with exact boxes and held-out sentence templates.
+    `views` are stored per room; the network gets as many as in training.
     """
 
     rooms: int = Field(24, ge=1)
@@ -83,10 +80,11 @@ class ValidationConfig(_Strict):
 
 
 class LossWeights(_Strict):
-    """Factors of the losses (METHODS 1.11): grounding, names of objects, their roles in the
-    question; words of answers, and which objects these are about; votes and objectness of referents
-    (3.2), where `psa` is on: 0 leaves one out. Those of language (the sentence of a grounding) and
-    guidance stand in the model's configuration (`s2`).
+    """Factors of the losses (METHODS 1.11); 0 disables one.
+
+    Grounding; class and colour of objects; their roles in the question; tokens of answers, and the
+    objects that a question is about; votes and objectness of referents (METHODS 3.2), with `psa`.
+    The factors of the grounding sentence and of guidance are in the model's configuration (`s2`).
     """
 
     ground: float = 1.0
@@ -101,16 +99,16 @@ class LossWeights(_Strict):
 class TrainConfig(_Strict):
     """A run. `out` receives checkpoints, metrics and the trained model: the last one, and the best.
 
-    Where lr, warmup (in steps) or weight_decay is missing, it is the preset's.
+    Defaults of lr, warmup (in steps) and weight_decay are those of the preset.
     """
 
     model: str
     out: str
     preset: str = "tiny"
-    """What trains, and how fast: a name in config/train/presets/, or a YAML file."""
+    """Trained parameters and optimiser: a name in config/train/presets/, or a YAML file."""
     init: str | None = None
-    """Folder (or shipped name) of a model to start from: every tensor of it that fits is taken, all
-    others start from random weights. The public weights of the large network are read too.
+    """Folder (or shipped name) of a model to start from. Tensors with a matching shape are loaded,
+    others start from random weights. The public weights of the large network are accepted too.
     """
     seed: int = 0
     steps: int = Field(2000, ge=1)
@@ -120,15 +118,15 @@ class TrainConfig(_Strict):
     clip: float = 1.0
     precision: str = Field("auto", pattern="^(auto|no|bf16)$")
     accumulate: int = Field(1, ge=1)
-    """Portions in which each process reads its rooms of a step: less memory, same result."""
+    """Micro-batches per step and process: less memory, same result."""
     checkpointing: bool = False
-    """Keep no activations inside the two towers, compute them again: less memory, same result."""
+    """Recompute the activations of both towers in the backward pass: less memory, same result."""
     save_every: int = Field(200, ge=1)
     evaluate_every: int = Field(200, ge=1)
     log_every: int = Field(20, ge=1)
     best: str | None = None
-    """Validation score by which the best model is kept, such as rendered/relation; by default that
-    of all questions on rendered rooms, or on boxes where there are none.
+    """Validation score of the best model, such as rendered/relation; by default that of all
+    questions on rendered rooms, or on boxes-only rooms if none are rendered.
     """
     workers: int = 1
     tokenizer_sentences: int = 60_000
@@ -142,7 +140,7 @@ class TrainConfig(_Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _as_the_preset_says(cls, values: Any) -> Any:
+    def _fill_in_preset(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
         optimizer = load_preset(values.get("preset", "tiny")).optimizer
@@ -156,7 +154,7 @@ class TrainConfig(_Strict):
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """Where rooms come from: "rendered", "boxes", "homes", or several."""
+        """Sources of the rooms: "rendered", "boxes", "homes", or several."""
         sizes = {
             "rendered": self.rendered.batch, "boxes": self.boxes.batch, "homes": self.homes.batch
         }  # fmt: skip
@@ -164,12 +162,12 @@ class TrainConfig(_Strict):
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """What the network is trained for, as its configuration will say."""
+        """Tasks that the network is trained for, as stored in its configuration."""
         return ("ground", *(self.answers.tasks if self.answers.questions else ()))
 
     @property
     def score(self) -> str:
-        """Validation score by which the best model is kept."""
+        """Validation score that selects the best model."""
         return self.best or self.origins[0]
 
 

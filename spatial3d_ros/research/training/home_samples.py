@@ -1,7 +1,8 @@
-"""Rooms like people's as training samples: labels of any kind, statements instead of questions.
+"""Home rooms as training samples: labels from an open vocabulary, and referring expressions.
 
-Labels, colours and single words are left out at random, so that no channel is leant on alone. In
-rooms with made-up nouns (research/homes/object_names.py) words have to be matched with labels.
+Labels, colours and single words are dropped at random, so that the network does not depend on one
+input. In rooms with invented nouns (research/homes/object_names.py) the target can be found only by
+matching words with labels.
 """
 
 from __future__ import annotations
@@ -26,17 +27,23 @@ from spatial3d_ros.research.training.config import HomesConfig
 from spatial3d_ros.tasks.prompt import Prompt
 
 _COLORLESS, _COLORLESS_ROOM = 0.03, 0.06
-_FRONTLESS = (0.0, 0.1, 1.0, 1.0)  # share of things whose front is not told, in one room or another
+_FRONTLESS = (0.0, 0.1, 1.0, 1.0)  # share of objects without a known front, drawn per room
 _LABEL_TOKENS = 10
-_CALLED = {"couch": "sofa", "bookshelf": "shelf", "refrigerator": "fridge", "trash can": "bin",
+_CLASS_NAMES = {"couch": "sofa", "bookshelf": "shelf", "refrigerator": "fridge", "trash can": "bin",
            "cup": "mug", "kitchen cabinet": "cabinet", "office chair": "chair"}  # fmt: skip
-"""Things that bear another name among the fixed classes of the networks."""
+"""Objects with another name in the fixed classes of the networks."""
 
 
 @dataclass(frozen=True, eq=False)
 class HomeSample:
-    """A room, its boxes (n, 6) turned and moved, colours (n, 3) in [0, 1] and fronts (n, 2), both
-    NaN where unknown, labels ("" where there is none), and what is said of it.
+    """A room as the network gets it, and referring expressions.
+
+    Attributes:
+        boxes: (n, 6), rotated and shifted for training.
+        rgb: mean colours (n, 3) in [0, 1], NaN where unknown.
+        fronts: directions (n, 2), NaN where unknown.
+        labels: "" for an object without a label.
+        invented: the nouns of the labels are invented.
     """
 
     home: Home
@@ -44,17 +51,17 @@ class HomeSample:
     rgb: np.ndarray
     fronts: np.ndarray
     labels: list[str]
-    made_up: bool
-    statements: list[ReferringExpression]
+    invented: bool
+    expressions: list[ReferringExpression]
 
 
 def make_home_sample(
     seed: int, rng: np.random.Generator, config: HomesConfig, *, split: str = "train"
 ) -> HomeSample:
-    """The room of a seed with statements about it; as scanned in the split "test"."""
+    """The room of a seed with referring expressions; not augmented in the split "test"."""
     home = generate_home(seed, config.objects)
     sampler = ExpressionSampler(home, rng, split)
-    statements = sampler.sample(config.questions, config.words)
+    expressions = sampler.sample(config.questions, config.words)
     rgb, boxes, fronts = home.rgb.copy(), home.boxes, home.front
     if split == "train":
         rgb[rng.random(len(rgb)) < _COLORLESS] = np.nan
@@ -66,7 +73,7 @@ def make_home_sample(
         unknown = rng.random(len(rgb)) < rng.choice(_FRONTLESS)
         fronts = np.where(unknown[:, None], np.nan, turn_fronts(fronts, quarter))
     return HomeSample(
-        home, boxes, rgb, fronts, sampler.names.labels, sampler.names.invented, statements
+        home, boxes, rgb, fronts, sampler.names.labels, sampler.names.invented, expressions
     )
 
 
@@ -86,14 +93,14 @@ def home_fields(rooms: Sequence[HomeSample], prompt: Prompt, names: NamesConfig)
         fronts[b, :n] = torch.from_numpy(room.fronts).float()
         for i, label in enumerate(room.labels):
             key, color = room.home.keys[i], room.home.colors[i]
-            name = _CALLED.get(key, key)
+            name = _CLASS_NAMES.get(key, key)
             if name in names.classes and label in OBJECT_KINDS[key].nouns:
                 classes[b, i] = names.classes.index(name)
             if color in names.colors:
                 colors[b, i] = names.colors.index(color)
             ids = prompt.ids(f" {label}")[:_LABEL_TOKENS] if label else []
             labels[b, i, : len(ids)] = torch.tensor(ids, dtype=torch.long)
-        for one in room.statements:
+        for one in room.expressions:
             target = torch.zeros(count + 1, dtype=torch.bool)
             target[one.target] = True
             role = torch.zeros(count, 2)
@@ -103,7 +110,7 @@ def home_fields(rooms: Sequence[HomeSample], prompt: Prompt, names: NamesConfig)
             scene.append(b)
             targets.append(target)
             roles.append(role)
-            kinds.append(f"{'made_up' if room.made_up else 'real'}/{one.kind.replace(' ', '_')}")
+            kinds.append(f"{'made_up' if room.invented else 'real'}/{one.kind.replace(' ', '_')}")
     words = prompt.batch(sentences, scene)
     return {
         "scenes": SceneBatch(boxes, valid, labels=labels, colors=rgb, fronts=fronts),

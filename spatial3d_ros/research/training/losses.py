@@ -9,14 +9,16 @@ from torch.nn import functional as F
 from spatial3d_ros.model.referents import Referents
 
 NEAR_M, FAR_M = 0.3, 0.6
-"""A referent so near to the middle of an object is one; so far from all, none; between, either."""
+"""A referent closer than NEAR_M to the center of an object is positive, one farther than FAR_M from
+all of them negative; others are ignored.
+"""
 
 
 def grounding_loss(scores: Tensor, target: Tensor) -> Tensor:
     """InfoNCE with several positives: scores (Q, N + 1) logits, target (Q, N + 1) bool -> scalar.
 
-    Positives are summed inside the logarithm; a question that nothing fits has the last column as
-    its target.
+    Positives are summed inside the logarithm; the last column is the target of a question
+    without a matching object.
     """
     positive = scores.masked_fill(~target, float("-inf")).logsumexp(-1)
     return (scores.logsumexp(-1) - positive).mean()
@@ -28,8 +30,9 @@ def language_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def naming_loss(logits: Tensor, names: Tensor) -> Tensor:
-    """Every object says its class (or colour): (B, N, W) logits, (B, N) index, -100 where there is
-    none; zero where no object has one.
+    """Cross-entropy of the class (or colour) of objects: logits (B, N, W), index (B, N).
+
+    The index is -100 for objects without a known class. Zero if no object has one.
     """
     total = F.cross_entropy(
         logits.flatten(0, 1).float(), names.flatten(), ignore_index=-100, reduction="sum"
@@ -38,36 +41,38 @@ def naming_loss(logits: Tensor, names: Tensor) -> Tensor:
 
 
 def role_loss(logits: Tensor, roles: Tensor, valid: Tensor) -> Tensor:
-    """Every object says what it is in the question: (Q, N, 2) logits and 0 or 1, valid (Q, N).
+    """Binary cross-entropy of object roles: logits and roles (Q, N, 2), valid (Q, N).
 
-    A relation is reasoned about in steps: which objects the noun could mean, which ones the rest
-    leans on. Supervising the steps teaches chains that the final choice alone teaches slowly.
+    The roles are candidate of the target noun, and anchor of a relation. Supervising them trains
+    chains of relations faster than the final choice alone.
     """
     return F.binary_cross_entropy_with_logits(logits[valid].float(), roles[valid])
 
 
 def vote_loss(referents: Referents, boxes: Tensor, real: Tensor) -> Tensor:
-    """Seeds on an object vote for its middle (VoteNet, METHODS 3.2): the mean L1 distance in metres
-    over the seeds of each scene, then over all B scenes; one without such seeds counts zero.
+    """Seeds on an object vote for its center (VoteNet, METHODS 3.2): the mean L1 distance in metres
+    over the seeds of each scene, then over all B scenes; a scene without such seeds counts zero.
 
-    boxes (B, N, 6), real (B, N): which are objects. A seed lies on the smallest box that holds it.
+    boxes (B, N, 6), real (B, N): which slots are objects. A seed belongs to the smallest box that
+    contains it.
     """
-    seeds, middle = referents.seeds, boxes[..., :3]
-    away = (seeds.points[:, :, None] - middle[:, None]).abs()
+    seeds, center = referents.seeds, boxes[..., :3]
+    away = (seeds.points[:, :, None] - center[:, None]).abs()
     holds = (away <= boxes[:, None, :, 3:] / 2).all(-1) & real[:, None] & seeds.valid[..., None]
     if not holds.shape[-1]:
         return referents.votes.sum() * 0.0
     volume = boxes[..., 3:].prod(-1)[:, None].masked_fill(~holds, torch.inf)
     owner = volume.argmin(-1)
-    wanted = middle.gather(1, owner[..., None].expand(-1, -1, 3))
+    wanted = center.gather(1, owner[..., None].expand(-1, -1, 3))
     missed = (referents.votes - wanted).abs().sum(-1)
     on = holds.any(-1)
     return ((missed * on).sum(1) / on.sum(1).clamp(min=1)).mean()
 
 
 def objectness_loss(referents: Referents, boxes: Tensor, real: Tensor) -> Tensor:
-    """A referent says whether it is the middle of an object: the mean over the decided referents of
-    each scene, then over all B scenes; one without any counts zero. boxes (B, N, 6), real (B, N).
+    """Binary cross-entropy of referents as object centers: the mean over the positive and negative
+    referents of each scene, then over all B scenes; a scene without any counts zero.
+    boxes (B, N, 6), real (B, N).
     """
     nearest = torch.cdist(referents.centers.detach(), boxes[..., :3])
     nearest = nearest.masked_fill(~real[:, None], torch.inf)

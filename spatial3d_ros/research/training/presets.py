@@ -1,7 +1,7 @@
-"""What trains, and how fast: the presets in `config/train/presets/` (METHODS 1.11).
+"""Trained parameters and optimiser settings: presets in `config/train/presets/` (METHODS 1.11).
 
-`paper` is S2-MLLM as published, `lite` needs far less memory, `tiny` trains everything. A preset
-also carries the switches of the network that belong to it.
+`paper` is S2-MLLM as published, `lite` needs less memory, `tiny` trains all parameters. A preset
+can also override keys of the model configuration.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LORA = {
     "vision": r"vision\.siglip\.encoder\.layers\.\d+\.(self_attn\.[a-z]+_proj|mlp\.fc\d)",
     "guidance": r"guidance\.input",
 }
-PARTS = {  # of the table, in its order: the first that a name begins with
+PARTS = {  # rows of the table: a parameter belongs to the first pattern that matches its name
     "LLM blocks": r"decoder\.qwen\.layers\.(?!.*\.lora_)",
     "token embeddings": r"decoder\.qwen\.embed_tokens\.",
     "LLM LoRA": r"decoder\.qwen\.layers\.",
@@ -53,7 +53,7 @@ class _Strict(BaseModel):
 
 
 class LoraSettings(_Strict):
-    """Rank, scale (alpha / rank), dropout, and beside the linear layers of which parts."""
+    """Rank, scale (alpha / rank), dropout, and the parts whose linear layers get adapters."""
 
     rank: int = Field(64, ge=1)
     alpha: int = Field(16, ge=1)
@@ -62,7 +62,7 @@ class LoraSettings(_Strict):
 
 
 class OptimizerSettings(_Strict):
-    """AdamW. `warmup` is the share of all steps in which the rate rises; then a cosine."""
+    """AdamW. `warmup`: share of all steps with linear warm-up; a cosine schedule follows."""
 
     lr: float = Field(2e-5, gt=0.0)
     vision_lora_lr: float | None = Field(None, gt=0.0)
@@ -71,8 +71,11 @@ class OptimizerSettings(_Strict):
 
 
 class Preset(_Strict):
-    """A training recipe. Everything trains but what begins with a name in `frozen`; of the decoder,
-    its `last_blocks` and rows of the token table train even so: all, those of new words, or none.
+    """A training recipe.
+
+    All parameters are trained except those whose name begins with an entry of `frozen`. With a
+    frozen decoder, its `last_blocks` and rows of its token embeddings are still trained: `words`
+    selects all rows, those of new tokens, or none.
     """
 
     name: str
@@ -86,11 +89,11 @@ class Preset(_Strict):
     @model_validator(mode="after")
     def _adapters_have_a_base(self) -> Preset:
         if self.lora is not None and "decoder" not in self.frozen:
-            raise ValueError("lora is learnt beside a frozen decoder; add it to `frozen`")
+            raise ValueError("lora requires a frozen decoder; add it to `frozen`")
         return self
 
     def configure(self, config: ModelConfig) -> ModelConfig:
-        """The network's configuration with the preset's switches set."""
+        """The network's configuration with the preset's overrides."""
         values = _merged(config.model_dump(), self.model)
         return parse_config(values, f"{config.name} with preset {self.name}")
 
@@ -115,9 +118,8 @@ def apply_preset(module: nn.Module, preset: Preset) -> list[dict]:
 
     module: a network, or an objective that holds one as `model` (and the reconstruction branch as
     `guidance`). Every group has `params`, `lr`, `weight_decay`, and `factor`: its rate as a
-    multiple of the preset's. What trains becomes float32, since at such rates a step is smaller
-    than bfloat16 can resolve; run it under autocast. Raises ConfigError when nothing is left to
-    train.
+    multiple of the preset's. Trained parameters become float32, because steps at these rates are
+    below the resolution of bfloat16; use autocast. Raises ConfigError if no parameter is trained.
     """
     model = getattr(module, "model", module)
     if preset.lora is not None:
@@ -125,7 +127,7 @@ def apply_preset(module: nn.Module, preset: Preset) -> list[dict]:
         lora = preset.lora
         add_lora(module, rf"(?:model\.)?(?:{targets})", lora.rank, lora.alpha, lora.dropout)
     if preset.words == "new":
-        train_token_rows(model, _new_words(module, model))
+        train_token_rows(model, _new_tokens(module, model))
     blocks = len(model.decoder.qwen.layers)
     last = {f"decoder.qwen.layers.{i}." for i in range(blocks - preset.last_blocks, blocks)}
     rows = {"all": [""], "new": ["rows"], "none": []}[preset.words]
@@ -142,7 +144,9 @@ def apply_preset(module: nn.Module, preset: Preset) -> list[dict]:
                 parameter
             )
     if not groups:
-        raise ConfigError(f"preset {preset.name}: nothing to train; `frozen` covers everything")
+        raise ConfigError(
+            f"preset {preset.name}: no parameter is trained; `frozen` contains all of them"
+        )
     return [
         {"params": params, "lr": lr, "factor": lr / preset.optimizer.lr, "weight_decay": decay}
         for (lr, decay), params in groups.items()
@@ -150,7 +154,7 @@ def apply_preset(module: nn.Module, preset: Preset) -> list[dict]:
 
 
 def trainable_table(model: str, preset: str) -> dict[str, object]:
-    """Parameters in millions that a preset trains, part by part, counted without weights.
+    """Parameters in millions that a preset trains, by part, counted on the meta device.
 
     model: a shipped configuration's name, or a YAML file.
     """
@@ -176,15 +180,15 @@ def trainable_table(model: str, preset: str) -> dict[str, object]:
 def _lr_and_decay(
     name: str, parameter: nn.Parameter, optimizer: OptimizerSettings
 ) -> tuple[float, float]:
-    """Learning rate and decay: biases, norms and embeddings do not decay."""
+    """Learning rate and weight decay; biases, norms and embeddings have no decay."""
     vision_lora = name.startswith("vision.") and ".lora_" in name
     lr = (optimizer.vision_lora_lr if vision_lora else None) or optimizer.lr
     decays = parameter.dim() > 1 and "embed" not in name
     return lr, optimizer.weight_decay if decays else 0.0
 
 
-def _new_words(module: nn.Module, model: SpatialModel) -> list[int]:
-    """Rows of our own special tokens: as the prompt's tokenizer has them, else the last ones."""
+def _new_tokens(module: nn.Module, model: SpatialModel) -> list[int]:
+    """Rows of our special tokens: their ids in the prompt's tokenizer, or else the last rows."""
     ours = [token for token in special_tokens(model.config) if token not in (START, END)]
     if hasattr(module, "prompt"):
         return [module.prompt.tokenizer.token_to_id(token) for token in ours]
@@ -193,7 +197,7 @@ def _new_words(module: nn.Module, model: SpatialModel) -> list[int]:
 
 
 def _part(name: str) -> str:
-    return next(part for part, begins in PARTS.items() if re.match(begins, name))
+    return next(part for part, pattern in PARTS.items() if re.match(pattern, name))
 
 
 def _merged(values: dict, changes: dict) -> dict:

@@ -1,4 +1,4 @@
-"""Setup of a run: tokenizer, network, rooms."""
+"""Setup of a training run: tokenizer, network, rendered rooms."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ def initial_network(
 ) -> tuple[SpatialModel, Tokenizer]:
     """The network that training starts from, and its tokenizer.
 
-    `config.init` is a model folder or one of public weights (pretrained.py). Without it, weights
-    are random and a tokenizer is made from the sentences of the questions.
+    `config.init` is a model folder, or a folder of public weights (pretrained.py). Without it,
+    weights are random and a tokenizer is trained on the sentences of the questions.
+    Raises ConfigError if the vocabulary of the configuration is smaller than the tokenizer's.
     """
     shape = recipe.configure(load_config(config.model)).trained_for(config.tasks)
     folder = None if config.init is None else model_folder(config.init)
@@ -52,10 +53,8 @@ def initial_network(
     if folder is not None:
         load_matching_weights(model, folder)
         table = model.decoder.embed.weight.data
-        for (
-            token,
-            parts,
-        ) in replaced.items():  # a new token starts as the sum of the tokens it replaces
+        # A new token starts as the scaled sum of the tokens that it replaces.
+        for token, parts in replaced.items():
             table[token] = table[parts].sum(0) / len(parts) ** 0.5
     return model, tokenizer
 
@@ -94,7 +93,7 @@ def _tokenizer(
 ) -> tuple[Tokenizer, dict[int, list[int]]]:
     """The tokenizer of a run, and new token id -> ids of the tokens that it replaces.
 
-    The tokenizer of `init` is extended by the words of homes as far as the vocabulary allows.
+    The tokenizer of `init` is extended by the words of home rooms up to the vocabulary size.
     """
     path = out / TOKENIZER if folder is None or config.homes.batch else folder / TOKENIZER
     homes = config.homes.batch and not path.is_file()

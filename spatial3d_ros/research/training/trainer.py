@@ -1,8 +1,7 @@
-"""The training loop: `spatial3d train config/train/tiny.yaml`. Resumes by itself from its last
-checkpoint.
+"""The training loop: `spatial3d train config/train/tiny.yaml`. It resumes from the last checkpoint.
 
-Any number of processes takes the same steps: rooms are dealt out, every loss is divided by what all
-processes count, and gradients are summed (METHODS 1.10, 1.11).
+The result does not depend on the number of processes: the rooms of a step are distributed, every
+loss is divided by the count over all processes, and gradients are summed (METHODS 1.10, 1.11).
 """
 
 from __future__ import annotations
@@ -93,9 +92,7 @@ class _Run:
         optimizer = torch.optim.AdamW(
             groups, lr=config.lr, betas=(0.9, 0.98), fused=torch.cuda.is_available()
         )
-        if (
-            self.accelerator.is_fsdp2
-        ):  # autocast alone, as without FSDP: positions have to stay float32
+        if self.accelerator.is_fsdp2:  # only autocast, as without FSDP: positions stay float32
             self.accelerator.state.fsdp_plugin.mixed_precision_policy = None
         self.monitor = FeatureMonitor(model) if config.rendered.batch else None
         objective.monitor = self.monitor
@@ -157,10 +154,10 @@ class _Run:
         self.progress.step(step)
 
     def _totals(self, samples: Sequence[Sample]) -> dict[str, int]:
-        """Items of each figure in this step, over all processes."""
+        """Number of items that each metric averages in this step, over all processes."""
         counts = count_items(samples)
-        mine = torch.tensor([counts[name] for name in self.names], device=self.accelerator.device)
-        return dict(zip(self.names, self.accelerator.reduce(mine).tolist(), strict=True))
+        local = torch.tensor([counts[name] for name in self.names], device=self.accelerator.device)
+        return dict(zip(self.names, self.accelerator.reduce(local).tolist(), strict=True))
 
     def _log_features(self, step: int, monitor: FeatureMonitor) -> None:
         """Add the step's feature statistics, which are equal in all processes, to the metrics."""
@@ -174,8 +171,8 @@ class _Run:
     def log_metrics(self, step: int) -> None:
         """Log the mean metrics of the steps since the last log."""
         names = [name for name in self.names if self.seen[name]]
-        mine = torch.stack([self.sums[name] / self.seen[name] for name in names])
-        means = dict(zip(names, self.accelerator.reduce(mine).tolist(), strict=True))
+        local = torch.stack([self.sums[name] / self.seen[name] for name in names])
+        means = dict(zip(names, self.accelerator.reduce(local).tolist(), strict=True))
         self.sums.clear()
         self.seen.clear()
         if self.log is not None:
@@ -199,7 +196,7 @@ class _Run:
 
 
 def _lr_factor(step: int, config: TrainConfig) -> float:
-    """Linear warm-up, then cosine to 2 %."""
+    """Linear warm-up, then a cosine schedule to 2 %."""
     if step < config.warmup:
         return step / config.warmup
     progress = (step - config.warmup) / max(1, config.steps - config.warmup)
@@ -207,19 +204,21 @@ def _lr_factor(step: int, config: TrainConfig) -> float:
 
 
 def _seed(*key: int) -> int:
-    """Dropout of a step depends on seed, step and process alone, whatever was drawn before."""
+    """A seed that depends only on the key, so that dropout is the same after a resume."""
     return int(np.random.SeedSequence(key).generate_state(1)[0])
 
 
 def _check_score(score: str, samples: Sequence[Sample]) -> None:
     known = {name for sample in samples for names in score_names(sample) for name in names}
     if score not in known:
-        raise ConfigError(f"best: no score is called {score}; there are {', '.join(sorted(known))}")
+        raise ConfigError(
+            f"best: there is no score {score}; the scores are {', '.join(sorted(known))}"
+        )
 
 
-def _precision(wanted: str) -> str:
-    if wanted != "auto":
-        return wanted
+def _precision(setting: str) -> str:
+    if setting != "auto":
+        return setting
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported() else "no"
     return "bf16" if torch.backends.cpu.get_cpu_capability().startswith("AVX512") else "no"

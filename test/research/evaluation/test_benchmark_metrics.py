@@ -69,12 +69,12 @@ def words(*texts: str) -> list[list[str]]:
 
 
 def test_bleu() -> None:
-    said = words("the red chair near the door")
+    answer = words("the red chair near the door")
     known = [words("the red chair by the door", "a chair near the door")]
     # 1-grams 6 of 6, 2-grams 5 of 5; "red chair near" is in neither: 3 of 4; of the 4-grams only
     # "chair near the door": 1 of 3. The closest reference has 6 words as well: no brevity penalty.
     expected = [1.0, 1.0, (3 / 4) ** (1 / 3), (3 / 4 * 1 / 3) ** (1 / 4)]
-    assert bleu(said, known) == pytest.approx(expected)
+    assert bleu(answer, known) == pytest.approx(expected)
 
 
 def test_bleu_clips_repeated_words_and_punishes_short_ones() -> None:
@@ -146,7 +146,7 @@ def test_text_scores_are_in_percent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "cleaned"),
+    ("answer", "cleaned"),
     [
         ("The 2 chairs.", "two chairs"),
         ("a TV, letf of it!", "tv, left of it"),
@@ -157,8 +157,8 @@ def test_text_scores_are_in_percent() -> None:
         ("", ""),
     ],
 )
-def test_clean_answer(said: str, cleaned: str) -> None:
-    assert clean_answer(said) == cleaned
+def test_clean_answer(answer: str, cleaned: str) -> None:
+    assert clean_answer(answer) == cleaned
 
 
 def test_refined_match_ignores_spaces_and_takes_parts() -> None:

@@ -29,8 +29,8 @@ def test_every_task_is_asked_as_far_as_the_weights_were_trained(asked):
     kinds = [question.kind for question in asked]
     assert kinds.count("layout") == 4 and kinds.count("distance") == 1 and "ground" in kinds
     words = [q.text.lower() for q in asked if q.kind == "ask"]
-    told = [q.row(Reply("x"), "").kind for q in asked if q.kind == "ask"]
-    assert told == ["color", "count", "things", "exists", "caption"]
+    kinds_asked = [q.row(Reply("x"), "").kind for q in asked if q.kind == "ask"]
+    assert kinds_asked == ["color", "count", "things", "exists", "caption"]
     assert not any("{" in text for text in words)
     plain = demo_questions(RECORDED, 12, ("ground",))
     assert [q.text for q in plain] == [q.text for q in asked if q.kind != "ask"]
@@ -48,9 +48,9 @@ def test_services_and_the_action_take_turns(asked):
 def test_edits_are_judged_in_the_true_room(asked):
     question = next(q for q in asked if q.kind == "layout")
     made = layout_questions(ROOM, ROOM.objects, 12, 4)
-    told, outcome = next(pair for pair in made if pair[0].text == question.text)
-    before = tuple(ROOM.objects[i].box for i in told.targets)
-    if told.relation != "swap":
+    edit, outcome = next(pair for pair in made if pair[0].text == question.text)
+    before = tuple(ROOM.objects[i].box for i in edit.targets)
+    if edit.relation != "swap":
         row = question.row(Reply("done", before, after=(outcome,)), "action")
         assert (row.right, row.missed, row.via) == (True, "", "action")
         assert row.after_boxes == (outcome,) and row.json()["after"][0]["center"]
@@ -75,8 +75,8 @@ def test_words_are_judged_by_their_truth(asked):
         assert wrong.right is False and wrong.score.startswith("wrong ")
         assert question.row(Reply(truth, success=False), "").right is False
     caption = [q for q in asked if q.kind == "ask"][-1]
-    said = caption.row(Reply("x"), "").truth
-    also = f"{said}; the words could also mean the red chair at (1.00, 2.00, 0.50) m"
+    truth = caption.row(Reply("x"), "").truth
+    also = f"{truth}; the words could also mean the red chair at (1.00, 2.00, 0.50) m"
     assert caption.row(Reply(also), "").right
 
 

@@ -46,9 +46,9 @@ class Oracle:
         return SimpleNamespace(text=self.right[text] if not self.wrong else "9.99 m")
 
     def caption(self, number):
-        thing = next(o for o in ROOM if o.id == number)
-        color = "pink" if self.wrong else thing.color
-        return SimpleNamespace(text=caption(color, thing.category))
+        held_object = next(o for o in ROOM if o.id == number)
+        color = "pink" if self.wrong else held_object.color
+        return SimpleNamespace(text=caption(color, held_object.category))
 
     def scene(self):
         return SimpleNamespace(objects=[SimpleNamespace(id=o.id, box=o.box) for o in ROOM])
@@ -89,30 +89,33 @@ def test_what_was_not_trained_is_not_asked(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("said", "right"),
+    ("text", "right"),
     [("2", True), ("two", True), ("3", False), ("", False), ("2 chairs", False)],
 )
-def test_number_words_and_articles_do_not_count_and_nothing_else_is_forgiven(said, right):
-    assert matches(said, ("2",)) == right
+def test_number_words_and_articles_do_not_count_and_nothing_else_is_forgiven(text, right):
+    assert matches(text, ("2",)) == right
     assert matches("the red chair", ("a red chair",))
 
 
 def test_a_relation_of_a_caption_has_to_hold():
     held = [o for o in ROOM if any(o.support == other.id for other in ROOM)]
-    thing = held[0]
-    below = next(o for o in ROOM if o.id == thing.support)
-    alike = {(x.color, x.category) for x in (thing, below)}
+    held_object = held[0]
+    below = next(o for o in ROOM if o.id == held_object.support)
+    alike = {(x.color, x.category) for x in (held_object, below)}
     away = next(
         o
         for o in ROOM
-        if (o.color, o.category) not in alike and abs(o.box.center[0] - thing.box.center[0]) > 1.5
+        if (o.color, o.category) not in alike
+        and abs(o.box.center[0] - held_object.box.center[0]) > 1.5
     )
     for anchor, holds in ((below, True), (away, False)):
-        said = caption(thing.color, thing.category, f"on {caption(anchor.color, anchor.category)}")
-        verdict = judge_caption(said, thing, ROOM)
+        text = caption(
+            held_object.color, held_object.category, f"on {caption(anchor.color, anchor.category)}"
+        )
+        verdict = judge_caption(text, held_object, ROOM)
         assert verdict.named and verdict.color and verdict.relation == holds
-    assert judge_caption("a pink elephant on a moon", thing, ROOM).relation is False
-    assert not judge_caption("", thing, ROOM).named
+    assert judge_caption("a pink elephant on a moon", held_object, ROOM).relation is False
+    assert not judge_caption("", held_object, ROOM).named
 
 
 def test_questions_are_those_kept_for_tests(monkeypatch):

@@ -99,8 +99,8 @@ def test_scanqa(tmp_path: Path, rooms: Path, weights: str) -> None:
                                               ("t", ["red"]), ("s", [])))
     ]  # fmt: skip
     asked = ("scanqa", "--questions", write(tmp_path / "q.json", questions))
-    said = [{"id": "val-0", "text": "Brown."}, {"id": "val-1", "text": "2"}]
-    answers = write(tmp_path / "a.jsonl", said, lines=True)
+    answers_given = [{"id": "val-0", "text": "Brown."}, {"id": "val-1", "text": "2"}]
+    answers = write(tmp_path / "a.jsonl", answers_given, lines=True)
     data = evaluate(*asked, "--answers", answers)
     assert data["scores"]["overall"]["em"] == pytest.approx(2 / 3)  # the third has no answer
     assert data["samples"]["unanswered"] == 1
@@ -121,7 +121,7 @@ def test_scanqa(tmp_path: Path, rooms: Path, weights: str) -> None:
 def test_sqa3d(tmp_path: Path, rooms: Path, weights: str) -> None:
     questions, annotations = situated(tmp_path)
     asked = ("sqa3d", "--questions", questions, "--annotations", annotations)
-    answers = write(tmp_path / "said.jsonl", [{"id": "7", "text": "Yes!"}], lines=True)
+    answers = write(tmp_path / "answers.jsonl", [{"id": "7", "text": "Yes!"}], lines=True)
     data = evaluate(*asked, "--answers", answers)
     assert data["scores"]["is"] == {"n": 1, "em": 1.0, "em_refined": 1.0}
     assert evaluate(*asked, "--objects", rooms, "--model", weights)["scores"]["overall"]["n"] == 1
@@ -137,14 +137,14 @@ def test_scan2cap(tmp_path: Path, rooms: Path, weights: str) -> None:
     asked = ("scan2cap", "--objects", rooms,
              "--descriptions", write(tmp_path / "d.json", entries))  # fmt: skip
     moved = [0.45, *DARK[1:]]  # no overlap with the true box
-    said = [
+    answers_given = [
         {"id": f"s/{k}", "text": texts[k], "boxes": [box]}
         for k, box in ((0, CHAIR), (1, moved), (2, TABLE))
     ]
-    perfect = [one | {"boxes": [DARK]} if one["id"] == "s/1" else one for one in said]
+    perfect = [one | {"boxes": [DARK]} if one["id"] == "s/1" else one for one in answers_given]
     scores = [
         evaluate(*asked, "--answers", write(tmp_path / "c.jsonl", some, lines=True))["scores"]
-        for some in (perfect, said)
+        for some in (perfect, answers_given)
     ]
     best, less = (one["overall"] for one in scores)
     assert best["bleu1@0.5"] == pytest.approx(100)
@@ -153,12 +153,12 @@ def test_scan2cap(tmp_path: Path, rooms: Path, weights: str) -> None:
 
 
 def test_distances(tmp_path: Path) -> None:
-    said = [
+    answers_given = [
         {"id": "a", "text": "about 2.05 m", "truth": 2},
         {"id": "b", "text": "I cannot tell", "truth": 1.5},
         {"id": "c", "text": "80 cm", "truth": 0.5},
     ]
-    data = evaluate("distance", "--answers", write(tmp_path / "d.jsonl", said, lines=True))
+    data = evaluate("distance", "--answers", write(tmp_path / "d.jsonl", answers_given, lines=True))
     overall = data["scores"]["overall"]
     assert overall["parse_rate"] == pytest.approx(2 / 3)
     assert overall["mae"] == pytest.approx((0.05 + 0.3) / 2)
@@ -187,8 +187,8 @@ def test_wrong_answers_are_named(tmp_path: Path, lines: list, words: str) -> Non
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("field", ["center", "size", "front_point"])
 def test_boxes_that_are_not_finite(tmp_path: Path, value: float, field: str) -> None:
-    thing = {"id": 0, "label": "chair", "center": [0, 0, 0], "size": [1, 1, 1]}
-    room = {"scene_id": "s", "objects": [thing | {field: [0, value, 1]}]}
+    record = {"id": 0, "label": "chair", "center": [0, 0, 0], "size": [1, 1, 1]}
+    room = {"scene_id": "s", "objects": [record | {field: [0, value, 1]}]}
     objects = write(tmp_path / "rooms.jsonl", [room], lines=True)
     asked = write(tmp_path / "m.json", [described(0, [0], "st_wo_d")])
     with pytest.raises(

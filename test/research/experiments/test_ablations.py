@@ -52,9 +52,9 @@ def ablation(folder, **changes):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ablation")
-    made, said = ablation(folder), []
-    assert train_all(plan(made)[:2], folder / "runs", 1, said.append) == []
-    return folder, made, said
+    made, messages = ablation(folder), []
+    assert train_all(plan(made)[:2], folder / "runs", 1, messages.append) == []
+    return folder, made, messages
 
 
 def fake_results(runs, accuracy):
@@ -114,8 +114,8 @@ def test_a_wrong_file_is_refused(tmp_path, changes, message):
 
 
 def test_equal_runs_are_trained_once(trained):
-    folder, made, said = trained
-    assert said[0] == "2 runs: 1 to train" and said[-1].startswith("full, seed 0")
+    folder, made, messages = trained
+    assert messages[0] == "2 runs: 1 to train" and messages[-1].startswith("full, seed 0")
     runs = plan(made)
     found = results(runs, folder / "runs")
     assert set(found) == {runs[0].settings}
@@ -127,9 +127,9 @@ def test_equal_runs_are_trained_once(trained):
 def test_a_finished_run_is_not_repeated_and_serves_other_ablations(trained, monkeypatch):
     folder, made, _ = trained
     monkeypatch.setattr(sys, "executable", "false")
-    said = []
-    assert train_all(plan(made)[:1], folder / "runs", 1, said.append) == []
-    assert said == ["1 runs: 0 to train"]
+    messages = []
+    assert train_all(plan(made)[:1], folder / "runs", 1, messages.append) == []
+    assert messages == ["1 runs: 0 to train"]
     other = made.model_copy(update={"name": "other", "out": folder / "runs/other"})
     assert results(plan(other)[:1], folder / "runs")
 
@@ -150,10 +150,10 @@ def test_a_first_stage_is_shared_and_tells_runs_apart(trained, monkeypatch):
     assert run.first.settings == plain.settings != run.settings
     assert run.first.folder == folder / "runs/staged/first-stage/seed0"
     monkeypatch.setattr(sys, "executable", "true")  # trains nothing, and leaves the settings
-    said = []
+    messages = []
     with pytest.raises(FileNotFoundError):
-        train_all([run], folder / "runs", 1, said.append)
-    assert said[:2] == ["1 runs: 0 to train", "1 runs: 1 to train"]
+        train_all([run], folder / "runs", 1, messages.append)
+    assert messages[:2] == ["1 runs: 0 to train", "1 runs: 1 to train"]
     written = yaml.safe_load((run.folder / "train.yaml").read_text())
     assert written["init"] == str(plain.folder / "model")
     (run.folder / "done.json").write_text('{"minutes": 1.0, "report": {}}')
@@ -163,13 +163,13 @@ def test_a_first_stage_is_shared_and_tells_runs_apart(trained, monkeypatch):
 def test_a_failed_run_is_told_and_only_foreign_checkpoints_are_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", "false")
     run = plan(ablation(tmp_path))[0]
-    said = []
+    messages = []
     for steps, stays in ((2, True), (3, False)):
-        (failure,) = train_all([run], tmp_path / "runs", 1, said.append)
-        assert "code 1" in failure and "seed0.log" in failure and "failed" in said[-1]
+        (failure,) = train_all([run], tmp_path / "runs", 1, messages.append)
+        assert "code 1" in failure and "seed0.log" in failure and "failed" in messages[-1]
         (run.folder / "last").mkdir(exist_ok=True)
         again = ablation(tmp_path, variants={"full": {"train": {"steps": steps}}})
-        train_all(plan(again), tmp_path / "runs", 1, said.append)
+        train_all(plan(again), tmp_path / "runs", 1, messages.append)
         assert (run.folder / "last").exists() == stays
 
 

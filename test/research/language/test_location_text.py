@@ -63,7 +63,7 @@ def test_a_quarter_turn_swaps_sides_and_other_turns_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("<box>1, 2, 3, 4, 5</box>", "5 numbers"),
         ("<pt>1, 2, 3, 4</pt>", "4 numbers"),
@@ -85,9 +85,9 @@ def test_a_quarter_turn_swaps_sides_and_other_turns_are_refused():
         ("<pt>1, 2, 3</pt><pt>1, 2, 3</pt>", "2 in"),
     ],
 )
-def test_what_is_no_place_is_named(text, said):
+def test_invalid_locations_are_named(text, message):
     read = LocationCodec().read_point if "pt>" in text else LocationCodec().read_box
-    with pytest.raises(LocationError, match=said):
+    with pytest.raises(LocationError, match=message):
         read(text)
 
 
@@ -123,9 +123,11 @@ def test_location_tokens_come_behind_all_others_and_no_id_changes():
     after = with_special_tokens(shipped, special_tokens(wanted)).get_vocab()
     assert {token: after[token] for token in before} == before
     assert len(after) == len(before) + len(LOCATION_TOKENS)
-    told = LocationCodec(format="tokens").box(Box3D((1, 2, 3), (1, 1, 1)))
-    ids = shipped.encode(told).ids
-    assert len(ids) == 8 and shipped.decode(ids, skip_special_tokens=False).replace(" ", "") == told
+    encoded = LocationCodec(format="tokens").box(Box3D((1, 2, 3), (1, 1, 1)))
+    ids = shipped.encode(encoded).ids
+    assert (
+        len(ids) == 8 and shipped.decode(ids, skip_special_tokens=False).replace(" ", "") == encoded
+    )
 
 
 def test_digits_stand_alone_in_the_shipped_tokenizer():

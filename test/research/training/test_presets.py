@@ -193,7 +193,7 @@ def test_wrong_presets_name_file_and_key(tmp_path):
     with pytest.raises(ConfigError, match=r"small with preset mine: slim\.k_mni"):
         load_preset(path).configure(small_config())
     path.write_text("frozen: [vision, projector]")
-    with pytest.raises(ConfigError, match="nothing to train"):
+    with pytest.raises(ConfigError, match="no parameter is trained"):
         apply_preset(_OnlyProjector(), load_preset(path))
 
 

@@ -63,8 +63,8 @@ def test_a_sample_depends_on_seed_and_step_alone(tmp_path):
     assert not torch.equal(first.words.ids[:1, :9], whole[2][0][0].words.ids[:1, :9])
 
 
-def told(sample):
-    """What a batch asks, room by room, without its padding."""
+def questions_by_room(sample):
+    """Boxes, views and questions of each room of a batch, without padding."""
     rooms = []
     for scene, valid in enumerate(sample.scenes.object_valid):
         asked = [
@@ -79,18 +79,20 @@ def told(sample):
     return rooms
 
 
-def test_processes_and_portions_share_the_very_same_step(tmp_path, store):
+def test_processes_and_micro_batches_share_the_very_same_step(tmp_path, store):
     batch = {"rendered": {"batch": 5, "views": 3, "questions": 2}, "boxes": {"batch": 4}}
     whole = samples(tmp_path, batch, store)[1]
     dealt = [
-        portion
+        micro_batch
         for rank in range(2)
-        for portion in samples(tmp_path, batch | {"accumulate": 2}, store, share=(rank, 2))[1]
+        for micro_batch in samples(tmp_path, batch | {"accumulate": 2}, store, share=(rank, 2))[1]
     ]
     assert len(whole) == 1 and len(dealt) == 4
     for origin in range(2):
-        rooms = [room for portion in dealt for room in told(portion[origin])]
-        assert sorted(rooms) == sorted(told(whole[0][origin])) and len(set(rooms)) == len(rooms)
+        rooms = [room for micro_batch in dealt for room in questions_by_room(micro_batch[origin])]
+        assert sorted(rooms) == sorted(questions_by_room(whole[0][origin])) and len(
+            set(rooms)
+        ) == len(rooms)
     with pytest.raises(ConfigError, match=r"rendered\.batch: 5 rooms for 3 processes x acc"):
         samples(tmp_path, batch | {"accumulate": 2}, store, share=(0, 3))
 
@@ -105,9 +107,11 @@ def test_targets_roles_and_labels_agree_with_the_questions(tmp_path):
             slot, scene = int(sample.targets[row].nonzero()[0]), int(sample.words.scene[row])
             assert sample.classes[scene, slot] >= 0 and names
             assert sample.roles[row, slot, 0] == 1  # the target is one of those its noun could mean
-    told = sample.labels >= 0
-    assert told.any(1).all()
-    assert (sample.labels[:, :-1][told[:, :-1]] == sample.words.ids[:, 1:][told[:, :-1]]).all()
+    labelled = sample.labels >= 0
+    assert labelled.any(1).all()
+    assert (
+        sample.labels[:, :-1][labelled[:, :-1]] == sample.words.ids[:, 1:][labelled[:, :-1]]
+    ).all()
 
 
 def test_boxes_move_with_their_views():
@@ -149,7 +153,7 @@ def test_disturbed_boxes_stay_boxes():
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A run that nothing stopped, in portions."""
+    """A run that nothing stopped, in micro-batches."""
     folder = tmp_path_factory.mktemp("whole")
     config = settings(folder, accumulate=2)
     trainer.train(config)
@@ -191,7 +195,9 @@ def test_the_best_model_is_kept_by_the_score_that_is_named(whole, tmp_path):
     scores = json.loads((out / "validation_000004.json").read_text())
     assert best == {"step": 4, "score": "boxes"} | scores["boxes"]
     assert load_model(out / "best")[0].config == load_model(out / "model")[0].config
-    with pytest.raises(ConfigError, match="best: no score is called rendered/view; there are box"):
+    with pytest.raises(
+        ConfigError, match="best: there is no score rendered/view; the scores are box"
+    ):
         trainer.train(settings(tmp_path, best="rendered/view"))
 
 

@@ -83,10 +83,10 @@ def evaluate_multi(
         rooms, read_multi_descriptions(descriptions), lambda d: (d.scene_id, d.object_ids),
         descriptions,
     )  # fmt: skip
-    given = _given(answers)
+    predicted = _read_answers(answers)
     names = [f"{d.scene_id}/{'-'.join(map(str, d.object_ids))}/{d.ann_id}" for d in found.kept]
-    if given is not None:
-        predictions = [given.boxes(name) for name in names]
+    if predicted is not None:
+        predictions = [predicted.boxes(name) for name in names]
     else:
         runner = BoxesRunner.load(model)
         predictions = _by_room(
@@ -100,7 +100,7 @@ def evaluate_multi(
         for d in found.kept
     ]
     scores = multi_scores(predictions, truth, [d.eval_type for d in found.kept])
-    return _report("multi3drefer", scores, found, given, names, model)
+    return _report("multi3drefer", scores, found, predicted, names, model)
 
 
 def evaluate_scanqa(
@@ -120,7 +120,7 @@ def evaluate_scanqa(
     answerable = [q for q in everything if q.answers]
     if not answerable:
         raise ConfigError(f"{questions}: no question has answers; use train or val, not test")
-    found, predictions, given = _predictions(
+    found, predictions, predicted = _predictions(
         answerable,
         objects,
         answers,
@@ -130,7 +130,7 @@ def evaluate_scanqa(
     )
     scores = scanqa_scores(predictions, [q.answers for q in found.kept], norm)
     names = [q.question_id for q in found.kept]
-    report = _report("scanqa", {"overall": scores}, found, given, names, model)
+    report = _report("scanqa", {"overall": scores}, found, predicted, names, model)
     report.settings["norm"] = norm
     report.samples["without_known_answers"] = len(everything) - len(answerable)
     return report
@@ -146,13 +146,13 @@ def evaluate_sqa3d(
     """SQA3D: EM and refined EM overall and by type; the network reads the situation before the
     question. Raises as `evaluate_scanqa`.
     """
-    found, predictions, given = _predictions(
+    found, predictions, predicted = _predictions(
         read_situated_questions(questions, annotations), objects, answers, model, questions,
         lambda q: (q.scene_id, f"{q.situation} {q.question}"),
     )  # fmt: skip
     names = [q.question_id for q in found.kept]
     scores = sqa3d_scores(predictions, found.kept)
-    return _report("sqa3d", scores, found, given, names, model)
+    return _report("sqa3d", scores, found, predicted, names, model)
 
 
 def evaluate_scan2cap(
@@ -167,12 +167,12 @@ def evaluate_scan2cap(
     targets = caption_targets(found.kept)
     keys = [(t.scene_id, t.object_id) for t in targets]
     boxes = {(scene, i): rooms[scene].boxes[rooms[scene].slots[i]] for scene, i in keys}
-    given, names = _given(answers), [f"{scene}/{i}" for scene, i in keys]
-    if given is not None:
+    predicted, names = _read_answers(answers), [f"{scene}/{i}" for scene, i in keys]
+    if predicted is not None:
         captions = {
-            key: Caption(given.text(name), given.boxes(name)[0])
+            key: Caption(predicted.text(name), predicted.boxes(name)[0])
             for key, name in zip(keys, names, strict=True)
-            if len(given.boxes(name))
+            if len(predicted.boxes(name))
         }
     else:
         runner = BoxesRunner.load(model)
@@ -184,7 +184,7 @@ def evaluate_scan2cap(
             key: Caption(text, boxes[key]) for key, text in zip(keys, predictions, strict=True)
         }
     scores = {"overall": caption_scores(targets, boxes, captions)}
-    return _report("scan2cap", scores, found, given, names, model, len(targets))
+    return _report("scan2cap", scores, found, predicted, names, model, len(targets))
 
 
 def evaluate_distances(answers: Path) -> PublicReport:
@@ -192,14 +192,14 @@ def evaluate_distances(answers: Path) -> PublicReport:
 
     Raises ConfigError for a line without `truth`.
     """
-    given = read_predicted_answers(answers)
-    lacking = [name for name, one in given.by_id.items() if one.truth is None]
+    predicted = read_predicted_answers(answers)
+    lacking = [name for name, one in predicted.by_id.items() if one.truth is None]
     if lacking:
         raise ConfigError(f"{answers}: {lacking[0]}: truth is missing; metres are expected")
-    lines = list(given.by_id.values())
+    lines = list(predicted.by_id.values())
     scores = distance_scores([parse_metres(a.text) for a in lines], [a.truth for a in lines])
     found = Matched(lines, [])
-    return _report("distance", scores, found, given, list(given.by_id), "")
+    return _report("distance", scores, found, predicted, list(predicted.by_id), "")
 
 
 def _predictions(
@@ -214,12 +214,12 @@ def _predictions(
 
     words: the scene and the text of a question.
     """
-    given = _given(answers)
-    if given is not None:
+    predicted = _read_answers(answers)
+    if predicted is not None:
         return (
             Matched(list(questions), []),
-            [given.text(q.question_id) for q in questions],
-            given,
+            [predicted.text(q.question_id) for q in questions],
+            predicted,
         )
     if objects is None:
         raise ConfigError("give --answers, or --objects for the network to answer from")
@@ -248,7 +248,7 @@ def _known(
     return found
 
 
-def _given(answers: Path | None) -> PredictedAnswers | None:
+def _read_answers(answers: Path | None) -> PredictedAnswers | None:
     return None if answers is None else read_predicted_answers(answers)
 
 
@@ -259,11 +259,11 @@ def _by_room(
     answer: Callable[[BoxRoom, list[Entry]], Sequence[Any]],
 ) -> list[Any]:
     """The result of `answer` for each entry; a room is encoded once for all of its entries."""
-    places: dict[str, list[int]] = defaultdict(list)
+    indices: dict[str, list[int]] = defaultdict(list)
     for k, entry in enumerate(entries):
-        places[scene(entry)].append(k)
+        indices[scene(entry)].append(k)
     predictions: list[Any] = [None] * len(entries)
-    for name, some in places.items():
+    for name, some in indices.items():
         for k, one in zip(some, answer(rooms[name], [entries[k] for k in some]), strict=True):
             predictions[k] = one
     return predictions
@@ -273,13 +273,15 @@ def _report(
     name: str,
     scores: Scores,
     found: Matched[Any],
-    given: PredictedAnswers | None,
+    predicted: PredictedAnswers | None,
     names: Sequence[str],
     model: str,
     count: int | None = None,
 ) -> PublicReport:
     samples = {"evaluated": len(found.kept) if count is None else count, "absent": found.json()}
-    if given is not None:
-        samples |= given.coverage(names)
-    source = f"answers of {given.path.name}" if given else f"{model} on true boxes, no pixels"
+    if predicted is not None:
+        samples |= predicted.coverage(names)
+    source = (
+        f"answers of {predicted.path.name}" if predicted else f"{model} on true boxes, no pixels"
+    )
     return PublicReport(name, scores, samples, {"answers": source})

@@ -1,4 +1,4 @@
-"""An engine without a network: two objects, made-up answers, and a gate that holds questions."""
+"""An engine without a network: two objects, fixed answers, and a gate that holds questions."""
 
 from __future__ import annotations
 

@@ -474,14 +474,14 @@ def test_homes_become_a_sample():
     assert torch.equal(sample.words.ids, again.words.ids)
     assert torch.equal(sample.scenes.boxes, again.scenes.boxes)
     assert sample.origin == "homes" and sample.to("cpu").origin == "homes"
-    assert len(sample.kinds) == len(sample.targets) == sum(len(r.statements) for r in rooms)
+    assert len(sample.kinds) == len(sample.targets) == sum(len(r.expressions) for r in rooms)
     assert (sample.targets.sum(1) == 1).all()
     k = 0
     for b, room in enumerate(rooms):
         for i, label in enumerate(room.labels):
             ids = [t for t in sample.scenes.labels[b, i].tolist() if t >= 0]
             assert ids == (prompt.ids(f" {label}")[:10] if label else [])
-        for one in room.statements:
+        for one in room.expressions:
             assert sample.targets[k, one.target]
             assert sample.roles[k, one.target, 0] == 1 and sample.roles[k, one.target, 1] == 0
             k += 1

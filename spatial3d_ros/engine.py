@@ -19,6 +19,7 @@ from torch import Tensor
 
 from spatial3d_ros.engine_config import EngineConfig
 from spatial3d_ros.errors import NotAvailableError
+from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.scene.buffer import ViewBuffer
 from spatial3d_ros.scene.detection_tracking import Detection3D
 from spatial3d_ros.scene.frame import Frame
@@ -73,6 +74,11 @@ class Spatial3D:
     def tasks(self) -> tuple[str, ...]:
         """The tasks that the loaded weights were trained for. Raises NotAvailableError."""
         return self._runner.model.config.tasks
+
+    @property
+    def network(self) -> SpatialModel:
+        """The loaded network. Raises NotAvailableError."""
+        return self._runner.model
 
     def add_frame(self, frame: Frame) -> AddedFrame:
         """Keep the frame if it is a keyframe. Raises FrameError if it does not fit the memory."""

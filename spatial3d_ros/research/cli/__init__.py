@@ -11,6 +11,7 @@ from spatial3d_ros.research.cli import (
     bench,
     evaluate,
     extensions,
+    knockout,
     stress,
     synth,
     synth_instructions,
@@ -33,5 +34,6 @@ def add_commands(app: typer.Typer) -> None:
     app.command("train-reader")(train.train_reader)
     app.command("assemble")(assemble.assemble)
     app.command("ablate")(ablate.ablate)
+    app.command("knockout")(knockout.knockout)
     demo.prepare_room = extensions.prepare_room
     info.trainable_table = extensions.trainable_table

@@ -31,6 +31,7 @@ def bench(context: typer.Context) -> None:
     """
     if context.invoked_subcommand is None:
         from spatial3d_ros.research.cli.evaluate import rooms
+        from spatial3d_ros.research.cli.knockout import knockout
 
         masks()
         warm()
@@ -40,6 +41,7 @@ def bench(context: typer.Context) -> None:
         query()
         rooms()
         rooms(true_boxes=True)
+        knockout()
 
 
 @app.command()

@@ -79,6 +79,21 @@ class ViewStore:
         )
 
 
+def render_room(seed: int, *, views: int, size: int) -> RoomViews:
+    """A room rendered now: `views` square views of `size` pixels."""
+    made = _render_room(seed, views=views, size=size)
+    room = generate_room(seed)
+    fx, fy, cx, cy = map(float, made["camera"])
+    return RoomViews(
+        room=room,
+        rgb=made["rgb"],
+        depth=made["depth"].astype(np.float32) / 1000.0,
+        pose=made["pose"],
+        camera=Camera(size, size, fx, fy, cx, cy),
+        seen=made["seen"][:, : len(room.objects)],
+    )
+
+
 def render_store(
     folder: str | Path, *, rooms: int, views: int, size: int, first: int, workers: int
 ) -> ViewStore:

@@ -1,0 +1,254 @@
+"""What each part of a network is worth in given weights: accuracy on held-out rendered rooms with
+one part knocked out after the other.
+
+Two tables. `rows`: the network alone, on the views, true boxes and held-out questions of a room.
+`pipeline`: the engine as it ships, on the same views, boxes and questions.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spatial3d_ros.engine import EngineConfig, Spatial3D
+from spatial3d_ros.errors import Spatial3DError
+from spatial3d_ros.model.batch import SceneBatch
+from spatial3d_ros.model.checkpoint import load_model, model_folder
+from spatial3d_ros.model.generation import score_questions
+from spatial3d_ros.model.network import SpatialModel
+from spatial3d_ros.model.patch_box_assignment import assign_patches
+from spatial3d_ros.research.evaluation.room_queries import judge
+from spatial3d_ros.research.experiments.knockout_parts import (
+    IMAGE_ROWS,
+    PARTS,
+    Foreign,
+    other_image,
+    replaced,
+)
+from spatial3d_ros.research.language.questions import KINDS, Question
+from spatial3d_ros.research.rooms.view_store import RoomViews, render_room
+from spatial3d_ros.research.training.config import TrainConfig
+from spatial3d_ros.research.training.label_noise import draw_labels
+from spatial3d_ros.research.training.samples import QuestionedRoom, Samples
+from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.scene.proposals import Proposal
+from spatial3d_ros.tasks.prompt import Prompt
+from spatial3d_ros.tasks.reply import Reply
+
+COLUMNS = ("all", "appearance", "attribute", "relation", "viewpoint", "partly_seen", "none")
+_COLUMN_OF = {"view": "viewpoint"}
+ASKED = tuple(kind for kind in KINDS if kind != "distance")
+VIEWS, QUESTIONS = 8, 14
+FIRST_ROOM = 870_000
+"""Seed of the first room: neither trained on nor used for validation."""
+Table = dict[str, dict[str, float | None]]
+
+
+@dataclass(frozen=True, eq=False)
+class AskedRoom:
+    """A room with its views, the ids of the objects they show, questions about these, the noisy
+    label of each by id, and the same as one batch of the network.
+    """
+
+    stored: RoomViews
+    made: QuestionedRoom
+    labels: dict[int, str]
+    batch: SceneBatch
+
+    @property
+    def questions(self) -> list[Question]:
+        """The questions that have one answer in the room."""
+        return self.made.questions
+
+
+class Tally:
+    """Right and asked questions of each row by column."""
+
+    def __init__(self) -> None:
+        self.right: dict[str, Counter[str]] = {}
+        self.asked: Counter[str] = Counter()
+
+    def add(self, row: str, columns: Sequence[Sequence[str]], hits: Sequence[bool]) -> None:
+        """Count the answers to some questions, each of which belongs to several columns."""
+        right = self.right.setdefault(row, Counter())
+        for names, hit in zip(columns, hits, strict=True):
+            right.update(names if hit else ())
+            if row == "full":
+                self.asked.update(names)
+
+    def table(self) -> Table:
+        """Accuracy by row and column; None in a column without questions."""
+        return {
+            row: {
+                name: round(right[name] / self.asked[name], 4) if self.asked[name] else None
+                for name in COLUMNS
+            }
+            for row, right in self.right.items()
+        }
+
+
+def knock_out(
+    model: str = "tiny",
+    *,
+    rooms: int = 24,
+    seed: int = FIRST_ROOM,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, object]:
+    """Accuracy of the network and of the pipeline with each part knocked out, on the rendered rooms
+    `seed` to `seed + rooms - 1`.
+
+    Returns {"rooms", "model", "questions": n by column, "rows": {row: {column: accuracy}},
+    "pipeline": the same}. Raises CheckpointError, ConfigError.
+    """
+    network, tokenizer = load_model(model_folder(model))
+    network.eval()
+    prompt = Prompt(tokenizer, network.config.s2.category_mode)
+    engine = Spatial3D(EngineConfig(model=model))
+    engine.load()
+    alone, shipped = Tally(), Tally()
+    foreign = _images(asked_room(network, prompt, seed + rooms))
+    for number in range(seed, seed + rooms):
+        room = asked_room(network, prompt, number)
+        columns = [_columns(question, room.made) for question in room.questions]
+        for row in rows_of(network):
+            if columns:
+                alone.add(row, columns, ask_network(network, prompt, room, row, foreign))
+                shipped.add(row, columns, ask_engine(engine, room, row, foreign))
+        foreign = _images(room)
+        say(f"room {number}: {len(columns)} questions")
+    return {
+        "model": model,
+        "rooms": rooms,
+        "seed": seed,
+        "questions": {name: alone.asked[name] for name in COLUMNS},
+        "rows": alone.table(),
+        "pipeline": shipped.table(),
+    }
+
+
+def rows_of(model: SpatialModel) -> list[str]:
+    """The rows of a table: `full`, foreign images, and the parts that the network has."""
+    return ["full", *IMAGE_ROWS, *(name for name, part in PARTS.items() if part.present(model))]
+
+
+def asked_room(model: SpatialModel, prompt: Prompt, seed: int) -> AskedRoom:
+    """A rendered room with true boxes, questions in held-out wordings, and labels with the noise of
+    training (docs/INTERFACES.md, section 2). Colors are the mean colors in the boxes.
+    """
+    config, rng = TrainConfig(model="", out=""), np.random.default_rng((seed, 71))
+    rendered = config.rendered.model_copy(update={"questions": QUESTIONS})
+    config = config.model_copy(update={"rendered": rendered})
+    samples = Samples(config, model.config, prompt, None, split="test")
+    stored = render_room(seed, views=VIEWS, size=model.config.vision.image_size)
+    made = samples.rendered_room(stored, rng, VIEWS)
+    owners = [owner for owner in made.owners if owner is not None]
+    drawn = draw_labels(owners, rng)
+    labels = {o.id: found[0][0] if found else "" for o, found in zip(owners, drawn, strict=True)}
+    batch = samples.collate([replace(made, questions=[])]).scenes if not made.questions else None
+    batch = samples.collate([made]).scenes if batch is None else batch
+    ids = prompt.name_ids([labels[o.id] for o in owners])
+    ids = ids.masked_fill(torch.tensor([not labels[o.id] for o in owners])[:, None], -1)
+    batch = replace(batch, labels=ids[None], colors=mean_colors(model, batch))
+    return AskedRoom(stored, made, labels, batch)
+
+
+def mean_colors(model: SpatialModel, batch: SceneBatch) -> Tensor:
+    """The mean color of the pixels in each box, (B, N, 3) in [0, 1], NaN without pixels."""
+    views, config = batch.views, model.config
+    return assign_patches(
+        views.points,
+        views.valid,
+        batch.boxes,
+        patch=config.vision.patch_size,
+        grid=config.vision.grid,
+        fraction=config.objects.member_fraction,
+        images=views.pixels,
+    ).colors
+
+
+@torch.inference_mode()
+def ask_network(
+    model: SpatialModel, prompt: Prompt, room: AskedRoom, row: str, foreign: Foreign
+) -> list[bool]:
+    """Whether the network's first object is right, for each question of the room."""
+    sentences = [prompt.grounding(question.text) for question in room.questions]
+    words = prompt.batch(sentences, [0] * len(sentences))
+    with knocked_out(model, row, foreign):
+        scene = model.encode_scene(room.batch, prompt.tokens)
+        scores = score_questions(model, scene, words, prompt.tokens).scores
+    owners = room.made.owners
+    return [
+        _right(question, None if best == len(owners) else owners[best].id)
+        for question, best in zip(room.questions, scores.argmax(-1).tolist(), strict=True)
+    ]
+
+
+def ask_engine(engine: Spatial3D, room: AskedRoom, row: str, foreign: Foreign) -> list[bool]:
+    """Whether the pipeline's first object is right, for each question of the room."""
+    engine.clear()
+    stored = room.stored
+    for view, pose in enumerate(stored.pose):
+        frame = Frame(view * 10**9, stored.rgb[view], stored.depth[view], stored.camera, pose)
+        engine.add_frame(frame)
+    proposals = [
+        Proposal(
+            owner.box,
+            np.empty((0, 3), np.float32),
+            tuple(255 * float(c) for c in color),
+            len(stored.pose),
+            1.0,
+            label,
+            0.5 if label else 0.0,
+        )
+        for owner, color in zip(room.made.owners, room.batch.colors[0].nan_to_num(0.5), strict=True)
+        for label in ["" if row == "no_labels" else room.labels[owner.id]]
+    ]
+    hits = []
+    with knocked_out(engine.network, row, foreign):
+        engine.refresh(proposals=proposals)
+        for question in room.questions:
+            try:
+                reply = Reply.from_result(engine.answer(question.text), 0.0)
+            except Spatial3DError as error:
+                reply = Reply(str(error), success=False)
+            hits.append(judge(question, stored.room, reply).right)
+    return hits
+
+
+@contextmanager
+def knocked_out(model: SpatialModel, row: str, foreign: Foreign) -> Iterator[None]:
+    """The network without a part, or with foreign images, in a `with` block."""
+    if row == "full":
+        yield
+        return
+    change: AbstractContextManager[None]
+    if row in IMAGE_ROWS:
+        images = foreign if row == "pixels_of_another_room" else foreign.gray()
+        encode, colors = model.encode_scene, partial(mean_colors, model)
+        seen = partial(other_image, model, images, colors, encode)
+        change = replaced(model, "encode_scene", seen)
+    else:
+        change = PARTS[row].out(model)
+    with change:
+        yield
+
+
+def _images(room: AskedRoom) -> Foreign:
+    return Foreign(room.batch.views.pixels[0])
+
+
+def _right(question: Question, found: int | None) -> bool:
+    return found in question.targets if question.targets else found is None
+
+
+def _columns(question: Question, room: QuestionedRoom) -> list[str]:
+    kind = _COLUMN_OF.get(question.kind, question.kind)
+    partly = [] if room.partly.isdisjoint(question.targets) else ["partly_seen"]
+    return ["all", *([kind] if kind in COLUMNS else []), *partly]

@@ -1,0 +1,180 @@
+"""The parts of a network that `knockout` switches off, each by a change of the loaded network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from spatial3d_ros.model.batch import SceneBatch
+from spatial3d_ros.model.config import SlimConfig
+from spatial3d_ros.model.network import SpatialModel
+from spatial3d_ros.model.position import coordinate_code
+from spatial3d_ros.model.sequence import EncodedScene, PromptTokens
+
+IMAGE_ROWS = ("pixels_of_another_room", "gray_pixels")
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """Images of another room: views (V, 3, S, S) in [-1, 1]."""
+
+    views: Tensor
+
+    def gray(self) -> Foreign:
+        """Gray images of the same shapes."""
+        return Foreign(torch.zeros_like(self.views))
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the network: `out` switches it off in a `with` block; `present`: whether the
+    network has it.
+    """
+
+    out: Callable[[SpatialModel], AbstractContextManager[None]]
+    present: Callable[[SpatialModel], bool] = lambda model: True
+
+
+@contextmanager
+def replaced(owner: object, name: str, value: object) -> Iterator[None]:
+    """An attribute with another value in a `with` block."""
+    own = name in vars(owner)
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        if own or isinstance(before, torch.nn.Module):
+            setattr(owner, name, before)
+        else:
+            delattr(owner, name)
+
+
+def other_image(
+    model: SpatialModel,
+    images: Foreign,
+    colors: Callable[[SceneBatch], Tensor],
+    encode: Callable[..., EncodedScene],
+    batch: SceneBatch,
+    prompt_tokens: PromptTokens,
+    projected: Tensor | None = None,
+) -> EncodedScene:
+    """`encode_scene` with foreign images. Boxes, depth, labels and mean colors stay true; what the
+    tower and the point encoder read from an image is foreign.
+    """
+    true = colors(batch)
+    given = true if batch.colors is None else torch.where(batch.colors.isnan(), true, batch.colors)
+    count = batch.views.pixels.shape[1]
+    index = torch.arange(count) % len(images.views)
+    pixels = images.views[index][None].to(batch.views.pixels)
+    patches = None if batch.patches is None else model.encode_views(pixels).to(batch.patches)
+    return encode(replace(batch, pixels=pixels, patches=patches, colors=given), prompt_tokens)
+
+
+def _without_views(model: SpatialModel) -> AbstractContextManager[None]:
+    prefix = model._prefix
+
+    def without(batch: SceneBatch, tokens: Tensor | None, *others: object) -> object:
+        return prefix(batch, None, *others)
+
+    return replaced(model, "_prefix", without)
+
+
+@contextmanager
+def _slim(model: SpatialModel, **changes: object) -> Iterator[None]:
+    slim: SlimConfig = model.config.slim.model_copy(update=changes)
+    with replaced(model, "config", model.config.model_copy(update={"slim": slim})):
+        yield
+
+
+@contextmanager
+def _without_coordinates(model: SpatialModel) -> Iterator[None]:
+    s2 = model.config.s2
+    s2 = s2.model_copy(update={"mpe": s2.mpe.model_copy(update={"coord": False})})
+    with replaced(model, "config", model.config.model_copy(update={"s2": s2})):
+        yield
+
+
+def _input(**fields: object) -> Callable[[SpatialModel], AbstractContextManager[None]]:
+    """Knocks out fields of the batch for the whole network."""
+
+    def out(model: SpatialModel) -> AbstractContextManager[None]:
+        encode = model.encode_scene
+        return replaced(
+            model, "encode_scene", lambda batch, *rest: encode(replace(batch, **fields), *rest)
+        )
+
+    return out
+
+
+@contextmanager
+def _hidden(module: torch.nn.Module, change: Callable[..., object], before: bool) -> Iterator[None]:
+    """Inputs (`before`) or the output of a module changed in a `with` block."""
+    register = module.register_forward_pre_hook if before else module.register_forward_hook
+    handle = register(change)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _without_color(model: SpatialModel) -> AbstractContextManager[None]:
+    def unknown(_: torch.nn.Module, inputs: tuple) -> tuple:
+        batch, pooled, *rest = inputs
+        return batch, replace(pooled, colors=pooled.colors * torch.nan), *rest
+
+    return _hidden(model.objects, unknown, before=True)
+
+
+def _without_patches(model: SpatialModel) -> AbstractContextManager[None]:
+    def unseen(_: torch.nn.Module, inputs: tuple) -> tuple:
+        batch, pooled, *rest = inputs
+        mpe = model.config.s2.mpe
+        code = coordinate_code(batch.boxes[..., :3], pooled.visual.shape[-1])
+        code = mpe.coord_scale * mpe.coord * code
+        return batch, replace(pooled, visual=code, visible=pooled.visible & False), *rest
+
+    return _hidden(model.objects, unseen, before=True)
+
+
+@contextmanager
+def _without_pairs(model: SpatialModel) -> Iterator[None]:
+    modules = [model.edges, *([] if model.fronts is None else [model.fronts])]
+    handles = [m.register_forward_hook(lambda *args: torch.zeros_like(args[2])) for m in modules]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _objects(model: SpatialModel) -> bool:
+    return model.config.object_tokens != "none"
+
+
+PARTS = {
+    "no_view_tokens": Part(_without_views),
+    "no_structure_block": Part(
+        lambda model: replaced(model, "structure", None), lambda model: model.structure is not None
+    ),
+    "no_coordinate_code": Part(_without_coordinates, lambda model: model.config.s2.mpe.coord),
+    "no_ray_code": Part(
+        lambda model: replaced(model, "ray", None), lambda model: model.ray is not None
+    ),
+    "no_mean_color": Part(_without_color, _objects),
+    "no_object_patches": Part(_without_patches, _objects),
+    "no_pair_geometry": Part(_without_pairs, _objects),
+    "no_labels": Part(_input(labels=None), _objects),
+    "no_referents": Part(
+        lambda model: replaced(model.psa, "forward", lambda *inputs: None),
+        lambda model: model.psa is not None,
+    ),
+    "inst_off": Part(lambda model: _slim(model, inst=False), lambda model: model.config.slim.inst),
+    "geo_full": Part(lambda model: _slim(model, objects="full")),
+    "geo_causal": Part(lambda model: _slim(model, objects="causal")),
+}
+"""In the order of the tables."""

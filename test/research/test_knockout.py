@@ -1,0 +1,62 @@
+"""`spatial3d knockout`: each part is off inside the block, and back after it."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from helpers.small_model import small_model, small_scene
+from spatial3d_ros.research.experiments import knockout
+from spatial3d_ros.research.experiments.knockout_parts import IMAGE_ROWS, PARTS, Foreign
+
+
+@pytest.fixture(scope="module")
+def small():
+    psa = {"enabled": True, "seeds": 32, "referents": 8, "tokens": 8, "width": 16, "heads": 2}
+    objects = {"relation_layers": 1, "relation_hidden": 8, "fronts": True, "label_bias": True}
+    model, prompt = small_model(psa=psa, objects=objects, object_tokens="object+referent")
+    labels = prompt.name_ids(["chair", "table", "red", "lamp", "blue"])[None]
+    batch = small_scene()
+    batch.boxes[0, 0] = torch.tensor([2.0, 2, 2, 5, 5, 5])  # holds all patches
+    return model, prompt, replace(batch, labels=labels)
+
+
+def scores(small):
+    model, prompt, batch = small
+    with torch.no_grad():
+        scene = model.encode_scene(batch, prompt.tokens)
+        questions = prompt.batch([prompt.grounding("the red chair")], [0])
+        return model(scene, questions, prompt.tokens).scores
+
+
+@pytest.mark.parametrize("row", [*IMAGE_ROWS, *PARTS])
+def test_each_row_changes_the_scores_and_is_undone(row, small):
+    foreign = Foreign(small_scene(seed=1, views=2).pixels[0])
+    before = scores(small)
+    with knockout.knocked_out(small[0], row, foreign):
+        assert (scores(small) - before).abs().max() > 1e-5
+    assert torch.equal(scores(small), before)
+
+
+def test_foreign_images_keep_the_mean_colors(small):
+    model, _, batch = small
+    seen = []
+    handle = model.objects.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
+    scores(small)
+    with knockout.knocked_out(model, "gray_pixels", Foreign(batch.pixels[0])):
+        scores(small)
+    handle.remove()
+    assert torch.equal(seen[0].colors.nan_to_num(9), seen[1].colors.nan_to_num(9))
+    assert not torch.equal(seen[0].visual, seen[1].visual)
+
+
+def test_report_of_the_shipped_weights(monkeypatch):
+    monkeypatch.setattr(knockout, "rows_of", lambda model: ["full", "inst_off"])
+    monkeypatch.setattr(knockout, "QUESTIONS", 6)
+    report = knockout.knock_out("tiny", rooms=1, seed=850_100)
+    assert report["rooms"] == 1 and report["questions"]["all"] == 6
+    for table in (report["rows"], report["pipeline"]):
+        assert list(table) == ["full", "inst_off"]
+        assert list(table["full"]) == list(knockout.COLUMNS)
+        assert table["full"]["all"] > table["inst_off"]["all"]
+        assert table["full"]["appearance"] is None

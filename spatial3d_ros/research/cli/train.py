@@ -41,9 +41,9 @@ def train_reader(
 
         spatial3d train-reader runs/reader.safetensors --steps 5000
     """
-    from spatial3d_ros.research.query.reader import load_reader
     from spatial3d_ros.research.query.training import evaluate_reader
     from spatial3d_ros.research.query.training import train_reader as run
+    from spatial3d_ros.tasks.query_network import load_reader
 
     weights.parent.mkdir(parents=True, exist_ok=True)
     run(weights, steps=steps, batch=batch, seed=seed, say=print_status)

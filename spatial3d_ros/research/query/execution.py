@@ -17,12 +17,12 @@ from spatial3d_ros.errors import NotFoundError, QueryError
 from spatial3d_ros.geometry import relations as geometry
 from spatial3d_ros.research.english import enumeration, plural, with_article
 from spatial3d_ros.research.query.resolution import Resolution, Resolver
-from spatial3d_ros.research.query.typed_query import Description, ParsedQuery
 from spatial3d_ros.research.query.vocabulary import is_anything, singular
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.grounding import object_at
 from spatial3d_ros.tasks.grounding import object_name as name
 from spatial3d_ros.tasks.layout_parser import Instruction
+from spatial3d_ros.tasks.query import Description, ParsedQuery
 from spatial3d_ros.tasks.results import ScoredObject
 
 ANSWERED = frozenset(

@@ -15,9 +15,9 @@ import numpy as np
 
 from spatial3d_ros.categories import COLORS
 from spatial3d_ros.geometry import relations as geometry
-from spatial3d_ros.research.query.typed_query import Description, RelationPhrase
 from spatial3d_ros.research.query.vocabulary import UnknownWordError, Vocabulary, is_anything
 from spatial3d_ros.scene.objects import SceneObject
+from spatial3d_ros.tasks.query import Description, RelationPhrase
 
 PhraseScores = Callable[[Sequence[str]], np.ndarray]
 """Phrases (Q) -> the network's logits (Q, N + 1) of the objects, "nothing" last."""

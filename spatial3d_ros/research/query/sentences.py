@@ -1,7 +1,7 @@
 """Sentences with their typed queries, word by word: what the query reader learns from.
 
 `QuerySentences(seed).draw()` fills a template (templates.yaml) with generated descriptions
-and tags each word with its segment, role and predicate (`typed_query.py`). Noise as people make it
+and tags each word with its segment, role and predicate (`tasks/query.py`). Noise as people make it
 follows: fillers, dropped articles, spelling slips, British and American spelling.
 """
 
@@ -18,8 +18,8 @@ from typing import Any
 from spatial3d_ros.categories import CATEGORIES, COLORS, NOUNS
 from spatial3d_ros.research.homes.object_catalog import OBJECT_KINDS
 from spatial3d_ros.research.homes.object_names import invented_word, plural
-from spatial3d_ros.research.query.typed_query import split_words
 from spatial3d_ros.storage import read_yaml
+from spatial3d_ros.tasks.query import split_words
 
 Word = tuple[str, str, str, str]  # word, segment, role, predicate
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from spatial3d_ros.research.query.reader import HEAD_NAMES, MAX_WORDS, QueryReader, save_reader
 from spatial3d_ros.research.query.sentences import QuerySentences, Sentence
-from spatial3d_ros.research.query.typed_query import INTENTS
+from spatial3d_ros.tasks.query import INTENTS
+from spatial3d_ros.tasks.query_network import HEAD_NAMES, MAX_WORDS, QueryReader, save_reader
 
 VALIDATION_SEED = 850_000
 _IGNORED = -100

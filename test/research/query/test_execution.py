@@ -9,9 +9,9 @@ from spatial3d_ros.errors import NotFoundError, QueryError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.research.query.execution import Execution, instruction_of, refuse
 from spatial3d_ros.research.query.resolution import Resolver, Weights
-from spatial3d_ros.research.query.typed_query import Description, ParsedQuery, RelationPhrase
 from spatial3d_ros.research.query.vocabulary import UnknownWordError
 from spatial3d_ros.scene.objects import SceneObject
+from spatial3d_ros.tasks.query import Description, ParsedQuery, RelationPhrase
 
 OBJECTS = [  # label, colour, centre, size
     ("table", "brown", (0, 0, 0.4), (1.2, 0.8, 0.8)),

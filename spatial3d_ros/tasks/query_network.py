@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from spatial3d_ros.errors import CheckpointError
-from spatial3d_ros.research.query.typed_query import INTENTS, PREDICATES, ROLES, SEGMENTS
+from spatial3d_ros.tasks.query import INTENTS, PREDICATES, ROLES, SEGMENTS
 
 BUCKETS, WIDTH, HEADS, LAYERS, MAX_WORDS = 8192, 128, 4, 2, 64
 HEAD_NAMES = {"segment": SEGMENTS, "role": ROLES, "predicate": PREDICATES}

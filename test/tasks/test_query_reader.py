@@ -3,19 +3,20 @@
 import pytest
 
 from spatial3d_ros.errors import QueryError
-from spatial3d_ros.research.query.parser import (
-    _Tagged,
+from spatial3d_ros.tasks.query import split_words
+from spatial3d_ros.tasks.query_network import QueryReader
+from spatial3d_ros.tasks.query_reader import (
+    TaggedWord,
     clean_text,
     describe_words,
     parse_query,
     read_amount,
+    read_size,
 )
-from spatial3d_ros.research.query.reader import QueryReader
-from spatial3d_ros.research.query.typed_query import split_words
 
 
 def tagged(*rows):
-    return [_Tagged(*row) for row in rows]
+    return [TaggedWord(*row) for row in rows]
 
 
 def test_modifiers_and_relations_of_a_description():
@@ -71,18 +72,45 @@ def test_amounts(text, amount):
     assert read_amount(text) == pytest.approx(amount)
 
 
+def test_sizes_of_new_objects():
+    assert read_size("0.4 x 40cm by 1 m") == (0.4, 0.4, 1.0)
+    assert read_size("a lamp") is None
+    with pytest.raises(QueryError, match="unit"):
+        read_size("1 x 1 x 1")
+    with pytest.raises(QueryError, match="20 m"):
+        read_size("1 x 1 x 30 m")
+
+
+def test_an_anchor_with_a_relation_of_its_own_and_a_pronoun():
+    description = describe_words(
+        tagged(
+            ("both", "target", "quantifier", "none"),
+            ("mugs", "target", "head", "none"),
+            ("on", "target", "relation", "on"),
+            ("the", "target", "none", "none"),
+            ("desk", "target", "anchor", "none"),
+            ("next", "target", "subrelation", "next_to"),
+            ("to", "target", "subrelation", "next_to"),
+            ("it", "target", "anchor_pronoun", "none"),
+        )
+    )
+    assert (description.quantifier, description.pronoun) == ("both", False)
+    (on,) = description.relations
+    (next_to,) = on.anchors[0].relations
+    assert (on.anchors[0].head, next_to.predicate, next_to.anchors[0].pronoun) == (
+        *("desk", "next_to", True),
+    )
+
+
 def test_marks_that_people_and_programs_leave_in_a_question():
     assert (
         clean_text("\u200bwhere is\u202e the \u201cred\u201d  <mug>?\x07")
         == "where is the red mug ?"
     )
-    assert split_words("What's on the L-shaped desk?") == [
-        "what's",
-        "on",
-        "the",
-        "l-shaped",
-        "desk",
+    assert split_words("What's on the L-shaped desk?!") == [
+        *("what's", "on", "the", "l-shaped", "desk", "!"),
     ]
+    assert split_words("-0,5m,90\u00b0.door") == ["-0,5m", ",", "90\u00b0", ".", "door"]
     for empty in ("", "  ", "\u200b", "?!", '""'):
         with pytest.raises(QueryError, match="empty"):
             clean_text(empty)

@@ -1,0 +1,235 @@
+"""The reader of sentences: a question to a typed query, in one pass of the query network.
+
+Patterns are left for numbers and units alone.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from spatial3d_ros.errors import QueryError
+from spatial3d_ros.tasks.query import (
+    INTENTS,
+    MARKS,
+    PREDICATES,
+    ROLES,
+    SEGMENTS,
+    Description,
+    ParsedQuery,
+    RelationPhrase,
+    split_words,
+)
+from spatial3d_ros.tasks.query_limits import check_length
+from spatial3d_ros.tasks.query_network import MAX_WORDS, QueryReader
+from spatial3d_ros.tasks.unit_parser import NUMBER, read_number, take_angle, take_length
+
+_QUOTES = '"\u201c\u201d\u00ab\u00bb<>`'
+_INVISIBLE = ("Cc", "Cf", "Zl", "Zp")  # control and direction marks, line separators
+_ORDINALS = {
+    word: number
+    for number, word in enumerate(("first", "second", "third", "fourth", "fifth", "sixth"), 1)
+}  # fmt: skip
+_SIDE = r"(\d+(?:\.\d+)?) ?(m|cm|met(?:er|re)s?|centimet(?:er|re)s?)?"
+_SIZE = re.compile(rf"{_SIDE} ?(?:x|by|\u00d7) ?{_SIDE} ?(?:x|by|\u00d7) ?{_SIDE}(?!\w)")
+TARGETS = ("target", "second", "third")
+
+
+@dataclass(frozen=True)
+class TaggedWord:
+    """A word with its tags, names of SEGMENTS, ROLES and PREDICATES."""
+
+    word: str
+    segment: str = "none"
+    role: str = "none"
+    predicate: str = "none"
+
+
+def clean_text(text: str) -> str:
+    """A question without control and direction marks, quotes and angle brackets; one space between
+    words. Raises QueryError when nothing is left or it is too long.
+    """
+    kept = "".join(
+        " " if letter in _QUOTES or unicodedata.category(letter) in _INVISIBLE else letter
+        for letter in text
+    )  # fmt: skip
+    words = " ".join(kept.split())
+    if not re.search(r"[^\W_]", words):
+        raise QueryError(
+            "query: empty; ask for an object in plain words, e.g. 'the red mug on the table'"
+        )
+    check_length(words)
+    return words
+
+
+@torch.inference_mode()
+def parse_query(text: str, reader: QueryReader) -> ParsedQuery:
+    """What a sentence asks for. Raises QueryError for an empty or too long one, for a unit of
+    length that is not understood, and for two lengths.
+    """
+    text = clean_text(text)
+    words = split_words(text)
+    if len(words) > MAX_WORDS:
+        raise QueryError(f"query: {len(words)} words; ask in at most {MAX_WORDS}")
+    output = reader([words])
+    probability, intent = output.intent[0].softmax(-1).max(-1)
+    tags = ((SEGMENTS, output.segment), (ROLES, output.role), (PREDICATES, output.predicate))
+    rows = [[names[k] for k in logits[0].argmax(-1).tolist()] for names, logits in tags]
+    tagged = [TaggedWord(*item) for item in zip(words, *rows, strict=True)]
+    return assemble(text, INTENTS[int(intent)], tagged, float(probability))
+
+
+def assemble(
+    text: str, intent: str, tagged: Sequence[TaggedWord], confidence: float = 1.0
+) -> ParsedQuery:
+    """The query of a sentence whose words are tagged. Raises QueryError for amounts that are not
+    understood.
+    """
+
+    def part(name: str) -> list[TaggedWord]:
+        return [t for t in tagged if t.segment == name and t.word not in MARKS]
+
+    def words(name: str) -> str:
+        return " ".join(t.word for t in part(name))
+
+    metres, degrees = read_amount(words("number"))
+    return ParsedQuery(
+        text,
+        intent,
+        tuple(describe_words(part(name)) for name in TARGETS if part(name)),
+        relation=_majority(part("relation")),
+        metres=metres,
+        degrees=degrees,
+        size=read_size(words("size")),
+        color=words("color"),
+        region=words("region"),
+        time=words("time"),
+        viewpoint=words("view"),
+        confidence=confidence,
+    )
+
+
+@dataclass
+class _Open:
+    """A noun phrase while its words come in; `roles`: those of its noun, modifiers and pronoun."""
+
+    roles: tuple[str, str, str]
+    words: list[TaggedWord] = field(default_factory=list)
+    relations: list[_OpenRelation] = field(default_factory=list)
+
+    def closed(self) -> Description:
+        head, modifier, pronoun = self.roles
+        return Description(
+            " ".join(t.word for t in self.words),
+            _first_run(self.words, head),
+            self._all(modifier),
+            _majority([t for t in self.words if t.role == "superlative"]),
+            next((_ORDINALS.get(word, 0) for word in self._all("ordinal")), 0),
+            tuple(r.closed() for r in self.relations),
+            " ".join(self._all("viewpoint")),
+            self._all("excluded"),
+            " ".join(self._all("quantifier")),
+            bool(self._all(pronoun)),
+        )
+
+    def _all(self, role: str) -> tuple[str, ...]:
+        return tuple(t.word for t in self.words if t.role == role)
+
+
+@dataclass
+class _OpenRelation:
+    predicate: str
+    negated: bool
+    anchors: list[_Open] = field(default_factory=list)
+
+    def closed(self) -> RelationPhrase:
+        return RelationPhrase(
+            self.predicate, tuple(anchor.closed() for anchor in self.anchors), self.negated
+        )
+
+
+def describe_words(tagged: Sequence[TaggedWord]) -> Description:
+    """The description that words of one segment make."""
+    whole = _Open(("head", "modifier", "pronoun"), list(tagged))
+    relation: _OpenRelation | None = None
+    anchor: _Open | None = None
+    negated = False
+    before = TaggedWord("")
+    for item in tagged:
+        if item.role == "negation":
+            negated = True
+        elif item.role in ("relation", "subrelation"):
+            if item.predicate == "none" and before.role == item.role:
+                item = before
+            elif (before.role, before.predicate) != (item.role, item.predicate):
+                relation = _OpenRelation(item.predicate, negated)
+                owner = anchor if item.role == "subrelation" and anchor else whole
+                if item.predicate != "none":
+                    owner.relations.append(relation)
+                anchor, negated = None, False
+        elif item.role.startswith("anchor") and relation is not None:
+            if anchor is None or not before.role.startswith("anchor"):
+                anchor = _Open(("anchor", "anchor_modifier", "anchor_pronoun"))
+                relation.anchors.append(anchor)
+            anchor.words.append(item)
+        before = item
+    return whole.closed()
+
+
+def read_amount(text: str) -> tuple[float | None, float | None]:
+    """Metres and degrees of an amount: "half a metre" -> 0.5, None; "90 degrees" -> None, 90.0. A
+    number without a unit is an angle. Raises QueryError for other units of length.
+    """
+    text = re.sub(r"(?<=\d),(?=\d)", ".", text)
+    metres, rest = take_length(text)
+    if metres is not None:
+        return metres, None
+    degrees, _ = take_angle(rest)
+    if degrees is None and re.fullmatch(NUMBER, rest):
+        degrees = read_number(rest)
+    return None, degrees
+
+
+def read_size(text: str) -> tuple[float, float, float] | None:
+    """Full extents in metres: "0.4 x 0.4 x 1 m" -> (0.4, 0.4, 1.0). The last unit counts for all
+    sides without one. Raises QueryError where there is none, or a side is not above 0 to 20 m.
+    """
+    match = _SIZE.search(re.sub(r"(?<=\d),(?=\d)", ".", text))
+    if match is None:
+        return None
+    units = [match[k] for k in (2, 4, 6)]
+    last = next((unit for unit in reversed(units) if unit), None)
+    if last is None:
+        raise QueryError(
+            f"query: '{match.group().strip()}' has no unit; use metres, e.g. '0.4 x 0.4 x 1 m'"
+        )
+    x, y, z = (
+        float(match[k]) * (0.01 if (unit or last).startswith("c") else 1.0)
+        for k, unit in zip((1, 3, 5), units, strict=True)
+    )
+    if not all(0 < side <= 20 for side in (x, y, z)):
+        raise QueryError(
+            f"query: size {match.group().strip()}: each side must be above 0 and at most 20 m"
+        )
+    return x, y, z
+
+
+def _majority(tagged: Sequence[TaggedWord]) -> str:
+    counts = Counter(t.predicate for t in tagged if t.predicate != "none")
+    return counts.most_common(1)[0][0] if counts else ""
+
+
+def _first_run(tagged: Sequence[TaggedWord], role: str) -> str:
+    """The first words in a row of that role."""
+    run: list[str] = []
+    for item in tagged:
+        if item.role == role:
+            run.append(item.word)
+        elif run:
+            break
+    return " ".join(run)

@@ -127,7 +127,9 @@ def layout_edit(result: LayoutEdit, frame_id: str, latency_ms: float) -> msg.Lay
 def answer(result: Answer, frame_id: str, latency_ms: float) -> msg.Answer:
     """The message of a free-form answer."""
     return msg.Answer(
-        objects=answer_objects(result.objects, frame_id), **_common(result, frame_id, latency_ms)
+        objects=answer_objects(result.objects, frame_id),
+        value=result.value,
+        **_common(result, frame_id, latency_ms),
     )
 
 
@@ -186,4 +188,7 @@ def _common(
         "views_used": int(result.views_used),
         "scene_version": int(result.scene_version),
         "latency_ms": float(latency_ms),
+        "intent": result.intent,
+        "confidence": float(result.confidence),
+        "question_back": result.question_back,
     }

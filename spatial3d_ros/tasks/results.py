@@ -35,6 +35,9 @@ class Provenance:
     stages_ms: duration of each stage.
     text_points: the points that its text prints, in that order, so that `frame_transform` can
         print them in another frame.
+    intent: what was asked, as read; "" for phrases given one by one.
+    confidence: calibrated probability, 0 .. 1, that the first object is the one asked about.
+    question_back: asked back where several objects fit, else "".
     """
 
     views_used: int
@@ -42,6 +45,9 @@ class Provenance:
     stamp_ns: int
     stages_ms: dict[str, float] = field(default_factory=dict)
     text_points: tuple[Point, ...] = ()
+    intent: str = ""
+    confidence: float = 0.0
+    question_back: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,11 +98,15 @@ class Distance(Provenance):
 
 @dataclass(frozen=True)
 class Answer(Provenance):
-    """A free-form answer, and the objects that it refers to."""
+    """An answer in words, and the objects that it refers to.
+
+    value: the answer alone: "3", "yes", "red", "1.84 m"; "" where the objects are the answer.
+    """
 
     query: str
     text: str
     objects: tuple[ScoredObject, ...]
+    value: str = ""
 
 
 @dataclass(frozen=True)

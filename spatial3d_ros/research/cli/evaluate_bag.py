@@ -33,7 +33,12 @@ class BagByDefault(TyperGroup):
 @reads_recording
 def evaluate_bag(
     bag: Annotated[Path, typer.Argument(help="A bag folder, .mcap, .db3, or .bag of ROS 1.")],
-    queries: Annotated[Path, typer.Option(help="YAML file of questions, with or without truth.")],
+    queries: Annotated[
+        Path | None, typer.Option(help="YAML file of questions, with or without truth.")
+    ] = None,
+    names: Annotated[
+        Path | None, typer.Option(help="YAML file of true objects, to compare the map with.")
+    ] = None,
     folder: Annotated[Path, typer.Option("--out", help="Folder for the report.")] = Path(
         "evaluation_out"
     ),
@@ -58,6 +63,8 @@ def evaluate_bag(
 
         spatial3d evaluate room.mcap --queries room.queries.yaml
 
+        spatial3d evaluate room.mcap --names room.names.yaml
+
         spatial3d evaluate bag drive.bag --queries q.yaml --pose /tf --depth /cam/depth/image --json
 
     The file of questions; lengths are metres, `at` is seconds from the bag's first message or
@@ -75,13 +82,20 @@ def evaluate_bag(
                       after: {center: [1.7, 0.4, 0.5], size: [0.5, 0.5, 1.0]}}}
           - {id: q5, kind: layout, at: end, text: "put the bed on the lamp",
              expect: {possible: false}}
+
+    The file of true objects: how many are found (IoU 0.25) and named right, and how many boxes the
+    map has for each:
+
+        frame_id: map
+        objects:
+          - {label: chair, what: at the window, center: [1.2, 0.4, 0.5], size: [0.5, 0.5, 1.0]}
     """
     from spatial3d_ros.research.evaluation.replay import replay_bag
     from spatial3d_ros.research.evaluation.reports.replay_report import ReplayReport
 
     with progress_bar("frames") as progress:
         replay = replay_bag(
-            bag, queries, options=options, model=model, device=device,
+            bag, queries, names=names, options=options, model=model, device=device,
             through_ros=folder if through_ros else None,
             say=print_status, progress=progress,
         )  # fmt: skip

@@ -20,7 +20,7 @@ caption. For a layout, only the keys given in `expect` are checked.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -147,6 +147,28 @@ class LayoutQuery(_Query):
 Query = GroundQuery | DistanceQuery | AskQuery | LayoutQuery
 
 
+class NamedObject(_Strict):
+    """An upright object with its label; `what` tells objects of one label apart for people."""
+
+    label: Words
+    what: str = ""
+    center: list[Coordinate] = Field(min_length=3, max_length=3)
+    size: list[Size] = Field(min_length=3, max_length=3)
+    yaw: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+
+    @property
+    def box(self) -> Box3D:
+        """As a Box3D."""
+        return Box3D(tuple(self.center), tuple(self.size), self.yaw)
+
+
+class NamesFile(_Strict):
+    """True objects of a recording: their labels and boxes in `frame_id`."""
+
+    frame_id: Words
+    objects: list[NamedObject] = Field(min_length=1)
+
+
 class QueryFile(_Strict):
     """All questions about a bag, in the order of the file."""
 
@@ -168,10 +190,21 @@ class QueryFile(_Strict):
 
 def read_queries(path: str | Path) -> QueryFile:
     """Read and check a file. Raises ConfigError that names file, question and key."""
-    path = Path(path)
+    return _read(Path(path), QueryFile)
+
+
+def read_names(path: str | Path) -> NamesFile:
+    """Read and check a file of true objects. Raises ConfigError that names file, object and key."""
+    return _read(Path(path), NamesFile)
+
+
+File = TypeVar("File", bound=BaseModel)
+
+
+def _read(path: Path, kind: type[File]) -> File:
     data = read_yaml(path)
     try:
-        return QueryFile.model_validate(data)
+        return kind.model_validate(data)
     except ValidationError as error:
         problems = list(dict.fromkeys(_problem(item, data) for item in error.errors()))
         more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
@@ -179,14 +212,15 @@ def read_queries(path: str | Path) -> QueryFile:
 
 
 def _problem(error: dict[str, Any], data: Any) -> str:
-    """A validation error as text: question, key, value and what is expected."""
+    """A validation error as text: question or object, key, value and what is expected."""
     where = list(error["loc"])
     name = ""
-    if where[:1] == ["queries"] and len(where) > 1:
+    if where[:1] in (["queries"], ["objects"]) and len(where) > 1:
         number = where[1]
-        entry = data["queries"][number]
-        known = isinstance(entry, dict) and isinstance(entry.get("id"), str)
-        name = f"{entry['id'] if known else f'question {number + 1}'}: "
+        entry = data[where[0]][number]
+        key, noun = ("id", "question") if where[0] == "queries" else ("label", "object")
+        known = isinstance(entry, dict) and isinstance(entry.get(key), str)
+        name = f"{entry[key] if known else f'{noun} {number + 1}'}: "
         where = where[2:]
         if where[:1] and where[0] in KINDS:  # the kind it was validated as
             where = where[1:]

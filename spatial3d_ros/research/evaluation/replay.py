@@ -23,7 +23,13 @@ from spatial3d_ros.demo.node_queries import ask_nodes, node_parameters, require_
 from spatial3d_ros.demo.processes import require_ros
 from spatial3d_ros.engine import EngineConfig, Spatial3D
 from spatial3d_ros.errors import BagError, ConfigError, NotAvailableError, Spatial3DError
-from spatial3d_ros.research.evaluation.queries import Query, QueryFile, read_queries
+from spatial3d_ros.research.evaluation.queries import (
+    NamesFile,
+    Query,
+    QueryFile,
+    read_names,
+    read_queries,
+)
 from spatial3d_ros.research.evaluation.settings import engine_settings
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.objects import SceneObject
@@ -55,13 +61,14 @@ class QueryResult:
 class ReplayResult:
     """The results of one replay. Only `timing` and latencies depend on the clock.
 
-    scene: the object map at the end as plain data. frames: REPORT_FRAMES frames or fewer from the
-    whole recording, for pictures.
+    scene: the object map at the end as plain data. names: the true objects, if known. frames:
+    REPORT_FRAMES frames or fewer from the whole recording, for pictures.
     """
 
     bag: Path
     questions: QueryFile
     topics: Topics
+    names: NamesFile | None = None
     results: list[QueryResult] = field(default_factory=list)
     scene: dict[str, Any] = field(default_factory=dict)
     frames: list[Frame] = field(default_factory=list)
@@ -72,8 +79,9 @@ class ReplayResult:
 
 def replay_bag(
     bag: Path,
-    queries: Path,
+    queries: Path | None = None,
     *,
+    names: Path | None = None,
     options: RecordingOptions = DEFAULTS,
     model: str = "tiny",
     device: str = "auto",
@@ -81,22 +89,25 @@ def replay_bag(
     say: Say = lambda text: None,
     progress: Progress = lambda done, total: None,
 ) -> ReplayResult:
-    """ReplayResult a bag and ask the questions of a file.
+    """Replay a bag and ask the questions of a file.
 
-    through_ros: play in real time into nodes, whose logs go to this folder.
+    names: file of true objects, with which the object map at the end is compared. through_ros: play
+    in real time into nodes, whose logs go to this folder.
 
-    Raises ConfigError for an invalid queries file or a query after the end of the bag; BagError;
+    Raises ConfigError for an invalid file or a query after the end of the bag; BagError;
     CheckpointError; NotAvailableError without ROS. An error of one question is its reply.
     """
-    questions = read_queries(queries)
+    true_objects = read_names(names) if names else None
+    questions = _questions(queries, true_objects)
     found = options.topics(bag)
     with Bag(bag) as opened:
         seconds = opened.duration_s
         total = opened.topics[found.rgb][1]
-    _check_times(queries, questions, seconds)
-    replay = ReplayResult(bag, questions, found)
+    if queries:
+        _check_times(queries, questions, seconds)
+    replay = ReplayResult(bag, questions, found, true_objects)
     replay.settings = {
-        "queries": str(queries),
+        "queries": str(queries) if queries else "",
         "model": model,
         "device": device,
         "through_ros": through_ros is not None,
@@ -117,6 +128,20 @@ def replay_bag(
     replay.recording = {"seconds": seconds, **replay.recording}
     replay.timing["total_s"] = time.perf_counter() - begin
     return replay
+
+
+def _questions(queries: Path | None, names: NamesFile | None) -> QueryFile:
+    """The questions of a file; none without one. Raises ConfigError."""
+    if queries is None:
+        if names is None:
+            raise ConfigError("nothing to evaluate: give --queries, --names or both")
+        return QueryFile.model_construct(frame_id=names.frame_id, queries=[])
+    questions = read_queries(queries)
+    if names is not None and names.frame_id != questions.frame_id:
+        raise ConfigError(
+            f"--names: frame_id {names.frame_id}, but the questions are in {questions.frame_id}"
+        )
+    return questions
 
 
 def _check_times(path: Path, questions: QueryFile, seconds: float) -> None:
@@ -278,6 +303,8 @@ def _replay_through_nodes(
     by_time: dict[float, list[Query]] = defaultdict(list)
     for query in replay.questions.by_time():
         by_time[min(query.seconds, seconds)].append(query)
+    if not by_time:
+        by_time[seconds] = []  # the object map alone
     for number, (until, queries) in enumerate(by_time.items()):
         asked = [
             {"text": query.text, "kind": query.kind, "via": "service", "measure": _measure(query)}

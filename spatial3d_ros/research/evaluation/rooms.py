@@ -18,13 +18,18 @@ from spatial3d_ros.bags.reader import read_bag
 from spatial3d_ros.demo.node_queries import ask_nodes, node_parameters
 from spatial3d_ros.engine import EngineConfig, Spatial3D
 from spatial3d_ros.errors import BagError, ConfigError, Spatial3DError
-from spatial3d_ros.geometry.box import iou_matrix
+from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.research.evaluation.answers import FREE_FORM_TASKS, AnswersReport, ask_room
 from spatial3d_ros.research.evaluation.metrics.judging import (
     Verdict,
     latency_scores,
-    recall,
     summarise,
+)
+from spatial3d_ros.research.evaluation.metrics.object_map import (
+    IdentityCount,
+    LabelledBox,
+    MapScores,
+    overlap_matrix,
 )
 from spatial3d_ros.research.evaluation.prompt_styles import apply_style, split_of_style
 from spatial3d_ros.research.evaluation.room_tasks import TASKS, RoomQuestion, chosen_tasks
@@ -44,13 +49,10 @@ REFRESH_EVERY = 8  # keyframes
 
 @dataclass
 class RoomsReport:
-    """Verdicts over all rooms, and the recall of the object map over the observed objects."""
+    """Verdicts over all rooms, and how the object maps agree with the observed objects."""
 
     verdicts: list[Verdict] = field(default_factory=list)
-    found_25: list[float] = field(default_factory=list)
-    found_50: list[float] = field(default_factory=list)
-    objects_seen: int = 0
-    objects_mapped: int = 0
+    object_map: MapScores = field(default_factory=MapScores)
     rooms: int = 0
     settings: dict[str, object] = field(default_factory=dict)
     answers: AnswersReport = field(default_factory=AnswersReport)
@@ -62,12 +64,7 @@ class RoomsReport:
             "rooms": self.rooms,
             "questions": len(self.verdicts),
             "scores": summarise(self.verdicts),
-            "proposals": {
-                "objects_seen": self.objects_seen,
-                "objects_mapped": self.objects_mapped,
-                "recall@0.25": _weighted(self.found_25, self.objects_seen),
-                "recall@0.5": _weighted(self.found_50, self.objects_seen),
-            },
+            "object_map": self.object_map.json(),
             "latency": latency_scores(v.latency_ms for v in self.verdicts if v.latency_ms),
             **self.answers.json(),
         }
@@ -87,11 +84,9 @@ class RoomsReport:
                 *("" if s is None else f"{s:.1%}" for s in shares),
                 *("" if m is None else f"{m:.3f}" for m in metres),
             )
-        proposals = report["proposals"]
         table.caption = (
-            "a distance is right within 0.25 m and between the right objects; object map: "
-            f"{self.objects_mapped} boxes for {self.objects_seen} objects seen, "
-            f"recall@0.25 {proposals['recall@0.25']:.1%}, recall@0.5 {proposals['recall@0.5']:.1%}"
+            "a distance is right within 0.25 m and between the right objects; "
+            f"{self.object_map.text()}"
         )
         return table
 
@@ -161,22 +156,19 @@ def evaluate_rooms(
         ]
         begin = time.monotonic()
         if engine is None:
-            replies, boxes, seen = _ask_nodes(recorded, questions, folder, say, model)
+            replies, found, seen, kept = _ask_nodes(recorded, questions, folder, say, model)
             report.settings["node"] = node_parameters(folder / recorded.bag.stem)
         else:
-            replies, boxes, seen = _ask_engine(engine, recorded, questions, true_boxes)
-            present = _present(recorded, boxes) if true_boxes else seen
+            replies, found, seen, kept = _ask_engine(engine, recorded, questions, true_boxes)
+            present = _present(recorded, found) if true_boxes else seen
             objects = [recorded.room.objects[i] for i in present]
             free_form = [name for name in wanted if name in FREE_FORM_TASKS]
             ask_room(engine, objects, seed + k, free_form, report.answers, style=style)
         verdicts = [q.judge(reply) for q, reply in zip(questions, replies, strict=True)]
         report.verdicts += verdicts
         report.rooms += 1
-        truth = np.array([recorded.room.objects[i].box.array() for i in seen]).reshape(-1, 6)
-        report.objects_seen += len(seen)
-        report.objects_mapped += len(boxes)
-        report.found_25.append(len(seen) and recall(boxes, truth, 0.25) * len(seen))
-        report.found_50.append(len(seen) and recall(boxes, truth, 0.5) * len(seen))
+        truth = [(item.box, item.category) for item in (recorded.room.objects[i] for i in seen)]
+        report.object_map += replace(MapScores.of(found, truth), kept=kept[0], followed=kept[1])
         say(
             f"room {seed + k}: {sum(v.right for v in verdicts)} of {len(verdicts)} right, "
             f"{len(recorded.room.objects)} objects, {time.monotonic() - begin:.1f} s"
@@ -196,21 +188,23 @@ def load_or_record(folder: Path, seed: int) -> RecordedRoom:
         )
 
 
-Replies = tuple[list[Reply], np.ndarray, list[int]]
+Replies = tuple[list[Reply], list[LabelledBox], list[int], tuple[int, int]]
 
 
 def _ask_engine(
     engine: Spatial3D, recorded: RecordedRoom, questions: list[RoomQuestion], true_boxes: bool
 ) -> Replies:
-    """Replies, boxes of the object map (M, 6), and the ids of the observed objects."""
+    """Replies, the object map, ids of the observed objects, and `kept_ids` over all refreshes."""
     engine.clear()
-    kept = []
+    kept: list[int] = []
+    ids = IdentityCount([item.box for item in recorded.room.objects])
     for k, frame in enumerate(read_bag(recorded.bag)):
         if engine.add_frame(frame).keyframe:
             kept.append(k)
             # As in the node, so that the object map covers more than the last views.
             if not true_boxes and len(kept) % REFRESH_EVERY == 0:
                 engine.refresh()
+                ids.add(engine.scene().objects)
     seen = recorded.seen_in(kept, SEEN_VIEWS)
     objects = recorded.room.objects
     proposals = None
@@ -220,6 +214,7 @@ def _ask_engine(
             for o in (objects[i] for i in recorded.seen_in(kept, 1))
         ]
     engine.refresh(proposals=proposals)
+    ids.add(engine.scene().objects)
     replies = []
     for question in questions:
         begin = time.perf_counter()
@@ -228,14 +223,14 @@ def _ask_engine(
             replies.append(Reply.from_result(result, 1000 * (time.perf_counter() - begin)))
         except Spatial3DError as error:
             replies.append(Reply(str(error), success=False))
-    boxes = [o.box.array() for o in engine.scene().objects]
-    return replies, np.array(boxes).reshape(-1, 6), seen
+    found = [(known.box, known.label) for known in engine.scene().objects]
+    return replies, found, seen, (ids.kept, ids.followed)
 
 
-def _present(recorded: RecordedRoom, boxes: np.ndarray) -> list[int]:
-    """Ids of the objects whose true boxes are in the object map, boxes (M, 6)."""
-    truth = np.array([o.box.array() for o in recorded.room.objects])
-    same = iou_matrix(truth, boxes).max(1, initial=0.0) > 0.9
+def _present(recorded: RecordedRoom, found: list[LabelledBox]) -> list[int]:
+    """Ids of the objects whose true boxes are in the object map."""
+    truth = [o.box for o in recorded.room.objects]
+    same = overlap_matrix(truth, [box for box, _ in found]).max(1, initial=0.0) > 0.9
     return [o.id for o, there in zip(recorded.room.objects, same, strict=True) if there]
 
 
@@ -251,11 +246,10 @@ def _ask_nodes(
         for k, q in enumerate(questions)
     ]
     data, scene = ask_nodes(recorded.bag, asked, folder / recorded.bag.stem, say, model)
-    boxes = [[*o["center"], *o["size"]] for o in scene["objects"]]
+    found = [
+        (Box3D(tuple(o["center"]), tuple(o["size"]), o.get("yaw", 0.0)), o["label"])
+        for o in scene["objects"]
+    ]
     everything = list(range(len(recorded.stamps_ns)))
     seen = recorded.seen_in(everything, SEEN_VIEWS)
-    return [Reply.from_data(d) for d in data], np.array(boxes).reshape(-1, 6), seen
-
-
-def _weighted(found: list[float], seen: int) -> float:
-    return float(sum(found) / seen) if seen else float("nan")
+    return [Reply.from_data(d) for d in data], found, seen, (0, 0)

@@ -109,13 +109,6 @@ def test_summary_counts_by_kind() -> None:
     assert scores["relation/on"]["right"] == 1.0
 
 
-def test_recall() -> None:
-    truth = np.array([CHAIR.array(), TABLE.array()])
-    assert metrics.recall(truth[:1], truth, 0.5) == 0.5
-    assert metrics.recall(np.empty((0, 6)), truth, 0.5) == 0.0
-    assert np.isnan(metrics.recall(truth, np.empty((0, 6)), 0.5))
-
-
 # ---- asking and judging ----------------------------------------------------------------------
 
 

@@ -58,10 +58,9 @@ def here(tmp_path_factory) -> Path:
     return path
 
 
-def run(here: Path, queries: str = "q.yaml", **options) -> ReplayReport:
-    made = replay_bag(
-        here / "room.mcap", here / queries, model=str(here / "model"), device="cpu", **options
-    )
+def run(here: Path, queries: str | None = "q.yaml", **options) -> ReplayReport:
+    asked = here / queries if queries else None
+    made = replay_bag(here / "room.mcap", asked, model=str(here / "model"), device="cpu", **options)
     return ReplayReport.of(made)
 
 
@@ -75,6 +74,26 @@ def without_time(data):
         timed = ("latency_ms", "timing")
         return {key: without_time(value) for key, value in data.items() if key not in timed}
     return [without_time(value) for value in data] if isinstance(data, list) else data
+
+
+def test_names_alone_compare_the_map_with_the_true_objects(
+    here: Path, report: ReplayReport
+) -> None:
+    truth = load_recorded_room(here / "room.mcap").room.objects[:3]
+    lines = [
+        f"  - {{label: {o.category}, center: {list(o.box.center)}, size: {list(o.box.size)}}}"
+        for o in truth
+    ]
+    (here / "names.yaml").write_text("\n".join(["frame_id: map", "objects:", *lines]))
+    compared = run(here, None, names=here / "names.yaml").json()
+    assert compared["answers"] == [] and len(compared["object_map"]["objects"]) == 3
+    assert compared["object_map"]["objects_mapped"] == len(report.json()["scene"]["objects"])
+    assert "object_map" not in report.json()
+    with pytest.raises(ConfigError, match="--queries, --names"):
+        run(here, None)
+    (here / "bad.yaml").write_text("frame_id: map\nobjects: [{label: sofa, center: [1, 2, 3]}]")
+    with pytest.raises(ConfigError, match=r"bad.yaml: sofa: size: is missing"):
+        run(here, None, names=here / "bad.yaml")
 
 
 # ---- the replay ------------------------------------------------------------------------------

@@ -102,15 +102,6 @@ def judge_distance(
     )
 
 
-def recall(boxes: np.ndarray, truth: np.ndarray, threshold: float) -> float:
-    """Share of the true boxes (N, 6) that any box (M, 6) overlaps by at least `threshold`."""
-    if not len(truth):
-        return float("nan")
-    if not len(boxes):
-        return 0.0
-    return float((iou_matrix(truth, boxes).max(1) >= threshold).mean())
-
-
 def grounding_scores(verdicts: Iterable[Verdict]) -> dict[str, float | int]:
     """Number of questions, right object first, Acc@0.25 and Acc@0.5 (where there is a target)."""
     chosen = list(verdicts)

@@ -22,6 +22,7 @@ from spatial3d_ros.research.evaluation.metrics.judging import (
     judge_distance,
     latency_scores,
 )
+from spatial3d_ros.research.evaluation.metrics.object_map import LabelledBox, MapScores
 from spatial3d_ros.research.evaluation.queries import (
     KINDS,
     AskQuery,
@@ -76,10 +77,41 @@ class ReplayReport:
             "scores": self.scores(),
             "answers": [_entry(*parts) for parts in zip(self.results, self.verdicts, strict=True)],
             "scene": replay.scene,
+            **self._map_report(),
             "timing": replay.timing
             | {"question_ms": latency_scores(milliseconds), "stages_ms": self.stages()},
         }
         return _rounded(report)
+
+    def map_scores(self) -> MapScores | None:
+        """How the object map at the end agrees with the true objects, if these are known."""
+        if self.replay.names is None:
+            return None
+        return MapScores.of(
+            self._found(), [(item.box, item.label) for item in self.replay.names.objects]
+        )
+
+    def _map_report(self) -> dict[str, Any]:
+        scores = self.map_scores()
+        if scores is None or self.replay.names is None:
+            return {}
+        overlap = zip(self.replay.names.objects, scores.ious, scores.named, strict=True)
+        return {
+            "object_map": scores.json()
+            | {
+                "objects": [
+                    {"label": item.label, "what": item.what, "iou": iou, "named": named}
+                    for item, iou, named in overlap
+                ]
+            }
+        }
+
+    def _found(self) -> list[LabelledBox]:
+        """The object map at the end."""
+        return [
+            (Box3D(tuple(o["center"]), tuple(o["size"]), o.get("yaw", 0.0)), o["label"])
+            for o in self.replay.scene["objects"]
+        ]
 
     def scores(self) -> dict[str, dict[str, float | int]]:
         """Scores by kind of question, of the questions with a known truth."""
@@ -107,6 +139,9 @@ class ReplayReport:
         recording, timing = self.replay.recording, self.replay.timing
         table = answers_table(self.rows, self.replay.bag.name)
         parts = [f"{kind}: {text}" for kind, text in self._summary().items()]
+        scores = self.map_scores()
+        if scores is not None:
+            parts.append(scores.text())
         parts.append(f"{recording['seconds']:.1f} s of recording")
         if "replay_s" in timing:
             parts.append(
@@ -128,6 +163,8 @@ class ReplayReport:
         if not pictures:
             return file
         truth = {box for row in self.rows for box in row.truth_boxes}
+        if self.replay.names is not None:
+            truth |= {item.box for item in self.replay.names.objects}
         album = FigureWriter(
             self.replay.frames,
             named_boxes(self.replay.scene["objects"]),

@@ -87,7 +87,7 @@ def test_names_alone_compare_the_map_with_the_true_objects(
     (here / "names.yaml").write_text("\n".join(["frame_id: map", "objects:", *lines]))
     compared = run(here, None, names=here / "names.yaml").json()
     assert compared["answers"] == [] and len(compared["object_map"]["objects"]) == 3
-    assert compared["object_map"]["objects_mapped"] == len(report.json()["scene"]["objects"])
+    assert compared["object_map"]["objects_mapped"] == len(compared["scene"]["objects"]) > 0
     assert "object_map" not in report.json()
     with pytest.raises(ConfigError, match="--queries, --names"):
         run(here, None)

@@ -21,6 +21,12 @@ COLORS: dict[str, tuple[int, int, int]] = {
     "brown": (102, 64, 40),
 }
 
+MATERIALS = ("wood", "metal", "fabric", "leather", "plastic", "glass", "ceramic", "paper",
+             "cardboard", "wicker", "stone", "leaf")  # fmt: skip
+PATTERNS = ("plain", "striped", "checked", "dotted")
+SHAPES = ("round", "oval", "square", "rectangular", "straight", "L-shaped")
+STATES = ("open", "closed", "on", "off", "full", "empty")
+
 
 @dataclass(frozen=True)
 class CategorySpec:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spatial3d_ros.categories import CATEGORIES
+from spatial3d_ros.categories import CATEGORIES, CategorySpec
 from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.research.rooms.kinds import Kind, kinds
 
 FLOOR, WALL = -1, -2
 
@@ -16,10 +17,37 @@ SMALL = ("mug", "bottle", "book", "box", "bowl", "vase", "laptop", "ball", "back
 
 
 @dataclass(frozen=True)
+class Look:
+    """What sets an object apart from others of its kind and color.
+
+    pattern: one of categories.PATTERNS, in the object's color and `pattern_color`, repeating after
+    `period` metres (negative: turned by 90 degrees); part: the part that has `part_color` ("seat");
+    side: "back", "left" or "right", as seen by the object, where it has `side_color`; shape, state:
+    of categories.SHAPES and STATES, "" where its kind has but one; place: "top" or "hung". Shades
+    are (r, g, b) in 0 .. 255.
+    """
+
+    pattern: str = "plain"
+    pattern_color: str = ""
+    pattern_rgb: tuple[int, int, int] = (0, 0, 0)
+    period: float = 0.1
+    part: str = ""
+    part_color: str = ""
+    part_rgb: tuple[int, int, int] = (0, 0, 0)
+    side: str = ""
+    side_color: str = ""
+    side_rgb: tuple[int, int, int] = (0, 0, 0)
+    shape: str = ""
+    state: str = ""
+    place: str = ""
+
+
+@dataclass(frozen=True)
 class RoomObject:
     """An object of a room. `box` is axis-aligned; `heading` is the yaw of its front (rad).
 
     `support` is the id of the object that it stands on, FLOOR or WALL; `rgb` its shade of `color`.
+    `look` is None in the rooms of the basic catalog.
     """
 
     id: int
@@ -31,6 +59,7 @@ class RoomObject:
     heading: float
     material: str
     variant: int
+    look: Look | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +73,7 @@ class Room:
 
 def support_surface(item: RoomObject) -> tuple[np.ndarray, np.ndarray, float] | None:
     """The rectangle (lo xy, hi xy) and height z that supports objects on `item`, or None."""
-    spec = CATEGORIES[item.category]
+    spec = spec_of(item)
     if spec.surface == 0.0:
         return None
     lo, hi = (np.array(bound, dtype=float) for bound in item.box.bounds())
@@ -56,10 +85,20 @@ def support_surface(item: RoomObject) -> tuple[np.ndarray, np.ndarray, float] | 
     across = 1 - along
     inset = spec.side * extent[across]
     lo[across], hi[across] = lo[across] + inset, hi[across] - inset
-    if spec.round or is_round_table(item):
+    if spec.round or is_round_table(item) or is_curved(item):
         margin = 0.14 * (hi[:2] - lo[:2])
         lo[:2], hi[:2] = lo[:2] + margin, hi[:2] - margin
     return lo[:2], hi[:2], float(z)
+
+
+def spec_of(item: RoomObject) -> CategorySpec | Kind:
+    """Shape and surfaces of its kind."""
+    return CATEGORIES[item.category] if item.look is None else kinds()[item.category]
+
+
+def is_curved(item: RoomObject) -> bool:
+    """Whether its outline on the floor is round or oval."""
+    return item.look is not None and item.look.shape in ("round", "oval")
 
 
 def is_round_table(item: RoomObject) -> bool:

@@ -7,6 +7,8 @@ walls and small objects on furniture.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from spatial3d_ros.categories import CATEGORIES, COLORS
@@ -18,6 +20,7 @@ from spatial3d_ros.research.rooms.catalog import (
     RoomObject,
     support_surface,
 )
+from spatial3d_ros.research.rooms.furnisher import Furnisher
 from spatial3d_ros.research.rooms.layout import Layout
 
 __all__ = [
@@ -25,6 +28,7 @@ __all__ = [
     "COLORS",
     "FLOOR",
     "WALL",
+    "Catalog",
     "Room",
     "RoomObject",
     "generate_room",
@@ -35,18 +39,28 @@ _PIECES = ("lamp", "plant", "plant", "cabinet", "shelf", "chair", "stool", "bin"
 _PIECES += ("table", "fridge", "fridge", "box", "box", "ball", "backpack", "nightstand")
 
 
-def generate_room(seed: int, *, min_objects: int = 6, max_objects: int = 25) -> Room:
-    """A room with `min_objects` to `max_objects` objects; one seed always gives the same room."""
+Catalog = Literal["basic", "full"]
+
+
+def generate_room(
+    seed: int, *, min_objects: int = 6, max_objects: int = 25, catalog: Catalog = "basic"
+) -> Room:
+    """A room with `min_objects` to `max_objects` objects; one seed always gives the same room.
+
+    catalog: "full" for all rendered kinds and their looks, "basic" for the 29 categories that the
+    shipped weights know.
+    """
+    make = {"basic": _BasicFurnisher, "full": Furnisher}[catalog]
     for attempt in range(20):
         rng = np.random.default_rng((seed, 7919, attempt))
-        layout = _Furnisher(rng, int(rng.integers(min_objects, max_objects + 1)))
+        layout = make(rng, int(rng.integers(min_objects, max_objects + 1)))
         layout.furnish()
         if len(layout.items) >= min_objects:
             break
     return Room(seed, layout.size, tuple(layout.items))
 
 
-class _Furnisher(Layout):
+class _BasicFurnisher(Layout):
     def furnish(self) -> None:
         rng = self.rng
         for _ in range(1 + (rng.random() < 0.2)):

@@ -13,7 +13,9 @@ from spatial3d_ros.research.rooms.catalog import (
     WALL,
     RoomObject,
     axis_of,
+    is_curved,
     is_round_table,
+    spec_of,
     support_surface,
 )
 
@@ -64,9 +66,7 @@ class Layout:
         for _ in range(10):
             wall = int(self.rng.integers(4))
             run = self.half[1 - wall % 2] - width / 2 - 0.1
-            sill = {"door": 0.0, "window": float(self.rng.uniform(0.8, 1.05))}.get(
-                category, float(self.rng.uniform(1.15, 1.5))
-            )
+            sill = self.sill(category)
             if run <= 0 or sill + height > self.size[2] - 0.08:
                 continue
             placed = self.at_wall(
@@ -82,6 +82,11 @@ class Layout:
                     self.keep_clear(placed)
                 return placed
         return None
+
+    def sill(self, category: str) -> float:
+        """Height of the bottom of what hangs on a wall."""
+        sill = {"door": 0.0, "window": float(self.rng.uniform(0.8, 1.05))}
+        return sill.get(category, float(self.rng.uniform(1.15, 1.5)))
 
     def at_wall(
         self,
@@ -229,7 +234,7 @@ class Layout:
         hosts = [
             item
             for item in self.items
-            if CATEGORIES[item.category].hollow and not is_round_table(item)
+            if spec_of(item).hollow and not is_round_table(item) and not is_curved(item)
         ]
         if not hosts:
             return None
@@ -277,18 +282,29 @@ class Layout:
             .any()
         ):
             return None
+        box = Box3D(tuple(map(float, middle)), tuple(map(float, size)))
+        heading = (heading + math.pi) % (2 * math.pi) - math.pi
+        item = self.styled(category, box, support, heading, style)
+        self.items.append(item)
+        self.lo[count], self.hi[count] = lo, hi
+        return item
+
+    def styled(
+        self,
+        category: str,
+        box: Box3D,
+        support: int,
+        heading: float,
+        style: tuple[str, str, int] | None,
+    ) -> RoomObject:
+        """The next object, with a color and a material of its own."""
         color, material, variant = style or self.style(category)
         shade = np.clip(
             np.array(COLORS[color]) * self.rng.uniform(0.86, 1.1) + self.rng.normal(0, 5, 3), 0, 255
         )
-        box = Box3D(tuple(map(float, middle)), tuple(map(float, size)))
-        heading = (heading + math.pi) % (2 * math.pi) - math.pi
-        item = RoomObject(
-            count, category, color, tuple(map(int, shade)), box, support, heading, material, variant
-        )
-        self.items.append(item)
-        self.lo[count], self.hi[count] = lo, hi
-        return item
+        rgb = int(shade[0]), int(shade[1]), int(shade[2])
+        count = len(self.items)
+        return RoomObject(count, category, color, rgb, box, support, heading, material, variant)
 
     def extent(
         self, category: str, height: float | None = None, scale: float | None = None

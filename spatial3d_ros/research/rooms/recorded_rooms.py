@@ -20,7 +20,7 @@ from spatial3d_ros.bags.writer import write_bag
 from spatial3d_ros.errors import BagError, ConfigError, FrameError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.camera import Camera
-from spatial3d_ros.research.rooms.catalog import Room, RoomObject
+from spatial3d_ros.research.rooms.catalog import Look, Room, RoomObject
 from spatial3d_ros.scene.frame import Frame
 
 CAMERA = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
@@ -148,7 +148,11 @@ def _save(recorded: RecordedRoom) -> None:
 def _object(fields: dict) -> RoomObject:
     box = fields["box"]
     parsed = Box3D(tuple(box["center"]), tuple(box["size"]), box["yaw"])
-    return RoomObject(**{**fields, "box": parsed, "rgb": tuple(fields["rgb"])})
+    look = fields.get("look")
+    if look is not None:
+        shades = {name: tuple(look[name]) for name in ("pattern_rgb", "part_rgb", "side_rgb")}
+        look = Look(**{**look, **shades})
+    return RoomObject(**{**fields, "box": parsed, "rgb": tuple(fields["rgb"]), "look": look})
 
 
 Job = tuple[Room, int, Camera, float, list[tuple[int, np.ndarray]]]
@@ -177,6 +181,7 @@ def _render(job: Job) -> list[tuple[Frame, np.ndarray]]:
 
     room, seed, camera, rate_hz, poses = job
     renderer = RoomRenderer(room)
+    noise = ColorNoise.of_room(room, camera.width)
     frames = []
     for k, pose in poses:
         rng = np.random.default_rng((seed, 17, k))
@@ -184,7 +189,7 @@ def _render(job: Job) -> list[tuple[Frame, np.ndarray]]:
         counts = np.bincount(view.instance.ravel() + 1, minlength=len(room.objects) + 1)[1:]
         frame = Frame(
             START_NS + round(k * 1e9 / rate_hz),
-            ColorNoise().apply(view.rgb, rng),
+            noise.apply(view.rgb, rng),
             DepthNoise().apply(view, rng),
             camera,
             PoseNoise().apply(pose, rng),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from spatial3d_ros.research.rooms.catalog import Room
 from spatial3d_ros.research.rooms.render import Rendered
 
 
@@ -61,15 +63,55 @@ class DepthNoise:
 
 @dataclass(frozen=True)
 class ColorNoise:
-    """Noise of `sigma` gray levels, and a brightness that varies by a share of `exposure`."""
+    """Noise of `sigma` gray levels, and a brightness that varies by a share of `exposure`.
+
+    blur: standard deviation in pixels of defocus, at most; smear: length in pixels of a motion
+    blur, at most; half of the images have neither. bright: brightness of all images.
+    """
 
     sigma: float = 2.5
     exposure: float = 0.04
+    blur: float = 0.0
+    smear: float = 0.0
+    bright: float = 1.0
+
+    @classmethod
+    def of_room(cls, room: Room, size: int) -> ColorNoise:
+        """The camera of a room of the full catalog, for images of `size` pixels across; the usual
+        noise in other rooms.
+        """
+        if not any(item.look is not None for item in room.objects):
+            return cls()
+        rng = np.random.default_rng((room.seed, 29))
+        return cls(
+            sigma=float(rng.uniform(1.0, 6.0)),
+            exposure=float(rng.uniform(0.02, 0.15)),
+            blur=float(rng.uniform(0, 1.4)) * size / 640,
+            smear=float(rng.uniform(0, 6)) * size / 640,
+            bright=float(rng.uniform(0.85, 1.35)),
+        )
 
     def apply(self, rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        image = rgb.astype(np.float32)
+        if (self.blur or self.smear) and rng.random() < 0.5:
+            image = self._blurred(image, rng)
         grain = rng.standard_normal(rgb.shape, dtype=np.float32) * np.float32(self.sigma)
-        gain = np.float32(1 + self.exposure * rng.uniform(-1, 1))
-        return np.clip(rgb * gain + grain + 0.5, 0, 255).astype(np.uint8)
+        gain = np.float32(self.bright * (1 + self.exposure * rng.uniform(-1, 1)))
+        return np.clip(image * gain + grain + 0.5, 0, 255).astype(np.uint8)
+
+    def _blurred(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        sigma, length = self.blur * rng.random(), self.smear * rng.random()
+        if sigma > 0.3:
+            image = cv2.GaussianBlur(image, (0, 0), sigma)
+        reach = int(np.ceil(length / 2))
+        if length > 1:
+            angle, size = rng.uniform(0, np.pi), 2 * reach + 1
+            kernel = np.zeros((size, size), np.float32)
+            step = np.linspace(-length / 2, length / 2, 2 * size)
+            columns = np.round(reach + np.cos(angle) * step).astype(int)
+            kernel[np.round(reach + np.sin(angle) * step).astype(int), columns] = 1
+            image = cv2.filter2D(image, -1, kernel / kernel.sum())
+        return image
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ from functools import lru_cache
 
 import numpy as np
 
-# Patterns of a surface on its color (see `shading`).
+# Textures: the brightness of a surface of one material on its color (see `shading`).
 PLAIN, WOOD, FABRIC, LEATHER, METAL, CARTON, LEAF, STRIPES, GLOW = range(9)
-PLANKS, TILES, CARPET, PLASTER = range(9, 13)
+PLANKS, TILES, CARPET, PLASTER, PLASTIC, GLASS, CERAMIC, PAPER, WICKER = range(9, 18)
+STONE, MIRROR, BRICK = range(18, 21)
 
-_CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=bool)
-_CUBE = np.array(
+CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=bool)
+CUBE = np.array(
     [
         [0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1],
         [2, 3, 7], [2, 7, 6], [0, 2, 6], [0, 6, 4], [1, 5, 7], [1, 7, 3],
@@ -25,15 +26,22 @@ Color = Sequence[float] | np.ndarray
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
-    """Triangles (n, 3, 3) float32 metres, their colors (n, 3) float32 0-255, patterns (n,)."""
+    """Triangles (n, 3, 3) float32 metres, their colors (n, 3) float32 0-255, textures (n,).
+
+    Where `motif` (n,) is not 0, its index in `categories.PATTERNS`, the surface has both `rgb` and
+    `second` (n, 3) in a pattern that repeats after `period` (n,) metres; negative: turned.
+    """
 
     triangles: np.ndarray
     rgb: np.ndarray
-    pattern: np.ndarray
+    texture: np.ndarray
+    second: np.ndarray
+    motif: np.ndarray
+    period: np.ndarray
 
 
 @lru_cache(maxsize=64)
-def _grid(rings: int, sides: int) -> np.ndarray:
+def grid_faces(rings: int, sides: int) -> np.ndarray:
     """Faces between `rings` rings of `sides` points each."""
     ring, side = np.meshgrid(np.arange(rings - 1), np.arange(sides), indexing="ij")
     a, b = ring * sides + side, ring * sides + (side + 1) % sides
@@ -42,13 +50,14 @@ def _grid(rings: int, sides: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=16)
-def _circle(sides: int) -> np.ndarray:
+def circle(sides: int) -> np.ndarray:
+    """Points (sides, 2) of the unit circle."""
     angle = np.arange(sides) * (2 * np.pi / sides)
     return np.stack([np.cos(angle), np.sin(angle)], -1)
 
 
 @lru_cache(maxsize=16)
-def _superellipsoid(power: float) -> np.ndarray:
+def superellipsoid(power: float) -> np.ndarray:
     """Points of a ball (power 1) that becomes a cushion as the power falls, in [-1, 1]^3."""
     up, around = np.meshgrid(
         np.linspace(-np.pi / 2, np.pi / 2, 9), np.arange(16) * (np.pi / 8), indexing="ij"
@@ -76,12 +85,17 @@ class Builder:
         self._faces: list[np.ndarray] = []
         self._rgb: list[np.ndarray] = []
         self._pattern: list[int] = []
+        self._motif: list[tuple[int, float, np.ndarray]] = []
         self._count = 0
+        self.motif: tuple[int, float, Color] | None = None  # of the solids that follow
 
     def add(self, points: np.ndarray, faces: np.ndarray, rgb: Color, pattern: int = PLAIN) -> None:
         self._points.append(points)
         self._faces.append(faces + self._count)
-        self._rgb.append(np.asarray(rgb, dtype=np.float32))
+        color = np.asarray(rgb, dtype=np.float32)
+        code, period, second = self.motif or (0, 1.0, color)
+        self._rgb.append(color)
+        self._motif.append((code, period, np.asarray(second, dtype=np.float32)))
         self._pattern.append(pattern)
         self._count += len(points)
 
@@ -89,7 +103,7 @@ class Builder:
         self, lo: Sequence[float], hi: Sequence[float], rgb: Color, pattern: int = PLAIN
     ) -> None:
         self.add(
-            np.where(_CORNERS, np.asarray(hi, float), np.asarray(lo, float)), _CUBE, rgb, pattern
+            np.where(CORNERS, np.asarray(hi, float), np.asarray(lo, float)), CUBE, rgb, pattern
         )
 
     def bar(
@@ -104,8 +118,8 @@ class Builder:
         half = np.asarray(half, float)
         lo, hi = np.asarray(start, float), np.asarray(end, float)
         slab = np.argmin(half)  # the ends lie across the axis without thickness
-        middle = np.where(_CORNERS[:, slab : slab + 1], hi, lo)
-        self.add(middle + np.where(_CORNERS, half, -half), _CUBE, rgb, pattern)
+        middle = np.where(CORNERS[:, slab : slab + 1], hi, lo)
+        self.add(middle + np.where(CORNERS, half, -half), CUBE, rgb, pattern)
 
     def lathe(
         self,
@@ -118,12 +132,12 @@ class Builder:
         sides: int = 14,
     ) -> None:
         """Revolve (radius, z) pairs about the vertical through `center`; `stretch` scales y."""
-        circle = _circle(sides) * (1.0, stretch)
+        ends = circle(sides) * (1.0, stretch)
         outline = np.asarray(profile, float)
         points = np.empty((len(outline), sides, 3))
-        points[..., :2] = outline[:, None, :1] * circle + center
+        points[..., :2] = outline[:, None, :1] * ends + center
         points[..., 2] = outline[:, 1:]
-        self.add(points.reshape(-1, 3), _grid(len(outline), sides), rgb, pattern)
+        self.add(points.reshape(-1, 3), grid_faces(len(outline), sides), rgb, pattern)
 
     def rod(
         self,
@@ -150,7 +164,10 @@ class Builder:
         """A ball (power 1) or cushion (power towards 0) filling the box from `lo` to `hi`."""
         low, high = np.asarray(lo, float), np.asarray(hi, float)
         self.add(
-            (low + high) / 2 + _superellipsoid(power) * (high - low) / 2, _grid(9, 16), rgb, pattern
+            (low + high) / 2 + superellipsoid(power) * (high - low) / 2,
+            grid_faces(9, 16),
+            rgb,
+            pattern,
         )
 
     def fitted(self, lo: np.ndarray, hi: np.ndarray, quarter_turns: int) -> Mesh:
@@ -170,4 +187,7 @@ class Builder:
             points[np.concatenate(self._faces)].astype(np.float32),
             np.repeat(np.stack(self._rgb), sizes, axis=0),
             np.repeat(np.array(self._pattern, dtype=np.int8), sizes),
+            np.repeat(np.stack([second for *_, second in self._motif]), sizes, axis=0),
+            np.repeat(np.array([code for code, *_ in self._motif], dtype=np.int8), sizes),
+            np.repeat(np.array([p for _, p, _ in self._motif], dtype=np.float32), sizes),
         )

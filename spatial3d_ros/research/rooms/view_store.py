@@ -8,22 +8,29 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.geometry.camera import Camera, project
 from spatial3d_ros.geometry.pose import invert, transform
-from spatial3d_ros.research.rooms.generator import Room, RoomObject, generate_room
+from spatial3d_ros.research.rooms.generator import Catalog, Room, RoomObject, generate_room
 
 MAX_OBJECTS = 32
-_ARRAYS = ("rgb", "depth", "pose", "camera", "seen")
+CROP = 64
+_ARRAYS = ("rgb", "depth", "pose", "camera", "seen", "maps", "crops", "crop_views")
+_SHELL = 255
 
 
 @dataclass(frozen=True, eq=False)
 class RoomViews:
     """One rendered room: rgb (V, S, S, 3) uint8, depth (V, S, S) float32 metres, pose (V, 4, 4),
     camera, and seen (V, n) the number of pixels of each object in each view.
+
+    maps (4, V, S, S) uint8: object id (255: the shell), color, material and pattern of each
+    pixel (see `render.Rendered`). crops (n, K, 64, 64, 3) uint8 and crop_views (n, K) int8, -1
+    where absent, are those of `crops.object_crops`; K is 0 in a store without crops.
     """
 
     room: Room
@@ -32,6 +39,9 @@ class RoomViews:
     pose: np.ndarray
     camera: Camera
     seen: np.ndarray
+    maps: np.ndarray
+    crops: np.ndarray
+    crop_views: np.ndarray
 
     def truncated_everywhere(self, item: RoomObject, views: np.ndarray) -> bool:
         """Whether several of the views show the object, all truncated by the image border."""
@@ -58,24 +68,32 @@ class ViewStore:
             raise ConfigError(
                 f"{index}: missing; render the rooms first with `spatial3d synth views`"
             )
-        self.index: dict[str, int] = json.loads(index.read_text())
-        self._arrays = {n: np.load(self.folder / f"{n}.npy", mmap_mode="r") for n in _ARRAYS}
+        self.index: dict[str, Any] = json.loads(index.read_text())
+        names = _ARRAYS if self.index["crops"] else _ARRAYS[:-2]
+        self._arrays = {n: np.load(self.folder / f"{n}.npy", mmap_mode="r") for n in names}
 
     def __len__(self) -> int:
         return self.index["rooms"]
 
     def __getitem__(self, i: int) -> RoomViews:
-        room = generate_room(self.index["first"] + i)
+        room = generate_room(self.index["first"] + i, catalog=self.index["catalog"])
         arrays = {name: array[i] for name, array in self._arrays.items()}
         fx, fy, cx, cy = map(float, arrays["camera"])
-        size = self.index["size"]
+        size, count = self.index["size"], len(room.objects)
+        crops, crop_views = np.zeros((count, 0, CROP, CROP, 3), np.uint8), np.zeros((count, 0))
+        if self.index["crops"]:
+            crops = np.array(arrays["crops"][:count])
+            crop_views = np.array(arrays["crop_views"][:count])
         return RoomViews(
             room=room,
             rgb=np.array(arrays["rgb"]),
             depth=arrays["depth"].astype(np.float32) / 1000.0,
             pose=arrays["pose"].astype(np.float64),
             camera=Camera(size, size, fx, fy, cx, cy),
-            seen=np.array(arrays["seen"][:, : len(room.objects)]),
+            seen=np.array(arrays["seen"][:, :count]),
+            maps=np.array(arrays["maps"]),
+            crops=crops,
+            crop_views=crop_views.astype(np.int8),
         )
 
 
@@ -95,11 +113,20 @@ def render_room(seed: int, *, views: int, size: int) -> RoomViews:
 
 
 def render_store(
-    folder: str | Path, *, rooms: int, views: int, size: int, first: int, workers: int
+    folder: str | Path,
+    *,
+    rooms: int,
+    views: int,
+    size: int,
+    first: int,
+    workers: int,
+    catalog: Catalog = "basic",
+    crops: int = 0,
 ) -> ViewStore:
-    """Render a store, or reuse an existing one with the same settings."""
+    """Render a store, or reuse an existing one with the same settings. `crops`: of each object."""
     folder = Path(folder)
-    settings = {"rooms": rooms, "views": views, "size": size, "first": first}
+    settings: dict[str, Any] = {"rooms": rooms, "views": views, "size": size, "first": first}
+    settings |= {"catalog": catalog, "crops": crops}
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several trainings may need the same rooms
@@ -111,7 +138,7 @@ def render_store(
     return ViewStore(folder)
 
 
-def _render(folder: Path, settings: dict[str, int], workers: int) -> None:
+def _render(folder: Path, settings: dict[str, Any], workers: int) -> None:
     rooms, views, size, first = (settings[k] for k in ("rooms", "views", "size", "first"))
     shapes = {
         "rgb": ((rooms, views, size, size, 3), np.uint8),
@@ -119,15 +146,21 @@ def _render(folder: Path, settings: dict[str, int], workers: int) -> None:
         "pose": ((rooms, views, 4, 4), np.float64),
         "camera": ((rooms, 4), np.float64),
         "seen": ((rooms, views, MAX_OBJECTS), np.int32),
+        "maps": ((rooms, 4, views, size, size), np.uint8),
+        "crops": ((rooms, MAX_OBJECTS, settings["crops"], CROP, CROP, 3), np.uint8),
+        "crop_views": ((rooms, MAX_OBJECTS, settings["crops"]), np.int8),
     }
     arrays = {
         name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, shape)
         for name, (shape, dtype) in shapes.items()
+        if 0 not in shape
     }
-    render = partial(_render_room, views=views, size=size)
+    render = partial(
+        _render_room, views=views, size=size, catalog=settings["catalog"], crops=settings["crops"]
+    )
     with ProcessPoolExecutor(workers) as pool:
         for i, rendered in enumerate(pool.map(render, range(first, first + rooms), chunksize=8)):
-            for name in _ARRAYS:
+            for name in arrays:
                 arrays[name][i] = rendered[name]
             if i % 100 == 99:
                 print(f"rendered {i + 1} of {rooms} rooms", flush=True)
@@ -135,21 +168,34 @@ def _render(folder: Path, settings: dict[str, int], workers: int) -> None:
         array.flush()
 
 
-def _render_room(seed: int, *, views: int, size: int) -> dict[str, np.ndarray]:
+def _render_room(
+    seed: int, *, views: int, size: int, catalog: Catalog, crops: int
+) -> dict[str, np.ndarray]:
     # Only rendering needs the ray caster.
     from spatial3d_ros.research.rooms.views import training_views
 
-    room = generate_room(seed)
-    rendered = training_views(room, np.random.default_rng((seed, 17)), views, size=(size, size))
+    room = generate_room(seed, catalog=catalog)
+    rng = np.random.default_rng((seed, 17))
+    rendered = training_views(room, rng, views, size=(size, size), crops=crops)
     seen = np.zeros((views, MAX_OBJECTS), np.int32)
     for view, instance in enumerate(rendered["instance"]):
         seen[view] = np.bincount(instance[instance >= 0].ravel(), minlength=MAX_OBJECTS)[
             :MAX_OBJECTS
         ]
+    objects = np.where(rendered["instance"] < 0, _SHELL, rendered["instance"])
+    maps = [objects, *(rendered[name] for name in ("color", "material", "pattern"))]
+    cut = np.zeros((MAX_OBJECTS, crops, CROP, CROP, 3), np.uint8)
+    cut_views = np.full((MAX_OBJECTS, crops), -1, np.int8)
+    if crops:
+        cut[: len(room.objects)] = rendered["crops"]
+        cut_views[: len(room.objects)] = rendered["crop_views"]
     return {
         "rgb": rendered["rgb"],
         "depth": np.clip(rendered["depth"] * 1000.0 + 0.5, 0, 65535).astype(np.uint16),
         "pose": rendered["poses"],
         "camera": np.asarray(rendered["camera"]),
         "seen": seen,
+        "maps": np.stack(maps).astype(np.uint8),
+        "crops": cut,
+        "crop_views": cut_views,
     }

@@ -7,6 +7,7 @@ import numpy as np
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.geometry.pose import look_at
 from spatial3d_ros.research.rooms.catalog import Room
+from spatial3d_ros.research.rooms.crops import object_crops
 from spatial3d_ros.research.rooms.render import RoomRenderer
 from spatial3d_ros.research.rooms.sensor import ColorNoise, DepthNoise, PoseNoise
 
@@ -20,6 +21,7 @@ def training_views(
     n_views: int,
     size: tuple[int, int] = (112, 112),
     supersample: int = 2,
+    crops: int = 0,
 ) -> dict[str, np.ndarray]:
     """A few views that together show nearly all of a room, with sensor and pose noise.
 
@@ -28,20 +30,33 @@ def training_views(
 
     Returns:
         rgb (V, H, W, 3) uint8; depth (V, H, W) float32 metres, 0 where missing; instance (V, H, W)
-        int32, -1 for the shell; poses (V, 4, 4) float64 world_T_camera; camera (fx, fy, cx, cy).
+        int32, -1 for the shell; color, material, pattern (V, H, W) uint8 of `Rendered`; poses
+        (V, 4, 4) float64 world_T_camera; camera (fx, fy, cx, cy). With `crops` also the crops of
+        `object_crops`: crops (n, crops, 64, 64, 3) uint8 and crop_views (n, crops) int8.
     """
     focal = 320 / np.tan(np.radians(rng.uniform(55, 70)) / 2)
-    camera = Camera(640, 480, focal, focal, 320.0, 240.0).scaled(*size)
+    native = Camera(640, 480, focal, focal, 320.0, 240.0)
+    camera = native.scaled(*size)
     renderer = RoomRenderer(room)
     poses = choose_views(room, renderer, camera, rng, n_views)
     views = [renderer.render(camera, pose, supersample) for pose in poses]
-    return {
-        "rgb": np.stack([ColorNoise().apply(view.rgb, rng) for view in views]),
+    noise = ColorNoise.of_room(room, size[0])
+    made = {
+        "rgb": np.stack([noise.apply(view.rgb, rng) for view in views]),
         "depth": np.stack([DepthNoise().apply(view, rng) for view in views]),
         "instance": np.stack([view.instance for view in views]),
+        "color": np.stack([view.color for view in views]),
+        "material": np.stack([view.material for view in views]),
+        "pattern": np.stack([view.pattern for view in views]),
         "poses": np.stack([PoseNoise().apply(pose, rng) for pose in poses]),
         "camera": np.array([camera.fx, camera.fy, camera.cx, camera.cy]),
     }
+    if crops:
+        made["crops"], made["crop_views"] = object_crops(
+            room, renderer, native, poses, made["instance"], rng,
+            best=crops, noise=ColorNoise.of_room(room, native.width),
+        )  # fmt: skip
+    return made
 
 
 def choose_views(

@@ -39,7 +39,7 @@ def test_every_shape_has_exactly_the_bounds_of_its_box() -> None:
             lo, hi = item.box.bounds()
             np.testing.assert_allclose(points.min(0), lo, atol=1e-5)
             np.testing.assert_allclose(points.max(0), hi, atol=1e-5)
-            assert len(mesh.rgb) == len(mesh.pattern) == len(mesh.triangles)
+            assert len(mesh.rgb) == len(mesh.texture) == len(mesh.triangles)
             seen.add((item.category, item.variant))
     assert len(seen) > 45
 
@@ -96,6 +96,9 @@ def flat_view(z: float, cosine: float = 1.0, shape: tuple[int, int] = (200, 200)
         depth=np.full(shape, z, np.float32),
         instance=np.full(shape, SHELL, np.int32),
         normal_cos=np.full(shape, cosine, np.float32),
+        color=np.zeros(shape, np.uint8),
+        material=np.zeros(shape, np.uint8),
+        pattern=np.zeros(shape, np.uint8),
     )
 
 

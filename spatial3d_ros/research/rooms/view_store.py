@@ -78,37 +78,35 @@ class ViewStore:
     def __getitem__(self, i: int) -> RoomViews:
         room = generate_room(self.index["first"] + i, catalog=self.index["catalog"])
         arrays = {name: array[i] for name, array in self._arrays.items()}
-        fx, fy, cx, cy = map(float, arrays["camera"])
-        size, count = self.index["size"], len(room.objects)
-        crops, crop_views = np.zeros((count, 0, CROP, CROP, 3), np.uint8), np.zeros((count, 0))
-        if self.index["crops"]:
-            crops = np.array(arrays["crops"][:count])
-            crop_views = np.array(arrays["crop_views"][:count])
-        return RoomViews(
-            room=room,
-            rgb=np.array(arrays["rgb"]),
-            depth=arrays["depth"].astype(np.float32) / 1000.0,
-            pose=arrays["pose"].astype(np.float64),
-            camera=Camera(size, size, fx, fy, cx, cy),
-            seen=np.array(arrays["seen"][:, :count]),
-            maps=np.array(arrays["maps"]),
-            crops=crops,
-            crop_views=crop_views.astype(np.int8),
-        )
+        return _room_views(room, arrays, self.index["size"])
 
 
-def render_room(seed: int, *, views: int, size: int) -> RoomViews:
-    """A room rendered now: `views` square views of `size` pixels."""
-    made = _render_room(seed, views=views, size=size)
-    room = generate_room(seed)
-    fx, fy, cx, cy = map(float, made["camera"])
+def render_room(
+    seed: int, *, views: int, size: int, catalog: Catalog = "basic", crops: int = 0
+) -> RoomViews:
+    """A room rendered now: `views` square views of `size` pixels, `crops` of each object."""
+    made = _render_room(seed, views=views, size=size, catalog=catalog, crops=crops)
+    return _room_views(generate_room(seed, catalog=catalog), made, size)
+
+
+def _room_views(room: Room, arrays: dict[str, np.ndarray], size: int) -> RoomViews:
+    """Of one room's _ARRAYS; those of crops may be absent."""
+    fx, fy, cx, cy = map(float, arrays["camera"])
+    count = len(room.objects)
+    crops, crop_views = np.zeros((count, 0, CROP, CROP, 3), np.uint8), np.zeros((count, 0), np.int8)
+    if "crops" in arrays:
+        crops = np.array(arrays["crops"][:count])
+        crop_views = np.array(arrays["crop_views"][:count])
     return RoomViews(
         room=room,
-        rgb=made["rgb"],
-        depth=made["depth"].astype(np.float32) / 1000.0,
-        pose=made["pose"],
+        rgb=np.array(arrays["rgb"]),
+        depth=arrays["depth"].astype(np.float32) / 1000.0,
+        pose=arrays["pose"].astype(np.float64),
         camera=Camera(size, size, fx, fy, cx, cy),
-        seen=made["seen"][:, : len(room.objects)],
+        seen=np.array(arrays["seen"][:, :count]),
+        maps=np.array(arrays["maps"]),
+        crops=crops,
+        crop_views=crop_views,
     )
 
 

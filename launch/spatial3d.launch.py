@@ -3,6 +3,8 @@
 With `bag:=PATH` it also plays a recording; `spatial3d check PATH` prints the full command.
 Parameters come from config/base.yaml, then the camera preset, then the model preset, then your
 params_file, then the arguments given here; later ones win. `--show-args` lists the arguments.
+Several cameras are named in a params_file as in config/two_cameras.yaml; the arguments camera,
+rgb_image, depth_image, camera_info and depth_info then have no effect on the grounding node.
 """
 
 from __future__ import annotations

@@ -17,12 +17,12 @@ def parameter(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] = (),
-    effective: Literal["live", "activate", "configure"] = "activate",
+    effective: Literal["live", "activate", "configure", "start"] = "activate",
 ) -> Any:
     """A dataclass field with the information that `ros2 param describe` shows.
 
-    `effective`: "live" parameters may change at any time, the others take effect in that lifecycle
-    transition.
+    `effective`: "live" parameters may change at any time, those of "start" are read when the node
+    starts, the others take effect in that lifecycle transition.
     """
     limits = {"description": description, "low": low, "high": high, "choices": choices}
     return field(default=default, metadata={**limits, "effective": effective})

@@ -112,6 +112,17 @@ def test_time_going_backwards_is_refused_and_nothing_is_lost(engine):
     assert len(engine.ground("the red chair").objects) == 3
 
 
+def test_each_camera_has_its_own_keyframes(engine):
+    def frame(number, source):
+        seen = wall_frame(number)
+        return replace(seen, stamp_ns=10**9 + number, source=source)
+
+    assert engine.add_frame(frame(0, "front")).keyframe
+    assert engine.add_frame(frame(9, "rear")).keyframe  # 2.7 m away
+    assert not engine.add_frame(replace(frame(0, "front"), stamp_ns=2 * 10**9)).keyframe
+    assert not engine.add_frame(replace(frame(9, "rear"), stamp_ns=2 * 10**9)).keyframe
+
+
 def test_no_objects_is_an_answer(engine):
     with_scene(engine, objects=0)
     answer = engine.ground("the red chair")

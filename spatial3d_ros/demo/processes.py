@@ -93,25 +93,28 @@ class NodeGroup:
         *arguments: str,
         package: str = ROBOT,
         pipes: bool = False,
+        log: str = "",
         **environment: str,
     ) -> subprocess.Popen[bytes]:
         """Run `main` of `spatial3d_ros.PACKAGE.NODE` with command line arguments.
 
-        With `pipes`, stdin and stdout are pipes and only stderr goes to the log. A restarted node
-        appends to its log.
+        With `pipes`, stdin and stdout are pipes and only stderr goes to the log. `log` is the name
+        of the process and its log, where several run the same node. A restarted node appends to its
+        log.
         """
-        again = "ab" if node in self.processes else "wb"
-        log = self._files.enter_context((self.logs / f"{node}.log").open(again))
+        name = log or node
+        again = "ab" if name in self.processes else "wb"
+        file = self._files.enter_context((self.logs / f"{name}.log").open(again))
         process = subprocess.Popen(
             [sys.executable, "-c", RUN.format(package=package, node=node), *arguments],
             stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
-            stdout=subprocess.PIPE if pipes else log,
-            stderr=log,
+            stdout=subprocess.PIPE if pipes else file,
+            stderr=file,
             env={**self.environment, **environment},
             # Background jobs of a shell ignore SIGINT, and child processes inherit that.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
-        self.processes[node] = process
+        self.processes[name] = process
         return process
 
     def wait(self, node: str, timeout_s: float) -> None:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
     from spatial3d_ros.engine import Spatial3D
+    from spatial3d_ros.nodes.camera_input import CameraInput
     from spatial3d_ros.nodes.query_handler import QueryHandler
-    from spatial3d_ros.nodes.sensor_input import SensorInput
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
@@ -51,14 +51,14 @@ def inactive_status(name: str, failure: str) -> DiagnosticStatus:
     return status(name, ERROR if failure else OK, failure or "not active", {})
 
 
-def sensor_status(name: str, sensors: SensorInput, topic_timeout_s: float) -> DiagnosticStatus:
-    """Counts and rates of the messages received, and the problems found in them."""
-    warnings = [*sensors.findings, *sensors.watchdog.warnings(topic_timeout_s)]
+def sensor_status(name: str, camera: CameraInput, topic_timeout_s: float) -> DiagnosticStatus:
+    """Counts and rates of the messages of a camera, and the problems found in them."""
+    warnings = camera.warnings(topic_timeout_s)
     return status(
-        f"{name}: sensors",
+        f"{name}: sensors {camera.name}".strip(),
         WARN if warnings else OK,
         " ".join(warnings) or "every topic is received and its stamps match",
-        sensors.diagnostics(),
+        camera.diagnostics(),
     )
 
 

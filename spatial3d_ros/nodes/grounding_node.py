@@ -145,7 +145,9 @@ class GroundingNode(GuardedLifecycleNode):
             raise ConfigError(outdated)
         engine = self._engine
         assert engine is not None  # configure precedes activate
-        self._sensors = SensorInput(self, self._table.values, partial(self._update_memory, engine))
+        self._sensors = SensorInput(
+            self, self._table.cameras(), partial(self._update_memory, engine)
+        )
         self._refresher = RefreshWorker(
             partial(self._refresh, engine),
             lambda: self._table.values.refresh_period_s,
@@ -241,7 +243,10 @@ class GroundingNode(GuardedLifecycleNode):
         if sensors is None or engine is None:
             return [diagnostics.inactive_status(name, self._failure)]
         return [
-            diagnostics.sensor_status(name, sensors, self._table.values.topic_timeout_s),
+            *(
+                diagnostics.sensor_status(name, camera, self._table.values.topic_timeout_s)
+                for camera in sensors.cameras
+            ),
             diagnostics.memory_status(name, engine, self._refresh_problem),
             diagnostics.question_status(name, self._handler),
         ]

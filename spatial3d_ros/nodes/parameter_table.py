@@ -13,6 +13,7 @@ from rcl_interfaces.msg import (
 )
 
 from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.runtime.cameras import CameraSource, camera_sources
 from spatial3d_ros.runtime.parameters import (
     FIELDS,
     RENAMED,
@@ -31,6 +32,7 @@ WHEN = {
     "live": "at once",
     "activate": "when the node is activated",
     "configure": "when the node is configured",
+    "start": "when the node starts",
 }
 
 
@@ -55,6 +57,8 @@ class ParameterTable:
         self.loaded: Parameters | None = None
         self._logger = node.get_logger()
         self._node_name = node.get_fully_qualified_name()
+        self._entries: dict[str, dict[str, Any]] = {}
+        self._started = False
         for name, entry in FIELDS.items():
             # First without a range: rclpy ends the process over a YAML value out of range.
             given = node.declare_parameter(name, None, ParameterDescriptor(dynamic_typing=True))
@@ -67,16 +71,42 @@ class ParameterTable:
             value = getattr(self.values, name)
             value = list(value) if isinstance(value, tuple) else value
             node.declare_parameter(name, value, _descriptor(entry), ignore_override=True)
+        self._declare_cameras(node)
         overrides = node._parameter_overrides  # rclpy has no public access to undeclared ones
         for name in RENAMED.keys() & overrides.keys():
             self.problems[RENAMED[name]] = explain_renamed(name)
         known = (*FIELDS, *RENAMED)
+        own = (*ROS_PARAMETERS, *(f"{name}." for name in self.values.cameras))
         self.unknown = [
             explain_unknown(name)
             for name in overrides
-            if name not in known and not name.startswith(ROS_PARAMETERS)
+            if name not in known and not name.startswith(own)
         ]
+        self._started = True
         node.add_on_set_parameters_callback(self._on_set)
+
+    def cameras(self) -> list[CameraSource]:
+        """The cameras of the node with the current values. Raises ConfigError."""
+        return camera_sources(self.values, self._entries)
+
+    def _declare_cameras(self, node: Node) -> None:
+        """Declare NAME.KEY of the cameras that the parameter cameras names, as far as they are set.
+
+        They are read once, at start: parameters of a ROS node have no lists of structures.
+        """
+        for name in self.values.cameras:
+            for given in [n for n in node._parameter_overrides if n.startswith(f"{name}.")]:
+                description = ParameterDescriptor(
+                    description=f"Of camera {name}; see the parameter cameras.",
+                    dynamic_typing=True,
+                    read_only=True,
+                )
+                value = node.declare_parameter(given, None, description).value
+                self._entries.setdefault(name, {})[given.partition(".")[2]] = value
+        try:
+            self.cameras()
+        except ConfigError as error:
+            self.problems["cameras"] = str(error)
 
     def outdated(self) -> str:
         """Which parameters of the loaded network have changed since, "" if none."""
@@ -101,7 +131,8 @@ class ParameterTable:
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
         for name in values:
-            self.problems.pop(name, None)
+            if _effective(name) != "start":
+                self.problems.pop(name, None)
         if any(_effective(name) == "configure" for name in values) and (why := self.outdated()):
             self._logger.warning(why)  # rclpy drops the reason of a successful result
         return SetParametersResult(successful=True)
@@ -110,6 +141,8 @@ class ParameterTable:
         checked = {name: check(name, value) for name, value in changes.items()}
         for name, value in checked.items():
             changed = value != getattr(self.values, name)
+            if self._started and changed and _effective(name) == "start":
+                raise ConfigError(f"parameter {name} is read when the node starts: start it again")
             if self.active and changed and _effective(name) != "live":
                 reload = _effective(name) == "configure"
                 before = "deactivate, cleanup" if reload else "deactivate"

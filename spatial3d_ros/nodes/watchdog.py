@@ -28,11 +28,15 @@ LISTED = 5  # topics that are listed as alternatives to a silent one
 
 @dataclass
 class Watched:
-    """A subscription and its rate; one that `may_pause` may be silent after its first message."""
+    """A subscription and its rate; one that `may_pause` may be silent after its first message.
+
+    `rename` is how a person gives the topic another name, as in "remap rgb/image".
+    """
 
     subscription: Subscription
     rate: Rate = field(default_factory=Rate)
     may_pause: bool = False
+    rename: str = ""
 
     @property
     def topic(self) -> str:
@@ -41,7 +45,7 @@ class Watched:
 
 
 class Watchdog:
-    """Watches the subscriptions of a node (by name before remapping) and its `FramePipeline`."""
+    """Watches the subscriptions of a camera (by name before remapping) and its `FramePipeline`."""
 
     def __init__(self, node: Node, watched: Mapping[str, Watched], pipeline: FramePipeline) -> None:
         self._node = node
@@ -56,8 +60,8 @@ class Watchdog:
         for watched in self._watched.values():
             watched.rate.tick()
         warnings = [
-            self._explain_silence(name, watched)
-            for name, watched in self._watched.items()
+            self._explain_silence(watched)
+            for watched in self._watched.values()
             if watched.rate.idle_s >= silence_s and not (watched.may_pause and watched.rate.count)
         ]
         general = (self._explain_loss(), self._explain_offset(), self._explain_clocks())
@@ -82,13 +86,13 @@ class Watchdog:
             f"'{frame.frame_id}'"
         )
 
-    def _explain_silence(self, name: str, watched: Watched) -> str:
+    def _explain_silence(self, watched: Watched) -> str:
         topic = watched.topic
         requested = watched.subscription.qos_profile
         publishers = self._node.get_publishers_info_by_topic(topic)
         silent = f"{topic}: silent for {watched.rate.idle_s:.0f} s, "
         if not publishers:
-            return f"{silent}no publisher. Start it, or remap {name}{self._others(watched)}."
+            return f"{silent}no publisher. Start it, or {watched.rename}{self._others(watched)}."
         offered = [qos.describe(publisher.qos_profile) for publisher in publishers]
         silent += f"{len(publishers)} publisher(s) ({'; '.join(offered)}), this node asks for "
         silent += f"{qos.describe(requested)}. "
@@ -132,11 +136,13 @@ class Watchdog:
 
     def _explain_loss(self) -> str:
         """Every image has a camera_info; if those arrive and images do not, DDS lost them."""
-        infos = self._watched["rgb/camera_info"].rate.hz
-        for name, watched in self._watched.items():
-            if "image" in name and infos > 2 and watched.rate.hz < LOST_SHARE * infos:
+        topics = self._pipeline.topics
+        rates = {watched.topic: watched.rate.hz for watched in self._watched.values()}
+        infos = rates.get(topics.camera_info, 0.0)
+        for topic in (topics.color, topics.depth):
+            if infos > 2 and topic in rates and rates[topic] < LOST_SHARE * infos:
                 return (
-                    f"{watched.topic}: {watched.rate.hz:.1f} Hz arrive but "
+                    f"{topic}: {rates[topic]:.1f} Hz arrive but "
                     f"camera_info arrives at {infos:.1f} Hz: DDS loses images. Start "
                     "camera and node with FASTRTPS_DEFAULT_PROFILES_FILE=.../resource/fastdds.xml "
                     "(`spatial3d doctor` prints the whole line)."

@@ -50,6 +50,12 @@ class Parameters(EngineConfig):
         1.0, "Longest time an image waits for its pose, in image time [s].", low=0.0, high=10.0
     )
 
+    cameras: tuple[str, ...] = parameter(
+        (),
+        "Names of several cameras that feed one memory; each has its topics and options as "
+        "parameters NAME.rgb_image, NAME.preset, ...; empty: one camera, on rgb/image.",
+        effective="start",
+    )
     color_transport: str = parameter(
         "raw",
         "Transport of the color image: rgb/image, or rgb/image/compressed.",

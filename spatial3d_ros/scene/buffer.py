@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from bisect import insort
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -62,8 +63,8 @@ class ViewBuffer:
         """Adds a frame, drops the views that exceed the bounds, and returns the new version.
 
         Raises:
-            FrameError: the frame is older than the newest view, has another world frame, or alone
-                exceeds `max_bytes`. The buffer stays unchanged.
+            FrameError: the frame is older than the newest view of its camera, has another world
+                frame, or alone exceeds `max_bytes`. The buffer stays unchanged.
         """
         if frame.nbytes > self._max_bytes:
             raise FrameError(
@@ -73,12 +74,13 @@ class ViewBuffer:
         voxels = frame.voxels(REDUNDANCY_VOXEL_M)
         with self._lock:
             views = self._snapshot.views
-            if views:
-                _check_follows(frame, views[-1].frame)
+            _check_follows(frame, views)
             view = View(self._next_id, frame)
             self._next_id += 1
             self._voxels[view.id] = voxels
-            return self._publish(self._within_bounds([*views, view]))
+            ordered = list(views)
+            insort(ordered, view, key=lambda entry: entry.frame.stamp_ns)
+            return self._publish(self._within_bounds(ordered))
 
     def snapshot(self) -> Snapshot:
         """The current state, immutable, in constant time."""
@@ -130,16 +132,23 @@ class ViewBuffer:
         return version
 
 
-def _check_follows(frame: Frame, newest: Frame) -> None:
-    if frame.stamp_ns < newest.stamp_ns:
+def _check_follows(frame: Frame, views: Iterable[View]) -> None:
+    """Cameras take turns, but the frames of one camera come in the order of their stamps."""
+    known = [view.frame for view in views]
+    if not known:
+        return
+    newest = max(
+        (f for f in known if f.source == frame.source), default=None, key=lambda f: f.stamp_ns
+    )
+    if newest is not None and frame.stamp_ns < newest.stamp_ns:
         seconds = (newest.stamp_ns - frame.stamp_ns) / 1e9
         raise FrameError(
             f"stamp_ns: {seconds:.3f} s older than the newest view; "
             "if a recording started over, clear the memory first"
         )
-    if frame.frame_id != newest.frame_id:
+    if frame.frame_id != known[-1].frame_id:
         raise FrameError(
-            f"frame_id: '{frame.frame_id}' but the memory is in '{newest.frame_id}'; "
+            f"frame_id: '{frame.frame_id}' but the memory is in '{known[-1].frame_id}'; "
             "keep one world frame, or clear the memory first"
         )
 

@@ -31,6 +31,7 @@ class Frame:
         camera: intrinsics of both images; rectified.
         world_T_camera: (4, 4) float64, optical frame to world (metres, z up).
         frame_id: name of the world frame.
+        source: name of the camera, where several cameras feed one memory; "" for the only one.
 
     Raises:
         FrameError: an invalid image, calibration or pose; the message names the field.
@@ -42,6 +43,7 @@ class Frame:
     camera: Camera
     world_T_camera: np.ndarray
     frame_id: str = "map"
+    source: str = ""
 
     def __post_init__(self) -> None:
         rgb, depth = np.asarray(self.rgb), np.asarray(self.depth)

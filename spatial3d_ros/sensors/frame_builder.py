@@ -109,7 +109,7 @@ class FrameBuilder:
     `alignment` selects how depth in another frame or size than colour is handled: "auto" registers
     it with the calibration of depth and the `extrinsics` of the two frames, "refuse" raises, and
     "given" takes it as aligned whatever its frame_id. `depth_unit` is the depth value 1 in metres;
-    0 means that of the encoding (REP 118).
+    0 means that of the encoding (REP 118). `source` names the camera in its frames.
     """
 
     topics: Topics
@@ -119,6 +119,7 @@ class FrameBuilder:
     alignment: str = "auto"
     extrinsics: Extrinsics = no_extrinsics
     depth_unit: float = 0.0
+    source: str = ""
 
     def build(self, synced: SyncedFrame) -> Frame:
         """Decode a synced frame. Raises FrameError."""
@@ -145,6 +146,7 @@ class FrameBuilder:
             camera.rectified(),
             synced.world_T_camera,
             synced.frame_id,
+            self.source,
         )
         if frame.valid_fraction < MIN_VALID:
             raise EmptyDepthError(

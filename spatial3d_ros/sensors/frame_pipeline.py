@@ -127,6 +127,7 @@ class FramePipeline:
         self._depth_info: Any = None
         self._decoding = False
         self._keyframe_pose: np.ndarray | None = None
+        self._pose_rewinds = 0
         self._restart()
 
     def add_color(self, message: Any) -> list[Item]:
@@ -150,16 +151,20 @@ class FramePipeline:
         self._depth_info = message
         return []
 
-    def add_pose(self, message: Any) -> list[Item]:
-        """A PoseStamped, Odometry or TFMessage, as the pose source takes it."""
+    def add_pose(self, message: Any, *, taken: bool = False) -> list[Item]:
+        """A PoseStamped, Odometry or TFMessage, as the pose source takes it.
+
+        `taken`: another camera whose poses come from the same tree of transforms has taken it.
+        """
         self.counts["pose"] += 1
         items: list[Item] = []
-        rewinds = self.poses.rewinds
         try:
-            self.poses.take(message)
+            if not taken:
+                self.poses.take(message)
         except FrameError as error:
             items.append(self._refuse(UNUSABLE_POSE, error))
-        if self.poses.rewinds != rewinds:
+        if self.poses.rewinds != self._pose_rewinds:
+            self._pose_rewinds = self.poses.rewinds
             self._pending.clear()
         return items + self._flush()
 

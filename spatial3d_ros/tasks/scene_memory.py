@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -44,7 +45,8 @@ class SceneMemory:
         self._buffer = buffer
         self._map = objects
         self._proposals: ProposalSource = proposals
-        self._keyframes = KeyframeSelector()
+        # One for each camera: the views of another say nothing of how far this one moved.
+        self._keyframes: defaultdict[str, KeyframeSelector] = defaultdict(KeyframeSelector)
         self._scene: SceneState | None = None
         self._sensor_lock, self._refresh_lock = threading.Lock(), threading.Lock()
 
@@ -67,12 +69,13 @@ class SceneMemory:
         """See `Spatial3D.add_frame`."""
         with self._sensor_lock:
             self.camera_position = frame.world_T_camera[:3, 3]
-            if not self._keyframes.accepts(frame):
-                return AddedFrame(False, self.views.version, self._keyframes.reason)
+            keyframes = self._keyframes[frame.source]
+            if not keyframes.accepts(frame):
+                return AddedFrame(False, self.views.version, keyframes.reason)
             try:
-                return AddedFrame(True, self._buffer.add(frame), self._keyframes.reason)
+                return AddedFrame(True, self._buffer.add(frame), keyframes.reason)
             except FrameError:
-                self._keyframes.reset()
+                keyframes.reset()
                 raise
 
     def add_detections(self, detections: Sequence[Detection3D]) -> bool:
@@ -165,7 +168,7 @@ class SceneMemory:
         """Remove the views and pending detections; keep the objects."""
         with self._sensor_lock:
             self._buffer.clear()
-            self._keyframes.reset()
+            self._keyframes.clear()
         self._map.clear_detections()
 
     def stats(self) -> dict[str, object]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from helpers.block_room import turning_frames
 from helpers.rewrite_bag import rewrite, transform
 from spatial3d_ros.bags.bag import Bag
 from spatial3d_ros.bags.check import check_bag
@@ -16,51 +17,18 @@ from spatial3d_ros.bags.reader import BagFrames
 from spatial3d_ros.bags.writer import write_bag
 from spatial3d_ros.cli import app
 from spatial3d_ros.errors import BagError
-from spatial3d_ros.geometry.camera import Camera
-from spatial3d_ros.geometry.pose import invert, look_at, pose_matrix, quaternion_xyzw
-from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.geometry.pose import invert, pose_matrix, quaternion_xyzw
 from spatial3d_ros.sensors.plausibility import OPTICAL_T_BODY
 
 COLOR, DEPTH = "/camera/rgb/image", "/camera/depth/image"
 INFO, POSE = "/camera/rgb/camera_info", "/camera/pose"
-CAMERA = Camera(160, 120, 130.0, 130.0, 79.5, 59.5)
-ROOM = np.array([[-3.0, -2.5, 0.0], [3.0, 2.5, 2.6]])
-BLOCKS = [([0.5, -0.6, 0.0], [1.3, 0.6, 0.8]), ([-1.8, 1.0, 0.0], [-1.0, 2.0, 1.2])]
-
-
-def ray_cast(world_T_camera):
-    """Depth (H, W) along the optical axis, and a colour by surface, of a room with two blocks."""
-    v, u = np.mgrid[0:120, 0:160]
-    rays = np.stack(
-        [(u - CAMERA.cx) / CAMERA.fx, (v - CAMERA.cy) / CAMERA.fy, np.ones(u.shape)], -1
-    )
-    rays = rays @ world_T_camera[:3, :3].T
-    origin = world_T_camera[:3, 3]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        to = (ROOM[:, None, None] - origin) / rays
-        leave = np.nanmax(to, axis=0)
-        depth, surface = leave.min(-1), leave.argmin(-1)
-        for number, (low, high) in enumerate(BLOCKS, 1):
-            one, other = (np.array(low) - origin) / rays, (np.array(high) - origin) / rays
-            enter, out = np.minimum(one, other).max(-1), np.maximum(one, other).min(-1)
-            hit = (enter > 0) & (enter < out) & (enter < depth)
-            depth = np.where(hit, enter, depth)
-            surface = np.where(hit, 3 * number + np.minimum(one, other).argmax(-1), surface)
-    shade = np.array([60, 110, 90, 200, 150, 220, 30, 180, 250], np.uint8)[surface]
-    return depth.astype(np.float32), np.repeat(shade[..., None], 3, -1)
 
 
 @pytest.fixture(scope="module")
 def room(tmp_path_factory):
     """Twenty frames, five a second, of a camera that moves through the room and turns."""
-    frames = []
-    for k in range(20):
-        eye = np.array([-1.6 + 0.08 * k, -1.5 + 0.05 * k, 1.2])
-        pose = look_at(eye, eye + np.array([1.0, 0.3 + 0.06 * k, -0.25]))
-        depth, rgb = ray_cast(pose)
-        frames.append(Frame(10**9 + k * 200_000_000, rgb, depth, CAMERA, pose, "map"))
     path = tmp_path_factory.mktemp("field") / "room.mcap"
-    write_bag(path, frames)
+    write_bag(path, turning_frames())
     return path
 
 

@@ -55,7 +55,7 @@ class GroundingSystem:
         return self
 
     def problem(self):
-        return self.node._sensors.last_problem
+        return self.node._sensors.cameras[0].last_problem
 
     def state(self):
         return self.client.call(GetState, "get_state").current_state.label

@@ -99,7 +99,7 @@ def test_detections_reach_the_engine_despite_invalid_ones(world):
     assert bench.eventually(published, 20.0)
     zorbik = next(s for s in engine.sightings if s.label == "zorbik")
     assert zorbik.score == pytest.approx(0.8) and len(zorbik.points) > 50
-    counts = node._sensors.detections.counts
+    counts = node._sensors.cameras[0].detections.counts
     for reason in (
         "a box is not finite",
         "a box has no size",
@@ -267,7 +267,7 @@ def test_masks_of_the_detector_node_limit_the_points_of_a_detection():
         time.sleep(0.05)
         return done()
 
-    counts = node._sensors.detections.counts
+    counts = node._sensors.cameras[0].detections.counts
 
     def lifted():  # the camera looks along the world's z, in these poses
         return any(s.box.center[2] == pytest.approx(2.0, abs=0.01) for s in engine.sightings)

@@ -512,7 +512,7 @@ def test_network_parameters_need_configure_and_sensor_parameters_activate(make_s
     assert system.change(Transition.TRANSITION_DEACTIVATE)
     assert put("sync_slop_s", 0.1).successful
     assert system.change(Transition.TRANSITION_ACTIVATE)
-    assert system.node._sensors.pipeline.sync.slop == 100 * MS
+    assert system.node._sensors.cameras[0].pipeline.sync.slop == 100 * MS
     assert system.change(Transition.TRANSITION_DEACTIVATE)
     assert put("model", "other").successful
     assert "cleanup, then configure" in system.node._table.outdated()
@@ -544,7 +544,7 @@ def test_qos_overrides_use_the_resolved_topic_name(make_system):
     policy = "qos_overrides./cam/color.subscription.reliability:=reliable"
     system = make_system("-r", "rgb/image:=/cam/color", "-p", policy)
     assert bench.eventually(lambda: system.node._refresher)
-    watched = system.node._sensors.watched
+    watched = system.node._sensors.cameras[0].watched
     asked = {name: watched[name].subscription.qos_profile.reliability for name in watched}
     assert asked["rgb/image"] == ReliabilityPolicy.RELIABLE
     assert asked["depth/image"] == ReliabilityPolicy.BEST_EFFORT

@@ -254,6 +254,15 @@ def test_older_stamps_are_refused_and_change_nothing():
     assert len(buffer.snapshot().views) == 1
 
 
+def test_cameras_take_turns_and_views_stay_in_time_order():
+    buffer = ViewBuffer()
+    for stamp, source in ((3, "front"), (1, "rear"), (4, "front"), (2, "rear")):
+        buffer.add(make_frame(stamp * SECOND, yaw=float(stamp), source=source))
+    assert [view.frame.stamp_ns // SECOND for view in buffer.snapshot().views] == [1, 2, 3, 4]
+    with pytest.raises(FrameError, match=r"stamp_ns: 1\.000 s older"):
+        buffer.add(make_frame(1 * SECOND, source="rear"))
+
+
 @pytest.mark.parametrize("bound", ["max_views", "max_seconds", "max_bytes"])
 @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf])
 def test_bounds_must_be_positive(bound, value):

@@ -62,7 +62,8 @@ class SystemUnderTest:
             name: Watched(
                 SimpleNamespace(
                     topic_name=f"/{name}", qos_profile=profile or qos.sensor(5), msg_type=kind
-                )
+                ),
+                rename=f"remap {name}",
             )
             for name, kind in KINDS.items()
         }

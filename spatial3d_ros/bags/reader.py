@@ -119,7 +119,9 @@ class BagFrames:
         self.findings = check_views(
             frames, self._camera_frame, unit or self._encoding_unit, unit_given=bool(unit)
         )
-        wrong = next((finding for finding in self.findings if finding.kind == "unit"), None)
+        wrong = next(
+            (finding for finding in self.findings if finding.kind in ("unit", "range")), None
+        )
         if wrong is not None:
             raise BagError(f"{self.path}: {self.topics.depth}: {wrong.text} (--depth-unit)")
 

@@ -230,29 +230,28 @@ class CameraInput:
 
     def _check_geometry(self, frame: Frame, synced: SyncedFrame) -> None:
         """Check the first views once. Raises FrameError while depth looks like another unit."""
-        topics, given = self.pipeline.topics, self._parameters
+        given = self._parameters.depth_unit
         encoding = getattr(synced.depth, "encoding", getattr(synced.depth, "format", ""))
-        unit = given.depth_unit or (1.0 if encoding.startswith("32FC1") else MILLIMETRES)
-        text = self._wrong_unit or (
-            "" if given.depth_unit else unit_problem(median_depth(frame), unit)
-        )
+        unit = given or (1.0 if encoding.startswith("32FC1") else MILLIMETRES)
+        if not self._geometry_checked:
+            self._first_frames.append(frame)
+            if len(self._first_frames) == GEOMETRY_VIEWS:
+                self._check_first_views(synced.color.header.frame_id, unit)
+        text = self._wrong_unit or ("" if given else unit_problem(median_depth(frame), unit))
         if text:
-            raise FrameError(f"{topics.depth}: {text}")
-        if self._geometry_checked:
-            return
-        self._first_frames.append(frame)
-        if len(self._first_frames) < GEOMETRY_VIEWS:
-            return
+            raise FrameError(f"{self.pipeline.topics.depth}: {text}")
+
+    def _check_first_views(self, camera_frame: str, unit: float) -> None:
         self._geometry_checked = True
-        found = check_views(
-            self._first_frames,
-            synced.color.header.frame_id,
-            unit,
-            unit_given=bool(given.depth_unit),
-        )
+        given = bool(self._parameters.depth_unit)
+        found = check_views(self._first_frames, camera_frame, unit, unit_given=given)
         self._first_frames.clear()
         self._wrong_unit = next((finding.text for finding in found if finding.kind == "unit"), "")
-        self.findings += [f"{topics.color}: {finding.text}" for finding in found]
+        self.findings += [
+            f"{self.pipeline.topics.color}: {finding.text}"
+            for finding in found
+            if finding.kind != "range"  # of each view, and reported with it
+        ]
         for text in self.findings:
             self._logger.warning(text)
 

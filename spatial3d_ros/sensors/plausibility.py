@@ -41,7 +41,11 @@ Pose = Callable[[np.ndarray], np.ndarray]
 
 
 class Finding(NamedTuple):
-    """`text` names figure, cause and cure; a `fatal` one makes every answer wrong."""
+    """`text` names figure, cause and cure; a `fatal` one makes every answer wrong.
+
+    `kind` is "unit" for depth whose unit the views contradict, "range" for a median that no camera
+    measures in it; else "poses", "optical", "up", "tilt" or "alignment".
+    """
 
     kind: str
     text: str
@@ -66,7 +70,7 @@ def check_views(
     findings = _check_poses(frames, camera_frame, unit)
     if not findings and not unit_given:
         text = unit_problem(float(np.median([median_depth(frame) for frame in frames])), unit)
-        findings = [Finding("unit", text)] if text else []
+        findings = [Finding("range", text)] if text else []
     if not findings:
         findings = _check_up(frames, camera_frame) or _check_tilt(frames)
     return findings + _check_alignment(frames)

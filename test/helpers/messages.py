@@ -44,6 +44,14 @@ def png(array):
     return cv2.imencode(".png", array)[1].tobytes()
 
 
+def jpeg_with_orientation(bgr, orientation):
+    """A JPEG whose EXIF data tells a viewer to turn it."""
+    tag = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0" + bytes([orientation])
+    tag += b"\0\0\0\0\0\0"
+    plain = cv2.imencode(".jpg", bgr)[1].tobytes()
+    return plain[:2] + b"\xff\xe1" + struct.pack(">H", len(tag) + 2) + tag + plain[2:]
+
+
 def compressed_depth(values, *, quant=(0.0, 0.0), name="16UC1; compressedDepth png", at=SECOND):
     return compressed(struct.pack("<iff", 0, *quant) + png(values), name, at=at)
 

@@ -610,24 +610,3 @@ def test_questions_are_limited_in_length_and_rate(make_system):
     reply = system.client.call(Ground, "ground", query="the table")
     assert "max_questions_hz" in reply.message
     system.engine.gate.set()
-
-
-def test_depth_of_another_unit_is_refused_until_the_unit_is_given(make_system):
-    def parts(at):
-        depth = np.full((bench.HEIGHT, bench.WIDTH), 2000.0, np.float32)
-        return {"depth": bench.image(depth, "32FC1", at)}
-
-    system = make_system()
-    system.ready().publish_until(lambda: "depth_unit" in system.problem(), parts)
-    assert "/depth/image: the median depth is 2000.00 m" in system.problem()
-    assert system.engine.frames == []
-
-
-def test_depth_is_read_in_the_given_unit(make_system):
-    def parts(at):
-        depth = np.full((bench.HEIGHT, bench.WIDTH), 2000.0, np.float32)
-        return {"depth": bench.image(depth, "32FC1", at)}
-
-    system = make_system("-p", "depth_unit:=0.001")
-    system.ready().publish_until(lambda: system.engine.frames, parts)
-    assert np.isclose(system.engine.frames[0].depth[0, 0], 2.0)

@@ -281,10 +281,8 @@ def test_rvl_of_metres_is_quantised_inverse_depth():
 
 @pytest.mark.parametrize("orientation", [3, 6])
 def test_exif_orientation_is_ignored(orientation):
-    tag = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0" + bytes([orientation])
-    tag += b"\0\0\0\0\0\0"
     jpeg = cv2.imencode(".jpg", RAMP[..., ::-1])[1].tobytes()
-    turned = jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(tag) + 2) + tag + jpeg[2:]
+    turned = messages.jpeg_with_orientation(RAMP[..., ::-1], orientation)
     plain, rotated = (
         decoding.decode_compressed_color(messages.compressed(data, "jpeg"), TOPIC)
         for data in (jpeg, turned)

@@ -80,7 +80,7 @@ class Description:
 @dataclass(frozen=True)
 class ParsedQuery:
     """A sentence, read. `targets`: one description, two for distances and swaps, three for
-    comparisons of distance (the first is the one that is nearer to the second or the third).
+    comparisons of distance (which of the last two is closer to the first).
     `relation`: of an edit, a name of PREDICATES; the anchors are the further targets. `metres` and
     `degrees`: amounts of an edit; degrees as written, `relation` is then "clockwise",
     "counterclockwise" or "". `size`: full extents (m) of a new object. `color`: the value asked

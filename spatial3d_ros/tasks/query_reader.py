@@ -163,6 +163,8 @@ def describe_words(tagged: Sequence[TaggedWord]) -> Description:
     for item in tagged:
         if item.role == "negation":
             negated = True
+        elif item.role == "excluded":
+            negated = False
         elif item.role in ("relation", "subrelation"):
             if item.predicate == "none" and before.role == item.role:
                 item = before
@@ -232,4 +234,4 @@ def _first_run(tagged: Sequence[TaggedWord], role: str) -> str:
             run.append(item.word)
         elif run:
             break
-    return " ".join(run)
+    return re.sub(r"['\u2019]s?$", "", " ".join(run))

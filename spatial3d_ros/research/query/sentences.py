@@ -1,325 +1,254 @@
 """Sentences with their typed queries, word by word: what the query reader learns from.
 
-`QuerySentences(seed).draw()` fills a template (templates.yaml) with generated descriptions
-and tags each word with its segment, role and predicate (`tasks/query.py`). Noise as people make it
-follows: fillers, dropped articles, spelling slips, British and American spelling.
+`QuerySentences(seed).draw()` draws a frame of an intent (`grammar.py`), fills its slots with
+generated noun phrases (`noun_phrases.py`) and amounts, and tags each word with segment, role and
+predicate (`tasks/query.py`). Noise as people make it follows (`typing_noise.py`): fillers, dropped
+articles and marks, slips of typing. Sentences with two questions are made of two others; those in
+other languages of the frames and words in `languages.yaml`.
 """
 
 from __future__ import annotations
 
 import random
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from spatial3d_ros.categories import CATEGORIES, COLORS, NOUNS
-from spatial3d_ros.research.homes.object_catalog import OBJECT_KINDS
-from spatial3d_ros.research.homes.object_names import invented_word, plural
-from spatial3d_ros.storage import read_yaml
-from spatial3d_ros.tasks.query import split_words
+from spatial3d_ros.research.query.foreign import foreign_sentence
+from spatial3d_ros.research.query.grammar import expand, frames, pairs, phrases
+from spatial3d_ros.research.query.noun_phrases import NounPhrases, Words, tag
+from spatial3d_ros.research.query.typing_noise import noisy
+from spatial3d_ros.tasks.query_reader import TaggedWord
 
-Word = tuple[str, str, str, str]  # word, segment, role, predicate
-
-SHIFTS = {
-    "towards": "towards", "toward": "towards", "closer to": "towards", "nearer to": "towards",
-    "away from": "away",
+_WEIGHTS = {
+    "locate": 7.0, "edit.move": 6.0, "unsupported.other": 4.0, "unsupported.two": 3.0,
+    "unsupported.language": 3.0, "count": 2.0, "exists": 2.5, "distance": 2.0, "locate_all": 2.0,
+    "unsupported.greeting": 1.5, "edit.place": 1.5, "size.depth": 0.5, "size.volume": 0.5,
+    "attribute.pattern": 0.5, "attribute.state": 0.6, "attribute.material": 0.7,
+    "compare_far": 0.7, "compare_small": 0.7, "size.length": 0.7, "size.width": 0.7,
 }  # fmt: skip
-"""Words of a shift that stand in a template itself."""
+_SEGMENTS = {"t": "target", "u": "second", "v": "third", "w": "view"}
+_NEAR_RELATIONS = (
+    "under", "above", "below", "next_to", "near", "left", "right", "front", "behind", "opposite",
+)  # fmt: skip
+_SINGLE = (
+    "locate", "distance", "count", "exists", "attribute.color", "what_on", "size.height",
+    "size.all", "support", "is_attribute", "edit.move", "edit.remove", "edit.swap", "list",
+    "locate_all", "what_near", "robot_distance", "last_seen", "edit.turn", "describe",
+)  # fmt: skip
+_JOINTS = (
+    "and", "and", "and", ", and", "?", "?", ".", "and then", "and also", ", then", "also", "? and",
+    ". then", "plus", "then", "? also", ";", ", also", "or", "and after that", "", "as well as",
+)  # fmt: skip
 
-_ARTICLES = (
-    ("the", "my", "this", "that", "your", "our", ""),
-    (0.8, 0.05, 0.03, 0.03, 0.02, 0.02, 0.05),
+
+_SALAD = (
+    "the of and because under maybe if with who than so or but very is a to for how why not an at"
+    " as it what do will been much such no yes too then when whose upon per via"
 )
-HELD_OUT = 8  # every eighth template of an intent is kept for tests
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence as `words` with a segment, a role and a predicate each, and its `intent`."""
+    """A sentence as words with their tags, and its `intent`."""
 
-    words: tuple[Word, ...]
+    words: tuple[TaggedWord, ...]
     intent: str
 
     @property
     def text(self) -> str:
-        """The sentence, without marks."""
-        return " ".join(word for word, *_ in self.words)
-
-
-@cache
-def _data() -> dict[str, Any]:
-    return read_yaml(Path(__file__).with_name("templates.yaml"))
-
-
-@cache
-def templates(split: str) -> dict[str, list[str]]:
-    """Templates by intent, of the split `train` or `test`."""
-    return {
-        intent: [
-            text
-            for k, text in enumerate(texts)
-            if (k % HELD_OUT == HELD_OUT - 1) == (split == "test")
-        ]
-        or texts
-        for intent, texts in _data()["templates"].items()
-    }
-
-
-def _pairs(key: str) -> list[tuple[str, str]]:
-    """(predicate, phrase) of a table."""
-    return [(name, phrase) for name, phrases in _data()[key].items() for phrase in phrases]
-
-
-@cache
-def _nouns() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Nouns of the classes that the network names, and all others."""
-    ours = [n for c in CATEGORIES for n in NOUNS.get(c, (c,))]
-    others = [n for kind in OBJECT_KINDS.values() for n in kind.nouns]
-    return tuple(ours), (*others, *_data()["words"]["nouns"])
-
-
-def expand(template: str, rng: random.Random) -> str:
-    """One of the sentences that optional parts and choices of a template allow."""
-    while found := re.search(r"\[([^\[\]]*)\]|\(([^()]*)\)|(\w)\?", template):
-        if found[1] is not None:
-            part = found[1] if rng.random() < 0.4 else ""
-        elif found[2] is not None:
-            part = rng.choice(found[2].split("|"))
-        else:
-            part = found[3] if rng.random() < 0.5 else ""
-        template = template[: found.start()] + part + template[found.end() :]
-    return " ".join(template.split())
+        """The sentence; marks stand apart."""
+        return " ".join(item.word for item in self.words)
 
 
 class QuerySentences:
-    """Draws sentences of a split; the same seed gives the same ones."""
+    """Draws sentences of a split ("train", "test" or "all"); the same seed gives the same ones."""
 
     def __init__(self, seed: int, split: str = "train") -> None:
-        self.rng = random.Random(seed)
-        self._templates = templates(split)
-        weights = {
-            "locate": 5.0,
-            "edit.move": 3.0,
-            "unsupported.other": 1.5,
-            "unsupported.two": 1.5,
+        self.rng, self.split = random.Random(seed), split
+        self.nouns = NounPhrases(self.rng, split)
+        self._frames = frames(split)
+        self.intents = (*self._frames, "unsupported.language", "unsupported.two")
+        self._weights = [_WEIGHTS.get(intent, 1.0) for intent in self.intents]
+        tagged = "relation", "relation"
+        self._fixed: dict[str, Callable[[], Words]] = {
+            "r": self._edit_relation,
+            "rdest": lambda: self._pair("destinations", *tagged),
+            "q": lambda: self._pair("relations", *tagged, names=_NEAR_RELATIONS),
+            "rel1": lambda: self._pair("relations", "target", "relation", but=("between", "with")),
+            "close": lambda: self._pair(
+                "relations", "target", "relation", names=("closest", "farthest")
+            ),
+            "sup0": lambda: self._pair("superlatives", "target", "superlative"),
+            "dir": lambda: self._pair("directions", *tagged),
+            "axis": lambda: self._pair("axes", *tagged),
+            "cw": lambda: self._pair("turns", *tagged),
+            "btw": lambda: self._list(
+                "between", ("between", "in between", "in the middle between")
+            ),
+            "tow": lambda: self._list("towards", phrases("towards", self.split)),
+            "away": lambda: self._list("away", phrases("away", self.split)),
+            "off": lambda: self._list("none", phrases("off", self.split)),
+            "to": lambda: self._list("next_to", phrases("to", self.split)),
+            "floor": lambda: self._list("floor", phrases("floor", self.split)),
+            "wallr": lambda: self._list("wall", phrases("wallr", self.split)),
+            "corner": self._spot,
+            "k": lambda: self.nouns.article_anchor("target"),
+            "kb": lambda: self.nouns.anchor("target"),
+            "viewed": lambda: tag(self.rng.choice(phrases("viewed", self.split))),
+            "viewer": lambda: self.nouns.viewer("target"),
+            "n": self._length,
+            "deg": self._angle,
+            "size": lambda: self._size(),
+            "c": lambda: self._value("colors"),
+            "mat": lambda: self._value("materials"),
+            "state": lambda: self._value("states"),
+            "c1": lambda: tag(self.rng.choice(self.nouns.colors), "target", "modifier"),
+            "g": lambda: tag(self.rng.choice(phrases("regions", self.split)), "region"),
+            "m": lambda: tag(self.rng.choice(phrases("times", self.split)), "time"),
+            "mp": lambda: tag(self.rng.choice(phrases("pasts", self.split)), "time"),
+            "new": self._new,
+            "x": lambda: self.nouns.described("x", "target"),
+            "junk": lambda: tag(self._junk()),
+            "salad": self._salad,
+            "digits": self._digits,
         }
-        self._intents = [*self._templates, "unsupported.language"]
-        self._weights = [weights.get(intent, 1.0) for intent in self._intents]
-        self._words: dict[str, list[str]] = _data()["words"]
-        self._modifiers = [*COLORS, *COLORS, *self._words["modifiers"]]
 
     def draw(self) -> Sentence:
         """One sentence."""
-        rng = self.rng
-        intent = rng.choices(self._intents, self._weights)[0]
+        intent = self.rng.choices(self.intents, self._weights)[0]
+        return self.sentence(intent)
+
+    def sentence(self, intent: str) -> Sentence:
+        """One sentence of an intent."""
         if intent == "unsupported.language":
-            text = rng.choice(_data()["foreign"])
-            while "{f}" in text:
-                text = text.replace("{f}", rng.choice(_data()["foreign_nouns"]), 1)
-            return Sentence(tuple(_untagged(split_words(text))), intent)
-        words = self._fill(expand(rng.choice(self._templates[intent]), rng))
-        if intent == "unsupported.two":
-            words = _untagged(word for word, *_ in words)
-        return Sentence(tuple(self._noise(words, intent)), intent)
+            words = tag(foreign_sentence(self.rng, self.split))
+        elif intent == "unsupported.two":
+            words = self._two()
+        else:
+            words = self._filled(intent)
+        fillers = intent not in ("unsupported.greeting", "unsupported.language", "follow_up")
+        return Sentence(tuple(noisy(words, self.rng, self.split, fillers=fillers)), intent)
 
-    def _fill(self, template: str) -> list[Word]:
-        words: list[Word] = []
-        segments = {"t": "target", "u": "second", "v": "third", "w": "view"}
-        for part in template.split():
-            found = re.fullmatch(r"\{(\w+)\}(.*)", part)
-            if not found:
-                words += _untagged([part])
-                continue
-            slot, tail = found.groups()
-            if slot == "k":
-                made = self._anchor("target")
-            elif slot == "x":
-                made = self._described("x", "target")
-            elif slot[0] in segments:
-                made = self._described(slot[1:], segments[slot[0]])
+    def _filled(self, intent: str) -> Words:
+        parts = expand(self.rng.choice(self._frames[intent]), self.rng, self.split, [])
+        self.nouns.brief = any(part.startswith("{u") for part in parts)
+        words: Words = []
+        for part in parts:
+            if part.startswith("{"):
+                slot, _, tail = part[1:].partition("}")
+                words += self._slot(slot)
+                if tail and words:
+                    words[-1] = replace(words[-1], word=words[-1].word + tail)
             else:
-                made = self._other(slot)
-            made[-1] = (made[-1][0] + tail, *made[-1][1:])
-            words += made
-        return self._shifts(words)
+                words.append(TaggedWord(part))
+        return _absorbed(words)
 
-    def _other(self, slot: str) -> list[Word]:
+    def _slot(self, slot: str) -> Words:
+        if slot in self._fixed:
+            return self._fixed[slot]()
+        return self.nouns.described(slot[1:], _SEGMENTS[slot[0]])
+
+    def _two(self) -> Words:
+        """Two questions or requests in one sentence."""
         rng = self.rng
-        tables = {
-            "r": ("relation", "relation", "edit_relations", None),
-            "rel1": ("target", "relation", "relations", None),
-            "rel2": ("relation", "relation", "relations", None),
-            "close": ("target", "relation", "relations", ("closest", "farthest")),
-            "dir": ("relation", "relation", "directions", None),
-            "sup0": ("target", "superlative", "superlatives", None),
-        }
-        if slot in tables:
-            segment, role, key, names = tables[slot]
-            pairs = [
-                (name, phrase)
-                for name, phrase in _pairs(key)
-                if (names is None or name in names) and name not in ("between", "with")
-            ]
-            predicate, text = rng.choice(pairs)
-            return [(w, segment, role, predicate) for w in text.split()]
-        if slot == "floor":
-            text = rng.choice(_data()["floor_phrases"])
-            return [(w, "relation", "relation", "floor") for w in text.split()]
-        if slot == "n":
-            number, unit = (rng.choice(self._words[key]) for key in ("numbers", "units"))
-            joined = rng.random() < 0.15 and number[0].isdigit()
-            return _tagged(number + unit if joined else f"{number} {unit}", "number")
-        if slot == "deg":
-            unit = rng.choice((" degrees", " degrees", "", " deg", "\u00b0"))
-            return _tagged(rng.choice(self._words["angles"]) + unit, "number")
-        if slot == "c":
-            return _tagged(rng.choice((*COLORS, "grey", "pink", "beige")), "color")
-        region = slot == "g"
-        return _tagged(
-            rng.choice(self._words["regions" if region else "times"]),
-            "region" if region else "time",
+        first, second = (self._filled(rng.choice(_SINGLE)) for _ in range(2))
+        if rng.random() < 0.35:  # "and how far is it from the door"
+            at = [k for k, item in enumerate(second) if item.segment == "target"]
+            if at and at[-1] - at[0] + 1 == len(at):
+                own = rng.choice(("it", "it", "that", "they"))
+                second = [*second[: at[0]], TaggedWord(own), *second[at[-1] + 1 :]]
+        joined = [*first, *tag(rng.choice(_JOINTS)), *second]
+        return [TaggedWord(item.word) for item in joined]
+
+    def _pair(
+        self, key: str, segment: str, role: str,
+        names: tuple[str, ...] = (), but: tuple[str, ...] = (),
+    ) -> Words:  # fmt: skip
+        while True:
+            name, text = self.rng.choice(pairs(key, self.split))
+            if (not names or name in names) and name not in but:
+                return tag(text, segment, role, name)
+
+    def _list(self, name: str, texts: tuple[str, ...]) -> Words:
+        return tag(self.rng.choice(texts), "relation", "relation", name)
+
+    def _edit_relation(self) -> Words:
+        return self._pair("edit_relations", "relation", "relation")
+
+    def _spot(self) -> Words:
+        name = self.rng.choice(("corner", "corner", "middle"))
+        return self._list(name, phrases(name, self.split))
+
+    def _value(self, key: str) -> Words:
+        return tag(self.rng.choice(phrases(key, self.split)), "color")
+
+    def _length(self) -> Words:
+        rng = self.rng
+        number, unit = (rng.choice(phrases(key, self.split)) for key in ("numbers", "units"))
+        if rng.random() < 0.3:
+            number = f"{rng.uniform(0.05, 3):.{rng.randint(1, 2)}f}"
+        joined = rng.random() < 0.25 and number[-1].isdigit()
+        return tag(number + unit if joined else f"{number} {unit}", "number")
+
+    def _angle(self) -> Words:
+        number, unit = (self.rng.choice(phrases(key, self.split)) for key in ("angles", "degrees"))
+        if unit == "°":
+            return tag(f"{number}{unit}" if number[-1].isdigit() else f"{number} degrees", "number")
+        return tag(f"{number} {unit if self.rng.random() < 0.8 else ''}", "number")
+
+    def _size(self) -> Words:
+        lead = tag(self.rng.choice(("of", "sized", "of size", "measuring", "with size", "")))
+        return lead + tag(self.rng.choice(phrases("sizes", self.split)), "size")
+
+    def _new(self) -> Words:
+        rng = self.rng
+        article = rng.choice(
+            ("a", "a", "a", "a new", "another", "one more", "an", "an extra", "some", "a second",
+             "an additional", "a different", "one", "a further", "new")
+        )  # fmt: skip
+        words = tag(article, "target") + self.nouns.nominal(
+            "target", ("head", "modifier"), few=True
+        )
+        return words + (self._size() if rng.random() < 0.08 else [])
+
+    def _junk(self) -> str:
+        rng = self.rng
+        letters = rng.choice(
+            ("bcdfghjklmnpqrstvwxz", "abcdefghijklmnopqrstuvwxyz", "asdfjkl", "qwertyuiop")
+        )
+        return "".join(rng.choice(letters) for _ in range(rng.randint(3, 9)))
+
+    def _salad(self) -> Words:
+        words = _SALAD.split()
+        return tag(" ".join(self.rng.choice(words) for _ in range(self.rng.randint(2, 6))))
+
+    def _digits(self) -> Words:
+        rng = self.rng
+        return tag(
+            " ".join(str(rng.randint(0, 10 ** rng.randint(1, 6))) for _ in range(rng.randint(1, 4)))
         )
 
-    def _shifts(self, words: list[Word]) -> list[Word]:
-        """Words of a shift that stand in the template itself get their predicate."""
-        for k, (word, segment, *_) in enumerate(words):
-            if segment != "none":
-                continue
-            pair = f"{word} {words[k + 1][0]}" if k + 1 < len(words) else ""
-            for text, predicate in SHIFTS.items():
-                if text == pair or (text == word and word != "off"):
-                    for j in range(k, k + len(text.split())):
-                        words[j] = (words[j][0], "relation", "relation", predicate)
-        return words
 
-    def _noun(self, many: bool) -> str:
-        rng = self.rng
-        ours, others = _nouns()
-        draw = rng.random()
-        noun = (
-            rng.choice(ours)
-            if draw < 0.45
-            else rng.choice(others)
-            if draw < 0.85
-            else invented_word(rng)
-        )
-        return plural(noun) if many else noun
-
-    def _nominal(
-        self, segment: str, roles: tuple[str, str], *, many: bool = False, few: bool = False
-    ) -> list[Word]:
-        rng = self.rng
-        count = (
-            rng.choices((0, 1, 2), (0.55, 0.38, 0.07))[0]
-            if not few
-            else rng.choices((0, 1), (0.75, 0.25))[0]
-        )
-        words = [(m, segment, roles[1], "none") for m in rng.sample(self._modifiers, count)]
-        return words + [(w, segment, roles[0], "none") for w in self._noun(many).split()]
-
-    def _described(self, kind: str, segment: str) -> list[Word]:
-        """A description: `kind` "" definite, "p" plural, "b" without article, "s" bare plural, "a"
-        indefinite, "1" without relations, "b1" both, "x" with an outermost superlative.
-        """
-        rng = self.rng
-        many, bare, simple = kind in ("p", "s"), kind in ("b", "s", "b1"), kind in ("1", "b1")
-        article = "" if bare else "a" if kind == "a" else rng.choices(*_ARTICLES)[0]
-        if kind == "a":
-            article = rng.choice(("a", "a", "any", "an", "some"))
-        if kind == "p":
-            article = rng.choice(("the", "all", "all the", "both", "the", "all of the"))
-        words = [(w, segment, "none", "none") for w in article.split()]
-        if not simple and rng.random() < (1.0 if kind == "x" else 0.1):
-            if rng.random() < 0.2:
-                words.append((rng.choice(self._words["ordinals"]), segment, "ordinal", "none"))
-            else:
-                predicate, text = rng.choice(_pairs("superlatives"))
-                words.append((text, segment, "superlative", predicate))
-        head = self._nominal(segment, ("head", "modifier"), many=many, few=simple)
-        if not simple and not many and rng.random() < 0.05:
-            head = [
-                (w, segment, "none", "none") for w in rng.choice(("one", "thing", "object")).split()
-            ]
-        words += head
-        if not simple and rng.random() < 0.06:
-            words += [(w, segment, "none", "none") for w in ("that", "is")]
-            words.append((rng.choice(self._modifiers), segment, "modifier", "none"))
-        if not simple and kind != "x":
-            for _ in range(rng.choices((0, 1, 2), (0.66, 0.28, 0.06))[0]):
-                words += self._relation(segment)
-            if rng.random() < 0.04:
-                lead = rng.choice(("seen from", "as seen from", "viewed from", "when looking from"))
-                words += [(w, segment, "relation", "none") for w in lead.split()]
-                words += [
-                    ("the", segment, "none", "none"),
-                    *self._nominal(segment, ("viewpoint", "viewpoint"), few=True),
-                ]
-        return words
-
-    def _relation(self, segment: str) -> list[Word]:
-        rng = self.rng
-        if rng.random() < 0.06:
-            predicate, text = rng.choice(
-                (
-                    ("corner", "in the corner"),
-                    ("middle", "in the middle of the room"),
-                    ("floor", "on the floor"),
-                    ("left", "on the left"),
-                    ("right", "on the right"),
-                )
-            )
-            return [(w, segment, "relation", predicate) for w in text.split()]
-        predicate, text = rng.choice(_pairs("relations"))
-        negated = rng.random() < 0.05 and predicate in ("on", "next_to", "near", "under", "in")
-        words = [(w, segment, "negation", "none") for w in ("not",) if negated]
-        words += [(w, segment, "relation", predicate) for w in text.split()]
-        for k in range(2 if predicate == "between" else 1):
-            words += [("and", segment, "none", "none")] * (k > 0)
-            words += self._anchor(segment)
-        return words
-
-    def _anchor(self, segment: str) -> list[Word]:
-        article = self.rng.choices(("the", "a", "my", ""), (0.85, 0.07, 0.04, 0.04))[0]
-        words: list[Word] = [(article, segment, "none", "none")] * bool(article)
-        return words + self._nominal(segment, ("anchor", "anchor_modifier"), few=True)
-
-    def _noise(self, words: list[Word], intent: str) -> Iterable[Word]:
-        rng = self.rng
-        if not intent.startswith("unsupported.greeting"):
-            if rng.random() < 0.12:
-                words = _untagged(rng.choice(self._words["fillers_before"]).split()) + words
-            if rng.random() < 0.08:
-                words = words + _untagged(rng.choice(self._words["fillers_after"]).split())
-        hurried = rng.random() < 0.15
-        for word, segment, role, predicate in words:
-            if hurried and word in ("the", "a", "an", "is", "my") and rng.random() < 0.7:
-                continue
-            if rng.random() < (0.08 if hurried else 0.015) and len(word) > 3:
-                word = slip(word, rng)
-            if word == "gray" and rng.random() < 0.3:
-                word = "grey"
-            yield word, segment, role, predicate
+def _absorbed(words: Words) -> Words:
+    """Quantifiers and articles of a frame that stand before a description belong to it."""
+    words = list(words)
+    for k, item in enumerate(words):
+        if item.segment not in ("target", "second", "third") or (
+            k and words[k - 1].segment == item.segment
+        ):
+            continue
+        j = k
+        while j and words[j - 1].segment == "none" and words[j - 1].word in _BEFORE:
+            j -= 1
+        while j < k and words[j].word == "of":
+            j += 1
+        counted = any(w.word in _COUNTED for w in words[j:k])
+        for at in range(j, k):
+            if counted or (words[at].word in ("the", "a", "an", "my") and at == k - 1):
+                role = "quantifier" if words[at].word in _COUNTED else "none"
+                words[at] = TaggedWord(words[at].word, item.segment, role)
+    return words
 
 
-def _untagged(words: Iterable[str]) -> list[Word]:
-    return [(word, "none", "none", "none") for word in words]
-
-
-def _tagged(text: str, segment: str) -> list[Word]:
-    return [(word, segment, "none", "none") for word in text.split()]
-
-
-def slip(word: str, rng: random.Random) -> str:
-    """A word with one slip of typing: two letters swapped, one dropped, doubled or replaced."""
-    k = rng.randrange(len(word) - 1)
-    kind = rng.randrange(4)
-    if kind == 0:
-        return word[:k] + word[k + 1] + word[k] + word[k + 2 :]
-    if kind == 1:
-        return word[:k] + word[k + 1 :]
-    if kind == 2:
-        return word[: k + 1] + word[k:]
-    return word[:k] + rng.choice("abcdefghijklmnopqrstuvwxyz") + word[k + 1 :]
+_COUNTED = ("all", "both", "every", "each", "any", "some")
+_BEFORE = (*_COUNTED, "the", "of", "a", "an", "my", "our", "single", "one", "these", "those")

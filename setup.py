@@ -37,7 +37,7 @@ setup(
         "spatial3d_ros.resource": ["**/*"],
         "spatial3d_ros.config": ["**/*"],
         "spatial3d_ros.demo": ["templates/*"],
-        "spatial3d_ros.research.query": ["templates.yaml"],
+        "spatial3d_ros.research.query": ["grammar/*.yaml"],
         "spatial3d_ros.research.rooms": ["kinds.yaml"],
     },
     install_requires=requirements("library"),

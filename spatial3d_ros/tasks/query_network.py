@@ -24,9 +24,10 @@ from spatial3d_ros.errors import CheckpointError
 from spatial3d_ros.resources import resource_path
 from spatial3d_ros.tasks.query import INTENTS, PREDICATES, ROLES, SEGMENTS
 
-BUCKETS, WIDTH, HEADS, LAYERS, MAX_WORDS, REACH = 12288, 128, 4, 3, 96, 5
+BUCKETS, WIDTH, HEADS, LAYERS, REACH = 12288, 128, 4, 3, 5
+MAX_WORDS, POSITIONS = 128, 48  # words further on share the last position
 HEAD_NAMES = {"segment": SEGMENTS, "role": ROLES, "predicate": PREDICATES}
-WORD_DROPOUT, SPELLING_ONLY = 0.04, 0.15
+WORD_DROPOUT, SPELLING_ONLY = 0.06, 0.15
 
 
 @lru_cache(maxsize=65536)
@@ -81,7 +82,7 @@ class QueryReader(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.words = nn.EmbeddingBag(BUCKETS, WIDTH, mode="mean")
-        self.positions = nn.Embedding(MAX_WORDS, WIDTH)
+        self.positions = nn.Embedding(POSITIONS, WIDTH)
         nn.init.normal_(self.positions.weight, std=0.1)
         self.layers = nn.ModuleList(_Block() for _ in range(LAYERS))
         self.norm = nn.LayerNorm(WIDTH)
@@ -107,7 +108,7 @@ class QueryReader(nn.Module):
         real = torch.arange(length) < lengths[:, None]
         states = embedded.new_zeros(len(sentences), length, WIDTH)
         states[real] = embedded
-        states = states + self.positions.weight[:length]
+        states = states + self.positions(torch.arange(length).clamp(max=POSITIONS - 1))
         for layer in self.layers:
             states = layer(states, real)
         states = self.norm(states)

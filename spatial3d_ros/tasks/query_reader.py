@@ -158,6 +158,7 @@ def describe_words(tagged: Sequence[TaggedWord]) -> Description:
     whole = _Open(("head", "modifier", "pronoun"), list(tagged))
     relation: _OpenRelation | None = None
     anchor: _Open | None = None
+    faced: list[_Open] = []
     negated = False
     before = TaggedWord("")
     for item in tagged:
@@ -173,6 +174,8 @@ def describe_words(tagged: Sequence[TaggedWord]) -> Description:
                 owner = anchor if item.role == "subrelation" and anchor else whole
                 if item.predicate != "none":
                     owner.relations.append(relation)
+                else:
+                    faced = relation.anchors  # "looking at the bed, the lamp to the left of it"
                 anchor, negated = None, False
         elif item.role.startswith("anchor") and relation is not None:
             if anchor is None or not before.role.startswith("anchor"):
@@ -180,6 +183,9 @@ def describe_words(tagged: Sequence[TaggedWord]) -> Description:
                 relation.anchors.append(anchor)
             anchor.words.append(item)
         before = item
+    for relation in whole.relations:
+        if faced and any(t.role == "anchor_pronoun" for a in relation.anchors for t in a.words):
+            relation.anchors = faced[:1]
     return whole.closed()
 
 

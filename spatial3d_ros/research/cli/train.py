@@ -36,10 +36,10 @@ def train_reader(
     seed: Annotated[int, typer.Option(help="Of sentences and weights.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Train the query reader, an experiment, on generated sentences; its accuracy on sentence
-    templates of training and on held-out ones.
+    """Train the reader of sentences on generated ones; its accuracy on frames of sentences that
+    training draws, and on held-out ones. The shipped weights come from the defaults.
 
-        spatial3d train-reader runs/reader.safetensors --steps 5000
+        spatial3d train-reader runs/reader.safetensors
     """
     from spatial3d_ros.research.query.training import evaluate_reader
     from spatial3d_ros.research.query.training import train_reader as run
@@ -54,4 +54,4 @@ def train_reader(
         return
     for split, shares in scores.items():
         shown = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
-        out.print(f"templates of {split}: {shown}")
+        out.print(f"frames of {split}: {shown}")

@@ -18,6 +18,7 @@ from spatial3d_ros.storage import read_yaml
 
 HELD_OUT = 8
 SPLITS = ("train", "test", "all")
+_FILES = ("questions", "descriptions", "edits", "refused")
 _FOLDER = Path(__file__).with_name("grammar")
 
 Node = str | tuple[str, tuple[tuple["Node", ...], ...]]
@@ -33,18 +34,21 @@ def table(name: str) -> dict[str, Any]:
 @cache
 def frames(split: str) -> dict[str, tuple[tuple[Node, ...], ...]]:
     """Parsed frames of each intent: those of training, the held-out ones, or all."""
-    found: dict[str, tuple[tuple[Node, ...], ...]] = {}
-    for name in ("questions", "edits", "refused"):
+    found: dict[str, dict[str, None]] = {}
+    for name in _FILES:
         for intent, text in table(name)["templates"].items():
-            found[intent] = tuple(parse(line) for line in kept(lines(text), split))
-    return found
+            found.setdefault(intent, {}).update(dict.fromkeys(lines(text)))
+    return {
+        intent: tuple(parse(line) for line in kept(tuple(texts), split))
+        for intent, texts in found.items()
+    }
 
 
 @cache
 def macros(split: str) -> dict[str, tuple[tuple[Node, ...], ...]]:
     """Parsed lines of each macro; the test split draws all of them."""
     found: dict[str, tuple[tuple[Node, ...], ...]] = {}
-    for name in ("questions", "edits", "refused"):
+    for name in _FILES:
         for macro, text in table(name)["macros"].items():
             found[macro] = tuple(parse(line) for line in drawn(lines(text), split))
     for key in ("fromme", "farther", "numwords", "place2"):

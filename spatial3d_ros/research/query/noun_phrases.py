@@ -18,6 +18,18 @@ _DEFINITE = (
     (0.76, 0.06, 0.03, 0.04, 0.02, 0.02, 0.003, 0.01, 0.01, 0.05),
 )
 _OWN = ("it", "it", "it", "that", "this", "that one", "this one", "them", "those")
+_PREPOSED = (
+    ("closest", "closest nearest closer nearer", "to"),
+    ("farthest", "farthest furthest farther", "from"),
+)
+_FACED = ("facing", "when you face", "if you face")
+_VIEWS = (
+    ("standing at", "and looking at"), ("if i stand at", "and face"), ("i stand at", "and look at"),
+    ("looking from", "towards"), ("seen from", "looking at"), ("from", "looking towards"),
+    ("as seen from", ", looking towards"), ("when you look from", "towards"),
+    ("look from", "towards"), ("viewed from", "towards"), ("facing", "from"),
+    ("when you face", "from"), ("if you face", "from"), ("standing by", "facing"),
+)  # fmt: skip
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -121,7 +133,10 @@ class NounPhrases:
         if kind in ("", "x", "gen"):
             article = self.article("")
         words = _quantified(article, segment)
-        if not simple and rng.random() < (1.0 if kind == "x" else 0.1):
+        extreme = not simple and rng.random() < (1.0 if kind == "x" else 0.1)
+        if extreme and not many and rng.random() < 0.15:
+            return words + self._closest(segment)
+        if extreme:
             words += self._superlative(segment)
         draw = rng.random()
         if not simple and not many and draw < 0.06:
@@ -137,6 +152,34 @@ class NounPhrases:
         if not simple:
             words += self._after(segment, relations=kind != "x")
         return words
+
+    def _closest(self, segment: str) -> Words:
+        """ "closest mug to the table"."""
+        name, words, to = self.rng.choice(_PREPOSED)
+        words = tag(self.rng.choice(words.split()), segment, "superlative", name)
+        words += self.nominal(segment, ("head", "modifier"), few=True)
+        return words + tag(to, segment, "relation", name) + self.article_anchor(segment)
+
+    def outermost(self, segment: str) -> Words:
+        """ "the largest one"."""
+        return tag("the", segment) + self._superlative(segment) + tag("one", segment)
+
+    def faced(self, segment: str) -> Words:
+        """A noun from whose side one looks."""
+        return self.nominal(segment, ("viewpoint", "viewpoint"), few=True)
+
+    def viewer_and_faced(self, segment: str) -> Words:
+        """ "standing at the door and looking at the bed": the bed is the anchor of what follows."""
+        lead, middle = self.rng.choice(_VIEWS)
+        article = tag("the", segment)
+        viewer, faced = article + self.faced(segment), article + self.anchor(segment)
+        first, second = (faced, viewer) if lead.startswith(_FACED) else (viewer, faced)
+        return [
+            *tag(lead, segment, "relation"),
+            *first,
+            *tag(middle, segment, "relation"),
+            *second,
+        ]
 
     def _superlative(self, segment: str) -> Words:
         rng = self.rng
@@ -163,7 +206,12 @@ class NounPhrases:
                 words += tag("not", segment, "negation") + tag(self.modifier(), segment, "excluded")
             else:
                 words += tag(self.modifier(), segment, "modifier")
-        elif draw < 0.08:
+        elif draw < 0.07:
+            name, text = rng.choice(pairs("superlatives", self.split))
+            lead = rng.choice(("that is the", "that is", "which is the", "that's the"))
+            words += tag(lead, segment) + tag(text, segment, "superlative", name)
+            words += tag(rng.choice(("one", "", "")), segment)
+        elif draw < 0.085:
             words += tag(rng.choice(("made of", "of", "out of", "in")), segment)
             words += tag(rng.choice(phrases("materials", self.split)), segment, "modifier")
         elif draw < 0.11:
@@ -240,7 +288,7 @@ class NounPhrases:
         key = rng.choice(("viewed", "viewed", "facing"))
         words = tag(rng.choice(phrases(key, self.split)), segment, "relation")
         article = tag(rng.choice(("the", "the", "my", "")), segment)
-        return words + article + self.nominal(segment, ("viewpoint", "viewpoint"), few=True)
+        return words + article + self.faced(segment)
 
 
 def _quantified(article: str, segment: str) -> Words:

@@ -22,7 +22,8 @@ from spatial3d_ros.tasks.query_reader import TaggedWord
 _WEIGHTS = {
     "locate": 7.0, "edit.move": 6.0, "unsupported.other": 4.0, "unsupported.two": 3.0,
     "unsupported.language": 3.0, "count": 2.0, "exists": 2.5, "distance": 2.0, "locate_all": 2.0,
-    "unsupported.greeting": 1.5, "edit.place": 1.5, "size.depth": 0.5, "size.volume": 0.5,
+    "unsupported.greeting": 1.8, "unsupported.nonsense": 1.2,
+    "edit.remove": 1.5, "edit.place": 1.5, "size.depth": 0.5, "size.volume": 0.5,
     "attribute.pattern": 0.5, "attribute.state": 0.6, "attribute.material": 0.7,
     "compare_far": 0.7, "compare_small": 0.7, "size.length": 0.7, "size.width": 0.7,
 }  # fmt: skip
@@ -34,6 +35,11 @@ _SINGLE = (
     "locate", "distance", "count", "exists", "attribute.color", "what_on", "size.height",
     "size.all", "support", "is_attribute", "edit.move", "edit.remove", "edit.swap", "list",
     "locate_all", "what_near", "robot_distance", "last_seen", "edit.turn", "describe",
+)  # fmt: skip
+_EDITS = ("edit.move", "edit.move", "edit.remove", "edit.swap", "edit.turn", "edit.place")
+_LEADS = (
+    "where are", "find", "show me", "point at", "go to", "bring me", "remove", "locate", "is there",
+    "take me to", "turn", "how tall are", "what colour are", "i am looking for", "delete", "fetch",
 )  # fmt: skip
 _JOINTS = (
     "and", "and", "and", ", and", "?", "?", ".", "and then", "and also", ", then", "also", "? and",
@@ -65,6 +71,7 @@ class QuerySentences:
 
     def __init__(self, seed: int, split: str = "train") -> None:
         self.rng, self.split = random.Random(seed), split
+        self._head = "one"  # noun of the last target
         self.nouns = NounPhrases(self.rng, split)
         self._frames = frames(split)
         self.intents = (*self._frames, "unsupported.language", "unsupported.two")
@@ -102,6 +109,21 @@ class QuerySentences:
             "c": lambda: self._value("colors"),
             "mat": lambda: self._value("materials"),
             "state": lambda: self._value("states"),
+            "adj": lambda: tag(self.nouns.modifier(), "target", "modifier"),
+            "again": lambda: tag("the", "target") + tag(self._head, "target", "head"),
+            "without": self._lacking,
+            "twoviews": lambda: self.nouns.viewer_and_faced("target"),
+            "itself": lambda: tag(
+                self.rng.choice(("it", "it", "that")), "target", "anchor_pronoun"
+            ),
+            "neither": lambda: tag(self.nouns.modifier(), "target", "excluded"),
+            "supw": lambda: self._pair("superlatives", "target", "superlative"),
+            "neg": lambda: self._denied(),
+            "supone": lambda: self.nouns.outermost("target"),
+            "withon": lambda: self._carrying("with", "that has", "having"),
+            "thereis": lambda: self._carrying("there is", "there are", "it has"),
+            "vk": lambda: tag("the", "target") + self.nouns.faced("target"),
+            "side": lambda: self._pair("alone", "target", "relation", names=("left", "right")),
             "c1": lambda: tag(self.rng.choice(self.nouns.colors), "target", "modifier"),
             "g": lambda: tag(self.rng.choice(phrases("regions", self.split)), "region"),
             "m": lambda: tag(self.rng.choice(phrases("times", self.split)), "time"),
@@ -146,12 +168,21 @@ class QuerySentences:
     def _slot(self, slot: str) -> Words:
         if slot in self._fixed:
             return self._fixed[slot]()
-        return self.nouns.described(slot[1:], _SEGMENTS[slot[0]])
+        words = self.nouns.described(slot[1:], _SEGMENTS[slot[0]])
+        if slot[0] == "t":
+            self._head = " ".join(item.word for item in words if item.role == "head") or "one"
+        return words
 
     def _two(self) -> Words:
         """Two questions or requests in one sentence."""
         rng = self.rng
-        first, second = (self._filled(rng.choice(_SINGLE)) for _ in range(2))
+        if rng.random() < 0.12:  # "where are the mug and the lamp"
+            lead = rng.choice(_LEADS)
+            both = [*self.nouns.described("1", "target"), TaggedWord("and")]
+            words = [*tag(lead), *both, *self.nouns.described("1", "target")]
+            return [TaggedWord(item.word) for item in words]
+        kinds = _EDITS if rng.random() < 0.25 else _SINGLE
+        first, second = (self._filled(rng.choice(kinds)) for _ in range(2))
         if rng.random() < 0.35:  # "and how far is it from the door"
             at = [k for k, item in enumerate(second) if item.segment == "target"]
             if at and at[-1] - at[0] + 1 == len(at):
@@ -178,6 +209,26 @@ class QuerySentences:
     def _spot(self) -> Words:
         name = self.rng.choice(("corner", "corner", "middle"))
         return self._list(name, phrases(name, self.split))
+
+    def _denied(self) -> Words:
+        """A relation that does not hold."""
+        leads = ("not the one", "but not the one", "not", "never the one")
+        lead = tag(self.rng.choice(leads), "target", "negation")
+        relation = self._pair("relations", "target", "relation", but=("between", "with"))
+        return lead + relation + self.nouns.article_anchor("target")
+
+    def _lacking(self) -> Words:
+        """ "without a lamp on it"."""
+        lead = tag(self.rng.choice(("without", "that lacks")), "target", "negation")
+        return [*lead, *self._carrying("")]
+
+    def _carrying(self, *leads: str) -> Words:
+        """ "with a lamp on it"."""
+        lead = tag(self.rng.choice(leads), "target", "relation", "with")
+        places = ("on it", "on top", "next to it", "in it", "on top of it", "beside it", "above it")
+        where = tag(self.rng.choice(places), "target")
+        article = tag(self.rng.choice(("a", "a", "the", "some", "")), "target")
+        return lead + article + self.nouns.anchor("target") + where
 
     def _value(self, key: str) -> Words:
         return tag(self.rng.choice(phrases(key, self.split)), "color")

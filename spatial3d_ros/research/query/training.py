@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from spatial3d_ros.research.query.sentences import QuerySentences, Sentence
 from spatial3d_ros.tasks.query import INTENTS
-from spatial3d_ros.tasks.query_network import HEAD_NAMES, MAX_WORDS, QueryReader, save_reader
+from spatial3d_ros.tasks.query_network import HEAD_NAMES, POSITIONS, QueryReader, save_reader
 
 VALIDATION_SEED = 850_000
 REPORT_EVERY = 500  # steps
@@ -29,7 +29,7 @@ def draw(source: QuerySentences, count: int) -> list[Sentence]:
     made: list[Sentence] = []
     while len(made) < count:
         sentence = source.draw()
-        if 0 < len(sentence.words) <= MAX_WORDS // 2:
+        if 0 < len(sentence.words) <= POSITIONS:
             made.append(sentence)
     return made
 
@@ -77,7 +77,7 @@ def train_reader(
     torch.manual_seed(seed)
     source, reader = QuerySentences(seed, split), QueryReader()
     average = deepcopy(reader)
-    optimizer = torch.optim.AdamW(reader.parameters(), rate, weight_decay=0.01, fused=True)
+    optimizer = torch.optim.AdamW(reader.parameters(), rate, weight_decay=0.03, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.05)
     begin = time.monotonic()
     for step, sentences in zip(range(1, steps + 1), batches(source, batch), strict=False):

@@ -38,7 +38,8 @@ def noisy(
         word = item.word
         if word in MARKS and not marks and k < len(words) - 1:
             continue
-        if hurried and word in _DROPPED and rng.random() < 0.65 and len(words) > 3:
+        dropped = hurried and word in _DROPPED and "pronoun" not in item.role and len(words) > 3
+        if dropped and rng.random() < 0.65:
             continue
         if word in _VARIANTS and rng.random() < 0.02:
             word = _VARIANTS[word]

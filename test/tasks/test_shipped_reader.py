@@ -1,0 +1,80 @@
+"""The reader that ships: everyday sentences, other languages, case, marks and slips of typing."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from spatial3d_ros.research.query.plain_sentences import by_intent, check_sentences, shares
+from spatial3d_ros.tasks.query_network import load_reader
+from spatial3d_ros.tasks.query_reader import parse_query
+
+SENTENCES = Path(__file__).parent.parent / "data" / "plain_sentences.yaml"
+
+
+@pytest.fixture(scope="module")
+def reader():
+    return load_reader()
+
+
+def test_sentences_that_a_person_wrote(reader):
+    checked = check_sentences(SENTENCES, reader)
+    found = shares(checked)
+    assert found["intent"] >= 0.85 and found["whole"] >= 0.7, by_intent(checked)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "¿Dónde está la silla azul?",
+        "Où se trouve le fauteuil ?",
+        "Wo steht mein Rucksack?",
+        "Dov'è il cuscino verde?",
+        "Onde está a minha mochila?",
+        "Waar staat de groene stoel?",
+        "Gdzie jest czerwona kanapa?",
+        "Var står den blå lampan?",
+        "Где моя книга?",
+        "أين الكرسي",
+    ],
+)
+def test_other_languages_are_refused(reader, text):
+    assert parse_query(text, reader).intent == "unsupported.language"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "where is the red mug on the table?",
+        "WHERE IS THE RED MUG ON THE TABLE",
+        "where is the red mug on the table???",
+        "wher is the red mug on the table",
+        "please robot, where is the red mug on the table",
+        "red mug on table",
+        "\u201cWhere is the red mug on the table\u201d",
+    ],
+)
+def test_case_marks_and_slips_change_nothing(reader, text):
+    query = parse_query(text, reader)
+    (target,) = query.targets
+    assert (query.intent, target.head, target.modifiers) == ("locate", "mug", ("red",))
+    (relation,) = target.relations
+    assert (relation.predicate, relation.anchors[0].head) == ("on", "table")
+
+
+def test_a_noun_that_nobody_knows_is_still_a_noun(reader):
+    query = parse_query("how far is the flonk from the quibbler?", reader)
+    assert query.intent == "distance"
+    assert [target.head for target in query.targets] == ["flonk", "quibbler"]
+
+
+def test_a_sentence_takes_a_few_milliseconds(reader):
+    parse_query("where is the red mug", reader)
+    best = min(_seconds(reader) for _ in range(20))
+    assert best < 0.02
+
+
+def _seconds(reader):
+    begin = time.perf_counter()
+    parse_query("move the small chair next to the table by the window", reader)
+    return time.perf_counter() - begin

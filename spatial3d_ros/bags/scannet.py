@@ -45,6 +45,17 @@ class ScanNetScene:
         """The folder's name."""
         return self.path.name
 
+    @property
+    def sources(self) -> list[tuple[int, str]]:
+        """(stamp in ns, stem of the source file) of each frame."""
+        return [(_stamp(number), str(number)) for number, _ in self.items]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Decisions that were made for the user."""
+        lost = f"; left out {len(self.lost)} frames without a pose" if self.lost else ""
+        return (f"layout: ScanNet, {len(self.items)} frames, millimetres, z up{lost}",)
+
     def __len__(self) -> int:
         return len(self.items)
 
@@ -56,12 +67,16 @@ class ScanNetScene:
             color = cv2.resize(color, (width, height), interpolation=cv2.INTER_AREA)
             k = self.intrinsics
             yield Frame(
-                stamp_ns=round((number + 1) * 1e9 / RATE_HZ),
+                stamp_ns=_stamp(number),
                 rgb=cv2.cvtColor(color, cv2.COLOR_BGR2RGB),
                 depth=depth.astype(np.float32) / MILLIMETRES,
                 camera=Camera(width, height, k[0, 0], k[1, 1], k[0, 2], k[1, 2]),
                 world_T_camera=pose,
             )
+
+
+def _stamp(number: int) -> int:
+    return round((number + 1) * 1e9 / RATE_HZ)
 
 
 def is_scannet_scene(path: str | Path) -> bool:
@@ -75,7 +90,8 @@ def read_scannet_scene(path: str | Path, every: int = 1) -> ScanNetScene:
     Raises ConfigError naming the file that is missing or holds something else than it should.
     """
     path = Path(path)
-    aligned = read_axis_alignment(path / f"{path.name}.txt")
+    description = path / f"{path.name}.txt"  # which partial copies of a scene lack
+    aligned = read_axis_alignment(description) if description.exists() else np.eye(4)
     intrinsics = _matrix(path / INTRINSICS)
     numbers = sorted(int(f.stem) for f in (path / "pose").glob("*.txt") if f.stem.isdigit())
     if not numbers:

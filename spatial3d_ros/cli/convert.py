@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spatial3d_ros.cli.output import out, progress_bar
+from spatial3d_ros.cli.output import out, print_status, progress_bar
 from spatial3d_ros.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,12 +21,14 @@ def convert(
     folder: Annotated[Path, typer.Argument(help="Folder with colour, depth and poses.")],
     bag: Annotated[Path, typer.Argument(help="Bag to write: a .mcap or .db3 file, or a folder.")],
     rate: Annotated[float, typer.Option(help="Images a second, where files carry no time.")] = 10.0,
-    depth_scale: Annotated[
-        float | None, typer.Option(help="Depth value of one metre [1000; TUM files: 5000].")
+    depth_unit: Annotated[
+        float | None, typer.Option(help="Metres of the depth value 1 [found from the images].")
     ] = None,
-    up: Annotated[str, typer.Option(help="The world's upward axis: z, y or -y.")] = "z",
+    up: Annotated[
+        str, typer.Option(help="The world's upward axis: auto, z, -y, ... or a vector 0,-1,0.2.")
+    ] = "auto",
     intrinsics: Annotated[
-        str | None, typer.Option(help="FX,FY,CX,CY in pixels, where there is no K.txt.")
+        str | None, typer.Option(help="FX,FY,CX,CY in pixels, where there is no calibration.")
     ] = None,
     storage: Annotated[str, typer.Option(help="mcap or sqlite3, for a bag folder.")] = "mcap",
     compressed: Annotated[bool, typer.Option(help="JPEG colour and PNG depth.")] = False,
@@ -34,18 +36,26 @@ def convert(
 ) -> None:
     """Turn a folder of RGB-D images with poses into a ROS 2 bag.
 
-    Three layouts are understood. *Numbered*: `images/` (or `color/`, `rgb/`), `depth/`,
-    `poses.txt` with a camera-to-world pose an image (16, 12 or 7 numbers a line) and `K.txt`; where
-    `poses.txt` covers more images than are there, `all_image_names.txt` names them all.
-    *TUM*: `rgb.txt`, `depth.txt`, `groundtruth.txt`, and `K.txt`.
-    *ScanNet*: a scene as its own tools export it, with `color/`, `depth/`, `pose/`, `intrinsic/`;
-    it comes in the axis-aligned frame, at its own 30 images a second.
+    Layouts that are understood:
 
-        spatial3d convert corridor/ corridor.mcap --up y --rate 5
+    - *7-Scenes, 3DMatch*: `NAME.color.png`, `NAME.depth.png`, `NAME.pose.txt` in one folder
+    - *numbered* (HoloLens, SUN3D, Redwood): `images/` (or `color/`, `rgb/`), `depth/`, and poses:
+      `poses.txt`, `*.log`, `extrinsics/` or a file an image in `pose/`; where `poses.txt` covers
+      more images than are there, `all_image_names.txt` names them all
+    - *TUM*: `rgb.txt` and `depth.txt`, or `rgb/` and `depth/` with stamps for names, and
+      `groundtruth.txt`
+    - *ScanNet*: `color/`, `depth/`, `pose/`, `intrinsic/`; in the axis-aligned frame, at 30 Hz
+
+    Poses are camera to world. The calibration is `K.txt`, `camera-intrinsics.txt`,
+    `intrinsics.txt` or Open3D's JSON. The unit of depth and the upward axis are found from the
+    images, and printed. `NAME.frames.json` beside the bag names the source file of each frame.
+
+        spatial3d convert corridor/ corridor.mcap --rate 5
 
         spatial3d convert rgbd_dataset_freiburg1_desk/ desk/ --intrinsics 517.3,516.5,318.6,255.3
     """
     from spatial3d_ros.bags.folders import frames_from_folder
+    from spatial3d_ros.bags.frame_names import write_frame_names
     from spatial3d_ros.bags.scannet import is_scannet_scene, read_scannet_scene
     from spatial3d_ros.bags.writer import write_bag
 
@@ -54,9 +64,11 @@ def convert(
         recording = read_scannet_scene(folder)
     else:
         recording = frames_from_folder(
-            folder, rate_hz=rate, depth_scale=depth_scale, up=up,
+            folder, rate_hz=rate, depth_unit=depth_unit, up=up,
             intrinsics=_four_numbers(intrinsics) if intrinsics else None,
         )  # fmt: skip
+    for note in recording.notes:
+        print_status(note)
     with progress_bar("images") as progress:
 
         def counted() -> Iterator[Frame]:
@@ -67,6 +79,7 @@ def convert(
         count = write_bag(
             bag, counted(), storage=storage, compressed=compressed, overwrite=overwrite
         )
+    write_frame_names(bag, recording.sources)
     out.print(f"{bag}: {count} frames", soft_wrap=True)
 
 

@@ -94,6 +94,26 @@ def unit_problem(median_m: float, unit: float) -> str:
     )
 
 
+def depth_disagreement(frames: Sequence[Frame], scale: float = 1.0) -> tuple[float, int]:
+    """Median relative difference of depth between views that overlap, all depths times `scale`,
+    and how many pairs of views were compared: 0 of those where no two overlap.
+    """
+    return _disagreement(_pairs(frames), lambda pose: pose, scale)
+
+
+def level_normal(frames: Sequence[Frame], near: np.ndarray) -> np.ndarray | None:
+    """Normal (3,) of floors and table tops within NEAR_UP_DEG of `near` (3,), a unit vector of the
+    world, on its side; None where there are too few.
+    """
+    normals = np.concatenate([_normals(frame) for frame in frames])
+    if not len(normals):
+        return None
+    along = normals @ near
+    level = np.abs(along) > math.cos(math.radians(NEAR_UP_DEG))
+    axis, share = _mode(normals[level] * np.sign(along[level])[:, None])
+    return axis if share * level.sum() >= MIN_LEVEL * len(normals) else None
+
+
 def _check_poses(frames: Sequence[Frame], camera_frame: str, unit: float) -> list[Finding]:
     """Depth of one view against another, with the poses as they are and as they may be meant."""
     pairs = _pairs(frames)
@@ -183,13 +203,8 @@ def _check_up(frames: Sequence[Frame], camera_frame: str) -> list[Finding]:
 
 def _check_tilt(frames: Sequence[Frame]) -> list[Finding]:
     """Whether floors and table tops are level in the world."""
-    normals = np.concatenate([_normals(frame) for frame in frames])
-    if not len(normals):
-        return []
-    near = normals[np.abs(normals[:, 2]) > math.cos(math.radians(NEAR_UP_DEG))]
-    near *= np.sign(near[:, 2:])
-    axis, share = _mode(near)
-    if share * len(near) < MIN_LEVEL * len(normals):
+    axis = level_normal(frames, np.array([0.0, 0.0, 1.0]))
+    if axis is None:
         return []
     tilt = math.degrees(math.acos(min(1.0, axis[2])))
     if tilt <= MAX_TILT_DEG:

@@ -62,7 +62,7 @@ def folder_of_images(path: Path) -> Path:
 def test_convert_a_folder(tmp_path: Path) -> None:
     folder = folder_of_images(tmp_path / "in")
     bag = tmp_path / "out.mcap"
-    options = ("--intrinsics", "9,9,5,4", "--depth-scale", 2000, "--rate", 4, "--compressed")
+    options = ("--intrinsics", "9,9,5,4", "--depth-unit", 0.0005, "--rate", 4, "--compressed")
     result = run("convert", folder, bag, *options)
     assert result.exit_code == 0, result.output
     assert "3 frames" in result.output
@@ -81,7 +81,7 @@ def test_convert_says_what_is_wrong(tmp_path: Path) -> None:
     for options, kind, words in (
         ((), BagError, "K.txt: missing"),
         (("--intrinsics", "1,2,3"), ConfigError, "FX,FY,CX,CY"),
-        (("--intrinsics", "9,9,5,4", "--up", "x"), BagError, "--up x"),
+        (("--intrinsics", "9,9,5,4", "--up", "w"), ConfigError, "--up w"),
         (("--intrinsics", "9,9,5,4", "--storage", "zip"), BagError, "unknown storage"),
     ):
         result = run("convert", folder, tmp_path / "bag", *options)

@@ -95,7 +95,8 @@ def _stamps(rate_hz: float) -> Callable[[int], int]:
 
 def _flat(path: Path, rate_hz: float) -> list[FrameFiles]:
     """`STEM.color.png`, `STEM.depth.png`, `STEM.pose.txt` in one folder."""
-    stamp, found = _stamps(rate_hz), []
+    stamp = _stamps(rate_hz)
+    found: list[FrameFiles] = []
     for color in sorted((f for f in path.iterdir() if FLAT.fullmatch(f.name)), key=natural):
         match = FLAT.fullmatch(color.name)
         assert match is not None
@@ -131,7 +132,8 @@ def _numbered(path: Path, rate_hz: float) -> list[FrameFiles]:
     images = images_in(folder)
     depth_of = _depth_of(path / "depth", images)
     pose_of_stem = _poses_by_stem(path, folder, images)
-    stamp, found = _stamps(rate_hz), []
+    stamp = _stamps(rate_hz)
+    found: list[FrameFiles] = []
     for file in images:
         pose, depth = pose_of_stem(file), depth_of(file)
         found.append(FrameFiles(stamp(len(found)), file.stem, file, depth, pose))

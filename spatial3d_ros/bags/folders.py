@@ -129,7 +129,7 @@ def _read_frame(
     if counts.ndim != 2:
         raise FrameError(f"{depth}: depth must have one channel, not {counts.shape[2]}")
     height, width = counts.shape
-    rgb = np.zeros((height, width, 3), np.uint8)
+    rgb: np.ndarray = np.zeros((height, width, 3), np.uint8)
     if with_color:
         rgb = cv2.cvtColor(read_image(color, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
     if counts.shape != rgb.shape[:2]:

@@ -23,6 +23,7 @@ from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.scene.buffer import ViewBuffer
 from spatial3d_ros.scene.detection_tracking import Detection3D
 from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.scene.label_voting import ClassImage
 from spatial3d_ros.scene.object_map import ObjectMap
 from spatial3d_ros.scene.proposals import Proposal
 from spatial3d_ros.tasks import layout
@@ -90,6 +91,12 @@ class Spatial3D:
         A label stays with its object, and takes precedence over the label of the network.
         """
         return self._memory.add_detections(detections)
+
+    def add_class_image(self, image: ClassImage) -> None:
+        """Add the classes of all pixels of a frame, world frame: each votes for the labels of the
+        objects it shows, from the next refresh on.
+        """
+        self._memory.add_class_image(image)
 
     def refresh(self, proposals: Sequence[Proposal] | None = None) -> int:
         """Update objects and encoded prefix to the newest views; returns the version now used.

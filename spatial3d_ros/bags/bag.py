@@ -21,6 +21,20 @@ from spatial3d_ros.errors import BagError
 SUFFIXES = (".mcap", ".db3")
 ROS1_SUFFIX = ".bag"
 JUMP_NS = 10**9
+BOX_TYPES = {  # which the type store lacks; fields as of ROS 2 Humble and later
+    "Point2D": "float64 x\nfloat64 y",
+    "Pose2D": "vision_msgs/Point2D position\nfloat64 theta",
+    "BoundingBox2D": "vision_msgs/Pose2D center\nfloat64 size_x\nfloat64 size_y",
+    "ObjectHypothesis": "string class_id\nfloat64 score",
+    "ObjectHypothesisWithPose": (
+        "vision_msgs/ObjectHypothesis hypothesis\ngeometry_msgs/PoseWithCovariance pose"
+    ),
+    "Detection2D": (
+        "std_msgs/Header header\nvision_msgs/ObjectHypothesisWithPose[] results\n"
+        "vision_msgs/BoundingBox2D bbox\nstring id"
+    ),
+    "Detection2DArray": "std_msgs/Header header\nvision_msgs/Detection2D[] detections",
+}
 MCAP_MAGIC = b"\x89MCAP0\r\n"
 HEADER_BYTES = 1 << 20  # of an mcap file: its header, and usually the first schemas
 
@@ -50,6 +64,9 @@ class Bag:
             self._types.register(
                 get_types_from_msg("geometry_msgs/TransformStamped[] transforms", TF_TYPE)
             )
+        else:
+            for name, fields in BOX_TYPES.items():
+                self._types.register(get_types_from_msg(fields, f"vision_msgs/msg/{name}"))
 
     def __enter__(self) -> Bag:
         if reason := _foreign_profile(self.path):

@@ -26,6 +26,8 @@ class RecordingOptions:
         rectified: whether colour is undistorted already; None if its name says so.
         sync_slop_s: largest difference of the stamps of a colour and a depth image.
         max_pose_gap_s: longest time between two poses around an image.
+        recogniser: folders of models that label the images.
+        detections: a file of detections by frame, or a topic of Detection2DArray in the bag.
     """
 
     camera: str = ""
@@ -38,6 +40,8 @@ class RecordingOptions:
     rectified: bool | None = None
     sync_slop_s: float = 0.02
     max_pose_gap_s: float = 0.5
+    recogniser: tuple[str, ...] = ()
+    detections: str = ""
 
     @classmethod
     def of(cls, topics: Topics) -> RecordingOptions:
@@ -74,7 +78,9 @@ class RecordingOptions:
             flag = f"--{entry.name.replace('_', '-')}"
             if value == entry.default:
                 continue
-            if isinstance(value, bool):
+            if isinstance(value, tuple):
+                words += [word for item in value for word in (flag, shlex.quote(item))]
+            elif isinstance(value, bool):
                 words.append(flag if value else f"--no-{entry.name}")
             else:
                 words += [flag, shlex.quote(f"{value:g}" if isinstance(value, float) else value)]

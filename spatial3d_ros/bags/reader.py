@@ -18,6 +18,7 @@ from spatial3d_ros.bags.options import RecordingOptions
 from spatial3d_ros.bags.poses import RecordedPoses, read_transforms
 from spatial3d_ros.bags.topics import IMAGE_TYPES, Topics
 from spatial3d_ros.errors import BagError, FrameError
+from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.sensors import frame_builder
 from spatial3d_ros.sensors.accounting import FrameAccount
@@ -73,6 +74,14 @@ class BagFrames:
         self.problems: list[str] = []
         self.notes: list[str] = []
         self.findings: list[Finding] = []
+
+    @cached_property
+    def camera(self) -> Camera:
+        """The colour camera with its distortion, as recorded. Raises BagError or FrameError."""
+        with Bag(self.path) as bag:
+            return self._builder(bag).camera(
+                bag.first(self.topics.camera_info), self.topics.camera_info
+            )
 
     @cached_property
     def color_count(self) -> int:
@@ -136,7 +145,6 @@ class BagFrames:
     def _pipeline(self, bag: Bag) -> FramePipeline:
         """The pipeline of an open bag, with its calibration and all its poses."""
         topics = self.topics
-        kinds = {topic: kind for topic, (kind, _) in bag.topics.items()}
         color, depth = bag.first(topics.rgb), bag.first(topics.depth)
         self._camera_frame = color.header.frame_id
         encoding = getattr(depth, "encoding", getattr(depth, "format", ""))
@@ -146,20 +154,7 @@ class BagFrames:
             refuse=lambda error: self._leave_out(UNUSABLE_POSE, str(error)),
         )  # fmt: skip
         self.frame_id = poses.frame_id
-        builder = FrameBuilder(
-            frame_builder.Topics(
-                topics.rgb,
-                topics.depth,
-                topics.camera_info,
-                topics.pose,
-                topics.depth_info or "the camera_info next to it",
-            ),
-            "raw" if kinds[topics.rgb] == IMAGE_TYPES[0] else "compressed",
-            "raw" if kinds[topics.depth] == IMAGE_TYPES[0] else "compressedDepth",
-            self.options.rectified,
-            extrinsics=self._extrinsics(bag, color, depth),
-            depth_unit=self.options.depth_unit,
-        )
+        builder = self._builder(bag, self._extrinsics(bag, color, depth))
         pipeline = FramePipeline(
             builder, Synchronizer(self.options.sync_slop_s, QUEUE_SIZE), poses, None
         )
@@ -171,6 +166,26 @@ class BagFrames:
         if topics.depth_info:
             pipeline.add_depth_info(bag.first(topics.depth_info))
         return pipeline
+
+    def _builder(
+        self, bag: Bag, extrinsics: frame_builder.Extrinsics = frame_builder.no_extrinsics
+    ) -> FrameBuilder:
+        topics = self.topics
+        kinds = {topic: kind for topic, (kind, _) in bag.topics.items()}
+        return FrameBuilder(
+            frame_builder.Topics(
+                topics.rgb,
+                topics.depth,
+                topics.camera_info,
+                topics.pose,
+                topics.depth_info or "the camera_info next to it",
+            ),
+            "raw" if kinds[topics.rgb] == IMAGE_TYPES[0] else "compressed",
+            "raw" if kinds[topics.depth] == IMAGE_TYPES[0] else "compressedDepth",
+            self.options.rectified,
+            extrinsics=extrinsics,
+            depth_unit=self.options.depth_unit,
+        )
 
     def _extrinsics(self, bag: Bag, color: Any, depth: Any) -> frame_builder.Extrinsics:
         """The transforms of the bag, read only where depth is in another frame."""

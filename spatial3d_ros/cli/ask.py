@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from spatial3d_ros.bags.options import RecordingOptions
 from spatial3d_ros.cli.output import out, print_error, print_json, print_status, progress_bar
 from spatial3d_ros.cli.topics import print_findings, reads_recording
+
+if TYPE_CHECKING:
+    from spatial3d_ros.scene.frame import Frame
+
+PICTURE_FRAMES = 48
 
 
 @reads_recording
@@ -19,6 +24,9 @@ def ask(
     questions: Annotated[list[str], typer.Argument(help="What to ask, each in quotes.")],
     model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    pictures: Annotated[
+        Path | None, typer.Option("--out", help="Folder for pictures of the map and the answers.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     *,
     options: RecordingOptions,
@@ -28,32 +36,45 @@ def ask(
     spatial3d ask room.mcap "where is the red chair next to the desk?"
 
     spatial3d ask room.mcap "how far is the lamp from the bed?" --json
+
+    spatial3d ask room.mcap "where is the mug?" --recogniser models/d_fine --out mug
     """
     from spatial3d_ros.bags.reader import BagFrames
     from spatial3d_ros.engine import EngineConfig, Spatial3D
     from spatial3d_ros.errors import Spatial3DError
+    from spatial3d_ros.recognition.frame_labels import FrameLabels
     from spatial3d_ros.tasks.reply import Reply
 
+    if pictures is not None:
+        pictures.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made stops here
     recording = BagFrames(bag, options)
+    labels = FrameLabels.of_recording(recording, questions, device)
     engine = Spatial3D(EngineConfig(model=model, device=device))
+    frames: list[Frame] = []  # for the pictures
+    step = max(1, recording.color_count // PICTURE_FRAMES)
     with progress_bar("reading the recording") as progress:
         engine.load()
         for count, (_, frame) in enumerate(recording, 1):
-            engine.add_frame(frame)
+            labels.add_to(engine, frame, keyframe=engine.add_frame(frame).keyframe)
+            if pictures is not None and (count - 1) % step == 0:
+                frames.append(frame)
             progress(count, recording.color_count)
         engine.refresh()
     scene = engine.scene()
     print_status(
         f"{recording.account}; {scene.views} views in memory, {len(scene.objects)} objects"
     )
+    if labels:
+        print_status(str(labels))
     print_findings(recording)
-    answers, failed = [], False
+    answers, replies, failed = [], [], False
     for question in questions:
         begin = time.perf_counter()
         try:
             reply = Reply.from_result(engine.answer(question), 1e3 * (time.perf_counter() - begin))
         except Spatial3DError as error:
             reply, failed = Reply(str(error), success=False), True
+        replies.append(reply)
         answers.append(
             {
                 "question": question,
@@ -70,6 +91,16 @@ def ask(
             out.print(f"[bold]{question}[/]\n  {reply.text}  [dim]{reply.latency_ms:.0f} ms[/]")
         elif not json:
             print_error(f"{question!r}: {reply.text}")
+    if pictures is not None:
+        from spatial3d_ros.demo.figures import FigureWriter, boxes_of
+        from spatial3d_ros.demo.report import Row
+
+        rows = [Row.unjudged(q, reply) for q, reply in zip(questions, replies, strict=True)]
+        figures = FigureWriter(frames, boxes_of(scene.objects))
+        figures.overview(pictures / "map.png")
+        for k, row in enumerate(rows, 1):
+            figures.question(pictures / f"answer_{k}.png", row)
+        print_status(f"pictures of the map and the answers are in {pictures}")
     if json:
         print_json(answers)
     if failed:

@@ -15,6 +15,7 @@ from spatial3d_ros.cli.topics import reads_recording
 
 if TYPE_CHECKING:
     from spatial3d_ros.bags.check import BagReport
+    from spatial3d_ros.recognition.frame_labels import FrameLabels
 
 
 @reads_recording
@@ -38,12 +39,33 @@ def check(
 
     with progress_bar("frames") as progress:
         report = check_bag(bag, options, seconds=seconds, progress=progress)
+    labels = _labels(bag, options, seconds) if report.frames.get("made") else None
     if json:
-        print_json(report.plain())
+        found = {} if labels is None else {"labels": dict(labels.counts | labels.names)}
+        print_json(report.plain() | found)
     else:
         _show(report)
+        if labels is not None:
+            names = ", ".join(f"{count} {name}" for name, count in labels.names.most_common())
+            out.print(f"{labels}: {names or 'none'}", soft_wrap=True, highlight=False, markup=False)
     if not report.usable:
         raise typer.Exit(1)
+
+
+def _labels(bag: Path, options: RecordingOptions, seconds: float) -> FrameLabels | None:
+    """What the recogniser or the file finds; None without either."""
+    if not (options.recogniser or options.detections):
+        return None
+    from spatial3d_ros.bags.reader import BagFrames
+    from spatial3d_ros.recognition.frame_labels import FrameLabels
+
+    recording = BagFrames(bag, options, seconds=seconds)
+    labels = FrameLabels.of_recording(recording)
+    with progress_bar("labels") as progress:
+        for done, (_, frame) in enumerate(recording, 1):
+            labels.count(frame)
+            progress(done, recording.color_count)
+    return labels
 
 
 def _show(report: BagReport) -> None:

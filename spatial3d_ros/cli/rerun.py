@@ -35,6 +35,7 @@ def rerun(
     from spatial3d_ros.bags.reader import BagFrames
     from spatial3d_ros.engine import EngineConfig, Spatial3D
     from spatial3d_ros.errors import Spatial3DError
+    from spatial3d_ros.recognition.frame_labels import FrameLabels
     from spatial3d_ros.tasks.reply import Reply
     from spatial3d_ros.visualization.rerun_sink import RerunSink
 
@@ -43,8 +44,11 @@ def rerun(
     engine.load()
     views = 0
     recording = BagFrames(bag, options)
+    labels = FrameLabels.of_recording(recording, question or (), device)
     for _, frame in recording:
-        if not engine.add_frame(frame).keyframe:
+        keyframe = engine.add_frame(frame).keyframe
+        labels.add_to(engine, frame, keyframe=keyframe)
+        if not keyframe:
             continue
         views += 1
         sink.frame(frame)

@@ -50,6 +50,20 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
         Annotated[float, typer.Option(help="Longest gap between poses around an image, seconds.")],
         0.5,
     ),
+    "recogniser": (
+        Annotated[
+            list[str] | None,
+            typer.Option(help="Folder of a model that labels the images; repeat for more."),
+        ],
+        None,
+    ),
+    "detections": (
+        Annotated[
+            str,
+            typer.Option(help="File of detections by frame, or topic of Detection2DArray."),
+        ],
+        "",
+    ),
 }
 
 
@@ -80,8 +94,9 @@ def reads_recording(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def with_options(**values: Any) -> Any:
-        options = RecordingOptions(**{name: values.pop(name) for name in OPTIONS})
-        return command(**values, options=options)
+        given = {name: values.pop(name) for name in OPTIONS}
+        given["recogniser"] = tuple(given["recogniser"] or ())
+        return command(**values, options=RecordingOptions(**given))
 
     with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     with_options.__annotations__ = {p.name: p.annotation for p in parameters}

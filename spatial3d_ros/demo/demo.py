@@ -95,7 +95,7 @@ def run_demo(
             for q, data in zip(known, replies, strict=True)
         ]
     else:
-        rows = [_unjudged(data) for data in replies]
+        rows = [Row.unjudged(data["text"], Reply.from_data(data), data["via"]) for data in replies]
     print_status("drawing the figures")
     page = _write(out, bag, rows, scene, room, options)
     if known:
@@ -112,22 +112,6 @@ def _requests(known: Sequence[KnownQuestion], texts: Sequence[str]) -> list[dict
         for k, q in enumerate(known, 1)
     ]
     return requests or [{"text": text, "kind": "unknown", "via": "action"} for text in texts]
-
-
-def _unjudged(data: dict[str, Any]) -> Row:
-    reply = Reply.from_data(data)
-    count = {"ground": 1, "distance": 2}.get(reply.kind, len(reply.boxes))
-    return Row(
-        question=data["text"],
-        kind=reply.kind or "none",
-        answer=reply.text,
-        metres=reply.metres,
-        latency_ms=reply.latency_ms,
-        via=data["via"],
-        boxes=() if reply.no_target else reply.boxes[:count],
-        after_boxes=reply.after,
-        failed=not reply.success,
-    )
 
 
 def _write(

@@ -22,6 +22,7 @@ from spatial3d_ros.categories import COLORS
 from spatial3d_ros.demo.report import Row
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.visualization.plots import (
     ANSWER,
     HALO,
@@ -60,13 +61,22 @@ Named = tuple[Box3D, str, tuple[float, float, float]]
 def named_boxes(objects: Sequence[dict[str, Any]]) -> list[Named]:
     """Boxes, names and colors of an object map of dicts, highest score first."""
     return [
-        (
-            Box3D(tuple(o["center"]), tuple(o["size"]), o["yaw"]),
-            " ".join(filter(None, (f"{o['id']}", o["color"], o["label"]))),
-            COLORS.get(o["color"], UNKNOWN),
+        _named(
+            Box3D(tuple(o["center"]), tuple(o["size"]), o["yaw"]), o["id"], o["color"], o["label"]
         )
         for o in sorted(objects, key=lambda o: -o["score"])
     ]
+
+
+def boxes_of(objects: Sequence[SceneObject]) -> list[Named]:
+    """The same of the object map of an engine."""
+    ranked = sorted(objects, key=lambda o: -o.score)
+    return [_named(o.box, o.id, o.color, o.label) for o in ranked]
+
+
+def _named(box: Box3D, number: int, color: str, label: str) -> Named:
+    name = " ".join(filter(None, (f"{number}", color, label)))
+    return box, name, COLORS.get(color, UNKNOWN)
 
 
 class FigureWriter:
@@ -91,6 +101,7 @@ class FigureWriter:
             replace(item, color=PALETTE[k % len(PALETTE)], width=1.8)
             for k, item in enumerate(named)
         ]
+        self.count = len(objects)
         self.truth = [StyledBox(box, TRUTH, dashed=True, width=0.9) for box in truth]
 
     def overview(self, path: Path, title: str = "Object map") -> Path:
@@ -103,7 +114,13 @@ class FigureWriter:
         draw_floor(axes, self.plan)
         draw_footprints(axes, [*self.truth, *self.objects])
         place_labels(axes, self.objects)
-        _title(axes, title, f"{len(self.objects)} objects, colors as in the camera views")
+        hidden = self.count - len(self.objects)
+        _title(
+            axes,
+            title,
+            f"{self.count} objects, colors as in the camera views"
+            + f"; {hidden} that overlap others are not drawn" * bool(hidden),
+        )
         _legend(axes, truth=bool(self.truth), height=1.04)
         for axes, view in self._grid(right, 3, 2):
             draw_view(axes, view.frame, self._visible_objects(view), fontsize=6.5)

@@ -17,6 +17,7 @@ from rich.table import Table
 from spatial3d_ros.errors import StorageError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.storage import write_whole
+from spatial3d_ros.tasks.reply import Reply
 
 BEFORE = " (before)"  # suffix of stages that had ended when the question arrived
 COLORS = {"right": "green", "wrong": "red", "failed": "red"}
@@ -52,6 +53,22 @@ class Row:
     failed: bool = False
     stages_ms: dict[str, float] = field(default_factory=dict, repr=False)
     others: str = ""
+
+    @classmethod
+    def unjudged(cls, question: str, reply: Reply, via: str = "") -> Row:
+        """A reply whose truth is not known, with the boxes that it points at."""
+        count = {"ground": 1, "distance": 2}.get(reply.kind, len(reply.boxes))
+        return cls(
+            question=question,
+            kind=reply.kind or "none",
+            answer=reply.text,
+            metres=reply.metres,
+            latency_ms=reply.latency_ms,
+            via=via,
+            boxes=() if reply.no_target else reply.boxes[:count],
+            after_boxes=reply.after,
+            failed=not reply.success,
+        )
 
     @property
     def score(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,20 +22,27 @@ _MARGIN_M, _MARGIN = 0.05, 0.02  # of depth for a point to be visible: metres, a
 
 @dataclass(frozen=True, eq=False)
 class ClassImage:
-    """Classes (H, W) int of the colour image with a stamp: indices into `labels`; "" is unknown.
+    """Classes (H, W) int of the pixels of a frame: indices into `labels`; "" is unknown.
 
-    `structure` are the labels of surfaces that bound a room and are no objects.
+    `structure` are the labels of surfaces that bound a room and are no objects. Raises FrameError
+    for another size than the frame's.
     """
 
-    stamp_ns: int
+    frame: Frame
     classes: np.ndarray
     labels: tuple[str, ...]
     structure: frozenset[str] = frozenset()
 
+    def __post_init__(self) -> None:
+        if self.classes.shape != self.frame.depth.shape:
+            height, width = self.frame.depth.shape
+            raise FrameError(
+                f"class image: {self.classes.shape[1]} x {self.classes.shape[0]} differs from the "
+                f"color image of its stamp, {width} x {height}"
+            )
 
-def label_by_votes(
-    proposals: Sequence[Proposal], frames: Sequence[Frame], images: Mapping[int, ClassImage]
-) -> list[Proposal]:
+
+def label_by_votes(proposals: Sequence[Proposal], images: Sequence[ClassImage]) -> list[Proposal]:
     """The proposals with the labels that most of their visible points have in the class images.
 
     Near views weigh more, as the inverse square of the distance. A proposal keeps the label of a
@@ -43,19 +50,14 @@ def label_by_votes(
 
     Args:
         proposals: in the world frame of the frames.
-        frames: views; those without a class image do not vote.
-        images: class images by stamp.
-
-    Raises:
-        FrameError: a class image has another size than the frame of its stamp.
+        images: class images; other views do not vote.
     """
-    views = [(frame, images[frame.stamp_ns]) for frame in frames if frame.stamp_ns in images]
-    if not views:
+    if not images:
         return list(proposals)
-    structure = frozenset().union(*(image.structure for _, image in views))
+    structure = frozenset().union(*(image.structure for image in images))
     labelled = []
     for proposal in proposals:
-        shares = label_shares(subsample(proposal.points, _POINTS), views)
+        shares = label_shares(subsample(proposal.points, _POINTS), images)
         if sum(shares.get(label, 0.0) for label in structure) >= MAX_STRUCTURE:
             continue
         known = {k: v for k, v in shares.items() if k and k not in structure}
@@ -66,15 +68,11 @@ def label_by_votes(
     return labelled
 
 
-def label_shares(points: np.ndarray, views: Sequence[tuple[Frame, ClassImage]]) -> dict[str, float]:
+def label_shares(points: np.ndarray, images: Sequence[ClassImage]) -> dict[str, float]:
     """Share of the votes of world points (n, 3) for each label; empty if no view shows them."""
     votes: dict[str, float] = {}
-    for frame, image in views:
-        if image.classes.shape != frame.depth.shape:
-            raise FrameError(
-                f"class image: {image.classes.shape[1]} x {image.classes.shape[0]} differs from "
-                f"the color image of its stamp, {frame.depth.shape[1]} x {frame.depth.shape[0]}"
-            )
+    for image in images:
+        frame = image.frame
         uv, z = project(transform(invert(frame.world_T_camera), points), frame.camera)
         height, width = frame.depth.shape
         columns, rows = np.nan_to_num(uv, nan=-1.0, posinf=-1.0, neginf=-1.0).round().T

@@ -22,7 +22,7 @@ from spatial3d_ros.scene.proposals import Proposal
 from spatial3d_ros.scene.wall_alignment import heading_of, rotate_frame, wall_directions
 
 MIN_REVISION = math.radians(1.0)
-MAX_CLASS_IMAGES = 32  # a little more than the views of the buffer
+MAX_CLASS_IMAGES = 16  # as many as the views of the buffer
 
 ProposalFunction = Callable[[Snapshot], list[Proposal]]
 
@@ -60,9 +60,11 @@ class ObjectMap:
             return self._detections.add(detections)
 
     def add_class_image(self, image: ClassImage) -> None:
-        """Adds the class image of a view; the newest `MAX_CLASS_IMAGES` are kept."""
+        """Adds the class image of a frame, which need not be a view; the newest
+        `MAX_CLASS_IMAGES` are kept.
+        """
         with self._detections_lock:
-            self._class_images[image.stamp_ns] = image
+            self._class_images[image.frame.stamp_ns] = image
             for stamp in sorted(self._class_images)[:-MAX_CLASS_IMAGES]:
                 del self._class_images[stamp]
 
@@ -96,9 +98,10 @@ class ObjectMap:
         with self._detections_lock:
             self._detections.remove_disappeared([view.frame for view in snapshot.views])
             tracked = self._detections.proposals(self.heading)
-            images = dict(self._class_images)
+            images = list(self._class_images.values())
         frames = [view.frame for view in aligned.views]
-        built_in = label_by_votes(built_in, frames, images)
+        images = [replace(i, frame=rotate_frame(i.frame, -self.heading)) for i in images]
+        built_in = label_by_votes(built_in, images)
         tracked = [with_measured_points(p, frames) for p in tracked]
         return self._objects.update(fuse_detections(built_in, tracked), aligned)
 

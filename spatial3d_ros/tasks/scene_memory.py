@@ -14,6 +14,7 @@ from spatial3d_ros.scene.buffer import Snapshot, ViewBuffer
 from spatial3d_ros.scene.detection_tracking import Detection3D
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.keyframes import KeyframeSelector
+from spatial3d_ros.scene.label_voting import ClassImage
 from spatial3d_ros.scene.object_map import ObjectMap
 from spatial3d_ros.scene.objects import NO_ID
 from spatial3d_ros.scene.proposals import Proposal
@@ -82,10 +83,18 @@ class SceneMemory:
         """See `Spatial3D.add_detections`."""
         if not self._map.add_detections(detections):
             return False
+        self._need_refresh()
+        return True
+
+    def add_class_image(self, image: ClassImage) -> None:
+        """See `Spatial3D.add_class_image`."""
+        self._map.add_class_image(image)
+        self._need_refresh()
+
+    def _need_refresh(self) -> None:
         with self._sensor_lock:
             if self.views.views:
                 self._buffer.bump_version()
-        return True
 
     def refresh(self, runner: ModelRunner, proposals: Sequence[Proposal] | None = None) -> int:
         """See `Spatial3D.refresh`."""

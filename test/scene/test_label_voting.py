@@ -31,7 +31,7 @@ def classes(left, right, stamp=1):
     """Class `left` in the left half of the image and `right` in the other."""
     image = np.full((120, 160), right, np.int32)
     image[:, :80] = left
-    return ClassImage(stamp, image, LABELS, STRUCTURE)
+    return ClassImage(frame(stamp), image, LABELS, STRUCTURE)
 
 
 def proposal(y, distance=2.0, label=""):
@@ -44,36 +44,35 @@ def proposal(y, distance=2.0, label=""):
 
 def test_label_is_that_of_most_visible_pixels():
     given = [proposal(0.5), proposal(-0.5)]
-    left, right = label_by_votes(given, [frame()], {1: classes(1, 3)})
+    left, right = label_by_votes(given, [classes(1, 3)])
     assert (left.label, right.label) == ("sofa", "cup")
     assert left.label_score == pytest.approx(1.0)
 
 
 def test_structure_is_removed_and_a_detectors_label_stays():
     given = [proposal(0.5), proposal(-0.5), proposal(-0.5, label="mug")]
-    kept = label_by_votes(given, [frame()], {1: classes(2, 3)})
+    kept = label_by_votes(given, [classes(2, 3)])
     assert [one.label for one in kept] == ["cup", "mug"]
 
 
 def test_hidden_points_unknown_pixels_and_views_without_classes_do_not_name():
     hidden = proposal(0.5, distance=3.0)
-    assert label_by_votes([hidden], [frame()], {1: classes(1, 1)}) == [hidden]
-    assert label_by_votes([proposal(0.5)], [frame()], {1: classes(0, 0)})[0].label == ""
-    assert label_by_votes([proposal(0.5)], [frame()], {2: classes(1, 1, 2)})[0].label == ""
+    assert label_by_votes([hidden], [classes(1, 1)]) == [hidden]
+    assert label_by_votes([proposal(0.5)], [classes(0, 0)])[0].label == ""
+    assert label_by_votes([proposal(0.5)], [])[0].label == ""
 
 
 def test_votes_are_shared_and_near_views_weigh_more():
-    half = label_shares(proposal(0.0).points, [(frame(), classes(1, 3))])
+    half = label_shares(proposal(0.0).points, [classes(1, 3)])
     assert half["sofa"] == pytest.approx(0.5, abs=0.05) and sum(half.values()) == pytest.approx(1)
     back = replace(frame(2, 4.0), world_T_camera=look_at((-2, 0, 0), (1, 0, 0)))
-    votes = label_shares(proposal(0.0).points, [(frame(), classes(1, 1)), (back, classes(3, 3))])
+    votes = label_shares(proposal(0.0).points, [classes(1, 1), replace(classes(3, 3), frame=back)])
     assert votes["sofa"] == pytest.approx(0.8, abs=0.01)
 
 
 def test_a_class_image_of_another_size_is_named():
-    small = replace(classes(1, 1), classes=np.zeros((60, 80), np.int32))
     with pytest.raises(FrameError, match="80 x 60 differs from the color image"):
-        label_by_votes([proposal(0.5)], [frame()], {1: small})
+        replace(classes(1, 1), classes=np.zeros((60, 80), np.int32))
 
 
 def test_class_images_name_the_objects_of_the_map_and_are_bounded():
@@ -84,7 +83,6 @@ def test_class_images_name_the_objects_of_the_map_and_are_bounded():
     views = Snapshot(1, (View(0, frame(newest)),))
     (named,) = world.update(views, views, lambda _: [proposal(0.5)])
     assert named.label == "sofa" and named.label_from_detector
-    old = Snapshot(2, (View(1, frame(0)),))
     world.clear()
-    (unnamed,) = world.update(old, old, lambda _: [proposal(0.5)])
+    (unnamed,) = world.update(views, views, lambda _: [proposal(0.5)])
     assert unnamed.label == ""

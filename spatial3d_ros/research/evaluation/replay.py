@@ -23,6 +23,7 @@ from spatial3d_ros.demo.node_queries import ask_nodes, node_parameters, require_
 from spatial3d_ros.demo.processes import require_ros
 from spatial3d_ros.engine import EngineConfig, Spatial3D
 from spatial3d_ros.errors import BagError, ConfigError, NotAvailableError, Spatial3DError
+from spatial3d_ros.recognition.frame_labels import FrameLabels
 from spatial3d_ros.research.evaluation.queries import (
     NamesFile,
     Query,
@@ -116,6 +117,8 @@ def replay_bag(
         "rectified": options.rectified,
         "sync_slop_s": options.sync_slop_s,
         "max_pose_gap_s": options.max_pose_gap_s,
+        "recogniser": [Path(folder).name for folder in options.recogniser],
+        "detections": options.detections,
     }
     frames = BagFrames(bag, options, world_frame=questions.frame_id)
     begin = time.perf_counter()
@@ -164,6 +167,8 @@ def _replay_in_engine(
         "engine": engine_settings(engine),
     }
     pending = replay.questions.by_time()
+    asked = [query.text for query in pending]
+    labels = FrameLabels.of_recording(frames, asked, replay.settings["device"])
     refreshes: list[dict[str, float]] = []
     count = keyframes = 0
     begin, begin_cpu = time.perf_counter(), time.process_time()
@@ -175,7 +180,9 @@ def _replay_in_engine(
             replay.frames.append(frame)
         count += 1
         progress(count, total)
-        if engine.add_frame(frame).keyframe:
+        keyframe = engine.add_frame(frame).keyframe
+        labels.add_to(engine, frame, keyframe=keyframe)
+        if keyframe:
             keyframes += 1
             if keyframes % REFRESH_EVERY == 0:
                 _refresh(engine, refreshes)

@@ -9,6 +9,7 @@ rgb_image, depth_image, camera_info and depth_info then have no effect on the gr
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shlex
 from pathlib import Path
@@ -75,6 +76,11 @@ ARGUMENTS = [
     argument("detections_2d", "Topic of a detector's Detection2DArray in the color image."),
     argument("detections_3d", "Topic of a detector's Detection3DArray, in any known frame."),
     argument("detection_masks", "Topic of label images with the stamps of detections_2d."),
+    argument("class_images", "Topic of a segmenter's images: the class of every pixel."),
+    argument(
+        "recogniser",
+        "Folder of a model that labels the images, or several with commas between them.",
+    ),
     argument(
         "detector",
         "Folder of an open-vocabulary model (spatial3d download owlv2_base), which detects the "
@@ -126,9 +132,16 @@ ARGUMENTS = [
 
 PARAMETERS = (
     "model", "device", "pose_source", "world_frame", "target_frame", "color_transport",
-    "depth_transport", "detections_2d", "detections_3d", "detection_masks",
+    "depth_transport", "detections_2d", "detections_3d", "detection_masks", "class_images",
 )  # fmt: skip
 """Arguments with the name of a node parameter."""
+
+RECOGNISED = {
+    "detections_2d": "recognition_node/detections",
+    "detection_masks": "recognition_node/masks",
+    "class_images": "recognition_node/classes",
+}
+"""Topics of recognition_node, by the parameter of the grounding node that takes them."""
 
 DETECTIONS, MASKS = "detector_node/detections", "detector_node/masks"
 """Topics of detector_node."""
@@ -159,6 +172,10 @@ def start_nodes(context: LaunchContext) -> list[Action]:
         raise ValueError(
             "mask_model segments the detections of detector_node: set detector:=... too"
         )
+    if given["recogniser"] and given["detector"]:
+        raise ValueError("recogniser and detector both give detections_2d: set one of them")
+    if given["recogniser"]:
+        chosen = recognised(given) | {"detection_delay_s": 15.0} | chosen
     if given["autostart"]:
         chosen["autostart"] = given["autostart"] == "true"
     if given["detector"]:
@@ -199,6 +216,21 @@ def start_nodes(context: LaunchContext) -> list[Action]:
                 package="spatial3d_ros",
                 executable="detector_node",
                 name="detector_node",
+                namespace=given["namespace"],
+                ros_arguments=log_level,
+                parameters=[camera_subset(camera["parameters"]), *user_file, own | clock],
+                remappings=remappings,
+                output="screen",
+            )
+        )
+    if given["recogniser"]:
+        own = {"models": [folder for folder in given["recogniser"].split(",") if folder]}
+        own |= {n: given[n] for n in ("device", "color_transport") if given[n]}
+        actions.append(
+            Node(
+                package="spatial3d_ros",
+                executable="recognition_node",
+                name="recognition_node",
                 namespace=given["namespace"],
                 ros_arguments=log_level,
                 parameters=[camera_subset(camera["parameters"]), *user_file, own | clock],
@@ -256,8 +288,18 @@ def presets(camera_parameters: dict, model: str) -> list[str]:
     return arguments
 
 
+def recognised(given: dict[str, str]) -> dict[str, str]:
+    """The topics of recognition_node that the grounding node takes: boxes where vision_msgs is
+    installed, without which they are not published. Masks number these boxes, no others.
+    """
+    names = dict(RECOGNISED)
+    if given["detections_2d"] or importlib.util.find_spec("vision_msgs") is None:
+        del names["detections_2d"], names["detection_masks"]
+    return names
+
+
 def camera_subset(camera_parameters: dict) -> dict:
-    """The parameters of a camera preset that detector_node has too."""
+    """The parameters of a camera preset that detector_node and recognition_node have too."""
     return {k: v for k, v in camera_parameters.items() if k == "color_transport"}
 
 

@@ -23,26 +23,65 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Source:
-    """A repository of the Hugging Face hub and the patterns of the files that a model needs."""
+    """A repository of the Hugging Face hub and the patterns of the files that a model needs.
+
+    `license` is that of the weights and `megabytes` about their size, both as the hub lists them;
+    the data they were trained on has terms of its own.
+    """
 
     repository: str
     description: str
-    patterns: tuple[str, ...] = ("*.json", "*.safetensors", "merges.txt", "LICENSE*", "README.md")
+    license: str
+    megabytes: int
+    patterns: tuple[str, ...] = (
+        "*.json", "*.safetensors", "merges.txt", "vocab.txt", "*.model", "LICENSE*", "README.md",
+    )  # fmt: skip
     revision: str = "main"
 
 
+ZERO_SHOT = "finds what questions name; recogniser or detector"
+CLOSED_SET = "recogniser"
+EMBEDDINGS = "image-text embeddings for words that no recogniser knows"
 SOURCES = {
     "llava_video_7b": Source(
         "lmms-lab/LLaVA-Video-7B-Qwen2",
         "SigLIP so400m and Qwen2-7B after video training; the base of the large network",
+        "Apache-2.0",
+        16_000,
     ),
     "owlv2_base": Source(
-        "google/owlv2-base-patch16-ensemble",
-        "OWLv2, an open-vocabulary detector for detector_node",
+        "google/owlv2-base-patch16-ensemble", f"OWLv2: {ZERO_SHOT}", "Apache-2.0", 620
     ),
+    "grounding_dino_tiny": Source(
+        "IDEA-Research/grounding-dino-tiny", f"Grounding DINO: {ZERO_SHOT}", "Apache-2.0", 690
+    ),
+    "rtdetr_r50": Source(
+        "PekingU/rtdetr_r50vd_coco_o365",
+        f"RT-DETR, boxes of 80 classes: {CLOSED_SET}",
+        "Apache-2.0",
+        172,
+    ),
+    "dfine_small_obj365": Source(
+        "ustc-community/dfine-small-obj365",
+        f"D-FINE, boxes of 365 classes: {CLOSED_SET}",
+        "Apache-2.0",
+        45,
+    ),
+    "upernet_convnext_tiny": Source(
+        "openmmlab/upernet-convnext-tiny",
+        f"UPerNet, a class of 150 for every pixel: {CLOSED_SET}",
+        "MIT",
+        240,
+    ),
+    "siglip_base": Source(
+        "google/siglip-base-patch16-224", f"SigLIP: {EMBEDDINGS}", "Apache-2.0", 815
+    ),
+    "clip_b32": Source("laion/CLIP-ViT-B-32-laion2B-s34B-b79K", f"CLIP: {EMBEDDINGS}", "MIT", 605),
     "sam2_tiny": Source(
         "facebook/sam2.1-hiera-tiny",
-        "SAM 2.1, masks of the detections of detector_node",
+        "SAM 2.1: masks of the detections of detector_node",
+        "Apache-2.0",
+        156,
     ),
 }
 

@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from spatial3d_ros.cli import ask, check, convert, demo, doctor, download, info, rerun
+from spatial3d_ros.cli import ask, check, convert, demo, doctor, download, info, recognise, rerun
 from spatial3d_ros.cli.output import print_error
 from spatial3d_ros.doctor import RESEARCH_LIBRARIES
 from spatial3d_ros.errors import Spatial3DError
@@ -38,6 +38,7 @@ app.command("ask")(ask.ask)
 app.command("doctor")(doctor.doctor)
 app.command("check")(check.check)
 app.command("convert")(convert.convert)
+app.command("recognise")(recognise.recognise)
 app.command("rerun")(rerun.rerun)
 app.command("info")(info.info)
 app.command("download")(download.download)

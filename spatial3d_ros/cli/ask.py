@@ -13,9 +13,11 @@ from spatial3d_ros.cli.output import out, print_error, print_json, print_status,
 from spatial3d_ros.cli.topics import print_findings, reads_recording
 
 if TYPE_CHECKING:
+    from spatial3d_ros.engine import Spatial3D
+    from spatial3d_ros.recognition.embeddings import ImageTextEmbeddings
     from spatial3d_ros.scene.frame import Frame
 
-PICTURE_FRAMES = 48
+KEPT_FRAMES = 48
 
 
 @reads_recording
@@ -26,6 +28,10 @@ def ask(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     pictures: Annotated[
         Path | None, typer.Option("--out", help="Folder for pictures of the map and the answers.")
+    ] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(help="Folder of CLIP or SigLIP, for words that no object has for a label."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     *,
@@ -50,16 +56,23 @@ def ask(
     recording = BagFrames(bag, options)
     labels = FrameLabels.of_recording(recording, questions, device)
     engine = Spatial3D(EngineConfig(model=model, device=device))
-    frames: list[Frame] = []  # for the pictures
-    step = max(1, recording.color_count // PICTURE_FRAMES)
+    words = None
+    if embeddings is not None:
+        from spatial3d_ros.recognition.embeddings import ImageTextEmbeddings  # imports torch
+
+        words = ImageTextEmbeddings.load(embeddings, device)
+    frames: list[Frame] = []  # for pictures and crops
+    step = max(1, recording.color_count // KEPT_FRAMES)
     with progress_bar("reading the recording") as progress:
         engine.load()
         for count, (_, frame) in enumerate(recording, 1):
             labels.add_to(engine, frame, keyframe=engine.add_frame(frame).keyframe)
-            if pictures is not None and (count - 1) % step == 0:
+            if (pictures or embeddings) and (count - 1) % step == 0:
                 frames.append(frame)
             progress(count, recording.color_count)
         engine.refresh()
+        if words is not None:
+            _add_open_words(engine, words, questions, frames)
     scene = engine.scene()
     print_status(
         f"{recording.account}; {scene.views} views in memory, {len(scene.objects)} objects"
@@ -105,3 +118,19 @@ def ask(
         print_json(answers)
     if failed:
         raise typer.Exit(1)
+
+
+def _add_open_words(
+    engine: Spatial3D, words: ImageTextEmbeddings, questions: list[str], frames: list[Frame]
+) -> None:
+    """Label the objects that look like a noun of the questions which is no label of the map."""
+    from spatial3d_ros.recognition.embeddings import open_word_detections
+    from spatial3d_ros.recognition.prompts import noun_phrases
+
+    objects = engine.scene().objects
+    known = {item.label for item in objects}
+    nouns = dict.fromkeys(noun for question in questions for noun in noun_phrases(question))
+    unknown = [noun for noun in nouns if noun not in known]
+    found = open_word_detections(objects, frames, unknown, words)
+    if found and engine.add_detections(found):
+        engine.refresh()

@@ -20,7 +20,8 @@ def download(
 ) -> None:
     """Download the weights of a large model into a folder; nodes never download anything.
 
-    An interrupted download resumes. Every file is verified.
+    An interrupted download resumes. Every file is verified. Licence and size of each model are
+    listed. Recognisers serve `--recogniser` and `recogniser:=`.
 
     spatial3d download llava_video_7b
     """
@@ -29,7 +30,12 @@ def download(
 
     if not name:
         for known, source in SOURCES.items():
-            out.print(f"[bold]{known}[/]: {source.description}")
+            size = (
+                f"{source.megabytes} MB"
+                if source.megabytes < 1000
+                else (f"{source.megabytes / 1000:.0f} GB")
+            )
+            out.print(f"[bold]{known}[/]: {source.description} ({source.license}, {size})")
         return
     target = folder or Path("models") / name
     columns = (

@@ -17,6 +17,7 @@ from spatial3d_ros.runtime.cameras import CameraSource
 from spatial3d_ros.runtime.runtime_stats import Durations
 from spatial3d_ros.scene.detection_tracking import Detection3D
 from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.scene.label_voting import ClassImage
 from spatial3d_ros.sensors.camera_poses import CameraPoses, TopicPoses, TransformPoses
 from spatial3d_ros.sensors.detection_pipeline import LiftTask
 from spatial3d_ros.sensors.frame_builder import (
@@ -43,7 +44,7 @@ IMAGE_QUEUE = 20
 GEOMETRY_VIEWS = 8  # decoded views after which their geometry is checked
 FIRST_VIEWS = 3  # the first of them may come with the first pose, when the rate is unknown
 
-Update = Frame | list[Detection3D] | Rewind
+Update = Frame | list[Detection3D] | ClassImage | Rewind
 """What changes the memory."""
 Work = Callable[[], Any]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
+from std_msgs.msg import String
 
 from spatial3d_ros.nodes import qos
 from spatial3d_ros.nodes.optional_messages import vision_messages
@@ -32,7 +33,7 @@ def detection_pipeline(
 
     Raises ConfigError if a class has no name.
     """
-    if not (parameters.detections_2d or parameters.detections_3d):
+    if not (parameters.detections_2d or parameters.detections_3d or parameters.class_images):
         return None
     reader = DetectionReader(
         class_names(parameters.detection_classes),
@@ -48,6 +49,7 @@ def detection_pipeline(
         slop_s=parameters.sync_slop_s,
         max_delay_s=parameters.detection_delay_s,
         max_hz=parameters.detection_max_hz,
+        class_labels=class_names(parameters.detection_classes),
     )
 
 
@@ -56,15 +58,25 @@ def subscriptions(parameters: Parameters, pipeline: DetectionPipeline) -> list[S
 
     Raises ConfigError if vision_msgs are not installed.
     """
-    types = vision_messages("detections_2d or detections_3d")
-    kinds = (types.Detection2DArray, types.Detection3DArray, Image)
-    methods = (pipeline.add_2d, pipeline.add_3d, pipeline.add_mask)
-    return [
+    kinds: list[Any] = [None, None, Image, Image]
+    if parameters.detections_2d or parameters.detections_3d:
+        types = vision_messages("detections_2d or detections_3d")
+        kinds[:2] = types.Detection2DArray, types.Detection3DArray
+    methods = (pipeline.add_2d, pipeline.add_3d, pipeline.add_mask, pipeline.add_classes)
+    found: list[Subscription] = [
         (name, kind, method, qos.sensor(QUEUE))
         for name, kind, method in zip(_names(parameters), kinds, methods, strict=True)
         if name
     ]
+    if parameters.class_images and not parameters.detection_classes:
+        found.append((parameters.class_labels, String, pipeline.add_labels, qos.latched()))
+    return found
 
 
-def _names(parameters: Parameters) -> tuple[str, str, str]:
-    return parameters.detections_2d, parameters.detections_3d, parameters.detection_masks
+def _names(parameters: Parameters) -> tuple[str, str, str, str]:
+    return (
+        parameters.detections_2d,
+        parameters.detections_3d,
+        parameters.detection_masks,
+        parameters.class_images,
+    )

@@ -34,6 +34,7 @@ from spatial3d_ros.nodes.sensor_input import SensorInput, Update
 from spatial3d_ros.runtime.parameters import Parameters, as_yaml
 from spatial3d_ros.runtime.worker import RefreshWorker, convert_out_of_memory
 from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.scene.label_voting import ClassImage
 from spatial3d_ros.sensors.frame_pipeline import Rewind
 from spatial3d_ros.tasks.frame_transform import OutputTransform
 
@@ -203,6 +204,9 @@ class GroundingNode(GuardedLifecycleNode):
         if isinstance(update, Frame):
             changed = engine.add_frame(update).keyframe
             self._annotated.show(update)
+        elif isinstance(update, ClassImage):
+            engine.add_class_image(update)
+            changed = True
         else:
             changed = engine.add_detections(update)
         if changed and self._refresher is not None:

@@ -62,7 +62,8 @@ class Watchdog:
         warnings = [
             self._explain_silence(watched)
             for watched in self._watched.values()
-            if watched.rate.idle_s >= silence_s and not (watched.may_pause and watched.rate.count)
+            if watched.rate.idle_s >= silence_s
+            and (not watched.rate.count or not watched.may_pause or self._is_gone(watched))
         ]
         general = (self._explain_loss(), self._explain_offset(), self._explain_clocks())
         if not warnings:
@@ -91,6 +92,8 @@ class Watchdog:
         requested = watched.subscription.qos_profile
         publishers = self._node.get_publishers_info_by_topic(topic)
         silent = f"{topic}: silent for {watched.rate.idle_s:.0f} s, "
+        if watched.may_pause and watched.rate.count:
+            return f"{silent}its publisher ended: the labels it gave stay. Start it again."
         if not publishers:
             return f"{silent}no publisher. Start it, or {watched.rename}{self._others(watched)}."
         offered = [qos.describe(publisher.qos_profile) for publisher in publishers]
@@ -101,7 +104,7 @@ class Watchdog:
             return (
                 f"{silent}They publish {', '.join(sorted(kinds))} but this node subscribes to "
                 f"{_type_name(watched)}: set color_transport, depth_transport, pose_source, "
-                "detections_2d or detections_3d."
+                "detections_2d, detections_3d or class_images."
             )
         refused = [_refused(publisher.qos_profile, requested) for publisher in publishers]
         latched = [p.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in publishers]
@@ -117,6 +120,10 @@ class Watchdog:
             f"{silent}These do not match: set qos_overrides.{topic}.subscription.{refused[0]} to "
             "what is offered."
         )
+
+    def _is_gone(self, watched: Watched) -> bool:
+        """Whether nobody publishes a topic that did arrive: a recogniser that died."""
+        return not self._node.get_publishers_info_by_topic(watched.topic)
 
     def _others(self, watched: Watched) -> str:
         """Topics of the same type that other nodes publish: likely alternatives."""

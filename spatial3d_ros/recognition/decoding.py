@@ -122,6 +122,12 @@ def decode_argmax(outputs: Sequence[np.ndarray], num_classes: int) -> np.ndarray
     )
 
 
+def sorted_by_score(boxes: Boxes) -> Boxes:
+    """The boxes, highest score first."""
+    order = np.argsort(-boxes.scores, kind="stable")
+    return Boxes(*(column[order] for column in boxes))
+
+
 def suppress(boxes: Boxes, max_iou: float) -> Boxes:
     """Non-maximum suppression for each class."""
     kept: list[int] = []

@@ -19,11 +19,11 @@ from spatial3d_ros.errors import ConfigError, FrameError, RecognitionError
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.recognition.detections_file import read_detections
 from spatial3d_ros.recognition.prompts import PromptList
-from spatial3d_ros.recognition.recogniser import MIN_AREA, STRUCTURE, Recogniser, Recognition
+from spatial3d_ros.recognition.recogniser import MIN_AREA, Recogniser, Recognition
 from spatial3d_ros.recognition.recorded_detections import RecordedDetections
 from spatial3d_ros.scene.detection_tracking import Detection3D
 from spatial3d_ros.scene.frame import Frame
-from spatial3d_ros.scene.label_voting import ClassImage
+from spatial3d_ros.scene.label_voting import STRUCTURE, ClassImage
 from spatial3d_ros.scene.lifting import Detection2D, lift, rectified_corners
 
 MIN_SCORE, MAX_COUNT = 0.3, 100  # as the parameters detection_min_score and detection_max_count
@@ -119,9 +119,7 @@ class FrameLabels:
         self.names.update(one.label for one in found.detections)
         self.names.update(classes_shown(found))
         lifted = lift_all(found.detections, frame, self.counts)
-        return lifted, None if classes is None else ClassImage(
-            frame, classes, found.labels, STRUCTURE
-        )
+        return lifted, None if classes is None else ClassImage(frame, classes, found.labels)
 
     def __str__(self) -> str:
         text = f"labels on {self.counts['frames with labels']} frames"

@@ -7,10 +7,12 @@
     anchors_file: anchors.npy   # ssd alone: (N, 4) y0, x0, y1, x1 in 0 .. 1
     labels: ["", person, bicycle, car]     # index is the class; "" is ignored
     threshold: 0.4
+    crops: halves               # boxes alone: whole (default), or also the two ends of the image
 
 The input is (pixel * scale - mean) / std with pixels 0 .. 255; a quantised input of LiteRT is
 quantised from that. `fit: stretch` (default) resizes to `size` (height, width); `fit: pad` keeps
-the aspect ratio and fills with `pad_value` at the right and bottom.
+the aspect ratio and fills with `pad_value` at the right and bottom. `crops: halves` runs the model
+three times, also on the largest squares at both ends of the image: small inputs then see more.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from spatial3d_ros.errors import CheckpointError, ConfigError, RecognitionError
 from spatial3d_ros.recognition import decoding
+from spatial3d_ros.recognition.decoding import Boxes
 from spatial3d_ros.recognition.recogniser import HINT, Recognition
 from spatial3d_ros.scene.lifting import Detection2D, pixel_corners
 from spatial3d_ros.storage import read_yaml
@@ -70,6 +73,7 @@ class RecogniserSpec(_Strict):
     labels: list[str] = Field(default_factory=list)
     labels_file: str = ""
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    crops: Literal["whole", "halves"] = "whole"
 
     @model_validator(mode="after")
     def _consistent(self) -> RecogniserSpec:
@@ -77,6 +81,8 @@ class RecogniserSpec(_Strict):
             raise ValueError("needs labels or labels_file, and not both")
         if bool(self.anchors_file) != (self.decode == "ssd"):
             raise ValueError("anchors_file goes with decode: ssd, and only with it")
+        if self.decode == "argmax" and self.crops != "whole":
+            raise ValueError("crops: halves goes with boxes")
         if self.task and self.task != ("classes" if self.decode == "argmax" else "boxes"):
             raise ValueError(f"decode: {self.decode} does not give task: {self.task}")
         return self
@@ -115,13 +121,15 @@ class FileRecogniser:
 
     def recognise(self, rgb: np.ndarray, prompts: Sequence[str] = ()) -> Recognition:
         """Recognises objects in an image (H, W, 3) uint8 RGB; see `Recogniser`."""
-        tensor, used = _input_tensor(rgb, self._spec.input)
-        outputs = self._run(tensor)
         if self._spec.decode == "argmax":
-            return Recognition((), self._class_image(outputs, used, rgb.shape[:2]), self.labels)
-        boxes = decoding.suppress(self._boxes(outputs), MAX_IOU)
+            tensor, used = _input_tensor(rgb, self._spec.input)
+            image = self._class_image(self._run(tensor), used, rgb.shape[:2])
+            return Recognition((), image, self.labels)
         height, width = rgb.shape[:2]
-        corners = np.clip(boxes.corners / (used * 2), 0, 1) * (width, height, width, height)
+        parts = [self._boxes_of(rgb, *part) for part in _crops(width, height, self._spec.crops)]
+        columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+        boxes = decoding.suppress(decoding.sorted_by_score(Boxes(*columns)), MAX_IOU)
+        corners = boxes.corners * (width, height, width, height)
         found = [
             Detection2D(pixel_corners(box), self.labels[k], float(score))
             for box, k, score in zip(corners, boxes.classes, boxes.scores, strict=True)
@@ -129,7 +137,16 @@ class FileRecogniser:
         ]
         return Recognition(tuple(found), None, self.labels)
 
-    def _boxes(self, outputs: Sequence[np.ndarray]) -> decoding.Boxes:
+    def _boxes_of(self, rgb: np.ndarray, left: int, top: int, side: tuple[int, int]) -> Boxes:
+        """Boxes in a part of an image, its corners in 0 .. 1 of the whole image."""
+        height, width = rgb.shape[:2]
+        part = rgb[top : top + side[1], left : left + side[0]]
+        tensor, used = _input_tensor(part, self._spec.input)
+        boxes = self._boxes(self._run(tensor))
+        corners = np.clip(boxes.corners / (used * 2), 0, 1) * (side * 2) + (left, top) * 2
+        return boxes._replace(corners=corners / ((width, height) * 2))
+
+    def _boxes(self, outputs: Sequence[np.ndarray]) -> Boxes:
         count = len(self.labels)
         if self._anchors is None:
             height, width = self._spec.input.size
@@ -144,6 +161,15 @@ class FileRecogniser:
         rows, columns = (max(1, round(n * s)) for n, s in zip(image.shape, used[::-1], strict=True))
         image = image[:rows, :columns]
         return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def _crops(width: int, height: int, crops: str) -> list[tuple[int, int, tuple[int, int]]]:
+    """(left, top, (width, height)) of the parts of an image on which the model runs."""
+    whole = (0, 0, (width, height))
+    side = min(width, height)
+    if crops == "whole" or width == height:
+        return [whole]
+    return [whole, (0, 0, (side, side)), (width - side, height - side, (side, side))]
 
 
 def _input_tensor(rgb: np.ndarray, spec: InputSpec) -> tuple[np.ndarray, tuple[float, float]]:

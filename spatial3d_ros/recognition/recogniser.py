@@ -13,6 +13,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from spatial3d_ros.scene.label_voting import STRUCTURE
 from spatial3d_ros.scene.lifting import Detection2D
 
 SPEC = "recogniser.yaml"
@@ -20,12 +21,6 @@ HINT = (
     "a recogniser is a folder with a transformers model (config.json and *.safetensors), or with "
     f"one .onnx or .tflite file and a {SPEC}"
 )
-# Classes of surfaces without an outline: they bound a room and are no objects of a map.
-STRUCTURE = frozenset(
-    ("wall", "floor", "flooring", "ceiling", "sky", "building", "house", "road", "grass", "earth",
-     "field", "sidewalk", "mountain", "sea", "water", "tree", "railing", "column", "stairs", "step",
-     "stairway")
-)  # fmt: skip
 MIN_AREA = 0.001  # share of the image below which a part of a class image is no detection
 
 

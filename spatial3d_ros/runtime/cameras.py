@@ -25,7 +25,9 @@ PRESET_TOPICS = {
     "rgb/camera_info": "camera_info",
 }
 TOPICS = (*PRESET_TOPICS.values(), "depth_info")
-NO_DETECTORS: dict[str, Any] = {"detections_2d": "", "detections_3d": "", "detection_masks": ""}
+NO_DETECTORS: dict[str, Any] = {
+    "detections_2d": "", "detections_3d": "", "detection_masks": "", "class_images": "",
+}  # fmt: skip
 OPTIONS = (
     "color_transport",
     "depth_transport",

@@ -121,6 +121,16 @@ class Parameters(EngineConfig):
         "Topic of label images (mono8, mono16) with the stamps of detections_2d: pixel n belongs "
         "to the n-th box; empty: none.",
     )
+    class_images: str = parameter(
+        "",
+        "Topic of a segmenter's label images (mono8, mono16), the class of every pixel, with the "
+        "stamps of the color image; empty: none.",
+    )
+    class_labels: str = parameter(
+        "recognition_node/labels",
+        "Topic of the names of the classes of class_images, std_msgs/String with one a line; "
+        "detection_classes names them instead if it is set.",
+    )
     detection_classes: tuple[str, ...] = parameter(
         (), "Names of numeric class ids, in order or as id=name; empty: class ids are names."
     )

@@ -16,6 +16,12 @@ from spatial3d_ros.scene.proposals import Proposal
 
 MIN_SHARE = 0.5  # of the votes for a label to become that of a proposal
 MAX_STRUCTURE = 0.9  # share of the votes for wall, floor, ... from which a proposal is removed
+# Classes of surfaces without an outline: they bound a room and are no objects of a map.
+STRUCTURE = frozenset(
+    ("wall", "floor", "flooring", "ceiling", "sky", "building", "house", "road", "grass", "earth",
+     "field", "sidewalk", "mountain", "sea", "water", "tree", "railing", "column", "stairs", "step",
+     "stairway")
+)  # fmt: skip
 _POINTS = 300  # of a proposal that vote in each view
 _MARGIN_M, _MARGIN = 0.05, 0.02  # of depth for a point to be visible: metres, and share of depth
 
@@ -31,7 +37,7 @@ class ClassImage:
     frame: Frame
     classes: np.ndarray
     labels: tuple[str, ...]
-    structure: frozenset[str] = frozenset()
+    structure: frozenset[str] = STRUCTURE
 
     def __post_init__(self) -> None:
         if self.classes.shape != self.frame.depth.shape:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -40,7 +41,7 @@ class ObjectMap:
         self._objects = ObjectTracker(max_misses=1)
         self._detections = DetectionTracker(min_hits=min_hits)
         self._detections_lock = threading.Lock()
-        self._class_images: dict[int, ClassImage] = {}
+        self._class_images: deque[ClassImage] = deque(maxlen=MAX_CLASS_IMAGES)
         self._proposed: tuple[tuple[float, ...], list[Proposal]] = ((), [])
 
     def clear(self) -> None:
@@ -64,9 +65,7 @@ class ObjectMap:
         `MAX_CLASS_IMAGES` are kept.
         """
         with self._detections_lock:
-            self._class_images[image.frame.stamp_ns] = image
-            for stamp in sorted(self._class_images)[:-MAX_CLASS_IMAGES]:
-                del self._class_images[stamp]
+            self._class_images.append(image)
 
     def clear_detections(self) -> None:
         """Removes all detections and class images, for when the clock of the images jumps back."""
@@ -98,7 +97,7 @@ class ObjectMap:
         with self._detections_lock:
             self._detections.remove_disappeared([view.frame for view in snapshot.views])
             tracked = self._detections.proposals(self.heading)
-            images = list(self._class_images.values())
+            images = list(self._class_images)
         frames = [view.frame for view in aligned.views]
         images = [replace(i, frame=rotate_frame(i.frame, -self.heading)) for i in images]
         built_in = label_by_votes(built_in, images)

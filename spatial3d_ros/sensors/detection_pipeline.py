@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -19,15 +19,18 @@ import numpy as np
 from spatial3d_ros.errors import FrameError
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.scene.detection_tracking import Detection3D
+from spatial3d_ros.scene.label_voting import ClassImage
 from spatial3d_ros.scene.lifting import Detection2D, lift, rectified_corners
 from spatial3d_ros.sensors.camera_poses import CameraPoses, stamp_of
-from spatial3d_ros.sensors.detection_reader import DetectionReader
+from spatial3d_ros.sensors.detection_reader import DetectionReader, clean_label
 from spatial3d_ros.sensors.frame_builder import FrameBuilder, SyncedFrame
 from spatial3d_ros.sensors.frame_pipeline import Problem
 from spatial3d_ros.sensors.image_decoding import decode_labels
 from spatial3d_ros.sensors.synchronizer import SECOND
 from spatial3d_ros.sensors.transforms import TransformTree
 
+BOXES_2D, BOXES_3D, CLASSES = "2D boxes", "3D boxes", "class images"
+MAX_LABELS = 65536  # of classes that an image can number
 MAX_WAITING = 16  # messages that wait for their image, mask or transform
 MAX_BYTES = 512 * 2**20  # of images that are kept for detections to come
 MASKS = 16
@@ -36,7 +39,7 @@ MAX_NORMALISED = 1.5  # pixels; boxes that all end before are normalised to 0 ..
 OUTSIDE = 1.1  # of the image size, beyond which a box is of another image
 GIVE_UP_S = 5.0  # how long detections wait for image or transform, by the wall clock
 
-Lifted = tuple[list[Detection3D], list[Problem]]
+Lifted = tuple[list[Detection3D] | ClassImage, list[Problem]]
 LiftTask = Callable[[], Lifted]
 """A message that is ready: calling it decodes its images, which takes milliseconds."""
 
@@ -48,19 +51,21 @@ class DetectionTopics:
     boxes_2d: str = ""
     boxes_3d: str = ""
     masks: str = ""
+    classes: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class _Waiting:
     message: Any
     stamp_ns: int
-    is_2d: bool
+    kind: str
     newest_ns: int  # stamp of the newest image when it arrived; a slow detector's is far ahead
     since: float = field(default_factory=time.monotonic)
 
 
 class DetectionPipeline:
-    """Takes Detection2DArray, Detection3DArray and masks; returns what each call made ready.
+    """Takes Detection2DArray, Detection3DArray, masks and class images; returns what each call
+    made ready.
 
     3D boxes may be in the world frame, in that of the colour image, or in any that `transforms`
     links to it. Masks are label images: pixel n belongs to the n-th box of the message of that
@@ -80,6 +85,7 @@ class DetectionPipeline:
         slop_s: float = 0.02,
         max_delay_s: float = 3.0,
         max_hz: float = 5.0,
+        class_labels: Mapping[str, str] | None = None,
     ) -> None:
         self.topics = topics
         self.counts: Counter[str] = reader.counts
@@ -90,6 +96,7 @@ class DetectionPipeline:
         self._slop = round(slop_s * SECOND)
         self._max_delay = round(max_delay_s * SECOND)
         self._period = round(SECOND / max_hz)
+        self._class_labels = dict(class_labels or {})
         self.clear()
 
     def add_frame(self, synced: SyncedFrame) -> list[LiftTask | Problem]:
@@ -105,11 +112,21 @@ class DetectionPipeline:
 
     def add_2d(self, message: Any) -> list[LiftTask | Problem]:
         """A Detection2DArray."""
-        return self._add(message, self.topics.boxes_2d, is_2d=True)
+        return self._add(message, self.topics.boxes_2d, BOXES_2D)
 
     def add_3d(self, message: Any) -> list[LiftTask | Problem]:
         """A Detection3DArray."""
-        return self._add(message, self.topics.boxes_3d, is_2d=False)
+        return self._add(message, self.topics.boxes_3d, BOXES_3D)
+
+    def add_classes(self, message: Any) -> list[LiftTask | Problem]:
+        """An image of classes, whose names `add_labels` gives."""
+        return self._add(message, self.topics.classes, CLASSES)
+
+    def add_labels(self, message: Any) -> list[LiftTask | Problem]:
+        """A String with the names of the classes, one a line."""
+        names = message.data.split("\n")[:MAX_LABELS]
+        self._class_labels = {str(k): name for k, name in enumerate(names)}
+        return self._flush()
 
     def add_mask(self, message: Any) -> list[LiftTask | Problem]:
         """A label image."""
@@ -124,28 +141,28 @@ class DetectionPipeline:
         self._frames: deque[SyncedFrame] = deque()
         self._masks: deque[tuple[int, Any]] = deque(maxlen=MASKS)
         self._waiting: deque[_Waiting] = deque()
-        self._used = {True: -math.inf, False: -math.inf}
+        self._used: dict[str, float] = dict.fromkeys((BOXES_2D, BOXES_3D, CLASSES), -math.inf)
 
     @property
     def waiting(self) -> int:
         """Messages that wait for their image, mask or transform."""
         return len(self._waiting)
 
-    def _add(self, message: Any, topic: str, *, is_2d: bool) -> list[LiftTask | Problem]:
+    def _add(self, message: Any, topic: str, kind: str) -> list[LiftTask | Problem]:
         self.counts["messages"] += 1
         try:
             stamp = stamp_of(message, topic)
         except FrameError as error:
             return [self._refuse("no stamp", error)]
-        if abs(stamp - self._used[is_2d]) < self._period:
+        if abs(stamp - self._used[kind]) < self._period:
             self.counts["skipped"] += 1
             return []
-        self._used[is_2d] = stamp
+        self._used[kind] = stamp
         if len(self._waiting) >= MAX_WAITING:
             self._waiting.popleft()
             self.counts["skipped"] += 1
         newest = self._frames[-1].stamp_ns if self._frames else stamp
-        self._waiting.append(_Waiting(message, stamp, is_2d, newest))
+        self._waiting.append(_Waiting(message, stamp, kind, newest))
         return self._flush()
 
     def _flush(self) -> list[LiftTask | Problem]:
@@ -154,9 +171,10 @@ class DetectionPipeline:
         still: deque[_Waiting] = deque()
         for waiting in self._waiting:
             try:
-                task = self._prepare_2d(waiting) if waiting.is_2d else self._prepare_3d(waiting)
+                is_3d = waiting.kind == BOXES_3D
+                task = self._prepare_3d(waiting) if is_3d else self._prepare_2d(waiting)
             except FrameError as error:
-                reason = "no frame of that stamp" if waiting.is_2d else "no transform"
+                reason = "no transform" if is_3d else "no frame of that stamp"
                 ready.append(self._refuse(reason, error))
                 continue
             if task is None:
@@ -167,7 +185,8 @@ class DetectionPipeline:
         return ready
 
     def _prepare_2d(self, waiting: _Waiting) -> LiftTask | None:
-        stamp, topic = waiting.stamp_ns, self.topics.boxes_2d
+        classes = waiting.kind == CLASSES
+        stamp, topic = waiting.stamp_ns, self.topics.classes if classes else self.topics.boxes_2d
         nearest = min(self._frames, key=lambda kept: abs(kept.stamp_ns - stamp), default=None)
         if nearest is None or abs(nearest.stamp_ns - stamp) > self._slop:
             newest = self._frames[-1].stamp_ns if self._frames else -math.inf
@@ -191,6 +210,15 @@ class DetectionPipeline:
                 f"{topic}: field header.frame_id is {box_frame!r}, but "
                 f"{self._builder.topics.color} is in {image_frame!r}: run the detector on that "
                 "image."
+            )
+        if classes:
+            if self._class_labels:
+                return partial(self._class_image, nearest, waiting.message)
+            if time.monotonic() - waiting.since < GIVE_UP_S:
+                return None
+            raise FrameError(
+                f"{topic}: no names of its classes arrived: publish them on class_labels, or set "
+                "detection_classes."
             )
         mask = next((m for at, m in self._masks if abs(at - stamp) <= self._slop), None)
         if self.topics.masks and mask is None:
@@ -261,7 +289,7 @@ class DetectionPipeline:
         labels = None
         if mask is not None:
             try:
-                labels = self._labels(mask, camera)
+                labels = self._labels(mask, camera, self.topics.masks)
             except FrameError as error:
                 problems.append(self._refuse("an unusable mask", error))
         detections = []
@@ -277,9 +305,27 @@ class DetectionPipeline:
         self.counts["boxes"] += len(detections)
         return detections, problems
 
-    def _labels(self, mask: Any, camera: Camera) -> np.ndarray:
+    def _class_image(self, synced: SyncedFrame, message: Any) -> Lifted:
+        """The classes of the pixels of a frame, which is decoded for its depth."""
+        topic = self.topics.classes
+        try:
+            frame = self._builder.build(synced)
+            camera = self._builder.camera(synced.info, self._builder.topics.camera_info)
+            classes = self._labels(message, camera, topic).astype(np.int32)
+            names = self._class_labels
+            labels = tuple(clean_label(names.get(str(k), "")) for k in range(classes.max() + 1))
+            if str(classes.max()) not in names:
+                raise FrameError(
+                    f"{topic}: field data holds class {classes.max()}, but there are names for "
+                    f"{len(names)} classes"
+                )
+        except FrameError as error:
+            return [], [self._refuse("an unusable class image", error)]
+        self.counts["class images"] += 1
+        return ClassImage(frame, classes, labels), []
+
+    def _labels(self, mask: Any, camera: Camera, topic: str) -> np.ndarray:
         """The label image in the pixels of the rectified frame (H, W). Raises FrameError."""
-        topic = self.topics.masks
         labels = decode_labels(mask, topic)
         if labels.shape != (camera.height, camera.width):
             height, width = labels.shape

@@ -12,6 +12,7 @@ from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.camera import project
 from spatial3d_ros.geometry.pose import invert, transform
 from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.visualization.recognised_image import write_label
 
 NEAR_M = 0.05  # lines are clipped at this distance in front of the camera
 MAX_SIDES = 4.0  # image sides: lines that reach further out are omitted, or pixels overflow
@@ -63,7 +64,8 @@ def annotated(frame: Frame, marks: Sequence[Mark]) -> np.ndarray:
                 cv2.line(image, start, end, mark.color, thick, cv2.LINE_AA)
                 ends += [start, end]
         if ends and mark.text:
-            _write(image, mark, (min(u for u, _ in ends), min(v for _, v in ends)), thick)
+            corner = (min(u for u, _ in ends), min(v for _, v in ends))
+            write_label(image, mark.text, corner, mark.color)
     return image
 
 
@@ -77,16 +79,3 @@ def _clipped(a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
             one = one + (other - one) * (NEAR_M - one[2]) / (other[2] - one[2])
         ends.append(one)
     return np.array(ends)
-
-
-def _write(image: np.ndarray, mark: Mark, corner: tuple[int, int], thick: int) -> None:
-    """Draw the label on a dark background; characters outside ASCII are omitted."""
-    text = " ".join(mark.text.encode("ascii", "ignore").decode().split())
-    scale = 0.4 * thick + 0.1
-    (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
-    u = min(max(corner[0], 0), max(0, image.shape[1] - width))
-    v = max(corner[1] - below, height + 2)
-    cv2.rectangle(image, (u, v - height - 2), (u + width, v + below), (25, 28, 35), cv2.FILLED)
-    cv2.putText(
-        image, text, (u, v), cv2.FONT_HERSHEY_SIMPLEX, scale, mark.color, thick, cv2.LINE_AA
-    )

@@ -39,6 +39,7 @@ class FakeEngine:
             self.gate.set()
         self.frames = []
         self.sightings = []
+        self.class_images = []
         self.rewinds = 0
         self.refreshes = 0
         self.moved = None
@@ -53,6 +54,9 @@ class FakeEngine:
     def add_detections(self, sightings):
         self.sightings += sightings
         return True
+
+    def add_class_image(self, image):
+        self.class_images.append(image)
 
     def forget_views(self):
         self.rewinds += 1

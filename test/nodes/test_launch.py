@@ -173,3 +173,15 @@ def test_camera_choices_are_the_preset_files(launch_file):
     names = {path.stem for path in config_path("cameras").glob("*.yaml")}
     camera = next(entry for entry in launch_file.ARGUMENTS if entry.name == "camera")
     assert set(camera.choices) == names
+
+
+def test_recogniser_arguments(launch_file):
+    commands = started(launch_file, recogniser="/models/a,/models/b", device="cpu")
+    line = commands["grounding_node"]
+    assert "class_images: recognition_node/classes" in line and "detection_delay_s: 15.0" in line
+    assert (
+        "/models/a" in commands["recognition_node"] and "/models/b" in commands["recognition_node"]
+    )
+    with pytest.raises(ValueError, match="set one of them"):
+        started(launch_file, recogniser="/models/a", detector="/models/owl")
+    assert "recognition_node" not in started(launch_file)

@@ -112,6 +112,20 @@ def test_boxes_of_another_form_are_an_error(outputs, message):
         recogniser(boxes_spec(), outputs, ANCHORS).recognise(RGB)
 
 
+def test_boxes_of_crops_are_moved_to_the_whole_image():
+    seen = []
+    given = boxes_spec(crops="halves")
+    outputs = ssd_outputs([[-9, 3, -9], [-9, -9, 2]])
+    found = recogniser(given, outputs, ANCHORS, seen).recognise(RGB).detections
+    assert len(seen) == 3  # 64 x 48: the whole, and squares of 48 at both ends
+    cups = {one.corners for one in found if one.label == "cup"}
+    assert cups == {(0.0, 0.0, 32.0, 24.0), (16.0, 0.0, 40.0, 24.0)}  # the left square's is one
+    sofas = {one.corners for one in found if one.label == "sofa"}
+    assert sofas == {(32.0, 12.0, 64.0, 36.0), (24.0, 12.0, 48.0, 36.0)}
+    with pytest.raises(ValueError, match="halves goes with boxes"):
+        spec(crops="halves")
+
+
 # ---- class images
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from spatial3d_ros.errors import FrameError
 from spatial3d_ros.geometry.camera import Camera
@@ -55,10 +56,7 @@ def prepare_view(
         width, left = size, 0
         camera = camera.scaled(size, size)
     if rgb.shape[:2] != (size, width):
-        shrinking = rgb.shape[0] > size
-        rgb = cv2.resize(
-            rgb, (width, size), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC
-        )
+        rgb = resized(rgb, width, size, config.resample)
         depth = cv2.resize(depth, (width, size), interpolation=cv2.INTER_NEAREST)
     rgb, depth = rgb[:, left : left + size], depth[:, left : left + size]
 
@@ -85,6 +83,19 @@ def prepare_view(
     return ViewInput(pixels, points, valid, rays, pose)
 
 
+def resized(
+    rgb: np.ndarray, width: int, height: int, resample: Literal["area", "bicubic"]
+) -> np.ndarray:
+    """An image (H, W, 3) uint8 in another size; see `vision.resample`."""
+    if rgb.shape[0] <= height:
+        return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_CUBIC)
+    if resample == "area":
+        return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
+    planes = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None]
+    small = F.interpolate(planes, (height, width), mode="bicubic", antialias=True)
+    return small[0].permute(1, 2, 0).numpy()
+
+
 class SceneViews(NamedTuple):
     """The view tensors of a `SceneBatch` that has views."""
 
@@ -101,10 +112,13 @@ class SceneBatch:
 
     boxes (B, N, 6) centre + size; object_valid (B, N). Without views (rooms of boxes only) pixels
     (B, V, 3, S, S), points (B, V, S, S, 3), valid (B, V, S, S), rays (B, V, T, 3) and view_valid
-    (B, V) are None. Optional for each object: labels (B, N, T) token ids, -1 padded; colors (B, N,
-    3) in [0, 1], NaN where unknown; fronts (B, N, 2) horizontal unit vectors out of the object's
-    front, NaN where unknown or none. patches (B, V, P, C): features of the vision tower, if they
-    are already computed. poses (B, V, 4, 4) scene_T_camera, read by reconstruction guidance only.
+    (B, V) are None. Optional for each object: labels (B, N, L, T) token ids of its L most probable
+    labels, -1 padded, and label_shares (B, N, L), their probabilities, by default 1; colors (B, N,
+    3) in [0, 1] or probabilities of the color names and "unknown" (B, N, names + 1), NaN where
+    unknown; fronts (B, N, 2) horizontal unit vectors out of the object's front, NaN where unknown
+    or none; crop_pixels (B, N, K, 3, s, s) in [-1, 1] (crops.py) and crop_valid (B, N, K). patches
+    (B, V, P, C) and crops (B, N, K, C): features of the vision tower, if they are already computed.
+    poses (B, V, 4, 4) scene_T_camera, read by reconstruction guidance only.
     Raises FrameError if there are no views or their numbers differ.
     """
 
@@ -117,9 +131,13 @@ class SceneBatch:
     view_valid: Tensor | None = None
     patches: Tensor | None = None
     labels: Tensor | None = None
+    label_shares: Tensor | None = None
     colors: Tensor | None = None
     fronts: Tensor | None = None
     poses: Tensor | None = None
+    crop_pixels: Tensor | None = None
+    crop_valid: Tensor | None = None
+    crops: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.points is None:
@@ -138,6 +156,15 @@ class SceneBatch:
     def has_views(self) -> bool:
         """Whether the batch has views besides boxes."""
         return self.points is not None
+
+    @property
+    def shares_of_labels(self) -> Tensor:
+        """Probability of each label (B, N, L); raises FrameError without labels."""
+        if self.labels is None:
+            raise FrameError("labels: none")
+        if self.label_shares is None:
+            return torch.ones(self.labels.shape[:3], device=self.labels.device)
+        return self.label_shares
 
     @property
     def views(self) -> SceneViews:

@@ -8,10 +8,12 @@ meta device.
 With V views of P patches and S x S pixels, vision width C, decoder width D and MLP width M, N
 objects of c tokens, Q questions of L positions in all, prefix length T, b bytes a number:
 
-    vision      one view:  P (8 C + 2 M_vision) 4 + 12 S^2
+    vision      one view:  P (8 C + 2 M_vision) 4 + 12 S^2, or with `stem: conv`
+                S^2 C + 160 P C + 24 S^2
     structure   all views: 48 V P C
     place       all views: 32 V P D                        projector, coordinate code, their sum
     objects     40 V S^2 + 26 N V P + 8 V P D + 2^21       points and colors by patch; box by patch
+                and with `objects.channels` 20 k V S^2 + 5120 N D, k - 1 color names
     prefix      T (6 D + 3 M) 4
     question    Q (L (6 D + 3 M) 4 + h L (T + L) (8 + b))  h heads
     referents   with `psa`; m seeds and R referents of width d, t of them in the sequence:
@@ -42,6 +44,7 @@ from torch import nn
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.model.config import ModelConfig, named_config
 from spatial3d_ros.model.network import SpatialModel
+from spatial3d_ros.model.object_points import POINTS
 from spatial3d_ros.model.quantize import Weights, is_quantised, stored_dtype, weight_bytes
 
 GIB = 2**30
@@ -115,18 +118,38 @@ def estimate(
             "referents": _kept_referents(config, objects),
         },
         passes={
-            "vision": patches * (8 * vision.width + 2 * vision.mlp) * float32
-            + 3 * pixels * float32,
+            "vision": _vision(config),
             "structure": 12 * views * patches * vision.width * float32,
             "place": 8 * views * patches * text.width * float32,
             "objects": views * (40 * pixels + 26 * objects * patches)
             + 2 * views * patches * text.width * float32
+            + _channels(config, views, objects)
             + 2**21,
             "referents": _referents(config, views, objects),
             "prefix": length * block * float32 + dequantised,
             "question": questions * positions * (block * float32 + scores) + dequantised,
         },
     )
+
+
+def _vision(config: ModelConfig) -> int:
+    """Bytes of the pass of one view through the tower; of all crops of an object in its place, if
+    those are more.
+    """
+    vision, float32 = config.vision, torch.float32.itemsize
+    patches, pixels = vision.grid**2, vision.image_size**2
+    if vision.stem == "conv":  # the first convolution has a quarter of the pixels
+        return (vision.width * pixels // 4 + 40 * patches * vision.width + 6 * pixels) * float32
+    return (patches * (8 * vision.width + 2 * vision.mlp) + 3 * pixels) * float32
+
+
+def _channels(config: ModelConfig, views: int, objects: int) -> int:
+    """Bytes of color names of all pixels, points of objects and their encoder."""
+    if not config.objects.channels:
+        return 0
+    shades, pixels = len(config.names.colors) + 1, views * config.vision.image_size**2
+    points = objects * POINTS * 5 * config.text.width
+    return (5 * shades * pixels + points) * torch.float32.itemsize
 
 
 def _kept_referents(config: ModelConfig, objects: int) -> int:

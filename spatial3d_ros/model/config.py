@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -32,13 +32,25 @@ class VisionConfig(_Strict):
     mlp: int = 4304
     layers: int = 26
     heads: int = 16
+    stem: Literal["patch", "conv"] = "patch"
+    """`patch`: SigLIP, transformer layers over patches; `conv`: convolutions of stride 8, then
+    `layers` dilated residual blocks (`mlp` and `heads` are not used).
+    """
     resize: Literal["crop", "stretch"] = "crop"
     """`crop`: the centre square, as in the release; `stretch`: the whole field of view."""
+    resample: Literal["area", "bicubic"] = "area"
+    """Interpolation of images that shrink; `bicubic` with antialiasing, as SigLIP's processor."""
     feature_norm: Literal["none", "layer"] = "none"
     """Normalisation of the features before the projector. `none`: SigLIP's last-but-one layer as
     published (METHODS 1.2), for pretrained towers. `layer`: layer norm, for towers trained from
     random weights. Whether its absence killed the projector of `tiny` is not proven.
     """
+
+    @model_validator(mode="after")
+    def _stride(self) -> VisionConfig:
+        if self.stem == "conv" and self.patch_size != 8:
+            raise ValueError(f"stem: conv has patches of 8 pixels, not {self.patch_size}")
+        return self
 
     @property
     def grid(self) -> int:
@@ -182,9 +194,19 @@ class AwarenessConfig(_Strict):
         return min(self.tokens, self.referents) + (self.context and self.tokens > 0)
 
 
+ChannelName = Literal[
+    "geometry", "patches", "crops", "points", "labels", "color", "front", "referents"
+]
+CHANNELS: tuple[ChannelName, ...] = get_args(ChannelName)
+
+
 class ObjectConfig(_Strict):
     """Object tokens (METHODS 1.7, 4) and their inputs besides pixels."""
 
+    channels: tuple[ChannelName, ...] = ()
+    """Channels of docs/INTERFACES.md, section 1, each with a norm and an "absent" vector of its
+    own; without any, the sum of patches, box, mean color and label of the first weights.
+    """
     max_objects: int = Field(100, ge=1, le=1000)
     member_fraction: float = Field(0.5, gt=0.0, le=1.0)
     """Least fraction of a patch's pixels inside a box for the patch to belong to the object."""
@@ -222,6 +244,8 @@ class NamesConfig(_Strict):
 
     classes: tuple[str, ...] = ()
     colors: tuple[str, ...] = ()
+    materials: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
 
 
 class IoConfig(_Strict):
@@ -262,6 +286,8 @@ class ModelConfig(_Strict):
             raise ValueError("object_tokens: none needs head.object_source: input")
         if self.object_tokens == "object+referent" and not self.psa.enabled:
             raise ValueError("object_tokens: object+referent needs psa.enabled: true")
+        if self.objects.channels and self.objects.identifier != "added":
+            raise ValueError("objects.channels needs objects.identifier: added")
         if self.object_tokens == "none" and self.answers:
             raise ValueError("object_tokens: none can be trained for tasks: [ground] only")
         return self

@@ -16,7 +16,13 @@ from torch.nn import functional as F
 from spatial3d_ros.model.answer_conditioning import AnswerCondition
 from spatial3d_ros.model.attention import AttentionContext, KeyValues
 from spatial3d_ros.model.network import SpatialModel
-from spatial3d_ros.model.sequence import EncodedScene, ModelOutput, PromptTokens, QuestionBatch
+from spatial3d_ros.model.sequence import (
+    EncodedScene,
+    ModelOutput,
+    PromptTokens,
+    QuestionBatch,
+    check_sequence_length,
+)
 
 MAX_CATEGORY_TOKENS = 16
 """Length of the class name that the network writes before `<ground>` in `category_mode:
@@ -64,7 +70,7 @@ def prefill(
     """
     index = questions.scene
     prefix_valid, valid = scene.prefix_valid[index], scene.valid[index]
-    model.check_sequence_length(prefix_valid, valid, prompt_tokens, questions.real, new)
+    check_sequence_length(model.config, prefix_valid, valid, prompt_tokens, questions.real, new)
     output = model(scene, questions, prompt_tokens)
     rows = torch.arange(len(index), device=index.device)
     hidden = output.states[rows, questions.last]

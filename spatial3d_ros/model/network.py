@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spatial3d_ros.errors import ConfigError, QueryError
+from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.model.answer_conditioning import AnswerCondition, AnswerContext, pair_code
 from spatial3d_ros.model.attention import AttentionContext, AttentionForm
 from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.config import ModelConfig
 from spatial3d_ros.model.decoder import Decoder, position_ids
 from spatial3d_ros.model.heads import GroundingHead, NameHead
+from spatial3d_ros.model.object_channels import ObjectChannels
 from spatial3d_ros.model.objects import (
     ObjectRelations,
     ObjectTokens,
@@ -36,7 +37,13 @@ from spatial3d_ros.model.relations import (
     front_geometry,
     pair_geometry,
 )
-from spatial3d_ros.model.sequence import EncodedScene, ModelOutput, PromptTokens, QuestionBatch
+from spatial3d_ros.model.sequence import (
+    EncodedScene,
+    ModelOutput,
+    PromptTokens,
+    QuestionBatch,
+    check_sequence_length,
+)
 from spatial3d_ros.model.slim_mask import object_mask, sequence_mask
 from spatial3d_ros.model.structure import StructureEnhanced
 from spatial3d_ros.model.vision import Projector, VisionTower, feature_norm
@@ -71,7 +78,7 @@ class SpatialModel(nn.Module):
         self.psa = SpatialAwareness(config) if config.psa.enabled else None
 
     def _build_objects(self, config: ModelConfig, width: int, edge: int) -> None:
-        self.objects = ObjectTokens(config)
+        self.objects = (ObjectChannels if config.objects.channels else ObjectTokens)(config)
         self.edges = EdgeEncoder(edge)
         self.fronts = FrontEncoder(edge) if config.objects.fronts else None
         self.relations = ObjectRelations(config, config.objects.relation_layers)
@@ -82,11 +89,26 @@ class SpatialModel(nn.Module):
         self.roles = nn.Linear(width, 2)
         self.name_class = NameHead(width)
         self.name_color = NameHead(width)
+        self.name_material = NameHead(width) if config.names.materials else None
+        self.name_pattern = NameHead(width) if config.names.patterns else None
         self.answers = AnswerContext(width) if config.answers else None
 
     def encode_views(self, pixels: Tensor) -> Tensor:
         """Features of single views, independent of other views: (..., 3, S, S) -> (..., P, C)."""
         return self.vision(pixels)
+
+    def encode_crops(self, pixels: Tensor) -> Tensor:
+        """Crops of objects (..., 3, s, s) -> mean of the tower's patch features (..., C)."""
+        return self.vision(pixels).mean(-2)
+
+    def _with_crops(self, batch: SceneBatch) -> SceneBatch:
+        """The batch with features of its crops; those of missing crops are zero."""
+        pixels, valid = batch.crop_pixels, batch.crop_valid
+        if batch.crops is not None or pixels is None or valid is None:
+            return batch
+        found = self.encode_crops(pixels[valid])
+        crops = found.new_zeros(*valid.shape, found.shape[-1])
+        return replace(batch, crops=crops.masked_scatter(valid[..., None], found))
 
     def project_views(self, batch: SceneBatch) -> Tensor:
         """Features of all views after cross-view attention and projector, without position codes:
@@ -105,8 +127,7 @@ class SpatialModel(nn.Module):
     def encode_scene(
         self, batch: SceneBatch, prompt_tokens: PromptTokens, projected: Tensor | None = None
     ) -> EncodedScene:
-        """Everything that does not depend on a question; runs in the background, cached for each
-        map version.
+        """Everything that does not depend on a question; cached for each map version.
 
         `projected`: result of `project_views` on the batch, if the caller already has it. Objects
         with a non-finite box are left out (METHODS 2.5). Raises ConfigError if views and objects
@@ -124,8 +145,10 @@ class SpatialModel(nn.Module):
             features, tokens = self._scene_tokens(batch, projected)
             referents = None if self.psa is None else self.psa(batch, projected)
         pooled = pool_object_features(batch, features, self.config)
+        if self.config.objects.channels:
+            batch, pooled = self.objects.dropped(self._with_crops(batch), pooled)
         prefix_valid, embeddings = self._prefix(batch, tokens, referents, prompt_tokens)
-        self.check_sequence_length(prefix_valid, batch.object_valid, prompt_tokens)
+        check_sequence_length(self.config, prefix_valid, batch.object_valid, prompt_tokens)
         object_features, object_embeddings, edges, referent_tokens = self._encode_objects(
             batch, pooled, referents
         )
@@ -140,6 +163,10 @@ class SpatialModel(nn.Module):
             object_mask=object_mask(batch.boxes[..., :3], batch.object_valid, self.config.slim),
             pair_codes=pair_code(batch.boxes if self.config.answers else batch.boxes[:, :0]),
             labels=_labels(batch),
+            label_shares=None if batch.labels is None else batch.shares_of_labels,
+            appearance=(
+                self.objects.appearance_vectors(batch) if self.config.objects.channels else None
+            ),
             name_embeddings=self._name_embeddings(object_features),
             referent_tokens=referent_tokens,
             referents=referents,
@@ -237,7 +264,7 @@ class SpatialModel(nn.Module):
         text = self.decoder.embed(questions.ids).to(objects.dtype)
         real = torch.cat([valid.repeat_interleave(per_object, 1), questions.real], dim=1)
         prefix_valid = scene.prefix_valid[index]
-        self.check_sequence_length(prefix_valid, valid, prompt_tokens, questions.real)
+        check_sequence_length(self.config, prefix_valid, valid, prompt_tokens, questions.real)
         context = AttentionContext(
             mask=sequence_mask(
                 scene.object_mask[index],
@@ -284,7 +311,11 @@ class SpatialModel(nn.Module):
             return bias
         identifiers = prompt_tokens.slot_identifiers(scene.valid.shape[1])
         text_bias = self.label_bias(
-            scene.labels[index], identifiers, questions.ids, questions.instruction
+            scene.labels[index],
+            None if scene.label_shares is None else scene.label_shares[index],
+            identifiers,
+            questions.ids,
+            questions.instruction,
         )
         text_bias = text_bias.repeat_interleave(per_object, 2)
         if bias is None:
@@ -344,37 +375,6 @@ class SpatialModel(nn.Module):
             positions[:, :span] = start + middle + within
         return positions
 
-    def check_sequence_length(
-        self,
-        prefix_valid: Tensor,
-        object_valid: Tensor,
-        prompt_tokens: PromptTokens,
-        text: Tensor | None = None,
-        new: int = 0,
-    ) -> None:
-        """Nothing is ever truncated (METHODS 2.5): raise QueryError (ConfigError without text) if
-        prefix, objects, text (all bool, padded) and `new` tokens exceed the decoder's positions.
-        """
-        limit, per_object = self.config.text.max_positions, self.config.tokens_per_object
-        parts = (prefix_valid, object_valid, object_valid[:, :0] if text is None else text)
-        if parts[0].shape[1] + per_object * parts[1].shape[1] + parts[2].shape[1] + new <= limit:
-            return  # reading the values below would synchronise with the device
-        counts = torch.stack([part.sum(1) for part in parts], 1)
-        totals = (counts * counts.new_tensor([1, per_object, 1])).sum(1) + new
-        if totals.max() <= limit:
-            return
-        prefix, objects, length = counts[totals.argmax()].tolist()
-        fixed = len(prompt_tokens.before) + len(prompt_tokens.after)
-        fixed += 0 if self.psa is None else self.config.psa.max_tokens
-        views = -((fixed - prefix) // (self.config.pooled_grid * (self.config.pooled_grid + 1)))
-        raise (ConfigError if text is None else QueryError)(
-            f"{int(totals.max())} positions are needed, but the decoder of '{self.config.name}' "
-            f"has {limit} (text.max_positions): {views} views and the fixed text take {prefix}, "
-            f"{objects} objects {per_object * objects}, the question and its answer "
-            f"{length + new}; keep fewer views (max_views) or fewer objects "
-            "(objects.max_objects), or ask a shorter question"
-        )
-
     def _object_tokens(
         self, scene: EncodedScene, index: Tensor, prompt_tokens: PromptTokens
     ) -> Tensor:
@@ -396,5 +396,5 @@ class SpatialModel(nn.Module):
 
 
 def _labels(batch: SceneBatch) -> Tensor:
-    none = batch.object_valid.new_zeros(*batch.object_valid.shape, 0, dtype=torch.long)
+    none = batch.object_valid.new_zeros(*batch.object_valid.shape, 0, 0, dtype=torch.long)
     return none if batch.labels is None else batch.labels

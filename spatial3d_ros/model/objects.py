@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from spatial3d_ros.model.batch import SceneBatch
+from spatial3d_ros.model.color_names import color_shares
 from spatial3d_ros.model.config import ModelConfig
-from spatial3d_ros.model.patch_box_assignment import assign_patches
+from spatial3d_ros.model.patch_box_assignment import PatchAssignment, assign_patches
 from spatial3d_ros.model.position import coordinate_code
 from spatial3d_ros.model.relations import RelationLayer
 
@@ -23,12 +24,14 @@ from spatial3d_ros.model.relations import RelationLayer
 @dataclass(frozen=True)
 class PooledObjects:
     """visual (B, N, D): the features of METHODS 1.7; visible (B, N) bool: whether any patch belongs
-    to the object; colors (B, N, 3) in [0, 1], NaN where unknown.
+    to the object; colors (B, N, 3) in [0, 1], or with `objects.channels` probabilities of the color
+    names (B, N, names + 1), NaN where unknown; unsampled (B, N) bool: without points.
     """
 
     visual: Tensor
     visible: Tensor
     colors: Tensor
+    unsampled: Tensor | None = None
 
 
 def pool_object_features(
@@ -39,23 +42,43 @@ def pool_object_features(
     """
     boxes, width, mpe = batch.boxes, config.text.width, config.s2.mpe
     code = mpe.coord_scale * mpe.coord * coordinate_code(boxes[..., :3], width)
-    colors = torch.full_like(boxes[..., :3], torch.nan) if batch.colors is None else batch.colors
     if features is None:
-        return PooledObjects(code, torch.zeros_like(batch.object_valid), colors)
+        return PooledObjects(code, torch.zeros_like(batch.object_valid), _given(batch, config))
+    assigned = assign_views(batch, config)
+    count = assigned.patches.sum(-1, keepdim=True)
+    visual = assigned.patches.to(features.dtype) @ features / count.clamp(min=1) + code
+    colors = _given(batch, config)
+    colors = torch.where(colors.isnan(), assigned.colors, colors)
+    return PooledObjects(visual, count[..., 0] > 0, colors)
+
+
+def assign_views(batch: SceneBatch, config: ModelConfig) -> PatchAssignment:
+    """Patches and colors of each box in the views of a batch, colors as in PooledObjects."""
     views = batch.views
-    assigned = assign_patches(
+    images = views.pixels.float()
+    if config.objects.channels:
+        rgb = images.movedim(2, -1) / 2 + 0.5
+        images = color_shares(rgb, config.names.colors).movedim(-1, 2) * 2 - 1
+    return assign_patches(
         views.points,
         views.valid,
-        boxes,
+        batch.boxes,
         patch=config.vision.patch_size,
         grid=config.vision.grid,
         fraction=config.objects.member_fraction,
-        images=views.pixels.float(),
+        images=images,
     )
-    count = assigned.patches.sum(-1, keepdim=True)
-    visual = assigned.patches.to(features.dtype) @ features / count.clamp(min=1) + code
-    colors = torch.where(colors.isnan(), assigned.colors, colors)
-    return PooledObjects(visual, count[..., 0] > 0, colors)
+
+
+def _given(batch: SceneBatch, config: ModelConfig) -> Tensor:
+    """The colors of the batch as in PooledObjects."""
+    names = len(config.names.colors) + 1 if config.objects.channels else 3
+    if batch.colors is None:
+        return batch.boxes.new_full((*batch.boxes.shape[:2], names), torch.nan)
+    if batch.colors.shape[-1] == names:
+        return batch.colors
+    shares = color_shares(batch.colors.nan_to_num(0.5), config.names.colors)
+    return torch.where(batch.colors.isnan().any(-1, keepdim=True), torch.nan, shares)
 
 
 class ObjectTokens(nn.Module):
@@ -97,7 +120,7 @@ class ObjectTokens(nn.Module):
         tokens = tokens + torch.where(known, color, no_color)
         if batch.labels is None:
             return self.norm(tokens + no_label)
-        labelled, labels = label_embeddings(batch.labels, embed)
+        labelled, labels = label_embeddings(batch.labels[:, :, 0], embed)
         return self.norm(tokens + torch.where(labelled[..., None], self.label(labels), no_label))
 
 

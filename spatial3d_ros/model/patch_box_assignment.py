@@ -16,7 +16,7 @@ CHUNK_PAIRS = 512  # the gathered points of so many pairs fit into the cache of 
 
 @dataclass(frozen=True)
 class PatchAssignment:
-    """patches (B, N, V * P) bool; pixels (B, N) int64: how many lie inside; colors (B, N, 3): their
+    """patches (B, N, V * P) bool; pixels (B, N) int64: how many lie inside; colors (B, N, K): their
     mean color in [0, 1], NaN without pixels or images.
     """
 
@@ -36,7 +36,7 @@ def assign_patches(
     images: Tensor | None = None,
 ) -> PatchAssignment:
     """Patches and pixels of each closed axis-aligned box (centre, size): points (B, V, S, S, 3) in
-    metres, valid (B, V, S, S), boxes (B, N, 6), images (B, V, 3, S, S) in [-1, 1].
+    metres, valid (B, V, S, S), boxes (B, N, 6), images (B, V, K, S, S) in [-1, 1], K = 3 for RGB.
 
     A patch belongs to a box if at least `fraction` of its pixels lie inside. Pixels without depth
     never do, and pixels outside the patch grid are ignored. Memory beyond one copy of the points is
@@ -55,7 +55,8 @@ def assign_patches(
         disjoint |= first[:, None, :, axis] > high[..., axis, None]
         disjoint |= last[:, None, :, axis] < low[..., axis, None]
     inside = torch.zeros(batch * count * number, device=boxes.device)
-    total = torch.zeros(batch * count, 3, device=boxes.device)
+    shades = 3 if images is None else images.shape[2]
+    total = torch.zeros(batch * count, shades, device=boxes.device)
     color = None if images is None else _patches(images, patch, grid).flatten(0, 1)
     low, high, cells, real = (part.flatten(0, 1) for part in (low, high, cells, real))
     for pairs in (~disjoint).flatten().nonzero()[:, 0].split(CHUNK_PAIRS):
@@ -69,7 +70,7 @@ def assign_patches(
             total.index_add_(0, box, (color[index] @ hit[..., None])[..., 0].float())
     inside = inside.view(batch, count, number)
     pixels = inside.sum(-1, dtype=torch.float64).long()
-    mean = (total.view(batch, count, 3) / pixels[..., None] + 1) / 2
+    mean = (total.view(batch, count, shades) / pixels[..., None] + 1) / 2
     colors = torch.full_like(mean, torch.nan) if images is None else mean
     return PatchAssignment(inside >= fraction * patch * patch, pixels, colors)
 

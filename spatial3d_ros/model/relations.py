@@ -126,8 +126,8 @@ class AttentionBias(nn.Module):
 
 class LabelBias(nn.Module):
     """Additive attention bias of object tokens on the question tokens that match their label:
-    labels (Q, N, T), -1 padded, identifiers (N,) of the slots, ids and instruction (Q, L) -> (Q,
-    heads, N, L); zero at initialisation.
+    labels (Q, N, K, T), -1 padded, shares (Q, N, K) their probabilities, by default 1, identifiers
+    (N,) of the slots, ids and instruction (Q, L) -> (Q, heads, N, L); zero at initialisation.
 
     One learned weight per head for tokens that occur in the label, one for tokens inside a match of
     the whole label, one for the object's identifier. So an object attends to its noun even if no
@@ -140,12 +140,22 @@ class LabelBias(nn.Module):
         self.identifier = nn.Parameter(torch.zeros(1, heads))
 
     def forward(
-        self, labels: Tensor, identifiers: Tensor, ids: Tensor, instruction: Tensor
+        self,
+        labels: Tensor,
+        shares: Tensor | None,
+        identifiers: Tensor,
+        ids: Tensor,
+        instruction: Tensor,
     ) -> Tensor:
-        identified = identifiers[:, None] == ids[:, None]
-        matches = torch.stack([*label_matches(labels, ids), identified], -1)
-        matches = matches & instruction[:, None, :, None]
         weight = BIAS_SCALE * torch.cat([self.weight, self.identifier])
+        identified = (identifiers[:, None] == ids[:, None]).to(weight.dtype)
+        count = labels.shape[2]
+        found = [torch.zeros_like(identified)] * 2
+        for k in range(count):
+            given = 1.0 if shares is None else shares[:, :, k, None]
+            matched = label_matches(labels[:, :, k], ids)
+            found = [old + given * new for old, new in zip(found, matched, strict=True)]
+        matches = torch.stack([*found, identified], -1) * instruction[:, None, :, None]
         return (matches.to(weight.dtype) @ weight).permute(0, 3, 1, 2)
 
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from spatial3d_ros.errors import ConfigError, QueryError
 from spatial3d_ros.model.attention import AttentionContext, KeyValues
+from spatial3d_ros.model.config import ModelConfig
 from spatial3d_ros.model.referents import Referents
 
 
@@ -60,10 +62,16 @@ class EncodedScene:
     answer in words.
     """
     labels: Tensor
-    """Token ids of the objects' labels (B, N, T), -1 padded."""
+    """Token ids of the objects' labels (B, N, L, T), -1 padded."""
     name_embeddings: Tensor
     """Predicted token embeddings of each object's class and color (B, N, 2, D); D is 0 if the
     network does not answer in words.
+    """
+    label_shares: Tensor | None = None
+    """Probability of each label (B, N, L); None without labels."""
+    appearance: Tensor | None = None
+    """Appearance vectors (B, N, 64) of norm 1, zero for objects without crops; None without the
+    channel.
     """
     referent_tokens: Tensor | None = None
     """One token (B, N, D) for each object, of the referents near it; None if they have none."""
@@ -111,3 +119,35 @@ class ModelOutput:
     contextual_objects: Tensor | None
     real: Tensor
     context: AttentionContext
+
+
+def check_sequence_length(
+    config: ModelConfig,
+    prefix_valid: Tensor,
+    object_valid: Tensor,
+    prompt_tokens: PromptTokens,
+    text: Tensor | None = None,
+    new: int = 0,
+) -> None:
+    """Nothing is ever truncated (METHODS 2.5): raise QueryError (ConfigError without text) if
+    prefix, objects, text (all bool, padded) and `new` tokens exceed the decoder's positions.
+    """
+    limit, per_object = config.text.max_positions, config.tokens_per_object
+    parts = (prefix_valid, object_valid, object_valid[:, :0] if text is None else text)
+    if parts[0].shape[1] + per_object * parts[1].shape[1] + parts[2].shape[1] + new <= limit:
+        return  # reading the values below would synchronise with the device
+    counts = torch.stack([part.sum(1) for part in parts], 1)
+    totals = (counts * counts.new_tensor([1, per_object, 1])).sum(1) + new
+    if totals.max() <= limit:
+        return
+    prefix, objects, length = counts[totals.argmax()].tolist()
+    fixed = len(prompt_tokens.before) + len(prompt_tokens.after)
+    fixed += 0 if not config.psa.enabled else config.psa.max_tokens
+    views = -((fixed - prefix) // (config.pooled_grid * (config.pooled_grid + 1)))
+    raise (ConfigError if text is None else QueryError)(
+        f"{int(totals.max())} positions are needed, but the decoder of '{config.name}' "
+        f"has {limit} (text.max_positions): {views} views and the fixed text take {prefix}, "
+        f"{objects} objects {per_object * objects}, the question and its answer "
+        f"{length + new}; keep fewer views (max_views) or fewer objects "
+        "(objects.max_objects), or ask a shorter question"
+    )

@@ -26,6 +26,7 @@ from spatial3d_ros.model.tokens import MAX_IDENTIFIERS, identifier
 from spatial3d_ros.scene.buffer import Snapshot, View
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.answer_parser import read_metres
+from spatial3d_ros.tasks.object_crops import ObjectCrops
 from spatial3d_ros.tasks.prompt import Prompt
 from spatial3d_ros.tasks.question_router import answer_characters
 from spatial3d_ros.tasks.timing import timed
@@ -55,6 +56,7 @@ class ModelRunner:
         self.prompt = Prompt(tokenizer, model.config.s2.category_mode)
         self.prompt_tokens = self.prompt.tokens.to(self.device)
         self._views: dict[int, tuple[ViewInput, Tensor]] = {}
+        self._crops = ObjectCrops(model.config.vision, self._encode_crops)
         self.warm_up()
 
     @classmethod
@@ -134,7 +136,10 @@ class ModelRunner:
         boxes[:, :3] -= origin
         newest_ns = views.views[-1].frame.stamp_ns
         labels, colors = self._known_attributes(kept, newest_ns)
-        batch = self._batch(boxes, origin, labels=labels[None], colors=colors[None])
+        crops = self._object_crops(kept, boxes + np.append(origin, np.zeros(3)), views)
+        batch = self._batch(
+            boxes, origin, labels=labels[None, :, None], colors=colors[None], **crops
+        )
         with timed(stages, "prefix"), self._autocast():
             scene = self.model.encode_scene(batch, self.prompt_tokens)
             return self._label_objects(kept, scene, newest_ns), scene
@@ -224,6 +229,7 @@ class ModelRunner:
     def clear_view_features(self) -> None:
         """Drop the cached features of all views: the world frame has changed."""
         self._views.clear()
+        self._crops.clear()
 
     def _encode_views(self, views: Snapshot) -> None:
         """Bring the cache to these views; only new ones pass the vision tower."""
@@ -254,6 +260,21 @@ class ModelRunner:
         with self._autocast():
             patches = self.model.encode_views(prepared.pixels[None].to(self.device))[0]
         return prepared, patches.float()
+
+    def _object_crops(
+        self, objects: Sequence[SceneObject], boxes: np.ndarray, views: Snapshot
+    ) -> dict[str, Tensor]:
+        """The crops of the batch, if the network reads them: boxes (N, 6) in the world frame."""
+        if "crops" not in self.model.config.objects.channels:
+            return {}
+        newest_ns = views.views[-1].frame.stamp_ns
+        prepared = [(view, self._views[view.id][0]) for view in views.views]
+        crops, valid = self._crops.update(objects, boxes, prepared, newest_ns)
+        return {"crops": crops[None], "crop_valid": valid[None]}
+
+    def _encode_crops(self, pixels: Tensor) -> Tensor:
+        with self._autocast():
+            return self.model.encode_crops(pixels.to(self.device)).float().cpu()
 
     def _known_attributes(
         self, objects: Sequence[SceneObject], newest_ns: int

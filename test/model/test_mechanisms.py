@@ -249,7 +249,7 @@ def shipped_scene(config, prompt):
         ),
         view_valid=torch.ones(1, 2, dtype=torch.bool),
         colors=torch.rand(1, 5, 3, generator=generator),
-        labels=prompt.name_ids(["chair", "table", "lamp", "bin", "mug"])[None],
+        labels=prompt.name_ids(["chair", "table", "lamp", "bin", "mug"])[None, :, None],
     )
 
 

@@ -266,7 +266,7 @@ def test_label_bias_changes_only_the_objects_with_that_label():
     head = {"object_source": "hidden", "relation_layers": 0}
     model, prompt = small_model(objects=objects, head=head, slim={"objects": "diagonal"})
     labels = prompt.name_ids(["table", "chair", "shelf", "lamp", "blue"])[None]
-    batch = replace(small_scene(), labels=labels)
+    batch = replace(small_scene(), labels=labels[:, :, None])
     words = prompt.batch([prompt.grounding("the red chair")], [0])
     states = []
     with torch.no_grad():
@@ -298,7 +298,8 @@ def test_label_bias_is_the_same_in_every_form_of_attention(form):
     model, prompt = small_model(objects={"label_bias": True, "identifier": "token"})
     model.label_bias.weight.data += 0.3
     batch = replace(
-        small_scene(), labels=prompt.name_ids(["red chair", "lamp", "shelf"] + ["table"] * 2)[None]
+        small_scene(),
+        labels=prompt.name_ids(["red chair", "lamp", "shelf"] + ["table"] * 2)[None, :, None],
     )
     expected = read(model, prompt, batch)
     model.attention = form
@@ -344,12 +345,14 @@ def test_padded_objects_and_views_do_not_change_scores():
 def test_boxes_without_pixels_are_read_too():
     model, prompt = small_model()
     boxes = small_scene().boxes
-    labels = prompt.name_ids(["chair", "table", "chair", "lamp", ""])[None]
+    labels = prompt.name_ids(["chair", "table", "chair", "lamp", ""])[None, :, None]
     from spatial3d_ros.model.batch import SceneBatch
 
     batch = SceneBatch(boxes, torch.ones(1, 5, dtype=torch.bool), labels=labels)
     scores = read(model, prompt, batch)
-    renamed = replace(batch, labels=prompt.name_ids(["table", "table", "chair", "lamp", ""])[None])
+    renamed = replace(
+        batch, labels=prompt.name_ids(["table", "table", "chair", "lamp", ""])[None, :, None]
+    )
     assert scores.isfinite().all()
     assert not torch.allclose(scores, read(model, prompt, renamed))
 

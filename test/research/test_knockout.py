@@ -18,7 +18,7 @@ def small():
     labels = prompt.name_ids(["chair", "table", "red", "lamp", "blue"])[None]
     batch = small_scene()
     batch.boxes[0, 0] = torch.tensor([2.0, 2, 2, 5, 5, 5])  # holds all patches
-    return model, prompt, replace(batch, labels=labels)
+    return model, prompt, replace(batch, labels=labels[:, :, None])
 
 
 def scores(small):

@@ -14,7 +14,6 @@ from spatial3d_ros.research.datasets.relation_sentences import relation_sentence
 from spatial3d_ros.research.homes.referring_expressions import ExpressionSampler
 from spatial3d_ros.research.homes.rooms import generate_home
 from spatial3d_ros.research.language.edits import possible_edits
-from spatial3d_ros.research.language.instructions import instructions, line
 from spatial3d_ros.research.language.layout_instructions import make_layout_questions
 from spatial3d_ros.research.language.qa_generator import make_open_questions
 from spatial3d_ros.research.language.questions import make_questions
@@ -57,10 +56,6 @@ def layouts():
             yield from (f"{q.text} {q.relation} {q.targets} {q.anchors} {q.view}" for q in made)
             for edit in possible_edits(room, made):
                 yield f"{edit.objects} {[np.round(box.array(), 3).tolist() for box in edit.after]}"
-
-
-def records():
-    yield from map(line, instructions(rooms=20, seed=3, each=16))
 
 
 def homes():
@@ -109,7 +104,6 @@ DIGESTS = {
     questions: "12c80355f47fc24f",
     answers: "daa8bee75549ca91",
     layouts: "3a2211e90703a825",
-    records: "a24a9b9c31b1e80f",
     homes: "5cda08c4527cbd8a",
     expressions: "f76922d833cb008f",
     relations: "4d951acdfb071474",

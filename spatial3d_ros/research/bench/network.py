@@ -323,7 +323,7 @@ def order_stability(
         batch = SceneBatch(
             torch.tensor(np.array([t.box.array() for t in objects]), dtype=torch.float32)[None],
             torch.ones(1, count, dtype=torch.bool),
-            labels=prompt.name_ids([t.category for t in objects])[None],
+            labels=prompt.name_ids([t.category for t in objects])[None, :, None],
             colors=torch.tensor([t.rgb for t in objects])[None] / 255,
         )
         batch = replace(

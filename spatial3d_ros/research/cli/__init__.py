@@ -14,7 +14,6 @@ from spatial3d_ros.research.cli import (
     knockout,
     stress,
     synth,
-    synth_instructions,
     train,
 )
 
@@ -23,7 +22,6 @@ def add_commands(app: typer.Typer) -> None:
     """Add the research commands to the robot's, and what they extend: `demo` without a bag plays a
     generated room, `info --train` counts what a preset trains.
     """
-    synth.synth.command("instructions")(synth_instructions.instructions)
     app.add_typer(synth.synth, name="synth")
     app.command("scannet-boxes")(synth.scannet_boxes)
     app.add_typer(evaluate.app, name="evaluate")

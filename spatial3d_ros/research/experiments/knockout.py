@@ -23,7 +23,7 @@ from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.checkpoint import load_model, model_folder
 from spatial3d_ros.model.generation import score_questions
 from spatial3d_ros.model.network import SpatialModel
-from spatial3d_ros.model.patch_box_assignment import assign_patches
+from spatial3d_ros.model.objects import assign_views
 from spatial3d_ros.research.evaluation.room_queries import judge
 from spatial3d_ros.research.experiments.knockout_parts import (
     IMAGE_ROWS,
@@ -146,7 +146,7 @@ def asked_room(model: SpatialModel, prompt: Prompt, seed: int) -> AskedRoom:
     rendered = config.rendered.model_copy(update={"questions": QUESTIONS})
     config = config.model_copy(update={"rendered": rendered})
     samples = Samples(config, model.config, prompt, None, split="test")
-    stored = render_room(seed, views=VIEWS, size=model.config.vision.image_size)
+    stored = render_room(seed, views=VIEWS)
     made = samples.rendered_room(stored, rng, VIEWS)
     owners = [owner for owner in made.owners if owner is not None]
     drawn = draw_labels(owners, rng)
@@ -155,22 +155,13 @@ def asked_room(model: SpatialModel, prompt: Prompt, seed: int) -> AskedRoom:
     batch = samples.collate([made]).scenes if batch is None else batch
     ids = prompt.name_ids([labels[o.id] for o in owners])
     ids = ids.masked_fill(torch.tensor([not labels[o.id] for o in owners])[:, None], -1)
-    batch = replace(batch, labels=ids[None], colors=mean_colors(model, batch))
+    batch = replace(batch, labels=ids[None, :, None], colors=measured(model, batch))
     return AskedRoom(stored, made, labels, batch)
 
 
-def mean_colors(model: SpatialModel, batch: SceneBatch) -> Tensor:
-    """The mean color of the pixels in each box, (B, N, 3) in [0, 1], NaN without pixels."""
-    views, config = batch.views, model.config
-    return assign_patches(
-        views.points,
-        views.valid,
-        batch.boxes,
-        patch=config.vision.patch_size,
-        grid=config.vision.grid,
-        fraction=config.objects.member_fraction,
-        images=views.pixels,
-    ).colors
+def measured(model: SpatialModel, batch: SceneBatch) -> Tensor:
+    """The color of the pixels in each box as the network measures it (`PooledObjects.colors`)."""
+    return assign_views(batch, model.config).colors
 
 
 @torch.inference_mode()
@@ -201,13 +192,13 @@ def ask_engine(engine: Spatial3D, room: AskedRoom, row: str, foreign: Foreign) -
         Proposal(
             owner.box,
             np.empty((0, 3), np.float32),
-            tuple(255 * float(c) for c in color),
+            tuple(map(float, owner.rgb)),
             len(stored.pose),
             1.0,
             label,
             0.5 if label else 0.0,
         )
-        for owner, color in zip(room.made.owners, room.batch.colors[0].nan_to_num(0.5), strict=True)
+        for owner in room.made.owners
         for label in ["" if row == "no_labels" else room.labels[owner.id]]
     ]
     hits = []
@@ -231,7 +222,7 @@ def knocked_out(model: SpatialModel, row: str, foreign: Foreign) -> Iterator[Non
     change: AbstractContextManager[None]
     if row in IMAGE_ROWS:
         images = foreign if row == "pixels_of_another_room" else foreign.gray()
-        encode, colors = model.encode_scene, partial(mean_colors, model)
+        encode, colors = model.encode_scene, partial(measured, model)
         seen = partial(other_image, model, images, colors, encode)
         change = replaced(model, "encode_scene", seen)
     else:

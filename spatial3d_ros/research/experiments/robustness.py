@@ -30,7 +30,7 @@ from spatial3d_ros.research.experiments.ablations import (
     results,
 )
 from spatial3d_ros.research.rooms.generator import generate_room
-from spatial3d_ros.research.rooms.view_store import RoomViews, ViewStore, render_store
+from spatial3d_ros.research.rooms.view_store import RoomViews, ViewStore
 from spatial3d_ros.research.training.config import TrainConfig
 from spatial3d_ros.research.training.objective import Objective
 from spatial3d_ros.research.training.samples import QuestionedRoom, Sample, Samples
@@ -81,8 +81,7 @@ class RobustnessTest:
     @cached_property
     def rooms(self) -> list[QuestionedRoom]:
         """The stored rooms; the kind `crowded` needs none."""
-        size = self.objective.model.config.vision.image_size
-        store = _store(self.train, self.stress, size)
+        store = _store(self.train, self.stress)
         return [self._room(store, i) for i in range(min(self.stress.rooms, len(store)))]
 
     @torch.no_grad()
@@ -241,16 +240,10 @@ def _seen(room: QuestionedRoom, views: int) -> QuestionedRoom:
     return replace(room, views=shown)
 
 
-def _store(train: TrainConfig, stress: Stress, size: int) -> ViewStore:
+def _store(train: TrainConfig, stress: Stress) -> ViewStore:
     rooms, views = train.validation.rooms, max((*stress.views, train.rendered.views))
-    return render_store(
-        Path(train.rendered.folder) / f"stress_{rooms}x{views}",
-        rooms=rooms,
-        views=views,
-        size=size,
-        first=VALIDATION_FIRST,
-        workers=max(1, train.workers),
-    )
+    folder, size = Path(train.rendered.folder), train.rendered.size
+    return ViewStore(folder, rooms, views, VALIDATION_FIRST, size)
 
 
 def _draw(room: int, purpose: int) -> np.random.Generator:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.research.language.qa_generator import TASKS, Task
+from spatial3d_ros.research.rooms.view_store import VIEW_SIZE
 from spatial3d_ros.research.training.presets import load_preset
 from spatial3d_ros.storage import read_yaml
 
@@ -18,11 +19,14 @@ class _Strict(BaseModel):
 
 
 class RenderedConfig(_Strict):
-    """Rendered rooms, stored in `folder`. `batch`: rooms per step over all processes."""
+    """Rendered rooms, stored in `folder`, views of `size` (width, height). `batch`: rooms per step
+    over all processes.
+    """
 
     folder: str = "runs/rooms"
     rooms: int = 3000
     views: int = 8
+    size: tuple[int, int] = VIEW_SIZE
     first: int = 0
     batch: int = 3
     questions: int = 12

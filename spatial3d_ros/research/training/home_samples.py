@@ -113,7 +113,7 @@ def home_fields(rooms: Sequence[HomeSample], prompt: Prompt, names: NamesConfig)
             kinds.append(f"{'made_up' if room.invented else 'real'}/{one.kind.replace(' ', '_')}")
     words = prompt.batch(sentences, scene)
     return {
-        "scenes": SceneBatch(boxes, valid, labels=labels, colors=rgb, fronts=fronts),
+        "scenes": SceneBatch(boxes, valid, labels=labels[:, :, None], colors=rgb, fronts=fronts),
         "words": words,
         "targets": torch.stack(targets),
         "roles": torch.stack(roles),

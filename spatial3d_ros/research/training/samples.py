@@ -301,10 +301,10 @@ class Samples(Dataset[list[list[Sample]]]):
                     partly.append(not room.partly.isdisjoint(wanted))
         words = self.prompt.batch(sentences, scene)
         if rooms[0].views is None:
-            batch = SceneBatch(boxes, valid, labels=labels, colors=rgb)
+            batch = SceneBatch(boxes, valid, labels=labels[:, :, None], colors=rgb)
         else:
             stacked = {k: torch.cat([r.views[k] for r in rooms]) for k in rooms[0].views}
-            batch = SceneBatch(boxes, valid, labels=labels, colors=rgb, **stacked)
+            batch = SceneBatch(boxes, valid, labels=labels[:, :, None], colors=rgb, **stacked)
         return Sample(
             batch,
             words,

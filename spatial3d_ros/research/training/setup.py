@@ -18,7 +18,7 @@ from spatial3d_ros.model.tokens import (
 from spatial3d_ros.research.homes.referring_expressions import all_nouns, expression_corpus
 from spatial3d_ros.research.language.qa_generator import answer_corpus
 from spatial3d_ros.research.language.questions import vocabulary_corpus
-from spatial3d_ros.research.rooms.view_store import ViewStore, render_store
+from spatial3d_ros.research.rooms.view_store import ViewStore
 from spatial3d_ros.research.training.checkpoints import load_matching_weights
 from spatial3d_ros.research.training.config import TrainConfig
 from spatial3d_ros.research.training.presets import Preset
@@ -59,32 +59,15 @@ def initial_network(
     return model, tokenizer
 
 
-def room_stores(
-    config: TrainConfig, model: ModelConfig
-) -> tuple[ViewStore | None, ViewStore | None]:
-    """Rendered rooms for training and held-out ones; missing rooms are rendered now."""
+def room_stores(config: TrainConfig) -> tuple[ViewStore | None, ViewStore | None]:
+    """Rendered rooms for training and held-out ones. A room is rendered when it is first read."""
     rendered, held_out = config.rendered, config.validation
     if not rendered.batch:
         return None, None
-    folder, workers = Path(rendered.folder), max(1, config.workers)
-    size = model.vision.image_size
+    folder, size = Path(rendered.folder), rendered.size
     return (
-        render_store(
-            folder / "train",
-            rooms=rendered.rooms,
-            views=rendered.views,
-            size=size,
-            first=rendered.first,
-            workers=workers,
-        ),
-        render_store(
-            folder / "validation",
-            rooms=held_out.rooms,
-            views=held_out.views,
-            size=size,
-            first=VALIDATION_FIRST,
-            workers=workers,
-        ),
+        ViewStore(folder, rendered.rooms, rendered.views, rendered.first, size),
+        ViewStore(folder, held_out.rooms, held_out.views, VALIDATION_FIRST, size),
     )
 
 

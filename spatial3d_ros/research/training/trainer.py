@@ -79,7 +79,7 @@ class _Run:
         self.recipe = load_preset(config.preset)
         with self.accelerator.main_process_first():
             model, tokenizer = initial_network(config, self.recipe, self.out)
-            store, held_out = room_stores(config, model.config)
+            store, held_out = room_stores(config)
         if self.accelerator.is_main_process:
             (self.out / "train.json").write_text(config.model_dump_json(indent=2))
         shape = model.config

@@ -214,7 +214,7 @@ def test_what_the_network_is_given(weights: str) -> None:
     assert low[2] == 0
     assert batch.colors[0, 0].tolist() == [1, 0, 0]
     assert batch.colors[0, 1:].isnan().all()
-    ids = [k for k in batch.labels[0, 4].tolist() if k >= 0]
+    ids = [k for k in batch.labels[0, 4, 0].tolist() if k >= 0]
     assert ids == reader.prompt.ids(" office chair")
     assert not batch.has_views
 

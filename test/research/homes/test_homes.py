@@ -479,7 +479,7 @@ def test_homes_become_a_sample():
     k = 0
     for b, room in enumerate(rooms):
         for i, label in enumerate(room.labels):
-            ids = [t for t in sample.scenes.labels[b, i].tolist() if t >= 0]
+            ids = [t for t in sample.scenes.labels[b, i, 0].tolist() if t >= 0]
             assert ids == (prompt.ids(f" {label}")[:10] if label else [])
         for one in room.expressions:
             assert sample.targets[k, one.target]

@@ -1,32 +1,24 @@
-"""Free-form questions and layout edits of rooms: truth, templates, and the instruction data."""
+"""Free-form questions and layout edits of rooms: truth and templates."""
 
-import hashlib
-import json
 import re
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from spatial3d_ros.__main__ import app
 from spatial3d_ros.categories import COLORS, nouns
-from spatial3d_ros.geometry.box import Box3D, center_distance, iou, surface_distance
-from spatial3d_ros.model.tokens import LOCATION_TOKENS
+from spatial3d_ros.geometry.box import Box3D, center_distance, surface_distance
 from spatial3d_ros.research.evaluation.layout import judge_edit, right
 from spatial3d_ros.research.language.edits import possible_edits
-from spatial3d_ros.research.language.instructions import FAMILIES, instructions, line
 from spatial3d_ros.research.language.layout_instructions import (
     LAYOUT_TEMPLATES,
     LayoutQuestion,
     make_layout_questions,
 )
-from spatial3d_ros.research.language.location_text import LocationCodec
 from spatial3d_ros.research.language.qa_generator import KINDS, TASKS, make_open_questions
 from spatial3d_ros.research.language.qa_templates import OBJECT_SLOT, QA_TEMPLATES, list_answers
 from spatial3d_ros.research.language.questions import MAX_WORDS
 from spatial3d_ros.research.rooms.catalog import FLOOR, Room, RoomObject
 from spatial3d_ros.research.rooms.generator import generate_room
-from spatial3d_ros.research.rooms.view_store import render_store
 from spatial3d_ros.tasks.distance_parser import parse_distance
 from spatial3d_ros.tasks.question_router import is_free_form
 
@@ -202,87 +194,3 @@ def test_impossible_edits_are_left_out():
     gone = ask(relation="remove", targets=(1,))
     (edit,) = possible_edits(room, (no_room, too_far, lamp, gone))
     assert (edit.question, edit.objects, edit.after, edit.box) == (gone, (1,), (), mug)
-
-
-# The stream
-
-
-def stream(**options):
-    return list(instructions(**({"rooms": 6, "each": 30} | options)))
-
-
-def test_seed_determines_the_bytes():
-    digest = [
-        hashlib.sha256("".join(map(line, stream(seed=seed))).encode()).hexdigest()
-        for seed in (0, 0, 1)
-    ]
-    assert digest[0] == digest[1] != digest[2]
-    alone = stream(rooms=1, first=2_000_005)
-    assert alone == stream()[-len(alone) :]
-
-
-def test_every_item_has_the_fields_of_the_format():
-    items = stream(rooms=20)
-    frame = LocationCodec()
-    assert len({item["id"] for item in items}) == len(items)
-    for item in items:
-        assert list(item) == ["id", "dataset", "task", "scene_id", "question", "answer", "meta"]
-        assert json.loads(line(item)) == item and line(item).count("\n") == 1
-        objects = {o.id: o for o in generate_room(int(item["scene_id"].split("_")[1])).objects}
-        about = [objects[i].box for i in item["meta"]["object_ids"]]
-        if item["task"] == "vg":
-            boxes = frame.read(item["answer"])
-            assert "<ground>" in item["answer"] and len(boxes) == len(about)
-            assert all(
-                iou(*pair) > 0.7
-                for pair in zip(
-                    sorted(boxes, key=str),
-                    sorted((frame.read_box(frame.box(box)) for box in about), key=str),
-                    strict=True,
-                )
-            )
-        elif item["task"] == "densecap":
-            assert iou(frame.read_box(item["question"]), about[0]) > 0.5
-        elif item["task"] == "distance":
-            assert item["meta"]["kind"] in ("center", "surface")
-            assert (
-                item["answer"] == f"{item['meta']['gt']:.2f} m"
-                or abs(float(item["answer"].split()[0]) - item["meta"]["gt"]) < 0.006
-            )
-        elif item["task"].startswith("layout"):
-            assert len(frame.read(item["answer"])) == (
-                0 if item["task"] == "layout_remove" else max(1, len(about))
-            )
-    tasks = {item["task"] for item in items}
-    assert {"vg", "vqa", "distance", "densecap", "layout_move", "layout_place"} <= tasks
-
-
-def test_families_splits_and_tokens():
-    assert {i["task"] for i in stream(families=("distance", "vqa"))} == {"distance", "vqa"}
-    train, test = ({i["question"] for i in stream(split=s)} for s in ("train", "test"))
-    assert not train & test
-    answers = [i["answer"] for i in stream(families=("vg",), codec=LocationCodec(format="tokens"))]
-    assert any(token in " ".join(answers) for token in LOCATION_TOKENS[4:])
-
-
-def test_rendered_rooms_name_their_frames_and_only_visible_objects(tmp_path):
-    store = render_store(tmp_path, rooms=2, views=2, size=32, first=0, workers=1)
-    items = stream(store=store, rooms=9)
-    assert {i["scene_id"] for i in items} == {"room_0", "room_1"}
-    for item in items:
-        stored = store[int(item["scene_id"][-1])]
-        assert item["frames"] == [0, 1] and list(item)[4] == "frames"
-        assert all(stored.seen.sum(0)[i] >= 6 for i in item["meta"]["object_ids"])
-
-
-def test_the_command(tmp_path):
-    run = CliRunner()
-    out = tmp_path / "deep" / "items.jsonl"
-    options = ["synth", "instructions", "--rooms", "2", "--each", "10"]
-    assert run.invoke(app, [*options, "--out", str(out)]).exit_code == 0
-    printed = run.invoke(app, options).stdout
-    assert printed == out.read_text() and len(printed.splitlines()) > 10
-    for wrong in (["--families", "vg,dance"], ["--split", "dev"], ["--loc-format", "x"]):
-        failed = run.invoke(app, [*options, *wrong])
-        assert failed.exit_code and "is unknown; use" in str(failed.exception)
-    assert set(FAMILIES) == {"vg", "distance", "vqa", "densecap", "layout"}

@@ -19,6 +19,7 @@ from spatial3d_ros.research.rooms.paths import hand_path, robot_path
 from spatial3d_ros.research.rooms.recorded_rooms import record_room
 from spatial3d_ros.research.rooms.render import SHELL, Rendered, RoomRenderer
 from spatial3d_ros.research.rooms.sensor import DepthNoise, PoseNoise
+from spatial3d_ros.research.rooms.view_store import NO_OBJECT, ViewStore, render_room
 from spatial3d_ros.research.rooms.views import training_views
 
 CAMERA = Camera(160, 120, 135.0, 135.0, 80.0, 60.0)
@@ -206,3 +207,22 @@ def test_turned_objects_keep_their_shape() -> None:
         chair = RoomObject(0, "chair", "red", (200, 0, 0), box, FLOOR, heading, "wood", 0)
         points = object_mesh(chair).triangles.reshape(-1, 3)
         assert sign * points[points[:, 2] > 0.7, axis].mean() < -0.15
+
+
+def test_a_store_renders_a_room_once_and_keeps_it(tmp_path, monkeypatch) -> None:
+    store = ViewStore(tmp_path, rooms=2, views=2, first=800_210, size=(64, 48))
+    room = store[1]
+    assert room.room == generate_room(800_211) and len(store) == 2
+    assert room.rgb.shape == (2, 48, 64, 3) and room.instance.shape == (2, 24, 32)
+    monkeypatch.setattr(ViewStore, "_render", lambda *_: pytest.fail("rendered again"))
+    again = store[1]
+    for name in ("rgb", "depth", "pose", "instance"):
+        assert np.array_equal(getattr(room, name), getattr(again, name))
+    assert not list(tmp_path.rglob("*.part"))
+    now = render_room(800_211, views=2, size=(64, 48))
+    assert np.array_equal(now.rgb, room.rgb) and np.array_equal(now.seen, room.seen)
+    # The truth agrees with the pixels: an object that is seen has depth there.
+    seen = room.instance[0] != NO_OBJECT
+    assert (room.depth[0, ::2, ::2][seen] > 0).mean() > 0.5
+    with pytest.raises(IndexError):
+        store[2]

@@ -22,7 +22,7 @@ from spatial3d_ros.geometry.pose import look_at
 from spatial3d_ros.model.checkpoint import load_model, save_model
 from spatial3d_ros.model.config import load_config
 from spatial3d_ros.model.network import SpatialModel
-from spatial3d_ros.research.rooms.view_store import render_store
+from spatial3d_ros.research.rooms.view_store import ViewStore
 from spatial3d_ros.research.training import trainer
 from spatial3d_ros.research.training.activation_checkpointing import enable_activation_checkpointing
 from spatial3d_ros.research.training.adapters import load_adapter
@@ -51,7 +51,7 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rooms")
-    return render_store(folder, rooms=4, views=3, size=32, first=0, workers=1)
+    return ViewStore(folder, rooms=4, views=3, size=(32, 32))
 
 
 def test_a_sample_depends_on_seed_and_step_alone(tmp_path):

@@ -99,7 +99,7 @@ def scene_batch(room: BoxRoom, runner: ModelRunner, *, fronts: bool = False) -> 
     return SceneBatch(
         boxes=torch.from_numpy(boxes).float()[None],
         object_valid=torch.ones(1, len(boxes), dtype=torch.bool),
-        labels=runner.prompt.name_ids(room.labels)[None],
+        labels=runner.prompt.name_ids(room.labels)[None, :, None],
         colors=torch.tensor(colors, dtype=torch.float32)[None] / 255,
         fronts=torch.from_numpy(room.fronts).float()[None] if fronts else None,
     )

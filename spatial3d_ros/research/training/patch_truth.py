@@ -1,0 +1,74 @@
+"""What each patch of a rendered view shows: shares of classes, colors, materials and patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from spatial3d_ros.categories import COLORS, MATERIALS, PATTERNS
+from spatial3d_ros.model.config import NamesConfig
+from spatial3d_ros.research.rooms.catalog import RoomObject
+from spatial3d_ros.research.rooms.view_store import NO_OBJECT, RoomViews
+
+HEADS = ("class", "color", "material", "pattern")
+_VALUE: dict[str, Callable[[RoomObject], str]] = {
+    "class": lambda item: item.category,
+    "color": lambda item: item.color,
+    "material": lambda item: item.material,
+    "pattern": lambda item: "plain" if item.look is None else item.look.pattern,
+}
+_MAPPED = {"color": tuple(COLORS), "material": MATERIALS, "pattern": PATTERNS}
+"""The names that the maps of a rendered view are indices of."""
+
+
+def head_names(names: NamesConfig) -> dict[str, tuple[str, ...]]:
+    """The names of each head that has any; a class has one more output, "no object"."""
+    found = {
+        "class": names.classes,
+        "color": names.colors,
+        "material": names.materials,
+        "pattern": names.patterns,
+    }
+    return {head: found[head] for head in HEADS if found[head]}
+
+
+def object_names(objects: Sequence[RoomObject], names: NamesConfig) -> dict[str, np.ndarray]:
+    """Index of each object's name by head (n,), -1 where its name is none of the head's."""
+    return {
+        head: np.array(
+            [known.index(v) if (v := _VALUE[head](o)) in known else -1 for o in objects], int
+        )
+        for head, known in head_names(names).items()
+    }
+
+
+def patch_truth(
+    stored: RoomViews, views: np.ndarray, names: NamesConfig, grid: int
+) -> dict[str, np.ndarray]:
+    """Share of the pixels of each patch by name, in `grid` x `grid` patches of the whole image.
+
+    Returns, by head, (views, grid^2, names) float32, for "class" with a last column for pixels
+    without an object. Pixels without a known name are in no column.
+    """
+    instance = stored.instance[views].astype(int)
+    count, rows, columns = instance.shape
+    y, x = np.arange(rows) * grid // rows, np.arange(columns) * grid // columns
+    patch = np.arange(count)[:, None, None] * grid**2 + (y[:, None] * grid + x)[None]
+    truth = {}
+    for head, known in head_names(names).items():
+        table, outputs = np.full(NO_OBJECT + 1, -1), len(known)
+        if head == "class":
+            ids = object_names(stored.room.objects, names)[head]
+            table[: len(ids)], table[NO_OBJECT] = ids, outputs
+            outputs += 1
+        else:
+            for i, name in enumerate(_MAPPED[head]):
+                table[i] = known.index(name) if name in known else -1
+        value = table[instance if head == "class" else getattr(stored, head)[views].astype(int)]
+        there = value >= 0
+        key = patch[there] * outputs + value[there]
+        shares = np.bincount(key, minlength=count * grid**2 * outputs).astype(np.float32)
+        pixels = rows * columns / grid**2
+        truth[head] = shares.reshape(count, grid**2, outputs) / pixels
+    return truth

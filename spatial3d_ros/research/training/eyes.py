@@ -186,7 +186,8 @@ class EyesObjective(nn.Module):
         other_room = sample.room[both][:, None] != sample.room[both]
         one, two = vectors[both, 0], vectors[both, 1]
         alike = (one @ two.T).masked_fill(other_room, -2.0)
-        _add(right, asked, "appearance", alike.argmax(-1) == torch.arange(len(alike)))
+        if len(alike):
+            _add(right, asked, "appearance", alike.argmax(-1) == torch.arange(len(alike)))
         return right, asked
 
 

@@ -158,6 +158,12 @@ class SceneBatch:
         return self.points is not None
 
     @property
+    def label_ids(self) -> Tensor:
+        """The labels (B, N, L, T); L is 0 without any."""
+        none = self.object_valid.new_zeros(*self.object_valid.shape, 0, 0, dtype=torch.long)
+        return none if self.labels is None else self.labels
+
+    @property
     def shares_of_labels(self) -> Tensor:
         """Probability of each label (B, N, L); raises FrameError without labels."""
         if self.labels is None:

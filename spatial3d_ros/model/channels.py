@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from spatial3d_ros.model.network import SpatialModel
-from spatial3d_ros.model.objects import color_features, extent_features
+from spatial3d_ros.model.objects import ObjectTokens, color_features, extent_features
 
 MIN_VARIATION = 0.05
 """Variation below which a channel is dead."""
@@ -48,7 +48,7 @@ def channel_variation(model: SpatialModel) -> dict[str, float]:
         if model.ray is not None:
             axes = torch.cat([torch.eye(3), -torch.eye(3)]).to(device)
             found["rays"] = variation(model.ray(axes))
-        if model.config.object_tokens != "none":
+        if model.config.object_tokens != "none" and isinstance(model.objects, ObjectTokens):
             rgb = torch.tensor(list(itertools.product((0.0, 1.0), repeat=3)), device=device)
             sizes = torch.tensor(list(itertools.product((0.1, 0.5, 2.0), repeat=3)), device=device)
             boxes = torch.cat([sizes / 2, sizes], dim=-1)

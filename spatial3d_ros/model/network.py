@@ -78,7 +78,9 @@ class SpatialModel(nn.Module):
         self.psa = SpatialAwareness(config) if config.psa.enabled else None
 
     def _build_objects(self, config: ModelConfig, width: int, edge: int) -> None:
-        self.objects = (ObjectChannels if config.objects.channels else ObjectTokens)(config)
+        self.objects: ObjectTokens | ObjectChannels = (
+            ObjectChannels(config) if config.objects.channels else ObjectTokens(config)
+        )
         self.edges = EdgeEncoder(edge)
         self.fronts = FrontEncoder(edge) if config.objects.fronts else None
         self.relations = ObjectRelations(config, config.objects.relation_layers)
@@ -145,8 +147,11 @@ class SpatialModel(nn.Module):
             features, tokens = self._scene_tokens(batch, projected)
             referents = None if self.psa is None else self.psa(batch, projected)
         pooled = pool_object_features(batch, features, self.config)
+        appearance = None
         if self.config.objects.channels:
+            assert isinstance(self.objects, ObjectChannels)
             batch, pooled = self.objects.dropped(self._with_crops(batch), pooled)
+            appearance = self.objects.appearance_vectors(batch)
         prefix_valid, embeddings = self._prefix(batch, tokens, referents, prompt_tokens)
         check_sequence_length(self.config, prefix_valid, batch.object_valid, prompt_tokens)
         object_features, object_embeddings, edges, referent_tokens = self._encode_objects(
@@ -162,11 +167,9 @@ class SpatialModel(nn.Module):
             edges=edges,
             object_mask=object_mask(batch.boxes[..., :3], batch.object_valid, self.config.slim),
             pair_codes=pair_code(batch.boxes if self.config.answers else batch.boxes[:, :0]),
-            labels=_labels(batch),
+            labels=batch.label_ids,
             label_shares=None if batch.labels is None else batch.shares_of_labels,
-            appearance=(
-                self.objects.appearance_vectors(batch) if self.config.objects.channels else None
-            ),
+            appearance=appearance,
             name_embeddings=self._name_embeddings(object_features),
             referent_tokens=referent_tokens,
             referents=referents,
@@ -393,8 +396,3 @@ class SpatialModel(nn.Module):
         if scene.referent_tokens is not None:
             parts.insert(1, scene.referent_tokens[index])
         return torch.stack([part.to(objects.dtype) for part in parts], dim=2).flatten(1, 2)
-
-
-def _labels(batch: SceneBatch) -> Tensor:
-    none = batch.object_valid.new_zeros(*batch.object_valid.shape, 0, 0, dtype=torch.long)
-    return none if batch.labels is None else batch.labels

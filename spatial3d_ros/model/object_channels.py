@@ -141,7 +141,7 @@ class ObjectChannels(nn.Module):
             return pooled.visual, pooled.visible
         if name == "crops":
             if batch.crops is None or batch.crop_valid is None:
-                size = self.parts["crops"].norm.normalized_shape[0]
+                size = self.appearance.in_features
                 return pooled.visual.new_zeros(*everywhere.shape, size), nowhere
             return _mean(batch.crops, batch.crop_valid)
         if name == "points":

@@ -59,5 +59,9 @@ class StorageError(Spatial3DError):
     """A file that cannot be written."""
 
 
+class MemoryFileError(Spatial3DError):
+    """A memory that cannot be opened or changed: in use, damaged, newer, of another frame."""
+
+
 class Cancelled(Spatial3DError):
     """The caller cancelled the question."""

@@ -20,7 +20,7 @@ FLOORS = [
     ["storage", "resources", "categories"],
     ["geometry"],
     ["scene"],
-    ["sensors", "model"],
+    ["sensors", "model", "memory"],
     ["bags", "tasks"],
     ["recognition", "visualization", "engine_config"],
     ["engine", "runtime", "downloads"],

@@ -55,6 +55,10 @@ class ObjectMap:
         """A new id, never reused."""
         return self._objects.new_id()
 
+    def reserve_ids(self, first: int) -> None:
+        """New ids are `first` or larger: the smaller ones belong to remembered objects."""
+        self._objects.reserve_ids(first)
+
     def add_detections(self, detections: Sequence[Detection3D]) -> bool:
         """Adds one message of a detector, world frame; returns whether it changed any track."""
         with self._detections_lock:

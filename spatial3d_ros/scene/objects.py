@@ -81,6 +81,10 @@ class ObjectTracker:
         self._next_id += 1
         return self._next_id - 1
 
+    def reserve_ids(self, first: int) -> None:
+        """New ids are `first` or larger: the smaller ones belong to remembered objects."""
+        self._next_id = max(self._next_id, first)
+
     @property
     def objects(self) -> tuple[SceneObject, ...]:
         """All objects, by id."""

@@ -1,0 +1,1 @@
+"""A memory that lasts: objects across sessions, what changed, regions, edits, in one SQLite file."""

@@ -1,0 +1,107 @@
+"""Which object of the memory a newly seen one is: at the same place, or moved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from spatial3d_ros.geometry.box import Box3D, iou_matrix
+from spatial3d_ros.memory.records import MemoryObject
+from spatial3d_ros.scene.association import assign
+
+MIN_MOVE_M = 0.3  # centres closer than this are one place
+SIMILAR_SIZE, SIZE_NOISE_M = 0.2, 0.06  # share, and metres, by which sizes of one object differ
+SIMILAR_COLOR = 60.0  # mean difference of the channels, 0 .. 255
+MIN_COSINE = 0.8  # of two appearance vectors of one object
+_MIN_PLACE = 0.25
+_IMPOSSIBLE = -1.0
+
+
+def same_place(
+    known: Sequence[MemoryObject], seen: Sequence[MemoryObject]
+) -> list[tuple[int, int]]:
+    """Pairs (index in known, index in seen) of one object at one place.
+
+    Overlap counts most; labels of detectors and people more than those of the network, which
+    differ between two views of one object.
+    """
+    if not known or not seen:
+        return []
+    a, b = (np.array([o.box.hull().array() for o in part]) for part in (known, seen))
+    offset = np.abs(a[:, None, :3] - b[None, :, :3])
+    inside = (offset < a[:, None, 3:] / 2).all(2) | (offset < b[None, :, 3:] / 2).all(2)
+    volume_a, volume_b = (np.maximum(x[:, 3:], 0.01).prod(1) for x in (a, b))
+    ratio = np.minimum(volume_a[:, None], volume_b) / np.maximum(volume_a[:, None], volume_b)
+    near = iou_matrix(a, b) + 0.4 * inside * ratio
+    # Small things: two looks at a mug may not overlap at all.
+    size = np.minimum(a[:, None, 3:].max(2), b[None, :, 3:].max(2))
+    distance = np.linalg.norm(a[:, None, :3] - b[None, :, :3], axis=2)
+    near = np.maximum(near, 0.4 * (distance < 0.5 * size) * ratio)
+    affinity = np.full(near.shape, _IMPOSSIBLE)
+    for i, j in zip(*np.nonzero(near > 0.05), strict=True):
+        affinity[i, j] = near[i, j] + _label_term(known[i], seen[j])
+    return assign(affinity, _MIN_PLACE)
+
+
+def moved(known: Sequence[MemoryObject], seen: Sequence[MemoryObject]) -> list[tuple[int, int]]:
+    """Pairs (index in known, index in seen) of one object at two places.
+
+    Labels agree, sizes and colours are similar, appearance vectors of the same weights too, and
+    the second place was first seen after the first one was last seen occupied. Of several the
+    nearest is taken.
+    """
+    affinity = np.array(
+        [[_moved_affinity(a, b) for b in seen] for a in known], dtype=np.float64
+    ).reshape(len(known), len(seen))
+    return assign(affinity, 0.0)
+
+
+def has_moved(known: MemoryObject, box: Box3D) -> bool:
+    """Whether a box is another place of an object, and not only a better look at it."""
+    distance = float(np.linalg.norm(np.subtract(box.center, known.place)))
+    return distance >= MIN_MOVE_M and similar_size(known.box, box)
+
+
+def similar_size(a: Box3D, b: Box3D) -> bool:
+    """Whether the sizes are within 20 % or 6 cm; a turn by 90 degrees changes nothing."""
+    one, two = (np.array([*sorted(box.hull().size[:2]), box.size[2]]) for box in (a, b))
+    tolerance = np.maximum(SIMILAR_SIZE * np.maximum(one, two), SIZE_NOISE_M)
+    return bool((np.abs(one - two) <= tolerance).all())
+
+
+def labels_agree(a: MemoryObject, b: MemoryObject) -> bool:
+    """Whether two labels name one kind of thing ("chair", "office chair"); unknown ones do not."""
+    one, two = a.label.lower(), b.label.lower()
+    return bool(one and two) and (one == two or one.split()[-1] == two.split()[-1])
+
+
+def _moved_affinity(known: MemoryObject, seen: MemoryObject) -> float:
+    if seen.first_ns <= known.last_ns or not labels_agree(known, seen):
+        return _IMPOSSIBLE
+    if not similar_size(known.box, seen.box):
+        return _IMPOSSIBLE
+    color = float(np.abs(np.subtract(known.rgb, seen.rgb)).mean())
+    if color > SIMILAR_COLOR:
+        return _IMPOSSIBLE
+    likeness = 1.0 - 0.5 * color / SIMILAR_COLOR
+    if (
+        known.appearance is not None
+        and seen.appearance is not None
+        and known.weights == seen.weights
+    ):
+        cosine = float(known.appearance.astype(float) @ seen.appearance.astype(float))
+        if cosine < MIN_COSINE:
+            return _IMPOSSIBLE
+        likeness += cosine
+    distance = float(np.linalg.norm(np.subtract(known.box.center, seen.box.center)))
+    return likeness + 0.2 / (1.0 + distance)
+
+
+def _label_term(known: MemoryObject, seen: MemoryObject) -> float:
+    if not known.label or not seen.label:
+        return 0.0
+    given = known.label_score > 0 or known.label_pinned
+    if labels_agree(known, seen):
+        return 0.3
+    return -0.3 if given and seen.label_score > 0 and not known.label_pinned else -0.05

@@ -11,14 +11,18 @@ The node, the command line and the evaluation use this class, so that they give 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from spatial3d_ros.engine_config import EngineConfig
-from spatial3d_ros.errors import NotAvailableError
+from spatial3d_ros.errors import MemoryFileError, NotAvailableError
+from spatial3d_ros.memory.object_memory import ObjectMemory
+from spatial3d_ros.memory.opening import open_memory
+from spatial3d_ros.memory.records import Event
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.scene.buffer import ViewBuffer
 from spatial3d_ros.scene.detection_tracking import Detection3D
@@ -48,6 +52,8 @@ __all__ = ["AddedFrame", "EngineConfig", "Spatial3D"]
 class Spatial3D:
     """Spatial memory and its answers. Every method may be called from any thread.
 
+    `on_events` receives the changes that the memory across sessions notices.
+
     Every question raises NoSceneError before the first refresh, NotAvailableError before `load`,
     and Cancelled if its monitor does.
     """
@@ -61,15 +67,66 @@ class Spatial3D:
         )
         self._loaded: ModelRunner | None = None
         self._query_lock = threading.Lock()
+        self.on_events: Callable[[list[Event]], None] = lambda _: None
 
     def load(self) -> None:
-        """Load the weights and warm up. Raises CheckpointError or ConfigError."""
+        """Load the weights and warm up, and open the memory across sessions if there is one.
+
+        Raises CheckpointError, ConfigError or MemoryFileError.
+        """
         config = self.config
         runner = ModelRunner.load(
             config.model, config.device, config.dtype, config.weights, config.max_views
         )
         check_source(config.proposals, runner)
         self._loaded = runner
+        if config.memory_folder:
+            self.load_map(Path(config.memory_folder))
+
+    def close(self) -> None:
+        """Save and release the memory across sessions. Idempotent."""
+        lasting = self._memory.lasting
+        if lasting is not None:
+            self._memory.remember(None)
+            lasting.close()
+
+    @property
+    def memory(self) -> ObjectMemory:
+        """The memory across sessions. Raises NotAvailableError without one."""
+        if self._memory.lasting is None:
+            raise NotAvailableError(
+                "nothing is remembered across sessions: set the parameter memory_folder (launch "
+                "argument memory), or call ~/load_map with a folder"
+            )
+        return self._memory.lasting
+
+    def load_map(self, folder: Path) -> None:
+        """Close the memory across sessions, if there is one, and use that of a folder.
+
+        Raises MemoryFileError; the former memory stays in use then.
+        """
+        lasting = self._memory.lasting
+        if lasting is not None and lasting.folder.resolve() == folder.resolve():
+            lasting.save(now=True)
+            return
+        opened = open_memory(folder, self.config, lambda events: self.on_events(events))
+        if opened.store.database.problem and lasting is not None:
+            opened.close()
+            raise MemoryFileError(opened.store.database.problem)
+        self.close()
+        self._memory.remember(opened)
+
+    def save_map(self, folder: Path | None = None) -> Path:
+        """Write the memory across sessions now, and copy it to a folder if one is given; returns
+        the folder. Raises MemoryFileError or NotAvailableError.
+        """
+        memory = self.memory
+        memory.save(now=True)
+        if folder is not None:
+            memory.store.database.copy_to(folder)
+        elif not memory.store.database.flush():
+            raise MemoryFileError(memory.store.database.problem or "the disk is too slow")
+        return folder or memory.folder
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -80,6 +80,47 @@ class EngineConfig:
         effective="configure",
     )
 
+    memory_folder: str = parameter(
+        "",
+        "Folder in which objects are remembered across sessions; empty: nothing is stored.",
+        effective="configure",
+    )
+    memory_origin: str = parameter(
+        "same",
+        "Origin of the map frame: same in each session, or new each time, in which case remembered "
+        "objects are aligned by the objects seen.",
+        choices=("same", "new"),
+        effective="configure",
+    )
+    memory_empty_looks: int = parameter(
+        3,
+        "Views of the empty place of an object after which it is missing.",
+        low=1,
+        high=100,
+        effective="configure",
+    )
+    memory_gone_hours: float = parameter(
+        24.0,
+        "Time after which a missing object is gone [h].",
+        low=0.0,
+        high=87600.0,
+        effective="configure",
+    )
+    memory_max_days: float = parameter(
+        365.0,
+        "Largest age of what is remembered of past looks [days].",
+        low=0.01,
+        high=36500.0,
+        effective="configure",
+    )
+    memory_max_megabytes: float = parameter(
+        1000.0,
+        "Largest size of the memory on disk [MiB]; the oldest looks are forgotten first.",
+        low=1.0,
+        high=1e6,
+        effective="configure",
+    )
+
     @property
     def max_bytes(self) -> int:
         """`max_megabytes` in bytes."""

@@ -1,1 +1,1 @@
-"""A memory that lasts: objects across sessions, what changed, regions, edits, in one SQLite file."""
+"""A memory that lasts: objects across sessions, changes, regions and edits in one SQLite file."""

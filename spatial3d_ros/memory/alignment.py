@@ -102,9 +102,7 @@ def _support(
         return len(rows), math.inf, pose
     a, b = old[rows], new[columns]
     p, q = a[:, :2] - a[:, :2].mean(0), b[:, :2] - b[:, :2].mean(0)
-    yaw = math.atan2(
-        float((p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]).sum()), float((p * q).sum())
-    )
+    yaw = math.atan2(float((p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]).sum()), float((p * q).sum()))
     pose = _pose(yaw, a.mean(0), b.mean(0))
     rows, columns = _matches(pose, old, new, allowed)
     offset = (old[rows] @ pose[:3, :3].T + pose[:3, 3]) - new[columns]

@@ -100,6 +100,25 @@ class MemoryDatabase:
         """Queues a value of the table meta."""
         self.write("INSERT OR REPLACE INTO meta VALUES (?, ?)", [(key, value)])
 
+    def copy_to(self, folder: Path) -> None:
+        """Copies everything committed to the memory of another folder, which it replaces.
+
+        Raises MemoryFileError if that folder is in use or cannot be written.
+        """
+        self.flush()
+        if folder.resolve() == self.folder.resolve():
+            return
+        target = MemoryDatabase(folder)
+        problem = target.problem
+        target.close()
+        if problem:
+            raise MemoryFileError(problem)
+        try:
+            with contextlib.closing(sqlite3.connect(target.path)) as copy, self._read_lock:
+                self._read.backup(copy)
+        except sqlite3.Error as error:
+            raise MemoryFileError(self._unwritten(str(error))) from error
+
     @property
     def nbytes(self) -> int:
         """Bytes of the file and its log."""
@@ -164,7 +183,7 @@ class MemoryDatabase:
             return self._open()
 
     def _connect(self, uri: str) -> sqlite3.Connection:
-        connection = sqlite3.connect(uri, uri=True, check_same_thread=False, timeout=5.0)
+        connection = sqlite3.connect(uri, uri=True, check_same_thread=False, timeout=1.0)
         connection.execute("PRAGMA synchronous = NORMAL")
         if "mode=ro" in uri:
             check_readable(connection, str(self.path))
@@ -174,9 +193,10 @@ class MemoryDatabase:
         """Whether to read every page: the file is small, or the last run did not close it."""
         if self.path.stat().st_size < _CHECKED_BYTES:
             return True
-        with contextlib.suppress(sqlite3.Error), contextlib.closing(
-            sqlite3.connect(self.path)
-        ) as connection:
+        with (
+            contextlib.suppress(sqlite3.Error),
+            contextlib.closing(sqlite3.connect(self.path)) as connection,
+        ):
             rows = connection.execute("SELECT value FROM meta WHERE key = 'clean'").fetchall()
             return not rows or rows[0][0] != "1"
         return True
@@ -214,8 +234,10 @@ class MemoryDatabase:
         end = None
         while True:
             try:
-                wait = None if end is None and not pending else max(
-                    0.0, (end or time.monotonic()) - time.monotonic()
+                wait = (
+                    None
+                    if end is None and not pending
+                    else max(0.0, (end or time.monotonic()) - time.monotonic())
                 )
                 item = self._queue.get(timeout=wait)
             except queue.Empty:

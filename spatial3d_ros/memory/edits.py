@@ -52,13 +52,15 @@ def apply_edit(memory: ObjectMemory, edit: MemoryEdit) -> list[MemoryObject]:
         objects = [_known(memory, number) for number in edit.objects]
         changed = _EDITS[edit.action](memory, objects, replace(edit, label=label))
         for known in changed:
-            memory.set(known)
-        detail = {
-            "objects": list(edit.objects), "label": label,
-            "boxes": [box_list(box) for box in edit.boxes],
-        }  # fmt: skip
+            memory.put(known)
+        detail: dict[str, Any] = {
+            "action": edit.action,
+            "author": edit.author,
+            "objects": list(edit.objects),
+        }
+        detail |= {"label": label, "boxes": [box_list(box) for box in edit.boxes]}
         for known in changed[:1]:
-            memory.emit("edited", known, action=edit.action, author=edit.author, **detail)
+            memory.emit("edited", known, detail=detail)
             memory.store.add_edit(memory.newest_ns, edit.author, edit.action, known.id, detail)
         memory.save(now=True)
         return changed

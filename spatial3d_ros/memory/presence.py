@@ -22,9 +22,7 @@ EMPTY_SHARE = 0.4  # of the points of an object that are free, for an empty look
 SEEN_SHARE = 0.5  # of the points that are occupied, for a look at something
 
 
-def look_at_places(
-    objects: Sequence[MemoryObject], frame: Frame
-) -> tuple[np.ndarray, np.ndarray]:
+def look_at_places(objects: Sequence[MemoryObject], frame: Frame) -> tuple[np.ndarray, np.ndarray]:
     """Which objects (n,) have an empty place in a view, and which an occupied one.
 
     A place that is hidden, out of view, at the border or without depth is neither.
@@ -33,8 +31,8 @@ def look_at_places(
     if not objects or frame.valid_fraction < MIN_VALID:
         return empty, occupied
     near = _in_view(np.array([o.box.center for o in objects]), frame)
-    chosen = np.flatnonzero(near)
-    if not len(chosen):
+    chosen = np.flatnonzero(near).tolist()
+    if not chosen:
         return empty, occupied
     points = [surface_points(objects[i]) for i in chosen]
     owner = np.repeat(np.arange(len(chosen)), [len(p) for p in points])

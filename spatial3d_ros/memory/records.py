@@ -23,9 +23,9 @@ EventKind = Literal["new", "moved", "missing", "returned", "gone", "edited", "al
 PRESENT: tuple[State, ...] = ("confirmed", "remembered")
 """States of objects that are believed to be at their place."""
 
-DYNAMIC = frozenset(
-    "person people man woman child boy girl baby human pet dog cat puppy kitten bird robot".split()
-)
+_PEOPLE = ("person", "people", "man", "woman", "child", "boy", "girl", "baby", "human")
+_PETS = ("pet", "dog", "cat", "puppy", "kitten", "bird", "robot")
+DYNAMIC = frozenset((*_PEOPLE, *_PETS))
 """Labels of what moves by itself: never remembered, never missing."""
 
 

@@ -41,7 +41,9 @@ class Region:
             corners = corners[:-1]
         object.__setattr__(self, "corners", corners)
         if not 3 <= len(corners) <= MAX_CORNERS:
-            raise ConfigError(f"region {name}: has {len(corners)} corners; 3 to {MAX_CORNERS} are needed")
+            raise ConfigError(
+                f"region {name}: has {len(corners)} corners; 3 to {MAX_CORNERS} are needed"
+            )
         if not all(math.isfinite(v) for c in corners for v in c) or not self.low < self.high:
             raise ConfigError(f"region {name}: corners must be finite, and low less than high")
         if crossing := _crossing(corners):
@@ -140,9 +142,7 @@ def from_geojson(content: Any) -> list[Region]:
             for feature in content["features"]
         ]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise ConfigError(
-            "GeoJSON: needs features with a Polygon and a property `name`"
-        ) from error
+        raise ConfigError("GeoJSON: needs features with a Polygon and a property `name`") from error
 
 
 def _crossing(corners: Sequence[Corner]) -> tuple[int, int] | None:

@@ -86,7 +86,7 @@ class MemoryStore:
 
     def observe(self, known: MemoryObject) -> None:
         """Stores a look at an object, unless it is like one of the last five seconds."""
-        place = tuple(np.round(known.box.array(), 1)) + (known.label,)
+        place = (*np.round(known.box.array(), 1).tolist(), known.label)
         stamp, stored = self._stored.get(known.id, (-OBSERVATION_PERIOD_NS, ()))
         if known.last_ns - stamp < OBSERVATION_PERIOD_NS and stored == place:
             return

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.objects import SceneObject
 
@@ -14,6 +16,7 @@ _STRIDE = 6  # pixels between samples of a depth image
 _UPRIGHT = 0.15  # largest z component of the unit normal of a wall
 _MIN_CONCENTRATION = 0.25  # mean resultant length (0 .. 1) of the directions of the walls
 _PARALLEL = np.deg2rad(2.0)
+_ALONG = np.deg2rad(5.0)
 
 
 def heading_of(directions: Sequence[np.ndarray]) -> float | None:
@@ -46,6 +49,15 @@ def rotate_frame(frame: Frame, angle: float) -> Frame:
 def rotate_objects(objects: Iterable[SceneObject], angle: float) -> tuple[SceneObject, ...]:
     """The objects with boxes after a rotation of the world by `angle` rad about +z."""
     return tuple(replace(o, box=o.box.rotated(angle)) for o in objects)
+
+
+def along_axes(box: Box3D) -> Box3D:
+    """The box with yaw 0: by whole quarters if within 5 degrees of them, else its hull."""
+    quarters = round(box.yaw / (math.pi / 2))
+    if abs(box.yaw - quarters * math.pi / 2) > _ALONG:
+        return box.hull()
+    x, y, z = box.size
+    return Box3D(box.center, (y, x, z) if quarters % 2 else box.size)
 
 
 def wall_directions(frame: Frame) -> np.ndarray:

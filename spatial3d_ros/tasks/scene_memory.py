@@ -10,15 +10,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from spatial3d_ros.errors import FrameError, NoSceneError
+from spatial3d_ros.geometry.pose import rotate_points
+from spatial3d_ros.memory.object_memory import ObjectMemory
 from spatial3d_ros.scene.buffer import Snapshot, ViewBuffer
 from spatial3d_ros.scene.detection_tracking import Detection3D
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.keyframes import KeyframeSelector
 from spatial3d_ros.scene.label_voting import ClassImage
 from spatial3d_ros.scene.object_map import ObjectMap
-from spatial3d_ros.scene.objects import NO_ID
+from spatial3d_ros.scene.objects import NO_ID, SceneObject
 from spatial3d_ros.scene.proposals import Proposal
-from spatial3d_ros.scene.wall_alignment import rotate_objects
+from spatial3d_ros.scene.wall_alignment import along_axes, rotate_objects
 from spatial3d_ros.tasks.model_runner import ModelRunner
 from spatial3d_ros.tasks.proposal_sources import ProposalSource, find_objects
 from spatial3d_ros.tasks.results import LayoutEdit
@@ -39,10 +41,12 @@ class SceneMemory:
     """Views, object map and encoded scene. Every method may be called from any thread.
 
     `camera_position` (3,) is where the newest frame was taken, world metres; None before it.
+    `lasting` is the memory across sessions, None without one.
     """
 
     def __init__(self, buffer: ViewBuffer, objects: ObjectMap, proposals: ProposalSource) -> None:
         self.camera_position: np.ndarray | None = None
+        self.lasting: ObjectMemory | None = None
         self._buffer = buffer
         self._map = objects
         self._proposals: ProposalSource = proposals
@@ -123,7 +127,10 @@ class SceneMemory:
                 if proposals is None
                 else proposals,
             )
+            objects = self._with_remembered(objects, snapshot)
         objects, encoded = runner.encode_scene(aligned, objects, stages)
+        if self.lasting is not None:
+            self.lasting.record(objects)
         return SceneState(
             snapshot.version,
             newest.stamp_ns,
@@ -134,6 +141,35 @@ class SceneMemory:
             self._map.heading,
             encoded,
             stages,
+        )
+
+    def remember(self, lasting: ObjectMemory | None) -> None:
+        """Use a memory across sessions; the object map starts anew, with ids free in it."""
+        self.clear()
+        self.lasting = lasting
+        if lasting is not None:
+            lasting.new_id = self._map.new_id
+            self._map.reserve_ids(lasting.next_id)
+
+    def _with_remembered(
+        self, objects: tuple[SceneObject, ...], snapshot: Snapshot
+    ) -> tuple[SceneObject, ...]:
+        """Objects along the walls with lasting ids, and the remembered ones."""
+        if self.lasting is None:
+            return objects
+        heading = self._map.heading
+        world = [
+            replace(o, box=o.box.rotated(heading), points=rotate_points(o.points, heading))
+            for o in objects
+        ]
+        frame_id = snapshot.views[-1].frame.frame_id
+        return tuple(
+            replace(
+                o,
+                box=along_axes(o.box.rotated(-heading)),
+                points=rotate_points(o.points, -heading),
+            )
+            for o in self.lasting.update(world, snapshot.views, frame_id)
         )
 
     def apply(self, edit: LayoutEdit, runner: ModelRunner) -> LayoutEdit:
@@ -171,6 +207,8 @@ class SceneMemory:
         with self._refresh_lock:
             self.clear_views()
             self._map.clear()
+            if self.lasting is not None:
+                self.lasting.start_over()
             self._scene = self.camera_position = None
 
     def clear_views(self) -> None:

@@ -11,7 +11,8 @@ from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.geometry.pose import look_at
 from spatial3d_ros.memory.database import MemoryDatabase
-from spatial3d_ros.memory.object_memory import MemorySettings, ObjectMemory
+from spatial3d_ros.memory.object_memory import ObjectMemory
+from spatial3d_ros.memory.state import MemorySettings
 from spatial3d_ros.memory.store import MemoryStore
 from spatial3d_ros.scene.buffer import View
 from spatial3d_ros.scene.frame import Frame
@@ -76,10 +77,7 @@ class Robot:
                 continue
             old = self.map.get(name)
             moved = old and np.linalg.norm(np.subtract(old.box.center, box.center)) > 0.05
-            if old is None or moved:
-                number = self.number()
-            else:
-                number = old.id
+            number = self.number() if old is None or moved else old.id
             self.map[name] = SceneObject(
                 number, box, (120.0, 60.0, 60.0), 0.9, 3, self.now, visible, label, "red", 0.9
             )

@@ -70,6 +70,9 @@ class FakeEngine:
     def clear(self):
         self.frames.clear()
 
+    def close(self):
+        pass
+
     def stats(self):
         return {"model": "fake", "device": "cpu", "views": len(self.frames)}
 

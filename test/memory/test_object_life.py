@@ -19,7 +19,7 @@ from spatial3d_ros.memory.presence import look_at_places
 @pytest.fixture(scope="module")
 def first_session(tmp_path_factory):
     robot = Robot(tmp_path_factory.mktemp("first"), THINGS)
-    robot.tour()
+    robot.tour(3)
     ids = {o.label: o.id for o in robot.memory.objects()}
     assert sorted(ids) == sorted(THINGS) and robot.events == []
     robot.stop()
@@ -51,7 +51,9 @@ def test_a_thing_carried_elsewhere_is_moved_and_keeps_id_and_history(lived_in):
     things = THINGS | {"mug": ("mug", Box3D((2.6, 0.3, 0.9), (0.16, 0.16, 0.2)))}
     robot = Robot(folder, things, start_s=90_000)
     robot.look((0, 0, 1.4), (1, 0, 1.0))  # the new place first: two mugs are possible
-    scene = robot.tour()
+    robot.tour(1)
+    for step in range(3):
+        scene = robot.look((-0.5, 0.1 * step, 1.4), (-2.5, 0.3, 0.7))
     (mug,) = [item for item in scene.values() if item.label == "mug"]
     assert mug.id == ids["mug"] and mug.box.center[0] == pytest.approx(2.6)
     assert [k for k in robot.kinds() if k[0] in ("moved", "new")] == [("moved", "mug")]
@@ -105,7 +107,9 @@ def test_a_hidden_thing_is_never_missing(lived_in):
 
 
 def test_people_never_become_furniture(tmp_path):
-    robot = Robot(tmp_path, THINGS | {"person": ("person", Box3D((1.5, 1.5, 0.9), (0.5, 0.5, 1.8)))})
+    robot = Robot(
+        tmp_path, THINGS | {"person": ("person", Box3D((1.5, 1.5, 0.9), (0.5, 0.5, 1.8)))}
+    )
     scene = robot.tour()
     assert "person" in {item.label for item in scene.values()}
     del robot.things["person"]
@@ -128,7 +132,7 @@ def test_what_the_map_takes_back_after_one_look_leaves_no_ghost(tmp_path):
 
 
 def test_a_jump_of_the_pose_moves_what_was_just_seen(lived_in):
-    folder, ids = lived_in
+    folder, _ = lived_in
     robot = Robot(folder, THINGS, start_s=90_000)
     robot.tour()
     jump = np.eye(4)

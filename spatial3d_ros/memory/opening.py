@@ -1,0 +1,54 @@
+"""Opens the memory of a folder, checked, repaired and within its bounds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from spatial3d_ros.memory.database import MemoryDatabase
+from spatial3d_ros.memory.object_memory import ObjectMemory
+from spatial3d_ros.memory.records import Event
+from spatial3d_ros.memory.state import MemorySettings
+from spatial3d_ros.memory.store import MemoryStore
+
+_DAY_NS = 86400 * 10**9
+
+
+class MemoryConfig(Protocol):
+    """The parameters of the memory (`EngineConfig`)."""
+
+    @property
+    def memory_origin(self) -> str: ...
+    @property
+    def memory_empty_looks(self) -> int: ...
+    @property
+    def memory_gone_hours(self) -> float: ...
+    @property
+    def memory_max_days(self) -> float: ...
+    @property
+    def memory_max_megabytes(self) -> float: ...
+
+
+def open_memory(
+    folder: Path, config: MemoryConfig, on_events: Callable[[list[Event]], None] = lambda _: None
+) -> ObjectMemory:
+    """The memory of a folder, for one process at a time; repairs and problems go to the log.
+
+    Raises MemoryFileError if the folder is in use or its schema is newer.
+    """
+    database = MemoryDatabase(folder.expanduser())
+    for note in (*database.notes, *filter(None, [database.problem])):
+        logging.getLogger(__name__).warning(note)
+    store = MemoryStore(database)
+    newest = max((session.last_ns for session in store.sessions()), default=0)
+    oldest = newest - round(config.memory_max_days * _DAY_NS)
+    store.prune(max(0, oldest), round(config.memory_max_megabytes * 2**20))
+    database.flush()
+    settings = MemorySettings(
+        empty_looks=config.memory_empty_looks,
+        gone_after_s=3600.0 * config.memory_gone_hours,
+        same_origin=config.memory_origin == "same",
+    )
+    return ObjectMemory(store, settings, on_events)

@@ -1,0 +1,162 @@
+"""The objects of the memory, the session and pending events, saved in the background."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from spatial3d_ros.errors import MemoryFileError
+from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.memory.records import Event, EventKind, MemoryObject, Session
+from spatial3d_ros.memory.store import MemoryStore
+
+ESTABLISHED = 3  # updates that saw an object, from which it is remembered out of view
+SAVE_PERIOD_S = 1.0
+
+
+@dataclass(frozen=True)
+class MemorySettings:
+    """empty_looks: looks at an empty place until its object is missing. gone_after_s: time until a
+    missing object is gone. same_origin: whether the map frame has the same origin in each session;
+    if not, remembered objects are aligned by their constellation. max_objects: of the scene.
+    """
+
+    empty_looks: int = 3
+    gone_after_s: float = 86400.0
+    same_origin: bool = True
+    max_objects: int = 100
+
+
+class MemoryState:
+    """All objects ever seen and not forgotten. Methods may be called from any thread.
+
+    `problem` is why nothing is remembered, "" if it is; `on_events` receives each batch of events;
+    `new_id` gives the ids of the object map, which objects that people add share.
+    """
+
+    def __init__(
+        self,
+        store: MemoryStore,
+        settings: MemorySettings,
+        on_events: Callable[[list[Event]], None],
+    ) -> None:
+        self.store, self.settings, self.on_events = store, settings, on_events
+        self.problem = ""
+        self.new_id: Callable[[], int] | None = None
+        self._reserved = -1
+        self.lock = threading.RLock()
+        self.known: dict[int, MemoryObject] = {}
+        stored = store.objects()
+        mistakes = [o.id for o in stored if o.hits < ESTABLISHED and o.source == "seen"]
+        store.remove(mistakes)
+        for item in stored:
+            if item.id in mistakes:
+                continue
+            seen = item.state == "confirmed"
+            self.known[item.id] = replace(
+                item, state="remembered" if seen else item.state, empty_looks=0
+            )
+        sessions = store.sessions()
+        self.session = Session(sessions[-1].id + 1 if sessions else 1, time.time_ns(), 0, 0)
+        self.newest_ns = sessions[-1].last_ns if sessions else 0
+        self._dirty: set[int] = set()
+        self._events: list[Event] = []
+        self._saved_at = 0.0
+
+    @property
+    def folder(self) -> Path:
+        """Where it is stored."""
+        return self.store.database.folder
+
+    def close(self) -> None:
+        """Stores everything and releases the folder."""
+        self.save(now=True)
+        self.store.database.close()
+
+    @property
+    def next_id(self) -> int:
+        """Larger than every id in use."""
+        return max(self.known, default=-1) + 1
+
+    def reserve_id(self) -> int:
+        """A new id; without a map that numbers its objects, the next free one."""
+        if self.new_id is not None:
+            return self.new_id()
+        self._reserved = max(self._reserved + 1, self.next_id)
+        return self._reserved
+
+    def objects(self) -> list[MemoryObject]:
+        """All objects by id."""
+        with self.lock:
+            return [self.known[k] for k in sorted(self.known)]
+
+    def save(self, now: bool = False) -> None:
+        """Queues what changed for the database, at most once a second unless `now`."""
+        with self.lock:
+            due = now or self._events or time.monotonic() - self._saved_at > SAVE_PERIOD_S
+            if not due or self.problem:
+                return
+            self._saved_at = time.monotonic()
+            changed = [self.known[k] for k in sorted(self._dirty) if k in self.known]
+            self._dirty.clear()
+            self.store.save(changed)
+            for known in changed:
+                if known.state == "confirmed" and known.session == self.session.id:
+                    self.store.observe(known)
+            self.store.add_events(self._events)
+            if self.session.first_ns:
+                self.store.save_session(self.session)
+            events, self._events = self._events, []
+        if events:
+            self.on_events(events)
+
+    def emit(
+        self,
+        kind: EventKind,
+        known: MemoryObject | None = None,
+        before: Box3D | None = None,
+        after: Box3D | None = None,
+        confidence: float = 1.0,
+        detail: dict[str, Any] | None = None,
+    ) -> None:
+        """Appends an event, stored and told with the next `save`."""
+        number, label = (known.id, known.label) if known else (-1, "")
+        stamp, session = self.newest_ns, self.session.id
+        self._events.append(
+            Event(kind, stamp, number, label, confidence, before, after, session, detail or {})
+        )
+
+    def put(self, known: MemoryObject) -> None:
+        """Inserts or replaces an object."""
+        with self.lock:
+            self.known[known.id] = known
+            self._dirty.add(known.id)
+
+    def forget(self, ids: Sequence[int]) -> None:
+        """Removes objects with their history."""
+        with self.lock:
+            for number in ids:
+                self.known.pop(number, None)
+            self.store.remove(ids)
+
+    def _check_frame(self, frame_id: str) -> bool:
+        try:
+            stored = self.store.database.meta("frame_id")
+        except MemoryFileError as error:
+            self.problem = str(error)
+            return False
+        if not stored:
+            self.store.database.set_meta("frame_id", frame_id)
+            self.store.database.flush(2.0)
+        elif stored != frame_id and self.settings.same_origin:
+            self.problem = (
+                f"{self.store.database.folder}: is a memory in frame '{stored}', but the map is in "
+                f"'{frame_id}', so it is not used; set the parameter memory_origin to new, or "
+                "choose another memory_folder"
+            )
+            return False
+        return True

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from spatial3d_ros.object_catalog import OBJECT_KINDS
+
 Range = tuple[float, float]
 Size = tuple[float, float, float]
 
@@ -21,6 +23,33 @@ COLORS: dict[str, tuple[int, int, int]] = {
     "brown": (102, 64, 40),
 }
 
+CLASSES: tuple[str, ...] = tuple(
+    name.strip()
+    for name in """
+chair, office chair, armchair, recliner, folding chair, rocking chair, high chair, beanbag
+chair, stool, bar stool, bench, sofa, loveseat, ottoman, bed, bunk bed, crib, mattress, table,
+coffee table, end table, console table, desk, folding table, workbench, ironing board,
+nightstand, dresser, drawer unit, file cabinet, wardrobe, closet, cabinet, storage cabinet,
+kitchen cabinet, wall cabinet, tv stand, display case, bookshelf, shelf, wall shelf, shoe
+rack, coat rack, locker, safe, box, storage bin, crate, basket, laundry hamper, bin, recycling
+bin, bucket, suitcase, backpack, bag, purse, duffel bag, pillow, blanket, towel, stuffed
+animal, shoe, hat, jacket, rug, mat, curtain, fridge, mini fridge, stove, dishwasher, washing
+machine, clothes dryer, microwave, toaster, toaster oven, coffee maker, kettle, blender,
+printer, copier, vending machine, water cooler, sink, bathroom sink, toilet, bathtub, shower,
+plate, bowl, pot, pan, cutting board, knife block, dish rack, fruit, mug, glass, can, jar,
+candle, pen holder, toilet paper, bottle, spray bottle, shampoo bottle, detergent, soap
+dispenser, vase, flowers, plant, christmas tree, ball, soccer ball, globe, trophy, statue,
+book, notebook, books, magazine, paper, binder, laptop, keyboard, tray, game console, bathroom
+scale, telephone, tissue box, cereal box, tool box, tv, monitor, projector screen, picture,
+photo, mirror, standing mirror, poster, map, calendar, whiteboard, blackboard, bulletin board,
+clock, alarm clock, sign, door, window, blinds, radiator, fireplace, air conditioner, fire
+extinguisher, lamp, floor lamp, fan, speaker, computer tower, space heater, radio, camera,
+tripod, guitar, piano, drum, bicycle, skateboard, dumbbell, treadmill, stroller, vacuum
+cleaner, broom, mop, ladder, step stool, stairs, column, divider, flip chart, podium, person,
+dog, bird cage, fish tank, toy car
+""".replace("\n", " ").split(",")
+)
+"""The classes of the full catalog of generated rooms: keys of `object_catalog.OBJECT_KINDS`."""
 MATERIALS = ("wood", "metal", "fabric", "leather", "plastic", "glass", "ceramic", "paper",
              "cardboard", "wicker", "stone", "leaf")  # fmt: skip
 PATTERNS = ("plain", "striped", "checked", "dotted")
@@ -205,6 +234,8 @@ NOUNS: dict[str, tuple[str, ...]] = {
 
 def nouns(category: str) -> tuple[str, ...]:
     """The nouns of a category, its plain name first."""
+    if category in OBJECT_KINDS and category not in CATEGORIES:
+        return OBJECT_KINDS[category].nouns
     return NOUNS.get(category, (category.replace("_", " "),))
 
 

@@ -16,7 +16,7 @@ PACKAGE = "spatial3d_ros"
 RESEARCH = f"{PACKAGE}.research"
 MAX_LINES = 400
 FLOORS = [
-    ["errors"],
+    ["errors", "object_catalog"],
     ["storage", "resources", "categories"],
     ["geometry"],
     ["scene"],

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spatial3d_ros.object_catalog import OBJECT_KINDS, ObjectKind
 from spatial3d_ros.research.homes.groups import Group, Member
-from spatial3d_ros.research.homes.object_catalog import OBJECT_KINDS, ObjectKind
 
 FLOOR, WALL = -1, -2
-_SEATS = {"couch", "bed", "armchair", "chair", "loveseat", "crib", "bunk bed", "toilet", "bench"}
+_SEATS = {"sofa", "bed", "armchair", "chair", "loveseat", "crib", "bunk bed", "toilet", "bench"}
 
 
 @dataclass

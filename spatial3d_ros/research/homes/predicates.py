@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spatial3d_ros.geometry.relations import contenders, left_of, left_to_right
-from spatial3d_ros.research.homes.object_catalog import SIMILAR_COLORS
+from spatial3d_ros.object_catalog import SIMILAR_COLORS
 from spatial3d_ros.research.homes.object_names import ANY_OBJECT, NO_ANCHORS, ObjectNames
 from spatial3d_ros.research.homes.rooms import Home
 from spatial3d_ros.research.homes.spatial_relations import WALL_DIRECTIONS, SpatialRelations

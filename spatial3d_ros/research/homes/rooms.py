@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spatial3d_ros.object_catalog import COLORS, OBJECT_KINDS
 from spatial3d_ros.research.homes.group_layout import (
     FLOOR,
     TURNS,
@@ -16,7 +17,6 @@ from spatial3d_ros.research.homes.group_layout import (
     bounds,
 )
 from spatial3d_ros.research.homes.groups import Group, groups, room_types
-from spatial3d_ros.research.homes.object_catalog import COLORS, OBJECT_KINDS
 
 MOST = 70  # objects in a room
 _TRIES = 10

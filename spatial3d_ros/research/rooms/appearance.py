@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from spatial3d_ros.categories import COLORS, PATTERNS
-from spatial3d_ros.research.homes.object_catalog import OBJECT_KINDS
+from spatial3d_ros.object_catalog import OBJECT_KINDS
 from spatial3d_ros.research.rooms.catalog import Look, RoomObject
 from spatial3d_ros.research.rooms.color_names import color_name, difference
 from spatial3d_ros.research.rooms.kinds import Kind, allowed_colors

@@ -1,4 +1,4 @@
-"""The rendered kinds of object, read from `kinds.yaml`; nouns are in `homes/object_catalog`."""
+"""The rendered kinds of object, read from `kinds.yaml`; nouns are in `object_catalog`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import yaml
 
 from spatial3d_ros.categories import COLORS, Range
 from spatial3d_ros.errors import ConfigError
-from spatial3d_ros.research.homes.object_catalog import OBJECT_KINDS
+from spatial3d_ros.object_catalog import OBJECT_KINDS
 from spatial3d_ros.research.rooms.part_table import PartLine, parse_part
 
 FILE = Path(__file__).with_name("kinds.yaml")
@@ -19,14 +19,14 @@ Extents = tuple[Range, Range, Range]
 LOOK_ALIKES: dict[str, tuple[str, ...]] = {
     "panels": ("picture", "mirror", "whiteboard", "window", "tv", "blackboard", "bulletin board",
                "poster", "map"),
-    "cubes": ("box", "drawer unit", "trash can", "speaker", "storage bin", "crate", "safe",
+    "cubes": ("box", "drawer unit", "bin", "speaker", "storage bin", "crate", "safe",
               "computer tower", "laundry hamper", "basket", "drum", "nightstand", "mini fridge"),
     "slabs": ("book", "laptop", "tray", "notebook", "cutting board", "magazine", "keyboard",
               "binder", "game console", "paper"),
     "soft": ("bag", "pillow", "purse", "blanket", "stuffed animal", "backpack", "duffel bag"),
-    "cylinders": ("cup", "can", "jar", "candle", "glass", "toilet paper", "pen holder"),
+    "cylinders": ("mug", "can", "jar", "candle", "glass", "toilet paper", "pen holder"),
     "bottles": ("bottle", "spray bottle", "shampoo bottle", "soap dispenser", "detergent", "vase"),
-    "towers": ("wardrobe", "refrigerator", "locker", "storage cabinet", "bookshelf", "closet",
+    "towers": ("wardrobe", "fridge", "locker", "storage cabinet", "bookshelf", "closet",
                "display case", "vending machine"),
     "appliances": ("washing machine", "clothes dryer", "dishwasher", "stove", "kitchen cabinet"),
     "chairs": ("chair", "folding chair", "office chair", "bar stool", "high chair"),
@@ -82,7 +82,7 @@ def kinds() -> dict[str, Kind]:
     found = {}
     for name, fields in table.items():
         if name not in OBJECT_KINDS:
-            raise ConfigError(f"kinds.yaml: {name} is not in homes/object_catalog")
+            raise ConfigError(f"kinds.yaml: {name} is not in object_catalog")
         merged = dict(fields)
         while "like" in merged:
             merged = {**table[merged.pop("like")], **merged}

@@ -16,7 +16,7 @@ import torch
 
 from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.config import NamesConfig
-from spatial3d_ros.research.homes.object_catalog import OBJECT_KINDS
+from spatial3d_ros.object_catalog import OBJECT_KINDS
 from spatial3d_ros.research.homes.referring_expressions import (
     ExpressionSampler,
     ReferringExpression,
@@ -29,8 +29,7 @@ from spatial3d_ros.tasks.prompt import Prompt
 _COLORLESS, _COLORLESS_ROOM = 0.03, 0.06
 _FRONTLESS = (0.0, 0.1, 1.0, 1.0)  # share of objects without a known front, drawn per room
 _LABEL_TOKENS = 10
-_CLASS_NAMES = {"couch": "sofa", "bookshelf": "shelf", "refrigerator": "fridge", "trash can": "bin",
-           "cup": "mug", "kitchen cabinet": "cabinet", "office chair": "chair"}  # fmt: skip
+_CLASS_NAMES = {"bookshelf": "shelf", "kitchen cabinet": "cabinet", "office chair": "chair"}
 """Objects with another name in the fixed classes of the networks."""
 
 

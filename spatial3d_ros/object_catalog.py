@@ -31,7 +31,7 @@ stool | seat | 38 38 55 | floor | brown black white silver
 bar stool, barstool | stool, seat | 40 40 85 | floor > | brown black silver white
 bench | seat | 140 42 46 | wall > | brown black gray
 piano bench | bench, stool | 80 38 50 | floor | black brown
-couch, sofa, settee | seat | 195 90 82 | wall > | gray brown tan black blue red green
+sofa, couch, settee | seat | 195 90 82 | wall > | gray brown tan black blue red green
 loveseat, love seat | couch, sofa | 145 88 82 | wall > | gray brown tan blue
 futon | couch, sofa, bed | 190 95 75 | wall > | gray black red
 ottoman, footstool, footrest | stool | 60 50 42 | floor | brown gray tan red
@@ -98,7 +98,7 @@ air conditioner, ac unit | | 85 24 30 | hung 200 | white
 fan, standing fan | | 42 42 115 | floor | white black gray
 ceiling fan | fan | 120 120 40 | roof | white brown
 air purifier, humidifier | machine | 32 26 55 | floor | white black
-refrigerator, fridge | appliance | 80 72 172 | wall > | white silver black
+fridge, refrigerator | appliance | 80 72 172 | wall > | white silver black
 mini fridge, small fridge, mini refrigerator | refrigerator, fridge | 50 52 84 | wall > |
     black white silver
 stove, range | appliance | 72 64 92 | wall > | white black silver
@@ -212,7 +212,7 @@ elevator | door | 150 20 215 | part > | silver gray
 divider, partition, room divider, cubicle wall | wall | 155 8 145 | floor | gray blue tan
 fire extinguisher | | 18 16 52 | hung 60 | red
 fire alarm, smoke detector | alarm | 14 7 14 | hung 215 | red white
-trash can, garbage can, waste basket, wastebasket, trash bin, garbage bin | bin, can | 34 30 46 |
+bin, trash can, garbage can, waste basket, wastebasket, trash bin, garbage bin | can | 34 30 46 |
     floor | black gray white blue silver
 recycling bin, recycle bin | bin, trash can | 36 32 52 | floor | blue green
 bucket, pail | | 29 29 31 | floor | white red blue gray
@@ -301,7 +301,7 @@ stapler | | 5 16 7 | top | black red
 tape dispenser | dispenser | 8 15 9 | top | black
 paper cutter | cutter | 44 42 11 | top | gray green
 calculator | | 10 16 4 | top | black
-cup, mug, coffee cup | | 11 10 11 | top | white blue red black
+mug, cup, coffee cup | | 11 10 11 | top | white blue red black
 glass, wine glass | cup | 8 8 14 | top | silver white
 bottle, water bottle | | 9 9 25 | top | blue green white silver
 bottles | bottle | 28 18 27 | top | green white

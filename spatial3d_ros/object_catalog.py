@@ -56,7 +56,7 @@ podium, lectern | stand | 60 55 115 | floor > | brown black
 nightstand, night stand, bedside table, night table | table, end table | 50 42 58 | wall > |
     brown white black tan
 dresser, chest of drawers, drawers, bureau | cabinet | 110 50 90 | wall > | brown white black tan
-drawer unit, set of drawers | drawers, cabinet | 38 40 42 | floor > | white black gray brown
+drawer unit | drawers, cabinet | 38 40 42 | floor > | white black gray brown
 wardrobe, wardrobe closet, armoire, wardrobe cabinet | closet, cabinet | 115 60 195 | wall > |
     brown white tan
 closet | | 130 65 205 | wall > | white brown

@@ -10,7 +10,13 @@ _UNCOUNTABLE = ("clothing", "clothes", "furniture", "luggage")
 
 @cache
 def plural(nominal: str) -> str:
-    """ "red bookshelf" -> "red bookshelves"; a plural stays."""
+    """ "red bookshelf" -> "red bookshelves", "chair with a red seat" -> "chairs with a red seat";
+    a plural stays.
+    """
+    for after in (" with ", " that "):
+        head, found, rest = nominal.partition(after)
+        if found:
+            return f"{plural(head)}{after}{rest}"
     if nominal.endswith("shelf"):
         return nominal[:-1] + "ves"
     if nominal.endswith(("s", *_UNCOUNTABLE)) and not nominal.endswith("ss"):

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from functools import cached_property
 
-from spatial3d_ros.categories import CATEGORIES, COLORS
+from spatial3d_ros.categories import COLORS, PATTERNS
 from spatial3d_ros.research.language.descriptions import Description, Link, ReferenceResolver
+from spatial3d_ros.research.language.features import UNSAID, Feature, appearance_pairs, features
 from spatial3d_ros.research.language.relations import BOOLEAN, NEARNESS, SIZES, bits
 from spatial3d_ros.research.language.templates import size_words
 from spatial3d_ros.research.language.viewpoints import OUTERMOST
-from spatial3d_ros.research.rooms.catalog import SMALL
+from spatial3d_ros.research.rooms.catalog import class_names, colors_of, is_small
+from spatial3d_ros.research.rooms.kinds import kinds
 
 # How often each is tried first; "both": two relations of the target, "hop": one of its anchor.
 RELATIONS = {
@@ -28,6 +31,7 @@ Sampled = tuple[str, Description]  # subkind and description
 _UNAMBIGUOUS = 0.2  # share of relations whose target's noun alone may be unique
 _UNNAMED = 0.15  # share of view-dependent questions for "what", without a category
 _TRIES = 16
+_FEATURED, _FEATURED_BASE = 0.45, 0.25  # share of descriptions by a feature, of rooms that have any
 
 
 class DescriptionSampler:
@@ -42,6 +46,12 @@ class DescriptionSampler:
         self.groups: list[Description] = []  # bases that fit several objects
         bases = dict.fromkeys(Description(o.category) for o in self.objects)
         bases |= dict.fromkeys(Description(o.category, o.color) for o in self.objects)
+        featured = dict.fromkeys(
+            Description(o.category, feature=f) for o in self.objects for f in features(o)
+        )
+        self.by_feature = [d for d in featured if resolver.referent(d) >= 0]
+        for described in self.by_feature:
+            self.by_attribute[resolver.referent(described)].append(described)
         for base in bases:
             i = resolver.referent(base)
             if i >= 0:
@@ -49,7 +59,7 @@ class DescriptionSampler:
             elif self._fits(base) > 1:
                 self.groups.append(base)
                 for name in SIZES:
-                    described = Description(base.category, base.color, name)
+                    described = replace(base, superlative=name)
                     j = resolver.referent(described) if size_words(name, base.category) else -1
                     if j >= 0:
                         self.by_size[j].append(described)
@@ -63,7 +73,12 @@ class DescriptionSampler:
         ]
 
     def attribute(self) -> Sampled | None:
-        """By category, category and color ("color"), or color alone ("thing")."""
+        """By category, category and color ("color"), color alone ("thing"), or by category and a
+        feature: the kind of the feature.
+        """
+        if self.by_feature and self.rng.random() < _FEATURED:
+            chosen = self.rng.choice(self.by_feature)
+            return chosen.feature.kind if chosen.feature else "", chosen
         for _ in range(_TRIES if self.objects else 0):
             roll = self.rng.random()
             item = self.rng.choice(self.objects)
@@ -79,6 +94,29 @@ class DescriptionSampler:
             if self.resolver.referent(description) >= 0:
                 return subkind, description
         return None
+
+    def appearance(self) -> Sampled | None:
+        """By the feature that sets an object apart from one of its class, mean color and size."""
+        pairs = self.appearance_pairs
+        for _ in range(_TRIES if pairs else 0):
+            i, j = self.rng.choice(pairs)
+            item, other = self.objects[i], self.objects[j]
+            own = [f for f in features(item) if f not in features(other)]
+            if not own:
+                continue
+            feature = self.rng.choice(own)
+            shared = item.color == other.color and self.rng.random() < 0.3
+            description = Description(
+                item.category, item.color if shared else None, feature=feature
+            )
+            if self.resolver.referent(description) == i:
+                return feature.kind, description
+        return None
+
+    @cached_property
+    def appearance_pairs(self) -> list[tuple[int, int]]:
+        """Pairs of `features.appearance_pairs`, computed when a question first needs them."""
+        return appearance_pairs(self.objects)
 
     def size(self) -> Sampled | None:
         """The largest, lowest, widest, ... of a category."""
@@ -120,7 +158,7 @@ class DescriptionSampler:
         return None
 
     def _is(self, i: int, base: Description) -> bool:
-        return bool(self.resolver.base(base.category, base.color)[0] >> i & 1)
+        return bool(self.resolver.base_of(base)[0] >> i & 1)
 
     def short(self, i: int) -> Description | None:
         """A short description of object i alone."""
@@ -145,14 +183,16 @@ class DescriptionSampler:
         return None
 
     def absent(self) -> Sampled | None:
-        """Fits nothing in the room, not even loosely: by "color", "class" or "relation"."""
+        """Fits nothing in the room, not even loosely: by one of its parts, the subkind."""
         for _ in range(_TRIES):
             roll = self.rng.random()
-            if roll < 0.35:
+            if self.resolver.rich and roll < 0.3:
+                subkind, description = "feature", self._refeatured()
+            elif roll < 0.35:
                 subkind, description = "color", self._recolored()
             elif roll < 0.6:
                 color = self.rng.choice(list(COLORS)) if self.rng.random() < 0.3 else None
-                category = self.rng.choice(list(CATEGORIES))
+                category = self.rng.choice(class_names(self.resolver.rich))
                 subkind, description = "class", Description(category, color)
             else:
                 subkind, description = "relation", self._substituted()
@@ -162,7 +202,7 @@ class DescriptionSampler:
 
     def _fits(self, base: Description) -> int:
         """How many objects fit loosely."""
-        return self.resolver.base(base.category, base.color)[1].bit_count()
+        return self.resolver.base_of(base)[1].bit_count()
 
     def _base(self, target: int, ambiguous: bool) -> Description | None:
         """The target's category, or with its color; `ambiguous`: it must fit others too."""
@@ -170,6 +210,9 @@ class DescriptionSampler:
         bases = [Description(item.category), Description(item.category, item.color)]
         if self.rng.random() < 0.4:
             bases.reverse()
+        said = [f for f in features(item) if not f.after_noun]
+        if said and self.rng.random() < _FEATURED_BASE:
+            bases.insert(0, Description(item.category, feature=self.rng.choice(said)))
         return next((base for base in bases if not ambiguous or self._fits(base) > 1), None)
 
     def _link(self, name: str, anchor: int) -> Link | None:
@@ -201,7 +244,7 @@ class DescriptionSampler:
         base = None if None in links else self._base(target, ambiguous)
         if base is None:
             return None
-        description = Description(base.category, base.color, links=links)
+        description = replace(base, links=links)
         if self.resolver.referent(description) != target:
             return None
         if name == "hop" and self.resolver.alternative_referents(description) & ~(1 << target):
@@ -219,7 +262,7 @@ class DescriptionSampler:
         link = self._link(name, end)
         if link is None:
             return None
-        description = Description(base.category, base.color, links=(link,))
+        description = replace(base, links=(link,))
         return description if self.resolver.referent(description) >= 0 else None
 
     def _viewed(self, name: str, ambiguous: bool) -> Description | None:
@@ -234,7 +277,7 @@ class DescriptionSampler:
             return None
         if self.rng.random() < _UNNAMED:
             base = Description(None)
-        description = Description(base.category, base.color, links=(Link(name, ends),))
+        description = replace(base, links=(Link(name, ends),))
         return description if self.resolver.referent(description) == target else None
 
     def _outermost(self, name: str) -> Description | None:
@@ -249,7 +292,7 @@ class DescriptionSampler:
         ends = self.short(anchor), self.short(viewpoint)
         if None in ends:
             return None
-        description = Description(base.category, base.color, links=(Link(name, ends),))
+        description = replace(base, links=(Link(name, ends),))
         return description if self.resolver.referent(description) >= 0 else None
 
     def _between(self) -> tuple[int, tuple[Link | None, ...]]:
@@ -292,7 +335,7 @@ class DescriptionSampler:
         inner, base = self._link(name, b), self._base(a, True)
         if inner is None or base is None:
             return -1, (None,)
-        anchor = Description(base.category, base.color, links=(inner,))
+        anchor = replace(base, links=(inner,))
         if self.resolver.referent(anchor) != a:
             return -1, (None,)
         return target, (Link(outer, (anchor,)),)
@@ -302,7 +345,19 @@ class DescriptionSampler:
         if not self.objects:
             return None
         category = self.rng.choice(self.objects).category
-        return Description(category, self.rng.choice(CATEGORIES[category].colors or tuple(COLORS)))
+        return Description(category, self.rng.choice(colors_of(category, self.resolver.rich)))
+
+    def _refeatured(self) -> Description | None:
+        """A class of the room with a feature that it could have."""
+        category = self.rng.choice(self.objects).category
+        kind = kinds()[category]
+        could = [Feature("pattern", p) for p in PATTERNS if kind.patterned]
+        could += [Feature("material", m) for m in kind.materials if len(kind.materials) > 1]
+        could += [Feature("shape", shape) for shape in kind.shapes]
+        could += [Feature("state", state) for state in kind.states]
+        could += [Feature("part", self.rng.choice(list(COLORS)), part) for part in kind.two_colored]
+        said = [f for f in could if f.value not in UNSAID]
+        return Description(category, feature=self.rng.choice(said)) if said else None
 
     def _substituted(self) -> Description | None:
         """A relation that holds, for another category or color than that of its target."""
@@ -315,7 +370,9 @@ class DescriptionSampler:
         if link is None:
             return None
         if self.rng.random() < 0.5:
-            color = self.rng.choice(CATEGORIES[category].colors or tuple(COLORS))
+            color = self.rng.choice(colors_of(category, self.resolver.rich))
             return Description(category, color, links=(link,))
-        alike = [other for other in CATEGORIES if (other in SMALL) == (category in SMALL)]
+        rich = self.resolver.rich
+        small = is_small(category, rich)
+        alike = [other for other in class_names(rich) if is_small(other, rich) == small]
         return Description(self.rng.choice(alike), links=(link,))

@@ -9,17 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
+from spatial3d_ros.categories import nouns
 from spatial3d_ros.geometry.relations import SIDES
-from spatial3d_ros.research.language.relations import BOOLEAN, Relations, bits, union
+from spatial3d_ros.object_catalog import OBJECT_KINDS
+from spatial3d_ros.research.language.features import (
+    Feature,
+    colors,
+    fits,
+    is_patterned,
+)
+from spatial3d_ros.research.language.relations import BOOLEAN, Relations, bits, mask_of, union
 from spatial3d_ros.research.language.viewpoints import OUTERMOST, Viewpoints
+from spatial3d_ros.research.rooms.catalog import class_names, is_rich
 
 if TYPE_CHECKING:
     from spatial3d_ros.research.rooms.generator import RoomObject
 
 BROADER = {"armchair": "chair", "desk": "table"}  # looser names that users also choose
+
+
+@cache
+def could_mean(category: str, other: str) -> bool:
+    """Whether a noun of a class of the full catalog is also used for another class."""
+    kind = OBJECT_KINDS[other]
+    return not set(nouns(category)).isdisjoint((*nouns(other), *kind.nouns, *kind.broader))
 
 
 @dataclass(frozen=True)
@@ -37,12 +53,15 @@ class Link:
 
 @dataclass(frozen=True)
 class Description:
-    """Category, color, superlative among those, relations that must all hold. None: not given."""
+    """Category, color, superlative among those, relations that must all hold, a feature of its
+    look. None: not given.
+    """
 
     category: str | None
     color: str | None = None
     superlative: str | None = None
     links: tuple[Link, ...] = ()
+    feature: Feature | None = None
 
 
 class ReferenceResolver:
@@ -52,21 +71,52 @@ class ReferenceResolver:
         self.objects = tuple(objects)
         self.relations = Relations(self.objects)
         self.all = (1 << len(self.objects)) - 1
+        self.rich = is_rich(self.objects)
         self.of_category: dict[str, int] = {}
-        self.of_color: dict[str, int] = {}
+        self.of_color: dict[str, int] = {}  # of those in one color
+        self.with_color: dict[str, int] = {}  # of all that have the color somewhere
+        self.patterned = 0
         for i, item in enumerate(self.objects):
             self.of_category[item.category] = self.of_category.get(item.category, 0) | 1 << i
-            self.of_color[item.color] = self.of_color.get(item.color, 0) | 1 << i
-        self.of_broad_category: dict[str, int] = dict(self.of_category)
-        for narrow, broad in BROADER.items():
-            if narrow in self.of_category:
-                broader = self.of_broad_category.get(broad, 0)
-                self.of_broad_category[broad] = broader | self.of_category[narrow]
+            if is_patterned(item):
+                self.patterned |= 1 << i
+            else:
+                self.of_color[item.color] = self.of_color.get(item.color, 0) | 1 << i
+            for color in colors(item):
+                self.with_color[color] = self.with_color.get(color, 0) | 1 << i
+        self.of_broad_category = self._broad_categories()
+        self._of_feature: dict[Feature, tuple[int, int]] = {}
         self.pairs = {name: self._pairs(name) for name in BOOLEAN}
         self.relations_of: dict[int, list[tuple[str, int]]] = {}
         for name in BOOLEAN:
             for t, a in self.pairs[name]:
                 self.relations_of.setdefault(t, []).append((name, a))
+
+    def _broad_categories(self) -> dict[str, int]:
+        """Of each class all objects that its nouns could mean."""
+        if not self.rich:
+            found = dict(self.of_category)
+            for narrow, broad in BROADER.items():
+                if narrow in self.of_category:
+                    found[broad] = found.get(broad, 0) | self.of_category[narrow]
+            return found
+        found = {}
+        for category in class_names(self.rich):
+            for other, mask in self.of_category.items():
+                if could_mean(category, other):
+                    found[category] = found.get(category, 0) | mask
+        return found
+
+    def of_feature(self, feature: Feature) -> tuple[int, int]:
+        """(strict mask, loose mask) of a feature."""
+        if feature not in self._of_feature:
+            found = [fits(feature, item) for item in self.objects]
+            strict = mask_of([i for i, fit in enumerate(found) if fit[0]])
+            self._of_feature[feature] = (
+                strict,
+                mask_of([i for i, fit in enumerate(found) if fit[1]]),
+            )
+        return self._of_feature[feature]
 
     @cached_property
     def viewpoints(self) -> Viewpoints:
@@ -78,20 +128,32 @@ class ReferenceResolver:
             (t, a) for a, mask in enumerate(self.relations.strict_columns[name]) for t in bits(mask)
         ]
 
-    def base(self, category: str | None, color: str | None) -> tuple[int, int]:
-        """(strict mask, loose mask) of a category and a color."""
+    def base(
+        self, category: str | None, color: str | None, feature: Feature | None = None
+    ) -> tuple[int, int]:
+        """(strict mask, loose mask) of a category, a color and a feature."""
         strict = loose = self.all
         if category is not None:
             strict = self.of_category.get(category, 0)
             loose = self.of_broad_category.get(category, 0)
         if color is not None:
-            of_color = self.of_color.get(color, 0)
-            strict, loose = strict & of_color, loose & of_color
+            somewhere = self.with_color.get(color, 0)
+            mainly = self.of_color.get(color, 0)
+            if feature is not None and feature.kind == "pattern" and feature.value != "plain":
+                mainly = somewhere  # "the red striped pillow" is red and white
+            strict, loose = strict & mainly, loose & somewhere
+        if feature is not None:
+            mask = self.of_feature(feature)
+            strict, loose = strict & mask[0], loose & mask[1]
         return strict, loose
+
+    def base_of(self, description: Description) -> tuple[int, int]:
+        """`base` of what a description says without superlative and relations."""
+        return self.base(description.category, description.color, description.feature)
 
     def masks(self, description: Description) -> tuple[int, int]:
         """(strict mask, loose mask) of the objects that fit."""
-        strict, loose = self.base(description.category, description.color)
+        strict, loose = self.base_of(description)
         if description.superlative is not None:
             best, close = self.relations.extreme(loose, description.superlative)
             strict, loose = strict & best, close
@@ -148,7 +210,7 @@ class ReferenceResolver:
         for link in description.links:
             for anchor in link.anchors:
                 anchors |= self.masks(anchor)[0] | self.roles(anchor)[1]
-        return self.base(description.category, description.color)[1], anchors
+        return self.base_of(description)[1], anchors
 
     def alternative_referents(self, description: Description) -> int:
         """The referents if the second of two nested relations is attached to the target.
@@ -160,7 +222,7 @@ class ReferenceResolver:
         inner = outer.anchors[0]
         if outer.relation not in BOOLEAN or not inner.links:
             return 0
-        loose = self.base(description.category, description.color)[1]
-        anchors = self.base(inner.category, inner.color)[1]
+        loose = self.base_of(description)[1]
+        anchors = self.base_of(inner)[1]
         loose &= union(self.relations.loose_columns[outer.relation], anchors)
         return loose & self._linked(inner.links[0], loose)[1]

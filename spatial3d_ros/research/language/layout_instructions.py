@@ -19,7 +19,15 @@ from spatial3d_ros.research.english import with_article
 from spatial3d_ros.research.language.description_sampler import DescriptionSampler
 from spatial3d_ros.research.language.descriptions import Description, ReferenceResolver
 from spatial3d_ros.research.language.templates import SIDE_PHRASES, Realizer, templates_of_split
-from spatial3d_ros.research.rooms.catalog import FLOOR, SMALL, WALL, RoomObject, support_surface
+from spatial3d_ros.research.rooms.catalog import (
+    FLOOR,
+    SMALL,
+    WALL,
+    RoomObject,
+    is_small,
+    spec_of,
+    support_surface,
+)
 
 LAYOUT_KINDS = {
     "towards": 0.14, "away": 0.08, "to_side": 0.08, "next_to": 0.16, "on": 0.1, "side": 0.12,
@@ -219,7 +227,7 @@ class _InstructionSampler:
         """Indices of the target, of its anchors, and of the viewpoint."""
         viewpoints = [i for i in self.sampler.resolver.viewpoints.viewpoints if i in self.known]
         targets = {
-            "on": [i for i in self.movable if self.objects[i].category in SMALL],
+            "on": [i for i in self.movable if self._is_small(i)],
             "turn": self.floor, "swap": self.floor, "next_to": self.floor, "side": self.floor,
             "between": self.floor, "put": [], "put_on": [],
         }.get(subkind, self.movable)  # fmt: skip
@@ -240,6 +248,9 @@ class _InstructionSampler:
                 return target, tuple(drawn), view
         return None
 
+    def _is_small(self, i: int) -> bool:
+        return is_small(self.objects[i].category, self.sampler.resolver.rich)
+
     def _has_direction(self, subkind: str, drawn: list[int]) -> bool:
         """Whether the direction between the last two is well defined."""
         if subkind in ("side", "to_side"):
@@ -256,6 +267,4 @@ class _InstructionSampler:
 
 def _top(item: RoomObject) -> bool:
     surface = support_surface(item)
-    return (
-        surface is not None and surface[2] <= _MAX_TOP and bool(CATEGORIES[item.category].surface)
-    )
+    return surface is not None and surface[2] <= _MAX_TOP and bool(spec_of(item).surface)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -18,6 +19,8 @@ from spatial3d_ros.geometry.relations import SIDES
 from spatial3d_ros.research.english import plural, with_article
 from spatial3d_ros.research.language.description_sampler import DescriptionSampler
 from spatial3d_ros.research.language.descriptions import Description, ReferenceResolver
+from spatial3d_ros.research.language.feature_words import feature_words
+from spatial3d_ros.research.language.features import colors, features
 from spatial3d_ros.research.language.qa_templates import (
     MORE,
     QA_TEMPLATES,
@@ -25,12 +28,17 @@ from spatial3d_ros.research.language.qa_templates import (
     caption,
     color_answers,
     list_answers,
+    look_words,
 )
 from spatial3d_ros.research.language.questions import MAX_WORDS, draw_by_weight
 from spatial3d_ros.research.language.relations import BOOLEAN, SIZE_RATIO, SIZES, bits
-from spatial3d_ros.research.language.templates import Realizer, answer_words, templates_of_split
+from spatial3d_ros.research.language.templates import (
+    Realizer,
+    answer_words,
+    templates_of_split,
+)
 from spatial3d_ros.research.rooms.catalog import WALL
-from spatial3d_ros.research.rooms.generator import generate_room
+from spatial3d_ros.research.rooms.generator import Catalog, generate_room
 
 if TYPE_CHECKING:
     from spatial3d_ros.research.rooms.generator import RoomObject
@@ -40,10 +48,14 @@ KINDS: dict[Task, dict[str, float]] = {
     "distance": {"center": 0.22, "surface": 0.12},
     "ask": {
         "things": 0.12, "count": 0.14, "color": 0.12, "exists": 0.12, "view": 0.06, "bigger": 0.06,
+        "material": 0.05, "pattern": 0.05, "shape": 0.04, "state": 0.05,
     },
     "caption": {"caption": 0.12},
 }  # fmt: skip
 TASKS: tuple[Task, ...] = tuple(KINDS)
+RICH_KINDS = frozenset({"material", "pattern", "shape", "state"})
+"""Kinds that only rooms of the full catalog have."""
+_OPPOSITE = {"open": "closed", "on": "off", "full": "empty"}
 _LONGEST_LIST = 3  # categories in one answer
 _WITH_RELATION = 0.45  # share of "count" and "exists" questions with a relation
 _CAPTION_RELATIONS = ("on", "next_to", "above", "under", "below")  # the first that holds
@@ -55,7 +67,8 @@ class OpenQuestion:
     """One question and its truth.
 
     kind: "center", "surface" of task distance; "things" ("what is on the table"), "count", "color",
-        "exists", "view" ("what is left of the bed, seen from the door"), "bigger" of task ask;
+        "exists", "view" ("what is left of the bed, seen from the door"), "bigger", "material",
+        "pattern", "shape", "state" ("is the door open or closed") of task ask;
         "caption".
     text: that of a caption contains `qa_templates.OBJECT_SLOT` for its object.
     answers: all correct ones; the first is the training target. "1.84 m", "3", "a book and a mug",
@@ -91,7 +104,7 @@ def make_open_questions(
         kind: weight
         for task in tasks
         for kind, weight in KINDS[task].items()
-        if kinds is None or kind in kinds
+        if (kinds is None or kind in kinds) and (questions.resolver.rich or kind not in RICH_KINDS)
     }
     seen: set[tuple[str, tuple[int, ...]]] = set()
 
@@ -108,12 +121,12 @@ def make_open_questions(
     return draw_by_weight(n, weights, questions.rng, draw)
 
 
-def answer_corpus(n: int, seed: int) -> Iterator[str]:
+def answer_corpus(n: int, seed: int, catalog: Catalog = "basic") -> Iterator[str]:
     """`n` questions and their answers over many rooms, to train a tokenizer on."""
     rng = np.random.default_rng((seed, 15485863))
     made = 0
     while made < n:
-        room = generate_room(int(rng.integers(2**31)))
+        room = generate_room(int(rng.integers(2**31)), catalog=catalog)
         for question in make_open_questions(room.objects, rng, min(16, n - made)):
             yield from (question.text, f" {question.answers[0]}")
             made += 1
@@ -133,6 +146,7 @@ class _QuestionSampler:
             "center": self._distance, "surface": self._gap, "things": self._things,
             "count": self._count, "color": self._color, "exists": self._exists, "view": self._view,
             "bigger": self._bigger, "caption": self._caption,
+            **{kind: partial(self._feature, kind) for kind in sorted(RICH_KINDS)},
         }  # fmt: skip
 
     def draw(self, kind: str) -> OpenQuestion | None:
@@ -240,8 +254,28 @@ class _QuestionSampler:
         i = self.resolver.referent(description)
         if i < 0:
             return None
+        item = self.objects[i]
+        second = item.look.pattern_color if item.look else ""
+        if len(colors(item)) > 1 and not second:
+            return None  # a part or a side has another color
         text = self._realize("color", np=self.realizer.definite(description))
-        return self._made("ask", "color", text, color_answers(self.objects[i].color), (i,))
+        return self._made("ask", "color", text, color_answers(item.color, second), (i,))
+
+    def _feature(self, kind: str) -> OpenQuestion | None:
+        """The material, pattern, shape or state of an object that is described without it."""
+        i = self.rng.randrange(len(self.objects))
+        feature = next((f for f in features(self.objects[i]) if f.kind == kind), None)
+        description = self.sampler.short(i)
+        if feature is None or description is None or description.feature is not None:
+            return None
+        words = {"np": self.realizer.definite(description)}
+        if kind == "state":
+            pair = next(p for p in _OPPOSITE.items() if feature.value in p)
+            words |= {"yes": pair[0], "no": pair[1]}
+        value = (feature.value.lower(), *feature_words(feature))
+        return self._made(
+            "ask", kind, self._realize(kind, **words), tuple(dict.fromkeys(value)), (i,)
+        )
 
     def _exists(self) -> OpenQuestion | None:
         drawn = self._single() if self.rng.random() < 0.5 else self.sampler.absent()
@@ -293,14 +327,14 @@ class _QuestionSampler:
         return self._made("caption", "caption", text, (self._described(i),), (i,))
 
     def _described(self, i: int) -> str:
-        """Color, class and, if any, the first of _CAPTION_RELATIONS, to the nearest object."""
+        """Look, class and, if any, the first of _CAPTION_RELATIONS, to the nearest object."""
         target, related = self.objects[i], self.resolver.relations_of.get(i, [])
         if not related:
-            return caption(target.color, target.category)
+            return with_article(look_words(target))
         metres = self.resolver.relations.distances[i]
         name, a = min(
             related, key=lambda pair: (_CAPTION_RELATIONS.index(pair[0]), metres[pair[1]], pair[1])
         )
         anchor = self.objects[a]
         relation = f"{SHORT_RELATION_PHRASES[name][0]} {caption(anchor.color, anchor.category)}"
-        return caption(target.color, target.category, relation)
+        return f"{with_article(look_words(target))} {relation}"

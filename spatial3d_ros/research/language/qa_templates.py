@@ -8,10 +8,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from itertools import permutations
+from typing import TYPE_CHECKING
 
 from spatial3d_ros.categories import nouns
 from spatial3d_ros.research.english import enumeration, plural, with_article
+from spatial3d_ros.research.language.feature_words import feature_words
+from spatial3d_ros.research.language.features import Feature, features, is_patterned
 from spatial3d_ros.research.language.templates import COLOR_WORDS
+
+if TYPE_CHECKING:
+    from spatial3d_ros.research.rooms.catalog import RoomObject
 
 OBJECT_SLOT = "{object}"
 """Replaced in a caption's question: by a box as text, or by an object token."""
@@ -53,6 +59,18 @@ QA_TEMPLATES: dict[str, dict[str, tuple[str, ...]]] = {
             "what is the color of {np}?", "which colour does {np} have?", "which color is {np}?",
             "tell me the colour of {np}",
         ),
+        "material": (
+            "what is {np} made of?", "what material is {np}?", "which material is {np} made of?",
+            "what is the material of {np}?",
+        ),
+        "pattern": (
+            "what pattern does {np} have?", "what is the pattern of {np}?",
+            "is {np} striped, checked, dotted or plain?", "which pattern is on {np}?",
+        ),
+        "shape": (
+            "what shape is {np}?", "what shape does {np} have?", "what is the shape of {np}?",
+        ),
+        "state": ("is {np} {yes} or {no}?", "is {np} {yes} or is it {no}?", "{np}, {yes} or {no}?"),
         "exists": (
             "is there {a_n}?", "is there {a_n} in the room?", "is there {a_n} here?",
             "are there any {ns}?", "can you see any {ns}?", "is there any {n}?",
@@ -99,6 +117,10 @@ QA_TEMPLATES: dict[str, dict[str, tuple[str, ...]]] = {
             "can you tell me the colour of {np}?", "tell me what color {np} is",
             "what colour does {np} have?", "which colour is {np}?",
         ),
+        "material": ("can you tell me what {np} is made of?", "tell me the material of {np}"),
+        "pattern": ("which pattern does {np} have?", "tell me the pattern of {np}"),
+        "shape": ("which shape does {np} have?", "tell me the shape of {np}"),
+        "state": ("can you see if {np} is {yes} or {no}?", "tell me if {np} is {yes} or {no}"),
         "exists": (
             "can you see {a_n} in the room?", "are there any {ns} here?", "is any {n} here?",
             "are there any {ns} in the room?",
@@ -128,9 +150,16 @@ SHORT_RELATION_PHRASES = {
 NOTHING = "nothing"
 
 
-def color_answers(color: str) -> tuple[str, ...]:
-    """Correct answers to a question for a color; the first is the training target."""
-    return COLOR_WORDS.get(color, (color,))
+def color_answers(color: str, other: str = "") -> tuple[str, ...]:
+    """Correct answers to a question for a color, or for the two of a pattern; the first is the
+    training target.
+    """
+    words = COLOR_WORDS.get(color, (color,))
+    if not other:
+        return words
+    others = COLOR_WORDS.get(other, (other,))
+    pairs = [(a, b) for a in words for b in others]
+    return tuple(f"{a} and {b}" for a, b in [*pairs, *((b, a) for a, b in pairs)])
 
 
 def list_answers(categories: Sequence[str]) -> tuple[str, ...]:
@@ -141,6 +170,35 @@ def list_answers(categories: Sequence[str]) -> tuple[str, ...]:
         for category, n in counts
     ]
     return tuple(enumeration(order) for order in permutations(items)) if items else (NOTHING,)
+
+
+def look_words(item: RoomObject) -> str:
+    """Color, pattern or material, class and what is special of an object: "red and white striped
+    pillow", "brown wooden box with a blue side".
+    """
+    said = [f for f in features(item) if f.kind != "shape" or f.value in _SAID_SHAPES]
+    before = [feature_words(f)[0] for f in said if _in_caption(f, item) and not f.after_noun]
+    after = [f for f in said if f.kind in ("part", "side")]
+    color = color_answers(item.color, item.look.pattern_color if item.look else "")[0]
+    noun = " ".join([color, *before, nouns(item.category)[0]])
+    for feature in after:
+        phrase = f"{feature.value} {feature.part or 'side'}"
+        noun += f" with {phrase if feature.part.endswith('s') else with_article(phrase)}"
+    return noun
+
+
+_SAID_SHAPES = ("round", "oval", "L-shaped")
+
+
+def _in_caption(feature: Feature, item: RoomObject) -> bool:
+    """A pattern goes before a material, and nobody calls a thing plain or shut."""
+    patterned = is_patterned(item)
+    return {
+        "pattern": patterned,
+        "material": not patterned,
+        "shape": True,
+        "state": feature.value in ("open", "empty", "full"),
+    }.get(feature.kind, False)
 
 
 def caption(color: str, category: str, relation: str = "") -> str:

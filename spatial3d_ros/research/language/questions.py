@@ -18,13 +18,15 @@ from spatial3d_ros.research.language.description_sampler import VIEWS, Descripti
 from spatial3d_ros.research.language.descriptions import Description, ReferenceResolver
 from spatial3d_ros.research.language.relations import bits
 from spatial3d_ros.research.language.templates import Realizer, answer_words
-from spatial3d_ros.research.rooms.generator import RoomObject, generate_room
+from spatial3d_ros.research.rooms.generator import Catalog, RoomObject, generate_room
 
 # Questions of kind "hop" have kind "relation"; "hop" only sets how many there are.
 KINDS = {
     "attribute": 0.2, "size": 0.15, "relation": 0.45, "distance": 0.1, "none": 0.1,
-    "view": 0.12, "hop": 0.05, "several": 0.06,
+    "view": 0.12, "hop": 0.05, "several": 0.06, "appearance": 0.25,
 }  # fmt: skip
+RICH_KINDS = frozenset({"appearance"})
+"""Kinds that only rooms of the full catalog have."""
 MAX_WORDS = 24
 
 Sampled = TypeVar("Sampled")
@@ -34,12 +36,15 @@ Sampled = TypeVar("Sampled")
 class Question:
     """One question and its truth.
 
-    kind: "attribute", "size", "relation", "distance", "view" (a view-dependent relation), "several"
-        (all objects that fit are targets) or "none" (nothing in the room fits).
-    subkind: "class", "color" (with class) or "thing" (color alone); a superlative; a relation,
+    kind: "appearance" (only a feature of its look sets the target apart from an object of its
+        class, mean color and size), "attribute", "size", "relation", "distance", "view" (a
+        view-dependent relation), "several" (all objects that fit are targets) or "none" (nothing
+        in the room fits).
+    subkind: "class", "color" (with class), "thing" (color alone) or a kind of `features.FEATURES`;
+        a superlative; a relation,
         "both" (two relations of the target), "hop" (its anchor has a relation too); "center" of a
         distance; "left" to "rightmost" of a view; for "none" the part that does not fit: "class",
-        "color" or "relation".
+        "color", "feature" or "relation".
     text: at most MAX_WORDS words.
     targets, second: object ids. `second` is the other end of a distance, `metres` between centres.
     answer: "the red chair", "2 red chairs", "1.84 m", "there is no red chair".
@@ -73,7 +78,8 @@ def make_questions(
     fast_rng = random.Random(int(rng.integers(2**62)))  # several times faster for scalars
     sampler = DescriptionSampler(ReferenceResolver(objects), fast_rng)
     realizer = Realizer(fast_rng, split)
-    weights = {kind: KINDS[kind] for kind in (KINDS if kinds is None else kinds)}
+    allowed = KINDS if sampler.resolver.rich else KINDS.keys() - RICH_KINDS
+    weights = {k: KINDS[k] for k in (KINDS if kinds is None else kinds) if k in allowed}
     seen: set[object] = set()
 
     def draw(kind: str, failures: int) -> Question | None:
@@ -113,12 +119,14 @@ def draw_by_weight(
     return made
 
 
-def vocabulary_corpus(n: int, seed: int, split: str = "train") -> Iterator[str]:
+def vocabulary_corpus(
+    n: int, seed: int, split: str = "train", catalog: Catalog = "basic"
+) -> Iterator[str]:
     """`n` question texts over many rooms, to train a tokenizer on."""
     rng = np.random.default_rng((seed, 104729))
     made = 0
     while made < n:
-        room = generate_room(int(rng.integers(2**31)))
+        room = generate_room(int(rng.integers(2**31)), catalog=catalog)
         for question in make_questions(room.objects, rng, min(16, n - made), split=split):
             yield question.text
             made += 1
@@ -128,6 +136,7 @@ def _draw(kind: str, sampler: DescriptionSampler, realizer: Realizer) -> Questio
     if kind == "distance":
         return _draw_distance(sampler, realizer)
     draws = {
+        "appearance": sampler.appearance,
         "attribute": sampler.attribute,
         "size": sampler.size,
         "relation": sampler.relation,

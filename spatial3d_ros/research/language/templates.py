@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TypeVar
 
-from spatial3d_ros.categories import nouns
+from spatial3d_ros.categories import CATEGORIES, nouns
 from spatial3d_ros.research.english import plural, with_article
 from spatial3d_ros.research.language.descriptions import Description, Link
+from spatial3d_ros.research.language.feature_words import after_noun, feature_words
+from spatial3d_ros.research.rooms.kinds import kinds
 
 Templates = TypeVar("Templates")
 TEMPLATE_SPLIT = "template"
@@ -215,9 +217,14 @@ class Realizer:
         return self.rng.choice(ANY_OBJECT) if category is None else self.rng.choice(nouns(category))
 
     def nominal(self, description: Description, noun: str) -> str:
-        if description.color is None:
-            return noun
-        return f"{self.color(description.color)} {noun}"
+        feature, words = description.feature, [noun]
+        if feature is not None and not feature.after_noun:
+            words.insert(0, self.rng.choice(feature_words(feature)))
+        if description.color is not None:
+            words.insert(0, self.color(description.color))
+        if feature is not None and feature.after_noun:
+            words.append(after_noun(feature, self.color(feature.value), self.rng))
+        return " ".join(words)
 
     def color(self, color: str) -> str:
         return self.rng.choice(COLOR_WORDS[color]) if color in COLOR_WORDS else color
@@ -233,7 +240,8 @@ class Realizer:
             after = rng.random() < 0.1
             return f"the {nominal} that is {size}" if after else f"the {size} {nominal}"
         if not description.links:
-            if description.color is not None and rng.random() < 0.15:
+            plain = description.feature is None
+            if description.color is not None and plain and rng.random() < 0.15:
                 return f"the {noun} that is {self.color(description.color)}"
             return f"the {nominal}"
         link = description.links[0]
@@ -252,9 +260,9 @@ class Realizer:
         word = self.rng.choice(RELATION_PHRASES[link.relation])
         anchors = link.anchors
         if link.relation == "on":
-            if category in LYING and word.startswith(("standing", "sitting")):
+            if _lies(category) and word.startswith(("standing", "sitting")):
                 word = "lying on"
-            if anchors[0].category in SOFT and word in ("on top of", "standing on"):
+            if _is_soft(anchors[0].category) and word in ("on top of", "standing on"):
                 word = "on"
         if link.relation == "above" and category == "picture" and self.rng.random() < 0.4:
             word = "hanging above"
@@ -273,9 +281,14 @@ class Realizer:
         rng = self.rng
         roll = rng.random()
         links = description.links
+        feature = description.feature
         has_attributes = description.category is not None and (
-            links or description.superlative is not None or description.color is not None
+            links
+            or description.superlative is not None
+            or (description.color is None) != (feature is None or feature.after_noun)
         )
+        if feature is not None and feature.after_noun:
+            has_attributes = False
         if not has_attributes or roll < 0.6:
             phrase = self.definite(description)
             return rng.choice(self.templates["any"]).format(np=phrase), phrase
@@ -344,12 +357,32 @@ class Realizer:
 
 
 @cache
+def _lies(category: str | None) -> bool:
+    """Whether one says that it lies on something."""
+    if category in LYING or category in CATEGORIES or category is None:
+        return category in LYING
+    return kinds()[category].height[1] < 0.1
+
+
+@cache
+def _is_soft(category: str | None) -> bool:
+    """Whether things sink into it."""
+    return category in SOFT or (category in kinds() and kinds()[category].soft)
+
+
+@cache
 def size_words(superlative: str, category: str | None) -> tuple[str, ...]:
     """Adjectives for the superlative of a category; empty where users do not compare it."""
     if superlative == "largest":
         return "largest", "biggest"
     if superlative == "smallest":
         return ("smallest",)
+    if category in kinds() and category not in CATEGORIES:
+        kind = kinds()[category]
+        upright = kind.height[0] > max(kind.width[1], kind.depth[1])
+        return {"tallest": ("tallest",), "shortest": ("shortest", "lowest")}.get(
+            superlative if upright else "", ()
+        )
     return tuple(
         word for name, word, of in _SIZE_WORDS if name == superlative and category in of.split()
     )

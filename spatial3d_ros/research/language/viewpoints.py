@@ -36,7 +36,7 @@ from spatial3d_ros.geometry.relations import (
     view_coordinates,
 )
 from spatial3d_ros.research.language.relations import Relations, bits, mask_of, pack
-from spatial3d_ros.research.rooms.catalog import FLOOR, SMALL, WALL
+from spatial3d_ros.research.rooms.catalog import FLOOR, WALL, is_small
 
 if TYPE_CHECKING:
     from spatial3d_ros.research.rooms.generator import RoomObject
@@ -146,5 +146,5 @@ class Viewpoints:
 
 def _is_viewpoint(item: RoomObject) -> bool:
     if item.support == FLOOR:
-        return item.category not in SMALL
+        return not is_small(item.category, item.look is not None)
     return item.category in ("door", "window")

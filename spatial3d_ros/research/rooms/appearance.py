@@ -17,8 +17,11 @@ MAX_DIFFERENCE = 5.0
 """CIE Lab distance of the mean colors within an appearance pair."""
 MAX_SIZE_RATIO = 1.2
 _CONTRAST = 38.0  # CIE Lab distance of the two colors of an object
+_MATERIAL_LAST = 0.6  # share of objects
 _PATTERNED, _TWO_COLORED, _SIDED = 0.45, 0.3, 0.35
 _PERIOD, _PERIODS = 0.34, (0.035, 0.36)  # share of the middle extent; metres
+_COUNTERPART = {"round": "square", "square": "round", "oval": "rectangular", "rectangular": "oval"}
+"""The shape that has the same box."""
 _TYPICAL = {"silver": "gray", "tan": "brown", "pink": "red"}
 Rgb = tuple[int, int, int]
 
@@ -79,40 +82,81 @@ def with_period(draft: Draft, extent: tuple[float, float, float], turned: bool) 
 
 
 def alternatives(kind: Kind, item: RoomObject, rng: np.random.Generator) -> list[Draft]:
-    """Drafts that differ from an object in one visible thing, in random order; their colors are
-    still those of the object.
+    """Drafts that differ from an object in one visible thing, one of each sort, in random order;
+    their colors are not yet matched.
     """
     look = item.look
     assert look is not None
+    sorts: dict[str, list[tuple[Look, str]]] = {
+        "pattern": [(new, item.material) for new in _other_patterns(kind, item, rng)],
+        "material": [(look, m) for m in kind.materials if m != item.material],
+        "shape": [
+            (replace(look, shape=shape), item.material)
+            for shape in kind.shapes
+            if shape == _COUNTERPART.get(look.shape)
+        ],
+        "state": [
+            (replace(look, state=state), item.material)
+            for state in kind.states
+            if state != look.state and not {state, look.state} & set(kind.by_variant)
+        ],
+        "part": [(new, item.material) for new in _other_parts(kind, item, rng)],
+        "side": [(new, item.material) for new in _other_sides(kind, item, rng)],
+    }
+    order = [str(sort) for sort in rng.permutation(list(sorts))]
+    if rng.random() < _MATERIAL_LAST:  # nearly every kind has several materials
+        order.sort(key=lambda sort: sort == "material")
     drafts = []
-
-    def add(changed: Look, material: str = item.material) -> None:
+    for changes in filter(None, (sorts[sort] for sort in order)):
+        changed, material = changes[int(rng.integers(len(changes)))]
         drafts.append(Draft(item.color, item.rgb, material, changed))
+    return drafts
 
+
+def _other_patterns(kind: Kind, item: RoomObject, rng: np.random.Generator) -> list[Look]:
+    look = item.look
+    assert look is not None
+    if not kind.patterned:
+        return []
     if look.pattern != "plain":
-        for pattern in PATTERNS:
-            if pattern != look.pattern:
-                add(replace(look, pattern=pattern))
-        add(replace(look, period=-look.period))
-    plain = look.pattern == "plain" and not look.part and not look.side
-    if plain:
-        for material in kind.materials:
-            if material != item.material:
-                add(look, material)
-    for shape in kind.shapes:
-        if shape != look.shape and shape not in kind.by_variant:
-            add(replace(look, shape=shape))
-    for state in kind.states:
-        if state != look.state and not {state, look.state} & set(kind.by_variant):
-            add(replace(look, state=state))
-    if look.part:
-        for part in kind.two_colored:
-            if part != look.part:
-                add(replace(look, part=part))
-        add(replace(look, part="", part_color="", part_rgb=(0, 0, 0)))
+        others = [replace(look, pattern=p) for p in PATTERNS[1:] if p != look.pattern]
+        plain = replace(look, pattern="plain", pattern_color="", pattern_rgb=(0, 0, 0))
+        return [*others, plain]
+    # `matched` gives the object the other of two colors around its own.
+    own = np.array(item.rgb, float)
+    second = own + rng.choice((-1, 1)) * np.minimum(
+        rng.uniform(45, 95, 3), np.minimum(own, 255 - own)
+    )
+    color = color_name(second)
+    if difference(second, own) < _CONTRAST / 2 or look.part or look.side:
+        return []
+    return [
+        replace(look, pattern=p, pattern_color=color, pattern_rgb=_rgb(second))
+        for p in PATTERNS[1:]
+    ]
+
+
+def _other_parts(kind: Kind, item: RoomObject, rng: np.random.Generator) -> list[Look]:
+    look = item.look
+    assert look is not None
+    if look.pattern != "plain" or look.side:
+        return []
+    if not look.part:
+        color, rgb = _contrasting(item.rgb, rng)
+        return [replace(look, part=p, part_color=color, part_rgb=rgb) for p in kind.two_colored]
+    plain = replace(look, part="", part_color="", part_rgb=(0, 0, 0))
+    return [plain, *(replace(look, part=p) for p in kind.two_colored if p != look.part)]
+
+
+def _other_sides(kind: Kind, item: RoomObject, rng: np.random.Generator) -> list[Look]:
+    look = item.look
+    assert look is not None
+    if not kind.sided or look.pattern != "plain" or look.part:
+        return []
     if look.side:
-        add(replace(look, side="", side_color="", side_rgb=(0, 0, 0)))
-    return [drafts[k] for k in rng.permutation(len(drafts))]
+        return [replace(look, side="", side_color="", side_rgb=(0, 0, 0))]
+    color, rgb = _contrasting(item.rgb, rng)
+    return [replace(look, side="left", side_color=color, side_rgb=rgb)]
 
 
 def matched(draft: Draft, item: RoomObject) -> RoomObject | None:
@@ -120,17 +164,15 @@ def matched(draft: Draft, item: RoomObject) -> RoomObject | None:
     `item`; None where no color does that to MAX_DIFFERENCE.
     """
     wanted = mean_color(item)
-    look = replace(draft.look)
-    if look.pattern == "plain" and item.look is not None and item.look.pattern != "plain":
-        look = replace(look, pattern_color="", pattern_rgb=(0, 0, 0))
-    made = replace(item, rgb=draft.rgb, material=draft.material, look=look)
+    made = replace(item, rgb=draft.rgb, material=draft.material, look=draft.look)
     for _ in range(3):
         error = wanted - mean_color(made)
         if difference(wanted, wanted - error) < MAX_DIFFERENCE - 1:
             return replace(made, color=color_name(np.array(made.rgb)))
-        step = 1.0 if look.pattern == "plain" else 2.0
-        share = max(_share(made), 0.05)
-        rgb = np.array(made.rgb) + step * error / share
+        share = _share(made)
+        if share < 0.05:
+            return None
+        rgb = np.array(made.rgb) + error / share
         if (rgb < 0).any() or (rgb > 255).any():
             return None
         made = replace(made, rgb=_rgb(rgb))

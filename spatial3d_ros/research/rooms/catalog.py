@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
-from spatial3d_ros.categories import CATEGORIES, CategorySpec
+from spatial3d_ros.categories import CATEGORIES, COLORS, CategorySpec
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.research.rooms.kinds import Kind, kinds
 
@@ -89,6 +91,31 @@ def support_surface(item: RoomObject) -> tuple[np.ndarray, np.ndarray, float] | 
         margin = 0.14 * (hi[:2] - lo[:2])
         lo[:2], hi[:2] = lo[:2] + margin, hi[:2] - margin
     return lo[:2], hi[:2], float(z)
+
+
+def is_rich(objects: Sequence[RoomObject]) -> bool:
+    """Whether objects are of the full catalog."""
+    return any(item.look is not None for item in objects)
+
+
+def class_names(rich: bool) -> tuple[str, ...]:
+    """The classes of the full catalog, or of the basic one."""
+    return tuple(kinds()) if rich else tuple(CATEGORIES)
+
+
+def colors_of(category: str, rich: bool) -> tuple[str, ...]:
+    """The colors that a class has in a catalog."""
+    own = kinds()[category].colors if rich else CATEGORIES[category].colors
+    return own or tuple(COLORS)
+
+
+@cache
+def is_small(category: str, rich: bool) -> bool:
+    """Whether a class stands on furniture rather than being furniture."""
+    if not rich:
+        return category in SMALL
+    kind = kinds()[category]
+    return kind.height[1] < 0.75 and kind.width[0] * kind.depth[0] * kind.height[0] < 0.05
 
 
 def spec_of(item: RoomObject) -> CategorySpec | Kind:

@@ -26,7 +26,9 @@ from spatial3d_ros.research.rooms.layout import Layout
 
 _PLACEABLE_TOP = 1.35  # m; nothing stands on higher tops
 _FURNITURE_SHARE, _ALIKE_SHARE = 0.45, 0.7  # of the objects: after groups; after look-alikes
+_OBLONG = 1.3  # least ratio of the sides of what is oval or rectangular
 _PAIRS = (1, 3)
+_TWO_COLORED_FIRST = 0.7  # share of rooms where pairs are rather of things with two colors
 _SURFACES = ("table", "desk", "coffee table", "dresser", "console table", "kitchen cabinet",
              "end table", "tv stand", "bench", "folding table")  # fmt: skip
 
@@ -67,11 +69,19 @@ class Furnisher(Layout):
             if len(self.items) >= self.target - pairs:
                 break
             self.single(str(rng.choice(names)))
-        for k in rng.permutation(len(self.items)):
+        order = rng.permutation(len(self.items)).tolist()
+        if rng.random() < _TWO_COLORED_FIRST:
+            order.sort(key=lambda k: self._is_plain(self.items[k]))
+        for k in order:
             if pairs == 0 or self.full:
                 break
-            pairs -= self.twin(self.items[int(k)])
+            pairs -= self.twin(self.items[k])
         self.turn_sides()
+
+    @staticmethod
+    def _is_plain(item: RoomObject) -> bool:
+        look = item.look
+        return look is None or (look.pattern == "plain" and not look.part and not look.side)
 
     def group(self, group: Group) -> None:
         """The rendered ones of a group."""
@@ -160,11 +170,13 @@ class Furnisher(Layout):
         t = np.clip(big + self.rng.normal(0, 0.15, 3), 0, 1)
         ranges = kind.extents(draft.look.shape, draft.look.state)
         width, depth, tall = (lo + k * (hi - lo) for k, (lo, hi) in zip(t, ranges, strict=True))
+        flat = kind.places[0] == "hung"
+        other = tall if flat else depth
         if draft.look.shape in ("round", "square"):
-            if kind.places[0] == "hung":
-                tall = width = (width + tall) / 2
-            else:
-                depth = width = (width + depth) / 2
+            width = other = (width + other) / 2
+        elif draft.look.shape in ("oval", "rectangular"):
+            other = min(other, width / _OBLONG)
+        tall, depth = (other, depth) if flat else (tall, other)
         if category in ("ball", "soccer ball"):
             depth = tall = width
         return float(depth), float(width), float(tall if height is None else height)

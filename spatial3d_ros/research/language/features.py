@@ -1,0 +1,125 @@
+"""What descriptions say about looks: "striped", "wooden", "round", "open", "with the red seat".
+
+As in `relations`, an object fits a feature strictly where every annotator agrees, and loosely where
+some annotator might.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from spatial3d_ros.research.rooms.appearance import MAX_DIFFERENCE, MAX_SIZE_RATIO, mean_color
+from spatial3d_ros.research.rooms.color_names import difference
+from spatial3d_ros.research.rooms.kinds import kinds
+
+if TYPE_CHECKING:
+    from spatial3d_ros.research.rooms.catalog import RoomObject
+
+FEATURES = ("pattern", "material", "shape", "state", "part", "side")
+AFTER_NOUN = frozenset({("state", "on"), ("state", "off")})
+UNSAID = frozenset({"straight", "leaf"})
+"""Values that nobody says."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """kind: one of FEATURES; value: "striped", "wood", "round", "open", or the color of a part or
+    of a side; part: "seat".
+    """
+
+    kind: str
+    value: str
+    part: str = ""
+
+    @property
+    def after_noun(self) -> bool:
+        """Whether it follows the noun: "with the red seat", "that is on"."""
+        return self.kind in ("part", "side") or (self.kind, self.value) in AFTER_NOUN
+
+
+def features(item: RoomObject) -> tuple[Feature, ...]:
+    """All that can be said of an object; empty in rooms of the basic catalog."""
+    look = item.look
+    if look is None:
+        return ()
+    kind, found = kinds()[item.category], []
+    if kind.patterned:
+        found.append(Feature("pattern", look.pattern))
+    if len(kind.materials) > 1:
+        found.append(Feature("material", item.material))
+    if look.shape:
+        found.append(Feature("shape", look.shape))
+    if look.state:
+        found.append(Feature("state", look.state))
+    if look.part:
+        found.append(Feature("part", look.part_color, look.part))
+    if look.side:
+        found.append(Feature("side", look.side_color))
+    return tuple(f for f in found if f.value not in UNSAID)
+
+
+def fits(feature: Feature, item: RoomObject) -> tuple[bool, bool]:
+    """Whether an object has a feature: (strictly, loosely)."""
+    look = item.look
+    if look is None:
+        return False, False
+    strict = feature in features(item)
+    if feature.kind in ("part", "side"):
+        return strict, strict or feature.value in colors(item)
+    if feature.kind == "shape":
+        rounded = {feature.value, look.shape} == {"round", "oval"}
+        boxy = {feature.value, look.shape} == {"square", "rectangular"}
+        return strict, strict or rounded or (boxy and not _clearly_oblong(item))
+    return strict, strict
+
+
+def colors(item: RoomObject) -> tuple[str, ...]:
+    """Its colors: its own, then those of pattern, part and side."""
+    look = item.look
+    if look is None:
+        return (item.color,)
+    others = (look.pattern_color, look.part_color, look.side_color)
+    return tuple(dict.fromkeys((item.color, *(c for c in others if c))))
+
+
+def is_patterned(item: RoomObject) -> bool:
+    """Whether two colors cover it in equal shares."""
+    return item.look is not None and item.look.pattern != "plain"
+
+
+def appearance_pairs(objects: Sequence[RoomObject]) -> list[tuple[int, int]]:
+    """Indices of objects that share class, mean color (MAX_DIFFERENCE in CIE Lab) and size (every
+    side to MAX_SIZE_RATIO) with another one, and the index of that one.
+    """
+    pairs = []
+    for i, item in enumerate(objects):
+        for j, other in enumerate(objects):
+            if i == j or item.look is None or item.category != other.category:
+                continue
+            if alike_in_size(item, other) and _color_difference(item, other) <= MAX_DIFFERENCE:
+                pairs.append((i, j))
+    return pairs
+
+
+def alike_in_size(a: RoomObject, b: RoomObject) -> bool:
+    """Whether all sides agree to MAX_SIZE_RATIO, whichever way the objects are turned."""
+    sides = zip((*sorted(a.box.size[:2]), a.box.size[2]), (*sorted(b.box.size[:2]), b.box.size[2]),
+                strict=True)  # fmt: skip
+    return all(max(p, q) <= MAX_SIZE_RATIO * min(p, q) for p, q in sides)
+
+
+@lru_cache(maxsize=4096)
+def _color_difference(a: RoomObject, b: RoomObject) -> float:
+    return difference(_mean_color(a), _mean_color(b))
+
+
+_mean_color = lru_cache(maxsize=4096)(mean_color)
+
+
+def _clearly_oblong(item: RoomObject) -> bool:
+    sx, sy, sz = item.box.size
+    a, b = (max(sx, sy), sz) if item.look and item.look.place == "hung" else (sx, sy)
+    return max(a, b) > 1.25 * min(a, b)

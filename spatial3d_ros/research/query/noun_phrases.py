@@ -6,7 +6,7 @@ import random
 from functools import cache
 
 from spatial3d_ros.categories import CATEGORIES, NOUNS
-from spatial3d_ros.research.homes.object_catalog import OBJECT_KINDS
+from spatial3d_ros.object_catalog import OBJECT_KINDS
 from spatial3d_ros.research.homes.object_names import invented_word, plural
 from spatial3d_ros.research.query.grammar import pairs, phrases
 from spatial3d_ros.tasks.query_reader import TaggedWord

@@ -40,6 +40,8 @@ _PIECES += ("table", "fridge", "fridge", "box", "box", "ball", "backpack", "nigh
 
 
 Catalog = Literal["basic", "full"]
+REVISION = 2
+"""Of the rooms of seeds and of their pictures: stored views of another one are rendered again."""
 
 
 def generate_room(

@@ -13,7 +13,13 @@ import numpy as np
 
 from spatial3d_ros.geometry.camera import Camera, project
 from spatial3d_ros.geometry.pose import invert, transform
-from spatial3d_ros.research.rooms.generator import Catalog, Room, RoomObject, generate_room
+from spatial3d_ros.research.rooms.generator import (
+    REVISION,
+    Catalog,
+    Room,
+    RoomObject,
+    generate_room,
+)
 
 VIEW_SIZE = (320, 240)
 """Width and height of stored views: crops are cut from them, and the network's image is made of
@@ -113,7 +119,8 @@ class ViewStore:
 
     def _path(self, seed: int) -> Path:
         width, height = self.size
-        return self.folder / f"{self.catalog}_{self.views}x{width}x{height}" / f"{seed:08d}.npz"
+        name = f"{self.catalog}{REVISION}_{self.views}x{width}x{height}"
+        return self.folder / name / f"{seed:08d}.npz"
 
     def _render(self, seed: int) -> None:
         path = self._path(seed)

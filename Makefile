@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .PHONY: help setup demo test lint bench soak faults fuzz clean
 
 help:
+	@echo "make demo REAL=FOLDER [RECOGNISER=FOLDER]   map a folder of RGB-D images and ask about it"
 	@echo "make demo    play a recorded room into the nodes, ask questions, draw demo_out/index.html"
 	@echo "make test    run the tests, over real DDS where they need it"
 	@echo "make lint    check the style and the types"
@@ -17,7 +18,8 @@ setup:
 	@scripts/setup.sh
 
 demo: setup
-	.venv/bin/spatial3d demo
+	.venv/bin/spatial3d demo $(if $(REAL),--folder $(REAL)) $(if $(DETECTIONS),--detections $(DETECTIONS)) \
+		$(foreach model,$(RECOGNISER),--recogniser $(model))
 
 test: setup
 	. scripts/ros_env.sh && python -m pytest

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from spatial3d_ros.cli.output import out, print_status, progress_bar
 from spatial3d_ros.errors import ConfigError
-
-if TYPE_CHECKING:
-    from spatial3d_ros.bags.folders import FolderRecording
-    from spatial3d_ros.bags.scannet import ScanNetScene
-    from spatial3d_ros.scene.frame import Frame
 
 
 def convert(
@@ -54,36 +48,20 @@ def convert(
 
         spatial3d convert rgbd_dataset_freiburg1_desk/ desk/ --intrinsics 517.3,516.5,318.6,255.3
     """
-    from spatial3d_ros.bags.folders import frames_from_folder
-    from spatial3d_ros.bags.frame_names import write_frame_names
-    from spatial3d_ros.bags.scannet import is_scannet_scene, read_scannet_scene
-    from spatial3d_ros.bags.writer import write_bag
+    from spatial3d_ros.bags.conversion import convert_folder
 
-    recording: ScanNetScene | FolderRecording
-    if is_scannet_scene(folder):
-        recording = read_scannet_scene(folder)
-    else:
-        recording = frames_from_folder(
-            folder, rate_hz=rate, depth_unit=depth_unit, up=up,
-            intrinsics=_four_numbers(intrinsics) if intrinsics else None,
-        )  # fmt: skip
-    for note in recording.notes:
-        print_status(note)
+    camera = four_numbers(intrinsics) if intrinsics else None
     with progress_bar("images") as progress:
-
-        def counted() -> Iterator[Frame]:
-            for done, frame in enumerate(recording, 1):
-                progress(done, len(recording))
-                yield frame
-
-        count = write_bag(
-            bag, counted(), storage=storage, compressed=compressed, overwrite=overwrite
-        )
-    write_frame_names(bag, recording.sources)
+        count = convert_folder(
+            folder, bag, rate_hz=rate, depth_unit=depth_unit, up=up, intrinsics=camera,
+            storage=storage, compressed=compressed, overwrite=overwrite, say=print_status,
+            progress=progress,
+        )  # fmt: skip
     out.print(f"{bag}: {count} frames", soft_wrap=True)
 
 
-def _four_numbers(text: str) -> tuple[float, float, float, float]:
+def four_numbers(text: str) -> tuple[float, float, float, float]:
+    """FX,FY,CX,CY as numbers. Raises ConfigError."""
     try:
         fx, fy, cx, cy = (float(part) for part in text.split(","))
     except ValueError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from spatial3d_ros.bags.poses import read_transforms
 from spatial3d_ros.bags.reader import DEFAULTS
 from spatial3d_ros.bags.topics import TF_TYPE, Topics
 from spatial3d_ros.demo.processes import DEMO, NodeGroup
-from spatial3d_ros.errors import BagError
+from spatial3d_ros.errors import BagError, ConfigError
+from spatial3d_ros.recognition.prompts import PromptList
 
 REPLIES = "replies.json"
 START_S = 120.0  # for the nodes to come up on a busy machine
@@ -50,6 +51,10 @@ def ask_nodes(
         domain = nodes.environment["ROS_DOMAIN_ID"]
         print_status(f"starting the nodes (ROS domain {domain}, logs in {nodes.logs})")
         nodes.start("grounding_node", *node_arguments(bag, topics, model, options))
+        if options.recogniser:
+            texts = [question["text"] for question in questions]
+            arguments = recogniser_arguments(bag, topics, options.recogniser, texts)
+            nodes.start("recognition_node", *arguments)
         nodes.start("visualizer_node")
         nodes.start("bag_player", str(bag), *play, "--wait", str(START_S), package=DEMO)
         print_status(
@@ -111,6 +116,8 @@ def node_arguments(
             add("-p", parameter, str(float(getattr(options, parameter))))
     if options.rectified:
         add("-p", "images_rectified", "true")
+    for parameter, topic in _label_topics(bag, options).items():
+        add("-p", parameter, topic)
     if kinds[topics.pose] == TF_TYPE:
         add("-p", "pose_source", "tf")
         add("-p", "world_frame", _world_frame(bag, topics))
@@ -120,6 +127,42 @@ def node_arguments(
     if odometry:
         add("-p", "pose_source", "odom")
     return arguments
+
+
+def recogniser_arguments(
+    bag: Path, topics: Topics, folders: Sequence[str], questions: Sequence[str]
+) -> list[str]:
+    """Command line arguments of recognition_node; an open-vocabulary model looks for the nouns of
+    the questions.
+    """
+    prompts = PromptList(max_count=64)
+    for question in questions:
+        prompts.add_question(question)
+    compressed = bag_topics(bag)[topics.rgb][0].endswith("CompressedImage")
+    name = "rgb/image/compressed" if compressed else "rgb/image"
+    models = [str(Path(folder).resolve()) for folder in folders]
+    return [
+        "--ros-args", "-r", f"{name}:={topics.rgb}",
+        "-p", f"models:={json.dumps(models)}",
+        "-p", f"prompts:={json.dumps(list(prompts.current()) or [''])}",
+        "-p", f"color_transport:={'compressed' if compressed else 'raw'}",
+    ]  # fmt: skip
+
+
+def _label_topics(bag: Path, options: RecordingOptions) -> dict[str, str]:
+    """Parameters of the grounding node for the labels of a recording."""
+    if options.recogniser:
+        names = {"class_images": "recognition_node/classes", "detection_delay_s": "15.0"}
+        if importlib.util.find_spec("vision_msgs") is not None:
+            names["detections_2d"] = "recognition_node/detections"
+            names["detection_masks"] = "recognition_node/masks"
+        return names
+    if options.detections and options.detections not in bag_topics(bag):
+        raise ConfigError(
+            f"--detections {options.detections}: no topic of {bag}, and a file cannot be played to "
+            "the nodes; use `spatial3d ask` or `demo --folder`, which take a file"
+        )
+    return {"detections_2d": options.detections} if options.detections else {}
 
 
 def _world_frame(bag: Path, topics: Topics) -> str:

@@ -10,9 +10,14 @@ import itertools
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from spatial3d_ros.model.color_names import color_shares
+from spatial3d_ros.model.crops import CROP_SIZE
 from spatial3d_ros.model.network import SpatialModel
-from spatial3d_ros.model.objects import ObjectTokens, color_features, extent_features
+from spatial3d_ros.model.object_channels import ObjectChannels
+from spatial3d_ros.model.objects import color_features, extent_features
+from spatial3d_ros.model.position import coordinate_code
 
 MIN_VARIATION = 0.05
 """Variation below which a channel is dead."""
@@ -36,7 +41,8 @@ def channel_variation(model: SpatialModel) -> dict[str, float]:
 
     pixels: projected features of images of random colored squares. rays: ray code of the six axis
     directions. color, size: parts of the object tokens for the corners of the RGB cube and for
-    boxes of 0.1 to 2 m. Channels that the configuration switches off are left out.
+    boxes of 0.1 to 2 m; crops: for the images as crops. Channels that the configuration switches
+    off are left out.
     """
     weight = model.get_parameter("projector.0.weight")
     device, dtype = weight.device, weight.dtype
@@ -48,13 +54,36 @@ def channel_variation(model: SpatialModel) -> dict[str, float]:
         if model.ray is not None:
             axes = torch.cat([torch.eye(3), -torch.eye(3)]).to(device)
             found["rays"] = variation(model.ray(axes))
-        if model.config.object_tokens != "none" and isinstance(model.objects, ObjectTokens):
+        if model.config.object_tokens != "none":
             rgb = torch.tensor(list(itertools.product((0.0, 1.0), repeat=3)), device=device)
             sizes = torch.tensor(list(itertools.product((0.1, 0.5, 2.0), repeat=3)), device=device)
             boxes = torch.cat([sizes / 2, sizes], dim=-1)
-            found["color"] = variation(model.objects.color(color_features(rgb)))
-            found["size"] = variation(model.objects.extent(extent_features(boxes)))
+            if isinstance(model.objects, ObjectChannels):
+                found |= _object_channels(model, model.objects, images, rgb, boxes)
+            else:
+                found["color"] = variation(model.objects.color(color_features(rgb)))
+                found["size"] = variation(model.objects.extent(extent_features(boxes)))
     return {name: float(value) for name, value in found.items()}
+
+
+def _object_channels(
+    model: SpatialModel, objects: ObjectChannels, images: Tensor, rgb: Tensor, boxes: Tensor
+) -> dict[str, Tensor]:
+    """Variation of the channels of object tokens: images (I, 3, S, S), rgb and boxes (n, ...)."""
+    config, parts = model.config, objects.parts
+    code = coordinate_code(torch.zeros_like(boxes[:, :3]), config.text.width)
+    inputs = {
+        "crops": lambda: model.encode_crops(F.interpolate(images, (CROP_SIZE, CROP_SIZE))),
+        "color": lambda: color_shares(rgb, config.names.colors),
+        "geometry": lambda: torch.cat([code, extent_features(boxes)], -1),
+    }
+    found = {}
+    for name, features in inputs.items():
+        if name in parts:
+            values = features()
+            present = torch.ones(len(values), dtype=torch.bool, device=values.device)
+            found["size" if name == "geometry" else name] = variation(parts[name](values, present))
+    return found
 
 
 def dead_channels(found: dict[str, float]) -> list[str]:

@@ -21,6 +21,29 @@ def small():
     return model, prompt, replace(batch, labels=labels[:, :, None])
 
 
+CHANNEL_ROWS = ("no_object_crops", "no_object_points")
+
+
+@pytest.mark.parametrize("row", [*IMAGE_ROWS, *CHANNEL_ROWS])
+def test_rows_of_channels(row):
+    vision = {"image_size": 32, "patch_size": 8, "width": 16, "layers": 1, "stem": "conv",
+              "resize": "stretch"}  # fmt: skip
+    objects = {"channels": ["geometry", "crops", "points", "color"], "identifier": "added"}
+    model, prompt = small_model(vision=vision, objects=objects)
+    generator = torch.Generator().manual_seed(0)
+    batch = replace(
+        small_scene(),
+        crop_pixels=torch.rand(1, 5, 2, 3, 64, 64, generator=generator) * 2 - 1,
+        crop_valid=torch.ones(1, 5, 2, dtype=torch.bool),
+    )
+    batch.boxes[0, 0] = torch.tensor([2.0, 2, 2, 5, 5, 5])
+    foreign = Foreign(-batch.pixels[0], torch.ones(3, 3, 64, 64))
+    before = scores((model, prompt, batch))
+    with knockout.knocked_out(model, row, foreign):
+        assert (scores((model, prompt, batch)) - before).abs().max() > 1e-5
+    assert torch.equal(scores((model, prompt, batch)), before)
+
+
 def scores(small):
     model, prompt, batch = small
     with torch.no_grad():
@@ -29,9 +52,9 @@ def scores(small):
         return model(scene, questions, prompt.tokens).scores
 
 
-@pytest.mark.parametrize("row", [*IMAGE_ROWS, *PARTS])
+@pytest.mark.parametrize("row", [*IMAGE_ROWS, *(n for n in PARTS if n not in CHANNEL_ROWS)])
 def test_each_row_changes_the_scores_and_is_undone(row, small):
-    foreign = Foreign(small_scene(seed=1, views=2).pixels[0])
+    foreign = Foreign(small_scene(seed=1, views=2).pixels[0], torch.zeros(0, 3, 8, 8))
     before = scores(small)
     with knockout.knocked_out(small[0], row, foreign):
         assert (scores(small) - before).abs().max() > 1e-5
@@ -43,7 +66,9 @@ def test_foreign_images_keep_the_mean_colors(small):
     seen = []
     handle = model.objects.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
     scores(small)
-    with knockout.knocked_out(model, "gray_pixels", Foreign(batch.pixels[0])):
+    with knockout.knocked_out(
+        model, "gray_pixels", Foreign(batch.pixels[0], torch.zeros(0, 3, 8, 8))
+    ):
         scores(small)
     handle.remove()
     assert torch.equal(seen[0].colors.nan_to_num(9), seen[1].colors.nan_to_num(9))

@@ -53,8 +53,8 @@ Table = dict[str, dict[str, float | None]]
 
 @dataclass(frozen=True, eq=False)
 class AskedRoom:
-    """A room with its views, the ids of the objects they show, questions about these, the noisy
-    label of each by id, and the same as one batch of the network.
+    """A room with its views, the objects they show, questions about these, the noisy label of each
+    by id, and the same as one batch of the network.
     """
 
     stored: RoomViews
@@ -149,13 +149,11 @@ def asked_room(model: SpatialModel, prompt: Prompt, seed: int) -> AskedRoom:
     stored = render_room(seed, views=VIEWS)
     made = samples.rendered_room(stored, rng, VIEWS)
     owners = [owner for owner in made.owners if owner is not None]
-    drawn = draw_labels(owners, rng)
-    labels = {o.id: found[0][0] if found else "" for o, found in zip(owners, drawn, strict=True)}
-    batch = samples.collate([replace(made, questions=[])]).scenes if not made.questions else None
-    batch = samples.collate([made]).scenes if batch is None else batch
-    ids = prompt.name_ids([labels[o.id] for o in owners])
-    ids = ids.masked_fill(torch.tensor([not labels[o.id] for o in owners])[:, None], -1)
-    batch = replace(batch, labels=ids[None, :, None], colors=measured(model, batch))
+    drawn = dict(zip((o.id for o in owners), draw_labels(owners, rng), strict=True))
+    made = replace(made, labels=drawn)
+    batch = samples.collate([made]).scenes
+    batch = replace(batch, colors=measured(model, batch))
+    labels = {key: found[0][0] if found else "" for key, found in drawn.items()}
     return AskedRoom(stored, made, labels, batch)
 
 
@@ -232,7 +230,11 @@ def knocked_out(model: SpatialModel, row: str, foreign: Foreign) -> Iterator[Non
 
 
 def _images(room: AskedRoom) -> Foreign:
-    return Foreign(room.batch.views.pixels[0])
+    batch = room.batch
+    crops = batch.views.pixels.new_zeros(0, 3, 1, 1)
+    if batch.crop_pixels is not None and batch.crop_valid is not None:
+        crops = batch.crop_pixels[batch.crop_valid]
+    return Foreign(batch.views.pixels[0], crops)
 
 
 def _right(question: Question, found: int | None) -> bool:

@@ -20,13 +20,14 @@ IMAGE_ROWS = ("pixels_of_another_room", "gray_pixels")
 
 @dataclass(frozen=True)
 class Foreign:
-    """Images of another room: views (V, 3, S, S) in [-1, 1]."""
+    """Images of another room: views (V, 3, S, S) and crops (n, 3, s, s), both in [-1, 1]."""
 
     views: Tensor
+    crops: Tensor
 
     def gray(self) -> Foreign:
         """Gray images of the same shapes."""
-        return Foreign(torch.zeros_like(self.views))
+        return Foreign(torch.zeros_like(self.views), torch.zeros_like(self.crops))
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def other_image(
     projected: Tensor | None = None,
 ) -> EncodedScene:
     """`encode_scene` with foreign images. Boxes, depth, labels and mean colors stay true; what the
-    tower and the point encoder read from an image is foreign.
+    tower and the point encoder read from an image, crops too, is foreign.
     """
     true = colors(batch)
     given = true if batch.colors is None else torch.where(batch.colors.isnan(), true, batch.colors)
@@ -72,7 +73,12 @@ def other_image(
     index = torch.arange(count) % len(images.views)
     pixels = images.views[index][None].to(batch.views.pixels)
     patches = None if batch.patches is None else model.encode_views(pixels).to(batch.patches)
-    return encode(replace(batch, pixels=pixels, patches=patches, colors=given), prompt_tokens)
+    changes: dict[str, Tensor | None] = {"pixels": pixels, "patches": patches, "colors": given}
+    if batch.crop_valid is not None and len(images.crops):
+        which = torch.arange(batch.crop_valid.numel()) % len(images.crops)
+        crops = images.crops[which].unflatten(0, batch.crop_valid.shape)
+        changes |= {"crop_pixels": crops.to(batch.boxes), "crops": None}
+    return encode(replace(batch, **changes), prompt_tokens)
 
 
 def _without_views(model: SpatialModel) -> AbstractContextManager[None]:
@@ -141,6 +147,18 @@ def _without_patches(model: SpatialModel) -> AbstractContextManager[None]:
     return _hidden(model.objects, unseen, before=True)
 
 
+def _without_points(model: SpatialModel) -> AbstractContextManager[None]:
+    def none(_: torch.nn.Module, inputs: tuple) -> tuple:
+        points, present = inputs
+        return points, present & False
+
+    return _hidden(model.objects.parts["points"], none, before=True)
+
+
+def _channel(name: str) -> Callable[[SpatialModel], bool]:
+    return lambda model: name in model.config.objects.channels
+
+
 @contextmanager
 def _without_pairs(model: SpatialModel) -> Iterator[None]:
     modules = [model.edges, *([] if model.fronts is None else [model.fronts])]
@@ -167,6 +185,10 @@ PARTS = {
     ),
     "no_mean_color": Part(_without_color, _objects),
     "no_object_patches": Part(_without_patches, _objects),
+    "no_object_crops": Part(
+        _input(crop_valid=None, crop_pixels=None, crops=None), _channel("crops")
+    ),
+    "no_object_points": Part(_without_points, _channel("points")),
     "no_pair_geometry": Part(_without_pairs, _objects),
     "no_labels": Part(_input(labels=None), _objects),
     "no_referents": Part(

@@ -11,10 +11,10 @@ from spatial3d_ros.model.network import SpatialModel
 
 
 def enable_activation_checkpointing(model: SpatialModel) -> None:
-    """Every layer of the vision tower and of the decoder stores only its input during training, by
-    transformers' `gradient_checkpointing_enable`. Gradients stay the same.
+    """Every transformer layer of the vision tower and of the decoder stores only its input during
+    training, by transformers' `gradient_checkpointing_enable`. Gradients stay the same.
     """
-    for tower in (model.vision.siglip, model.decoder.qwen):
+    for tower in filter(None, (model.vision.siglip, model.decoder.qwen)):
         with warnings.catch_warnings():  # newer versions rename the argument
             warnings.simplefilter("ignore", FutureWarning)
             tower.gradient_checkpointing_enable({"use_reentrant": False})

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.research.language.qa_generator import TASKS, Task
+from spatial3d_ros.research.rooms.generator import Catalog
 from spatial3d_ros.research.rooms.view_store import VIEW_SIZE
 from spatial3d_ros.research.training.presets import load_preset
 from spatial3d_ros.storage import read_yaml
@@ -27,6 +28,7 @@ class RenderedConfig(_Strict):
     rooms: int = 3000
     views: int = 8
     size: tuple[int, int] = VIEW_SIZE
+    catalog: Catalog = "basic"
     first: int = 0
     batch: int = 3
     questions: int = 12
@@ -38,6 +40,7 @@ class BoxesConfig(_Strict):
     """Rooms without images, generated at every step; objects have a label and a mean colour."""
 
     first: int = 1_000_000
+    catalog: Catalog = "basic"
     batch: int = 24
     questions: int = 8
 
@@ -86,8 +89,9 @@ class ValidationConfig(_Strict):
 class LossWeights(_Strict):
     """Factors of the losses (METHODS 1.11); 0 disables one.
 
-    Grounding; class and colour of objects; their roles in the question; tokens of answers, and the
-    objects that a question is about; votes and objectness of referents (METHODS 3.2), with `psa`.
+    Grounding; class, color, material and pattern of objects; their roles in the question; tokens of
+    answers, and the objects that a question is about; votes and objectness of referents (METHODS
+    3.2), with `psa`.
     The factors of the grounding sentence and of guidance are in the model's configuration (`s2`).
     """
 

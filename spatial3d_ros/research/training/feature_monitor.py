@@ -13,30 +13,35 @@ from spatial3d_ros.errors import FeatureCollapseError
 from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.channels import LIVE_UNIT, MIN_VARIATION, variation
 from spatial3d_ros.model.network import SpatialModel
+from spatial3d_ros.model.referents import Referents
 
 COLLAPSE_STEPS = 100
 PARTS = ("visual", "extent", "color", "label")
-"""Parts of an object token that are compared, by their names in `ObjectTokens`."""
+"""Parts of an object token that are compared, by their names in `ObjectTokens`; a network with
+`objects.channels` has these in their place.
+"""
 
 
 class FeatureMonitor:
     """Statistics of a network's features over the batches with views of a step.
 
     variation: relative variation of the projected features between images (`channels.variation`).
+    vote_spread: standard deviation of the seeds' votes relative to the seeds (m); 0: all alike.
     live_units: fraction of the projector's hidden units that any patch raises above LIVE_UNIT.
-    Each of PARTS: its share of the standard deviation of object tokens, over objects.
+    Each part of an object token: its share of the standard deviation of all, over objects.
     """
 
     def __init__(self, model: SpatialModel) -> None:
-        self.names = [f"features/{name}" for name in ("variation", "live_units", *PARTS)]
+        parts = _parts(model)
+        votes = ["vote_spread"] if model.config.psa.enabled and model.config.psa.intra else []
+        self.names = [f"features/{n}" for n in ("variation", "live_units", *votes, *parts)]
         self._hidden: Tensor | None = None
         self._parts: dict[str, Tensor] = {}
         self._totals: dict[str, tuple[float, int]] = {}
         self._low_steps = 0
         model.projector[1].register_forward_pre_hook(self._keep_hidden)
-        if model.config.object_tokens != "none":
-            for name in PARTS:
-                getattr(model.objects, name).register_forward_hook(partial(self._keep_part, name))
+        for name, part in parts.items():
+            part.register_forward_hook(partial(self._keep_part, name))
 
     def _keep_hidden(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self._hidden = inputs[0].detach()
@@ -45,8 +50,13 @@ class FeatureMonitor:
         self._parts[name] = output.detach()
 
     @torch.no_grad()
-    def observe(self, projected: Tensor, batch: SceneBatch) -> None:
+    def observe(
+        self, projected: Tensor, batch: SceneBatch, referents: Referents | None = None
+    ) -> None:
         """Add the batch that the network has just encoded; projected (B, V, P, D)."""
+        if referents is not None and "features/vote_spread" in self.names:
+            moved = (referents.votes - referents.seeds.points)[referents.seeds.valid]
+            self._add("vote_spread", moved.std(0).norm() if len(moved) > 1 else moved.sum() * 0)
         view_valid = batch.views.view_valid
         self._add("variation", variation(projected.detach()[view_valid]))
         if self._hidden is not None:
@@ -96,3 +106,12 @@ class FeatureMonitor:
                 "start from other weights (init)"
             )
         return means
+
+
+def _parts(model: SpatialModel) -> dict[str, nn.Module]:
+    """Modules whose outputs are added to an object token, by name."""
+    if model.config.object_tokens == "none":
+        return {}
+    if model.config.objects.channels:
+        return dict(model.objects.parts.items())
+    return {name: getattr(model.objects, name) for name in PARTS}

@@ -119,6 +119,8 @@ def home_fields(rooms: Sequence[HomeSample], prompt: Prompt, names: NamesConfig)
         "labels": prompt.labels(words, sentences),
         "classes": classes,
         "colors": colors,
+        "materials": torch.full(shape, -100),
+        "patterns": torch.full(shape, -100),
         "kinds": tuple(kinds),
         "partly": (False,) * len(kinds),
         "source": "homes",

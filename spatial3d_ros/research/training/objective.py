@@ -53,10 +53,13 @@ class Objective(nn.Module):
             "role": weights.role,
             "class": weights.name,
             "color": weights.name,
+            "material": weights.name,
+            "pattern": weights.name,
             "guide": s2.sg.weight,
             "answer": weights.answer,
             "about": weights.about,
         }
+        self.named = [head for head, (_, names) in _namers(model).items() if names]
         psa = model.config.psa
         self.weights |= {"vote": weights.vote * psa.intra, "objectness": weights.objectness}
         self.referent_losses = [n for n in REFERENT_LOSSES if psa.enabled and self.weights[n]]
@@ -65,7 +68,7 @@ class Objective(nn.Module):
         """Names of the metrics that `forward` returns for batches of an origin."""
         names = ["ground", "lang"]
         if self.model.config.object_tokens != "none":
-            names += ["role", "class", "color"]
+            names += ["role", *self.named]
         if self.guidance is not None and origin == "rendered":
             names.append("guide")
         names += self.referent_losses if origin == "rendered" else []
@@ -84,7 +87,7 @@ class Objective(nn.Module):
                 projected = self.model.project_views(sample.scenes)
             scene, reading = self.read(sample, projected)
             if self.monitor is not None and projected is not None:
-                self.monitor.observe(projected, sample.scenes)
+                self.monitor.observe(projected, sample.scenes, scene.referents)
             losses = self.losses(sample, scene, reading)
             if self.guidance is not None and projected is not None:
                 losses["guide"] = self.guidance(projected, sample.scenes)
@@ -131,7 +134,6 @@ class Objective(nn.Module):
         """Each loss by its name in the weights."""
         model, valid = self.model, sample.scenes.object_valid
         labelled = sample.labels >= 0
-        names = model.config.names
         losses = {
             "ground": grounding_loss(reading.scores, sample.targets),
             "lang": language_loss(
@@ -139,11 +141,16 @@ class Objective(nn.Module):
             ),
         }
         if reading.roles is not None:
-            classes = self._named(model.name_class, scene, names.classes)
-            colors = self._named(model.name_color, scene, names.colors)
             losses["role"] = role_loss(reading.roles, sample.roles, valid[sample.words.scene])
-            losses["class"] = naming_loss(classes, sample.classes)
-            losses["color"] = naming_loss(colors, sample.colors)
+            truth = {
+                "class": sample.classes,
+                "color": sample.colors,
+                "material": sample.materials,
+                "pattern": sample.patterns,
+            }
+            for head in self.named:
+                namer, names = _namers(model)[head]
+                losses[head] = naming_loss(self._named(namer, scene, names), truth[head])
         if scene.referents is not None:
             of = scene.referents, sample.scenes.boxes, valid & (sample.classes >= 0)
             losses |= {name: REFERENT_LOSSES[name](*of) for name in self.referent_losses}
@@ -152,6 +159,19 @@ class Objective(nn.Module):
     def _named(self, namer: nn.Module, scene: EncodedScene, names: Sequence[str]) -> Tensor:
         ids = self.prompt.name_ids(names).to(scene.object_features.device)
         return namer(scene.object_features, label_embeddings(ids, self.model.decoder.embed)[1])
+
+
+def _namers(model: SpatialModel) -> dict[str, tuple[nn.Module, Sequence[str]]]:
+    """The heads that name objects, with their names."""
+    names = model.config.names
+    if model.config.object_tokens == "none":
+        return {}
+    return {
+        "class": (model.name_class, names.classes),
+        "color": (model.name_color, names.colors),
+        "material": (model.name_material, names.materials),
+        "pattern": (model.name_pattern, names.patterns),
+    }
 
 
 def count_items(samples: Sequence[Sample]) -> Counter[str]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from spatial3d_ros.categories import nouns
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.model.batch import SceneBatch, prepare_view, stack_views
 from spatial3d_ros.model.config import ModelConfig
@@ -34,17 +35,22 @@ from spatial3d_ros.research.training.augmentation import (
 )
 from spatial3d_ros.research.training.config import TrainConfig
 from spatial3d_ros.research.training.home_samples import home_fields, make_home_sample
+from spatial3d_ros.research.training.label_noise import MAX_LABELS, Labels, draw_labels
+from spatial3d_ros.research.training.object_crops import cut_crops
+from spatial3d_ros.research.training.patch_truth import HEADS, object_names
 from spatial3d_ros.tasks.prompt import Prompt
 
 MIN_PIXELS = 6
 _TRIES = 50
-_LABELLED_SHARE = 0.1  # objects with pixels that also have a label and color, as remembered ones
+_REMEMBERED_SHARE = 0.1  # objects with pixels that also have a mean color, as remembered ones
+_LABEL_TOKENS = 6
 
 
 @dataclass(frozen=True)
 class Sample:
     """One batch: scenes, tokenised questions, targets (Q, N + 1) bool, roles (Q, N, 2), next-token
-    labels (Q, L), and the class and colour of each object (B, N), -100 where a box is no object.
+    labels (Q, L), and the class, color, material and pattern of each object (B, N), -100 where a
+    box is no object or its name is unknown.
     kinds: the type of each question. partly: whether no view shows its target as a whole. answers:
     questions with free-form answers.
     """
@@ -56,6 +62,8 @@ class Sample:
     labels: Tensor
     classes: Tensor
     colors: Tensor
+    materials: Tensor
+    patterns: Tensor
     kinds: tuple[str, ...]
     partly: tuple[bool, ...]
     answers: Answers | None = None
@@ -76,6 +84,8 @@ class Sample:
             "role": int(self.scenes.object_valid[self.words.scene].sum()),
             "class": int((self.classes >= 0).sum()),
             "color": int((self.colors >= 0).sum()),
+            "material": int((self.materials >= 0).sum()),
+            "pattern": int((self.patterns >= 0).sum()),
         }
         if self.scenes.has_views:
             known = self.scenes.valid.flatten(2).any(-1) & self.scenes.view_valid
@@ -98,7 +108,8 @@ class QuestionedRoom:
 
     boxes (n, 6) in slot order; owners: the room object of each slot, None for a false box;
     questions for grounding, open_questions with free-form answers; partly: ids of objects that no
-    view shows as a whole; labelled: id -> color of the objects that have a label.
+    view shows as a whole; labelled: id -> mean color of the objects that have one; labels: id ->
+    labels of an object; crops: crop_pixels (n, K, 3, s, s) and crop_valid (n, K) in slot order.
     """
 
     boxes: np.ndarray
@@ -107,6 +118,8 @@ class QuestionedRoom:
     views: dict[str, Tensor] | None = None
     partly: frozenset[int] = frozenset()
     labelled: dict[int, np.ndarray] = field(default_factory=dict)
+    labels: dict[int, Labels] = field(default_factory=dict)
+    crops: dict[str, Tensor] = field(default_factory=dict)
     open_questions: Sequence[OpenQuestion] = ()
 
 
@@ -184,7 +197,7 @@ class Samples(Dataset[list[list[Sample]]]):
 
     def boxes_room(self, seed: int, rng: np.random.Generator) -> QuestionedRoom:
         """A room of labelled, colored boxes without pixels."""
-        objects = list(generate_room(seed).objects)
+        objects = list(generate_room(seed, catalog=self.config.boxes.catalog).objects)
         return self.questioned(objects, rng, self.config.boxes.questions, None)
 
     def rendered_room(
@@ -199,16 +212,17 @@ class Samples(Dataset[list[list[Sample]]]):
         gain = (
             rng.uniform(0.85, 1.15, size=3) * rng.uniform(0.85, 1.15) if self.noisy else np.ones(3)
         )
+        images = [np.clip(stored.rgb[v] * gain, 0, 255).astype(np.uint8) for v in chosen]
         inputs = [
             prepare_view(
-                np.clip(stored.rgb[v] * gain, 0, 255).astype(np.uint8),
+                image,
                 stored.depth[v],
                 stored.camera,
                 stored.pose[v],
                 self.model.vision,
                 self.model.pooled_grid,
             )
-            for v in chosen
+            for image, v in zip(images, chosen, strict=True)
         ]
         return self.questioned(
             objects,
@@ -216,6 +230,7 @@ class Samples(Dataset[list[list[Sample]]]):
             self.config.rendered.questions,
             stack_views(inputs, np.zeros(3)),
             frozenset(o.id for o in objects if stored.truncated_everywhere(o, chosen)),
+            images,
         )
 
     def questioned(
@@ -225,8 +240,11 @@ class Samples(Dataset[list[list[Sample]]]):
         count: int,
         views: dict[str, Tensor] | None,
         partly: frozenset[int] = frozenset(),
+        images: Sequence[np.ndarray] = (),
     ) -> QuestionedRoom:
-        """A room of these objects in random slot order, with up to `count` questions."""
+        """A room of these objects in random slot order, with up to `count` questions. images: the
+        camera images of the views, from which crops are cut.
+        """
         questions = (
             make_questions(objects, rng, count, split=self.split) if len(objects) > 1 else []
         )
@@ -243,10 +261,19 @@ class Samples(Dataset[list[list[Sample]]]):
         labelled = {
             o.id: _shade(o, rng)
             for o in objects
-            if views is None or (self.noisy and rng.random() < _LABELLED_SHARE)
+            if views is None or (self.noisy and rng.random() < _REMEMBERED_SHARE)
         }
+        labels: dict[int, Labels] = {}
+        if views is None:
+            labels = {o.id: [(nouns(o.category)[0], 1.0)] for o in objects}
+        elif self.noisy:
+            drawn = draw_labels(objects, rng)
+            labels = {o.id: found for o, found in zip(objects, drawn, strict=True)}
         order = rng.permutation(len(boxes))
         boxes, owners = boxes[order], [owners[i] for i in order]
+        crops = {}
+        if images and views is not None and "crops" in self.model.objects.channels:
+            crops = cut_crops(images, views, boxes, self.model.vision)
         turn = int(rng.integers(4)) if self.noisy else 0
         shift = np.append(rng.uniform(-1.5, 1.5, 2), 0.0) if self.noisy else np.zeros(3)
         return QuestionedRoom(
@@ -256,6 +283,8 @@ class Samples(Dataset[list[list[Sample]]]):
             turn_views(views, turn, shift),
             partly,
             labelled,
+            labels,
+            crops,
             open_questions,
         )
 
@@ -264,9 +293,9 @@ class Samples(Dataset[list[list[Sample]]]):
         count = max((len(r.boxes) for r in rooms), default=0)
         boxes = torch.zeros(len(rooms), count, 6)
         valid = torch.zeros(len(rooms), count, dtype=torch.bool)
-        classes = torch.full((len(rooms), count), -100)
-        colors = torch.full((len(rooms), count), -100)
-        labels = torch.full((len(rooms), count, 4), -1)
+        names = {head: torch.full((len(rooms), count), -100) for head in HEADS}
+        labels = torch.full((len(rooms), count, MAX_LABELS, _LABEL_TOKENS), -1)
+        shares = torch.zeros(len(rooms), count, MAX_LABELS)
         rgb = torch.full((len(rooms), count, 3), torch.nan)
         sentences, scene, targets, roles, kinds, partly = [], [], [], [], [], []
         open_questions = []
@@ -276,13 +305,17 @@ class Samples(Dataset[list[list[Sample]]]):
             slot = {owner.id: i for i, owner in enumerate(room.owners) if owner is not None}
             open_questions.append((slot, room.open_questions))
             for i, owner in enumerate(room.owners):
-                if owner is not None:
-                    classes[b, i] = self.model.names.classes.index(owner.category)
-                    colors[b, i] = self.model.names.colors.index(owner.color)
-                    if owner.id in room.labelled:
-                        ids = self.prompt.name_ids([owner.category])[0, :4]
-                        labels[b, i, : len(ids)] = ids
-                        rgb[b, i] = torch.from_numpy(room.labelled[owner.id])
+                if owner is not None and owner.id in room.labelled:
+                    rgb[b, i] = torch.from_numpy(room.labelled[owner.id])
+                found = room.labels.get(owner.id, []) if owner is not None else []
+                for k, (text, share) in enumerate(found):
+                    ids = self.prompt.name_ids([text])[0, :_LABEL_TOKENS]
+                    labels[b, i, k, : len(ids)], shares[b, i, k] = ids, share
+            real = torch.tensor([i for i, owner in enumerate(room.owners) if owner is not None])
+            known = [owner for owner in room.owners if owner is not None]
+            for head, ids in object_names(known, self.model.names).items():
+                found = torch.from_numpy(ids)
+                names[head][b, real] = found.masked_fill(found < 0, -100)
             objects = [owner for owner in room.owners if owner is not None]
             meanings = ReferenceResolver(objects) if room.questions else None
             for question in room.questions:
@@ -300,19 +333,25 @@ class Samples(Dataset[list[list[Sample]]]):
                     kinds.append(f"{question.kind}/{question.subkind}")
                     partly.append(not room.partly.isdisjoint(wanted))
         words = self.prompt.batch(sentences, scene)
+        given = {"labels": labels, "label_shares": shares, "colors": rgb}
         if rooms[0].views is None:
-            batch = SceneBatch(boxes, valid, labels=labels[:, :, None], colors=rgb)
+            batch = SceneBatch(boxes, valid, **given)
         else:
             stacked = {k: torch.cat([r.views[k] for r in rooms]) for k in rooms[0].views}
-            batch = SceneBatch(boxes, valid, labels=labels[:, :, None], colors=rgb, **stacked)
+            for name in rooms[0].crops:
+                parts = [room.crops[name] for room in rooms]
+                stacked[name] = torch.nn.utils.rnn.pad_sequence(parts, batch_first=True)
+            batch = SceneBatch(boxes, valid, **given, **stacked)
         return Sample(
             batch,
             words,
             torch.stack(targets),
             torch.stack(roles),
             self.prompt.labels(words, sentences),
-            classes,
-            colors,
+            names["class"],
+            names["color"],
+            names["material"],
+            names["pattern"],
             tuple(kinds),
             tuple(partly),
             collate_answers(self.prompt, open_questions, count),

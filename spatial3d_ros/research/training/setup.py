@@ -66,8 +66,8 @@ def room_stores(config: TrainConfig) -> tuple[ViewStore | None, ViewStore | None
         return None, None
     folder, size = Path(rendered.folder), rendered.size
     return (
-        ViewStore(folder, rendered.rooms, rendered.views, rendered.first, size),
-        ViewStore(folder, held_out.rooms, held_out.views, VALIDATION_FIRST, size),
+        ViewStore(folder, rendered.rooms, rendered.views, rendered.first, size, rendered.catalog),
+        ViewStore(folder, held_out.rooms, held_out.views, VALIDATION_FIRST, size, rendered.catalog),
     )
 
 
@@ -78,6 +78,8 @@ def _tokenizer(
 
     The tokenizer of `init` is extended by the words of home rooms up to the vocabulary size.
     """
+    # The first stage has no words.
+    folder = None if folder is None or not (folder / TOKENIZER).is_file() else folder
     path = out / TOKENIZER if folder is None or config.homes.batch else folder / TOKENIZER
     homes = config.homes.batch and not path.is_file()
     sentences = list(expression_corpus(config.homes.sentences, config.seed)) if homes else []

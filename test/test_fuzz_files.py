@@ -109,7 +109,7 @@ def test_configurations_of_networks(folder, data):
     survives(lambda: load_config(written(folder / "config.yaml", data)), ConfigError)
 
 
-@given(data=contents(config_path("train/tiny.yaml").read_text()))
+@given(data=contents(config_path("train/joint.yaml").read_text()))
 def test_configurations_of_training(folder, data):
     survives(lambda: load_train_config(written(folder / "train.yaml", data)), ConfigError)
 

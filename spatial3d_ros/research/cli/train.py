@@ -12,11 +12,11 @@ from spatial3d_ros.errors import ConfigError
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="YAML file, such as config/train/tiny.yaml.")],
+    config: Annotated[Path, typer.Argument(help="YAML file, such as config/train/joint.yaml.")],
 ) -> None:
     """Train a network on generated rooms. A stopped run resumes from its last checkpoint.
 
-    spatial3d train config/train/tiny.yaml
+    spatial3d train config/train/joint.yaml
 
     On several GPUs, or machines, the same losses come out; weights may be sharded (FSDP):
 

@@ -1,4 +1,4 @@
-"""The training loop: `spatial3d train config/train/tiny.yaml`. It resumes from the last checkpoint.
+"""The training loop of `spatial3d train config/train/joint.yaml`. Stopped runs resume.
 
 The result does not depend on the number of processes: the rooms of a step are distributed, every
 loss is divided by the count over all processes, and gradients are summed (METHODS 1.10, 1.11).

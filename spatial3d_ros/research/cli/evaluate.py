@@ -84,6 +84,9 @@ def rooms(
         ),
     ] = "grounding,distance",
     model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
+    catalog: Annotated[
+        str, typer.Option(help="full or basic rooms; by default those that the model knows.")
+    ] = "",
     folder: Recordings = FOLDER,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -101,11 +104,13 @@ def rooms(
         spatial3d evaluate rooms --tasks ask,caption,number --model runs/tiny/model --json
     """
     from spatial3d_ros.research.evaluation.rooms import evaluate_rooms
+    from spatial3d_ros.research.rooms.catalog import parse_catalog
 
     with progress_bar("rooms") as progress:
         report = evaluate_rooms(
             rooms=rooms, seed=seed, true_boxes=true_boxes, through_ros=through_ros, model=model,
             tasks=tasks, folder=folder, say=print_status, progress=progress,
+            catalog=parse_catalog(catalog) if catalog else None,
         )  # fmt: skip
     if json:
         print_json(report.json())

@@ -20,6 +20,9 @@ def room(
     ] = 0,
     seconds: Annotated[float, typer.Option(help="Length of the recording.")] = 15.0,
     rate: Annotated[float, typer.Option(help="Images a second.")] = 10.0,
+    catalog: Annotated[
+        str, typer.Option(help="full: 188 kinds and their looks; basic: the 29 of older weights.")
+    ] = "full",
     path: Annotated[str, typer.Option(help="Camera path: robot or hand.")] = "robot",
     storage: Annotated[str, typer.Option(help="mcap or sqlite3, for a bag folder.")] = "mcap",
     compressed: Annotated[bool, typer.Option(help="JPEG colour and PNG depth.")] = False,
@@ -40,11 +43,13 @@ def room(
         write_queries,
     )
     from spatial3d_ros.research.evaluation.room_tasks import EDITS
+    from spatial3d_ros.research.rooms.catalog import parse_catalog
     from spatial3d_ros.research.rooms.recorded_rooms import record_room, truth_file
 
+    chosen = parse_catalog(catalog)
     with progress_bar("frames") as progress:
         made = record_room(
-            bag, seed, seconds=seconds, rate_hz=rate, path=path, storage=storage,
+            bag, seed, seconds=seconds, rate_hz=rate, path=path, storage=storage, catalog=chosen,
             compressed=compressed, progress=progress, overwrite=overwrite,
         )  # fmt: skip
     queries = queries_file(bag)

@@ -10,6 +10,7 @@ from spatial3d_ros.errors import BagError
 from spatial3d_ros.model.checkpoint import CONFIG, model_folder
 from spatial3d_ros.model.config import load_config
 from spatial3d_ros.research.evaluation.demo_questions import demo_questions
+from spatial3d_ros.research.rooms.catalog import Catalog, catalog_of
 from spatial3d_ros.research.rooms.recorded_rooms import (
     RecordedRoom,
     load_recorded_room,
@@ -33,8 +34,9 @@ def prepare_room(
     Without a `bag` the generated room `seed` is recorded into `out`, or an earlier recording is
     used. None for a bag without a truth file. Raises ConfigError for an unknown model.
     """
-    trained = load_config(model_folder(model) / CONFIG).tasks
-    room = _recorded(out, bag, seed, say, progress)
+    config = load_config(model_folder(model) / CONFIG)
+    trained = config.tasks
+    room = _recorded(out, bag, seed, catalog_of(config.names.classes), say, progress)
     if room is None:
         return None
     left_out = tuple(task for task in FREE_FORM if task not in trained)
@@ -56,6 +58,7 @@ def _recorded(
     out: Path,
     bag: Path | None,
     seed: int,
+    catalog: Catalog,
     say: Callable[[str], None],
     progress: Callable[[int, int], None],
 ) -> RecordedRoom | None:
@@ -65,7 +68,7 @@ def _recorded(
         except BagError:
             return None  # a recording of the real world
     out.mkdir(parents=True, exist_ok=True)
-    bag = out / f"room_{seed}.mcap"
+    bag = out / f"{'room' if catalog == 'basic' else catalog}_{seed}.mcap"
     try:
         room = load_recorded_room(bag)
         say(f"using {bag} of an earlier run")
@@ -73,5 +76,6 @@ def _recorded(
     except BagError:
         say(f"recording room {seed}, not used in training ({SECONDS * RATE_HZ:.0f} frames)")
         return record_room(
-            bag, seed, seconds=SECONDS, rate_hz=RATE_HZ, progress=progress, overwrite=True
-        )
+            bag, seed, seconds=SECONDS, rate_hz=RATE_HZ, progress=progress, overwrite=True,
+            catalog=catalog,
+        )  # fmt: skip

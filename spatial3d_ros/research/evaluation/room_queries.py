@@ -38,10 +38,13 @@ DEMO_KINDS = (
     "size",
     "distance",
     "none",
+    "appearance",
+    "appearance",
 )
 # For a whole room; a room has fewer if it runs out of a kind.
 ROOM_KINDS = (
     *("attribute",) * 4, *("size",) * 3, *("relation",) * 5, *("distance",) * 2, *("none",) * 2,
+    *("appearance",) * 3,
 )  # fmt: skip
 MIN_IOU = 0.25  # of a right answer
 TOLERANCE_M = 0.25

@@ -19,6 +19,8 @@ from spatial3d_ros.demo.node_queries import ask_nodes, node_parameters
 from spatial3d_ros.engine import EngineConfig, Spatial3D
 from spatial3d_ros.errors import BagError, ConfigError, Spatial3DError
 from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.model.checkpoint import CONFIG, model_folder
+from spatial3d_ros.model.config import load_config
 from spatial3d_ros.research.evaluation.answers import FREE_FORM_TASKS, AnswersReport, ask_room
 from spatial3d_ros.research.evaluation.metrics.judging import (
     Verdict,
@@ -34,6 +36,7 @@ from spatial3d_ros.research.evaluation.metrics.object_map import (
 from spatial3d_ros.research.evaluation.prompt_styles import apply_style, split_of_style
 from spatial3d_ros.research.evaluation.room_tasks import TASKS, RoomQuestion, chosen_tasks
 from spatial3d_ros.research.evaluation.settings import engine_settings
+from spatial3d_ros.research.rooms.catalog import Catalog, catalog_of
 from spatial3d_ros.research.rooms.recorded_rooms import (
     RecordedRoom,
     load_recorded_room,
@@ -116,6 +119,7 @@ def evaluate_rooms(
     model: str = "tiny",
     tasks: str = "grounding,distance",
     style: str = "test",
+    catalog: Catalog | None = None,
     say: Callable[[str], None] = lambda text: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> RoomsReport:
@@ -124,13 +128,16 @@ def evaluate_rooms(
     true_boxes: use the true boxes of the observed objects in place of the built-in proposals.
     tasks: "all", or names of TASKS and FREE_FORM_TASKS separated by commas. through_ros: play every
     recording into the nodes in place of calling the engine in this process; free-form tasks are
-    then not possible. style: one of PROMPT_STYLES. progress: called with (rooms done, rooms).
+    then not possible. style: one of PROMPT_STYLES. catalog: of the rooms, by default that of the
+    model's classes. progress: called with (rooms done, rooms).
     Raises ConfigError for an unknown task or style.
     """
     wanted, split = chosen_tasks(tasks), split_of_style(style)
+    catalog = catalog or catalog_of(load_config(model_folder(model) / CONFIG).names.classes)
     report = RoomsReport(
         settings={
             "seed": seed,
+            "catalog": catalog,
             "model": model,
             "tasks": list(wanted),
             "wording": style,
@@ -147,7 +154,7 @@ def evaluate_rooms(
         report.settings["engine"] = engine_settings(engine)
     for k in range(rooms):
         progress(k, rooms)
-        recorded = load_or_record(folder, seed + k)
+        recorded = load_or_record(folder, seed + k, catalog)
         questions = [
             replace(q, text=apply_style(q.text, style, seed + k))
             for task in wanted
@@ -176,16 +183,17 @@ def evaluate_rooms(
     return report
 
 
-def load_or_record(folder: Path, seed: int) -> RecordedRoom:
+def load_or_record(folder: Path, seed: int, catalog: Catalog = "basic") -> RecordedRoom:
     """Load or make the recording of a room: a robot's path for even seeds, a hand's for odd."""
-    bag = folder / f"room_{seed}.mcap"
+    bag = folder / f"{'room' if catalog == 'basic' else catalog}_{seed}.mcap"
     try:
         return load_recorded_room(bag)
     except BagError:
         path = ("robot", "hand")[seed % 2]
         return record_room(
-            bag, seed, seconds=SECONDS, rate_hz=RATE_HZ, path=path, compressed=True, overwrite=True
-        )
+            bag, seed, seconds=SECONDS, rate_hz=RATE_HZ, path=path, compressed=True,
+            overwrite=True, catalog=catalog,
+        )  # fmt: skip
 
 
 Replies = tuple[list[Reply], list[LabelledBox], list[int], tuple[int, int]]

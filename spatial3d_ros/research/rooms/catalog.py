@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import numpy as np
 
 from spatial3d_ros.categories import CATEGORIES, COLORS, CategorySpec
+from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.research.rooms.kinds import Kind, kinds
 
 FLOOR, WALL = -1, -2
+Catalog = Literal["basic", "full"]
+"""The 29 categories of CATEGORIES, or all rendered kinds with their looks."""
 
 SMALL = ("mug", "bottle", "book", "box", "bowl", "vase", "laptop", "ball", "backpack", "pillow")
 
@@ -91,6 +95,18 @@ def support_surface(item: RoomObject) -> tuple[np.ndarray, np.ndarray, float] | 
         margin = 0.14 * (hi[:2] - lo[:2])
         lo[:2], hi[:2] = lo[:2] + margin, hi[:2] - margin
     return lo[:2], hi[:2], float(z)
+
+
+def catalog_of(classes: Iterable[str]) -> Catalog:
+    """The catalog of the rooms that weights with these classes know."""
+    return "full" if set(classes) - set(CATEGORIES) else "basic"
+
+
+def parse_catalog(name: str) -> Catalog:
+    """Raises ConfigError where there is no catalog of that name."""
+    if name not in ("basic", "full"):
+        raise ConfigError(f"--catalog {name}: unknown; use full or basic")
+    return "full" if name == "full" else "basic"
 
 
 def is_rich(objects: Sequence[RoomObject]) -> bool:

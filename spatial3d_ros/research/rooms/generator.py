@@ -7,8 +7,6 @@ walls and small objects on furniture.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
 from spatial3d_ros.categories import CATEGORIES, COLORS
@@ -16,6 +14,7 @@ from spatial3d_ros.research.rooms.catalog import (
     FLOOR,
     SMALL,
     WALL,
+    Catalog,
     Room,
     RoomObject,
     support_surface,
@@ -39,7 +38,6 @@ _PIECES = ("lamp", "plant", "plant", "cabinet", "shelf", "chair", "stool", "bin"
 _PIECES += ("table", "fridge", "fridge", "box", "box", "ball", "backpack", "nightstand")
 
 
-Catalog = Literal["basic", "full"]
 REVISION = 2
 """Of the rooms of seeds and of their pictures: stored views of another one are rendered again."""
 

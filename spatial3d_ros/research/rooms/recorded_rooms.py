@@ -20,7 +20,7 @@ from spatial3d_ros.bags.writer import write_bag
 from spatial3d_ros.errors import BagError, ConfigError, FrameError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.camera import Camera
-from spatial3d_ros.research.rooms.catalog import Look, Room, RoomObject
+from spatial3d_ros.research.rooms.catalog import Catalog, Look, Room, RoomObject
 from spatial3d_ros.scene.frame import Frame
 
 CAMERA = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
@@ -65,6 +65,7 @@ def record_room(
     seconds: float = 15.0,
     rate_hz: float = 10.0,
     room: Room | None = None,
+    catalog: Catalog = "basic",
     path: str = "robot",
     storage: str = "mcap",
     compressed: bool = False,
@@ -75,7 +76,7 @@ def record_room(
 ) -> RecordedRoom:
     """Generate the room of a seed, render it with sensor and pose noise, write bag and truth.
 
-    `room` replaces the one of the seed; its ids must count from 0. `path` is "robot"
+    `room` replaces that of seed and catalog; its ids must count from 0. `path` is "robot"
     or "hand"; `processes` 0 means two at most. Raises ConfigError for an unknown path and BagError
     when the bag exists.
     """
@@ -86,7 +87,7 @@ def record_room(
     if path not in paths:
         raise ConfigError(f"path {path!r} is unknown: choose one of {', '.join(paths)}")
     total = max(2, round(seconds * rate_hz))
-    room = room or generate_room(seed)
+    room = room or generate_room(seed, catalog=catalog)
     poses = paths[path](room, total, np.random.default_rng((seed, 17)))
     jobs = [
         (room, seed, camera, rate_hz, list(enumerate(poses))[first : first + CHUNK])

@@ -40,7 +40,8 @@ class _Solid(Builder):
         along_x = abs(math.cos(item.heading)) > 0.5
         self.size = np.array([sx, sy, h] if along_x else [sy, sx, h])
         self.rgb = np.array(item.rgb, float)
-        self.rng = np.random.default_rng((item.id, *item.rgb))
+        # Not of its color, so that objects of one size differ in nothing else.
+        self.rng = np.random.default_rng((item.id, *np.round(1000 * self.size).astype(int)))
 
     def build(self) -> None:
         look = self.look

@@ -13,6 +13,7 @@ from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.geometry.pose import look_at
 from spatial3d_ros.object_catalog import OBJECT_KINDS
+from spatial3d_ros.research.rooms.appearance import mean_color
 from spatial3d_ros.research.rooms.catalog import FLOOR, Look, Room, RoomObject
 from spatial3d_ros.research.rooms.kinds import LOOK_ALIKES, Extents, kinds
 from spatial3d_ros.research.rooms.meshes import object_mesh
@@ -69,6 +70,17 @@ def test_every_kind_fits_its_box_in_every_shape_and_state() -> None:
                 lo, hi = item.box.bounds()
                 np.testing.assert_allclose(points.min(0), lo, atol=1e-4, err_msg=name)
                 np.testing.assert_allclose(points.max(0), hi, atol=1e-4, err_msg=name)
+
+
+def test_the_color_of_an_object_is_seen_on_it() -> None:
+    """Where a kind may have any color, that is the color of a part of its surface."""
+    for name, kind in kinds().items():
+        for state in kind.states or ("",):
+            look = replace(first_look(name), state=state)
+            dark, bright = (
+                mean_color(one(name, look, rgb=rgb)) for rgb in ((40, 40, 40), (220, 220, 220))
+            )
+            assert kind.colors or (bright - dark).min() > 0.09 * 180, name
 
 
 def test_shapes_and_states_change_the_picture() -> None:

@@ -9,6 +9,8 @@ independent of the one that grounds; every size of that uses the same one.
 
 from __future__ import annotations
 
+import re
+import unicodedata
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,10 +34,15 @@ WORD_DROPOUT, SPELLING_ONLY = 0.06, 0.15
 
 @lru_cache(maxsize=65536)
 def word_buckets(word: str) -> tuple[int, ...]:
-    """Embedding rows of a word: its own, and those of its 3- and 4-grams with word marks."""
-    marked = f"<{word}>"
+    """Embedding rows of a word: its own, those of its 3- and 4-grams with word marks, and of the
+    scripts of letters that are not ASCII; a number counts as its digits' places.
+    """
+    shape = re.sub(r"\d", "0", word)
+    marked = f"<{shape}>"
     grams = [marked[k : k + n] for n in (3, 4) for k in range(len(marked) - n + 1)]
-    return tuple(zlib.crc32(gram.encode()) % BUCKETS for gram in (f"={word}", *grams))
+    scripts = {unicodedata.name(c, "?").split()[0] for c in word if not c.isascii()}
+    keys = (f"={word}", *grams, *(f"~{script}" for script in sorted(scripts)))
+    return tuple(zlib.crc32(key.encode()) % BUCKETS for key in keys)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The reader of sentences: a question to a typed query, in one pass of the query network.
 
-Patterns are left for numbers and units alone.
+Patterns are left for numbers and units alone. Text in other than Latin letters is no English.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import torch
 
@@ -38,6 +39,16 @@ _ORDINALS = {
 _SIDE = r"(\d+(?:\.\d+)?) ?(m|cm|met(?:er|re)s?|centimet(?:er|re)s?)?"
 _SIZE = re.compile(rf"{_SIDE} ?(?:x|by|\u00d7) ?{_SIDE} ?(?:x|by|\u00d7) ?{_SIDE}(?!\w)")
 TARGETS = ("target", "second", "third")
+_EDIT = (*TARGETS, "relation", "number", "view", "size")
+_PARTS: dict[str, tuple[str, ...]] = {
+    "distance": ("target", "second"), "compare": TARGETS, "compare_far": TARGETS,
+    "compare_size": ("target", "second"), "compare_small": ("target", "second"),
+    "count": ("target", "second", "color"), "attribute": ("target", "color"),
+    "is_attribute": ("target", "color"), "what_near": ("target", "relation", "view"),
+    "edit": _EDIT, "edit.swap": ("target", "second"), "edit.remove": ("target",),
+    "edit.remove_all": ("target", "second", "relation"),
+    "edit.turn": ("target", "second", "relation", "number"), "unsupported": (),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,12 +87,31 @@ def parse_query(text: str, reader: QueryReader) -> ParsedQuery:
     words = split_words(text)
     if len(words) > MAX_WORDS:
         raise QueryError(f"query: {len(words)} words; ask in at most {MAX_WORDS}")
+    if not mostly_latin(text):
+        return ParsedQuery(text, "unsupported.language")
     output = reader([words])
     probability, intent = output.intent[0].softmax(-1).max(-1)
-    tags = ((SEGMENTS, output.segment), (ROLES, output.role), (PREDICATES, output.predicate))
+    name = INTENTS[int(intent)]
+    absent = torch.tensor([segment not in segments_of(name) for segment in SEGMENTS])
+    segments = output.segment.masked_fill(absent, -torch.inf)
+    tags = ((SEGMENTS, segments), (ROLES, output.role), (PREDICATES, output.predicate))
     rows = [[names[k] for k in logits[0].argmax(-1).tolist()] for names, logits in tags]
     tagged = [TaggedWord(*item) for item in zip(words, *rows, strict=True)]
-    return assemble(text, INTENTS[int(intent)], tagged, float(probability))
+    return assemble(text, name, tagged, float(probability))
+
+
+def mostly_latin(text: str) -> bool:
+    """Whether at least half of the letters are Latin; also of a text without letters."""
+    letters = [letter for letter in text if letter.isalpha()]
+    latin = sum(unicodedata.name(letter, "").startswith("LATIN") for letter in letters)
+    return 2 * latin >= len(letters)
+
+
+@cache
+def segments_of(intent: str) -> frozenset[str]:
+    """Segments that sentences of an intent can have."""
+    parts = _PARTS.get(intent, _PARTS.get(intent.partition(".")[0], ("target",)))
+    return frozenset(("none", "region", "time", *parts))
 
 
 def assemble(

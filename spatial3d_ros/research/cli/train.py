@@ -36,8 +36,9 @@ def train_reader(
     seed: Annotated[int, typer.Option(help="Of sentences and weights.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Train the reader of sentences on generated ones; its accuracy on frames of sentences that
-    training draws, and on held-out ones. The shipped weights come from the defaults.
+    """Train the reader of sentences on generated ones. The shipped weights come from the defaults.
+    Reports its accuracy on sentences that training could draw (train), of held-out frames (frames),
+    and of held-out frames and phrases (test).
 
         spatial3d train-reader runs/reader.safetensors
     """
@@ -48,10 +49,10 @@ def train_reader(
     weights.parent.mkdir(parents=True, exist_ok=True)
     run(weights, steps=steps, batch=batch, seed=seed, say=print_status)
     reader = load_reader(weights)
-    scores = {split: evaluate_reader(reader, 4096, split) for split in ("train", "test")}
+    scores = {split: evaluate_reader(reader, 4096, split) for split in ("train", "frames", "test")}
     if json:
         print_json(scores)
         return
     for split, shares in scores.items():
         shown = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
-        out.print(f"frames of {split}: {shown}")
+        out.print(f"{split}: {shown}")

@@ -2,8 +2,8 @@
 
 A frame is a line of words with `[x]` optional, `(x|y)` a choice, `<name>` one line of a macro, and
 slots in braces that `sentences.py` fills. A word that starts with an apostrophe joins the word
-before it. Every eighth line of a list is held out: training never draws it, tests draw such frames
-with all lines of the macros and phrases.
+before it. Every eighth line of a list is held out: training ("train") never draws it. The split
+"frames" draws held-out frames with the macros and phrases of training, "test" with all of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any
 from spatial3d_ros.storage import read_yaml
 
 HELD_OUT = 8
-SPLITS = ("train", "test", "all")
 _FILES = ("questions", "descriptions", "edits", "refused")
 _FOLDER = Path(__file__).with_name("grammar")
 
@@ -75,16 +74,16 @@ def pairs(key: str, split: str) -> tuple[tuple[str, str], ...]:
 
 
 def drawn(texts: Sequence[str], split: str) -> tuple[str, ...]:
-    """What a split draws: training leaves out every eighth of a long list."""
-    return kept(texts, "train") if split == "train" else tuple(texts)
+    """Phrases that a split draws: training leaves out every eighth of a long list."""
+    return kept(texts, "train") if split in ("train", "frames") else tuple(texts)
 
 
 def kept(texts: Sequence[str], split: str) -> tuple[str, ...]:
-    """Every eighth of a list of eight or more (test), the others (train), or all."""
+    """Every eighth of a list of eight or more, the others (train), or all."""
     if split == "all" or len(texts) < HELD_OUT:
         return tuple(texts)
     return tuple(
-        text for k, text in enumerate(texts) if (k % HELD_OUT == HELD_OUT - 1) == (split == "test")
+        text for k, text in enumerate(texts) if (k % HELD_OUT == HELD_OUT - 1) == (split != "train")
     )
 
 

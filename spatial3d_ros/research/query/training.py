@@ -107,8 +107,8 @@ def train_reader(
 def evaluate_reader(
     reader: QueryReader, count: int = 1024, split: str = "test"
 ) -> dict[str, float]:
-    """Share of right intents, of words with the right tag, and of sentences with all right; with
-    frames that training never saw (`test`), or its own (`train`).
+    """Share of right intents, of words with the right tag, and of sentences with all right; on
+    sentences of a split.
     """
     sentences = draw(QuerySentences(VALIDATION_SEED, split), count)
     right: Counter[str] = Counter()

@@ -6,7 +6,7 @@ from spatial3d_ros.research.query.grammar import HELD_OUT, frames, kept, macros,
 from spatial3d_ros.research.query.sentences import QuerySentences
 from spatial3d_ros.research.query.typing_noise import slip
 from spatial3d_ros.tasks.query import INTENTS, PREDICATES, ROLES, SEGMENTS, split_words
-from spatial3d_ros.tasks.query_reader import assemble
+from spatial3d_ros.tasks.query_reader import assemble, segments_of
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +23,13 @@ def test_sentences_are_reproducible_and_tagged_with_known_names(drawn):
         for item in sentence.words:
             assert item.word and item.segment in SEGMENTS
             assert item.role in ROLES and item.predicate in PREDICATES
+
+
+def test_an_intent_has_only_the_segments_that_the_reader_allows(drawn):
+    for sentence in drawn:
+        if not sentence.intent.startswith("unsupported"):
+            found = {item.segment for item in sentence.words}
+            assert found <= segments_of(sentence.intent), (sentence.intent, sentence.text)
 
 
 def test_words_are_those_that_the_robot_splits_a_sentence_into(drawn):

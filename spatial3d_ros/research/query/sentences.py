@@ -67,7 +67,7 @@ class Sentence:
 
 
 class QuerySentences:
-    """Draws sentences of a split ("train", "frames", "test", "all"); the same seed gives the same ones."""
+    """Draws sentences of a split; the same seed gives the same ones."""
 
     def __init__(self, seed: int, split: str = "train") -> None:
         self.rng, self.split = random.Random(seed), split

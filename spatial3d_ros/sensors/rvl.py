@@ -14,7 +14,9 @@ import numpy as np
 from spatial3d_ros.errors import FrameError
 
 SIZE = struct.Struct("<II")  # columns, rows
-MAX_GROUPS = 8  # of one number: 17 bits of a zigzag difference take six, a run at most eight
+MAX_GROUPS = (
+    9  # of one number: a zigzag difference of 17 bits takes six, a run of 2**26 pixels nine
+)
 
 
 def rvl_size(data: np.ndarray, topic: str) -> tuple[int, int]:
@@ -34,57 +36,52 @@ def decode_rvl(data: np.ndarray, topic: str) -> np.ndarray:
 
 def _numbers(data: np.ndarray, topic: str) -> np.ndarray:
     """Every number of the stream, int32."""
-    big_endian = data[: data.size // 4 * 4].view("<u4").astype(">u4").view(np.uint8)
-    groups = np.zeros(2 * big_endian.size + MAX_GROUPS, np.uint8)  # zeros precede the first number
-    np.right_shift(big_endian, 4, out=groups[MAX_GROUPS::2])
-    np.bitwise_and(big_endian, 15, out=groups[MAX_GROUPS + 1 :: 2])
-    ends = np.flatnonzero(groups < 8)
-    # Nearly all numbers have one or two groups, which fit into eight bits.
-    high, low = groups[ends], groups[ends - 1]
-    two = low >= 8
-    high <<= np.multiply(two, np.uint8(3))
-    high |= np.multiply(low & 7, two)
-    numbers = high.astype(np.int32)
-    longer = np.flatnonzero(two)
-    for back in range(2, MAX_GROUPS):
-        groups_before = groups[ends[longer] - back]
-        longer = longer[groups_before >= 8]
-        if not longer.size:
-            return numbers[MAX_GROUPS:]
-        numbers[longer] = numbers[longer] << 3 | groups_before[groups_before >= 8] & 7
-    raise _damaged(topic)
+    words = data[: data.size // 4 * 4].view("<u4").byteswap().view(np.uint8).astype("<u2")
+    groups = np.zeros(2 * words.size + MAX_GROUPS, np.uint8)  # zeros precede the first number
+    groups[MAX_GROUPS:] = ((words >> 4) | ((words & 15) << 8)).view(np.uint8)
+    # The number that ends at each group, if it has one or two: nearly all do, and fit eight bits.
+    ends = np.flatnonzero(groups < 8)[MAX_GROUPS:]
+    more = groups >> 3
+    short = np.zeros_like(groups)
+    short[1:] = (groups[1:] << (3 * more[:-1])) | ((groups[:-1] & 7) * more[:-1])
+    numbers = short.take(ends).astype(np.int32)
+    long = np.zeros(groups.size, bool)
+    long[2:] = more[1:-1] & more[:-2]
+    longer = np.flatnonzero(long.take(ends))
+    back = 2
+    while longer.size:
+        if back == MAX_GROUPS:
+            raise _damaged(topic)
+        before = groups.take(ends[longer] - back)
+        numbers[longer] = numbers[longer] << 3 | before & 7
+        back += 1
+        longer = longer[groups.take(ends[longer] - back) >= 8]
+    return numbers
 
 
 def _pixels(numbers: np.ndarray, count: int, topic: str) -> np.ndarray:
     """uint16 (count,) of the numbers of a stream."""
     at = done = 0
     counts = memoryview(numbers.data)
-    headers: list[int] = []
-    runs: list[int] = []
+    found: list[int] = []
     while done < count:
         if at + 2 > len(counts):
             raise _damaged(topic)
-        zeros, nonzeros = counts[at], counts[at + 1]
-        headers.append(at)
-        runs += zeros, nonzeros
-        done += zeros + nonzeros
+        found.append(at)
+        nonzeros = counts[at + 1]
+        done += counts[at] + nonzeros
         at += 2 + nonzeros
     if done > count or at > len(counts):
         raise _damaged(topic)
-    numbers[headers] = 0  # no difference
-    numbers[np.add(headers, 1)] = 0
-    sign = numbers & 1
-    np.negative(sign, out=sign)
-    numbers >>= 1
-    numbers ^= sign
-    values = np.cumsum(numbers, out=numbers).astype(np.uint16)
-    pixels = np.zeros(count, np.uint16)
-    start, at = 0, 0
-    for zeros, nonzeros in zip(runs[::2], runs[1::2], strict=True):
-        start, at = start + zeros, at + 2
-        pixels[start : start + nonzeros] = values[at : at + nonzeros]
-        start, at = start + nonzeros, at + nonzeros
-    return pixels
+    headers = np.array(found, np.int64)
+    zeros = numbers[headers]
+    numbers[headers] = numbers[headers + 1] = 0  # no difference
+    differences = ((numbers >> 1) ^ -(numbers & 1)).astype(np.uint16)
+    values = np.cumsum(differences, dtype=np.uint16)
+    values[headers] = 0  # which stands for the run of zeros
+    repeats = np.ones(values.size, np.int64)
+    repeats[headers], repeats[headers + 1] = zeros, 0
+    return np.repeat(values, repeats)[:count]
 
 
 def _damaged(topic: str) -> FrameError:

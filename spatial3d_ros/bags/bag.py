@@ -5,6 +5,7 @@ A bag is a folder with `metadata.yaml`, a single `.mcap` or `.db3` file, or a `.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,14 +71,24 @@ class Bag:
 
     def __enter__(self) -> Bag:
         if reason := _foreign_profile(self.path):
-            raise BagError(
-                f"{self.path}: {reason}. Convert it to ROS 2, for example the original .bag with "
-                "rosbags-convert (pip install rosbags); a .bag can be given here as it is"
-            )
+            raise self._foreign(reason)
         with self._naming_the_file():
             self._reader = (Ros1Reader if self.is_ros1 else Ros2Reader)(self.path)
             self._reader.open()
+        formats = {
+            getattr(connection.ext, "serialization_format", "cdr")
+            for connection in self._reader.connections
+        }
+        if other := formats - {"cdr"}:
+            self._reader.close()
+            raise self._foreign(_serialized(", ".join(sorted(other))))
         return self
+
+    def _foreign(self, reason: str) -> BagError:
+        return BagError(
+            f"{self.path}: {reason}. Convert it to ROS 2, for example the original .bag with "
+            "rosbags-convert (pip install rosbags); a .bag can be given here as it is"
+        )
 
     def __exit__(self, *_: object) -> None:
         self._reader.close()
@@ -87,6 +98,8 @@ class Bag:
         try:
             yield
         except Exception as error:  # a damaged file can fail anywhere inside the parser
+            if format_ := re.search(r"Serialization format \{'(\w+)'", str(error)):
+                raise self._foreign(_serialized(format_[1])) from error
             raise BagError(
                 f"{self.path}: truncated or damaged ({error or type(error).__name__}); record it "
                 "again, or repair it with `mcap recover`, `ros2 bag reindex` or `rosbag reindex`"
@@ -166,8 +179,14 @@ def _foreign_profile(path: Path) -> str:
     if profile == "ros2":
         return ""
     if profile == "ros1" or b"\x04\0\0\0ros1" in start or b"\x07\0\0\0ros1msg" in start:
-        return "this is a recording of ROS 1 (its messages are serialised as ros1)"
+        return _serialized("ros1")
     return f"its mcap profile is {profile!r}, not 'ros2': another tool or ROS 1 recorded it"
+
+
+def _serialized(name: str) -> str:
+    """What a recording is whose messages are not CDR."""
+    of = "ROS 1" if name == "ros1" else "another system than ROS 2"
+    return f"this is a recording of {of} (its messages are serialised as {name})"
 
 
 def bag_topics(path: str | Path) -> dict[str, tuple[str, int]]:

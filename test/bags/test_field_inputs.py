@@ -6,10 +6,11 @@ import json
 
 import numpy as np
 import pytest
+from rosbags.rosbag2 import StoragePlugin, Writer
 from typer.testing import CliRunner
 
 from helpers.block_room import turning_frames
-from helpers.rewrite_bag import rewrite, transform
+from helpers.rewrite_bag import STORE, rewrite, transform
 from spatial3d_ros.bags.bag import Bag
 from spatial3d_ros.bags.check import check_bag
 from spatial3d_ros.bags.options import RecordingOptions
@@ -273,6 +274,21 @@ def test_an_mcap_of_ros_1_is_named(room, tmp_path, profile):
     path.write_bytes(head + profile.encode() + data[at + 8 :])
     with pytest.raises(BagError, match="ROS 1"), Bag(path):
         pass
+
+
+@pytest.mark.parametrize(
+    ("encoding", "named"), [("ros1", "recording of ROS 1"), ("json", "serialised as json")]
+)
+def test_messages_of_ros_1_in_an_mcap_of_ros_2_are_named(tmp_path, encoding, named):
+    folder = tmp_path / "old"
+    with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        topic = writer.add_connection(
+            COLOR, "std_msgs/msg/String", typestore=STORE, serialization_format=encoding
+        )
+        writer.write(topic, 10**9, b"\x05\0\0\0hello")
+    for path in (folder, next(folder.glob("*.mcap"))):
+        with pytest.raises(BagError, match=named), Bag(path):
+            pass
 
 
 def test_the_check_command_fails_above_a_fifth_lost(room, tmp_path):

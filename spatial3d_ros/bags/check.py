@@ -32,6 +32,7 @@ from spatial3d_ros.sensors.transforms import TransformTree
 
 FEW = 0.9  # a smaller share of pairs is a problem
 LOW_VALID = 0.3  # a smaller share of pixels with a depth is a note
+SHORT_S = 1e-3  # a recording shorter than that has equal times of recording, and no rates
 CLOCKS_S = 1.0  # stamps further from the time of recording are of another clock
 
 Progress = Callable[[int, int], None]
@@ -117,7 +118,7 @@ def _topics(bag: Bag) -> list[dict[str, Any]]:
     """Name, type, number and rate of all topics; of images also encoding, size and frame."""
     rows = []
     for name, (kind, count) in bag.topics.items():
-        hz = (count - 1) / bag.duration_s if bag.duration_s and count > 1 else 0.0
+        hz = (count - 1) / bag.duration_s if bag.duration_s > SHORT_S and count > 1 else 0.0
         row: dict[str, Any] = {"name": name, "type": kind, "count": count, "hz": round(hz, 2)}
         if count and kind in (*IMAGE_TYPES, INFO_TYPE):
             first = bag.first(name)

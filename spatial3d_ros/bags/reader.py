@@ -23,7 +23,14 @@ from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.sensors import frame_builder
 from spatial3d_ros.sensors.accounting import FrameAccount
 from spatial3d_ros.sensors.frame_builder import FrameBuilder, SyncedFrame
-from spatial3d_ros.sensors.frame_pipeline import UNUSABLE_POSE, FramePipeline, Item, Problem
+from spatial3d_ros.sensors.frame_pipeline import (
+    JUMP,
+    RESTART,
+    UNUSABLE_POSE,
+    FramePipeline,
+    Item,
+    Problem,
+)
 from spatial3d_ros.sensors.image_decoding import MILLIMETRES
 from spatial3d_ros.sensors.plausibility import MAX_VIEWS, Finding, check_views
 from spatial3d_ros.sensors.synchronizer import DEFAULT_QUEUE_SIZE, Synchronizer
@@ -98,7 +105,7 @@ class BagFrames:
         with Bag(self.path) as bag:
             pipeline = self._pipeline(bag)
             for recorded_ns, item in self._items(bag, pipeline):
-                if isinstance(item, Problem) and item.reason != "jump":
+                if isinstance(item, Problem) and item.reason not in (JUMP, RESTART):
                     self._leave_out(item.reason, f"{item.reason}: {item}")
                 if not isinstance(item, SyncedFrame):
                     continue

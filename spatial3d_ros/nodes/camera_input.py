@@ -27,7 +27,13 @@ from spatial3d_ros.sensors.frame_builder import (
     Topics,
     no_extrinsics,
 )
-from spatial3d_ros.sensors.frame_pipeline import FramePipeline, KeyframeGate, Problem, Rewind
+from spatial3d_ros.sensors.frame_pipeline import (
+    RESTART,
+    FramePipeline,
+    KeyframeGate,
+    Problem,
+    Rewind,
+)
 from spatial3d_ros.sensors.image_decoding import MILLIMETRES
 from spatial3d_ros.sensors.plausibility import check_views, median_depth, unit_problem
 from spatial3d_ros.sensors.pose_source import extrinsic_matrix
@@ -193,7 +199,9 @@ class CameraInput:
 
     def _dispatch(self, item: SyncedFrame | Rewind | Problem | LiftTask) -> None:
         """Decoding goes to the worker, so that callbacks stay short."""
-        if isinstance(item, Problem):
+        if isinstance(item, Problem) and item.reason == RESTART:
+            self._logger.info(f"{item.topic}: {item.text}")
+        elif isinstance(item, Problem):
             self._report(item.topic, item.text)
         elif isinstance(item, Rewind):
             if self.detections is not None:

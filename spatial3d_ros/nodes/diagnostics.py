@@ -38,6 +38,8 @@ def publish_regularly(node: Node, statuses: Callable[[], list[DiagnosticStatus]]
             header = Header(stamp=node.get_clock().now().to_msg())
             publisher.publish(DiagnosticArray(header=header, status=statuses()))
         except Exception:  # raised from a timer, it would end the node
+            if not node.context.ok():  # a signal ended it meanwhile
+                return
             node.get_logger().error(f"failed to publish diagnostics: {traceback.format_exc()}")
 
     # Not the node's clock: with use_sim_time and no publisher on /clock it stands still.

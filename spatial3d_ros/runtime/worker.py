@@ -48,12 +48,24 @@ def convert_out_of_memory(step: str) -> Iterator[None]:
         traceback.clear_frames(error.__traceback__)
         gc.collect()
         torch.cuda.empty_cache()
-        reason = str(error).partition("\n")[0] or "the system refused an allocation"
         raise OutOfMemory(
-            f"{step} ran out of memory ({reason}); the views and the object map are unchanged. To "
-            "use less memory, lower the parameter max_views, set the parameter weights to int8 or "
+            f"{step} ran out of memory{_wanted(str(error))}; the views and the object map are "
+            "unchanged. To use less memory, lower the parameter max_views, set the parameter weights to int8 or "
             "int4, or use a smaller model (`spatial3d info --memory` lists what fits)"
         ) from None
+
+
+def _wanted(text: str) -> str:
+    """How much memory was missing and where, from the text of an allocation that failed."""
+    found = re.search(r"allocate\s+([\d.]+)\s*(bytes|[KMGT]i?B)", text)
+    amount = ""
+    if found:
+        number, unit = float(found[1]), found[2]
+        power = "bKMGT".index(unit[0])
+        amount = f"{number * 1024.0**power / 2**20:.0f} MiB more were needed"
+    where = "on the GPU" if re.search("CUDA|CUBLAS|CUDNN", text) else ""
+    said = " ".join(filter(None, (amount, where)))
+    return f" ({said})" if said else ""
 
 
 def trim_heap() -> None:

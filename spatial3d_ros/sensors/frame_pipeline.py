@@ -32,6 +32,8 @@ from spatial3d_ros.sensors.pose_source import PoseGapError
 from spatial3d_ros.sensors.synchronizer import SECOND, Pair, Synchronizer
 
 JUMP_M, JUMP_M_S = 0.5, 20.0  # further and faster than this between two images is no motion
+JUMP, RESTART = "jump", "restart"  # reasons of problems that lose no frame
+AGAIN_M, AGAIN_RAD = 0.1, 0.1  # this near to the first pose, a jump is a recording that starts over
 UNUSABLE_POSE = "unusable pose"
 MAX_PENDING = 32  # synchronised pairs that wait for a pose: a second of a 30 Hz camera
 
@@ -219,6 +221,7 @@ class FramePipeline:
         self._keyframe_pose = None
         self._selected_at = 0
         self._last: tuple[int, np.ndarray] | None = None
+        self._first_pose: np.ndarray | None = None
 
     def _flush(self) -> list[Item]:
         """Every waiting pair whose pose is known by now, oldest first."""
@@ -251,21 +254,33 @@ class FramePipeline:
         return oldest is not None and 0 < oldest - stamp_ns <= self._max_wait
 
     def _jumps(self, stamp_ns: int, world_T_camera: np.ndarray) -> list[Problem]:
-        """A problem if the camera moved faster than anything can: a discontinuous world frame."""
-        problems = []
-        if self._last is not None:
-            seconds = (stamp_ns - self._last[0]) / SECOND
-            metres = float(np.linalg.norm(world_T_camera[:3, 3] - self._last[1][:3, 3]))
-            if metres > JUMP_M and metres > JUMP_M_S * seconds:
-                self.counts["jumps"] += 1
-                text = (
-                    f"the pose jumped by {metres:.1f} m within {seconds:.2f} s, so objects seen "
-                    "before it are at wrong positions. Keep memory in a continuous frame (not "
-                    f"{self.poses.frame_id!r}; REP 105), or call ~/clear."
-                )
-                problems.append(Problem("jump", self.topics.pose, text))
-        self._last = stamp_ns, world_T_camera
-        return problems
+        """A problem if the camera moved faster than anything can: a discontinuous world frame, or
+        a recording that is played again with new stamps.
+        """
+        if self._first_pose is None:
+            self._first_pose = world_T_camera
+        last, self._last = self._last, (stamp_ns, world_T_camera)
+        if last is None:
+            return []
+        seconds = (stamp_ns - last[0]) / SECOND
+        metres = float(np.linalg.norm(world_T_camera[:3, 3] - last[1][:3, 3]))
+        if metres <= JUMP_M or metres <= JUMP_M_S * seconds:
+            return []
+        again_m, again_rad = motion(self._first_pose, world_T_camera)
+        if again_m < AGAIN_M and again_rad < AGAIN_RAD:
+            self.counts["restarts"] += 1
+            text = (
+                f"the recording restarted: the camera is back at its first pose, {metres:.1f} m "
+                "away. The object map stays."
+            )
+            return [Problem(RESTART, self.topics.pose, text)]
+        self.counts["jumps"] += 1
+        text = (
+            f"the pose jumped by {metres:.1f} m within {seconds:.2f} s, so objects seen "
+            "before it are at wrong positions. Keep memory in a continuous frame (not "
+            f"{self.poses.frame_id!r}; REP 105), or call ~/clear."
+        )
+        return [Problem(JUMP, self.topics.pose, text)]
 
     def _synced(self, pair: Pair, world_T_camera: np.ndarray) -> SyncedFrame:
         self.counts["synced"] += 1

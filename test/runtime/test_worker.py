@@ -175,6 +175,23 @@ def test_out_of_memory_error_names_the_parameters_to_lower(runner):
     assert runner.run(Question(5.0), 0, lambda: "again") == "again"
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you "
+         "tried to allocate 8589934592 bytes. Error code 12", " (8192 MiB more were needed);"),
+        ("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has", " (2560 MiB more were needed "
+         "on the GPU);"),
+        ("CUBLAS_STATUS_ALLOC_FAILED when calling", " (on the GPU);"),
+        ("out of memory", ";"),
+    ],
+)  # fmt: skip
+def test_out_of_memory_is_said_in_plain_words(text, said):
+    with pytest.raises(OutOfMemory) as error, convert_out_of_memory("the question"):
+        raise RuntimeError(text)
+    assert str(error.value).startswith(f"the question ran out of memory{said} the views")
+
+
 def test_out_of_memory_frees_the_variables_of_the_failed_step(runner):
     class Scratch:
         pass

@@ -88,6 +88,18 @@ def test_a_looping_bag_is_one_rewind_and_goes_on(pose_first):
     assert len(robot.problems) <= 1
 
 
+def test_a_recording_that_is_played_again_with_new_stamps_is_named_once_and_is_no_jump():
+    robot = Robot()
+    for start in (0, 10032):
+        for step in range(0, 10000, 33):
+            at, x = EPOCH + (start + step) * MS, 0.3 * step / 1000
+            robot.add_pose(messages.pose_stamped(at, (x, 0, 0)))
+            robot.images(start + step)
+    (problem,) = [text for text in robot.problems if "restarted" in text]
+    assert "the recording restarted: the camera is back at its first pose, 3.0 m away" in problem
+    assert (robot.pipeline.counts["restarts"], robot.pipeline.counts["jumps"]) == (1, 0)
+
+
 def test_distorted_images_are_rectified_unless_they_are_already():
     projection = [9.0, 0, 3, 0, 0, 9.0, 2, 0, 0, 0, 1, 0]
     info = messages.camera_info(d=[0.1, 0, 0, 0, 0], model="plumb_bob", p=projection)

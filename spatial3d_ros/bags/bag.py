@@ -6,6 +6,7 @@ A bag is a folder with `metadata.yaml`, a single `.mcap` or `.db3` file, or a `.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,7 @@ BOX_TYPES = {  # which the type store lacks; fields as of ROS 2 Humble and later
     "Detection2DArray": "std_msgs/Header header\nvision_msgs/Detection2D[] detections",
 }
 MCAP_MAGIC = b"\x89MCAP0\r\n"
+HEADER_STAMP = 4  # bytes before it: those of CDR, or the sequence number of ROS 1
 HEADER_BYTES = 1 << 20  # of an mcap file: its header, and usually the first schemas
 
 
@@ -155,6 +157,24 @@ class Bag:
             with self._naming_the_file():
                 message = self._decode(kind, data)
             yield topic, stamp, message
+
+    def stamps(self, *topics: str) -> Iterator[tuple[str, int, list[int]]]:
+        """(topic, time of recording in ns, stamps in ns) in time order, without decoding the rest.
+
+        Of a TFMessage the stamp of its first transform; all else begins with its header.
+        """
+        for topic, kind, recorded, data in self.raw(*topics):
+            with self._naming_the_file():
+                if kind == TF_TYPE:
+                    yield (
+                        topic,
+                        recorded,
+                        [stamp_ns(t) for t in self._decode(kind, data).transforms[:1]],
+                    )
+                    continue
+                order = ">" if not self.is_ros1 and data[1] == 0 else "<"
+                sec, nanosec = struct.unpack_from(f"{order}iI", data, HEADER_STAMP)
+                yield topic, recorded, [sec * 10**9 + nanosec]
 
     def _decode(self, kind: str, data: bytes) -> Any:
         if not self.is_ros1:

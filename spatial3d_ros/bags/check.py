@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from spatial3d_ros.bags.bag import Bag, stamp_ns
+from spatial3d_ros.bags.bag import Bag
 from spatial3d_ros.bags.launch_line import launch_line
 from spatial3d_ros.bags.options import RecordingOptions, contents
 from spatial3d_ros.bags.poses import read_transforms
@@ -28,9 +28,11 @@ from spatial3d_ros.bags.topics import (
 )
 from spatial3d_ros.errors import FrameError, Spatial3DError
 from spatial3d_ros.sensors.accounting import MAX_LOST
+from spatial3d_ros.sensors.plausibility import median_depth
 from spatial3d_ros.sensors.transforms import TransformTree
 
 FEW = 0.9  # a smaller share of pairs is a problem
+DECODED = 120  # frames that are decoded; of the others damage and empty depth are seen without
 LOW_VALID = 0.3  # a smaller share of pixels with a depth is a note
 SHORT_S = 1e-3  # a recording shorter than that has equal times of recording, and no rates
 CLOCKS_S = 1.0  # stamps further from the time of recording are of another clock
@@ -133,11 +135,10 @@ def _topics(bag: Bag) -> list[dict[str, Any]]:
 def _stamps(bag: Bag, names: list[str], seconds: float) -> dict[str, np.ndarray]:
     """Of each topic (stamp in ns, time of recording in ns) of its messages, (N, 2) int64."""
     found: dict[str, list[tuple[int, int]]] = {name: [] for name in names}
-    for name, recorded, message in bag.timed(*names):
+    for name, recorded, stamps in bag.stamps(*names):
         if recorded - bag.start_ns > seconds * 1e9:
             break
-        parts = message.transforms[:1] if hasattr(message, "transforms") else [message]
-        found[name] += [(stamp_ns(part), recorded) for part in parts]
+        found[name] += [(stamp, recorded) for stamp in stamps]
     return {name: np.array(pairs, np.int64).reshape(-1, 2) for name, pairs in found.items()}
 
 
@@ -182,22 +183,23 @@ def _check_frames(
     report: BagReport, options: RecordingOptions, seconds: float, progress: Progress
 ) -> BagFrames:
     """Make the frames, as the engine would."""
-    frames = BagFrames(report.bag, options, seconds=seconds)
+    frames = BagFrames(report.bag, options, seconds=seconds, max_decoded=DECODED)
     medians, valid, sizes = [], [], set()
     try:
         for count, (_, frame) in enumerate(frames, 1):
-            measured = frame.depth[frame.depth > 0]
-            medians.append(float(np.median(measured)))
+            medians.append(median_depth(frame))
             valid.append(frame.valid_fraction)
             sizes.add((frame.camera.width, frame.camera.height))
-            progress(count, frames.color_count)
+            progress(count * frames.step, frames.color_count)
     except Spatial3DError as error:
         report.problems.insert(0, _unnamed(report.bag, error))
         report.sound = False
     account = frames.account
     report.frames = {
-        "made": len(medians), "left_out": dict(frames.left_out), **account.as_dict()
-    }  # fmt: skip
+        "made": account.used if medians else 0,
+        "left_out": dict(frames.left_out),
+        **account.as_dict(),
+    }
     if account.is_incomplete:
         report.problems.append(f"only {account}: at most {MAX_LOST:.0%} may be lost")
         report.sound = False

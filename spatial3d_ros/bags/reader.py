@@ -58,9 +58,11 @@ class BagFrames:
     `world_frame`, or may be in any frame when it is empty; `frame_id` is the one found. `notes`
     are decisions that were made for the user.
 
-    Frames end `seconds` after the bag began. Raises BagError: missing, damaged, lacking a topic,
-    stamps that start again, depth that looks like another unit than it has, or without one usable
-    frame.
+    Frames end `seconds` after the bag began. With `max_decoded` only about so many, spread evenly,
+    are decoded and yielded; the others are inspected and counted.
+
+    Raises BagError: missing, damaged, lacking a topic, stamps that start again, depth that looks
+    like another unit than it has, or without one usable frame.
     """
 
     def __init__(
@@ -70,11 +72,14 @@ class BagFrames:
         *,
         world_frame: str = "",
         seconds: float = math.inf,
+        max_decoded: float = math.inf,
     ) -> None:
         self.path = Path(path)
         self.options = options
         self.topics = options.topics(path)
         self.seconds = seconds
+        self.max_decoded = max_decoded
+        self.step = 1
         self.frame_id = world_frame
         self.account = FrameAccount()
         self.left_out: Counter[str] = Counter()
@@ -102,14 +107,20 @@ class BagFrames:
         self.notes.clear()
         self.findings.clear()
         sample = _Sample()
+        number = 0
         with Bag(self.path) as bag:
             pipeline = self._pipeline(bag)
+            self.step = self._decoding_step(bag)
             for recorded_ns, item in self._items(bag, pipeline):
                 if isinstance(item, Problem) and item.reason not in (JUMP, RESTART):
                     self._leave_out(item.reason, f"{item.reason}: {item}")
                 if not isinstance(item, SyncedFrame):
                     continue
+                number += 1
                 try:
+                    if (number - 1) % self.step:
+                        pipeline.inspect(item)
+                        continue
                     frame = pipeline.decode(item)
                 except FrameError as error:
                     problem = pipeline.finish(item, error=error)
@@ -128,6 +139,11 @@ class BagFrames:
         if not found:
             self._raise_no_frame()
         self._check_views(sample.frames)
+
+    def _decoding_step(self, bag: Bag) -> int:
+        """Every how many-th frame is decoded."""
+        share = min(1.0, self.seconds / bag.duration_s) if bag.duration_s else 1.0
+        return max(1, math.ceil(self.color_count * share / self.max_decoded))
 
     def _check_views(self, frames: list[Frame]) -> None:
         """Fill `findings`. Raises BagError for another unit of depth than the one used."""

@@ -50,8 +50,9 @@ def convert_out_of_memory(step: str) -> Iterator[None]:
         torch.cuda.empty_cache()
         raise OutOfMemory(
             f"{step} ran out of memory{_wanted(str(error))}; the views and the object map are "
-            "unchanged. To use less memory, lower the parameter max_views, set the parameter weights to int8 or "
-            "int4, or use a smaller model (`spatial3d info --memory` lists what fits)"
+            "unchanged. To use less memory, lower the parameter max_views, set the parameter "
+            "weights to int8 or int4, or use a smaller model (`spatial3d info --memory` lists what "
+            "fits)"
         ) from None
 
 

@@ -149,12 +149,30 @@ class FrameBuilder:
             self.source,
         )
         if frame.valid_fraction < MIN_VALID:
-            raise EmptyDepthError(
-                f"{topics.depth}: field data holds a depth for only {frame.valid_fraction:.1%} of "
-                "the pixels, the rest is 0, NaN or infinite. Is the lens covered, or the scene out "
-                "of range?"
-            )
+            raise self._no_depth(frame.valid_fraction)
         return frame
+
+    def inspect(self, synced: SyncedFrame) -> None:
+        """Raise FrameError for what makes a frame unusable, as far as its images show it without
+        being decoded: a small part of the time of `build`.
+        """
+        topics, depth = self.topics, synced.depth
+        image_decoding.inspect_color(synced.color, topics.color)
+        if self.depth_transport == "raw":
+            share = image_decoding.inspect_depth(depth, topics.depth, SAMPLE_STRIDE)
+        elif image_decoding.is_dense_png(depth):
+            return
+        else:
+            metres = DEPTH_DECODERS[self.depth_transport](depth, topics.depth, self.depth_unit)
+            share = float(np.mean(metres[::SAMPLE_STRIDE, ::SAMPLE_STRIDE] > 0))
+        if share < MIN_VALID:
+            raise self._no_depth(share)
+
+    def _no_depth(self, share: float) -> EmptyDepthError:
+        return EmptyDepthError(
+            f"{self.topics.depth}: field data holds a depth for only {share:.1%} of the pixels, "
+            "the rest is 0, NaN or infinite. Is the lens covered, or the scene out of range?"
+        )
 
     def _check_unit(self, metres: np.ndarray, depth: Any) -> None:
         """Raises FrameError for depth in another unit, where that is beyond doubt."""

@@ -180,6 +180,10 @@ class FramePipeline:
         self.aligned = self._builder.aligned(synced.color, synced.depth)
         return self._builder.build(synced)
 
+    def inspect(self, synced: SyncedFrame) -> None:
+        """Raise the FrameError of `decode` that the images show without being decoded."""
+        self._builder.inspect(synced)
+
     def finish(
         self, synced: SyncedFrame, *, keyframe: bool = False, error: FrameError | None = None
     ) -> Problem | None:

@@ -67,6 +67,7 @@ LABEL_TYPES = {"mono8": "u1", "8UC1": "u1", "mono16": "u2", "16UC1": "u2", "32SC
 MILLIMETRES = 1e-3
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_SIGNATURE = b"\xff\xd8\xff"
+DENSE_BYTES = 0.1  # of a pixel in a PNG: an image that is 1 % measured has less
 CONFIG_HEADER = struct.Struct("<iff")  # compressedDepth: format, depthQuantA, depthQuantB
 # EXIF orientation describes how to show a photograph, but CameraInfo describes stored pixels.
 READ_COLOR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -77,6 +78,14 @@ def decode_color(message: Any, topic: str) -> np.ndarray:
 
     Raises FrameError, naming topic and field, when the image cannot be read.
     """
+    packed, pixels = _color_pixels(message, topic)
+    if pixels.dtype.itemsize == 2:
+        pixels = (pixels >> 8).astype(np.uint8)
+    return pixels if packed.to_rgb is None else cv2.cvtColor(pixels, packed.to_rgb)
+
+
+def _color_pixels(message: Any, topic: str) -> tuple[Packed, np.ndarray]:
+    """The pixels as they are stored, a view."""
     packed = COLOR_ENCODINGS.get(message.encoding)
     if packed is None:
         raise _unknown_encoding(topic, message.encoding, COLOR_ENCODINGS, "a colour image")
@@ -88,10 +97,23 @@ def decode_color(message: Any, topic: str) -> np.ndarray:
             f"of encoding {message.encoding} has even sizes. Check the publisher."
         )
     dtype = _wire_type(packed.dtype, message)
-    pixels = _pixels(message, topic, dtype, packed.channels, packed.rows)
-    if dtype.itemsize == 2:
-        pixels = (pixels >> 8).astype(np.uint8)
-    return pixels if packed.to_rgb is None else cv2.cvtColor(pixels, packed.to_rgb)
+    return packed, _pixels(message, topic, dtype, packed.channels, packed.rows)
+
+
+def inspect_color(message: Any, topic: str) -> None:
+    """Raise FrameError for damage that an image, compressed or not, shows without being decoded."""
+    if hasattr(message, "encoding"):
+        _color_pixels(message, topic)
+    elif _file_size(_buffer(message, topic)) is None:
+        raise _not_compressed(topic)
+
+
+def inspect_depth(message: Any, topic: str, stride: int) -> float:
+    """Share of pixels that hold a depth, 0 .. 1, of every `stride`-th pixel of an uncompressed
+    image. Raises FrameError for damage that it shows without being decoded.
+    """
+    pixels = _depth_pixels(message, topic)[::stride, ::stride]
+    return float(np.count_nonzero((pixels > 0) & np.isfinite(pixels)) / pixels.size)
 
 
 def decode_depth(message: Any, topic: str, unit: float = 0.0) -> np.ndarray:
@@ -101,10 +123,15 @@ def decode_depth(message: Any, topic: str, unit: float = 0.0) -> np.ndarray:
     numbers, metres for 32FC1, which comes back as it is (a view, NaN and infinities included):
     `Frame` cleans it. Raises FrameError, naming topic and field, when the image cannot be read.
     """
+    return _metres(_depth_pixels(message, topic), unit)
+
+
+def _depth_pixels(message: Any, topic: str) -> np.ndarray:
+    """The values as they are stored, a view."""
     kind = DEPTH_TYPES.get(message.encoding)
     if kind is None:
         raise _unknown_encoding(topic, message.encoding, DEPTH_TYPES, "a depth image")
-    return _metres(_pixels(message, topic, _wire_type(kind, message), 1), unit)
+    return _pixels(message, topic, _wire_type(kind, message), 1)
 
 
 def _metres(values: np.ndarray, unit: float) -> np.ndarray:
@@ -228,10 +255,7 @@ def _buffer(message: Any, topic: str) -> np.ndarray:
 def _decode_file(data: np.ndarray, topic: str, flags: int) -> np.ndarray:
     size = _file_size(data)
     if size is None:
-        raise FrameError(
-            f"{topic}: field data is neither a readable JPEG nor a readable PNG. The image is "
-            "damaged, or the topic is not compressed: subscribe to the raw topic instead."
-        )
+        raise _not_compressed(topic)
     _check_size(*size, topic)
     try:
         image = cv2.imdecode(data, flags)
@@ -269,6 +293,23 @@ def _check_size(width: int, height: int, topic: str) -> None:
             f"{topic}: fields width and height are {width}x{height}; between 1 and {MAX_PIXELS} "
             "pixels are possible. Check the publisher."
         )
+
+
+def is_dense_png(message: Any) -> bool:
+    """Whether compressed depth is a whole PNG that is too large to be an empty image."""
+    data = np.frombuffer(message.data, np.uint8)
+    start = next((k for k in (CONFIG_HEADER.size, 0) if _is_png(data[k:])), None)
+    size = None if start is None else _file_size(data[start:])
+    if size is None or b"IEND" not in data[-16:].tobytes():
+        return False
+    return data.size > DENSE_BYTES * size[0] * size[1]
+
+
+def _not_compressed(topic: str) -> FrameError:
+    return FrameError(
+        f"{topic}: field data is neither a readable JPEG nor a readable PNG. The image is "
+        "damaged, or the topic is not compressed: subscribe to the raw topic instead."
+    )
 
 
 def _unknown_encoding(

@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from helpers.fuzzing import damaged, survives
 from helpers.pcd import read_pcd
 from spatial3d_ros.bags.bag import bag_topics
+from spatial3d_ros.bags.check import check_bag
 from spatial3d_ros.bags.folders import frames_from_folder
+from spatial3d_ros.bags.options import RecordingOptions
 from spatial3d_ros.bags.reader import read_bag
 from spatial3d_ros.bags.scannet import read_axis_alignment
 from spatial3d_ros.bags.writer import write_bag
@@ -207,6 +209,8 @@ def test_bags(folder, bags, data, suffix):
     topics = survives(lambda: bag_topics(path), BagError)
     assert topics is None or all(isinstance(name, str) for name in topics)
     survives(lambda: list(read_bag(path)), BagError, FrameError)
+    options = RecordingOptions(depth_unit=0.001, rectified=True, sync_slop_s=0.1)
+    survives(lambda: check_bag(path, options), BagError)
 
 
 @given(

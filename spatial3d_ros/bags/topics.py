@@ -46,7 +46,7 @@ USUAL = Topics()
 DEPTH_ENCODINGS = ("16UC1", "16SC1", "32FC1")
 # The part of a topic's name from which on it names a stream of a camera, not the camera.
 STREAMS = re.compile(
-    r"rgb|colou?r|depth|stereo|left|right|image|aligned|registered|points|infra|ir$|mono|hw_"
+    r"rgb|colou?r|depth|stereo|^left$|^right$|image|aligned|registered|points|infra|ir$|mono|hw_"
 )
 NOT_COLOR = re.compile(r"infra|(^|[/_])ir([/_0-9]|$)|mask|label|confidence|disparity")
 
@@ -70,10 +70,16 @@ def choose_topics(
 
 
 def camera_of(topic: str) -> str:
-    """The camera of a topic: its name before the part that names the stream, without slashes."""
+    """The camera of a topic: its name before the part that names the stream, without slashes.
+
+    The first part names a camera if a stream follows ("/left/rgb/image"), and so does a part like
+    "depth_camera".
+    """
     parts = _base(topic).strip("/").split("/")
-    end = next((k for k, part in enumerate(parts) if STREAMS.search(part)), len(parts))
-    return "/".join(parts[:end])
+    streams = [bool(STREAMS.search(part)) and "cam" not in part for part in parts]
+    if not any(streams[1:]):
+        return "" if any(streams) or len(parts) == 1 else "/".join(parts)
+    return "/".join(parts[: streams.index(True, 1)])
 
 
 def topics_by_role(
@@ -86,7 +92,10 @@ def topics_by_role(
     found: dict[str, str] = {}
     problems: list[BagError] = []
     images = [name for name, kind in present.items() if kind in IMAGE_TYPES]
-    depths = [name for name in images if _is_depth(name, (encodings or {}).get(name, ""))]
+    # Of compressed images the part before the semicolon is that of the image.
+    stored = {name: (encodings or {}).get(name, "").split(";")[0].strip() for name in images}
+    depths = [name for name in images if _is_depth(name, stored[name])]
+    depths = depths or [n for n in images if stored[n] == "mono16" and not NOT_COLOR.search(n)]
     packed = [name for name in depths if not name.endswith("/compressed")]
     colors = [n for n in images if n not in depths and not n.endswith("/compressedDepth")]
     colors = [name for name in colors if not NOT_COLOR.search(name)] or colors
@@ -123,7 +132,7 @@ def topics_by_role(
 
 def _is_depth(name: str, encoding: str) -> bool:
     """Whether an image topic holds depth, by its name or else by the encoding of its first."""
-    if name.endswith("/compressedDepth") or "compressedDepth" in encoding:
+    if name.endswith("/compressedDepth"):
         return True
     named = "depth" in _base(name).lower()
     return named or (encoding in DEPTH_ENCODINGS and not NOT_COLOR.search(name))

@@ -109,14 +109,12 @@ def _source(name: str, general: Parameters, entry: Mapping[str, Any]) -> CameraS
             near = difflib.get_close_matches(key, KEYS, n=1)
             advice = f"did you mean {name}.{near[0]}?" if near else f"known: {', '.join(KEYS)}"
             raise ConfigError(f"parameter {name}.{key} is unknown: {advice}")
+    for key in (*TOPICS, "preset", "namespace"):
+        if not isinstance(entry.get(key, ""), str):
+            raise ConfigError(f"parameter {name}.{key} is {entry[key]!r}; it must be a name")
     topics, options = _preset(name, entry)
     topics |= {key: entry[key] for key in TOPICS if entry.get(key)}
     options |= {key: entry[key] for key in OPTIONS if key in entry}
-    for key, value in topics.items():
-        if not isinstance(value, str):
-            raise ConfigError(
-                f"parameter {name}.{key} is {value!r}; it must be the name of a topic"
-            )
     for key in PRESET_TOPICS.values():
         if key not in topics:
             raise ConfigError(
@@ -149,7 +147,7 @@ def _preset(name: str, entry: Mapping[str, Any]) -> tuple[dict[str, str], dict[s
     topics = {key: read["remappings"][role] for role, key in PRESET_TOPICS.items()}
     if namespace:
         root = os.path.commonpath(list(topics.values())).rstrip("/")
-        moved = str(namespace).rstrip("/")
+        moved = namespace.rstrip("/")
         topics = {key: moved + topic.removeprefix(root) for key, topic in topics.items()}
     return topics, {key: value for key, value in read["parameters"].items() if key in OPTIONS}
 

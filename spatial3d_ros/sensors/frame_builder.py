@@ -5,6 +5,7 @@ Takes anything with the fields of the messages; ROS is not needed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -34,9 +35,11 @@ DISTORTION_NAMES = {
     "radtan": "plumb_bob",
     "brown_conrady": "plumb_bob",
 }
+# image_proc: image_rect, image_rect_color; drivers: rect/image, image_rectified, image_rect_raw.
+RECTIFIED = re.compile(r"(^|[/_])rect(ified)?([/_]|$)")
 SAMPLE_STRIDE = 8
 IMPOSSIBLE_M = 100.0  # median depth that no depth camera measures
-MAX_OFF_CENTRE = 0.3  # of the image size, from its middle to the principal point
+MAX_OFF_CENTRE = 0.2  # of the image size, from its middle to the principal point
 MIN_VALID = 0.01  # a depth image with less is a covered or broken sensor
 
 
@@ -104,7 +107,7 @@ class FrameBuilder:
 
     With `rectified` the images are undistorted already: P of the calibration is used and D is
     ignored. Otherwise D is the distortion of the images, as REP 104 defines it. None decides by
-    the topic: image_proc names rectified ones image_rect and image_rect_color.
+    the topic's name (`RECTIFIED`).
 
     `alignment` selects how depth in another frame or size than colour is handled: "auto" registers
     it with the calibration of depth and the `extrinsics` of the two frames, "refuse" raises, and
@@ -196,7 +199,7 @@ class FrameBuilder:
         """Whether the images are undistorted: as given, or else by the name of image_proc."""
         if self.rectified is not None:
             return self.rectified
-        return "image_rect" in self.topics.color
+        return bool(RECTIFIED.search(self.topics.color))
 
     def rectified_note(self, info: Any) -> str:
         """What was decided about distortion by the name of the topic; "" if nothing was."""

@@ -65,6 +65,7 @@ SUBSAMPLED = ("yuv", "uyvy", "yuyv", "nv")  # encodings whose sizes must be even
 DEPTH_TYPES = {"16UC1": "u2", "mono16": "u2", "16SC1": "i2", "32FC1": "f4"}
 LABEL_TYPES = {"mono8": "u1", "8UC1": "u1", "mono16": "u2", "16UC1": "u2", "32SC1": "i4"}
 MILLIMETRES = 1e-3
+UINT16_MAX = 65535
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_SIGNATURE = b"\xff\xd8\xff"
 DENSE_BYTES = 0.1  # of a pixel in a PNG: an image that is 1 % measured has less
@@ -112,8 +113,8 @@ def inspect_depth(message: Any, topic: str, stride: int) -> float:
     """Share of pixels that hold a depth, 0 .. 1, of every `stride`-th pixel of an uncompressed
     image. Raises FrameError for damage that it shows without being decoded.
     """
-    pixels = _depth_pixels(message, topic)[::stride, ::stride]
-    return float(np.count_nonzero((pixels > 0) & np.isfinite(pixels)) / pixels.size)
+    metres = _metres(_depth_pixels(message, topic)[::stride, ::stride], 0.0)
+    return float(np.count_nonzero((metres > 0) & np.isfinite(metres)) / metres.size)
 
 
 def decode_depth(message: Any, topic: str, unit: float = 0.0) -> np.ndarray:
@@ -135,11 +136,14 @@ def _depth_pixels(message: Any, topic: str) -> np.ndarray:
 
 
 def _metres(values: np.ndarray, unit: float) -> np.ndarray:
-    """Depth values in metres, float32."""
+    """Depth values in metres, float32; 0 where a whole number is at its limit: not measured."""
     unit = unit or (1.0 if values.dtype.kind == "f" else MILLIMETRES)
-    if unit == 1.0:
+    if values.dtype.kind == "f" and unit == 1.0:
         return values.astype(np.float32, copy=False)
-    return np.multiply(values, np.float32(unit), dtype=np.float32)
+    metres = np.multiply(values, np.float32(unit), dtype=np.float32)
+    if values.dtype.kind == "u":
+        metres[values == UINT16_MAX] = 0
+    return metres
 
 
 def _wire_type(kind: str, message: Any) -> np.dtype:

@@ -26,7 +26,7 @@ MIN_BASELINE_M = 0.15
 AGREES, DISAGREES = 0.03, 0.1  # relative depth difference of right geometry, and of wrong one
 FAR_M, NEAR_M = 10.0, 0.12  # median depth beyond which a unit is doubtful: no indoor camera
 OPTICAL_T_BODY = np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]])
-UNIT_FACTORS = (0.001, 0.1, 0.2, 0.25, 0.5, 2.0, 4.0, 5.0, 10.0, 1000.0)
+UNIT_FACTORS = (0.001, 0.01, 0.1, 0.125, 0.2, 0.25, 0.5, 2.0, 4.0, 5.0, 10.0, 100.0, 1000.0)
 MAX_TILT_DEG = 12.0  # of the level surfaces; right poses show 1 to 3
 NORMAL_STRIDE = 6
 MAX_SLOPE = 0.2  # step of depth to the next point of a smooth surface, as a share of the depth
@@ -86,11 +86,12 @@ def unit_problem(median_m: float, unit: float) -> str:
     """Why a median depth looks like another unit than `unit`, the value 1 in metres; "" if not."""
     if not median_m or NEAR_M <= median_m <= FAR_M:
         return ""
-    factor = 0.001 if median_m > 100 else 0.25 if median_m > FAR_M else 10.0
+    factors = (0.001, 0.01) if median_m > 100 else (0.1, 0.25) if median_m > FAR_M else (10.0,)
+    examples = " or ".join(f"{unit * factor:g}" for factor in factors)
     return (
         f"the median depth is {median_m:.2f} m, so depth looks like another unit than {unit:g} m. "
-        f"Set depth_unit to the metres of the value 1, for example {unit * factor:g} (or to "
-        f"{unit:g} if it is right)"
+        f"Set depth_unit to the metres of the value 1, for example {examples} (or to {unit:g} if "
+        "it is right)"
     )
 
 

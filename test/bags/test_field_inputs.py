@@ -15,6 +15,7 @@ from spatial3d_ros.bags.bag import Bag
 from spatial3d_ros.bags.check import check_bag
 from spatial3d_ros.bags.options import RecordingOptions
 from spatial3d_ros.bags.reader import BagFrames
+from spatial3d_ros.bags.topics import camera_of
 from spatial3d_ros.bags.writer import write_bag
 from spatial3d_ros.cli import app
 from spatial3d_ros.errors import BagError
@@ -148,7 +149,8 @@ def test_a_tilted_world_is_named(room, tmp_path, degrees):
 
 @pytest.mark.parametrize(
     ("scale", "encoding", "unit"),
-    [(1.0, "32FC1", 0.001), (4.0, "16UC1", 0.00025), (10.0, "16UC1", 0.0001),
+    [(1.0, "32FC1", 0.001), (0.1, "32FC1", 0.01), (4.0, "16UC1", 0.00025),
+     (10.0, "16UC1", 0.0001), (8.0, "16UC1", 0.000125), (2.0, "16UC1", 0.0005),
      (5.0, "16UC1", 0.0002), (0.1, "16UC1", 0.01)],
 )  # fmt: skip
 def test_depth_of_another_unit_ends_a_command_and_is_read_with_it(
@@ -157,6 +159,7 @@ def test_depth_of_another_unit_ends_a_command_and_is_read_with_it(
     bag = rewrite(room, tmp_path / "bag", edit_depth(scale, encoding))
     report = check_bag(bag)
     assert not report.usable and not report.launch and "depth_unit" in report.problems[0]
+    assert f"{unit:g}" in report.problems[0], report.problems
     with pytest.raises(BagError, match="depth_unit"):
         list(BagFrames(bag))
     right = check_bag(bag, RecordingOptions(depth_unit=unit))
@@ -168,18 +171,27 @@ def test_a_principal_point_far_from_the_middle_is_refused(room, tmp_path):
     def doubled(k):
         return k * np.array([2, 1, 2, 1, 2, 2, 1, 1, 1.0])
 
-    for change, name in ((doubled, "double"), (lambda k: k + np.eye(9)[2] * 11447, "far")):
+    changes = (
+        (doubled, "double"),
+        (lambda k: k * np.where(doubled(np.ones(9)) > 1, 0.5, 1), "half"),
+        (lambda k: k * np.where(doubled(np.ones(9)) > 1, 1.5, 1), "larger"),
+        (lambda k: k + np.eye(9)[2] * 11447, "far"),
+    )
+    for change, name in changes:
         report = check_bag(rewrite(room, tmp_path / name, edit_info(k=change)))
         assert not report.usable
         assert "principal point" in report.problems[0] and INFO in report.problems[0]
 
 
-def test_rectified_images_with_distortion_coefficients_are_not_undistorted_again(room, tmp_path):
+@pytest.mark.parametrize("name", ["rgb/image_rect_color", "rgb/rect/image", "rgb/image_rectified"])
+def test_rectified_images_with_distortion_coefficients_are_not_undistorted_again(
+    room, tmp_path, name
+):
     distorted = edit_info(d=lambda _: np.array([0.2, -0.3, 0.0, 0.0, 0.1]))
 
     def edit(topic, message, log_ns):
         ((topic, message, log_ns),) = distorted(topic, message, log_ns)
-        topic = "/camera/rgb/image_rect_color" if topic == COLOR else topic
+        topic = f"/camera/{name}" if topic == COLOR else topic
         return [(topic, message, log_ns)]
 
     bag = rewrite(room, tmp_path / "bag", edit)
@@ -191,12 +203,13 @@ def test_rectified_images_with_distortion_coefficients_are_not_undistorted_again
     assert (again.rgb != original.rgb).any()
 
 
-def test_an_empty_depth_image_is_skipped_and_counted(room, tmp_path):
+@pytest.mark.parametrize("value", [0, 65535])
+def test_an_empty_depth_image_is_skipped_and_counted(room, tmp_path, value):
     seen = []
 
     def empty(image):
         seen.append(image)
-        return image * (len(seen) != 7)
+        return image if len(seen) != 7 else np.full_like(image, value)
 
     report = checked(room, tmp_path, edit_depth(change=empty))
     assert report.usable and report.frames["lost"] == {"no depth": 1}
@@ -233,23 +246,49 @@ def renamed(names):
     return lambda topic, message, log_ns: [(names.get(topic, topic), message, log_ns)]
 
 
-def test_depth_is_found_by_its_encoding(room, tmp_path):
-    names = {DEPTH: "/oak/stereo/image_raw", COLOR: "/oak/rgb/image_raw", INFO: "/oak/rgb/info"}
-    report = checked(room, tmp_path, renamed(names))
-    assert report.usable and report.roles["depth"] == "/oak/stereo/image_raw"
+@pytest.mark.parametrize(
+    ("depth", "encoding"), [("/oak/stereo/image_raw", "16UC1"), ("/oak/range/image", "mono16")]
+)
+def test_depth_is_found_by_its_encoding(room, tmp_path, depth, encoding):
+    names = {DEPTH: depth, COLOR: "/oak/rgb/image_raw", INFO: "/oak/rgb/info"}
+
+    def edit(topic, message, log_ns):
+        if topic == DEPTH:
+            message.encoding = encoding
+        return renamed(names)(topic, message, log_ns)
+
+    report = checked(room, tmp_path, edit)
+    assert report.usable and report.roles["depth"] == depth
 
 
-def test_of_two_cameras_one_is_named(room, tmp_path):
+@pytest.mark.parametrize(
+    ("topic", "camera"),
+    [
+        ("/camera/rgb/image", "camera"),
+        ("/left/rgb/image", "left"),
+        ("/camera_left/color/image_raw/compressed", "camera_left"),
+        ("/robot/left_camera/depth/image", "robot/left_camera"),
+        ("/robot/depth_camera_1/color/image", "robot/depth_camera_1"),
+        ("/zed/zed_node/left/image_rect_color", "zed/zed_node"),
+        ("/image_raw", ""),
+    ],
+)
+def test_the_camera_of_a_topic(topic, camera):
+    assert camera_of(topic) == camera
+
+
+@pytest.mark.parametrize("front", ["front", "left"])
+def test_of_two_cameras_one_is_named(room, tmp_path, front):
     def edit(topic, message, log_ns):
         if topic == POSE:
             return [(topic, message, log_ns)]
         return [
-            (topic.replace("/camera", f"/{name}"), message, log_ns) for name in ("front", "rear")
+            (topic.replace("/camera", f"/{name}", 1), message, log_ns) for name in (front, "rear")
         ]
 
     bag = rewrite(room, tmp_path / "bag", edit)
     (problem,) = check_bag(bag).problems
-    assert "several cameras (front, rear)" in problem and "--camera front" in problem
+    assert f"several cameras ({front}, rear)" in problem and f"--camera {front}" in problem
     options = RecordingOptions(camera="rear")
     assert options.topics(bag).rgb == "/rear/rgb/image"
     report = check_bag(bag, options)

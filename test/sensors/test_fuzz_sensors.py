@@ -18,11 +18,15 @@ from helpers.fuzzing import NAMES, NUMBERS, UINT32, damaged, survives
 from helpers.simulated_robot import Robot
 from spatial3d_ros.errors import ConfigError, FrameError
 from spatial3d_ros.geometry.camera import Camera
+from spatial3d_ros.geometry.pose import pose_matrix
 from spatial3d_ros.research.stress.message_corruption import CORRUPTIONS, ROLES, corruption
-from spatial3d_ros.runtime.parameters import FIELDS, check
+from spatial3d_ros.runtime.cameras import KEYS, camera_sources
+from spatial3d_ros.runtime.parameters import FIELDS, Parameters, check
+from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.sensors import image_decoding as decoding
 from spatial3d_ros.sensors.camera_poses import stamp_of
 from spatial3d_ros.sensors.frame_builder import FrameBuilder, SyncedFrame, Topics
+from spatial3d_ros.sensors.plausibility import check_views
 from spatial3d_ros.sensors.pose_source import PoseReader, PoseTrack, extrinsic_matrix
 from spatial3d_ros.sensors.synchronizer import Synchronizer
 from spatial3d_ros.sensors.transforms import TransformTree
@@ -65,6 +69,9 @@ def test_raw_images(encoding, width, height, step, big_endian, data):
     for decode in (decoding.decode_color, partial(decoding.decode_depth, unit=0.001)):
         image = survives(lambda decode=decode: decode(message, TOPIC), FrameError)
         assert image is None or image.shape[:2] == (height, width)
+    survives(lambda: decoding.inspect_color(message, TOPIC), FrameError)
+    share = survives(lambda: decoding.inspect_depth(message, TOPIC, 8), FrameError)
+    assert share is None or 0 <= share <= 1
 
 
 @given(FORMATS, st.one_of(damaged(JPEG), damaged(PNG16), damaged(RVL)))
@@ -74,6 +81,8 @@ def test_compressed_images(name, data):
     assert color is None or (color.ndim == 3 and color.dtype == np.uint8)
     depth = survives(lambda: decoding.decode_compressed_depth(message, TOPIC), FrameError)
     assert depth is None or (depth.ndim == 2 and depth.dtype == np.float32)
+    survives(lambda: decoding.inspect_color(message, TOPIC), FrameError)
+    decoding.is_dense_png(message)
 
 
 @st.composite
@@ -200,6 +209,44 @@ ANY_VALUE = st.one_of(
 def test_parameters(name, value):
     checked = survives(lambda: check(name, value), ConfigError)
     assert checked is None or type(checked) is type(FIELDS[name].default)
+
+
+ENTRIES = st.dictionaries(
+    st.one_of(st.sampled_from(KEYS), st.text(max_size=6)),
+    st.one_of(st.sampled_from(["zed", "realsense", "/a", "b"]), ANY_VALUE),
+    max_size=5,
+)
+
+
+@given(st.lists(st.one_of(st.sampled_from(["front", "rear"]), NAMES), max_size=3), ENTRIES, ENTRIES)
+def test_cameras_of_a_node(names, front, rear):
+    given = Parameters(cameras=tuple(names))
+    cameras = survives(lambda: camera_sources(given, {"front": front, "rear": rear}), ConfigError)
+    assert cameras is None or len(cameras) == max(1, len(names))
+
+
+@given(
+    st.lists(
+        st.tuples(POSITIONS, st.tuples(*[st.floats(-1, 1)] * 4), st.floats(0, 1e4)), max_size=10
+    ),
+    NAMES,
+    st.floats(1e-6, 1e3),
+    st.booleans(),
+)
+def test_plausibility_of_any_views(views, camera_frame, unit, unit_given):
+    frames = []
+    for number, (position, turn, depth) in enumerate(views):
+        image = np.full((6, 8), depth, np.float32)
+        frame = survives(
+            lambda number=number, position=position, turn=turn, image=image: Frame(
+                number, RAMP[:6, :8], image, Camera(8, 6, 9.0, 9.0, 4.0, 3.0),
+                pose_matrix(position, turn),
+            ),
+            FrameError,
+        )  # fmt: skip
+        frames += [frame] if frame is not None else []
+    found = check_views(frames, camera_frame, unit, unit_given=unit_given)
+    assert all(finding.text and "nan" not in finding.text for finding in found)
 
 
 @given(st.lists(NUMBERS, max_size=9))

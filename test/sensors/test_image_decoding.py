@@ -58,7 +58,7 @@ def test_integer_depth_is_millimetres(array, padding, big_endian, encoding):
     message = messages.image(array, encoding, padding=padding, big_endian=big_endian)
     decoded = decoding.decode_depth(message, TOPIC)
     assert decoded.dtype == np.float32
-    np.testing.assert_allclose(decoded, array / 1000, rtol=1e-6)
+    np.testing.assert_allclose(decoded, array % 65535 / 1000, rtol=1e-6)
 
 
 @given(npst.arrays(np.float32, SIZES), st.integers(0, 5), st.booleans())
@@ -86,7 +86,7 @@ def test_compressed_depth_of_millimetres_with_and_without_header(array, with_hea
     else:
         message = messages.compressed(messages.png(array), "16UC1; png compressed")
     np.testing.assert_allclose(
-        decoding.decode_compressed_depth(message, TOPIC), array / 1000, rtol=1e-6
+        decoding.decode_compressed_depth(message, TOPIC), array % 65535 / 1000, rtol=1e-6
     )
 
 
@@ -266,7 +266,34 @@ def test_depth_has_the_unit_of_its_encoding_or_the_given_one(encoding, unit, met
 @given(npst.arrays(np.uint16, SIZES, elements=st.sampled_from([0, 0, 1, 7, 800, 801, 65535])))
 def test_rvl_is_exact(array):
     decoded = decoding.decode_compressed_depth(messages.compressed_rvl(array), TOPIC)
-    np.testing.assert_allclose(decoded, array / 1000, rtol=1e-6)
+    np.testing.assert_allclose(decoded, array % 65535 / 1000, rtol=1e-6)
+
+
+def test_a_whole_number_at_its_limit_is_no_measurement():
+    values = np.array([[65535, 1600], [65534, 0]], np.uint16)
+    expected = [[0, 1.6], [65.534, 0]]
+    for message in (messages.image(values, "16UC1"), messages.image(values, "mono16")):
+        np.testing.assert_allclose(decoding.decode_depth(message, TOPIC), expected, rtol=1e-6)
+    assert decoding.inspect_depth(messages.image(values, "16UC1"), TOPIC, 1) == 0.5
+
+
+def test_damage_is_seen_without_decoding():
+    color, depth = messages.image(RAMP, "bgr8"), messages.image(np.ones((4, 6), "f4"), "32FC1")
+    decoding.inspect_color(color, TOPIC)
+    assert decoding.inspect_depth(depth, TOPIC, 2) == 1.0
+    color.data, depth.encoding = color.data[:-9], "32FC7"
+    for inspect, message in (
+        (decoding.inspect_color, color),
+        (decoding.inspect_color, messages.compressed(b"none", "jpeg")),
+        (lambda m, topic: decoding.inspect_depth(m, topic, 2), depth),
+    ):
+        with pytest.raises(FrameError, match=TOPIC):
+            inspect(message, TOPIC)
+    rough = np.random.default_rng(0).integers(500, 4000, (48, 64)).astype(np.uint16)
+    dense, empty = messages.compressed_depth(rough), messages.compressed_depth(rough * 0)
+    assert decoding.is_dense_png(dense) and not decoding.is_dense_png(empty)
+    dense.data = dense.data[:-40]
+    assert not decoding.is_dense_png(dense)
 
 
 def test_rvl_of_metres_is_quantised_inverse_depth():

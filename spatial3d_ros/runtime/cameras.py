@@ -39,6 +39,7 @@ OPTIONS = (
     "sync_slop_s",
     "sync_queue_size",
     *NO_DETECTORS,
+    "class_labels",
 )
 """Parameters of a node that a camera may have a value of its own for."""
 KEYS = (*TOPICS, "preset", "namespace", *OPTIONS)

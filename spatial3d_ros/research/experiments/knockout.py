@@ -33,6 +33,7 @@ from spatial3d_ros.research.experiments.knockout_parts import (
     replaced,
 )
 from spatial3d_ros.research.language.questions import KINDS, Question
+from spatial3d_ros.research.rooms.catalog import catalog_of
 from spatial3d_ros.research.rooms.view_store import RoomViews, render_room
 from spatial3d_ros.research.training.config import TrainConfig
 from spatial3d_ros.research.training.label_noise import draw_labels
@@ -146,7 +147,7 @@ def asked_room(model: SpatialModel, prompt: Prompt, seed: int) -> AskedRoom:
     rendered = config.rendered.model_copy(update={"questions": QUESTIONS})
     config = config.model_copy(update={"rendered": rendered})
     samples = Samples(config, model.config, prompt, None, split="test")
-    stored = render_room(seed, views=VIEWS)
+    stored = render_room(seed, views=VIEWS, catalog=catalog_of(model.config.names.classes))
     made = samples.rendered_room(stored, rng, VIEWS)
     owners = [owner for owner in made.owners if owner is not None]
     drawn = dict(zip((o.id for o in owners), draw_labels(owners, rng), strict=True))

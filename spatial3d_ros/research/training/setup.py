@@ -105,9 +105,10 @@ def _tokenizer(
         fixed += [
             f" the {color} {name}" for color in model.names.colors for name in model.names.classes
         ]
-        asked = list(vocabulary_corpus(config.tokenizer_sentences, config.seed))
+        catalog = config.rendered.catalog
+        asked = list(vocabulary_corpus(config.tokenizer_sentences, config.seed, catalog=catalog))
         if config.answers.questions:
             asked += [ANSWER_TASK] * 50
-            asked += answer_corpus(config.tokenizer_sentences, config.seed)
+            asked += answer_corpus(config.tokenizer_sentences, config.seed, catalog)
         train_tokenizer([*fixed * 50, *asked, *sentences], model.text.vocab).save(str(path))
     return with_special_tokens(load_tokenizer(path), special_tokens(model)), {}

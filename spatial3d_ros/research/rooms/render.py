@@ -73,7 +73,8 @@ class RoomRenderer:
         self._rgb = np.stack(
             [np.concatenate([m.rgb for m in meshes]), np.concatenate([m.second for m in meshes])]
         )
-        self._colors = nearest_colors(self._rgb)
+        names = np.concatenate([mesh.names for mesh in meshes]).T
+        self._colors = np.where(names == shapes.NEAREST, nearest_colors(self._rgb), names)
         self._texture = np.concatenate([mesh.texture for mesh in meshes])
         self._motif = np.concatenate([mesh.motif for mesh in meshes])
         self._period = np.concatenate([mesh.period for mesh in meshes])

@@ -21,6 +21,7 @@ CUBE = np.array(
     ]
 )  # fmt: skip
 
+NEAREST = 255
 Color = Sequence[float] | np.ndarray
 
 
@@ -29,7 +30,8 @@ class Mesh:
     """Triangles (n, 3, 3) float32 metres, their colors (n, 3) float32 0-255, textures (n,).
 
     Where `motif` (n,) is not 0, its index in `categories.PATTERNS`, the surface has both `rgb` and
-    `second` (n, 3) in a pattern that repeats after `period` (n,) metres; negative: turned.
+    `second` (n, 3) in a pattern that repeats after `period` (n,) metres; negative: turned. names
+    (n, 2) uint8: index in `categories.COLORS` of what both are called, NEAREST for the nearest.
     """
 
     triangles: np.ndarray
@@ -38,6 +40,7 @@ class Mesh:
     second: np.ndarray
     motif: np.ndarray
     period: np.ndarray
+    names: np.ndarray
 
 
 @lru_cache(maxsize=64)
@@ -87,7 +90,9 @@ class Builder:
         self._pattern: list[int] = []
         self._motif: list[tuple[int, float, np.ndarray]] = []
         self._count = 0
+        self._names: list[tuple[int, int]] = []
         self.motif: tuple[int, float, Color] | None = None  # of the solids that follow
+        self.names = (NEAREST, NEAREST)  # so too: shades of one color keep its name
 
     def add(self, points: np.ndarray, faces: np.ndarray, rgb: Color, pattern: int = PLAIN) -> None:
         self._points.append(points)
@@ -95,6 +100,7 @@ class Builder:
         color = np.asarray(rgb, dtype=np.float32)
         code, period, second = self.motif or (0, 1.0, color)
         self._rgb.append(color)
+        self._names.append(self.names)
         self._motif.append((code, period, np.asarray(second, dtype=np.float32)))
         self._pattern.append(pattern)
         self._count += len(points)
@@ -190,4 +196,5 @@ class Builder:
             np.repeat(np.stack([second for *_, second in self._motif]), sizes, axis=0),
             np.repeat(np.array([code for code, *_ in self._motif], dtype=np.int8), sizes),
             np.repeat(np.array([p for _, p, _ in self._motif], dtype=np.float32), sizes),
+            np.repeat(np.array(self._names, dtype=np.uint8), sizes, axis=0),
         )

@@ -6,12 +6,20 @@ import math
 
 import numpy as np
 
-from spatial3d_ros.categories import PATTERNS
+from spatial3d_ros.categories import COLORS, PATTERNS
 from spatial3d_ros.research.rooms import shapes
 from spatial3d_ros.research.rooms.catalog import Look, RoomObject
 from spatial3d_ros.research.rooms.kinds import kinds
 from spatial3d_ros.research.rooms.part_table import FIXED, SHADES, TEXTURES, PartLine
-from spatial3d_ros.research.rooms.shapes import CORNERS, CUBE, Builder, Mesh, circle, grid_faces
+from spatial3d_ros.research.rooms.shapes import (
+    CORNERS,
+    CUBE,
+    NEAREST,
+    Builder,
+    Mesh,
+    circle,
+    grid_faces,
+)
 
 _SIDES = {"back": (0, -1), "left": (1, 1), "right": (1, -1)}  # axis and sign in the object frame
 _SIDE_DEPTH = 0.06  # share of the box within which a surface belongs to a side
@@ -54,7 +62,7 @@ class _Solid(Builder):
 
     def _part(self, line: PartLine) -> None:
         texture = TEXTURES[self.item.material] if line.texture is None else line.texture
-        self.motif = None
+        self.motif, self.names = None, (NEAREST, NEAREST)
         if line.color == "B":
             rgb = np.array(_CLUTTER[0], float)
         elif line.name and line.name == self.look.part:
@@ -63,6 +71,8 @@ class _Solid(Builder):
             rgb = np.array(FIXED[line.color], float)
         else:
             rgb = self._shade(self.rgb, line.color)
+            own = _color_index(self.item.color)
+            self.names = own, _color_index(self.look.pattern_color)
             if self.look.pattern != "plain" and line.texture != shapes.GLOW:
                 second = self._shade(np.array(self.look.pattern_rgb, float), line.color)
                 self.motif = PATTERNS.index(self.look.pattern), self.look.period, second
@@ -259,6 +269,10 @@ class _Solid(Builder):
             self.rod(x, y, lo[2], hi[2], 0.004, rgb, texture)
 
 
+def _color_index(name: str) -> int:
+    return list(COLORS).index(name) if name else NEAREST
+
+
 def _with_side(mesh: Mesh, item: RoomObject) -> Mesh:
     """The mesh with the color of the object's side on the surfaces at that side of its box."""
     look = item.look
@@ -278,5 +292,6 @@ def _with_side(mesh: Mesh, item: RoomObject) -> Mesh:
     half = float(np.abs(out) @ np.array(item.box.size)) / 2
     there = (np.abs(normals @ out) > 0.8) & (offset > (1 - 2 * _SIDE_DEPTH) * half)
     mesh.rgb[there] = look.side_rgb
+    mesh.names[there] = _color_index(look.side_color)
     mesh.motif[there] = 0
     return mesh

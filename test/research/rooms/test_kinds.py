@@ -124,6 +124,13 @@ def test_a_part_has_its_color() -> None:
         assert (view.color[mine] == NAMES.index(color)).mean() > 0.15
 
 
+def test_shades_of_a_color_keep_its_name() -> None:
+    orange = one("door", replace(first_look("door"), state="closed"), rgb=(238, 124, 24))
+    view = seen(replace(orange, color="orange"), 0.3)
+    names = np.array(NAMES)[view.color[view.instance == 0]]
+    assert (names == "orange").mean() > 0.9
+
+
 def test_materials_are_told_apart_by_their_texture() -> None:
     """The same box in two materials differs in contrast or in highlights."""
     pictures = {}

@@ -93,6 +93,7 @@ ARGUMENTS = [
     ),
     argument("model", "Name of a shipped model, or path of a folder with weights."),
     argument("device", "Device of the network: auto, cpu, cuda, cuda:1, ..."),
+    argument("memory", "Folder in which objects are remembered across sessions [none]."),
     argument("params_file", "Path of your own parameter YAML."),
     argument("namespace", "Namespace of the nodes: one per robot."),
     argument(
@@ -176,6 +177,8 @@ def start_nodes(context: LaunchContext) -> list[Action]:
         raise ValueError("recogniser and detector both give detections_2d: set one of them")
     if given["recogniser"]:
         chosen = recognised(given) | {"detection_delay_s": 15.0} | chosen
+    if given["memory"]:
+        chosen["memory_folder"] = given["memory"]
     if given["autostart"]:
         chosen["autostart"] = given["autostart"] == "true"
     if given["detector"]:

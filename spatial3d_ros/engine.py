@@ -20,8 +20,9 @@ from torch import Tensor
 
 from spatial3d_ros.engine_config import EngineConfig
 from spatial3d_ros.errors import MemoryFileError, NotAvailableError
+from spatial3d_ros.memory.database import FILE
 from spatial3d_ros.memory.object_memory import ObjectMemory
-from spatial3d_ros.memory.opening import open_memory
+from spatial3d_ros.memory.opening import map_folder, open_memory
 from spatial3d_ros.memory.records import Event
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.scene.buffer import ViewBuffer
@@ -36,9 +37,18 @@ from spatial3d_ros.tasks.distance_parser import parse_distance
 from spatial3d_ros.tasks.grounding import grounding_answer
 from spatial3d_ros.tasks.label_prior import apply_label_prior, mentions_detector_label
 from spatial3d_ros.tasks.layout_parser import parse_layout, read_layout
+from spatial3d_ros.tasks.memory_answers import (
+    answer_from_memory,
+    is_for_memory,
+    printed_points,
+    scored,
+)
 from spatial3d_ros.tasks.model_runner import ModelRunner
 from spatial3d_ros.tasks.prompt import clean_query
 from spatial3d_ros.tasks.proposal_sources import check_source
+from spatial3d_ros.tasks.query import ParsedQuery
+from spatial3d_ros.tasks.query_network import QueryReader, load_reader
+from spatial3d_ros.tasks.query_reader import parse_query
 from spatial3d_ros.tasks.question_answering import answer_question, describe_object
 from spatial3d_ros.tasks.question_router import is_free_form
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit
@@ -67,6 +77,7 @@ class Spatial3D:
         )
         self._loaded: ModelRunner | None = None
         self._query_lock = threading.Lock()
+        self._reader: QueryReader | None = None
         self.on_events: Callable[[list[Event]], None] = lambda _: None
 
     def load(self) -> None:
@@ -81,7 +92,7 @@ class Spatial3D:
         check_source(config.proposals, runner)
         self._loaded = runner
         if config.memory_folder:
-            self.load_map(Path(config.memory_folder))
+            self.load_map()
 
     def close(self) -> None:
         """Save and release the memory across sessions. Idempotent."""
@@ -96,37 +107,40 @@ class Spatial3D:
         if self._memory.lasting is None:
             raise NotAvailableError(
                 "nothing is remembered across sessions: set the parameter memory_folder (launch "
-                "argument memory), or call ~/load_map with a folder"
+                "argument memory)"
             )
         return self._memory.lasting
 
-    def load_map(self, folder: Path) -> None:
-        """Close the memory across sessions, if there is one, and use that of a folder.
+    def load_map(self, name: str = "") -> None:
+        """Close the memory across sessions and use a named map beneath memory_folder, "" for the
+        folder itself.
 
-        Raises MemoryFileError; the former memory stays in use then.
+        Raises MemoryFileError or ConfigError; the former memory stays in use then.
         """
+        folder = map_folder(self.config.memory_folder, name)
         lasting = self._memory.lasting
-        if lasting is not None and lasting.folder.resolve() == folder.resolve():
+        if name and not (folder / FILE).is_file():
+            raise MemoryFileError(f"{folder}: no such map; save one with ~/save_map first")
+        if lasting is not None and lasting.folder == folder:
             lasting.save(now=True)
             return
         opened = open_memory(folder, self.config, lambda events: self.on_events(events))
-        if opened.store.database.problem and lasting is not None:
-            opened.close()
-            raise MemoryFileError(opened.store.database.problem)
         self.close()
         self._memory.remember(opened)
 
-    def save_map(self, folder: Path | None = None) -> Path:
-        """Write the memory across sessions now, and copy it to a folder if one is given; returns
-        the folder. Raises MemoryFileError or NotAvailableError.
+    def save_map(self, name: str = "") -> Path:
+        """Write the memory across sessions now, and copy it to a named map if a name is given;
+        returns the folder. Raises MemoryFileError, ConfigError or NotAvailableError.
         """
         memory = self.memory
         memory.save(now=True)
-        if folder is not None:
-            memory.store.database.copy_to(folder)
-        elif not memory.store.database.flush():
-            raise MemoryFileError(memory.store.database.problem or "the disk is too slow")
-        return folder or memory.folder
+        if not name:
+            if not memory.store.database.flush():
+                raise MemoryFileError(memory.store.database.problem or "the disk is too slow")
+            return memory.folder
+        folder = map_folder(self.config.memory_folder, name)
+        memory.store.database.copy_to(folder)
+        return folder
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -213,6 +227,8 @@ class Spatial3D:
         NotFoundError, QueryError.
         """
         clean_query(question)
+        if (query := self._memory_query(question)) is not None:
+            return self.ask_memory(query, monitor=monitor)
         if not self._runner.supports("ask"):
             raise NotAvailableError(
                 f"the model '{self.config.model}' was not trained to answer free-form questions; "
@@ -224,6 +240,26 @@ class Spatial3D:
             with asked.stage("objects and words", 0.3):
                 answer = answer_question(self._runner, asked.scene, text, beams)
             return Answer(question, **answer._asdict(), **asked.provenance)
+
+    def ask_memory(self, query: ParsedQuery, *, monitor: Monitor | None = None) -> Answer:
+        """The answer of the memory across sessions to a query about time or regions.
+
+        Raises NotAvailableError without such a memory, NoSceneError.
+        """
+        memory = self.memory
+        with self._query(monitor) as asked, asked.stage("memory", 0.1):
+            found = answer_from_memory(query, memory)
+            objects = scored(found, memory.newest_ns)
+            points = printed_points(found)
+            return Answer(query.text, found.text, objects, text_points=points, **asked.provenance)
+
+    def _memory_query(self, question: str) -> ParsedQuery | None:
+        """The question as a typed query if the memory across sessions is to answer it."""
+        if self._memory.lasting is None:
+            return None
+        self._reader = self._reader or load_reader()
+        query = parse_query(question, self._reader)
+        return query if is_for_memory(query) else None
 
     def caption(self, object_id: int, *, monitor: Monitor | None = None) -> Answer:
         """A description of one object of the map. Raises NotFoundError if it has no such id, and
@@ -266,6 +302,8 @@ class Spatial3D:
         """Route any question by its wording: distance, layout edit, free-form if the weights were
         trained for it, else grounding.
         """
+        if (typed := self._memory_query(query)) is not None:
+            return self.ask_memory(typed, monitor=monitor)
         if parse_distance(query) is not None:
             return self.measure_distance(query, monitor=monitor)
         if parse_layout(query) is not None:

@@ -11,7 +11,18 @@ import sys
 
 import typer
 
-from spatial3d_ros.cli import ask, check, convert, demo, doctor, download, info, recognise, rerun
+from spatial3d_ros.cli import (
+    ask,
+    check,
+    convert,
+    demo,
+    doctor,
+    download,
+    info,
+    map,
+    recognise,
+    rerun,
+)
 from spatial3d_ros.cli.output import print_error
 from spatial3d_ros.doctor import RESEARCH_LIBRARIES
 from spatial3d_ros.errors import Spatial3DError
@@ -42,6 +53,7 @@ app.command("recognise")(recognise.recognise)
 app.command("rerun")(rerun.rerun)
 app.command("info")(info.info)
 app.command("download")(download.download)
+app.add_typer(map.app, name="map")
 
 
 def run() -> None:

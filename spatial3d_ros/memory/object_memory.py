@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from spatial3d_ros.geometry.box import Box3D
-from spatial3d_ros.memory.alignment import MIN_OBJECTS, align
+from spatial3d_ros.memory.alignment import MIN_OBJECTS, align, find_jump
 from spatial3d_ros.memory.association import has_moved, labels_agree, moved, same_place
 from spatial3d_ros.memory.presence import kept_points, look_at_places
 from spatial3d_ros.memory.records import Event, EventKind, MemoryObject, is_dynamic
@@ -22,6 +22,7 @@ from spatial3d_ros.memory.shown import moved_by, shown_objects
 from spatial3d_ros.memory.state import ESTABLISHED, MemorySettings, MemoryState
 from spatial3d_ros.memory.store import MemoryStore
 from spatial3d_ros.scene.buffer import View
+from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.objects import SceneObject
 
 MAX_UNPROPOSED = 8  # looks at a surface that is no object any more, until it was a mistake
@@ -34,7 +35,10 @@ DEFAULTS = MemorySettings()
 
 
 class ObjectMemory(MemoryState):
-    """The life of the objects of a `MemoryState`. Methods may be called from any thread."""
+    """The life of the objects of a `MemoryState`. Methods may be called from any thread.
+
+    `ended_ns` is the last stamp of the last session, 0 before one.
+    """
 
     def __init__(
         self,
@@ -51,6 +55,9 @@ class ObjectMemory(MemoryState):
         self._births: set[int] = set()
         self._votes: dict[int, Counter[str]] = {}
         self._unproposed: Counter[int] = Counter()  # looks at a surface that is no object any more
+        self._outdated: dict[int, int] = {}  # stamps of objects of the map from before a jump
+        self._missing_since: dict[int, int] = {}
+        self.ended_ns = self.newest_ns  # of the last session
         self._last_view = -1
 
     def update(
@@ -67,7 +74,10 @@ class ObjectMemory(MemoryState):
             )
             still = [o for o in objects if not is_dynamic(o.label)]
             self._drop_vanished({o.id for o in still})
+            still = [o for o in still if self._outdated.get(o.id) != o.stamp_ns]
             self._associate(still)
+            self._follow_jump(views[-1].frame)
+            still = [o for o in still if self._outdated.get(o.id) != o.stamp_ns]
             if self._unaligned:
                 self._align(newest)
             fresh = [view for view in views if view.id > self._last_view]
@@ -112,20 +122,18 @@ class ObjectMemory(MemoryState):
             self._ids.clear()
             self._births.clear()
 
-    def move_world(self, world_T_before: np.ndarray, recent_only: bool = True) -> None:
-        """The pose jumped: objects seen in the last minute stay with the views that saw them.
+    def move_world(self, world_T_before: np.ndarray, ids: Sequence[int]) -> None:
+        """The pose jumped: these objects stay with the views that saw them.
 
-        world_T_before: (4, 4) yaw and translation. Without `recent_only` all objects move.
+        world_T_before: (4, 4) yaw and translation.
         """
         with self.lock:
-            for known in list(self.known.values()):
-                recent = known.last_ns > self.newest_ns - WINDOW_NS
-                seen_now = known.session == self.session.id and known.state == "confirmed"
-                if not recent_only or (recent and seen_now):
-                    self.put(moved_by(known, world_T_before))
-            if recent_only:
-                metres = float(np.linalg.norm(world_T_before[:3, 3]))
-                self.emit("jump", detail={"metres": round(metres, 2)})
+            centers = [self.known[number].box.center for number in ids]
+            for number in ids:
+                self.put(moved_by(self.known[number], world_T_before))
+            moved_to = [self.known[number].box.center for number in ids]
+            metres = float(np.median(np.linalg.norm(np.subtract(moved_to, centers), axis=1)))
+            self.emit("jump", detail={"metres": round(metres, 2)})
 
     def forget(self, ids: Sequence[int]) -> None:
         """Removes objects with their history."""
@@ -142,6 +150,7 @@ class ObjectMemory(MemoryState):
     def _drop_vanished(self, present: set[int]) -> None:
         """Objects that the map gave up: the established ones stay until their place is empty."""
         vanished = [k for k in self._ids if k not in present]
+        self._outdated = {k: v for k, v in self._outdated.items() if k in present}
         mistakes = []
         for number in vanished:
             known = self.known.get(self._ids.pop(number))
@@ -237,6 +246,36 @@ class ObjectMemory(MemoryState):
         for row, column in same_place(old, births):
             self._take_over(old[row], births[column], None)
 
+    def _follow_jump(self, frame: Frame) -> None:
+        """Notices a jump of the pose: what was seen before it moves along, under its ids."""
+        start = frame.stamp_ns - WINDOW_NS
+        births = [
+            known for known in map(self.known.get, self._births & set(self._ids.values()))
+            if known and known.label and known.hits >= 2 and known.first_ns > start
+        ]  # fmt: skip
+        if len(births) < MIN_OBJECTS:
+            return
+        begin = min(known.first_ns for known in births)
+        if begin == self.session.first_ns:
+            return
+        numbers = {known.id for known in births}
+        before = [
+            o for o in self.known.values()
+            if o.present and o.session == self.session.id and o.id not in numbers
+            and begin - WINDOW_NS < o.last_ns < begin
+        ]  # fmt: skip
+        motion = find_jump(before, births, frame) if len(before) >= MIN_OBJECTS else None
+        if motion is None:
+            return
+        self._outdated |= {
+            map_id: self.known[number].last_ns
+            for map_id, number in self._ids.items()
+            if any(o.id == number for o in before)
+        }
+        self._ids = {k: v for k, v in self._ids.items() if k not in self._outdated}
+        self.move_world(motion, [o.id for o in before])
+        self._adopt(births, [self.known[o.id] for o in before])
+
     def _look(self, views: Sequence[View], newest: int) -> None:
         """Counts looks at the empty places of objects that are not in the map now."""
         live = set(self._ids.values())
@@ -264,6 +303,7 @@ class ObjectMemory(MemoryState):
                     self.forget([known.id])
                     continue
                 updated = replace(updated, state="missing")
+                self._missing_since[known.id] = newest
                 confidence = 1.0 - MISTAKEN_LOOK**count
                 self.emit("missing", updated, before=known.box, confidence=confidence)
             self.put(updated)
@@ -307,9 +347,12 @@ class ObjectMemory(MemoryState):
             self.emit(kind, known, old.box, known.box)
 
     def _age(self, newest: int) -> None:
+        """What is missing for long, or since an earlier session that ended long ago, is gone."""
         limit = newest - round(self.settings.gone_after_s * 1e9)
         for known in list(self.known.values()):
-            if known.state == "missing" and known.last_ns < limit:
+            if known.state != "missing":
+                continue
+            if self._missing_since.get(known.id, self.ended_ns) < limit:
                 self.put(replace(known, state="gone"))
                 self.emit("gone", known, before=known.box)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from spatial3d_ros.errors import ConfigError, NotAvailableError
 from spatial3d_ros.memory.database import MemoryDatabase
 from spatial3d_ros.memory.object_memory import ObjectMemory
 from spatial3d_ros.memory.records import Event
@@ -31,6 +33,21 @@ class MemoryConfig(Protocol):
     def memory_max_megabytes(self) -> float: ...
 
 
+def map_folder(memory_folder: str, name: str) -> Path:
+    """The folder of a named map, "" for the memory folder itself.
+
+    Raises NotAvailableError without a memory folder, ConfigError for a name that is none.
+    """
+    if not memory_folder:
+        raise NotAvailableError("maps are saved beneath the parameter memory_folder: set it first")
+    if not re.fullmatch(r"[A-Za-z0-9_-]{0,64}", name):
+        raise ConfigError(
+            f"field name is {name[:80]!r}; it must be up to 64 letters, digits, - and _"
+        )
+    folder = Path(memory_folder).expanduser()
+    return folder / "maps" / name if name else folder
+
+
 def open_memory(
     folder: Path, config: MemoryConfig, on_events: Callable[[list[Event]], None] = lambda _: None
 ) -> ObjectMemory:
@@ -38,7 +55,7 @@ def open_memory(
 
     Raises MemoryFileError if the folder is in use or its schema is newer.
     """
-    database = MemoryDatabase(folder.expanduser())
+    database = MemoryDatabase(folder)
     for note in (*database.notes, *filter(None, [database.problem])):
         logging.getLogger(__name__).warning(note)
     store = MemoryStore(database)

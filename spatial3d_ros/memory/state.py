@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from spatial3d_ros.errors import MemoryFileError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.memory.records import Event, EventKind, MemoryObject, Session
+from spatial3d_ros.memory.regions import Region
 from spatial3d_ros.memory.store import MemoryStore
 
 ESTABLISHED = 3  # updates that saw an object, from which it is remembered out of view
@@ -62,6 +62,8 @@ class MemoryState:
             )
         sessions = store.sessions()
         self.session = Session(sessions[-1].id + 1 if sessions else 1, time.time_ns(), 0, 0)
+        self.regions = store.regions()
+        self.frame_id = store.database.meta("frame_id")
         self.newest_ns = sessions[-1].last_ns if sessions else 0
         self._dirty: set[int] = set()
         self._events: list[Event] = []
@@ -110,6 +112,8 @@ class MemoryState:
             self.store.add_events(self._events)
             if self.session.first_ns:
                 self.store.save_session(self.session)
+            if self.frame_id:
+                self.store.database.set_meta("frame_id", self.frame_id)
             events, self._events = self._events, []
         if events:
             self.on_events(events)
@@ -130,6 +134,20 @@ class MemoryState:
             Event(kind, stamp, number, label, confidence, before, after, session, detail or {})
         )
 
+    def events(
+        self, start_ns: int = 0, end_ns: int = 2**62, object_id: int | None = None
+    ) -> list[Event]:
+        """Events with stamps in [start_ns, end_ns], of one object or of all, oldest first."""
+        self.save(now=True)
+        self.store.database.flush(2.0)
+        return self.store.events(start_ns, end_ns, object_id)
+
+    def set_regions(self, regions: Sequence[Region]) -> None:
+        """Replaces all regions; of several with one name the last one counts."""
+        with self.lock:
+            self.regions = list({region.name: region for region in regions}.values())
+            self.store.set_regions(self.regions)
+
     def put(self, known: MemoryObject) -> None:
         """Inserts or replaces an object."""
         with self.lock:
@@ -144,17 +162,12 @@ class MemoryState:
             self.store.remove(ids)
 
     def _check_frame(self, frame_id: str) -> bool:
-        try:
-            stored = self.store.database.meta("frame_id")
-        except MemoryFileError as error:
-            self.problem = str(error)
-            return False
-        if not stored:
-            self.store.database.set_meta("frame_id", frame_id)
-            self.store.database.flush(2.0)
-        elif stored != frame_id and self.settings.same_origin:
+        """Whether the memory is of this frame; the first one seen becomes its frame."""
+        if not self.frame_id:
+            self.frame_id = frame_id
+        elif self.frame_id != frame_id and self.settings.same_origin:
             self.problem = (
-                f"{self.store.database.folder}: is a memory in frame '{stored}', but the map is in "
+                f"{self.folder}: is a memory in frame '{self.frame_id}', but the map is in "
                 f"'{frame_id}', so it is not used; set the parameter memory_origin to new, or "
                 "choose another memory_folder"
             )

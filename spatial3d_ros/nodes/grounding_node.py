@@ -22,6 +22,7 @@ from spatial3d_ros.errors import (
     NotAvailableError,
     Spatial3DError,
 )
+from spatial3d_ros.memory.records import Event
 from spatial3d_ros.nodes import conversions, diagnostics, qos
 from spatial3d_ros.nodes.annotated_image import AnnotatedImage
 from spatial3d_ros.nodes.executor import spin
@@ -104,6 +105,7 @@ class GroundingNode(GuardedLifecycleNode):
         """Stop the threads. Call it before `destroy_node`."""
         self._stop()
         self._handler.runner.shut_down()
+        self._unload()
 
     def on_configure(self, _: LifecycleState) -> TransitionCallbackReturn:
         """Load the network."""
@@ -138,7 +140,8 @@ class GroundingNode(GuardedLifecycleNode):
         values = self._table.values
         self.get_logger().info(f"configuring with\n{as_yaml(values)}")
         with convert_out_of_memory("loading the model"):
-            self._engine = self._build(values)
+            engine = self._engine = self._build(values)
+        engine.on_events = self._log_changes
         self._table.loaded = values
 
     def _start(self) -> None:
@@ -167,7 +170,14 @@ class GroundingNode(GuardedLifecycleNode):
         self._table.active = False
 
     def _unload(self) -> None:
-        self._engine = self._table.loaded = None
+        engine, self._engine = self._engine, None
+        self._table.loaded = None
+        if engine is not None:
+            engine.close()
+
+    def _log_changes(self, events: list[Event]) -> None:
+        for event in events:
+            self.get_logger().info(event.text)
 
     def _active_engine(self) -> Spatial3D:
         if self._engine is not None and self._sensors is not None:

@@ -8,41 +8,21 @@ from pathlib import Path
 import numpy as np
 
 from spatial3d_ros.geometry.box import Box3D
-from spatial3d_ros.geometry.camera import Camera
-from spatial3d_ros.geometry.pose import look_at
 from spatial3d_ros.memory.database import MemoryDatabase
 from spatial3d_ros.memory.object_memory import ObjectMemory
 from spatial3d_ros.memory.state import MemorySettings
 from spatial3d_ros.memory.store import MemoryStore
+from spatial3d_ros.research.evaluation.box_views import view_of_boxes
 from spatial3d_ros.scene.buffer import View
-from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.objects import SceneObject
 
 SECOND = 10**9
-CAMERA = Camera(240, 180, 165.0, 165.0, 119.5, 89.5)
-_V, _U = np.mgrid[: CAMERA.height, : CAMERA.width]
-RAYS = np.stack(
-    [(_U - CAMERA.cx) / CAMERA.fx, (_V - CAMERA.cy) / CAMERA.fy, np.ones(_U.shape)], axis=2
-)
 ROOM = Box3D((0.0, 0.0, 1.25), (8.0, 8.0, 2.5))
 
 
-def render(boxes, eye, target, stamp_ns, frame_id="map"):
+def render(boxes, eye, target, stamp_ns):
     """A frame of the boxes in the room; and which box each pixel shows, -1 for walls."""
-    pose = look_at(eye, target)
-    rays = (RAYS @ pose[:3, :3].T).astype(np.float32)
-    origin = pose[:3, 3].astype(np.float32)
-    depth = np.full(rays.shape[:2], np.inf, np.float32)
-    owner = np.full(depth.shape, -1)
-    inverse = 1 / np.where(rays == 0, 1e-9, rays)
-    for index, box in [(-1, ROOM), *enumerate(boxes)]:
-        t0, t1 = ((b.astype(np.float32) - origin) * inverse for b in box.bounds())
-        near, far = np.minimum(t0, t1).max(2), np.maximum(t0, t1).min(2)
-        hit = far if index < 0 else near
-        closer = (near <= far) & (far > 0) & (hit > 0.05) & (hit < depth)
-        depth[closer], owner[closer] = hit[closer], index
-    rgb = np.full((*depth.shape, 3), 128, np.uint8)
-    return Frame(stamp_ns, rgb, depth.astype(np.float32), CAMERA, pose, frame_id), owner
+    return view_of_boxes(boxes, ROOM, eye, target, stamp_ns)
 
 
 class Robot:
@@ -58,7 +38,13 @@ class Robot:
         self.now = round(start_s * SECOND)
         self.next_id = self.memory.next_id
         self.memory.new_id = self.number
+        self.world_T_true, self.jumped = np.eye(4), 0
         self.views, self.map = [], {}  # map: name to SceneObject, of this session
+
+    def jump(self, world_T_true):
+        """From now on the pose of the camera is wrong by this; the map keeps what it had."""
+        self.world_T_true, self.jumped = world_T_true, self.now + 1
+        self.map = {f"{name} before": item for name, item in self.map.items()}
 
     def number(self):
         self.next_id += 1
@@ -69,9 +55,13 @@ class Robot:
         self.now += round(seconds * SECOND)
         names = list(self.things)
         frame, owner = render([self.things[n][1] for n in names], eye, target, self.now)
+        frame = replace(frame, world_T_camera=self.world_T_true @ frame.world_T_camera)
+        yaw = np.arctan2(self.world_T_true[1, 0], self.world_T_true[0, 0])
         points = frame.points_world()
         for index, name in enumerate(names):
             label, box = self.things[name]
+            box = box.rotated(yaw)
+            box = replace(box, center=tuple(np.add(box.center, self.world_T_true[:3, 3])))
             visible = points[owner == index]
             if len(visible) < 40 or name in dropped:
                 continue
@@ -84,9 +74,14 @@ class Robot:
         # The map drops what it sees to be gone.
         for name in list(self.map):
             center = self.map[name].box.center
-            if name in self.things and np.allclose(self.things[name][1].center, center, atol=0.05):
+            if self.jumped and self.map[name].stamp_ns < self.jumped:
+                if self.now - self.jumped > 6 * SECOND:
+                    del self.map[name]
                 continue
-            del self.map[name]
+            true = self.things[name][1].center if name in self.things else (1e3,) * 3
+            true = self.world_T_true[:3, :3] @ true + self.world_T_true[:3, 3]
+            if not np.allclose(true, center, atol=0.05):
+                del self.map[name]
         self.views = [*self.views[-7:], View(self.now, frame)]
         scene = self.memory.update(list(self.map.values()), self.views, "map")
         self.memory.record(scene)

@@ -131,17 +131,20 @@ def test_what_the_map_takes_back_after_one_look_leaves_no_ghost(tmp_path):
     robot.stop()
 
 
-def test_a_jump_of_the_pose_moves_what_was_just_seen(lived_in):
-    folder, _ = lived_in
+def test_a_jump_of_the_pose_leaves_no_ghosts_and_keeps_ids(lived_in):
+    folder, ids = lived_in
     robot = Robot(folder, THINGS, start_s=90_000)
-    robot.tour()
+    robot.tour(2)
     jump = np.eye(4)
     cos, sin = np.cos(np.deg2rad(10)), np.sin(np.deg2rad(10))
     jump[:2, :2], jump[:2, 3] = [[cos, -sin], [sin, cos]], (0.5, 0.0)
-    before = robot.named("sofa")[0]
-    robot.memory.move_world(jump)
-    after = robot.named("sofa")[0]
-    assert np.allclose(after.box.center, jump[:3, :3] @ before.box.center + jump[:3, 3])
+    robot.jump(jump)
+    scene = robot.tour(2)
+    assert {item.label: item.id for item in scene.values()} == ids
+    for item in scene.values():
+        true = jump[:3, :3] @ THINGS[item.label][1].center + jump[:3, 3]
+        assert np.allclose(item.box.center, true, atol=0.05)
+    assert "jump" in dict(robot.kinds()) and "new" not in dict(robot.kinds())
     robot.stop()
 
 

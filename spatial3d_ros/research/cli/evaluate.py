@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from spatial3d_ros.cli.output import out, print_json, print_status, progress_bar
-from spatial3d_ros.research.cli import evaluate_benchmarks, evaluate_public
+from spatial3d_ros.research.cli import evaluate_benchmarks, evaluate_public, evaluate_sessions
 from spatial3d_ros.research.cli.evaluate_bag import COMMAND, BagByDefault, evaluate_bag
 
 app = typer.Typer(cls=BagByDefault, no_args_is_help=True, help="Measure accuracy.")
@@ -21,6 +21,7 @@ app.command("scanqa")(evaluate_public.scanqa)
 app.command("sqa3d")(evaluate_public.sqa3d)
 app.command("scan2cap")(evaluate_public.scan2cap)
 app.command("distance")(evaluate_public.distance)
+app.command("sessions")(evaluate_sessions.sessions)
 
 
 @app.callback()

@@ -1,0 +1,238 @@
+"""Saved maps as files: summary, export, import, merge, prune, forget."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from spatial3d_ros.errors import ConfigError, MemoryFileError
+from spatial3d_ros.geometry.box import Box3D, vector
+from spatial3d_ros.memory.alignment import align
+from spatial3d_ros.memory.association import same_place
+from spatial3d_ros.memory.database import MemoryDatabase
+from spatial3d_ros.memory.object_memory import ObjectMemory
+from spatial3d_ros.memory.presence import box_points
+from spatial3d_ros.memory.records import MemoryObject
+from spatial3d_ros.memory.regions import from_geojson, read_regions, to_geojson
+from spatial3d_ros.memory.shown import moved_by
+from spatial3d_ros.memory.state import MemorySettings
+from spatial3d_ros.memory.store import MemoryStore
+from spatial3d_ros.storage import write_whole
+
+FORMAT = 1
+FORMATS = (".json", ".geojson", ".ply")
+
+
+def read_map(folder: Path) -> ObjectMemory:
+    """The memory of a folder, only read; a node may use it. Raises MemoryFileError."""
+    return ObjectMemory(MemoryStore(MemoryDatabase(folder, write=False)), MemorySettings())
+
+
+def change_map(folder: Path) -> ObjectMemory:
+    """The memory of a folder, to change it. Raises MemoryFileError if it is in use or read-only."""
+    database = MemoryDatabase(folder)
+    if database.problem:
+        raise MemoryFileError(database.problem)
+    return ObjectMemory(MemoryStore(database), MemorySettings())
+
+
+def summary(memory: ObjectMemory) -> dict[str, Any]:
+    """Counts, sessions, regions and size of a map, as JSON types."""
+    database = memory.store.database
+    objects = memory.objects()
+    sessions = memory.store.sessions()
+    return {
+        "folder": str(memory.folder),
+        "frame_id": memory.frame_id,
+        "objects": len([o for o in objects if o.present]),
+        "states": dict(Counter(o.state for o in objects)),
+        "labels": dict(Counter(o.label or "unknown" for o in objects if o.present).most_common()),
+        "observations": database.query("SELECT count(*) FROM observations")[0][0],
+        "events": database.query("SELECT count(*) FROM events")[0][0],
+        "sessions": len(sessions),
+        "first_ns": min((s.first_ns for s in sessions), default=0),
+        "last_ns": max((s.last_ns for s in sessions), default=0),
+        "regions": [r.name for r in memory.regions],
+        "bytes": database.nbytes,
+    }
+
+
+def export_map(memory: ObjectMemory, path: Path) -> None:
+    """Writes .json (everything but looks), .geojson (regions) or .ply (points and boxes).
+
+    Raises ConfigError for another ending, StorageError.
+    """
+    if path.suffix == ".json":
+        write_whole(path, json.dumps(as_json(memory), indent=1))
+    elif path.suffix == ".geojson":
+        write_whole(path, json.dumps(to_geojson(memory.regions), indent=1))
+    elif path.suffix == ".ply":
+        write_whole(path, as_ply([o for o in memory.objects() if o.present]))
+    else:
+        raise ConfigError(f"{path}: the ending must be one of {', '.join(FORMATS)}")
+
+
+def as_json(memory: ObjectMemory) -> dict[str, Any]:
+    """Objects, regions and events as JSON types."""
+    return {
+        "format": FORMAT,
+        "frame_id": memory.frame_id,
+        "objects": [object_json(o) for o in memory.objects()],
+        "regions": to_geojson(memory.regions),
+        "events": [
+            {"kind": e.kind, "stamp_ns": e.stamp_ns, "object": e.object_id, "text": e.text}
+            for e in memory.events()
+        ],
+    }
+
+
+def object_json(known: MemoryObject) -> dict[str, Any]:
+    """One object as JSON types; the box as center, size and yaw."""
+    return {
+        "id": known.id, "label": known.label, "color": known.color, "state": known.state,
+        "center": list(known.box.center), "size": list(known.box.size), "yaw": known.box.yaw,
+        "first_ns": known.first_ns, "last_ns": known.last_ns, "hits": known.hits,
+        "label_score": known.label_score, "rgb": list(known.rgb), "pinned": known.pinned,
+        "source": known.source, "merged_into": known.merged_into,
+    }  # fmt: skip
+
+
+def as_ply(objects: Sequence[MemoryObject]) -> str:
+    """An ASCII PLY: points of objects in their mean colours, and the edges of their boxes."""
+    vertices: list[str] = []
+    edges: list[str] = []
+    for known in objects:
+        color = " ".join(str(round(min(max(c, 0.0), 255.0))) for c in known.rgb)
+        start = len(vertices)
+        for point in (*known.box.corners(), *known.points):
+            vertices.append("{:.4f} {:.4f} {:.4f} ".format(*map(float, point)) + color)
+        for i in range(4):
+            for a, b in ((i, (i + 1) % 4), (i + 4, (i + 1) % 4 + 4), (i, i + 4)):
+                edges.append(f"{start + a} {start + b}")
+    header = [
+        "ply", "format ascii 1.0", f"element vertex {len(vertices)}",
+        *(f"property float {axis}" for axis in "xyz"),
+        *(f"property uchar {name}" for name in ("red", "green", "blue")),
+        f"element edge {len(edges)}", "property int vertex1", "property int vertex2", "end_header",
+    ]  # fmt: skip
+    return "\n".join([*header, *vertices, *edges]) + "\n"
+
+
+def import_map(memory: ObjectMemory, path: Path) -> int:
+    """Adds objects and regions of a .json, or regions of a .geojson or .yaml; returns how many.
+
+    Objects keep their ids where these are free. Raises ConfigError.
+    """
+    if path.suffix in (".yaml", ".yml"):
+        regions = read_regions(path)
+        _add_regions(memory, regions)
+        return len(regions)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: cannot be read as JSON ({error})") from error
+    if path.suffix == ".geojson":
+        regions = from_geojson(content)
+        _add_regions(memory, regions)
+        return len(regions)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ConfigError(f"{path}: is no map that `spatial3d map export` wrote (format {FORMAT})")
+    frame = str(content.get("frame_id", ""))
+    if memory.frame_id and frame and frame != memory.frame_id:
+        raise ConfigError(f"{path}: is in frame '{frame}', the map in '{memory.frame_id}'")
+    try:
+        objects = [_from_json(entry, memory) for entry in content["objects"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: an object lacks or has a wrong field ({error})") from error
+    if frame:
+        memory.frame_id = frame
+    taken = {known.id for known in memory.objects()}
+    for known in objects:
+        if known.id in taken:
+            known = replace(known, id=memory.reserve_id())
+        memory.put(known)
+        taken.add(known.id)
+    _add_regions(memory, from_geojson(content.get("regions", {"features": []})))
+    return len(objects)
+
+
+def merge_maps(memory: ObjectMemory, other: ObjectMemory, aligned: bool = False) -> dict[str, Any]:
+    """Adds what another map knows: the later look at an object decides about its place and state.
+
+    Without `aligned` both maps must be in one frame; with it the other one is aligned by its
+    objects. Returns counts and the residual. Raises MemoryFileError if that is not possible.
+    """
+    theirs = [o for o in other.objects() if o.state not in ("deleted", "merged")]
+    residual = 0.0
+    if aligned:
+        found = align(theirs, [o for o in memory.objects() if o.present])
+        if found.reason:
+            raise MemoryFileError(f"{other.folder}: cannot be aligned: {found.reason}")
+        theirs = [moved_by(o, found.world_T_memory) for o in theirs]
+        residual = found.residual_m
+    elif memory.frame_id and other.frame_id and memory.frame_id != other.frame_id:
+        raise MemoryFileError(
+            f"{other.folder}: is in frame '{other.frame_id}', {memory.folder} in "
+            f"'{memory.frame_id}'; align them by their objects (--align)"
+        )
+    ours = [o for o in memory.objects() if o.state not in ("deleted", "merged")]
+    pairs = {column: row for row, column in same_place(ours, theirs)}
+    updated = added = 0
+    for index, item in enumerate(theirs):
+        row = pairs.get(index)
+        if row is None:
+            memory.put(replace(item, id=memory.reserve_id()))
+            added += 1
+        elif item.last_ns > ours[row].last_ns and not ours[row].pinned:
+            mine = ours[row]
+            label = mine.label if mine.label_pinned else item.label or mine.label
+            memory.put(
+                replace(
+                    item,
+                    id=mine.id,
+                    label=label,
+                    label_pinned=mine.label_pinned,
+                    first_ns=min(mine.first_ns, item.first_ns),
+                    hits=mine.hits + item.hits,
+                )
+            )
+            updated += 1
+    _add_regions(memory, other.regions)
+    memory.frame_id = memory.frame_id or other.frame_id
+    return {"same": len(pairs), "updated": updated, "added": added, "residual_m": residual}
+
+
+def forget_objects(
+    memory: ObjectMemory, ids: Sequence[int] = (), label: str = "", everything: bool = False
+) -> int:
+    """Removes objects with all their history; returns how many. Raises ConfigError if none fits."""
+    chosen = [
+        o.id for o in memory.objects()
+        if everything or o.id in ids or (label and o.label.lower() == label.lower())
+    ]  # fmt: skip
+    if not chosen:
+        raise ConfigError("no object of the map fits; `spatial3d map info --json` lists them")
+    memory.forget(chosen)
+    return len(chosen)
+
+
+def _add_regions(memory: ObjectMemory, regions: Sequence[Any]) -> None:
+    names = {r.name for r in regions}
+    memory.set_regions([*(r for r in memory.regions if r.name not in names), *regions])
+
+
+def _from_json(entry: dict[str, Any], memory: ObjectMemory) -> MemoryObject:
+    box = Box3D(vector(entry["center"]), vector(entry["size"]), float(entry.get("yaw", 0.0)))
+    last = int(entry.get("last_ns", memory.newest_ns))
+    return MemoryObject(
+        int(entry["id"]), box, str(entry.get("label", "")), box_points(box), box.center,
+        int(entry.get("first_ns", last)), last, memory.session.id,
+        state=entry.get("state", "remembered"), label_score=float(entry.get("label_score", 0.0)),
+        color=str(entry.get("color", "")), rgb=vector(entry.get("rgb", (128.0,) * 3)),
+        hits=max(3, int(entry.get("hits", 3))), pinned=bool(entry.get("pinned", False)),
+        source=str(entry.get("source", "import")), merged_into=int(entry.get("merged_into", -1)),
+    )  # fmt: skip

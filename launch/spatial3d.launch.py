@@ -176,7 +176,7 @@ def start_nodes(context: LaunchContext) -> list[Action]:
     if given["recogniser"] and given["detector"]:
         raise ValueError("recogniser and detector both give detections_2d: set one of them")
     if given["recogniser"]:
-        chosen = recognised(given) | {"detection_delay_s": 15.0} | chosen
+        chosen = recognised(given) | {"detection_delay_s": 15.0, "detection_min_hits": 1} | chosen
     if given["memory"]:
         chosen["memory_folder"] = given["memory"]
     if given["autostart"]:
@@ -291,7 +291,7 @@ def presets(camera_parameters: dict, model: str) -> list[str]:
     return arguments
 
 
-def recognised(given: dict[str, str]) -> dict[str, str]:
+def recognised(given: dict[str, str]) -> dict:
     """The topics of recognition_node that the grounding node takes: boxes where vision_msgs is
     installed, without which they are not published. Masks number these boxes, no others.
     """

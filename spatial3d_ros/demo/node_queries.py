@@ -152,7 +152,11 @@ def recogniser_arguments(
 def _label_topics(bag: Path, options: RecordingOptions) -> dict[str, str]:
     """Parameters of the grounding node for the labels of a recording."""
     if options.recogniser:
-        names = {"class_images": "recognition_node/classes", "detection_delay_s": "15.0"}
+        names = {
+            "class_images": "recognition_node/classes",
+            "detection_delay_s": "15.0",
+            "detection_min_hits": "1",  # as in the engine without nodes
+        }
         if importlib.util.find_spec("vision_msgs") is not None:
             names["detections_2d"] = "recognition_node/detections"
             names["detection_masks"] = "recognition_node/masks"

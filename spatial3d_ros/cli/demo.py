@@ -110,12 +110,8 @@ def _node_demo(
 
     with progress_bar("frames") as progress:
         room = prepare_room(out, bag, seed, model, print_status, progress)
-    return run_demo(
-        out,
-        bag=bag,
-        room=room,
-        questions=asked,
-        model=model,
-        options=options,
-        print_status=print_status,
-    )
+    with progress_bar("seconds of playing and asking") as progress:
+        return run_demo(
+            out, bag=bag, room=room, questions=asked, model=model, options=options,
+            print_status=print_status, progress=progress,
+        )  # fmt: skip

@@ -73,6 +73,7 @@ def run_demo(
     model: str = "tiny",
     options: RecordingOptions = DEFAULTS,
     print_status: Callable[[str], None] = print,
+    progress: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> DemoResult:
     """Play a bag into the nodes, ask questions, and write the report into `out`.
 
@@ -87,8 +88,9 @@ def run_demo(
     if not known and not questions:
         raise ConfigError(f"{bag}: no question to ask; add --question or --questions FILE")
     replies, scene = ask_nodes(
-        bag, _requests(known, questions), out, print_status, model, options=options
-    )
+        bag, _requests(known, questions), out, print_status, model, options=options,
+        progress=progress,
+    )  # fmt: skip
     if known:
         rows = [
             q.row(Reply.from_data(data), data["via"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from spatial3d_ros.recognition.prompts import PromptList
 
 REPLIES = "replies.json"
 START_S = 120.0  # for the nodes to come up on a busy machine
+USUAL_START_S = 10.0  # of it on an idle one
 MARGIN_S = 0.05  # so that the last message is sent before the player stops
 
 
@@ -31,6 +33,7 @@ def ask_nodes(
     *,
     options: RecordingOptions = DEFAULTS,
     seconds: float | None = None,
+    progress: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Start the nodes, play the bag into them and ask; the replies and the object map.
 
@@ -64,7 +67,12 @@ def ask_nodes(
             "query_client", str(question_file), str(answers), "--settle", f"{seconds + 1:.1f}",
             package=DEMO,
         )  # fmt: skip
-        nodes.wait("query_client", START_S + seconds + 10.0 * len(questions))
+        expected = math.ceil(USUAL_START_S + seconds + len(questions))
+        nodes.wait(
+            "query_client",
+            START_S + seconds + 10.0 * len(questions),
+            lambda waited: progress(min(int(waited), expected), expected),
+        )
         nodes.check()
     result = json.loads(answers.read_text())
     return result["answers"], result["scene"]

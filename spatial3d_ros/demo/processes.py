@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -117,14 +118,19 @@ class NodeGroup:
         self.processes[name] = process
         return process
 
-    def wait(self, node: str, timeout_s: float) -> None:
-        """Wait until one node ends with exit code 0 while the others keep running.
+    def wait(
+        self, node: str, timeout_s: float, tick: Callable[[float], None] = lambda seconds: None
+    ) -> None:
+        """Wait until one node ends with exit code 0 while the others keep running; `tick` is called
+        with the seconds waited.
 
         Raises NotAvailableError with the end of the log if any node fails, or after `timeout_s`.
         """
-        deadline = time.monotonic() + timeout_s
+        begin = time.monotonic()
+        deadline = begin + timeout_s
         while self.processes[node].poll() is None:
             self.check()
+            tick(time.monotonic() - begin)
             if time.monotonic() > deadline:
                 raise NotAvailableError(
                     f"{node} did not finish in {timeout_s:.0f} s{self.tail(node)}"

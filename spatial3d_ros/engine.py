@@ -13,13 +13,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from spatial3d_ros.categories import CATEGORIES
 from spatial3d_ros.engine_config import EngineConfig
-from spatial3d_ros.errors import MemoryFileError, NotAvailableError
+from spatial3d_ros.errors import (
+    MemoryFileError,
+    NotAvailableError,
+    NotFoundError,
+    UnreadableError,
+)
 from spatial3d_ros.memory.database import FILE
 from spatial3d_ros.memory.object_memory import ObjectMemory
 from spatial3d_ros.memory.opening import map_folder, open_memory
@@ -31,30 +38,28 @@ from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.label_voting import ClassImage
 from spatial3d_ros.scene.object_map import ObjectMap
 from spatial3d_ros.scene.proposals import Proposal
-from spatial3d_ros.tasks import layout
-from spatial3d_ros.tasks.distance import distance_answer, fixed_end, read_distance
-from spatial3d_ros.tasks.distance_parser import parse_distance
-from spatial3d_ros.tasks.grounding import grounding_answer
-from spatial3d_ros.tasks.label_prior import apply_label_prior, mentions_detector_label
-from spatial3d_ros.tasks.layout_parser import parse_layout, read_layout
-from spatial3d_ros.tasks.memory_answers import (
-    answer_from_memory,
-    is_for_memory,
-    printed_points,
-    scored,
+from spatial3d_ros.tasks.answer_parser import read_words
+from spatial3d_ros.tasks.answering import (
+    DISTANCES,
+    Turn,
+    distance_in_words,
+    grounding,
+    ids_of,
+    words,
 )
+from spatial3d_ros.tasks.conversation import Conversations
+from spatial3d_ros.tasks.memory_answers import remembered
 from spatial3d_ros.tasks.model_runner import ModelRunner
-from spatial3d_ros.tasks.prompt import clean_query
 from spatial3d_ros.tasks.proposal_sources import check_source
-from spatial3d_ros.tasks.query import ParsedQuery
 from spatial3d_ros.tasks.query_network import QueryReader, load_reader
-from spatial3d_ros.tasks.query_reader import parse_query
-from spatial3d_ros.tasks.question_answering import answer_question, describe_object
-from spatial3d_ros.tasks.question_router import is_free_form
-from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit
+from spatial3d_ros.tasks.reading import read_ends, read_question
+from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit, ScoredObject
 from spatial3d_ros.tasks.scene_memory import AddedFrame, SceneMemory
 from spatial3d_ros.tasks.scene_state import Query, SceneObjects
 from spatial3d_ros.tasks.timing import Monitor
+from spatial3d_ros.tasks.vocabulary import Vocabulary
+
+Result = TypeVar("Result", Grounding, Distance, Answer, LayoutEdit)
 
 __all__ = ["AddedFrame", "EngineConfig", "Spatial3D"]
 
@@ -75,10 +80,10 @@ class Spatial3D:
             ObjectMap(config.detection_min_hits),
             config.proposals,
         )
-        self._loaded: ModelRunner | None = None
+        self._loaded: tuple[ModelRunner, QueryReader] | None = None
         self._query_lock = threading.Lock()
-        self._reader: QueryReader | None = None
         self.on_events: Callable[[list[Event]], None] = lambda _: None
+        self._conversations = Conversations()
 
     def load(self) -> None:
         """Load the weights and warm up, and open the memory across sessions if there is one.
@@ -90,7 +95,7 @@ class Spatial3D:
             config.model, config.device, config.dtype, config.weights, config.max_views
         )
         check_source(config.proposals, runner)
-        self._loaded = runner
+        self._loaded = (runner, load_reader())
         if config.memory_folder:
             self.load_map()
 
@@ -177,16 +182,21 @@ class Spatial3D:
         return self._memory.refresh(self._runner, proposals)
 
     def ground(
-        self, query: str, *, max_objects: int = 5, monitor: Monitor | None = None
+        self,
+        query: str,
+        *,
+        max_objects: int = 5,
+        conversation_id: str = "",
+        monitor: Monitor | None = None,
     ) -> Grounding:
-        """The objects that a description refers to. Raises QueryError."""
-        with self._query(monitor) as asked:
-            objects = asked.scene.objects
-            with asked.stage("preprocess", 0.1):
-                phrase = clean_query(query, mentions_detector_label(query, objects))
-            scores = self._score(asked, [phrase])[0]
-            with asked.stage("decode", 0.9):
-                return grounding_answer(query, scores, objects, max_objects, **asked.provenance)
+        """The objects that a description refers to, or that a question is about.
+
+        Raises QueryError, also for a distance and an edit, UnknownWordError for a noun that neither
+        the network nor the map knows.
+        """
+        with self._asked(query, conversation_id, monitor) as turn:
+            result = grounding(query, turn.outcome(), max_objects, **turn.provenance)
+            return self._answered(result, turn, conversation_id)
 
     def measure_distance(
         self,
@@ -195,6 +205,7 @@ class Spatial3D:
         a: str = "",
         b: str = "",
         kind: str = "auto",
+        conversation_id: str = "",
         monitor: Monitor | None = None,
     ) -> Distance:
         """Metres between two objects, given in one question or as two phrases.
@@ -203,114 +214,81 @@ class Spatial3D:
         point "(1.0, 2.0, 0.5)". Raises NotFoundError naming the phrase that matches no object, or
         QueryError.
         """
-        with self._query(monitor) as asked:
-            with asked.stage("preprocess", 0.1):
-                parsed = read_distance(query, a, b, kind)
-                ends = [fixed_end(p, self._memory.camera_position) for p in (parsed.a, parsed.b)]
-                phrases = [p for p, e in zip((parsed.a, parsed.b), ends, strict=True) if not e]
-            scores = self._score(asked, phrases)
-            network_m = None
-            if asked.scene.encoded is not None:
-                question = query or f"how far is {parsed.a} from {parsed.b}?"
-                network_m = self._runner.generate_distance(asked.scene.encoded, question)
-            with asked.stage("decode", 0.9):
-                return distance_answer(
-                    query or f"{a}, {b}", parsed, ends, scores, asked.scene.objects, network_m,
-                    **asked.provenance,
-                )  # fmt: skip
+        with self._asked((a, b) if a or b else query, conversation_id, monitor) as turn:
+            result = self._distance(turn, query or f"{a}, {b}", kind)
+            return self._answered(result, turn, conversation_id)
 
-    def ask(self, question: str, *, beams: int = 1, monitor: Monitor | None = None) -> Answer:
-        """A free-form answer of the network (count, color, what is where) and its objects.
-
-        The answer is the most probable of `beams` texts. Raises NotAvailableError if the weights
-        were not trained for it, UnreadableError if the generated text is no answer,
-        NotFoundError, QueryError.
+    def ask(
+        self, question: str, *, conversation_id: str = "", monitor: Monitor | None = None
+    ) -> Answer:
+        """An answer in words (count, colour, size, what is where) and the objects it is about, both
+        read off the object map. Raises NotFoundError, QueryError.
         """
-        clean_query(question)
-        if (query := self._memory_query(question)) is not None:
-            return self.ask_memory(query, monitor=monitor)
-        if not self._runner.supports("ask"):
-            raise NotAvailableError(
-                f"the model '{self.config.model}' was not trained to answer free-form questions; "
-                "ask where an object is or for a distance"
-            )
-        with self._query(monitor) as asked:
-            with asked.stage("preprocess", 0.1):
-                text = clean_query(question)
-            with asked.stage("objects and words", 0.3):
-                answer = answer_question(self._runner, asked.scene, text, beams)
-            return Answer(question, **answer._asdict(), **asked.provenance)
-
-    def ask_memory(self, query: ParsedQuery, *, monitor: Monitor | None = None) -> Answer:
-        """The answer of the memory across sessions to a query about time or regions.
-
-        Raises NotAvailableError without such a memory, NoSceneError.
-        """
-        memory = self.memory
-        with self._query(monitor) as asked, asked.stage("memory", 0.1):
-            found = answer_from_memory(query, memory)
-            objects = scored(found, memory.newest_ns)
-            points = printed_points(found)
-            return Answer(query.text, found.text, objects, text_points=points, **asked.provenance)
-
-    def _memory_query(self, question: str) -> ParsedQuery | None:
-        """The question as a typed query if the memory across sessions is to answer it."""
-        if self._memory.lasting is None:
-            return None
-        self._reader = self._reader or load_reader()
-        query = parse_query(question, self._reader)
-        return query if is_for_memory(query) else None
+        with self._asked(question, conversation_id, monitor) as turn:
+            if turn.query.intent in DISTANCES:
+                outcome = distance_in_words(self._distance(turn, question))
+            else:
+                outcome = turn.outcome()
+            result = words(question, outcome, **turn.provenance)
+            return self._answered(result, turn, conversation_id)
 
     def caption(self, object_id: int, *, monitor: Monitor | None = None) -> Answer:
-        """A description of one object of the map. Raises NotFoundError if it has no such id, and
-        as `ask`.
+        """The network's description of one object of the map. Raises NotFoundError if it has no
+        such id, NotAvailableError if the weights were not trained for it, UnreadableError.
         """
         with self._query(monitor) as asked:
+            known = next((o for o in asked.scene.objects if o.id == object_id), None)
+            if asked.scene.encoded is None or known is None:
+                raise NotFoundError(
+                    f"object {object_id} is not in the map; get_scene lists its objects"
+                )
             with asked.stage("objects and words", 0.3):
-                answer = describe_object(self._runner, asked.scene, object_id)
-            return Answer(f"object {object_id}", **answer._asdict(), **asked.provenance)
+                index = asked.scene.objects.index(known)
+                text = self._runner.generate_caption(asked.scene.encoded, index)
+            if read_words(text) is None:
+                raise UnreadableError(f"the network generated '{text}', which is no description")
+            return Answer(
+                f"object {object_id}", text, (ScoredObject(known, 1.0),), **asked.provenance
+            )
 
     def edit_layout(
-        self, instruction: str, *, apply: bool = False, monitor: Monitor | None = None
+        self,
+        instruction: str,
+        *,
+        apply: bool = False,
+        conversation_id: str = "",
+        monitor: Monitor | None = None,
     ) -> LayoutEdit:
         """The layout after an instruction such as "move the chair 0.5 m towards the window".
 
-        The edit is a proposal. With `apply`, and if it is possible, questions are answered from the
-        new layout under a new version until the next refresh with a new keyframe, which replaces
-        it by what the camera sees. So an edit that was carried out stays true, and one that was
-        not needs no undo. Raises NotFoundError naming the phrase that matches no object, or
-        QueryError.
+        The edit is a proposal. With `apply`, and if it is possible and clear which objects are
+        meant, questions are answered from the new layout under a new version until the next refresh
+        with a new keyframe, which replaces it by what the camera sees. So an edit that was carried
+        out stays true, and one that was not needs no undo. Raises NotFoundError naming the phrase
+        that matches no object, or QueryError.
         """
-        with self._query(monitor) as asked:
-            with asked.stage("preprocess", 0.1):
-                parsed = read_layout(clean_query(instruction))
-                phrases = layout.phrases_of(parsed)
-            scores = self._score(asked, phrases)
-            with asked.stage("layout", 0.6):
-                edit = layout.propose_edit(
-                    instruction, parsed, scores, asked.scene, self._memory.camera_position,
-                    **asked.provenance,
-                )  # fmt: skip
-            if apply and edit.possible:
-                with asked.stage("apply", 0.9):
+        with self._asked(instruction, conversation_id, monitor) as turn:
+            edit = turn.edit(instruction)
+            if apply and edit.possible and not edit.question_back:
+                with turn.asked.stage("apply", 0.9):
                     edit = self._memory.apply(edit, self._runner)
-            return edit
+            return self._answered(edit, turn, conversation_id)
 
     def answer(
-        self, query: str, *, monitor: Monitor | None = None
+        self, query: str, *, conversation_id: str = "", monitor: Monitor | None = None
     ) -> Grounding | Distance | Answer | LayoutEdit:
-        """Route any question by its wording: distance, layout edit, free-form if the weights were
-        trained for it, else grounding.
-        """
-        if (typed := self._memory_query(query)) is not None:
-            return self.ask_memory(typed, monitor=monitor)
-        if parse_distance(query) is not None:
-            return self.measure_distance(query, monitor=monitor)
-        if parse_layout(query) is not None:
-            return self.edit_layout(query, monitor=monitor)
-        if self._loaded is not None and self._loaded.supports("ask") and is_free_form(query):
-            return self.ask(query, monitor=monitor)
-        return self.ground(query, monitor=monitor)
+        """The answer to any question or instruction, in the form that its intent has."""
+        with self._asked(query, conversation_id, monitor) as turn:
+            intent = turn.query.intent
+            if intent in DISTANCES:
+                return self._answered(self._distance(turn, query), turn, conversation_id)
+            if intent.startswith("edit."):
+                return self._answered(turn.edit(query), turn, conversation_id)
+            outcome = turn.outcome()
+            if intent.startswith("locate"):
+                found = grounding(query, outcome, 5, **turn.provenance)
+                return self._answered(found, turn, conversation_id)
+            return self._answered(words(query, outcome, **turn.provenance), turn, conversation_id)
 
     def scene(self) -> SceneObjects:
         """The objects that questions are answered from. Raises NoSceneError."""
@@ -326,7 +304,7 @@ class Spatial3D:
 
     def stats(self) -> dict[str, object]:
         """Model, device, sizes, versions and durations for diagnostics."""
-        runner = self._loaded
+        runner = self._loaded[0] if self._loaded else None
         model = {"model": self.config.model, "device": runner.runs_on if runner else "not loaded"}
         gpu = {"gpu_bytes": runner.gpu_bytes} if runner and runner.gpu_bytes else {}
         return {**model, **self._memory.stats(), **gpu}
@@ -338,18 +316,59 @@ class Spatial3D:
             _ = self._runner
             yield Query(self._memory.scene, monitor)
 
-    def _score(self, asked: Query, phrases: Sequence[str]) -> Tensor:
+    @contextmanager
+    def _asked(
+        self, text: str | tuple[str, str], conversation_id: str, monitor: Monitor | None
+    ) -> Iterator[Turn]:
+        """A question, read: a sentence, or the two phrases of a distance."""
+        with self._query(monitor) as asked:
+            last, lasting = self._conversations.last(conversation_id), self._memory.lasting
+            with asked.stage("preprocess", 0.1):
+                labels = [known.label for known in asked.scene.objects]
+                vocabulary = Vocabulary(labels, self._runner.names or tuple(CATEGORIES))
+                reader = self._reader
+                read = (
+                    read_question(text, reader, vocabulary)
+                    if isinstance(text, str)
+                    else read_ends(*text, reader, vocabulary)
+                )
+                turn = Turn(
+                    asked, read, self._memory.camera_position, partial(self._score, asked),
+                    vocabulary, last, partial(remembered, memory=lasting) if lasting else None,
+                )  # fmt: skip
+            yield turn
+
+    def _answered(self, result: Result, turn: Turn, conversation_id: str) -> Result:
+        """The result, kept for "it" in its conversation."""
+        self._conversations.remember(conversation_id, turn.query, ids_of(result))
+        return result
+
+    def _distance(self, turn: Turn, text: str, kind: str = "auto") -> Distance:
+        encoded = turn.asked.scene.encoded
+
+        def network() -> float | None:
+            return None if encoded is None else self._runner.generate_distance(encoded, text)
+
+        return turn.distance(text, kind, network)
+
+    def _score(self, asked: Query, phrases: Sequence[str]) -> np.ndarray:
         """Logits (Q, N + 1) of the objects for each phrase; "no target" is last."""
         scene = asked.scene
-        if scene.encoded is None or not phrases:
-            return torch.zeros(len(phrases), len(scene.objects) + 1)
+        if scene.encoded is None:
+            return np.zeros((len(phrases), len(scene.objects) + 1))
         with asked.stage("objects and words", 0.3):
-            scores = self._runner.score_phrases(scene.encoded, phrases)
-            pairs = zip(scores, phrases, strict=True)
-            return torch.stack([apply_label_prior(row, p, scene.objects) for row, p in pairs])
+            return self._runner.score_phrases(scene.encoded, phrases).numpy().astype(float)
 
     @property
     def _runner(self) -> ModelRunner:
+        return self._both[0]
+
+    @property
+    def _reader(self) -> QueryReader:
+        return self._both[1]
+
+    @property
+    def _both(self) -> tuple[ModelRunner, QueryReader]:
         if self._loaded is None:
             raise NotAvailableError("no weights are loaded: call load(), or configure the node")
         return self._loaded

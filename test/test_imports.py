@@ -17,7 +17,7 @@ RESEARCH = f"{PACKAGE}.research"
 MAX_LINES = 400
 FLOORS = [
     ["errors", "object_catalog"],
-    ["storage", "resources", "categories"],
+    ["storage", "resources", "categories", "english"],
     ["geometry"],
     ["scene"],
     ["sensors", "model", "memory"],
@@ -27,7 +27,6 @@ FLOORS = [
     ["doctor", "nodes"],
     ["demo"],
     ["cli"],
-    ["research.english"],
     ["research.homes", "research.datasets"],
     ["research.rooms"],
     ["research.language"],

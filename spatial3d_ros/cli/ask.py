@@ -62,6 +62,11 @@ def ask(
                 "metres": reply.metres,
                 "boxes": [{"center": b.center, "size": b.size, "yaw": b.yaw} for b in reply.boxes],
                 "latency_ms": reply.latency_ms,
+                "intent": reply.intent,
+                "objects": [{"id": id_, "label": label} for id_, label in reply.objects],
+                "confidence": reply.confidence,
+                "question_back": reply.question_back,
+                "possible": reply.possible,
                 "frames": mapped.recording.account.as_dict(),
             }
         )

@@ -97,7 +97,8 @@ class QueryHandler:
         with timed(stages, "message"):
             message = self._converters[type(result)](result, frame_id, latency_ms)
             self._publishers[type(message)].publish(message)
-            if isinstance(message, msg.Grounding) and message.objects:
+            holds = isinstance(message, msg.Grounding) and not message.question_back
+            if holds and message.objects:
                 self._publishers[PoseStamped].publish(conversions.target_pose(message.objects[0]))
         self.latency_ms.add(latency_ms)
         self.stages_ms = stages

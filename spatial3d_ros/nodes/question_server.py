@@ -86,7 +86,10 @@ class QuestionServer:
             check_length(request.query)
             response.grounding = self._handler.answer(
                 lambda engine, question: engine.ground(
-                    request.query, max_objects=count, monitor=question
+                    request.query,
+                    max_objects=count,
+                    conversation_id=request.conversation_id,
+                    monitor=question,
                 )
             )
         return response
@@ -106,6 +109,7 @@ class QuestionServer:
                     a=request.object_a,
                     b=request.object_b,
                     kind=kind,
+                    conversation_id=request.conversation_id,
                     monitor=question,
                 )
             )
@@ -115,7 +119,9 @@ class QuestionServer:
         with self._handler.errors_as_reply(response):
             check_length(request.question)
             response.answer = self._handler.answer(
-                lambda engine, question: engine.ask(request.question, monitor=question)
+                lambda engine, question: engine.ask(
+                    request.question, conversation_id=request.conversation_id, monitor=question
+                )
             )
         return response
 
@@ -124,7 +130,10 @@ class QuestionServer:
             check_length(request.instruction)
             response.edit = self._handler.answer(
                 lambda engine, question: engine.edit_layout(
-                    request.instruction, apply=request.apply, monitor=question
+                    request.instruction,
+                    apply=request.apply,
+                    conversation_id=request.conversation_id,
+                    monitor=question,
                 )
             )
             if response.edit.applied:
@@ -161,7 +170,11 @@ class QuestionServer:
         with self._handler.errors_as_reply(result):
             check_length(goal.request.query)
             answer = self._handler.answer(
-                lambda engine, monitor: engine.answer(goal.request.query, monitor=monitor),
+                lambda engine, monitor: engine.answer(
+                    goal.request.query,
+                    conversation_id=goal.request.conversation_id,
+                    monitor=monitor,
+                ),
                 question,
             )
             result.kind, name = RESULT_FIELDS[type(answer)]

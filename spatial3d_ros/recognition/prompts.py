@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 
 from spatial3d_ros.sensors.detection_reader import clean_label
-from spatial3d_ros.tasks.label_prior import RELATIONS, normalize
+from spatial3d_ros.tasks.vocabulary import normalize
 
 MAX_WORDS = 5  # a longer part of a question is rarely a noun phrase
 # Words that carry the question or the reference; the remaining words are the noun phrase.
@@ -21,7 +21,12 @@ place swap turn remove take away red green blue yellow orange purple pink white 
 brown
 """
 _STOP_WORDS = frozenset(_STOP_TEXT.split())
-_SPLIT = re.compile(rf"{RELATIONS.pattern}|[^\w\s'-]|\band\b|\d+")
+_RELATIONS = (
+    r"\b(?:on|in|inside|under|underneath|below|beneath|above|over|next|near|nearest|nearer|close"
+    r"|closest|closer|farthest|furthest|beside|by|at|behind|between|among|opposite|against|to|from"
+    r"|left|right|front|with|without|that|which|where|who|standing|lying|seen|facing|not|but)\b"
+)
+_SPLIT = re.compile(rf"{_RELATIONS}|[^\w\s'-]|\band\b|\d+")
 
 
 def noun_phrases(question: str) -> list[str]:

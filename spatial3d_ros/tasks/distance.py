@@ -7,24 +7,17 @@ rooms, is published, with the disagreement of the two.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.geometry.box import Box3D, center_distance, surface_distance
 from spatial3d_ros.scene.objects import NO_ID, SceneObject
-from spatial3d_ros.tasks.distance_parser import DistanceQuery, parse_distance, read_point
-from spatial3d_ros.tasks.grounding import (
-    centers_of,
-    is_self,
-    list_alternatives,
-    match_phrases,
-    object_name,
-)
-from spatial3d_ros.tasks.prompt import clean_query
+from spatial3d_ros.tasks.grounding import centers_of, list_alternatives, object_name
 from spatial3d_ros.tasks.results import (
     Distance,
     DistanceKind,
@@ -40,65 +33,44 @@ _FACE_STD_M = 0.02  # of a face of a box that was observed: about a voxel
 _UNSEEN_STD = 0.05  # of the size of an object, for faces that no view shows
 _CAMERA_STD_M = 0.02  # of the camera's position
 _MAX_COORDINATE_M = 1e5
+_SURFACE = re.compile(
+    r"\b(?:gap|clearance|space|spacing|room|surface|(?:shortest|minimum) distance)\b"
+)
 
 
-def read_distance(query: str, a: str, b: str, kind: str) -> DistanceQuery:
-    """The two phrases and the kind of distance, from a question or from two separate phrases.
-
-    `kind` "auto" follows the wording ("gap" is between surfaces) and is "center" for two phrases.
-    Raises QueryError if the question does not name two objects, names the same one twice, or asks
-    for feet or inches: answers are in metres (REP 103).
+@dataclass(frozen=True, eq=False)
+class End:
+    """One end of a distance: the object chosen, and the probability (N,) of each object of the map
+    to be the end; None for the robot and a point.
     """
-    if a or b:
-        parsed = DistanceQuery(_clean_phrase(a, "object_a"), _clean_phrase(b, "object_b"), "center")
-    else:
-        text = clean_query(query)
-        found = parse_distance(text)
-        if found is None:
-            raise QueryError(
-                f"query: '{query}' does not name two objects; ask 'how far is the chair from the "
-                "door?' or fill object_a and object_b"
-            )
-        unit = FOREIGN_UNIT.search(text.lower())
-        if unit:
-            raise QueryError(
-                f"query: answers are in metres, not in '{unit.group()}'; leave the unit out"
-            )
-        parsed = found
-    if _bare(parsed.a) == _bare(parsed.b) or (is_self(parsed.a) and is_self(parsed.b)):
+
+    chosen: ScoredObject
+    shares: np.ndarray | None = None
+
+
+def kind_of(text: str, kind: str) -> DistanceKind:
+    """What is measured: as `kind` says, or with "auto" by the wording: "gap", "clearance" and
+    "shortest distance" are between surfaces, all else between centers. Raises QueryError for a
+    question in feet or inches: answers are in metres (REP 103).
+    """
+    unit = FOREIGN_UNIT.search(text.lower())
+    if unit:
         raise QueryError(
-            f"query: '{parsed.a}' and '{parsed.b}' are the same object, 0 m apart; name two"
+            f"query: answers are in metres, not in '{unit.group()}'; leave the unit out"
         )
-    if kind == "auto":
-        return parsed
-    return DistanceQuery(parsed.a, parsed.b, "surface" if kind == "surface" else "center")
+    if kind != "auto":
+        return "surface" if kind == "surface" else "center"
+    return "surface" if _SURFACE.search(text.lower()) else "center"
 
 
-def _clean_phrase(text: str, field: str) -> str:
-    if read_point(text) is not None:
-        return text
-    try:
-        return clean_query(text)
-    except QueryError as error:
-        raise QueryError(f"{field}: {error}") from error
-
-
-def _bare(phrase: str) -> str:
-    words = phrase.lower().strip(" ?!.").split()
-    return " ".join(word for word in words if word not in ("the", "a", "an", "this", "that"))
-
-
-def fixed_end(phrase: str, camera_position: np.ndarray | None) -> SceneObject | None:
-    """The camera or a given point as an end; None for a phrase that refers to an object.
+def fixed_end(phrase: str, point: Point | None, camera_position: np.ndarray | None) -> SceneObject:
+    """A given point, or with None the camera, as an end.
 
     `camera_position` (3,) metres, None before the first pose. Raises QueryError for a point that is
     not finite, and for the robot before its first pose.
     """
-    point = read_point(phrase)
     label = "point"
     if point is None:
-        if not is_self(phrase):
-            return None
         if camera_position is None:
             raise QueryError(
                 f"query: '{phrase}': the position of the robot is unknown, no pose arrived since "
@@ -141,53 +113,39 @@ def _end_name(end: SceneObject) -> str:
 
 def distance_answer(
     query: str,
-    parsed: DistanceQuery,
-    fixed: Sequence[SceneObject | None],
-    scores: Tensor,
+    kind: DistanceKind,
+    ends: Sequence[End],
     objects: Sequence[SceneObject],
+    alternatives: Sequence[ScoredObject],
     network_m: float | None,
     **provenance: Any,
 ) -> Distance:
-    """The answer, from the logits (Q, N + 1) of those phrases that are no `fixed_end`.
-
-    Raises NotFoundError naming the phrase that matches no object, with the nearest candidates.
-    """
-    phrases = [p for p, end in zip((parsed.a, parsed.b), fixed, strict=True) if end is None]
-    matched, alternatives = match_phrases(phrases, scores, objects)
-    remaining = iter(zip(matched, scores, strict=True))
-    (a, a_scores), (b, b_scores) = (
-        next(remaining) if end is None else (ScoredObject(end, 1.0), None) for end in fixed
-    )
-    metres, start, end, text = measure(a.object, b.object, parsed.kind)
+    """The answer, from its two ends and other objects that the phrases fit about as well."""
+    a, b = (end.chosen for end in ends)
+    metres, start, end, text = measure(a.object, b.object, kind)
     points = [o.box.center for o in (a.object, b.object) if o.id == NO_ID and o.label == "point"]
     published: Route = "geometry" if network_m is None else ROUTE
     return Distance(
         query,
         network_m if network_m is not None and published == "network" else metres,
-        parsed.kind,
+        kind,
         a,
         b,
         start,
         end,
         text + list_alternatives(alternatives),
-        uncertainty_m=uncertainty(
-            (a.object, b.object), (a_scores, b_scores), objects, metres, parsed.kind
-        ),
+        uncertainty_m=uncertainty(ends, objects, metres, kind),
         route=published,
         network_m=network_m,
         disagreement_m=None if network_m is None else abs(network_m - metres),
-        alternatives=alternatives,
+        alternatives=tuple(alternatives),
         text_points=(*points, *centers_of(alternatives)),
         **provenance,
     )
 
 
 def uncertainty(
-    ends: Sequence[SceneObject],
-    scores: Sequence[Tensor | None],
-    objects: Sequence[SceneObject],
-    metres: float,
-    kind: DistanceKind,
+    ends: Sequence[End], objects: Sequence[SceneObject], metres: float, kind: DistanceKind
 ) -> float:
     """One standard deviation of a distance (m); two variances add up.
 
@@ -195,28 +153,26 @@ def uncertainty(
     for what no view shows; the camera 2 cm. Choice of the objects: the mean square difference to
     the distances between all other pairs, weighted by their probability; nearly 0 if the grounding
     is certain, metres if it is not.
-
-    scores: (N + 1,) logits per end, "no target" last and ignored; None for a fixed end.
     """
     variance = 0.0
-    for end in ends:
+    for end in (one.chosen.object for one in ends):
         if end.label == "robot" and end.id == NO_ID:
             variance += _CAMERA_STD_M**2
         elif end.id != NO_ID:
             faces = 2 if kind == "center" else 1  # a center is the mean of two faces
             variance += (_FACE_STD_M**2 + (_UNSEEN_STD * max(end.box.size)) ** 2) / faces
     centers, halves, probabilities = [], [], []
-    for end, row in zip(ends, scores, strict=True):
-        candidates = [end] if row is None else objects
+    for one in ends:
+        candidates = [one.chosen.object] if one.shares is None else objects
         bounds = np.array([candidate.box.bounds() for candidate in candidates])
         centers.append(bounds.mean(1))
         halves.append((bounds[:, 1] - bounds[:, 0]) / 2)
-        probabilities.append(np.ones(1) if row is None else row[:-1].float().softmax(-1).numpy())
+        probabilities.append(np.ones(1) if one.shares is None else one.shares)
     gap = np.abs(centers[0][:, None] - centers[1][None])
     if kind == "surface":
         gap = (gap - halves[0][:, None] - halves[1][None]).clip(min=0)
     joint = probabilities[0][:, None] * probabilities[1][None]
-    if all(row is not None for row in scores):
+    if all(one.shares is not None for one in ends):
         np.fill_diagonal(joint, 0.0)  # the two objects are distinct
     difference = np.linalg.norm(gap, axis=-1) - metres
     variance += float((joint * difference**2).sum() / max(joint.sum(), 1e-12))

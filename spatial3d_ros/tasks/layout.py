@@ -8,12 +8,11 @@ a moved object move with it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from spatial3d_ros.categories import find_color
 from spatial3d_ros.errors import QueryError
@@ -23,22 +22,22 @@ from spatial3d_ros.scene.free_space import GAP_M, Body, FreeSpace, moved_along, 
 from spatial3d_ros.scene.objects import NO_ID, SceneObject
 from spatial3d_ros.scene.wall_alignment import rotate_objects
 from spatial3d_ros.tasks import layout_goals as goals
+from spatial3d_ros.tasks.edit_query import SHIFTS, SIDES, Instruction
 from spatial3d_ros.tasks.edit_scene import EditScene
 from spatial3d_ros.tasks.furniture import body, label_of, usual_size
 from spatial3d_ros.tasks.grounding import (
     centers_of,
     is_self,
     list_alternatives,
-    match_phrases,
     object_name,
 )
 from spatial3d_ros.tasks.layout_goals import Goal, Level
-from spatial3d_ros.tasks.layout_parser import SHIFTS, SIDES, Instruction
-from spatial3d_ros.tasks.results import LayoutEdit, Point, format_point
+from spatial3d_ros.tasks.results import LayoutEdit, Point, ScoredObject, format_point
 from spatial3d_ros.tasks.scene_state import SceneState
 
 _SWAP_TOLERANCE_M = 0.3  # of the center of a swapped object to that of the other
 _TURN_TOLERANCE_M = 0.5  # by which a turned object may move so that it fits
+_FLOOR_REACH_M = 2.0  # from an object to where it is put on the floor
 _SHIFT_FRACTIONS = np.arange(0.95, 0.0, -0.05)  # tried if the whole shift is impossible
 
 
@@ -54,29 +53,18 @@ class Change:
     text_points: tuple[Point, ...] = ()
 
 
-def phrases_of(instruction: Instruction) -> list[str]:
-    """The phrases that refer to known objects: not a new object, not the robot."""
-    phrases = [*instruction.anchors, instruction.view]
-    if instruction.action != "place":
-        phrases.insert(0, instruction.target)
-    return list(dict.fromkeys(phrase for phrase in phrases if phrase and not is_self(phrase)))
-
-
 def propose_edit(
     query: str,
     instruction: Instruction,
-    scores: Tensor,
+    grounded: Mapping[str, SceneObject],
+    alternatives: Sequence[ScoredObject],
     scene: SceneState,
     camera_position: np.ndarray | None,
     **provenance: Any,
 ) -> LayoutEdit:
-    """The answer, from the logits (Q, N + 1) of `phrases_of` the instruction.
-
-    Raises NotFoundError naming the phrase that matches no object, and as `change`.
+    """The answer, from the objects that the phrases of the instruction refer to, and others that
+    they fit about as well. Raises as `change`.
     """
-    phrases = phrases_of(instruction)
-    matched, alternatives = match_phrases(phrases, scores, scene.objects)
-    grounded = {phrase: scored.object for phrase, scored in zip(phrases, matched, strict=True)}
     made = change(
         instruction,
         EditScene(scene.objects, grounded, scene.bounds, camera_position, scene.heading),
@@ -277,6 +265,10 @@ def _goals(instruction: Instruction, scene: EditScene, mover: _Mover) -> list[Go
     relation, target, half = instruction.relation, mover.target, mover.half
     if relation in SHIFTS:
         return [goals.shifted(target.box.center, *_shift(instruction, scene, target))]
+    if relation == "floor":
+        start = scene.camera_position if mover.is_new else np.array(target.box.center)
+        x, y = (np.zeros(3) if start is None else start)[:2]
+        return [goals.at((x, y, scene.floor + half[2]), _FLOOR_REACH_M)]
     anchors = [scene.anchor(phrase) for phrase in instruction.anchors]
     anchor = anchors[0]
     if relation == "on":
@@ -340,7 +332,7 @@ _RELATION_TEXTS = {
     "to_right": "to the right", "axis": "along an axis of the map", "up": "up", "down": "down",
     "next_to": "next to {}", "on": "on {}", "under": "under {}", "between": "between {} and {}",
     "left": "to the left of {}", "right": "to the right of {}", "front": "in front of {}",
-    "behind": "behind {}",
+    "behind": "behind {}", "floor": "on the floor",
 }  # fmt: skip
 
 

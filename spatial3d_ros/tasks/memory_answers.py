@@ -5,6 +5,7 @@ from __future__ import annotations
 from spatial3d_ros.memory.object_memory import ObjectMemory
 from spatial3d_ros.memory.questions import MemoryAnswer, MemoryQuestions
 from spatial3d_ros.memory.time_words import time_range
+from spatial3d_ros.tasks.execution import Outcome
 from spatial3d_ros.tasks.query import Description, ParsedQuery
 from spatial3d_ros.tasks.results import Point, ScoredObject, format_point
 
@@ -40,6 +41,19 @@ def answer_from_memory(query: ParsedQuery, memory: ObjectMemory) -> MemoryAnswer
             return questions.region_of(noun, modifiers)
         case _:
             return questions.objects_in_region(query.region, noun)
+
+
+def remembered(query: ParsedQuery, memory: ObjectMemory) -> Outcome:
+    """The answer of the memory as an outcome."""
+    found = answer_from_memory(query, memory)
+    objects = scored(found, memory.newest_ns)
+    return Outcome(
+        found.text,
+        objects,
+        no_target=not found.known and query.intent.startswith("locate"),
+        num_targets=len(objects),
+        text_points=printed_points(found),
+    )
 
 
 def scored(answer: MemoryAnswer, newest_ns: int) -> tuple[ScoredObject, ...]:

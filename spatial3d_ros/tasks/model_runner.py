@@ -28,10 +28,11 @@ from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.answer_parser import read_metres
 from spatial3d_ros.tasks.object_crops import ObjectCrops
 from spatial3d_ros.tasks.prompt import Prompt
-from spatial3d_ros.tasks.question_router import answer_characters
 from spatial3d_ros.tasks.timing import timed
 
 MAX_NEW_TOKENS = 32
+NAMES_KEPT = 4
+_METRES = "0123456789. m"  # the characters of a distance
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -180,17 +181,27 @@ class ModelRunner:
             output = score_questions(self.model, scene, questions, self.prompt_tokens)
             return output.scores.float().cpu()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes that the network names; empty for one that names nothing."""
+        return tuple(self.model.config.names.classes)
+
     def supports(self, task: Task) -> bool:
         """Whether the weights were trained for a task (`tasks` in their config.yaml)."""
         return task in self.model.config.tasks
 
     @torch.inference_mode()
     def generate_answer(
-        self, scene: EncodedScene, question: str, task: Task = "ask", beams: int = 1
+        self,
+        scene: EncodedScene,
+        question: str,
+        task: Task = "ask",
+        beams: int = 1,
+        characters: str = "",
     ) -> tuple[str, Tensor]:
         """The generated text, unchecked, and the probability (N,) that it refers to each object.
 
-        If only a number can answer, decoding is restricted to its characters. Raises
+        With `characters`, decoding is restricted to these. Raises
         NotAvailableError if the weights were not trained for the task, QueryError if the question
         is longer than the network can read.
         """
@@ -201,7 +212,6 @@ class ModelRunner:
                 f"{', '.join(config.tasks)} (tasks in {CONFIG})"
             )
         questions = self.prompt.batch([self.prompt.free_form(question)], [0]).to(self.device)
-        characters = answer_characters(question)
         allowed = self.prompt.allowed_tokens(characters).to(self.device) if characters else None
         with self._autocast():
             state, context = prefill_answer(
@@ -219,7 +229,8 @@ class ModelRunner:
         """
         if not self.supports("distance"):
             return None
-        return read_metres(self.generate_answer(scene, question, "distance")[0])
+        text = self.generate_answer(scene, question, "distance", characters=_METRES)[0]
+        return read_metres(text)
 
     def generate_caption(self, scene: EncodedScene, index: int, beams: int = 1) -> str:
         """The generated description of the object at an index. Raises NotAvailableError."""
@@ -304,15 +315,15 @@ class ModelRunner:
         names, model = self.model.config.names, self.model
         if not names.classes:
             return tuple(objects)
-        labels, colors = (
-            head(scene.object_features, self._name_embeddings(choices))[0].argmax(-1).tolist()
+        label_rows, color_rows = (
+            _likeliest(head(scene.object_features, self._name_embeddings(choices))[0], choices)
             for head, choices in (
                 (model.name_class, names.classes),
                 (model.name_color, names.colors),
             )
         )
         labelled = []
-        for known, label, color in zip(objects, labels, colors, strict=True):
+        for known, labels, colors in zip(objects, label_rows, color_rows, strict=True):
             by_detector = known.label_from_detector
             keep = known.label and known.stamp_ns < newest_ns and (known.color or not by_detector)
             labelled.append(
@@ -320,8 +331,10 @@ class ModelRunner:
                 if keep
                 else replace(
                     known,
-                    label=known.label if by_detector else names.classes[label],
-                    color=names.colors[color],
+                    label=known.label if by_detector else labels[0][0],
+                    color=colors[0][0],
+                    labels=() if by_detector else labels,
+                    colors=colors,
                 )
             )
         return tuple(labelled)
@@ -346,6 +359,15 @@ class ModelRunner:
 
     def _autocast(self) -> AbstractContextManager:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+
+def _likeliest(logits: Tensor, names: Sequence[str]) -> list[tuple[tuple[str, float], ...]]:
+    """For each object the likeliest names with their probabilities: logits (N, K)."""
+    top = logits.float().softmax(-1).topk(min(NAMES_KEPT, len(names)))
+    return [
+        tuple((names[k], p) for k, p in zip(indices, values, strict=True))
+        for indices, values in zip(top.indices.tolist(), top.values.tolist(), strict=True)
+    ]
 
 
 def _resolve(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:

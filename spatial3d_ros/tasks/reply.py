@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit
 
 
@@ -17,7 +18,9 @@ class Reply:
     boxes: best first, or the two ends of a distance, or those that a layout edit changes.
     after: the new boxes of a layout edit; `possible`: whether it found free poses.
     metres, uncertainty_m: of a distance.
-    kind: ground, distance, ask or layout; "" without an answer.
+    kind: ground, distance, ask or layout; "" without an answer. intent, confidence, question_back:
+        as in `results.Provenance`.
+    objects: names of the boxes, and the ids of those that are objects of the map.
     """
 
     text: str
@@ -30,6 +33,10 @@ class Reply:
     uncertainty_m: float | None = None
     kind: str = ""
     possible: bool = True
+    intent: str = ""
+    confidence: float = 0.0
+    question_back: str = ""
+    objects: tuple[tuple[int, str], ...] = ()
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> Reply:
@@ -46,6 +53,10 @@ class Reply:
             data.get("uncertainty"),
             data.get("answered", "") if success else "",
             data.get("possible", True),
+            data.get("intent", ""),
+            data.get("confidence", 0.0),
+            data.get("question_back", ""),
+            tuple((o["id"], o["label"]) for o in data["objects"]),
         )
 
     @classmethod
@@ -53,22 +64,36 @@ class Reply:
         cls, result: Grounding | Distance | Answer | LayoutEdit, latency_ms: float
     ) -> Reply:
         """From an answer of the engine."""
+        common: dict[str, Any] = {
+            "latency_ms": latency_ms, "intent": result.intent, "confidence": result.confidence,
+            "question_back": result.question_back,
+        }  # fmt: skip
         if isinstance(result, LayoutEdit):
-            before, after = (tuple(o.box for o in part) for part in (result.before, result.after))
+            after = tuple(o.box for o in result.after)
             return cls(
-                result.text, before, latency_ms=latency_ms, after=after, kind="layout",
-                possible=result.possible,
+                result.text, **_named(result.before), after=after, kind="layout",
+                possible=result.possible, **common,
             )  # fmt: skip
         if isinstance(result, Distance):
-            ends = (result.a.object.box, result.b.object.box)
+            ends = (result.a.object, result.b.object)
             return cls(
-                result.text, ends, metres=result.metres, latency_ms=latency_ms,
-                uncertainty_m=result.uncertainty_m, kind="distance",
+                result.text, **_named(ends), metres=result.metres,
+                uncertainty_m=result.uncertainty_m, kind="distance", **common,
             )  # fmt: skip
-        boxes = tuple(scored.object.box for scored in result.objects)
+        objects = _named([scored.object for scored in result.objects])
         if isinstance(result, Grounding):
-            return cls(result.text, boxes, result.no_target, latency_ms=latency_ms, kind="ground")
-        return cls(result.text, boxes, latency_ms=latency_ms, kind="ask")
+            if result.no_target:
+                return cls(result.text, no_target=True, kind="ground", **common)
+            return cls(result.text, **objects, kind="ground", **common)
+        return cls(result.text, **objects, kind="ask", **common)
+
+
+def _named(objects: Sequence[SceneObject]) -> dict[str, Any]:
+    """Boxes, ids and labels of objects."""
+    return {
+        "boxes": tuple(o.box for o in objects),
+        "objects": tuple((o.id, o.label) for o in objects),
+    }
 
 
 def _boxes(objects: Sequence[dict[str, Any]]) -> tuple[Box3D, ...]:

@@ -1,5 +1,7 @@
 """Frames, proposals and a filled engine for tests of the engine and of tasks."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from spatial3d_ros.geometry.box import Box3D
@@ -33,4 +35,15 @@ def with_scene(engine, views=3, objects=3):
     for number in range(1, views + 1):
         assert engine.add_frame(wall_frame(number)).keyframe
     engine.refresh(proposals_in_a_row(objects))
+    return engine
+
+
+def labelled(engine, *names):
+    """The objects of the map called "red chair", "brown table", ..., in order, each for certain."""
+    scene = engine._memory._scene
+    objects = [
+        replace(known, color=name.split()[0], label=name.split()[1], labels=(), colors=())
+        for known, name in zip(scene.objects, names, strict=True)
+    ]
+    engine._memory._scene = replace(scene, objects=tuple(objects))
     return engine

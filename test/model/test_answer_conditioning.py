@@ -22,7 +22,6 @@ from spatial3d_ros.model.answer_conditioning import (
 from spatial3d_ros.model.config import ModelConfig
 from spatial3d_ros.model.generation import decode, extend, prefill, prefill_answer
 from spatial3d_ros.model.tokens import identifier
-from spatial3d_ros.tasks.question_router import answer_characters
 
 TASKS = ("ground", "distance", "ask", "caption")
 
@@ -297,7 +296,7 @@ def test_tasks_need_object_tokens_and_must_be_known():
 def test_only_allowed_tokens_are_written(beams):
     model, prompt = answering(3)
     scene, asked = encoded(model, prompt), questions(prompt, "how many chairs are there?", "huh?")
-    letters = answer_characters("how many chairs are there?")
+    letters = "0123456789 "
     with torch.no_grad():
         state, _ = prefill_answer(model, scene, asked, prompt.tokens, 6)
         free = decode(model, state, prompt.tokens, max_new_tokens=6, beams=beams)

@@ -19,7 +19,7 @@ from spatial3d_ros.sensors import transforms
 from spatial3d_ros.sensors.camera_poses import TransformPoses
 from spatial3d_ros.sensors.transforms import UNREAD, TransformTree
 from spatial3d_ros.tasks.frame_transform import OutputTransform
-from spatial3d_ros.tasks.grounding import centers_of, describe, listed_objects
+from spatial3d_ros.tasks.grounding import centers_of, object_at
 from spatial3d_ros.tasks.results import Distance, Grounding, ScoredObject
 
 QUARTER = (0.0, 0.0, math.sqrt(0.5), math.sqrt(0.5))  # a left turn about z
@@ -204,13 +204,13 @@ TAIL = {"views_used": 1, "scene_version": 1, "stamp_ns": 7}
 
 def test_answers_are_placed_words_included():
     both = (CHAIR.object.box.center, TABLE.object.box.center)
-    grounding = Grounding("q", (CHAIR, TABLE), False, describe((CHAIR, TABLE), False, "q"), 1,
+    grounding = Grounding("q", (CHAIR, TABLE), False, object_at(CHAIR), 1,
                           text_points=both[:1], **TAIL)  # fmt: skip
     placed = PLACE.result(grounding)
     box = placed.objects[0].object.box
     np.testing.assert_allclose(box.center, (8.0, 1.0, 1.5), atol=1e-12)
     assert box.yaw == pytest.approx(0.1 + math.pi / 2)
-    assert placed.text == "The red chair at (8.00, 1.00, 1.50) m"
+    assert placed.text == "the red chair at (8.00, 1.00, 1.50) m"
     said = "5.00 m; the phrases also match the red chair at (1.00, 2.00, 0.50) m"
     distance = PLACE.result(
         Distance("q", 5.0, "center", CHAIR, TABLE, *both, said, text_points=both[:1], **TAIL)
@@ -222,11 +222,11 @@ def test_answers_are_placed_words_included():
 
 def test_all_rivals_are_told_in_the_other_frame_also_those_beyond_the_objects_asked_for():
     rivals = [replace(CHAIR, object=scene_object(k, (k, 2.0, 0.5), "chair", 7)) for k in range(3)]
-    text, listed = describe(rivals, False, "the chair"), listed_objects(rivals, False)
+    text = f"3 objects fit about equally well: {'; '.join(map(object_at, rivals))}"
     grounding = Grounding("the chair", tuple(rivals[:1]), False, text, 1, num_ties=3,
-                          text_points=centers_of(listed), **TAIL)  # fmt: skip
+                          text_points=centers_of(rivals), **TAIL)  # fmt: skip
     placed = PLACE.result(grounding)
-    assert placed.text.startswith(f"{placed.num_ties} objects match about equally well: ")
+    assert placed.text.startswith(f"{placed.num_ties} objects fit about equally well: ")
     assert re.findall(r"\(.*?\)", placed.text) == [f"(8.00, {k:.2f}, 1.50)" for k in range(3)]
     assert placed.text_points[2] == pytest.approx((8.0, 2.0, 1.5))
 

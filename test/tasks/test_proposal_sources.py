@@ -61,7 +61,7 @@ def test_depth_alone_proposes_nothing_on_a_bare_wall(folders):
         engine = looked(folders[name], source)
         assert engine.scene().objects == () and engine.scene().views == 3
         empty = engine.ground("the red chair")
-        assert empty.no_target and empty.text == "The object map is empty."
+        assert empty.no_target and "the object map is empty" in empty.text
 
 
 def test_given_proposals_come_before_referents(folders):

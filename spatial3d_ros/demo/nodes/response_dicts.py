@@ -82,4 +82,7 @@ def _common(kind: str, response: Any, answer: Any, messages: Sequence[Any]) -> d
         "server_ms": answer.latency_ms,
         "views": answer.views_used,
         "version": answer.scene_version,
+        "intent": answer.intent,
+        "confidence": answer.confidence,
+        "question_back": answer.question_back,
     }

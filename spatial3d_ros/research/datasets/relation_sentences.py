@@ -29,11 +29,11 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from spatial3d_ros.english import singular
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.geometry import relations as geometry
 from spatial3d_ros.geometry.relations import BoxPairs
 from spatial3d_ros.research.datasets.boxes_only import BoxObject, BoxRoom
-from spatial3d_ros.research.english import singular
 
 MAX_CANDIDATES = 6
 CLEAR_RATIO, CLEAR_METRES = 1.2, 0.25

@@ -22,7 +22,7 @@ from spatial3d_ros.research.language.descriptions import ReferenceResolver
 from spatial3d_ros.research.language.qa_generator import OpenQuestion, Task, make_open_questions
 from spatial3d_ros.research.language.qa_templates import SHORT_RELATION_PHRASES, caption
 from spatial3d_ros.research.rooms.catalog import RoomObject
-from spatial3d_ros.tasks.answer_parser import read_metres
+from spatial3d_ros.tasks.results import Answer
 
 FREE_FORM_TASKS = {"ask": 16, "caption": 8, "number": 6}
 """Each task and the most questions about one room. number: the distance that the network writes,
@@ -105,15 +105,20 @@ def ask_room(
                 report.captions.append(_caption(engine, objects, question, report))
                 continue
             text = apply_style(question.text, style, seed)
-            answer = _answer_text(lambda t=text: engine.ask(t).text, report)
             if question.metres is not None:
-                metres = None if answer is None else read_metres(answer)
+                metres = _network_metres(engine, text, report)
                 report.metres[question.kind].append((metres, question.metres))
                 continue
+            answer = _answer_text(lambda t=text: value_or_text(engine.ask(t)), report)
             right = answer is not None and matches(answer, question.answers)
             report.asked.append((question.kind, right))
             if not right:
                 say(f"{text} -> {answer}; right is {question.answers[0]}")
+
+
+def value_or_text(answer: Answer) -> str:
+    """The answer alone where there is one, else the sentence."""
+    return answer.value or answer.text
 
 
 def matches(answer: str, answers: Sequence[str]) -> bool:
@@ -163,6 +168,14 @@ def _caption(
         return CaptionVerdict()
     text = _answer_text(lambda: engine.caption(known[match.object_id].id).text, report)
     return CaptionVerdict() if text is None else judge_caption(text, target, objects)
+
+
+def _network_metres(engine: Spatial3D, text: str, report: AnswersReport) -> float | None:
+    try:
+        return engine.measure_distance(text).network_m
+    except Spatial3DError as error:
+        report.failures.append(str(error))
+        return None
 
 
 def _answer_text(ask: Callable[[], str], report: AnswersReport) -> str | None:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from spatial3d_ros.english import plural
 from spatial3d_ros.object_catalog import OBJECT_KINDS
-from spatial3d_ros.research.english import plural
 
 INVENTED_SHARE = 0.35  # of rooms, with invented nouns
 ANY_OBJECT = ("object", "item", "thing")

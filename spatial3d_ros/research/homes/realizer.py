@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from spatial3d_ros.english import plural, with_article
 from spatial3d_ros.object_catalog import COLOR_TERMS
-from spatial3d_ros.research.english import plural, with_article
 from spatial3d_ros.research.homes.object_names import misspell
 from spatial3d_ros.research.homes.predicates import NounPhrase, Predicate
 from spatial3d_ros.research.homes.templates import (

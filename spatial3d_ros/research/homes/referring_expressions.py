@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spatial3d_ros.english import plural
 from spatial3d_ros.object_catalog import OBJECT_KINDS
-from spatial3d_ros.research.english import plural
 from spatial3d_ros.research.homes.object_names import NO_ANCHORS, ObjectNames
 from spatial3d_ros.research.homes.predicates import Mask, Predicate, PredicateSampler
 from spatial3d_ros.research.homes.realizer import Realizer

@@ -20,8 +20,8 @@ from spatial3d_ros.research.rooms.catalog import Room, RoomObject
 from spatial3d_ros.scene.bounds import Bounds
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks import layout
+from spatial3d_ros.tasks.edit_query import Instruction
 from spatial3d_ros.tasks.edit_scene import EditScene
-from spatial3d_ros.tasks.layout_parser import Instruction
 
 Action = Literal["move", "place", "remove", "swap", "turn"]
 

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from spatial3d_ros.categories import CATEGORIES
-from spatial3d_ros.research.english import with_article
+from spatial3d_ros.english import with_article
 from spatial3d_ros.research.language.description_sampler import DescriptionSampler
 from spatial3d_ros.research.language.descriptions import Description, ReferenceResolver
 from spatial3d_ros.research.language.templates import SIDE_PHRASES, Realizer, templates_of_split

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from spatial3d_ros.english import plural, with_article
 from spatial3d_ros.geometry.box import surface_distance
 from spatial3d_ros.geometry.relations import SIDES
-from spatial3d_ros.research.english import plural, with_article
 from spatial3d_ros.research.language.description_sampler import DescriptionSampler
 from spatial3d_ros.research.language.descriptions import Description, ReferenceResolver
 from spatial3d_ros.research.language.feature_words import feature_words

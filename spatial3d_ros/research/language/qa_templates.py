@@ -11,7 +11,7 @@ from itertools import permutations
 from typing import TYPE_CHECKING
 
 from spatial3d_ros.categories import nouns
-from spatial3d_ros.research.english import enumeration, plural, with_article
+from spatial3d_ros.english import enumeration, plural, with_article
 from spatial3d_ros.research.language.feature_words import feature_words
 from spatial3d_ros.research.language.features import Feature, features, is_patterned
 from spatial3d_ros.research.language.templates import COLOR_WORDS

@@ -13,7 +13,7 @@ from functools import cache
 from typing import TypeVar
 
 from spatial3d_ros.categories import CATEGORIES, nouns
-from spatial3d_ros.research.english import plural, with_article
+from spatial3d_ros.english import plural, with_article
 from spatial3d_ros.research.language.descriptions import Description, Link
 from spatial3d_ros.research.language.feature_words import after_noun, feature_words
 from spatial3d_ros.research.rooms.kinds import kinds

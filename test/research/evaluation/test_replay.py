@@ -103,11 +103,8 @@ def test_two_runs_agree_to_the_digit(here: Path, report: ReplayReport) -> None:
     first, second = report.json(), run(here).json()
     assert json.dumps(without_time(first)) == json.dumps(without_time(second))
     assert first["scene"]["objects"]  # there was something to disagree about
-    assert [len(a["latency_ms"]) > 1 for a in first["answers"]] == [
-        *[True] * 4,
-        False,
-        True,
-    ]
+    timed = {a["id"]: len(a["latency_ms"]) > 1 for a in first["answers"]}
+    assert timed["late"] and timed["first"] and timed["second"] and not timed["free"]
 
 
 def test_a_question_sees_what_was_recorded_until_then(report: ReplayReport) -> None:
@@ -117,7 +114,7 @@ def test_a_question_sees_what_was_recorded_until_then(report: ReplayReport) -> N
     assert views["first"] == 1
     assert views["second"] <= 3  # at 0, 0.25 and exactly 0.5 s
     assert views["late"] == report.replay.recording["keyframes"] > 3
-    versions = [answers[n]["answer"]["version"] for n in ("first", "second", "late", "far")]
+    versions = [answers[n]["answer"]["version"] for n in ("first", "second", "late")]
     assert versions == sorted(versions)
 
 
@@ -137,7 +134,7 @@ def test_every_answer_is_reported(report: ReplayReport) -> None:
     assert (first["truth"], first["right"], first["iou"]) == (None, None, None)
     assert second["right"] == second["answer"]["no_target"]
     assert (free["answer"], free["right"]) == (None, False)
-    assert "not trained to answer free-form questions" in free["error"]
+    assert "refers to no earlier answer" in free["error"]
     assert {kind: scores["n"] for kind, scores in data["scores"].items()} == {
         "ground": 2, "distance": 1, "ask": 1,
     }  # fmt: skip

@@ -12,12 +12,12 @@ import yaml
 
 from helpers.small_model import small_config, small_tokenizer
 from spatial3d_ros.categories import CATEGORIES, COLORS
+from spatial3d_ros.english import plural, with_article
 from spatial3d_ros.model.checkpoint import save_model
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.tokens import SPECIAL_TOKENS
 from spatial3d_ros.object_catalog import COLORS as SHADES
 from spatial3d_ros.object_catalog import OBJECT_KINDS, SIMILAR_COLORS
-from spatial3d_ros.research.english import plural, with_article
 from spatial3d_ros.research.homes.groups import groups, room_types
 from spatial3d_ros.research.homes.object_names import ObjectNames, invented_word, misspell
 from spatial3d_ros.research.homes.predicates import PredicateSampler

@@ -1,5 +1,6 @@
 """Free-form questions and layout edits of rooms: truth and templates."""
 
+import itertools
 import re
 
 import numpy as np
@@ -24,8 +25,10 @@ from spatial3d_ros.research.language.qa_templates import OBJECT_SLOT, QA_TEMPLAT
 from spatial3d_ros.research.language.questions import MAX_WORDS
 from spatial3d_ros.research.rooms.catalog import FLOOR, Room, RoomObject
 from spatial3d_ros.research.rooms.generator import generate_room
-from spatial3d_ros.tasks.distance_parser import parse_distance
-from spatial3d_ros.tasks.question_router import is_free_form
+from spatial3d_ros.resources import resource_path
+from spatial3d_ros.tasks.distance import kind_of
+from spatial3d_ros.tasks.query_network import load_reader
+from spatial3d_ros.tasks.query_reader import parse_query
 
 ROOMS = range(40)
 
@@ -106,14 +109,16 @@ def test_comparisons_of_size():
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_question_text_selects_the_task(split):
-    for _, q in every(split):
-        distance = parse_distance(q.text)
-        assert (distance is not None) == (q.task == "distance"), q.text
-        if distance is not None:
-            assert distance.kind == q.kind, q.text
-        elif q.task == "ask":
-            assert is_free_form(q.text), q.text
+def test_the_reader_finds_the_task_of_a_question(split):
+    reader = load_reader(resource_path("weights/reader.safetensors"))
+    right, total = 0, 0
+    for _, q in itertools.islice(every(split), 150):
+        distance = parse_query(q.text, reader).intent == "distance"
+        right += distance == (q.task == "distance")
+        total += 1
+        if q.task == "distance":
+            assert kind_of(q.text, "auto") == q.kind, q.text
+    assert right / total > 0.9
 
 
 def test_templates_of_the_splits_are_disjoint():

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from spatial3d_ros.categories import CATEGORIES, COLORS, nouns
-from spatial3d_ros.research.english import plural
+from spatial3d_ros.english import plural
 from spatial3d_ros.research.evaluation.room_queries import ROOM_KINDS, draw_questions
 from spatial3d_ros.research.language.description_sampler import RELATIONS, VIEWS
 from spatial3d_ros.research.language.descriptions import Description

@@ -26,11 +26,18 @@ def plural(nominal: str) -> str:
     return nominal + ("es" if nominal.endswith(("ss", "x", "ch", "sh", "z")) else "s")
 
 
-def singular(label: str) -> str:
-    """ "kitchen cabinet" of "kitchen cabinets", "box" of "boxes"; "glass" stays."""
-    if label.endswith("ss"):
-        return label
-    return label.removesuffix("es" if label.endswith(("xes", "shes", "ches", "sses")) else "s")
+@cache
+def singular(noun: str) -> str:
+    """ "kitchen cabinet" of "kitchen cabinets", "shelf" of "shelves"; "glass" stays."""
+    for ending, instead in (
+        ("shelves", "shelf"), ("knives", "knife"), ("ies", "y"), ("xes", "x"), ("ches", "ch"),
+        ("shes", "sh"), ("sses", "ss"), ("tvs", "tv"),
+    ):  # fmt: skip
+        if noun.endswith(ending) and len(noun) >= len(ending) + (ending == "ies"):
+            return noun[: -len(ending)] + instead
+    if noun.endswith(("ss", "us", "is")) or len(noun) <= 3:
+        return noun
+    return noun.removesuffix("s")
 
 
 def with_article(nominal: str) -> str:

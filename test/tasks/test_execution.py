@@ -5,13 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spatial3d_ros.errors import NotFoundError, QueryError
+from spatial3d_ros.errors import NotAvailableError, NotFoundError, QueryError
 from spatial3d_ros.geometry.box import Box3D
-from spatial3d_ros.research.query.execution import Execution, instruction_of, refuse
-from spatial3d_ros.research.query.resolution import Resolver, Weights
-from spatial3d_ros.research.query.vocabulary import UnknownWordError
 from spatial3d_ros.scene.objects import SceneObject
+from spatial3d_ros.tasks.answering import refuse
+from spatial3d_ros.tasks.edit_query import instruction_of
+from spatial3d_ros.tasks.execution import Execution
 from spatial3d_ros.tasks.query import Description, ParsedQuery, RelationPhrase
+from spatial3d_ros.tasks.resolution import Resolver, Weights
+from spatial3d_ros.tasks.selection import Selection
+from spatial3d_ros.tasks.vocabulary import UnknownWordError, Vocabulary
 
 OBJECTS = [  # label, colour, centre, size
     ("table", "brown", (0, 0, 0.4), (1.2, 0.8, 0.8)),
@@ -32,14 +35,20 @@ def known(index, label, color, center, size):
     )
 
 
-def make(objects=OBJECTS, weights=FULL, scores=None, camera=(0.0, -4.0)):
+def make(objects=OBJECTS, weights=FULL, scores=None, camera=(0.0, -4.0), referred=()):
     items = [known(k, *row) for k, row in enumerate(objects)]
     boxes = np.array([o.box.array() for o in items])
 
     def flat(phrases):
         return np.zeros((len(phrases), len(items) + 1)) if scores is None else scores(phrases)
 
-    return Execution(Resolver(items, boxes, np.array(camera), flat, weights))
+    words = Vocabulary(o.label for o in items)
+    where = np.array(camera)
+    return Execution(Selection(Resolver(items, boxes, where, flat, words, referred, weights)))
+
+
+def one(execution, description):
+    return execution.selection.one(description).objects[0]
 
 
 def described(head, *modifiers, superlative="", relation=None):
@@ -56,12 +65,12 @@ def ask(intent, *targets, **fields):
 
 def test_a_description_is_resolved_by_label_colour_relation_and_superlative():
     execution = make()
-    assert execution.one(described("sofa"))[0] == 5
-    assert execution.one(described("mug", "blue"))[0] == 2
-    assert execution.one(described("mug", relation=("on", "table")))[0] == 1
-    assert execution.one(described("chair", relation=("closest", "table")))[0] == 3
-    assert execution.one(described("chair", relation=("farthest", "table")))[0] == 4
-    assert execution.one(described("chair", superlative="largest"))[0] == 4
+    assert one(execution, described("sofa")) == 5
+    assert one(execution, described("mug", "blue")) == 2
+    assert one(execution, described("mug", relation=("on", "table"))) == 1
+    assert one(execution, described("chair", relation=("closest", "table"))) == 3
+    assert one(execution, described("chair", relation=("farthest", "table"))) == 4
+    assert one(execution, described("chair", superlative="largest")) == 4
 
 
 @pytest.mark.parametrize(
@@ -88,26 +97,75 @@ def test_the_scores_of_the_network_decide_among_equals():
         rows[:, 4] = 3.0
         return rows
 
-    assert make(scores=second).one(described("chair"))[0] == 4
+    assert one(make(scores=second), described("chair")) == 4
 
 
 def test_nothing_fits_a_known_noun_that_the_map_lacks():
     execution = make()
     with pytest.raises(NotFoundError, match="the fridge"):
-        execution.one(described("fridge"))
+        execution.selection.one(described("fridge"))
     assert execution.answer(ParsedQuery("?", "exists", (described("fridge"),))).text.startswith(
         "no"
     )
     assert execution.answer(ParsedQuery("?", "count", (described("fridge"),))).text.startswith("0")
 
 
+def read(execution, *targets):
+    return execution.selection.known(ParsedQuery("?", "locate", targets))
+
+
 def test_an_unknown_noun_is_named_with_the_way_out():
     with pytest.raises(UnknownWordError, match=r"'toaster'.*recogniser or detector"):
-        make().resolver.corrected(described("toaster"))
+        read(make(), described("toaster"))
     with pytest.raises(UnknownWordError, match="'toaster'"):
-        make().resolver.corrected(described("chair", relation=("next_to", "toaster")))
-    description, changes = make().resolver.corrected(described("chiar"))
-    assert (description.head, changes) == ("chair", [("chiar", "chair")])
+        read(make(), described("chair", relation=("next_to", "toaster")))
+    with pytest.raises(UnknownWordError, match="'toaster'"):
+        read(make(), Description("the toaster", ""))  # a noun that the reader did not mark
+    query = read(make(), described("chiar", "purpel"))
+    assert (query.targets[0].head, query.targets[0].modifiers) == ("chair", ("purple",))
+    assert query.corrections == (("chiar", "chair"), ("purpel", "purple"))
+    assert query.targets[0].text == "the purple chair"
+
+
+def test_two_that_fit_are_asked_back_and_no_plural():
+    answer = ask("locate", described("mug"))
+    assert answer.question_back == "the red or the blue mug?" and answer.num_ties == 2
+    assert (answer.num_targets, len(answer.objects), answer.no_target) == (1, 2, False)
+    assert ask("size.height", described("mug")).question_back == answer.question_back
+    alike = ask("locate", described("chair"))
+    assert alike.question_back.startswith("which of the 2: say more about the chair")
+    assert not ask("locate", Description("a mug", "mug")).question_back  # any will do
+    every = ask("locate", Description("all mugs", "mugs", quantifier="all"))
+    assert (every.num_targets, every.question_back) == (2, "")
+
+
+def test_ordinals_sides_and_places_in_the_room():
+    rows = [("chair", "red", (x, 0, 0.5), (0.5, 0.5, 1.0)) for x in (-2.0, 0.0, 2.0)]
+    rows.append(("lamp", "red", (0.0, 1.5, 0.8), (0.3, 0.3, 1.6)))
+    execution = make(rows)  # the camera looks along +y: left is -x
+
+    def found(**fields):
+        return one(execution, Description("the chair", "chair", **fields))
+
+    assert found(superlative="leftmost") == 0 and found(superlative="rightmost") == 2
+    assert found(superlative="leftmost", ordinal=2) == 1 == found(ordinal=2)
+    assert found(relations=(RelationPhrase("right", ()),)) == 2
+    assert found(relations=(RelationPhrase("left", (described("lamp"),)),)) == 0
+    nearer = execution.terms.to_anchor("front", np.eye(4)[3])
+    farther = execution.terms.to_anchor("behind", np.eye(4)[3])
+    assert nearer[1] == 1 and not farther.any()  # the camera is on the chairs' side of the lamp
+    beyond = execution.terms.to_anchor("behind", np.eye(4)[3], viewer=np.array((0.0, 4.0)))
+    assert beyond[1] == 1  # the other way round, seen from beyond the lamp
+
+
+def test_it_is_the_last_answer():
+    it = Description("it", "", pronoun=True)
+    with pytest.raises(QueryError, match="refers to no earlier answer"):
+        ask("size.height", it)
+    execution = make(referred=[5])
+    assert execution.answer(ParsedQuery("?", "size.height", (it,))).value == "0.80 m"
+    beside = Description("the mug on it", "mug", relations=(RelationPhrase("on", (it,)),))
+    assert one(execution, beside) == 2
 
 
 def test_counts_colours_and_existence():
@@ -154,14 +212,14 @@ def test_two_boxes_of_one_object_count_once():
     ],
 )
 def test_refusals_say_why(intent, words):
-    with pytest.raises(QueryError, match=words):
-        refuse(ParsedQuery("?", intent))
+    with pytest.raises((QueryError, NotAvailableError), match=words):
+        refuse(ParsedQuery("?", intent), None)
 
 
 def test_instructions_of_edits():
     move = ParsedQuery("?", "edit.move", (described("chair"), described("table")), relation="near")
     assert instruction_of(move).relation == "next_to"
-    turn = ParsedQuery("turn it clockwise", "edit.turn", (described("chair"),), degrees=45.0)
+    turn = ParsedQuery("?", "edit.turn", (described("chair"),), "clockwise", degrees=45.0)
     assert instruction_of(turn).degrees == -45.0
     for query, words in (
         (ParsedQuery("?", "edit.remove_all", (described("sofa"),)), "several objects"),

@@ -2,7 +2,8 @@
 
 import pytest
 
-from spatial3d_ros.research.query.vocabulary import Vocabulary, is_anything, singular
+from spatial3d_ros.english import singular
+from spatial3d_ros.tasks.vocabulary import Vocabulary, is_anything
 
 
 def test_synonyms_plurals_and_hypernyms():
@@ -21,7 +22,9 @@ def test_labels_of_the_map_are_words():
     assert Vocabulary([]).labels_of("zorbik") is None
 
 
-@pytest.mark.parametrize("noun", ["toaster", "bicycle", "zebra", "guitar", "mesa"])
+@pytest.mark.parametrize(
+    "noun", ["toaster", "bicycle", "zebra", "guitar", "mesa", "cable", "boot", "lamb", "shell"]
+)
 def test_unknown_nouns_are_not_bent_into_known_ones(noun):
     words = Vocabulary(["chair", "table"])
     assert words.labels_of(noun) is None and words.corrected(noun) is None
@@ -32,15 +35,26 @@ def test_slips_of_typing():
     assert words.corrected("chiar") == "chair"
     assert words.corrected("refrigirator") == "refrigerator"
     assert words.corrected("cat") is None
+    assert words.corrected_modifier("purpel") == "purple"
+    assert words.corrected_modifier("back") is None  # a word of its own
+    assert words.corrected_modifier("gray") is None  # right as it is
 
 
 def test_the_noun_that_the_network_knows():
-    assert Vocabulary.canonical("settee") == "sofa"
-    assert Vocabulary.canonical("couch") == "couch"
-    assert Vocabulary.canonical("zorbik") == "zorbik"
+    words = Vocabulary(["futon"])
+    assert words.canonical("settee") == "sofa"
+    assert words.canonical("couch") == "couch"
+    assert words.canonical("zorbik") == "zorbik"
+    assert words.canonical("futon") == "futon"  # a label of the map stays
     assert (
         singular("shelves") == "shelf"
         and singular("boxes") == "box"
         and singular("glass") == "glass"
     )
     assert is_anything("thing") and is_anything("objects") and not is_anything("chair")
+
+
+def test_a_label_in_a_text_of_any_script():
+    words = Vocabulary(["赤い箱", "mug"])
+    assert words.label_in("赤い箱はどこ") == "赤い箱"
+    assert words.label_in("こんにちは") is None

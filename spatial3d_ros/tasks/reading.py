@@ -1,0 +1,72 @@
+"""A question as text to a typed query: points taken out, scripts and phrases checked, then read."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from spatial3d_ros.errors import QueryError
+from spatial3d_ros.tasks.points import is_point_word, take_points
+from spatial3d_ros.tasks.query import Description, ParsedQuery
+from spatial3d_ros.tasks.query_network import QueryReader
+from spatial3d_ros.tasks.query_reader import clean_text, parse_query
+from spatial3d_ros.tasks.resolution import is_self_reference
+from spatial3d_ros.tasks.results import Point
+from spatial3d_ros.tasks.vocabulary import SELF, Vocabulary
+
+_LATIN = re.compile(r"[a-zA-Z]")
+
+
+@dataclass(frozen=True)
+class ReadQuestion:
+    """A typed query, and the points that its words of points stand for."""
+
+    query: ParsedQuery
+    points: tuple[Point, ...] = ()
+
+
+def read_question(text: str, reader: QueryReader, vocabulary: Vocabulary) -> ReadQuestion:
+    """A sentence, read. One without Latin letters is a label of the map, or no English.
+
+    Raises QueryError for an empty or too long one, and for numbers only.
+    """
+    rest, points = take_points(text)
+    cleaned = clean_text(rest)
+    if not _LATIN.search(cleaned):
+        label = vocabulary.label_in(cleaned)
+        if label is None and re.fullmatch(r"[\W\d_]+", cleaned):
+            raise QueryError(
+                "query: numbers only; ask for an object in plain words, e.g. 'the red mug'"
+            )
+        if label is None:
+            raise QueryError(
+                "query: no Latin letters; this model understands English questions only"
+            )
+        return ReadQuestion(ParsedQuery(text, "locate", (Description(label, label),)))
+    return ReadQuestion(parse_query(cleaned, reader), points)
+
+
+def read_ends(a: str, b: str, reader: QueryReader, vocabulary: Vocabulary) -> ReadQuestion:
+    """The distance between two phrases. Raises QueryError naming the field of an empty one."""
+    descriptions: list[Description] = []
+    points: tuple[Point, ...] = ()
+    for text, field in ((a, "object_a"), (b, "object_b")):
+        rest, found = take_points(text)
+        if found:
+            word = f"the named-point-{len(points)}"
+            descriptions.append(Description(word, word))
+            points += found[:1]
+            continue
+        try:
+            cleaned = clean_text(rest)
+        except QueryError as error:
+            raise QueryError(f"{field}: {error}") from error
+        words = cleaned.lower().rstrip("?!. ").split()
+        if words and words[-1] in SELF:
+            descriptions.append(Description(cleaned, words[-1]))
+            continue
+        targets = read_question(cleaned, reader, vocabulary).query.targets
+        if not targets or is_self_reference(targets[0]) or is_point_word(targets[0].text):
+            targets = (Description(cleaned, words[-1], tuple(words[:-1])),)
+        descriptions.append(targets[0])
+    return ReadQuestion(ParsedQuery(f"{a}, {b}", "distance", tuple(descriptions)), points)

@@ -1,0 +1,184 @@
+"""How far spatial relations hold between the objects of a map, as numbers from 0 to 1.
+
+The predicates are those of `geometry.relations`, with thresholds for boxes that were measured, not
+generated: a box may be 10 cm off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+
+from spatial3d_ros.categories import CATEGORIES
+from spatial3d_ros.geometry import relations as geometry
+
+ON_TOLERANCE_M = 0.12  # between the bottom of an object and the top of what carries it
+ON_SHARE = 0.4  # least share of its footprint on that
+NEXT_TO_M, NEAR_M = 0.7, 1.2  # largest gaps
+SECTOR = np.pi / 3  # half angle of "left", "right", "front", "behind"
+_SIDE_ORDER = {"left": "leftmost", "right": "rightmost", "front": "closest", "behind": "farthest"}
+SIZES = {
+    "largest": "volume", "smallest": "volume", "tallest": "height", "shortest": "height",
+    "longest": "length",
+}  # fmt: skip
+
+
+def _surface(label: str) -> float:
+    """How far below the top of its box, as a share of its height, an object carries others: a seat
+    lies lower, and the box of a desk may include what stands on it.
+    """
+    spec = CATEGORIES.get(label)
+    if spec is None or not spec.surface:
+        return 0.0
+    return 0.7 if spec.back else 0.45
+
+
+class RelationTerms:
+    """Relations between boxes (N, 6), centre and size in metres, axes along the walls.
+
+    labels: of the same objects. camera: its position (2,) in that frame, None where unknown.
+    """
+
+    def __init__(self, boxes: np.ndarray, labels: Sequence[str], camera: np.ndarray | None) -> None:
+        self.boxes, self.camera = boxes, camera
+        self.pairs = geometry.BoxPairs(boxes)
+        self._surfaces = np.array([_surface(label) for label in labels])
+
+    @cached_property
+    def shared(self) -> np.ndarray:
+        """(N, N) shared volume over that of the smaller box."""
+        volumes = self.boxes[:, 3:].prod(-1)
+        smaller = np.maximum(np.minimum(volumes[:, None], volumes), 1e-9)
+        return self.pairs.overlap.clip(min=0).prod(-1) / smaller
+
+    @property
+    def floor(self) -> float:
+        """Height of the lowest box."""
+        return float((self.boxes[:, 2] - self.boxes[:, 5] / 2).min())
+
+    @cached_property
+    def rests(self) -> np.ndarray:
+        """(N, N) whether an object rests on another: on its top, or on its seat or mattress."""
+        pairs, boxes = self.pairs, self.boxes
+        on = geometry.resting_on(pairs, tolerance=ON_TOLERANCE_M, min_share=ON_SHARE)
+        top = pairs.anchor_high[..., 2]
+        inside = (np.abs(pairs.offset[..., :2]) < pairs.anchor_size[..., :2] / 2).all(-1)
+        within = inside & (pairs.low[..., 2] > top - self._surfaces[None] * boxes[None, :, 5])
+        within &= pairs.low[..., 2] < top + ON_TOLERANCE_M
+        area = boxes[:, 3:5].prod(-1)
+        return (on | within) & (area[:, None] < area[None])
+
+    def to_anchor(
+        self, name: str, anchor: np.ndarray, viewer: np.ndarray | None = None
+    ) -> np.ndarray | None:
+        """(N,) how far a relation to an anchor holds, given the probability (N,) of each object to
+        be it, seen from `viewer` (2,), by default the camera; None for a relation that boxes do not
+        tell.
+        """
+        matrix = self._matrix(name, self.camera if viewer is None else viewer)
+        if matrix is None:
+            return None
+        matrix = matrix & ~np.eye(len(self.boxes), dtype=bool)
+        return np.clip(matrix.astype(float) @ anchor, 0, 1)
+
+    def between(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """(N,) whether objects are between two anchors, given by their probabilities (N,)."""
+        ends = [share @ self.boxes[:, :3] for share in (first, second)]
+        points = self.boxes[:, :3]
+        return geometry.between(points, *ends, half_span=0.4, max_off=0.35).astype(float)
+
+    def in_room(self, name: str) -> np.ndarray | None:
+        """(N,) how far objects stand on the floor, in a corner or in the middle of the room."""
+        if name == "floor":
+            return (self.boxes[:, 2] - self.boxes[:, 5] / 2 < self.floor + 0.12).astype(float)
+        if name not in ("corner", "middle", "wall"):
+            return None
+        low = (self.boxes[:, :2] - self.boxes[:, 3:5] / 2).min(0)
+        high = (self.boxes[:, :2] + self.boxes[:, 3:5] / 2).max(0)
+        share = np.abs(2 * (self.boxes[:, :2] - low) / np.maximum(high - low, 1e-6) - 1)
+        if name == "wall":
+            return np.clip(share.max(-1), 0, 1)
+        return np.clip(share.min(-1) if name == "corner" else 1 - share.max(-1), 0, 1)
+
+    def distance_to(
+        self, name: str, point: np.ndarray | None, anchor: np.ndarray | None, likely: np.ndarray
+    ) -> np.ndarray:
+        """(N,) 1 for the closest or farthest of the `likely` (N,) objects, falling off with metres:
+        to a point (2,) on the floor plan, or to an anchor with probabilities (N,).
+        """
+        if point is not None:
+            distance = np.linalg.norm(self.boxes[:, :2] - point, axis=-1)
+        else:
+            distance = self.pairs.distance @ anchor
+        return extreme(-distance if name == "closest" else distance, likely, 0.3)
+
+    def order(
+        self, name: str, likely: np.ndarray, viewer: np.ndarray | None, ordinal: int = 0
+    ) -> np.ndarray | None:
+        """(N,) how well objects fit a superlative among the `likely` (N,) ones: 1 for the extreme,
+        or for the `ordinal`-th from it; None for one that needs an unknown viewer.
+        """
+        name = _SIDE_ORDER.get(name, name)
+        viewer = self.camera if viewer is None else viewer
+        sizes, scale = self.boxes[:, 3:], 0.12
+        if name in SIZES:
+            values = {
+                "volume": np.cbrt(sizes.prod(-1)), "height": sizes[:, 2],
+                "length": sizes[:, :2].max(-1),
+            }[SIZES[name]]  # fmt: skip
+            values = -values if name in ("smallest", "shortest") else values
+        elif name in ("leftmost", "rightmost", "closest", "farthest") and viewer is not None:
+            offset, scale = self.boxes[:, :2] - viewer, 0.2
+            if name in ("closest", "farthest"):
+                distance = np.linalg.norm(offset, axis=-1)
+                values = -distance if name == "closest" else distance
+            else:
+                ahead = (likely[:, None] * offset).sum(0)
+                ahead = ahead / max(float(np.linalg.norm(ahead)), 1e-6)
+                left = geometry.view_coordinates(offset, ahead)[1]
+                values = left if name == "leftmost" else -left
+        else:
+            return None
+        return extreme(values, likely, scale, max(ordinal, 1))
+
+    def _matrix(self, name: str, viewer: np.ndarray | None) -> np.ndarray | None:
+        pairs = self.pairs
+        on = geometry.resting_on(pairs, tolerance=ON_TOLERANCE_M, min_share=ON_SHARE)
+        if name == "on":
+            return on | self.rests
+        if name == "in":
+            return on | self.rests | self.inside
+        if name in ("under", "below"):
+            under = geometry.tucked_under(pairs, min_share=ON_SHARE, top_below=0.1)
+            return under | geometry.below(pairs, clearance=-0.1, over=geometry.overlapping(pairs))
+        if name == "above":
+            return geometry.above(pairs, clearance=-0.1, over=geometry.overlapping(pairs))
+        if name in ("next_to", "near"):
+            level = ~(on | on.T)
+            return geometry.near(pairs, NEXT_TO_M if name == "next_to" else NEAR_M) & level
+        if name in geometry.SIDES and viewer is not None:
+            ahead = self.boxes[None, :, :2] - viewer
+            ahead = ahead / np.maximum(np.linalg.norm(ahead, axis=-1, keepdims=True), 1e-6)
+            along, left = geometry.view_coordinates(pairs.offset[..., :2], ahead)
+            return geometry.in_sector(*geometry.side_coordinates(name, along, left), SECTOR)
+        return None
+
+    @cached_property
+    def inside(self) -> np.ndarray:
+        """(N, N) whether the target's centre lies in the anchor's box, and the anchor is larger."""
+        centers = np.abs(self.pairs.offset) < self.pairs.anchor_size / 2
+        larger = self.pairs.anchor_size.prod(-1) > 3 * self.pairs.target_size.prod(-1)
+        return centers.all(-1) & larger
+
+
+def extreme(values: np.ndarray, likely: np.ndarray, scale: float, rank: int = 1) -> np.ndarray:
+    """1 for the highest value among likely objects (probability from a tenth of the best), or for
+    the `rank`-th highest, falling off by `scale` on both sides of it.
+    """
+    chosen = likely >= 0.1 * likely.max(initial=0.0)
+    ranked = np.sort(values[chosen] if chosen.any() else values)[::-1]
+    wanted = ranked[min(rank, len(ranked)) - 1]
+    away = wanted - values
+    return np.exp(-(np.clip(away, 0, None) if rank == 1 else np.abs(away)) / scale)

@@ -1,0 +1,220 @@
+"""Which nouns are known: the classes that the network names, labels in the map, and their synonyms.
+
+A noun that is none of these is unknown, and nothing is pointed at, measured or moved for it. A word
+with a slip of typing is read as the known one next to it. Synonyms come from a reviewed list and
+from WordNet (`resource/nouns.yaml`).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from rapidfuzz import process
+from rapidfuzz.distance import DamerauLevenshtein
+
+from spatial3d_ros.categories import CATEGORIES, COLORS, nouns
+from spatial3d_ros.english import singular
+from spatial3d_ros.errors import QueryError
+from spatial3d_ros.resources import resource_path
+from spatial3d_ros.storage import read_yaml
+
+
+class UnknownWordError(QueryError):
+    """A question uses a noun that neither the network nor any label in the map knows."""
+
+
+ANYTHING = (
+    "thing", "object", "item", "one", "something", "anything", "everything", "stuff", "piece",
+)  # fmt: skip
+SELF = ("me", "you", "us", "we", "i", "here", "myself", "yourself", "robot", "camera")
+SYNONYMS: dict[str, str] = {
+    "sofa": "couch settee loveseat divan futon",
+    "tv": "television telly tv_set tv_screen monitor screen display",
+    "bin": "trash_can rubbish_bin wastebasket waste_bin dustbin garbage_can trash_bin trash "
+    "waste_basket trashcan wastepaper_basket garbage_bin recycling_bin",
+    "fridge": "refrigerator icebox freezer",
+    "backpack": "rucksack knapsack school_bag schoolbag bag daypack",
+    "picture": "painting poster photo photograph artwork framed_picture frame picture_frame",
+    "nightstand": "bedside_table night_table night_stand bedside_cabinet",
+    "cabinet": "cupboard sideboard dresser wardrobe closet chest_of_drawers locker file_cabinet "
+    "filing_cabinet",
+    "plant": "potted_plant houseplant pot_plant flower tree",
+    "pillow": "cushion",
+    "shelf": "bookshelf bookcase shelving_unit rack shelving shelves bookrack",
+    "armchair": "easy_chair lounge_chair recliner",
+    "mug": "cup coffee_mug teacup coffee_cup beaker",
+    "bottle": "flask water_bottle",
+    "lamp": "light floor_lamp standing_lamp floor_light desk_lamp table_lamp",
+    "laptop": "notebook_computer notebook computer",
+    "sink": "washbasin basin wash_basin kitchen_sink",
+    "table": "dining_table coffee_table side_table",
+    "desk": "writing_desk work_desk workbench writing_table",
+    "box": "carton cardboard_box package parcel crate",
+    "ball": "football basketball sphere",
+    "book": "novel textbook paperback",
+    "bowl": "dish",
+    "stool": "barstool bar_stool footstool",
+    "bed": "bedstead",
+    "door": "doorway",
+    "chair": "seat dining_chair office_chair",
+}  # fmt: skip
+"""Reviewed words of each class, with "_" for a space."""
+HYPERNYMS: dict[str, str] = {
+    "furniture": "table desk chair armchair sofa bed cabinet shelf nightstand stool",
+    "seat": "chair armchair sofa stool",
+    "seating": "chair armchair sofa stool",
+    "container": "box bin bowl mug bottle vase backpack",
+    "vessel": "bowl mug bottle vase",
+    "appliance": "fridge tv",
+    "electronics": "tv laptop",
+    "device": "tv laptop",
+    "light_source": "lamp window",
+    "crockery": "mug bowl",
+}  # fmt: skip
+"""Words for several classes."""
+PURPOSES: dict[str, str] = {
+    "sit": "chair armchair sofa stool bed",
+    "sleep": "bed sofa",
+    "lie": "bed sofa",
+    "drink": "mug bottle",
+    "read": "book",
+    "write": "desk table",
+    "eat": "table",
+    "store": "cabinet shelf box",
+    "look": "window picture tv",
+    "watch": "tv",
+}  # fmt: skip
+"""What an object is for: "something to sit on"."""
+MODIFIER_WORDS = (
+    *COLORS, "grey", "small", "little", "large", "tall", "short", "long", "wide", "narrow", "round",
+    "square", "wooden", "metal", "plastic", "leather", "striped", "checked", "dotted", "bright",
+)  # fmt: skip
+
+
+@lru_cache(maxsize=8)
+def _tables(classes: tuple[str, ...]) -> tuple[dict[str, tuple[str, ...]], frozenset[str]]:
+    """Of each known noun the classes that it can stand for; and words next to known ones that are
+    no slips of them. A noun that is a class of its own stands for that alone.
+    """
+    made = read_yaml(resource_path("nouns.yaml"))
+    words: dict[str, set[str]] = {name: {name} for name in classes}
+    for name in classes:
+        for noun in nouns(name):
+            words.setdefault(noun, set()).add(name)
+    extra: dict[str, set[str]] = {}
+    for name, text in SYNONYMS.items():
+        for noun in text.split():
+            extra.setdefault(noun.replace("_", " "), set()).add(name)
+    for noun, names in HYPERNYMS.items():
+        extra.setdefault(noun.replace("_", " "), set()).update(names.split())
+    for name, text in made["synonyms"].items():
+        for noun in text.split(", "):
+            extra.setdefault(noun, {name})
+    for noun, meant in extra.items():
+        if noun not in classes and (found := meant & set(classes)):
+            words.setdefault(noun, set()).update(found)
+    table = {noun: tuple(sorted(names)) for noun, names in words.items()}
+    return table, frozenset(made["other_words"].split()) - table.keys()
+
+
+class Vocabulary:
+    """Nouns known for one object map: `labels` are those of its objects, `classes` those that the
+    network names.
+    """
+
+    def __init__(self, labels: Iterable[str], classes: Sequence[str] = tuple(CATEGORIES)) -> None:
+        self._labels = {normalize(label): label for label in labels if label}
+        self._heads: dict[str, set[str]] = {}
+        for label in self._labels:
+            self._heads.setdefault(label.split()[-1], set()).add(label)
+        self._names = tuple(classes)
+        self._classes, self._other_words = _tables(self._names)
+
+    def labels_of(self, noun: str) -> tuple[str, ...] | None:
+        """Labels of objects that a noun can stand for; None for an unknown noun, all classes that
+        the network names included whether the map has them or not.
+        """
+        for form in (noun, singular(noun)):
+            found = set(self._classes.get(form, ()))
+            if form in self._labels:
+                found.add(form)
+            if " " not in form:
+                found |= self._heads.get(form, set())
+            if found:
+                return tuple(sorted(found))
+        last = noun.split()[-1] if noun else ""
+        return self.labels_of(last) if last != noun else None
+
+    def label_in(self, text: str) -> str | None:
+        """The longest label of the map that a text contains, in singular or plural; a label in a
+        script without spaces may stand anywhere.
+        """
+        words = normalize(text)
+        found = [label for label in self._labels if _contains(words, label)]
+        return max(found, key=len, default=None)
+
+    def corrected(self, noun: str) -> str | None:
+        """The known noun that an unknown one was meant to be: within one slip for four to seven
+        letters, two for longer ones; None where there is none, it is not clear which, or the word
+        is a word of its own.
+        """
+        if noun in self._other_words or singular(noun) in self._other_words:
+            return None
+        best = _nearest(singular(noun), [*self._classes, *self._labels])
+        classes = {self.labels_of(word) for word in best}
+        return best[0] if len(classes) == 1 else None
+
+    def corrected_modifier(self, word: str) -> str | None:
+        """The colour or other common modifier that a word was meant to be, else None."""
+        if word in MODIFIER_WORDS or word in self._other_words or self.labels_of(word):
+            return None
+        best = _nearest(word, MODIFIER_WORDS)
+        return best[0] if len(best) == 1 else None
+
+    def names(self, limit: int = 8) -> Sequence[str]:
+        """Some known nouns, those of the map first."""
+        return [*self._labels, *(c for c in self._names if c not in self._labels)][:limit]
+
+    def canonical(self, noun: str) -> str:
+        """The noun as the network was trained on it: "settee" -> "sofa"."""
+        if normalize(noun) in self._labels:
+            return noun
+        classes = self._classes.get(noun) or self._classes.get(singular(noun)) or ()
+        if len(classes) != 1:
+            return noun
+        usual = nouns(classes[0])
+        return noun if singular(noun) in usual or noun in usual else usual[0]
+
+
+@lru_cache(maxsize=4096)
+def normalize(text: str) -> str:
+    """A label or a noun in the form that is compared: NFKC, lower case, single spaces."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def is_anything(noun: str) -> bool:
+    """Whether a noun stands for any object."""
+    return not noun or singular(noun) in ANYTHING or noun in ("it", "that", "this", "them", "those")
+
+
+def _contains(text: str, label: str) -> bool:
+    if not any("a" <= letter <= "z" for letter in label):
+        return label in text
+    return re.search(rf"(?<!\w){re.escape(label)}(?:e?s)?(?!\w)", text) is not None
+
+
+def _nearest(word: str, known: Iterable[str]) -> list[str]:
+    """The known words at the smallest distance, within the typing tolerance."""
+    if len(word) < 4:
+        return []
+    near = process.extract(
+        word,
+        list(known),
+        scorer=DamerauLevenshtein.distance,
+        score_cutoff=1 if len(word) < 8 else 2,
+        limit=4,
+    )
+    return [found for found, distance, _ in near if distance == near[0][1]] if near else []

@@ -38,6 +38,12 @@ _ORDINALS = {
 }  # fmt: skip
 _SIDE = r"(\d+(?:\.\d+)?) ?(m|cm|met(?:er|re)s?|centimet(?:er|re)s?)?"
 _SIZE = re.compile(rf"{_SIDE} ?(?:x|by|\u00d7) ?{_SIDE} ?(?:x|by|\u00d7) ?{_SIDE}(?!\w)")
+_JOINTS = ("and", ".", "?", ";", ",")
+_QUESTION_WORDS = frozenset(
+    ("where", "where's", "what", "what's", "which", "who", "how", "when", "is", "are", "does", "do")
+) | {"find", "show", "locate", "count"}
+_AWAY = ("away", "off", "back", "further", "farther")
+_SURE = 0.5  # probability from which a part of a sentence is a question of its own
 TARGETS = ("target", "second", "third")
 _EDIT = (*TARGETS, "relation", "number", "view", "size")
 _PARTS: dict[str, tuple[str, ...]] = {
@@ -78,7 +84,6 @@ def clean_text(text: str) -> str:
     return words
 
 
-@torch.inference_mode()
 def parse_query(text: str, reader: QueryReader) -> ParsedQuery:
     """What a sentence asks for. Raises QueryError for an empty or too long one, for a unit of
     length that is not understood, and for two lengths.
@@ -89,15 +94,46 @@ def parse_query(text: str, reader: QueryReader) -> ParsedQuery:
         raise QueryError(f"query: {len(words)} words; ask in at most {MAX_WORDS}")
     if not mostly_latin(text):
         return ParsedQuery(text, "unsupported.language")
+    intent, confidence, tagged = _read(words, reader)
+    if not intent.startswith(("unsupported", "edit")) and _two_questions(words, reader):
+        return ParsedQuery(text, "unsupported.two")
+    return assemble(text, intent, tagged, confidence)
+
+
+@torch.inference_mode()
+def _read(words: Sequence[str], reader: QueryReader) -> tuple[str, float, list[TaggedWord]]:
+    """Intent, its probability, and tags of the words."""
     output = reader([words])
-    probability, intent = output.intent[0].softmax(-1).max(-1)
-    name = INTENTS[int(intent)]
-    absent = torch.tensor([segment not in segments_of(name) for segment in SEGMENTS])
+    probability, index = output.intent[0].softmax(-1).max(-1)
+    intent = INTENTS[int(index)]
+    absent = torch.tensor([segment not in segments_of(intent) for segment in SEGMENTS])
     segments = output.segment.masked_fill(absent, -torch.inf)
     tags = ((SEGMENTS, segments), (ROLES, output.role), (PREDICATES, output.predicate))
     rows = [[names[k] for k in logits[0].argmax(-1).tolist()] for names, logits in tags]
     tagged = [TaggedWord(*item) for item in zip(words, *rows, strict=True)]
-    return assemble(text, name, tagged, float(probability))
+    return intent, float(probability), tagged
+
+
+def _two_questions(words: Sequence[str], reader: QueryReader) -> bool:
+    """Whether a sentence falls into two parts that are questions about different objects."""
+    for k in range(2, len(words) - 2):
+        if words[k] in _JOINTS and words[k - 1] not in _JOINTS:
+            first, second = _asked(words[:k], reader), _asked(words[k + 1 :], reader)
+            if first and second and first != second:
+                return True
+    return False
+
+
+def _asked(words: Sequence[str], reader: QueryReader) -> str:
+    """The noun that a part of a sentence asks for; "" where it is no question of its own."""
+    while words and words[0] in (*MARKS, "and", "also", "then"):
+        words = words[1:]
+    if not words or words[0] not in _QUESTION_WORDS:
+        return ""
+    intent, probability, tagged = _read(words, reader)
+    if intent.startswith("unsupported") or probability < _SURE:
+        return ""
+    return _first_run([t for t in tagged if t.segment == "target"], "head")
 
 
 def mostly_latin(text: str) -> bool:
@@ -128,11 +164,16 @@ def assemble(
         return " ".join(t.word for t in part(name))
 
     metres, degrees = read_amount(words("number"))
+    targets = tuple(describe_words(part(name)) for name in TARGETS if part(name))
+    relation = _majority(part("relation"))
+    if not relation and metres is not None and len(targets) > 1:
+        # "0.5 m away from the door" shifts, "0.5 m from the door" is a gap
+        relation = "away" if any(t.word in _AWAY for t in part("none")) else "next_to"
     return ParsedQuery(
         text,
         intent,
-        tuple(describe_words(part(name)) for name in TARGETS if part(name)),
-        relation=_majority(part("relation")),
+        targets,
+        relation=relation,
         metres=metres,
         degrees=degrees,
         size=read_size(words("size")),

@@ -65,6 +65,45 @@ def test_case_marks_and_slips_change_nothing(reader, text):
     assert (relation.predicate, relation.anchors[0].head) == ("on", "table")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "where is the armchair and where is the window?",
+        "Where is the plant? How far is it from the door?",
+        "what colour is the sofa and is the lamp on",
+        "move the chair next to the bed and remove the lamp",
+    ],
+)
+def test_two_questions_are_refused(reader, text):
+    assert parse_query(text, reader).intent == "unsupported.two"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "there is a mug on the table. where is it?",
+        "this is a brown chair. it is next to the table and near the door",
+        "facing the bed, where is the lamp",
+    ],
+)
+def test_a_description_of_several_sentences_is_one_question(reader, text):
+    assert parse_query(text, reader).intent == "locate"
+
+
+@pytest.mark.parametrize(
+    ("text", "relation", "metres"),
+    [
+        ("push the armchair half a metre away from the window", "away", 0.5),
+        ("put the box 30 cm from the door", "next_to", 0.3),
+        ("move the table 1 m towards the sofa", "towards", 1.0),
+    ],
+)
+def test_amounts_of_moves(reader, text, relation, metres):
+    query = parse_query(text, reader)
+    assert (query.intent, query.relation) == ("edit.move", relation)
+    assert query.metres == pytest.approx(metres) and len(query.targets) == 2
+
+
 def test_a_noun_that_nobody_knows_is_still_a_noun(reader):
     query = parse_query("how far is the flonk from the quibbler?", reader)
     assert query.intent == "distance"

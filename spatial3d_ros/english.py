@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 
+_PLURAL_VERBS = {"is": "are", "has": "have"}
 _UNCOUNTABLE = ("clothing", "clothes", "furniture", "luggage")
 
 
@@ -16,6 +18,7 @@ def plural(nominal: str) -> str:
     for after in (" with ", " that "):
         head, found, rest = nominal.partition(after)
         if found:
+            rest = re.sub(r"^(is|has)\b", lambda verb: _PLURAL_VERBS[verb[0]], rest)
             return f"{plural(head)}{after}{rest}"
     if nominal.endswith("shelf"):
         return nominal[:-1] + "ves"

@@ -104,9 +104,9 @@ DIGESTS = {
     questions: "12c80355f47fc24f",
     answers: "daa8bee75549ca91",
     layouts: "3a2211e90703a825",
-    homes: "5cda08c4527cbd8a",
-    expressions: "f76922d833cb008f",
-    relations: "4d951acdfb071474",
+    homes: "687d21956fa8c006",
+    expressions: "0ad64dafc183af04",
+    relations: "df8184884a614bd5",
 }
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from spatial3d_ros.categories import nouns
+from spatial3d_ros.english import plural
 from spatial3d_ros.geometry.box import Box3D
-from spatial3d_ros.research.english import plural
 from spatial3d_ros.research.language.descriptions import Description, ReferenceResolver
 from spatial3d_ros.research.language.feature_words import feature_words
 from spatial3d_ros.research.language.features import Feature, alike_in_size, features, fits

@@ -22,6 +22,7 @@ from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.model.checkpoint import CONFIG, model_folder
 from spatial3d_ros.model.config import load_config
 from spatial3d_ros.research.evaluation.answers import FREE_FORM_TASKS, AnswersReport, ask_room
+from spatial3d_ros.research.evaluation.metrics.calibration import calibration
 from spatial3d_ros.research.evaluation.metrics.judging import (
     Verdict,
     latency_scores,
@@ -55,6 +56,7 @@ class RoomsReport:
     """Verdicts over all rooms, and how the object maps agree with the observed objects."""
 
     verdicts: list[Verdict] = field(default_factory=list)
+    confidences: list[tuple[float, bool]] = field(default_factory=list)
     object_map: MapScores = field(default_factory=MapScores)
     rooms: int = 0
     settings: dict[str, object] = field(default_factory=dict)
@@ -69,6 +71,9 @@ class RoomsReport:
             "scores": summarise(self.verdicts),
             "object_map": self.object_map.json(),
             "latency": latency_scores(v.latency_ms for v in self.verdicts if v.latency_ms),
+            "confidence": calibration(*zip(*self.confidences, strict=True))
+            if self.confidences
+            else None,
             **self.answers.json(),
         }
 
@@ -173,6 +178,11 @@ def evaluate_rooms(
             ask_room(engine, objects, seed + k, free_form, report.answers, style=style)
         verdicts = [q.judge(reply) for q, reply in zip(questions, replies, strict=True)]
         report.verdicts += verdicts
+        report.confidences += [
+            (reply.confidence, verdict.right)
+            for reply, verdict in zip(replies, verdicts, strict=True)
+            if reply.kind == "ground" and not reply.no_target and not reply.question_back
+        ]
         report.rooms += 1
         truth = [(item.box, item.category) for item in (recorded.room.objects[i] for i in seen)]
         report.object_map += replace(MapScores.of(found, truth), kept=kept[0], followed=kept[1])

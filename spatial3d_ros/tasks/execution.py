@@ -28,7 +28,7 @@ from spatial3d_ros.tasks.selection import (
     means_any,
     plain_name,
 )
-from spatial3d_ros.tasks.vocabulary import singular
+from spatial3d_ros.tasks.vocabulary import is_anything, singular
 
 _WIDE = ("sofa", "shelf", "cabinet", "door", "window", "picture", "tv", "bed", "desk", "sink")
 """Their width is the longer side."""
@@ -118,6 +118,9 @@ class Execution:
     def _exists(self, query: ParsedQuery) -> Outcome:
         description = self._target(query)
         found = self.selection.several(_singular(description))
+        if not found and not description.relations and not is_anything(description.head):
+            # None is called so first of all: there is what "where is it" would point at.
+            found = list(self.selection.choose([description])[0].objects[:1])
         if not found:
             return Outcome(f"no, I see no {plain_name(description)}", value="no")
         scored = self.selection.sure(*found)
@@ -335,7 +338,7 @@ class Execution:
 
     def _list(self, query: ParsedQuery) -> Outcome:
         found = self.selection.distinct(
-            [i for i, known in enumerate(self.objects) if known.score >= LIKELY]
+            [i for i, known in enumerate(self.objects) if self.objects[i].score >= LIKELY]
         )
         if not found:
             return Outcome("I have seen no objects yet")

@@ -19,7 +19,7 @@ from spatial3d_ros.tasks.results import ScoredObject
 from spatial3d_ros.tasks.vocabulary import UnknownWordError, is_anything
 
 LIKELY = 0.35  # confidence of an object from which it is counted
-TEMPERATURE = 1.0  # of the log scores, so that a confidence is a probability
+TEMPERATURE = 1.8  # of the log scores, so that a confidence is a probability (rooms 850000 to 850002)
 _EMPTY_WORDS = ("the", "a", "an", "my", "your", "our", "this", "that", "any", "some", "is", "there")
 _ANY = ("a", "an", "any", "some", "one", "another")
 _ALL = ("all", "every", "each", "both", "these", "those")
@@ -113,8 +113,7 @@ class Selection:
         match = self.resolver.matching(description)
         fits = self.resolver.resolve([description])[0].fits
         fitting = np.flatnonzero(match & (fits > 0.5)).tolist()
-        sure = [i for i in fitting if self.objects[i].score >= LIKELY]
-        return self.distinct(sure)
+        return self.distinct([i for i in fitting if self.objects[i].score >= LIKELY])
 
     def distinct(self, indices: Sequence[int]) -> list[int]:
         """Of boxes that largely share their volume only the likeliest object."""
@@ -158,7 +157,7 @@ class Selection:
             return Choice(resolution.description, (), (), shares[:-1], tuple(near))
         kept: list[int] = []
         for i in order.tolist():
-            if shares[i] < TIE_RATIO * shares[order[0]]:
+            if resolution.scores[i] < resolution.scores[order[0]] + np.log(TIE_RATIO):
                 break
             if all(self.resolver.terms.shared[i, j] < SAME for j in kept):
                 kept.append(i)

@@ -19,7 +19,7 @@ from spatial3d_ros.tasks.results import ScoredObject
 from spatial3d_ros.tasks.vocabulary import UnknownWordError, is_anything
 
 LIKELY = 0.35  # confidence of an object from which it is counted
-TEMPERATURE = 1.8  # of the log scores, so that a confidence is a probability (rooms 850000 to 850002)
+TEMPERATURE = 1.8  # of the log scores, fitted on rooms 850000 to 850002: confidences are shares
 _EMPTY_WORDS = ("the", "a", "an", "my", "your", "our", "this", "that", "any", "some", "is", "there")
 _ANY = ("a", "an", "any", "some", "one", "another")
 _ALL = ("all", "every", "each", "both", "these", "those")

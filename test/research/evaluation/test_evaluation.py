@@ -133,12 +133,13 @@ def test_a_row_needs_overlap_to_be_right() -> None:
 
 
 def test_reply_from_the_client_file() -> None:
-    box = {"center": [1, 2, 3], "size": [1, 1, 1], "yaw": 0.5}
+    box = {"id": 4, "label": "mug", "center": [1, 2, 3], "size": [1, 1, 1], "yaw": 0.5}
     data = {
         "answer": "there", "message": "", "success": True, "no_target": False, "objects": [box],
         "latency_ms": 12.0,
     }  # fmt: skip
-    assert Reply.from_data(data).boxes == (Box3D((1, 2, 3), (1, 1, 1), 0.5),)
+    reply = Reply.from_data(data)
+    assert reply.boxes == (Box3D((1, 2, 3), (1, 1, 1), 0.5),) and reply.objects == ((4, "mug"),)
     failed = Reply.from_data({**data, "success": False, "message": "busy", "objects": []})
     assert (failed.text, failed.success) == ("busy", False)
 

@@ -43,7 +43,14 @@ class Oracle:
     def ask(self, text):
         if self.wrong == "unreadable":
             raise UnreadableError("the network wrote '#'")
-        return SimpleNamespace(text=self.right[text] if not self.wrong else "9.99 m")
+        value = self.right[text] if not self.wrong else "9.99 m"
+        return SimpleNamespace(text=f"{value}, I say", value=value)
+
+    def measure_distance(self, text):
+        if self.wrong == "unreadable":
+            raise UnreadableError("the network wrote '#'")
+        metres = 99.9 if self.wrong else float(self.right[text].removesuffix(" m"))
+        return SimpleNamespace(network_m=metres)
 
     def caption(self, number):
         held_object = next(o for o in ROOM if o.id == number)
@@ -133,7 +140,7 @@ def test_a_room_is_asked_for_words_besides(tmp_path, monkeypatch):
     bag = tmp_path / "room_900003.mcap"
     made = record_room(bag, 900_003, seconds=2, rate_hz=4, camera=camera, processes=1)
     made.pixels[made.pixels > 4] = 500  # well in sight, small as the pictures are
-    monkeypatch.setattr(rooms, "load_or_record", lambda folder, seed: made)
+    monkeypatch.setattr(rooms, "load_or_record", lambda folder, seed, *_: made)
     model, prompt = small_model(tasks=("ground", "distance", "ask", "caption"))
     save_model(tmp_path / "model", model, prompt.tokenizer, torch.float32)
     options = {"rooms": 1, "seed": 900_003, "true_boxes": True, "model": str(tmp_path / "model")}

@@ -4,14 +4,15 @@ from collections import Counter
 
 import numpy as np
 
-from spatial3d_ros.categories import CATEGORIES, nouns
+from spatial3d_ros.categories import CLASSES, nouns
 from spatial3d_ros.research.rooms.generator import generate_room
 from spatial3d_ros.research.training.label_noise import draw_labels, look_alikes
 
 
 def test_distributions_and_shares():
     rng = np.random.default_rng(0)
-    objects = [o for seed in range(800_200, 800_260) for o in generate_room(seed).objects]
+    rooms = [generate_room(s, catalog="full") for s in range(800_200, 800_240)]
+    objects = [item for room in rooms for item in room.objects]
     drawn = draw_labels(objects, rng)
     found = Counter()
     for item, labels in zip(objects, drawn, strict=True):
@@ -22,9 +23,10 @@ def test_distributions_and_shares():
         found["missing" if not labels else "right" if right else "other"] += 1
     share = {name: count / len(objects) for name, count in found.items()}
     assert abs(share["missing"] - 0.28) < 0.05
-    assert abs(share["right"] - 0.52) < 0.06  # exact, synonym, two thirds of the confused
+    assert abs(share["right"] - 0.46) < 0.08  # exact, some synonyms, two thirds of the confused
 
 
-def test_look_alikes_are_other_categories():
-    for category in CATEGORIES:
-        assert category not in look_alikes(category) and len(look_alikes(category)) == 4
+def test_look_alikes_are_other_kinds_of_the_group_or_of_that_size():
+    for category in CLASSES:
+        assert category not in look_alikes(category) and look_alikes(category)
+    assert "whiteboard" in look_alikes("picture") and "sofa" not in look_alikes("mug")

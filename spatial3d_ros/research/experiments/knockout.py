@@ -141,7 +141,8 @@ def rows_of(model: SpatialModel) -> list[str]:
 
 def asked_room(model: SpatialModel, prompt: Prompt, seed: int) -> AskedRoom:
     """A rendered room with true boxes, questions in held-out wordings, and labels with the noise of
-    training (docs/INTERFACES.md, section 2). Colors are the mean colors in the boxes.
+    training (docs/INTERFACES.md, section 2). Colors are the mean colors in the boxes. A network of
+    the first 29 categories gets rooms of these.
     """
     config, rng = TrainConfig(model="", out=""), np.random.default_rng((seed, 71))
     rendered = config.rendered.model_copy(update={"questions": QUESTIONS})

@@ -7,7 +7,7 @@ and, contrastively, which crops show the same object.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,7 @@ MAJORITY = 0.5
 """A patch is counted in validation if one name has more than this share of its pixels."""
 _CROPPED = 16  # objects of a room whose crops are read in a step
 _BARE = 0.3  # weight of pixels without an object in the class loss
+_PATTERNED = 4.0  # weight of patterns other than plain
 _HUE, _BRIGHTNESS = 0.06, 0.2
 
 
@@ -141,14 +142,12 @@ class EyesObjective(nn.Module):
         features, crops = self.vision(sample.pixels), self.crops(sample)
         losses = {}
         for head, linear in self.heads.items():
-            truth = sample.truth[head]
-            if head == "class":
-                truth = torch.cat([truth[..., :-1], _BARE * truth[..., -1:]], -1)
-            losses[f"patch/{head}"] = dense_loss(linear(features), truth)
+            losses[f"patch/{head}"] = dense_loss(linear(features), weighted(sample.truth, head))
             if sample.crop_valid.any():
                 logits = linear(crops)[sample.crop_valid]
                 ids = sample.names[head][:, None].expand_as(sample.crop_valid)
-                losses[f"crop/{head}"] = _named(logits, ids[sample.crop_valid])
+                weights = _weights(logits.shape[-1], head)
+                losses[f"crop/{head}"] = _named(logits, ids[sample.crop_valid], weights)
         losses["appearance"] = appearance_loss(self.appearance(crops), sample.crop_valid)
         total = torch.stack([*losses.values()]).sum()
         return total, {name: float(value.detach()) for name, value in losses.items()}
@@ -191,6 +190,25 @@ class EyesObjective(nn.Module):
         return right, asked
 
 
+def weighted(truth: Mapping[str, Tensor], head: str) -> Tensor:
+    """The shares of a head (V, P, names) with less weight where there is no object, and with more
+    for the rare patterns.
+    """
+    shares, bare = truth[head], truth["class"][..., -1:]
+    if head == "class":
+        return torch.cat([shares[..., :-1], _BARE * bare], -1)
+    shares = shares * (1 - bare * (1 - _BARE / 3))
+    return shares * _weights(shares.shape[-1], head)
+
+
+def _weights(outputs: int, head: str) -> Tensor:
+    """Weight of each name; the first pattern, plain, is ten times as frequent as the others."""
+    weights = torch.ones(outputs)
+    if head == "pattern":
+        weights[1:] = _PATTERNED
+    return weights
+
+
 def dense_loss(logits: Tensor, truth: Tensor) -> Tensor:
     """Cross-entropy with the shares of the names in each patch: logits and truth (V, P, names)."""
     return -(truth * logits.log_softmax(-1)).sum() / truth.sum().clamp(min=1.0)
@@ -209,9 +227,9 @@ def appearance_loss(vectors: Tensor, valid: Tensor) -> Tensor:
     return (F.cross_entropy(scores, same) + F.cross_entropy(scores.T, same)) / 2
 
 
-def _named(logits: Tensor, names: Tensor) -> Tensor:
-    total = F.cross_entropy(logits, names, ignore_index=-1, reduction="sum")
-    return total / (names >= 0).sum().clamp(min=1)
+def _named(logits: Tensor, names: Tensor, weights: Tensor) -> Tensor:
+    total = F.cross_entropy(logits, names, weights, ignore_index=-1, reduction="sum")
+    return total / weights[names[names >= 0]].sum().clamp(min=1)
 
 
 def _add(right: Counter[str], asked: Counter[str], name: str, hits: Tensor) -> None:

@@ -29,7 +29,7 @@ from spatial3d_ros.research.training.validation import VALIDATION_FIRST
 from spatial3d_ros.storage import read_yaml
 
 log = logging.getLogger(__name__)
-LAST = "last.safetensors"
+LAST, SMALL = "last.safetensors", "small.safetensors"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -64,7 +64,7 @@ class EyesConfig(BaseModel):
     """Share of the steps, at the end, in which the rate falls to zero."""
     weight_decay: float = 0.01
     clip: float = 1.0
-    averaging: float = Field(0.998, ge=0.0, lt=1.0)
+    averaging: float = Field(0.99, ge=0.0, lt=1.0)
     batch: int = Field(2, ge=1)
     shown: int = Field(4, ge=1)
     rendered: EyesRooms
@@ -179,10 +179,19 @@ class _Run:
         ):
             state |= {f"{part}.{name}": moments[part] for part in _MOMENTS}
         _write(self.out / LAST, state | {"step": torch.tensor([self.step])})
+        _write(self.out / SMALL, self._small(state))
         folder = self.out / "model"
         folder.mkdir(exist_ok=True)
         save_config(folder, self.model)
         _write(folder / WEIGHTS, self._network_tensors())
+
+    def _small(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A third of the checkpoint, to keep or to send: averaged weights and optimiser, halved."""
+        kinds = {"averaged": torch.float16} | dict.fromkeys(_MOMENTS, torch.bfloat16)
+        small = {
+            n: t.to(kinds[n.split(".")[0]]) for n, t in state.items() if n.split(".")[0] in kinds
+        }
+        return small | {"step": torch.tensor([self.step])}
 
     def _moments(self) -> list[dict[str, Tensor]]:
         return [self.optimizer.state[p] for p in self.objective.parameters()]
@@ -202,8 +211,8 @@ class _Run:
             }
 
         self.step = int(state["step"])
-        self.objective.load_state_dict(part("weights"))
-        self.averaged.load_state_dict(part("averaged") or part("weights"))
+        self.averaged.load_state_dict(part("averaged"))
+        self.objective.load_state_dict(part("weights") or part("averaged"))
         moments = {name: part(name) for name in _MOMENTS}
         for name, parameter in self.objective.named_parameters():
             self.optimizer.state[parameter] = {

@@ -9,8 +9,10 @@ from functools import cache
 
 import numpy as np
 
-from spatial3d_ros.categories import CATEGORIES, nouns
+from spatial3d_ros.categories import CLASSES, nouns
+from spatial3d_ros.object_catalog import OBJECT_KINDS
 from spatial3d_ros.research.rooms.catalog import RoomObject
+from spatial3d_ros.research.rooms.kinds import LOOK_ALIKES
 
 Labels = list[tuple[str, float]]
 """Label texts with their probabilities, the largest first; the rest to 1 is "unknown"."""
@@ -24,7 +26,7 @@ SHARES = {
     "made_up": 0.12,
     "missing": 0.16,
 }
-_LOOK_ALIKES = 4
+_NEAREST = 4
 
 
 def draw_labels(objects: Sequence[RoomObject], rng: np.random.Generator) -> list[Labels]:
@@ -42,7 +44,9 @@ def _labels(item: RoomObject, row: str, rng: np.random.Generator) -> Labels:
     if row in ("missing", "made_up"):
         return []
     if row == "synonym":
-        return [(str(rng.choice(nouns(item.category))), share)]
+        kind = OBJECT_KINDS[item.category]
+        others = [n for n in (*nouns(item.category), *kind.nouns, *kind.broader) if n != true]
+        return [(str(rng.choice(others or [true])), share)]
     if row == "modified":
         word = item.color if rng.random() < 0.7 else item.material
         return [(f"{word} {true}", share)]
@@ -65,13 +69,19 @@ def _labels(item: RoomObject, row: str, rng: np.random.Generator) -> Labels:
 
 @cache
 def look_alikes(category: str) -> tuple[str, ...]:
-    """The categories whose usual size is nearest to that of a category."""
-    sizes = {name: np.log(np.sort(spec.middle)) for name, spec in CATEGORIES.items()}
+    """The kinds of its group that are hard to tell from it; without a group, those of the nearest
+    usual size.
+    """
+    for group in LOOK_ALIKES.values():
+        if category in group:
+            return tuple(name for name in group if name != category)
+    sizes = {name: np.log(np.sort(OBJECT_KINDS[name].size)) for name in CLASSES}
     away = {name: np.abs(size - sizes[category]).sum() for name, size in sizes.items()}
-    return tuple(sorted(away, key=away.__getitem__)[1 : _LOOK_ALIKES + 1])
+    del away[category]
+    return tuple(sorted(away, key=away.__getitem__)[:_NEAREST])
 
 
 def _another(category: str, rng: np.random.Generator) -> str:
-    while (other := str(rng.choice([*CATEGORIES]))) == category:
+    while (other := CLASSES[int(rng.integers(len(CLASSES)))]) == category:
         pass
     return other

@@ -129,6 +129,30 @@ def test_a_stopped_run_resumes_to_the_same_weights(tmp_path):
     assert names["objects.appearance.weight"].dtype == torch.float16
 
 
+def test_a_run_continues_from_the_small_checkpoint_of_another(tmp_path):
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
+    first = eyes_trainer.EyesConfig(**settings(tmp_path / "a", steps=2))
+    eyes_trainer.train_eyes(first)
+    small = tmp_path / "a" / "run" / "small.safetensors"
+    assert small.stat().st_size < 0.55 * (small.parent / "last.safetensors").stat().st_size
+    later = eyes_trainer.EyesConfig(**settings(tmp_path / "b", steps=3, init=str(small)))
+    eyes_trainer.train_eyes(later)
+    assert [row["step"] for row in rows(tmp_path / "b" / "run")] == ["3"]
+
+
+def test_patches_without_an_object_weigh_little_and_rare_patterns_much(room):
+    sample = eyes.eyes_sample([room], NETWORK, 2, None)
+    bare = sample.truth["class"][..., -1]
+    empty, full = bare > 0.99, bare < 0.01
+    for head in ("class", "color", "material", "pattern"):
+        found, given = eyes.weighted(sample.truth, head), sample.truth[head]
+        assert (found[empty].sum() < 0.4 * given[empty].sum()) and empty.any()
+        if head != "pattern":
+            torch.testing.assert_close(found[full], given[full], atol=0.02, rtol=0)
+    patterned = eyes.weighted(sample.truth, "pattern")[..., 1:].sum()
+    assert patterned >= sample.truth["pattern"][..., 1:].sum() * 0.4
+
+
 def rows(run: Path):
     with (run / "metrics.csv").open(newline="") as file:
         return list(csv.DictReader(file))

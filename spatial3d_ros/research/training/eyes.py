@@ -46,6 +46,17 @@ class EyesSample:
     names: dict[str, Tensor]
     room: Tensor
 
+    def to(self, device: torch.device) -> EyesSample:
+        """The same sample on another device."""
+        return EyesSample(
+            self.pixels.to(device),
+            {head: shares.to(device) for head, shares in self.truth.items()},
+            self.crops.to(device),
+            self.crop_valid.to(device),
+            {head: ids.to(device) for head, ids in self.names.items()},
+            self.room.to(device),
+        )
+
 
 def eyes_sample(
     rooms: Sequence[RoomViews], config: ModelConfig, views: int, rng: np.random.Generator | None
@@ -146,7 +157,7 @@ class EyesObjective(nn.Module):
             if sample.crop_valid.any():
                 logits = linear(crops)[sample.crop_valid]
                 ids = sample.names[head][:, None].expand_as(sample.crop_valid)
-                weights = _weights(logits.shape[-1], head)
+                weights = _weights(logits, head)
                 losses[f"crop/{head}"] = _named(logits, ids[sample.crop_valid], weights)
         losses["appearance"] = appearance_loss(self.appearance(crops), sample.crop_valid)
         total = torch.stack([*losses.values()]).sum()
@@ -186,7 +197,8 @@ class EyesObjective(nn.Module):
         one, two = vectors[both, 0], vectors[both, 1]
         alike = (one @ two.T).masked_fill(other_room, -2.0)
         if len(alike):
-            _add(right, asked, "appearance", alike.argmax(-1) == torch.arange(len(alike)))
+            same = torch.arange(len(alike), device=alike.device)
+            _add(right, asked, "appearance", alike.argmax(-1) == same)
         return right, asked
 
 
@@ -198,12 +210,14 @@ def weighted(truth: Mapping[str, Tensor], head: str) -> Tensor:
     if head == "class":
         return torch.cat([shares[..., :-1], _BARE * bare], -1)
     shares = shares * (1 - bare * (1 - _BARE / 3))
-    return shares * _weights(shares.shape[-1], head)
+    return shares * _weights(shares, head)
 
 
-def _weights(outputs: int, head: str) -> Tensor:
-    """Weight of each name; the first pattern, plain, is ten times as frequent as the others."""
-    weights = torch.ones(outputs)
+def _weights(values: Tensor, head: str) -> Tensor:
+    """Weight of each name (names,), for values (..., names); the first pattern, plain, is ten times
+    as frequent as the others.
+    """
+    weights = torch.ones(values.shape[-1], device=values.device)
     if head == "pattern":
         weights[1:] = _PATTERNED
     return weights
@@ -223,7 +237,7 @@ def appearance_loss(vectors: Tensor, valid: Tensor) -> Tensor:
         return vectors.sum() * 0.0
     one, two = F.normalize(vectors[both].float(), dim=-1).unbind(1)
     scores = one @ two.T / TEMPERATURE
-    same = torch.arange(len(scores))
+    same = torch.arange(len(scores), device=scores.device)
     return (F.cross_entropy(scores, same) + F.cross_entropy(scores.T, same)) / 2
 
 

@@ -17,13 +17,14 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.model.checkpoint import WEIGHTS, save_config
 from spatial3d_ros.model.config import ModelConfig, load_config
 from spatial3d_ros.research.rooms.generator import Catalog
 from spatial3d_ros.research.rooms.view_store import VIEW_SIZE, ViewStore
-from spatial3d_ros.research.training.eyes import EyesObjective, eyes_sample
+from spatial3d_ros.research.training.eyes import EyesObjective, EyesSample, eyes_sample
 from spatial3d_ros.research.training.metrics_log import MetricsLog, StepProgress
 from spatial3d_ros.research.training.validation import VALIDATION_FIRST
 from spatial3d_ros.storage import read_yaml
@@ -69,6 +70,8 @@ class EyesConfig(BaseModel):
     shown: int = Field(4, ge=1)
     rendered: EyesRooms
     validation_rooms: int = Field(32, ge=1)
+    workers: int = Field(0, ge=0)
+    """Processes that render rooms and make samples; 0: the process that trains."""
     save_every: int = 200
     evaluate_every: int = 500
     log_every: int = 20
@@ -88,10 +91,14 @@ def train_eyes(config: EyesConfig) -> Path:
     sums: Counter[str] = Counter()
     metrics: MetricsLog | None = None
     with StepProgress(run.step, config.steps, shown=True) as progress:
-        for step in range(run.step + 1, config.steps + 1):
-            rng = np.random.default_rng((config.seed, step, 41))
-            drawn = [store[int(i)] for i in rng.integers(len(store), size=config.batch)]
-            found = run.train_step(step, eyes_sample(drawn, model, config.shown, rng))
+        samples = DataLoader(
+            EyesSamples(config, model, store, run.step),
+            batch_size=None,
+            num_workers=config.workers,
+            prefetch_factor=4 if config.workers else None,
+        )
+        for step, sample in enumerate(samples, start=run.step + 1):
+            found = run.train_step(step, sample.to(run.device))
             sums.update(found)
             metrics = metrics or MetricsLog(run.out, found, step - 1)
             progress.step(step)
@@ -123,14 +130,35 @@ def load_eyes_config(path: str | Path) -> EyesConfig:
         raise ConfigError(f"{path}: {lines}") from error
 
 
+class EyesSamples(Dataset[EyesSample]):
+    """Item i: the sample of step `start` + 1 + i, drawn from seed and step alone."""
+
+    def __init__(
+        self, config: EyesConfig, model: ModelConfig, store: ViewStore, start: int
+    ) -> None:
+        self.config, self.model, self.store, self.start = config, model, store, start
+
+    def __len__(self) -> int:
+        return self.config.steps - self.start
+
+    def __getitem__(self, index: int) -> EyesSample:
+        if index >= len(self):
+            raise IndexError(index)
+        rng = np.random.default_rng((self.config.seed, self.start + 1 + index, 41))
+        drawn = rng.integers(len(self.store), size=self.config.batch)
+        rooms = [self.store[int(i)] for i in drawn]
+        return eyes_sample(rooms, self.model, self.config.shown, rng)
+
+
 class _Run:
     """Weights, their moving average and the optimiser, at the step where a run starts."""
 
     def __init__(self, config: EyesConfig, model: ModelConfig) -> None:
         self.config, self.model, self.out = config, model, Path(config.out)
         self.out.mkdir(parents=True, exist_ok=True)
-        self.objective = EyesObjective(model)
-        self.averaged = EyesObjective(model)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.objective = EyesObjective(model).to(self.device)
+        self.averaged = EyesObjective(model).to(self.device)
         self.averaged.load_state_dict(self.objective.state_dict())
         self.optimizer = torch.optim.AdamW(
             self.objective.parameters(), config.lr, (0.9, 0.98), weight_decay=config.weight_decay
@@ -142,7 +170,7 @@ class _Run:
                 log.info("%s: resumed from step %d", path, self.step)
                 break
 
-    def train_step(self, step: int, sample: object) -> dict[str, float]:
+    def train_step(self, step: int, sample: EyesSample) -> dict[str, float]:
         """One step of the optimiser; returns the losses."""
         config = self.config
         loss, metrics = self.objective(sample)
@@ -166,7 +194,8 @@ class _Run:
         right, asked = Counter[str](), Counter[str]()
         self.averaged.eval()
         for room in rooms:
-            found = self.averaged.count(eyes_sample([room], self.model, self.config.shown, None))
+            sample = eyes_sample([room], self.model, self.config.shown, None).to(self.device)
+            found = self.averaged.count(sample)
             right, asked = right + found[0], asked + found[1]
         return {name: round(right[name] / asked[name], 4) for name in sorted(asked)}
 
@@ -217,7 +246,7 @@ class _Run:
         for name, parameter in self.objective.named_parameters():
             self.optimizer.state[parameter] = {
                 "step": torch.tensor(float(self.step)),
-                **{key: moments[key][name] for key in _MOMENTS},
+                **{key: moments[key][name].to(self.device) for key in _MOMENTS},
             }
 
 

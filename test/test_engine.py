@@ -68,7 +68,7 @@ def test_answers_say_what_they_rest_on(engine):
     assert answer.stamp_ns == 3 * 10**9 and answer.intent == "locate"
     assert 1 >= answer.objects[0].score == answer.confidence > 0
     before = {f"{stage} (before)" for stage in ("proposals", "vision", "prefix")}
-    assert set(answer.stages_ms) == before | {"preprocess", "objects and words"}
+    assert set(answer.stages_ms) == before | {"preprocess", "objects and words", "decode"}
 
 
 def test_the_same_question_has_the_same_answer(engine):

@@ -115,11 +115,17 @@ class Turn:
         if self._memory is not None and self._remembered:
             return self._memory(query)
         outcome = Execution(self.selection).answer(query)
+        with self.asked.stage("decode", 0.9):
+            return replace(outcome, text=outcome.text + self._note(outcome))
+
+    def _note(self, outcome: Outcome) -> str:
+        """What was corrected in the question, and that "bring me" only points."""
+        query = self.query
         note = corrections_note(query)
         first = query.text.lower().split()[:1]
         if query.intent == "locate" and first and first[0] in _FETCH and not outcome.no_target:
             note += "; I point only and do not move"
-        return replace(outcome, text=outcome.text + note)
+        return note
 
     def distance(self, text: str, kind: str, network: Callable[[], float | None]) -> Distance:
         """Metres between two ends; `network` gives the number that the network generates. Raises
@@ -141,12 +147,14 @@ class Turn:
                 f"query: '{a.text}' and '{b.text}' are the same object, 0 m apart; name two"
             )
         ends, alternatives, question = self._ends(descriptions)
-        result = distance_answer(
-            text, measured, ends, self._scene.objects, alternatives, network(),
-            question_back=question, confidence=min(end.chosen.score for end in ends),
-            **self.provenance,
-        )  # fmt: skip
-        return replace(result, text=result.text + corrections_note(query))
+        network_m = network()
+        with self.asked.stage("decode", 0.9):
+            result = distance_answer(
+                text, measured, ends, self._scene.objects, alternatives, network_m,
+                question_back=question, confidence=min(end.chosen.score for end in ends),
+                **self.provenance,
+            )  # fmt: skip
+            return replace(result, text=result.text + corrections_note(query))
 
     def edit(self, text: str) -> LayoutEdit:
         """The proposed edit. Raises NotFoundError naming the phrase that nothing fits,

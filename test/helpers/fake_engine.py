@@ -93,12 +93,14 @@ class FakeEngine:
             objects=things,
         )
 
-    def ground(self, query, *, max_objects=5, monitor=None):
+    def ground(self, query, *, max_objects=5, conversation_id="", monitor=None):
         scene = self._work(query, monitor)
         best = tuple(ScoredObject(thing, 0.8) for thing in scene.objects[:max_objects])
         return Grounding(query, best, False, "the red chair", 1, **self._tail(scene))
 
-    def measure_distance(self, query="", *, a="", b="", kind="auto", monitor=None):
+    def measure_distance(
+        self, query="", *, a="", b="", kind="auto", conversation_id="", monitor=None
+    ):
         scene = self._work(query or f"{a} {b}", monitor)
         one, two = (ScoredObject(thing, 0.8) for thing in scene.objects)
         ends = (one.object.box.center, two.object.box.center)
@@ -108,10 +110,10 @@ class FakeEngine:
             disagreement_m=0.5, alternatives=(two,), **self._tail(scene),
         )  # fmt: skip
 
-    def ask(self, question, monitor=None):
+    def ask(self, question, *, conversation_id="", monitor=None):
         raise NotAvailableError("the model 'fake' has no part for open questions")
 
-    def edit_layout(self, instruction, apply=False, monitor=None):
+    def edit_layout(self, instruction, *, apply=False, conversation_id="", monitor=None):
         """The chair half a metre further; "impossible" is, and so is nothing that is applied."""
         scene = self._work(instruction, monitor)
         chair = scene.objects[0]
@@ -129,7 +131,7 @@ class FakeEngine:
             **self._tail(scene),
         )  # fmt: skip
 
-    def answer(self, query, monitor=None):
+    def answer(self, query, *, conversation_id="", monitor=None):
         if query.startswith("how far"):
             return self.measure_distance(query, monitor=monitor)
         if query.startswith("move"):

@@ -33,11 +33,15 @@ class FaultyEngine(Spatial3D):
     stage_s = 0.0
     extra_objects = 0
 
-    def answer(self, query: str, *, monitor: Monitor | None = None) -> Any:
+    def answer(
+        self, query: str, *, conversation_id: str = "", monitor: Monitor | None = None
+    ) -> Any:
         """See `Spatial3D.answer`; every stage lasts `stage_s` longer."""
         slow = monitor and self.stage_s
         return super().answer(
-            query, monitor=SlowMonitor(monitor, self.stage_s) if slow else monitor
+            query,
+            conversation_id=conversation_id,
+            monitor=SlowMonitor(monitor, self.stage_s) if slow else monitor,
         )
 
     def refresh(self, proposals: Any = None) -> int:

@@ -26,6 +26,8 @@ from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.objects import SceneObject
 
 MAX_UNPROPOSED = 8  # looks at a surface that is no object any more, until it was a mistake
+NEW_HITS = 5  # updates that saw an object, until it is told as new: it may be a moved one
+MAX_VOTES = 5  # of the label from before
 MISTAKEN_LOOK = 0.3  # probability that one look calls an occupied place empty
 WINDOW_NS = 60 * 10**9  # objects seen in it move along with a jump of the pose
 SAVE_PERIOD_S, ALIGN_PERIOD_S = 1.0, 2.0
@@ -106,14 +108,16 @@ class ObjectMemory(MemoryState):
                 if known is None or item.id not in live or known.label_pinned:
                     continue
                 label, color = item.label, item.color or known.color
-                if not item.label_from_detector and label:
-                    votes = self._votes.setdefault(item.id, Counter())
-                    votes[label] += 1
-                    label = votes.most_common(1)[0][0]
                 if is_dynamic(label):
                     self.forget([item.id])
-                elif label:
-                    self.put(replace(known, label=label, label_score=item.label_score, color=color))
+                    continue
+                if not label or item.stamp_ns != self.newest_ns:
+                    continue  # out of view: the map only keeps its last label
+                before = {known.label: min(known.hits, MAX_VOTES)} if known.label else {}
+                votes = self._votes.setdefault(item.id, Counter(before))
+                votes[label] += 1
+                label = votes.most_common(1)[0][0]
+                self.put(replace(known, label=label, label_score=item.label_score, color=color))
             self.save()
 
     def start_over(self) -> None:
@@ -206,8 +210,6 @@ class ObjectMemory(MemoryState):
             hits=known.hits + 1, empty_looks=0, state="confirmed", session=self.session.id,
             last_ns=item.stamp_ns,
         )  # fmt: skip
-        if item.label_from_detector and not known.label_pinned:
-            updated = replace(updated, label=item.label, label_score=item.label_score)
         if not known.pinned and has_moved(known, item.box):
             self.emit("moved", updated, replace(known.box, center=known.place), box)
             updated = replace(updated, place=box.center)
@@ -216,7 +218,7 @@ class ObjectMemory(MemoryState):
         if known.state in ("missing", "gone"):
             self.emit("returned", updated, after=box)
         expected = self._first_session or self._unaligned
-        if updated.hits == ESTABLISHED and known.id in self._births and not expected:
+        if updated.hits == NEW_HITS and known.id in self._births and not expected:
             self.emit("new", updated, after=box)
         self.put(updated)
 
@@ -274,7 +276,8 @@ class ObjectMemory(MemoryState):
         }
         self._ids = {k: v for k, v in self._ids.items() if k not in self._outdated}
         self.move_world(motion, [o.id for o in before])
-        self._adopt(births, [self.known[o.id] for o in before])
+        seen = [self.known[k] for k in self._births & set(self._ids.values())]
+        self._adopt(seen, [self.known[o.id] for o in before])
 
     def _look(self, views: Sequence[View], newest: int) -> None:
         """Counts looks at the empty places of objects that are not in the map now."""

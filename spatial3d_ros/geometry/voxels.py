@@ -21,6 +21,12 @@ def voxel_keys(points: np.ndarray, size: float) -> np.ndarray:
     return (x << 2 * _BITS) + (y << _BITS) + z
 
 
+def voxel_corners(keys: np.ndarray, size: float) -> np.ndarray:
+    """Lowest corners (N, 3) float64 of the voxels of edge `size` metres with these keys."""
+    cell = np.stack([keys >> 2 * _BITS, keys >> _BITS, keys], 1) & ((1 << _BITS) - 1)
+    return np.asarray((cell - _BIAS) * size)
+
+
 def subsample(values: np.ndarray, count: int) -> np.ndarray:
     """At most `count` of the rows of an array, evenly spaced, the first and last included."""
     return values[np.linspace(0, len(values) - 1, min(len(values), count)).astype(int)]

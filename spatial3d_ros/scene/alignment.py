@@ -21,20 +21,40 @@ _CORRELATION = 5  # neighbouring residuals are correlated: so many count as one
 _POINTS = 1500  # of each view
 
 
-def align(views: Sequence[Samples], rounds: int = 7) -> list[Samples]:
-    """The samples of each view after registration. A single view stays unchanged."""
+def sparse(view: Samples) -> Samples:
+    """The samples of a view that its registration uses: about `_POINTS` with a normal."""
+    known = np.flatnonzero(view.normal.any(1))
+    return view.take(known[:: max(1, len(known) // _POINTS)])
+
+
+def register(
+    views: Sequence[Samples], known: Sequence[np.ndarray | None], rounds: int = 7
+) -> list[np.ndarray]:
+    """Corrections (4, 4) of views, as `sparse` returns them. Views with a `known` correction keep
+    it: a new view costs its own registration only.
+    """
     if len(views) < 2:
-        return list(views)
-    sparse = [v.take(np.asarray(v.normal.any(1))) for v in views]
-    sparse = [v.take(slice(None, None, max(1, len(v.point) // _POINTS))) for v in sparse]
-    corrections = [np.eye(4) for _ in views]
-    for step in range(rounds):
-        moved = [v.transformed(c) for v, c in zip(sparse, corrections, strict=True)]
-        surface = _surface(moved)
+        return [np.eye(4) if one is None else one for one in known]
+    corrections = [np.eye(4) if one is None else one for one in known]
+    moved = [v.transformed(c) for v, c in zip(views, corrections, strict=True)]
+    free = [k for k, one in enumerate(known) if one is None]
+    settled = [view for view, one in zip(moved, known, strict=True) if one is not None]
+    surface = _surface(settled or moved)
+    for step in range(rounds if free else 0):
+        if not settled or len(free) > 1:
+            surface = _surface(moved)
         max_residual = 0.06 if step < rounds // 2 else 0.03
-        corrections = [
-            _step(v, c, surface, max_residual) @ c for v, c in zip(moved, corrections, strict=True)
-        ]
+        for k in free:
+            change = _step(moved[k], corrections[k], surface, max_residual)
+            corrections[k] = change @ corrections[k]
+        for k in free:
+            moved[k] = views[k].transformed(corrections[k])
+    return corrections
+
+
+def align(views: Sequence[Samples]) -> list[Samples]:
+    """The samples of each view after registration. A single view stays unchanged."""
+    corrections = register([sparse(v) for v in views], [None] * len(views))
     return [v.transformed(c) for v, c in zip(views, corrections, strict=True)]
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.geometry.voxels import subsample
 from spatial3d_ros.scene.fusion import VoxelCloud
 from spatial3d_ros.scene.planes import Structure
 
+_SAMPLES = 1000  # points whose quantiles bound a box
 _FLAT = 0.14  # metres; an object no deeper than this in front of a wall is mounted on it
 _GAP = 0.12  # metres above the floor that count as standing on it
 _HIGH = 1.5  # metres; an object that begins higher is not extended to the floor
@@ -15,8 +17,10 @@ _HIGH = 1.5  # metres; an object that begins higher is not extended to the floor
 
 def tight_box(point: np.ndarray, voxel: float) -> Box3D:
     """Box of voxel means (n, 3), without 1 % of outliers at each side of large objects."""
-    share = 0.01 if len(point) > 100 else 0.0
-    low, high = np.quantile(point, (share, 1 - share), axis=0)
+    if len(point) > 100:
+        low, high = np.quantile(subsample(point, _SAMPLES), (0.01, 0.99), axis=0)
+    else:
+        low, high = point.min(0), point.max(0)
     return Box3D.from_bounds(low - voxel / 4, high + voxel / 4)
 
 

@@ -5,12 +5,13 @@ voxel, and the number of views.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import cv2
 import numpy as np
+from scipy.sparse import csr_matrix
 
-from spatial3d_ros.geometry.voxels import voxel_keys
+from spatial3d_ros.geometry.voxels import voxel_corners, voxel_keys
 from spatial3d_ros.scene.frame import Frame
 
 DEPTH_NOISE = 0.0012  # metres at one metre; proportional to the square of the distance
@@ -66,6 +67,10 @@ class VoxelCloud:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return VoxelCloud(**{n: v if n == "size" else v[keep] for n, v in values.items()})
 
+    def scaled(self, factor: float) -> VoxelCloud:
+        """The cloud of the same scene `factor` times as large; the keys stay."""
+        return replace(self, point=self.point * np.float32(factor), size=self.size * factor)
+
     def neighbours(self, reach: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Every pair (i, j) of voxels at most `reach` cells apart on each axis, once."""
         steps = np.arange(-reach, reach + 1)
@@ -82,35 +87,55 @@ class VoxelCloud:
         return np.concatenate(first), np.concatenate(second)
 
 
-def fuse(views: Sequence[Samples], voxel_m: float) -> VoxelCloud:
-    """Fuses views into voxels of edge `voxel_m`; near samples weigh more. No samples: empty."""
-    point = np.concatenate([np.empty((0, 3), np.float32), *(v.point for v in views)])
-    if not len(point):
-        none = np.empty((0, 3), np.float32)
-        return VoxelCloud(
-            np.empty(0, np.int64), none, none, none, np.empty(0, np.int64), none[:, 0], voxel_m
-        )
-    view = np.repeat(np.arange(len(views)), [len(v.point) for v in views])
-    lab, normal = (np.concatenate([getattr(v, n) for v in views]) for n in ("lab", "normal"))
-    weight = np.concatenate([v.weight for v in views])
-    key = voxel_keys(point, voxel_m)
-    order = np.argsort(key, kind="stable")  # stable: within a voxel the views stay together
-    key, view = key[order], view[order]
-    first = np.append(True, key[1:] != key[:-1])
-    start = np.flatnonzero(first)
-    first[1:] |= view[1:] != view[:-1]  # first sample of each view in each voxel
-    center = point.mean(0)  # keeps float32 sums exact far from the origin
-    known = normal.any(1)
-    values = np.column_stack([point - center, lab, normal, np.ones_like(weight), known])
-    values *= weight[:, None]
-    total = np.add.reduceat(values[order], start, axis=0)
+@dataclass(frozen=True, eq=False)
+class VoxelSums:
+    """Weighted sums of the samples of one view, in ascending order of `key` (n,).
+
+    `total` (n, 11) float32: offset from the corner of the voxel, lab and normal times weight, the
+    weights, and the weights of the samples with a normal.
+    """
+
+    key: np.ndarray
+    total: np.ndarray
+
+
+def voxelise(view: Samples, voxel_m: float) -> VoxelSums:
+    """The sums of a view over voxels of edge `voxel_m`."""
+    offset = view.point - np.floor(view.point / voxel_m) * voxel_m  # exact far from the origin
+    ones = np.ones_like(view.weight)
+    values = np.column_stack([offset, view.lab, view.normal, ones, view.normal.any(1)])
+    values = (values * view.weight[:, None]).astype(np.float32)
+    key, total, _ = _sum_by_key(voxel_keys(view.point, voxel_m), values)
+    return VoxelSums(key, total)
+
+
+def _sum_by_key(key: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ascending unique keys (M,), the sum of the rows (N, F) of each, and how many they are."""
+    order = np.argsort(key, kind="stable")
+    ordered = key[order]
+    first = np.append(True, ordered[1:] != ordered[:-1])[: len(key)]
+    start = np.append(np.flatnonzero(first), len(key))
+    gather = csr_matrix((np.ones(len(key), rows.dtype), order, start), (len(start) - 1, len(key)))
+    return ordered[first], gather @ rows, np.diff(start)
+
+
+def join(views: Sequence[VoxelSums], voxel_m: float) -> VoxelCloud:
+    """The cloud of some views with voxels of edge `voxel_m`; near samples weigh more."""
+    key = np.concatenate([np.empty(0, np.int64), *(v.key for v in views)])
+    total = np.concatenate([np.empty((0, 11), np.float32), *(v.total for v in views)])
+    key, total, count = _sum_by_key(key, total)
     mass = total[:, 9]
     mean = total[:, :6] / mass[:, None]
     length = np.linalg.norm(total[:, 6:9], axis=1)
     agree = length > 0.5 * np.maximum(total[:, 10], 1e-9)  # shorter: the normals disagree
     normal = np.where(agree[:, None], total[:, 6:9] / np.maximum(length, 1e-9)[:, None], 0)
-    count = np.add.reduceat(first.astype(np.int64), start)
-    return VoxelCloud(key[start], mean[:, :3] + center, mean[:, 3:], normal, count, mass, voxel_m)
+    point = (mean[:, :3] + voxel_corners(key, voxel_m)).astype(np.float32)
+    return VoxelCloud(key, point, mean[:, 3:], normal, count, mass, voxel_m)
+
+
+def fuse(views: Sequence[Samples], voxel_m: float) -> VoxelCloud:
+    """Fuses views into voxels of edge `voxel_m`. No samples: empty."""
+    return join([voxelise(view, voxel_m) for view in views], voxel_m)
 
 
 def sample(frame: Frame, width: int = 320, max_depth_m: float = 6.0) -> Samples:

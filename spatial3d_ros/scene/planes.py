@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spatial3d_ros.geometry.voxels import voxel_corners, voxel_keys
 from spatial3d_ros.scene.fusion import VoxelCloud
 from spatial3d_ros.scene.voxel_segmentation import LAB_WEIGHTS
 
 _BIN = 0.02  # metres
 _YAW_BIN = np.deg2rad(2.0)
+_COLOR_CELL = 3.0  # CIE Lab times LAB_WEIGHTS; edge of a bin of colours
 _WALL_DEPTH = 0.12  # metres behind a wall within which points count as noise of it
 
 
@@ -50,10 +52,10 @@ class Structure:
             keep &= self.floor.height(cloud.point) > 1.5 * cloud.size
         if self.ceiling is not None:
             keep &= self.ceiling.height(cloud.point) > 2 * cloud.size
+        color = cloud.lab * LAB_WEIGHTS
         for wall in self.walls:
             height = wall.height(cloud.point)
             near = np.flatnonzero((height > -_WALL_DEPTH) & (height < 2 * cloud.size))
-            color = cloud.lab * LAB_WEIGHTS
             difference = np.linalg.norm(color[near] - _main_color(color[wall.mask]), axis=1)
             keep[near[difference < 7]] = False
         return cloud.take(keep)
@@ -69,8 +71,8 @@ def find_structure(cloud: VoxelCloud) -> Structure:
 
 def _main_color(color: np.ndarray) -> np.ndarray:
     """The most frequent colour (3,) of (N, 3)."""
-    cell, count = np.unique(np.round(color / 3).astype(int), axis=0, return_counts=True)
-    mode = cell[count.argmax()] * 3
+    keys, count = np.unique(voxel_keys(color + _COLOR_CELL / 2, _COLOR_CELL), return_counts=True)
+    mode = voxel_corners(keys[[count.argmax()]], _COLOR_CELL)[0]
     return color[np.linalg.norm(color - mode, axis=1) < 6].mean(0)
 
 

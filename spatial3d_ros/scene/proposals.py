@@ -2,8 +2,9 @@
 
 Views are registered (`alignment`) and fused into voxels (`fusion`); floor, ceiling and walls are
 removed (`planes`); the rest is split into segments (`voxel_segmentation`), which are merged into a
-tree of regions (`region_merging`). The most probable regions (`ranking`) become proposals, with
-boxes extended to their support (`box_fitting`).
+tree of regions (`region_merging`). The most probable set of regions (`ranking`) of which none is a
+part of another (`region_choice`) becomes the proposals, with boxes extended to their support
+(`box_fitting`).
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ import numpy as np
 from spatial3d_ros.geometry.box import Box3D, Vector, iou_matrix, vector
 from spatial3d_ros.geometry.voxels import subsample
 from spatial3d_ros.scene import ranking
-from spatial3d_ros.scene.alignment import align
 from spatial3d_ros.scene.box_fitting import snap_to_support, tight_box
 from spatial3d_ros.scene.frame import Frame
-from spatial3d_ros.scene.fusion import VoxelCloud, fuse, sample
+from spatial3d_ros.scene.fusion import VoxelCloud
 from spatial3d_ros.scene.planes import Structure, find_structure
+from spatial3d_ros.scene.region_choice import IMPOSSIBLE, best_cut, distribution
 from spatial3d_ros.scene.region_merging import Node, Regions, build_merge_tree
+from spatial3d_ros.scene.view_fusion import ViewFusion
 from spatial3d_ros.scene.visibility import FREE, UNOBSERVED, classify_points
 from spatial3d_ros.scene.voxel_segmentation import (
     boundary_pairs,
@@ -33,7 +35,7 @@ from spatial3d_ros.scene.voxel_segmentation import (
     smooth_features,
 )
 
-_FALLBACK = 5  # regions proposed if none reaches the minimum score
+_PER_METRE = 0.01  # edge of a voxel over the distance of the surfaces
 _PROBES = 48  # points of a region that are tested in the newest views
 
 
@@ -60,149 +62,222 @@ class ProposalConfig:
     """Limits of the proposals, in metres unless noted."""
 
     voxel_m: float = 0.025
-    min_voxel_m: float = 0.01  # if all surfaces are within arm's reach
+    min_voxel_m: float = 0.005  # if all surfaces are within arm's reach
+    close_m: float = 0.8  # scenes nearer than this are treated as if they were larger
     image_width: int = 320  # columns sampled of each image
     max_depth_m: float = 6.0
     min_area_m2: float = 0.005  # visible surface
+    min_support: float = 20.0  # voxels times the views that show them, on average
     min_size_m: float = 0.04  # second largest side
-    min_score: float = 0.1
-    nested: float = (
-        0.7  # factor on the score of a part or whole of a proposal that was taken before
-    )
+    extra_logit: float = 1.5  # of every region in the choice: more objects found, and more parts
     max_iou: float = 0.7  # of two proposals that overlap more the better stays
     max_proposals: int = 60
 
 
 @dataclass(frozen=True, eq=False)
 class SegmentedScene:
-    """Frames, structure, the voxels that are no structure, and the segment label (N,) of each."""
+    """Structure, the voxels that are no structure, the segment label (N,) of each, and the number
+    of views.
+    """
 
-    frames: Sequence[Frame]
     structure: Structure
     cloud: VoxelCloud
     label: np.ndarray
+    views: int
 
 
 class Candidate(NamedTuple):
-    """A region of the merge tree: its score, box, voxel indices, and segments as a bit set."""
+    """A region of the merge tree that is large enough for an object: its place in the tree, score
+    (0 until it is known), tight box and voxel indices.
+    """
 
+    node: int
     score: float
     box: Box3D
     voxels: np.ndarray
-    segments: int
 
 
-def propose(frames: Sequence[Frame], config: ProposalConfig = ProposalConfig()) -> list[Proposal]:
+def propose(
+    frames: Sequence[Frame],
+    config: ProposalConfig = ProposalConfig(),
+    fusion: ViewFusion | None = None,
+    ids: Sequence[int] | None = None,
+) -> list[Proposal]:
     """Proposals in the world frame, highest score first; at most `max_proposals`. Without depth:
     none.
 
     Args:
         frames: views of one scene in time order. Objects whose volume the newest views measure as
             free are left out.
+        fusion: what is known of these views from an earlier call, by their `ids`.
     """
-    scene, regions = segment_scene(frames, config)
-    found = score_regions(scene, build_merge_tree(regions) if regions else [], config)
-    found.sort(key=lambda c: -c.score)
-    good = [c for c in found[: 3 * config.max_proposals] if c.score >= config.min_score]
-    good = [c for c in good or found[:_FALLBACK] if not _disappeared(c, scene)]
+    cloud = fuse_views(frames, config, fusion, ids)
+    scale = config.voxel_m / cloud.size if cloud.size <= _PER_METRE * config.close_m else 1.0
+    scene, regions = segment_scene(cloud.scaled(scale), len(frames))
+    nodes = build_merge_tree(regions) if regions else []
+    found, features = describe_regions(scene, nodes, config)
+    good = choose_regions(nodes, found, ranking.logits(features), config.extra_logit)
+    gone = _disappeared([scene.cloud.point[c.voxels] / scale for c in good], frames)
+    good = [c for c, absent in zip(good, gone, strict=True) if not absent]
     good = [
         c._replace(box=snap_to_support(c.box, c.voxels, scene.cloud, scene.structure)) for c in good
     ]
-    return [_proposal(scene.cloud, c) for c in _suppress_duplicates(good, config)]
+    return [
+        _proposal(scene.cloud, c, scale)
+        for c in _without_duplicates(good, config.max_iou)[: config.max_proposals]
+    ]
+
+
+def fuse_views(
+    frames: Sequence[Frame],
+    config: ProposalConfig,
+    fusion: ViewFusion | None = None,
+    ids: Sequence[int] | None = None,
+) -> VoxelCloud:
+    """The cloud of registered views; arguments as of `propose`."""
+    return (fusion or ViewFusion()).cloud(
+        frames,
+        range(len(frames)) if ids is None else ids,
+        _voxel_size(frames, config),
+        config.image_width,
+        config.max_depth_m,
+    )
 
 
 def segment_scene(
-    frames: Sequence[Frame], config: ProposalConfig
+    cloud: VoxelCloud, views: int, graph: type[Regions] = Regions
 ) -> tuple[SegmentedScene, Regions | None]:
-    """Segments of the scene, and their graph of borders (None without segments)."""
-    views = align([sample(f, config.image_width, config.max_depth_m) for f in frames])
-    cloud = fuse(views, _voxel_size(frames, config))
+    """Segments of a cloud of some views, and their graph of borders (None without segments)."""
     structure = find_structure(cloud)
     cloud = remove_outliers(structure.remove(cloud))
     if not len(cloud):
-        return SegmentedScene(frames, structure, cloud, np.empty(0, int)), None
+        return SegmentedScene(structure, cloud, np.empty(0, int), views), None
     pairs = cloud.neighbours()
     color, normal = smooth_features(cloud, pairs)
     bend = concavity(cloud, normal, pairs)
     label = segment(pairs, color, bend)
-    regions = Regions(cloud, label, color)
+    regions = graph(cloud, label, color)
     regions.connect(cloud, label, color, normal, bend, pairs, boundary_pairs(cloud, label, pairs))
-    return SegmentedScene(frames, structure, cloud, label), regions
+    return SegmentedScene(structure, cloud, label, views), regions
 
 
-def score_regions(
+def describe_regions(
     scene: SegmentedScene, nodes: Sequence[Node], config: ProposalConfig
+) -> tuple[list[Candidate], np.ndarray]:
+    """The regions that are large enough for an object, without scores, and their features (M, F)
+    for `ranking.logits`.
+    """
+    if not nodes:
+        return [], np.empty((0, len(ranking.FEATURES)))
+    sums = ranking.RegionSums.of(nodes, scene.label, scene.cloud)
+    voxels = _VoxelsOfNodes(nodes, scene.label)
+    found = []
+    large = sums.count * scene.cloud.size**2 >= config.min_area_m2
+    large &= sums.count * sums.views >= config.min_support
+    for index in np.flatnonzero(large).tolist():
+        inside = voxels.of(index)
+        box = tight_box(scene.cloud.point[inside], scene.cloud.size)
+        if sorted(box.size)[1] >= config.min_size_m:
+            found.append(Candidate(index, 0.0, box, inside))
+    chosen = [nodes[c.node] for c in found]
+    rows = ranking.features(
+        chosen,
+        [c.box for c in found],
+        sums.take(np.array([c.node for c in found], int)),
+        scene.cloud.size,
+        scene.structure,
+        scene.views,
+    )
+    return found, rows
+
+
+class _VoxelsOfNodes:
+    """Indices of the voxels of each node, which are contiguous in the order of the leaves."""
+
+    def __init__(self, nodes: Sequence[Node], label: np.ndarray) -> None:
+        self._nodes = nodes
+        inner = {part for node in nodes for part in node.parts}
+        roots = [node for k, node in enumerate(nodes) if k not in inner]
+        leaves = np.array([segment for node in roots for segment in node.segments])
+        self._place = np.empty(len(leaves), int)
+        self._place[leaves] = np.arange(len(leaves))
+        self._order = np.argsort(self._place[label], kind="stable")
+        self._ends = np.append(0, np.cumsum(np.bincount(self._place[label])))
+
+    def of(self, index: int) -> np.ndarray:
+        segments = self._nodes[index].segments
+        first = self._place[segments[0]]
+        return self._order[self._ends[first] : self._ends[first + len(segments)]]
+
+
+def choose_regions(
+    nodes: Sequence[Node], found: Sequence[Candidate], logits: np.ndarray, extra: float
 ) -> list[Candidate]:
-    """The regions that are large enough for an object, with tight boxes and scores."""
-    order = np.argsort(scene.label, kind="stable")
-    starts = np.append(0, np.cumsum(np.bincount(scene.label)))
-    found, features = [], []
-    for node in nodes:
-        voxels = np.concatenate([order[starts[m] : starts[m + 1]] for m in node.segments])
-        if len(voxels) * scene.cloud.size**2 < config.min_area_m2:
-            continue
-        box = tight_box(scene.cloud.point[voxels], scene.cloud.size)
-        if sorted(box.size)[1] < config.min_size_m:
-            continue
-        features.append(
-            ranking.features(node, box, voxels, scene.cloud, scene.structure, len(scene.frames))
-        )
-        found.append(Candidate(0.0, box, voxels, sum(1 << m for m in node.segments)))
+    """The candidates that share no segment and together are most probable, with their scores, best
+    first; `logits` (M,) of the candidates, to which the choice adds `extra`. One at least.
+    """
     if not found:
         return []
-    scores = ranking.score(np.array(features)).tolist()
-    return [c._replace(score=s) for c, s in zip(found, scores, strict=True)]
+    parts = [node.parts for node in nodes]
+    index = np.array([c.node for c in found])
+    full = np.full(len(nodes), IMPOSSIBLE)
+    full[index] = logits
+    score = distribution(parts, full).probability
+    full[index] += extra
+    chosen = set(best_cut(parts, full)) or {int(index[score[index].argmax()])}
+    good = [c._replace(score=float(score[c.node])) for c in found if c.node in chosen]
+    return sorted(good, key=lambda c: -c.score)
 
 
 def _voxel_size(frames: Sequence[Frame], config: ProposalConfig) -> float:
-    """Edge of a voxel (m): about 1 cm at 1 m distance, within the limits of the configuration."""
+    """Edge of a voxel (m): about 1 cm at 1 m distance, within the limits of the configuration, in
+    steps, so that it seldom changes.
+    """
     depth = np.concatenate([np.empty(0), *(f.depth[::16, ::16].ravel() for f in frames)])
     depth = depth[depth > 0]
     if not len(depth):
         return config.voxel_m
-    return float(np.clip(0.01 * np.quantile(depth, 0.7), config.min_voxel_m, config.voxel_m))
+    steps = round(2 * np.log2(config.voxel_m / (_PER_METRE * np.quantile(depth, 0.7))))
+    return float(np.clip(config.voxel_m * 0.5 ** (steps / 2), config.min_voxel_m, config.voxel_m))
 
 
-def _disappeared(candidate: Candidate, scene: SegmentedScene) -> bool:
-    """Whether the two newest views that cover the region both measure it as free."""
-    points = scene.cloud.point[subsample(candidate.voxels, _PROBES)]
-    free_views = 0
-    for frame in reversed(scene.frames):
-        state = classify_points(points, frame)
-        if np.mean(state == UNOBSERVED) > 0.4:
-            continue
-        if np.mean(state == FREE) < 0.6:
-            return False
-        free_views += 1
-        if free_views == 2:
-            return True
-    return False
-
-
-def _suppress_duplicates(found: list[Candidate], config: ProposalConfig) -> list[Candidate]:
-    """Greedy selection by score without near duplicates; the score of a part or a whole of a taken
-    region is reduced once.
+def _disappeared(regions: Sequence[np.ndarray], frames: Sequence[Frame]) -> np.ndarray:
+    """Of which regions, points (n, 3), the two newest views that cover them both measure them as
+    free, (M,) bool.
     """
-    full = np.array([c.score for c in found])
-    score = full.copy()
-    boxes = np.array([c.box.array() for c in found]).reshape(-1, 6)
-    duplicate = iou_matrix(boxes, boxes) > config.max_iou
-    min_score = min(config.min_score, score.max(initial=0))
-    kept: list[Candidate] = []
-    while len(kept) < min(config.max_proposals, len(found)):
-        best = int(score.argmax())
-        if score[best] < min_score:
+    points = [subsample(region, _PROBES) for region in regions]
+    if not points:
+        return np.zeros(0, bool)
+    owner = np.repeat(np.arange(len(points)), [len(p) for p in points])
+    total = np.bincount(owner)
+    free_views, decided = np.zeros(len(points), int), np.zeros(len(points), bool)
+    for frame in reversed(frames):
+        if decided.all():
             break
-        kept.append(found[best]._replace(score=float(score[best])))
-        nested = np.array([bool(c.segments & found[best].segments) for c in found])
-        score[nested] = np.minimum(score[nested], config.nested * full[nested])
-        score[duplicate[best]] = -1
-    return kept
+        state = classify_points(np.concatenate(points), frame)
+        covers = np.bincount(owner, state == UNOBSERVED) <= 0.4 * total
+        free = np.bincount(owner, state == FREE) >= 0.6 * total
+        free_views += covers & free & ~decided
+        decided |= covers & (~free | (free_views == 2))
+    return free_views == 2
 
 
-def _proposal(cloud: VoxelCloud, candidate: Candidate) -> Proposal:
+def _without_duplicates(found: list[Candidate], max_iou: float) -> list[Candidate]:
+    """The candidates, best first, without those whose box nearly is that of a better one."""
+    boxes = np.array([c.box.array() for c in found]).reshape(-1, 6)
+    duplicate = np.triu(iou_matrix(boxes, boxes) > max_iou, 1)
+    kept: list[int] = []
+    for k in range(len(found)):
+        if not duplicate[kept, k].any():
+            kept.append(k)
+    return [found[k] for k in kept]
+
+
+def _proposal(cloud: VoxelCloud, candidate: Candidate, scale: float) -> Proposal:
     lab = cloud.lab[candidate.voxels].mean(0)[None, None]
     rgb = vector(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)[0, 0] * 255)
     views = int(np.quantile(cloud.views[candidate.voxels], 0.9))
-    points = cloud.point[candidate.voxels]
-    return Proposal(candidate.box, points, rgb, views, candidate.score)
+    points = cloud.point[candidate.voxels] / np.float32(scale)
+    low, high = candidate.box.bounds()
+    box = Box3D.from_bounds(low / scale, high / scale)
+    return Proposal(box, points, rgb, views, candidate.score)

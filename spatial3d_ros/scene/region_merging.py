@@ -16,7 +16,7 @@ import numpy as np
 from spatial3d_ros.scene.fusion import VoxelCloud
 from spatial3d_ros.scene.voxel_segmentation import Pairs
 
-_WEIGHTS = {
+WEIGHTS = {
     "bias": 5.65,
     "chroma": -3.00,  # difference of the mean colours in a and b
     "light": -3.46,  # difference of the mean colours in L
@@ -35,7 +35,7 @@ _WEIGHTS = {
     "rise": -0.08,  # the same of the tops
     "texture": -0.19,  # standard deviation of the colours
 }
-_WEIGHT_VECTOR = np.array([*_WEIGHTS.values()])
+_WEIGHT_VECTOR = np.array([*WEIGHTS.values()])
 
 # Columns of the sums along a border.
 CONTACTS, STEP, BEND, CONCAVE, ON, NEAR = range(6)
@@ -51,12 +51,14 @@ def merge_probability(rows: np.ndarray) -> np.ndarray:
 class Node:
     """A region of the merge tree.
 
-    `segments` labels of its segments; `inner` least probability of the merges within it; `outer`
-    probability of the merge that ended it, 0 without; `border` (6,) sums over its contacts with
-    other regions when it was created.
+    `segments` labels of its segments; `parts` the two regions that were merged into it, by their
+    place in the tree, none for a segment; `inner` least probability of the merges within it;
+    `outer` probability of the merge that ended it, 0 without; `border` (6,) sums over its contacts
+    with other regions when it was created.
     """
 
     segments: tuple[int, ...]
+    parts: tuple[int, ...]
     inner: float
     outer: float
     border: np.ndarray
@@ -201,6 +203,7 @@ def build_merge_tree(
     """
     count = regions.count
     segments: list[tuple[int, ...]] = [(k,) for k in range(count)]
+    parts: list[tuple[int, ...]] = [()] * count
     inner, outer = [1.0] * count, [0.0] * count
     border = [regions.outline(k) for k in range(count)]
     alive = [True] * count
@@ -224,6 +227,7 @@ def build_merge_tree(
         new = len(segments)
         neighbours = regions.merge(a, b, new)
         segments.append(segments[a] + segments[b])
+        parts.append((a, b))
         inner.append(min(-negative, inner[a], inner[b]))
         outer.append(0.0)
         outer[a] = outer[b] = -negative
@@ -231,4 +235,4 @@ def build_merge_tree(
         alive[a] = alive[b] = False
         alive.append(True)
         push(neighbours, [new] * len(neighbours))
-    return [Node(*node) for node in zip(segments, inner, outer, border, strict=True)]
+    return [Node(*node) for node in zip(segments, parts, inner, outer, border, strict=True)]

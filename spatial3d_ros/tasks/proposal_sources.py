@@ -8,6 +8,7 @@ from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.scene.buffer import Snapshot
 from spatial3d_ros.scene.points_in_boxes import points_in_boxes
 from spatial3d_ros.scene.proposals import Proposal, propose
+from spatial3d_ros.scene.view_fusion import ViewFusion
 from spatial3d_ros.tasks.model_runner import ModelRunner
 
 ProposalSource = Literal["auto", "builtin", "referents"]
@@ -29,10 +30,15 @@ def check_source(source: str, runner: ModelRunner) -> None:
         )
 
 
-def find_objects(views: Snapshot, source: ProposalSource, runner: ModelRunner) -> list[Proposal]:
-    """Proposals in the world frame of the views, whose axes run along the walls."""
+def find_objects(
+    views: Snapshot, source: ProposalSource, runner: ModelRunner, fusion: ViewFusion
+) -> list[Proposal]:
+    """Proposals in the world frame of the views, whose axes run along the walls; `fusion` keeps
+    what it knows of them for the next call.
+    """
     frames = [view.frame for view in views.views]
-    found = [] if source == "referents" else propose(frames)
+    ids = [view.id for view in views.views]
+    found = [] if source == "referents" else propose(frames, fusion=fusion, ids=ids)
     if found or source == "builtin" or not runner.has_referents:
         return found
     boxes, objectness = runner.propose_referents(views)

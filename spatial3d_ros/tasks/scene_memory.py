@@ -20,6 +20,7 @@ from spatial3d_ros.scene.label_voting import ClassImage
 from spatial3d_ros.scene.object_map import ObjectMap
 from spatial3d_ros.scene.objects import NO_ID, SceneObject
 from spatial3d_ros.scene.proposals import Proposal
+from spatial3d_ros.scene.view_fusion import ViewFusion
 from spatial3d_ros.scene.wall_alignment import along_axes, rotate_objects
 from spatial3d_ros.tasks.model_runner import ModelRunner
 from spatial3d_ros.tasks.proposal_sources import ProposalSource, find_objects
@@ -52,6 +53,7 @@ class SceneMemory:
         self._proposals: ProposalSource = proposals
         # One for each camera: the views of another say nothing of how far this one moved.
         self._keyframes: defaultdict[str, KeyframeSelector] = defaultdict(KeyframeSelector)
+        self._fusion = ViewFusion()
         self._scene: SceneState | None = None
         self._sensor_lock, self._refresh_lock = threading.Lock(), threading.Lock()
 
@@ -123,7 +125,7 @@ class SceneMemory:
             objects = self._map.update(
                 snapshot,
                 aligned,
-                (lambda views: find_objects(views, self._proposals, runner))
+                (lambda views: find_objects(views, self._proposals, runner, self._fusion))
                 if proposals is None
                 else proposals,
             )

@@ -1,4 +1,4 @@
-"""`spatial3d train` and `spatial3d train-reader`."""
+"""`spatial3d train`, `train-reader` and `fit-proposals`."""
 
 from __future__ import annotations
 
@@ -56,3 +56,39 @@ def train_reader(
     for split, shares in scores.items():
         shown = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
         out.print(f"{split}: {shown}")
+
+
+def fit_proposals(
+    weights: Annotated[Path, typer.Argument(help="File to write, .safetensors.")],
+    folder: Annotated[Path, typer.Option(help="Folder for recordings of rooms.")] = Path(
+        "runs/proposals"
+    ),
+    rooms: Annotated[int, typer.Option(min=1, help="Number of rooms.")] = 24,
+    seed: Annotated[int, typer.Option(help="The first room.")] = 800_000,
+    merging: Annotated[
+        bool, typer.Option("--merging", help="Fit scene/region_merging.py too; prints its table.")
+    ] = False,
+) -> None:
+    """Fit the weights by which proposals are chosen, on generated rooms.
+
+    spatial3d fit-proposals resource/proposals.safetensors
+    """
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    from spatial3d_ros.research.training import proposal_weights
+    from spatial3d_ros.scene.proposals import ProposalConfig
+    from spatial3d_ros.scene.region_merging import WEIGHTS
+
+    config = ProposalConfig()
+    examples = []
+    for number in range(seed, seed + rooms):
+        examples += proposal_weights.room_examples(folder, number, config)
+        print_status(f"room {number}: {len(examples)} scenes")
+    merges = np.array([*WEIGHTS.values()])
+    if merging:
+        merges = proposal_weights.fit_merging(examples, print_status)
+        for name, value in zip(WEIGHTS, merges, strict=True):
+            out.print(f'    "{name}": {value:.2f},', highlight=False)
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    save_file(proposal_weights.fit_proposals(examples, config, merges, print_status), weights)

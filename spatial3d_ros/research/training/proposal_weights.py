@@ -18,8 +18,13 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from spatial3d_ros.bags.reader import read_bag
+from spatial3d_ros.errors import BagError
 from spatial3d_ros.geometry.box import Box3D
-from spatial3d_ros.research.evaluation.rooms import load_or_record
+from spatial3d_ros.research.rooms.recorded_rooms import (
+    RecordedRoom,
+    load_recorded_room,
+    record_room,
+)
 from spatial3d_ros.scene import region_merging
 from spatial3d_ros.scene.proposals import (
     ProposalConfig,
@@ -32,6 +37,7 @@ from spatial3d_ros.scene.region_choice import IMPOSSIBLE, best_cut, distribution
 from spatial3d_ros.scene.region_merging import Node, Regions, build_merge_tree
 
 VIEWS = (1, 2, 4, 8, 12, 16)  # of the scenes that are made of each room
+SECONDS, RATE_HZ = 12.0, 2.0  # of a recording
 MARGIN_M = 0.03  # around a true box within which a voxel belongs to the object
 PURE = 0.6  # least share of the voxels of a region that belong to its object
 AGREES = 0.4  # least overlap, by voxels, of a right region with its object
@@ -112,9 +118,21 @@ def fit_merging(
     return merging
 
 
+def _recording(folder: Path, seed: int) -> RecordedRoom:
+    """The recording of a room, made if missing: a robot's path for even seeds, a hand's for odd."""
+    bag = folder / f"room_{seed}.mcap"
+    try:
+        return load_recorded_room(bag)
+    except BagError:
+        path = ("robot", "hand")[seed % 2]
+        return record_room(
+            bag, seed, seconds=SECONDS, rate_hz=RATE_HZ, path=path, compressed=True, overwrite=True
+        )
+
+
 def room_examples(folder: Path, seed: int, config: ProposalConfig) -> Iterator[Example]:
     """Scenes of a generated room, from consecutive views of its recording."""
-    recorded = load_or_record(folder, seed)
+    recorded = _recording(folder, seed)
     frames = list(read_bag(recorded.bag))
     boxes = [item.box for item in recorded.room.objects]
     rng = np.random.default_rng((seed, 23))
@@ -208,7 +226,9 @@ def _overlaps(voxels: np.ndarray, owner: np.ndarray, count: int) -> np.ndarray:
 
 
 def fit_ranking(examples: Sequence[TreeExample]) -> dict[str, np.ndarray]:
-    """Weights of `ranking.logits` that make the right cuts most probable."""
+    """Weights of `ranking.logits` that make the right cuts most probable: the linear model and the
+    network, each on all examples.
+    """
     rows = np.concatenate([one.rows for one in examples])
     ends = np.cumsum([len(one.rows) for one in examples])[:-1]
     objects = max(1, sum(int(one.right.sum()) for one in examples))
@@ -216,28 +236,38 @@ def fit_ranking(examples: Sequence[TreeExample]) -> dict[str, np.ndarray]:
     mean, scale = rows.mean(0), rows.std(0) + 1e-6
     mean[0], scale[0] = 0, 1  # the bias
     values = (rows - mean) / scale
-    shapes = {"hidden": (count, HIDDEN), "out": (HIDDEN,), "linear": (count,)}
-    cuts = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])
+    cuts = (count, count + count * HIDDEN)
 
-    def unpack(flat: np.ndarray) -> dict[str, np.ndarray]:
-        parts = np.split(flat, cuts[:-1])
-        return {n: p.reshape(s) for (n, s), p in zip(shapes.items(), parts, strict=True)}
+    def of_logits(logits: np.ndarray) -> tuple[float, np.ndarray]:
+        """Mean loss of an object, and its gradient by the logits of all examples."""
+        parts = [one.loss(z) for one, z in zip(examples, np.split(logits, ends), strict=True)]
+        return sum(v for v, _ in parts) / objects, np.concatenate([g for _, g in parts]) / objects
 
-    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        w = unpack(flat)
-        hidden = np.tanh(values @ w["hidden"])
-        logits = np.split(hidden @ w["out"] + values @ w["linear"], ends)
-        parts = [one.loss(part) for one, part in zip(examples, logits, strict=True)]
-        slope = np.concatenate([g for _, g in parts]) / objects
-        inner = np.outer(slope, w["out"]) * (1 - hidden**2)
-        gradient = np.concatenate([(values.T @ inner).ravel(), hidden.T @ slope, values.T @ slope])
-        value = sum(v for v, _ in parts) / objects + RIDGE * flat @ flat
-        return float(value), gradient + 2 * RIDGE * flat
+    def linear_loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = of_logits(values @ flat)
+        return value + RIDGE * float(flat @ flat), values.T @ slope + 2 * RIDGE * flat
 
-    start = np.random.default_rng(0).normal(0, 0.05, cuts[-1])
-    start[cuts[0] + HIDDEN :] = 0
-    flat = _minimum(loss, start)
-    found = {"mean": mean, "scale": scale, **unpack(flat)}
+    def network_loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        linear, wide, out = np.split(flat, cuts)
+        wide = wide.reshape(count, HIDDEN)
+        hidden = np.tanh(values @ wide)
+        value, slope = of_logits(hidden @ out + values @ linear)
+        inner = values.T @ (np.outer(slope, out) * (1 - hidden**2))
+        gradient = np.concatenate([values.T @ slope, inner.ravel(), hidden.T @ slope])
+        return value + RIDGE * float(flat @ flat), gradient + 2 * RIDGE * flat
+
+    few = _minimum(linear_loss, np.zeros(count))
+    start = np.random.default_rng(0).normal(0, 0.05, cuts[1] + HIDDEN)
+    start[:count] = few
+    linear, wide, out = np.split(_minimum(network_loss, start), cuts)
+    found = {
+        "mean": mean,
+        "scale": scale,
+        "few": few,
+        "linear": linear,
+        "hidden": wide.reshape(count, HIDDEN),
+        "out": out,
+    }
     return {name: np.ascontiguousarray(v, np.float32) for name, v in found.items()}
 
 

@@ -13,7 +13,7 @@ from spatial3d_ros.research.training.proposal_weights import (
     owners,
     right_cuts,
 )
-from spatial3d_ros.scene.ranking import logits
+from spatial3d_ros.scene.ranking import FEATURES, logits
 from spatial3d_ros.scene.region_choice import IMPOSSIBLE, best_cut
 from spatial3d_ros.scene.region_merging import Node
 
@@ -25,7 +25,9 @@ NODES = [Node(s, p, 1.0, 0.0, np.zeros(6)) for s, p in zip(SEGMENTS, PARTS, stri
 
 def example(rng: np.random.Generator) -> TreeExample:
     """The object is (0 1): the right region has a feature that no other has."""
-    rows = np.column_stack([np.ones(6), rng.normal(0, 0.3, 6), rng.normal(0, 1, 6)])
+    rows = rng.normal(0, 0.3, (6, len(FEATURES)))
+    rows[:, 0] = 1
+    rows[:, FEATURES.index("frames")] = rng.integers(1, 9) / 8
     rows[4, 1] += 2
     right, background = right_cuts(NODES, np.arange(6), np.eye(6)[:, [4]])
     return TreeExample(PARTS, rows, np.arange(6), right, background)

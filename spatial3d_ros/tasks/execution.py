@@ -366,7 +366,7 @@ class Execution:
         question = ask_back([s.object for s in scored])
         listed = "; ".join(map(object_at, scored))
         return Outcome(
-            f"{len(scored)} objects fit about equally well: {listed}. Which one, {question}",
+            f"{len(scored)} objects fit about equally well: {listed}. Which one: {question}",
             scored, num_ties=len(scored), question_back=question, confidence=choice.confidence,
             text_points=centers_of(scored),
         )  # fmt: skip

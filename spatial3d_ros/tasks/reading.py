@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.tasks.points import is_point_word, take_points
-from spatial3d_ros.tasks.query import Description, ParsedQuery
+from spatial3d_ros.tasks.query import Description, ParsedQuery, split_words
 from spatial3d_ros.tasks.query_network import QueryReader
 from spatial3d_ros.tasks.query_reader import clean_text, parse_query
 from spatial3d_ros.tasks.resolution import is_self_reference
 from spatial3d_ros.tasks.results import Point
-from spatial3d_ros.tasks.vocabulary import SELF, Vocabulary
+from spatial3d_ros.tasks.vocabulary import PURPOSES, SELF, Vocabulary
 
+_WITHOUT_NOUN = ("locate", "locate_all", "support", "what_on", "unsupported.other")
+_SOMETHING = frozenset(["something", "anything", "somewhere", "what", "where"])
 _LATIN = re.compile(r"[a-zA-Z]")
 
 
@@ -43,7 +45,14 @@ def read_question(text: str, reader: QueryReader, vocabulary: Vocabulary) -> Rea
                 "query: no Latin letters; this model understands English questions only"
             )
         return ReadQuestion(ParsedQuery(text, "locate", (Description(label, label),)))
-    return ReadQuestion(parse_query(cleaned, reader), points)
+    query = parse_query(cleaned, reader)
+    if not query.targets and query.intent in _WITHOUT_NOUN:
+        said = split_words(cleaned)
+        purpose = next((word for word in said if word in PURPOSES), "")
+        if purpose and _SOMETHING.intersection(said):  # "something to sit on"
+            noun = PURPOSES[purpose]
+            query = replace(query, intent="locate", targets=(Description(f"a {noun}", noun),))
+    return ReadQuestion(query, points)
 
 
 def read_ends(a: str, b: str, reader: QueryReader, vocabulary: Vocabulary) -> ReadQuestion:

@@ -198,14 +198,16 @@ class Resolver:
         )
 
     def _color_term(self, description: Description) -> np.ndarray:
-        """(N,) 0 where the colour fits or none is asked for, -1 where it does not."""
+        """(N,) 0 where the colour fits or none is asked for, -1 where it does not, -3 where it is
+        the one that was denied.
+        """
         asked, denied = (
             {"gray" if m == "grey" else m for m in words} & COLORS.keys()
             for words in (description.modifiers, description.excluded)
         )
         return np.array(
             [
-                0.0 if (not asked or o.color in asked) and o.color not in denied else -1.0
+                -3.0 if o.color in denied else -float(bool(asked) and o.color not in asked)
                 for o in self.objects
             ]
         )
@@ -308,7 +310,8 @@ def _viewpoint(description: Description) -> Description:
 
 def _phrase(description: Description) -> str:
     """The words that the network is asked; what refers to the conversation is left out."""
-    if any(a.pronoun for r in description.relations for a in r.anchors):
+    pronouns = any(a.pronoun for r in description.relations for a in r.anchors)
+    if pronouns or description.excluded:
         words = (*description.modifiers, description.head or "object")
         return f"the {' '.join(words)}"
     text = description.text

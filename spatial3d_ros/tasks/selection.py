@@ -188,7 +188,7 @@ def ask_back(objects: Sequence[SceneObject]) -> str:
     names = [object_name(o) for o in objects]
     if len(objects) > 4 or max(Counter(names).values()) > 1:
         what = f"{labels.pop()}" if len(labels) == 1 else "object"
-        return f"which of the {len(objects)}: say more about the {what}, e.g. what it is next to?"
+        return f"which of the {len(objects)}? Say more about the {what}, e.g. what it is next to"
     if len(labels) == 1 and all(colors):
         return f"the {' or the '.join(colors)} {objects[0].label}?"
     return f"{' or '.join(names)}?"

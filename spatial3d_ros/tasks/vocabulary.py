@@ -76,18 +76,10 @@ HYPERNYMS: dict[str, str] = {
 }  # fmt: skip
 """Words for several classes."""
 PURPOSES: dict[str, str] = {
-    "sit": "chair armchair sofa stool bed",
-    "sleep": "bed sofa",
-    "lie": "bed sofa",
-    "drink": "mug bottle",
-    "read": "book",
-    "write": "desk table",
-    "eat": "table",
-    "store": "cabinet shelf box",
-    "look": "window picture tv",
-    "watch": "tv",
+    "sit": "seat", "sleep": "bed", "lie": "bed", "read": "book", "write": "desk", "eat": "table",
+    "drink": "mug", "watch": "tv",
 }  # fmt: skip
-"""What an object is for: "something to sit on"."""
+"""What an object is for: "something to sit on" is a seat."""
 MODIFIER_WORDS = (
     *COLORS, "grey", "small", "little", "large", "tall", "short", "long", "wide", "narrow", "round",
     "square", "wooden", "metal", "plastic", "leather", "striped", "checked", "dotted", "bright",

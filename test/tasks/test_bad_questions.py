@@ -186,6 +186,10 @@ def test_marks_and_quotes_are_stripped(engine, text):
     assert engine.answer(text).objects[0].object.label == "chair"
 
 
+def test_a_purpose_is_a_noun(engine):
+    assert engine.answer("find something to sit on").objects[0].object.label in ("chair", "sofa")
+
+
 def test_database_commands_point_at_nothing(engine):
     with pytest.raises(QueryError):
         engine.answer("'; DROP TABLE objects; --")

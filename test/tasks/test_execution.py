@@ -133,10 +133,16 @@ def test_two_that_fit_are_asked_back_and_no_plural():
     assert (answer.num_targets, len(answer.objects), answer.no_target) == (1, 2, False)
     assert ask("size.height", described("mug")).question_back == answer.question_back
     alike = ask("locate", described("chair"))
-    assert alike.question_back.startswith("which of the 2: say more about the chair")
+    assert alike.question_back.startswith("which of the 2? Say more about the chair")
     assert not ask("locate", Description("a mug", "mug")).question_back  # any will do
     every = ask("locate", Description("all mugs", "mugs", quantifier="all"))
     assert (every.num_targets, every.question_back) == (2, "")
+
+
+def test_a_denied_colour_is_no_wish():
+    rows = [*OBJECTS[:4], ("chair", "green", (4.0, 2.0, 0.5), (0.6, 0.6, 1.0))]
+    denied = Description("the chair that is not red", "chair", excluded=("red",))
+    assert one(make(rows), denied) == 4
 
 
 def test_ordinals_sides_and_places_in_the_room():

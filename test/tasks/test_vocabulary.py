@@ -2,7 +2,10 @@
 
 import pytest
 
+from spatial3d_ros.categories import CATEGORIES
 from spatial3d_ros.english import singular
+from spatial3d_ros.resources import resource_path
+from spatial3d_ros.storage import read_yaml
 from spatial3d_ros.tasks.vocabulary import Vocabulary, is_anything
 
 
@@ -58,3 +61,20 @@ def test_a_label_in_a_text_of_any_script():
     words = Vocabulary(["赤い箱", "mug"])
     assert words.label_in("赤い箱はどこ") == "赤い箱"
     assert words.label_in("こんにちは") is None
+
+
+def test_the_shipped_table_fits_the_classes():
+    table = read_yaml(resource_path("nouns.yaml"))
+    assert table["synonyms"].keys() <= CATEGORIES.keys()
+    words = [word for text in table["synonyms"].values() for word in text.split(", ")]
+    assert len(words) == len(set(words)) > 100
+    assert {"cable", "boot", "soda"} <= set(table["other_words"].split())
+    assert resource_path("nouns.yaml").stat().st_size < 10_000
+    assert "Princeton" in resource_path("nouns.LICENSE").read_text()
+
+
+def test_a_class_of_its_own_is_no_synonym():
+    old, new = Vocabulary([]), Vocabulary([], ("tv", "monitor", "toaster"))
+    assert old.labels_of("monitor") == ("tv",) and new.labels_of("monitor") == ("monitor",)
+    assert old.labels_of("toaster") is None and new.labels_of("toaster") == ("toaster",)
+    assert new.labels_of("telly") == ("tv",) and new.labels_of("sofa") is None

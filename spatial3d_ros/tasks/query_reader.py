@@ -27,7 +27,7 @@ from spatial3d_ros.tasks.query import (
     split_words,
 )
 from spatial3d_ros.tasks.query_limits import check_length
-from spatial3d_ros.tasks.query_network import MAX_WORDS, QueryReader
+from spatial3d_ros.tasks.query_network import MAX_WORDS, QueryReader, ReaderOutput
 from spatial3d_ros.tasks.unit_parser import NUMBER, read_number, take_angle, take_length
 
 _QUOTES = '"\u201c\u201d\u00ab\u00bb<>`'
@@ -43,6 +43,7 @@ _QUESTION_WORDS = frozenset(
     ("where", "where's", "what", "what's", "which", "who", "how", "when", "is", "are", "does", "do")
 ) | {"find", "show", "locate", "count"}
 _AWAY = ("away", "off", "back", "further", "farther")
+_DOUBTFUL = ("unsupported.language", "unsupported.other", "unsupported.nonsense")
 _SURE = 0.5  # probability from which a part of a sentence is a question of its own
 TARGETS = ("target", "second", "third")
 _EDIT = (*TARGETS, "relation", "number", "view", "size")
@@ -104,14 +105,39 @@ def parse_query(text: str, reader: QueryReader) -> ParsedQuery:
 def _read(words: Sequence[str], reader: QueryReader) -> tuple[str, float, list[TaggedWord]]:
     """Intent, its probability, and tags of the words."""
     output = reader([words])
-    probability, index = output.intent[0].softmax(-1).max(-1)
-    intent = INTENTS[int(index)]
+    shares = output.intent[0].softmax(-1)
+    intent = INTENTS[int(shares.argmax())]
+    if intent.startswith("edit") or (len(words) == 1 and intent in _DOUBTFUL):
+        usual = _with_usual_nouns(words, output)
+        mean = (shares + reader(usual).intent.softmax(-1).sum(0)) / (1 + len(usual))
+        if not INTENTS[int(mean.argmax())].startswith("unsupported"):
+            shares, intent = mean, INTENTS[int(mean.argmax())]
     absent = torch.tensor([segment not in segments_of(intent) for segment in SEGMENTS])
     segments = output.segment.masked_fill(absent, -torch.inf)
     tags = ((SEGMENTS, segments), (ROLES, output.role), (PREDICATES, output.predicate))
     rows = [[names[k] for k in logits[0].argmax(-1).tolist()] for names, logits in tags]
     tagged = [TaggedWord(*item) for item in zip(words, *rows, strict=True)]
-    return intent, float(probability), tagged
+    return intent, float(shares.max()), tagged
+
+
+def _with_usual_nouns(words: Sequence[str], output: ReaderOutput) -> list[list[str]]:
+    """The sentence with usual nouns in place of its own: what is asked does not hang on them."""
+    segments, roles = output.segment[0].argmax(-1).tolist(), output.role[0].argmax(-1).tolist()
+    nouns = [
+        SEGMENTS[segment] in TARGETS and ROLES[role] in ("head", "anchor")
+        for segment, role in zip(segments, roles, strict=True)
+    ]
+    made = []
+    for usual in ("mug", "chair"):
+        changed: list[str] = []
+        for k, (word, noun) in enumerate(zip(words, nouns, strict=True)):
+            if not noun:
+                changed.append(word)
+            elif k + 1 == len(words) or not nouns[k + 1]:  # the last word of a noun
+                many = word.endswith("s") and not word.endswith("ss")
+                changed.append(usual + "s" * many)
+        made.append(changed)
+    return made
 
 
 def _two_questions(words: Sequence[str], reader: QueryReader) -> bool:

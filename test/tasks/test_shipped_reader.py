@@ -104,6 +104,16 @@ def test_amounts_of_moves(reader, text, relation, metres):
     assert query.metres == pytest.approx(metres) and len(query.targets) == 2
 
 
+@pytest.mark.parametrize("noun", ["sofa", "bicycle", "flonk", "tv", "sink"])
+def test_what_is_asked_does_not_hang_on_the_noun(reader, noun):
+    for text, intent in (
+        (noun, "locate"),
+        (f"remove the {noun}", "edit.remove"),
+    ):
+        query = parse_query(text, reader)
+        assert (query.intent, query.targets[0].head) == (intent, noun)
+
+
 def test_a_noun_that_nobody_knows_is_still_a_noun(reader):
     query = parse_query("how far is the flonk from the quibbler?", reader)
     assert query.intent == "distance"

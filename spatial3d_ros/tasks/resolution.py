@@ -46,7 +46,7 @@ class Weights:
     superlative: float = 2.0
     size_word: float = 1.0
     absent: float = 4.0
-    present: float = 1.0
+    present: float = 3.0
     relations: dict[str, float] = field(default_factory=dict)
 
 

@@ -24,6 +24,7 @@ PhraseScores = Callable[[Sequence[str]], np.ndarray]
 """Phrases (Q) -> the network's logits (Q, N + 1) of the objects, "nothing" last."""
 
 SAME = 0.5  # share of the smaller box inside the other from which two boxes are one object
+_OTHER_COLOR = 0.7  # how far an object of the right label but another colour speaks for itself
 _SIZE_WORDS = {
     "small": "smallest", "little": "smallest", "tiny": "smallest", "large": "largest",
     "big": "largest", "huge": "largest", "tall": "tallest", "high": "tallest", "low": "shortest",
@@ -179,7 +180,8 @@ class Resolver:
             firm = np.array([o.label_from_detector for o in self.objects], bool)
             least = np.exp(-np.where(firm, w.detector_label, w.label))
             scores[:-1] += np.log(least + (1 - least) * match)
-            scores[-1] += w.absent - (w.absent + w.present) * match.max()
+            there = (match * np.where(color < 0, _OTHER_COLOR, 1.0)).max()
+            scores[-1] += w.absent - (w.absent + w.present) * there
         scores[:-1] += w.color * color
         return scores
 

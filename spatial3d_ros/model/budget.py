@@ -9,7 +9,7 @@ With V views of P patches and S x S pixels, vision width C, decoder width D and 
 objects of c tokens, Q questions of L positions in all, prefix length T, b bytes a number:
 
     vision      one view:  P (8 C + 2 M_vision) 4 + 12 S^2, or with `stem: conv`
-                S^2 C + 160 P C + 24 S^2
+                S^2 C + 32 P C + 12 S^2
     structure   all views: 48 V P C
     place       all views: 32 V P D                        projector, coordinate code, their sum
     objects     40 V S^2 + 26 N V P + 8 V P D + 2^21       points and colors by patch; box by patch
@@ -133,13 +133,11 @@ def estimate(
 
 
 def _vision(config: ModelConfig) -> int:
-    """Bytes of the pass of one view through the tower; of all crops of an object in its place, if
-    those are more.
-    """
+    """Bytes of the pass of one view through the tower."""
     vision, float32 = config.vision, torch.float32.itemsize
     patches, pixels = vision.grid**2, vision.image_size**2
     if vision.stem == "conv":  # the first convolution has a quarter of the pixels
-        return (vision.width * pixels // 4 + 40 * patches * vision.width + 6 * pixels) * float32
+        return (vision.width * pixels // 4 + 8 * patches * vision.width + 3 * pixels) * float32
     return (patches * (8 * vision.width + 2 * vision.mlp) + 3 * pixels) * float32
 
 

@@ -179,6 +179,8 @@ def describe_regions(
         box = tight_box(scene.cloud.point[inside], scene.cloud.size)
         if sorted(box.size)[1] >= config.min_size_m:
             found.append(Candidate(index, 0.0, box, inside))
+    if not found:
+        return [], np.empty((0, len(ranking.FEATURES)))
     chosen = [nodes[c.node] for c in found]
     rows = ranking.features(
         chosen,

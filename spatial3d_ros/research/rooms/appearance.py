@@ -40,9 +40,9 @@ def shade(color: str, rng: np.random.Generator) -> Rgb:
     """A shade that is still nearest to its name."""
     base = np.array(COLORS[color], float)
     for _ in range(8):
-        rgb = np.clip(base * rng.uniform(0.8, 1.15) + rng.normal(0, 9, 3), 8, 247)
-        if color_name(rgb) == color:
-            return _rgb(rgb)
+        rgb = _rgb(np.clip(base * rng.uniform(0.8, 1.15) + rng.normal(0, 9, 3), 8, 247))
+        if color_name(np.array(rgb)) == color:
+            return rgb
     return COLORS[color]
 
 

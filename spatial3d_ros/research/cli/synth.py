@@ -21,8 +21,12 @@ def room(
     seconds: Annotated[float, typer.Option(help="Length of the recording.")] = 15.0,
     rate: Annotated[float, typer.Option(help="Images a second.")] = 10.0,
     catalog: Annotated[
-        str, typer.Option(help="full: 188 kinds and their looks; basic: the 29 of older weights.")
-    ] = "full",
+        str | None,
+        typer.Option(
+            help="full: 188 kinds and their looks; basic: 29 kinds. "
+            "Default: what the shipped weights know."
+        ),
+    ] = None,
     path: Annotated[str, typer.Option(help="Camera path: robot or hand.")] = "robot",
     storage: Annotated[str, typer.Option(help="mcap or sqlite3, for a bag folder.")] = "mcap",
     compressed: Annotated[bool, typer.Option(help="JPEG colour and PNG depth.")] = False,
@@ -35,6 +39,8 @@ def room(
 
         spatial3d synth room room.mcap --seed 900001 --path hand
     """
+    from spatial3d_ros.model.checkpoint import CONFIG, model_folder
+    from spatial3d_ros.model.config import load_config
     from spatial3d_ros.research.evaluation.layout import layout_questions
     from spatial3d_ros.research.evaluation.room_queries import (
         ROOM_KINDS,
@@ -43,10 +49,11 @@ def room(
         write_queries,
     )
     from spatial3d_ros.research.evaluation.room_tasks import EDITS
-    from spatial3d_ros.research.rooms.catalog import parse_catalog
+    from spatial3d_ros.research.rooms.catalog import catalog_of, parse_catalog
     from spatial3d_ros.research.rooms.recorded_rooms import record_room, truth_file
 
-    chosen = parse_catalog(catalog)
+    known = load_config(model_folder("tiny") / CONFIG).names.classes
+    chosen = parse_catalog(catalog) if catalog else catalog_of(known)
     with progress_bar("frames") as progress:
         made = record_room(
             bag, seed, seconds=seconds, rate_hz=rate, path=path, storage=storage, catalog=chosen,

@@ -243,6 +243,11 @@ _CATEGORY_OF = {noun: category for category in CATEGORIES for noun in nouns(cate
 _NOUN = re.compile(rf"\b(?:{'|'.join(sorted(_CATEGORY_OF, key=len, reverse=True))})(?=s?\b)")
 
 
+def category_of_noun(noun: str) -> str | None:
+    """The category that a noun in lower case names: "sofa" for "couch"; None for other nouns."""
+    return _CATEGORY_OF.get(noun)
+
+
 def find_category(phrase: str) -> str | None:
     """The category of the first known noun of a phrase in lower case: "mug" of "the cup on the
     table"; None without one.

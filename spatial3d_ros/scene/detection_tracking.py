@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.spatial import cKDTree
 
+from spatial3d_ros.categories import category_of_noun
 from spatial3d_ros.geometry.box import Box3D, Vector, iou_matrix, vector
 from spatial3d_ros.geometry.pose import rotate_points
 from spatial3d_ros.geometry.voxels import subsample
@@ -183,7 +184,7 @@ def fuse_detections(built_in: Sequence[Proposal], tracked: Sequence[Proposal]) -
 
 def _without_parts(proposals: Sequence[Proposal]) -> list[Proposal]:
     """The proposals without those whose surface belongs to a labelled one, unless they have another
-    label; of two with one label the larger stays.
+    label; of two with one noun the larger stays.
     """
     labelled = [p for p in proposals if p.label and len(p.points) >= MIN_POINTS]
     trees = [cKDTree(p.points) for p in labelled]
@@ -192,7 +193,7 @@ def _without_parts(proposals: Sequence[Proposal]) -> list[Proposal]:
     def is_part(proposal: Proposal) -> bool:
         for owner, tree, distance in zip(labelled, trees, reach, strict=True):
             if proposal.label and (
-                proposal.label != owner.label
+                _noun(proposal.label) != _noun(owner.label)
                 or not 1 < owner.box.volume / max(proposal.box.volume, 1e-9) < MAX_PART_RATIO
             ):
                 continue
@@ -266,14 +267,19 @@ def _group_duplicates(detections: Sequence[Detection3D]) -> list[list[Detection3
 
 
 def _affinity(tracks: Sequence[_Track], groups: Sequence[Sequence[Detection3D]]) -> np.ndarray:
-    """(T, G): IoU, plus a term for a centre inside the other box and one for equal labels."""
+    """(T, G): IoU, plus a term for a centre inside the other box and one for equal nouns."""
     a = np.concatenate([np.empty((0, 6)), *(_hull_array(t.newest.box) for t in tracks)])
     b = np.concatenate([np.empty((0, 6)), *(_hull_array(group[0].box) for group in groups)])
     offset = np.abs(a[:, None, :3] - b[None, :, :3])
     inside = (offset <= np.maximum(a[:, None, 3:], b[None, :, 3:]) / 2).all(2)
     near = iou_matrix(a, b) + 0.3 * inside
-    same = np.array([[t.label == group[0].label for group in groups] for t in tracks])
+    same = np.array([[_noun(t.label) == _noun(group[0].label) for group in groups] for t in tracks])
     return near + 0.2 * same.reshape(near.shape) * (near > 0)
+
+
+def _noun(label: str) -> str:
+    """One noun for the synonyms of a label: recognisers name one object "couch" and "sofa"."""
+    return category_of_noun(label.lower()) or label
 
 
 def _footprint(proposal: Proposal) -> float:

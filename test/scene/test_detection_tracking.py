@@ -139,6 +139,16 @@ def test_unlabelled_parts_of_a_labelled_surface_are_dropped():
     assert named in fuse_detections([named], [top])
 
 
+def test_synonyms_label_one_object():
+    whole = Box3D((2, 0, 0.4), (0.9, 2.0, 0.8))
+    sofa = Proposal(whole, cloud(whole, 3000), (9.0, 9.0, 9.0), 3, 0.9, "sofa", 0.9)
+    half = Box3D((2, -0.4, 0.4), (0.9, 1.2, 0.8))
+    couch = Proposal(half, cloud(half, 2000), (9.0, 9.0, 9.0), 3, 0.9, "couch", 0.9)
+    assert fuse_detections([], [sofa, couch]) == [sofa]
+    chair = replace(couch, label="chair")
+    assert fuse_detections([], [sofa, chair]) == [sofa, chair]
+
+
 def test_box_of_a_3d_detector_is_kept():
     tracks = DetectionTracker()
     own = Box3D((2, 0, 0), (0.36, 0.3, 0.3))

@@ -126,8 +126,9 @@ class Vocabulary:
         self._classes, self._other_words = _tables(self._names)
 
     def labels_of(self, noun: str) -> tuple[str, ...] | None:
-        """Labels of objects that a noun can stand for; None for an unknown noun, all classes that
-        the network names included whether the map has them or not.
+        """Labels of objects that a noun can stand for, synonyms in the map included ("couch" for
+        "sofa"); None for an unknown noun, all classes that the network names included whether the
+        map has them or not.
         """
         for form in (noun, singular(noun)):
             found = set(self._classes.get(form, ()))
@@ -136,7 +137,8 @@ class Vocabulary:
             if " " not in form:
                 found |= self._heads.get(form, set())
             if found:
-                return tuple(sorted(found))
+                same = (n for n in self._labels if found.issuperset(self._classes.get(n, ("",))))
+                return tuple(sorted(found.union(same)))
         last = noun.split()[-1] if noun else ""
         return self.labels_of(last) if last != noun else None
 

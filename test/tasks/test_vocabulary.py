@@ -15,6 +15,9 @@ def test_synonyms_plurals_and_hypernyms():
     assert words.labels_of("telly") == ("tv",)
     assert words.labels_of("bookshelves") == ("shelf",)
     assert "chair" in words.labels_of("furniture")
+    both = Vocabulary(["couch", "sofa", "armchair"])  # of two recognisers
+    assert both.labels_of("sofa") == both.labels_of("couches") == ("couch", "sofa")
+    assert "couch" in both.labels_of("furniture")
 
 
 def test_labels_of_the_map_are_words():

@@ -33,7 +33,10 @@ def train_reader(
     weights: Annotated[Path, typer.Argument(help="File to write, .safetensors.")],
     steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 5000,
     batch: Annotated[int, typer.Option(min=1, help="Sentences a step.")] = 128,
+    rate: Annotated[float, typer.Option(min=0.0, help="Highest learning rate.")] = 2e-3,
     seed: Annotated[int, typer.Option(help="Of sentences and weights.")] = 0,
+    start: Annotated[Path | None, typer.Option(help="Weights to go on from.")] = None,
+    all_frames: Annotated[bool, typer.Option(help="Train on the held-out frames too.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Train the reader of sentences on generated ones. The shipped weights come from the defaults.
@@ -47,7 +50,11 @@ def train_reader(
     from spatial3d_ros.tasks.query_network import load_reader
 
     weights.parent.mkdir(parents=True, exist_ok=True)
-    run(weights, steps=steps, batch=batch, seed=seed, say=print_status)
+    split = "all" if all_frames else "train"
+    run(
+        weights, steps=steps, batch=batch, rate=rate, seed=seed, split=split, start=start,
+        say=print_status,
+    )  # fmt: skip
     reader = load_reader(weights)
     scores = {split: evaluate_reader(reader, 4096, split) for split in ("train", "frames", "test")}
     if json:

@@ -20,7 +20,7 @@ from spatial3d_ros.research.query.typing_noise import noisy
 from spatial3d_ros.tasks.query_reader import TaggedWord
 
 _WEIGHTS = {
-    "locate": 7.0, "edit.move": 6.0, "unsupported.other": 4.0, "unsupported.two": 3.0,
+    "locate": 7.0, "edit.move": 6.0, "unsupported.other": 4.0, "unsupported.two": 4.0,
     "unsupported.language": 3.0, "count": 2.0, "exists": 2.5, "distance": 2.0, "locate_all": 2.0,
     "unsupported.greeting": 1.8, "unsupported.nonsense": 1.2,
     "edit.remove": 1.5, "edit.place": 1.5, "size.depth": 0.5, "size.volume": 0.5,
@@ -40,6 +40,10 @@ _EDITS = ("edit.move", "edit.move", "edit.remove", "edit.swap", "edit.turn", "ed
 _LEADS = (
     "where are", "find", "show me", "point at", "go to", "bring me", "remove", "locate", "is there",
     "take me to", "turn", "how tall are", "what colour are", "i am looking for", "delete", "fetch",
+)  # fmt: skip
+_ASKED = (
+    "where is", "where's", "find", "what colour is", "how tall is", "what is on", "show me",
+    "is there", "how far is", "how big is", "remove", "go to", "describe", "what is next to", "how wide is",
 )  # fmt: skip
 _JOINTS = (
     "and", "and", "and", ", and", "?", "?", ".", "and then", "and also", ", then", "also", "? and",
@@ -182,12 +186,20 @@ class QuerySentences:
             words = [*tag(lead), *both, *self.nouns.described("1", "target")]
             return [TaggedWord(item.word) for item in words]
         kinds = _EDITS if rng.random() < 0.25 else _SINGLE
-        first, second = (self._filled(rng.choice(kinds)) for _ in range(2))
+        intents = [rng.choice(kinds), rng.choice(kinds)]
+        if rng.random() < 0.4:  # "where is the mug and where is the lamp"
+            intents[1] = intents[0]
+        first, second = map(self._filled, intents)
         if rng.random() < 0.35:  # "and how far is it from the door"
             at = [k for k, item in enumerate(second) if item.segment == "target"]
             if at and at[-1] - at[0] + 1 == len(at):
                 own = rng.choice(("it", "it", "that", "they"))
                 second = [*second[: at[0]], TaggedWord(own), *second[at[-1] + 1 :]]
+        if rng.random() < 0.2:
+            ask, ask2 = rng.choice(_ASKED), rng.choice(_ASKED)
+            ask2 = ask if rng.random() < 0.5 else ask2
+            first = [*tag(ask), *self.nouns.described("1", "target")]
+            second = [*tag(ask2), *self.nouns.described("1", "target")]
         joined = [*first, *tag(rng.choice(_JOINTS)), *second]
         return [TaggedWord(item.word) for item in joined]
 

@@ -14,7 +14,13 @@ from torch.nn.functional import cross_entropy
 
 from spatial3d_ros.research.query.sentences import QuerySentences, Sentence
 from spatial3d_ros.tasks.query import INTENTS
-from spatial3d_ros.tasks.query_network import HEAD_NAMES, POSITIONS, QueryReader, save_reader
+from spatial3d_ros.tasks.query_network import (
+    HEAD_NAMES,
+    POSITIONS,
+    QueryReader,
+    load_reader,
+    save_reader,
+)
 
 VALIDATION_SEED = 850_000
 REPORT_EVERY = 500  # steps
@@ -69,13 +75,15 @@ def train_reader(
     rate: float = 2e-3,
     seed: int = 0,
     split: str = "train",
+    start: Path | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Train from step 0 and write the averaged weights to `path`; reports held-out accuracy on the
-    way. split: "all" trains on the held-out frames too.
+    """Train and write the averaged weights to `path`; reports held-out accuracy on the way.
+
+    split: "all" trains on the held-out frames too. start: weights to go on from.
     """
     torch.manual_seed(seed)
-    source, reader = QuerySentences(seed, split), QueryReader()
+    source, reader = QuerySentences(seed, split), load_reader(start) if start else QueryReader()
     average = deepcopy(reader)
     optimizer = torch.optim.AdamW(reader.parameters(), rate, weight_decay=0.03, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.05)

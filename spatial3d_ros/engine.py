@@ -103,6 +103,7 @@ class Spatial3D:
         """Save and release the memory across sessions. Idempotent."""
         lasting = self._memory.lasting
         if lasting is not None:
+            lasting.save(now=True)  # its last events can still be looked up
             self._memory.remember(None)
             lasting.close()
 

@@ -22,11 +22,11 @@ from spatial3d_ros.errors import (
     NotAvailableError,
     Spatial3DError,
 )
-from spatial3d_ros.memory.records import Event
 from spatial3d_ros.nodes import conversions, diagnostics, qos
 from spatial3d_ros.nodes.annotated_image import AnnotatedImage
 from spatial3d_ros.nodes.executor import spin
 from spatial3d_ros.nodes.guarded_lifecycle import SUCCESS, GuardedLifecycleNode
+from spatial3d_ros.nodes.memory_server import MemoryServer
 from spatial3d_ros.nodes.optional_messages import have_vision_messages, vision_messages
 from spatial3d_ros.nodes.parameter_table import ParameterTable
 from spatial3d_ros.nodes.query_handler import QueryHandler
@@ -97,6 +97,7 @@ class GroundingNode(GuardedLifecycleNode):
             self._annotated.answered,
         )
         self._server = QuestionServer(self, self._handler, self._publish_objects)
+        self._memory_server = MemoryServer(self, self._handler, self._publish_objects)
         diagnostics.publish_regularly(self, self._statuses)
         if self._table.values.autostart:
             self.autostart()
@@ -141,7 +142,7 @@ class GroundingNode(GuardedLifecycleNode):
         self.get_logger().info(f"configuring with\n{as_yaml(values)}")
         with convert_out_of_memory("loading the model"):
             engine = self._engine = self._build(values)
-        engine.on_events = self._log_changes
+        self._memory_server.attach(engine)
         self._table.loaded = values
 
     def _start(self) -> None:
@@ -174,10 +175,6 @@ class GroundingNode(GuardedLifecycleNode):
         self._table.loaded = None
         if engine is not None:
             engine.close()
-
-    def _log_changes(self, events: list[Event]) -> None:
-        for event in events:
-            self.get_logger().info(event.text)
 
     def _active_engine(self) -> Spatial3D:
         if self._engine is not None and self._sensors is not None:

@@ -1,0 +1,177 @@
+"""The services of the memory across sessions, and its events on `~/events`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from geometry_msgs.msg import Point32, Polygon
+from rclpy.callback_groups import ReentrantCallbackGroup
+
+from spatial3d_ros import msg, srv
+from spatial3d_ros.errors import NotAvailableError, QueryError
+from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.geometry.quaternion import yaw_from_quaternion
+from spatial3d_ros.memory.edits import MemoryEdit, apply_edit
+from spatial3d_ros.memory.records import Event, MemoryObject
+from spatial3d_ros.memory.regions import ANY_HEIGHT, Region
+from spatial3d_ros.nodes import conversions, qos
+from spatial3d_ros.scene.objects import NO_ID
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+    from spatial3d_ros.engine import Spatial3D
+    from spatial3d_ros.memory.object_memory import ObjectMemory
+    from spatial3d_ros.nodes.query_handler import QueryHandler
+
+MAX_EVENTS = 1000
+MAX_REGIONS = 1000
+
+
+class MemoryServer:
+    """Offers `~/save_map`, `~/load_map`, `~/edit_objects`, `~/set_regions`, `~/get_regions` and
+    `~/get_history`, and publishes `~/events`.
+
+    `on_change(engine)` is called after another map was loaded.
+    """
+
+    def __init__(
+        self, node: Node, handler: QueryHandler, on_change: Callable[[Spatial3D], None]
+    ) -> None:
+        self._handler = handler
+        self._on_change = on_change
+        self._node = node
+        self._events = node.create_publisher(msg.MemoryEvent, "~/events", qos.result())
+        group = ReentrantCallbackGroup()
+        for kind, name, callback in (
+            (srv.NamedMap, "~/save_map", self._save_map),
+            (srv.NamedMap, "~/load_map", self._load_map),
+            (srv.EditObjects, "~/edit_objects", self._edit_objects),
+            (srv.SetRegions, "~/set_regions", self._set_regions),
+            (srv.GetRegions, "~/get_regions", self._get_regions),
+            (srv.GetHistory, "~/get_history", self._get_history),
+        ):
+            node.create_service(
+                kind, name, callback, qos_profile=qos.requests(), callback_group=group
+            )
+
+    def attach(self, engine: Spatial3D) -> None:
+        """Log and publish the events of this engine from now on."""
+        engine.on_events = lambda events: self._publish(engine, events)
+
+    def _publish(self, engine: Spatial3D, events: Sequence[Event]) -> None:
+        for event in events:
+            self._node.get_logger().info(event.text)
+            if self._node.context.ok():  # a signal ends it before the memory is closed
+                with suppress(NotAvailableError):  # the memory was closed since
+                    self._events.publish(event_message(event, engine.memory))
+
+    def _save_map(self, request: Any, response: Any) -> Any:
+        with self._handler.errors_as_reply(response):
+            folder = self._handler.engine().save_map(request.name)
+            response.message = f"saved to {folder}"
+        return response
+
+    def _load_map(self, request: Any, response: Any) -> Any:
+        with self._handler.errors_as_reply(response):
+            engine = self._handler.engine()
+            engine.load_map(request.name)
+            self._on_change(engine)
+            count = sum(known.present for known in engine.memory.objects())
+            response.message = f"loaded {count} objects from {engine.memory.folder}"
+        return response
+
+    def _edit_objects(self, request: Any, response: Any) -> Any:
+        with self._handler.errors_as_reply(response):
+            if len(request.poses) != len(request.sizes):
+                raise QueryError(
+                    f"field sizes has {len(request.sizes)} entries, poses {len(request.poses)}; "
+                    "give one size for each pose"
+                )
+            boxes = tuple(
+                box_of(pose, size) for pose, size in zip(request.poses, request.sizes, strict=True)
+            )
+            memory = self._handler.engine().memory
+            edit = MemoryEdit(
+                request.action, tuple(request.ids), request.label, boxes,
+                request.author or "person",
+            )  # fmt: skip
+            response.objects = [object_message(o, memory) for o in apply_edit(memory, edit)]
+        return response
+
+    def _set_regions(self, request: Any, response: Any) -> Any:
+        with self._handler.errors_as_reply(response):
+            if len(request.regions) > MAX_REGIONS:
+                raise QueryError(f"field regions: at most {MAX_REGIONS} are possible")
+            regions = [region_of(message) for message in request.regions]
+            self._handler.engine().memory.set_regions(regions)
+        return response
+
+    def _get_regions(self, _: Any, response: Any) -> Any:
+        with self._handler.errors_as_reply(response):
+            response.regions = [region_message(r) for r in self._handler.engine().memory.regions]
+        return response
+
+    def _get_history(self, request: Any, response: Any) -> Any:
+        with self._handler.errors_as_reply(response):
+            memory = self._handler.engine().memory
+            start, end = (
+                stamp.sec * 10**9 + stamp.nanosec for stamp in (request.start, request.end)
+            )
+            number = None if request.id == NO_ID else int(request.id)
+            events = memory.events(start, end or 2**62, number)
+            response.events = [event_message(e, memory) for e in events[-MAX_EVENTS:]]
+        return response
+
+
+def event_message(event: Event, memory: ObjectMemory) -> msg.MemoryEvent:
+    """The message of an event."""
+    known = memory.known.get(event.object_id)
+    message = msg.MemoryEvent(
+        header=conversions.header(memory.frame_id, event.stamp_ns),
+        kind=event.kind,
+        confidence=float(event.confidence),
+        text=event.text,
+    )
+    message.object.id = NO_ID
+    if known is not None:
+        message.object = object_message(known, memory)
+    if event.before is not None:
+        message.has_before = True
+        message.before = conversions.pose(event.before)
+    return message
+
+
+def object_message(known: MemoryObject, memory: ObjectMemory) -> msg.GroundedObject:
+    """The message of an object of the memory, with the stamp at which it was last seen."""
+    shown = known.as_scene_object(known.last_ns + 1)
+    return conversions.grounded_object(shown, known.score, memory.frame_id)
+
+
+def box_of(pose: Any, size: Any) -> Box3D:
+    """The box of a pose and a size. Raises FrameError if they are not finite."""
+    p, q = pose.position, pose.orientation
+    yaw = yaw_from_quaternion((q.x, q.y, q.z, q.w)) if (q.x, q.y, q.z, q.w) != (0,) * 4 else 0.0
+    return Box3D((p.x, p.y, p.z), (size.x, size.y, size.z), yaw)
+
+
+def region_of(message: msg.Region) -> Region:
+    """The region of a message. Raises ConfigError."""
+    low, high = float(message.low), float(message.high)
+    if low == high == 0.0:
+        low, high = -ANY_HEIGHT, ANY_HEIGHT
+    corners = tuple((float(p.x), float(p.y)) for p in message.polygon.points)
+    return Region(message.name, corners, low, high)
+
+
+def region_message(region: Region) -> msg.Region:
+    """The message of a region."""
+    any_height = region.low == -ANY_HEIGHT and region.high == ANY_HEIGHT
+    return msg.Region(
+        name=region.name,
+        polygon=Polygon(points=[Point32(x=x, y=y) for x, y in region.corners]),
+        low=0.0 if any_height else region.low,
+        high=0.0 if any_height else region.high,
+    )

@@ -43,7 +43,8 @@ _LEADS = (
 )  # fmt: skip
 _ASKED = (
     "where is", "where's", "find", "what colour is", "how tall is", "what is on", "show me",
-    "is there", "how far is", "how big is", "remove", "go to", "describe", "what is next to", "how wide is",
+    "is there", "how far is", "how big is", "remove", "go to", "describe", "what is next to",
+    "how wide is",
 )  # fmt: skip
 _JOINTS = (
     "and", "and", "and", ", and", "?", "?", ".", "and then", "and also", ", then", "also", "? and",

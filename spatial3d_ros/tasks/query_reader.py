@@ -31,6 +31,7 @@ from spatial3d_ros.tasks.query_network import MAX_WORDS, QueryReader, ReaderOutp
 from spatial3d_ros.tasks.unit_parser import NUMBER, read_number, take_angle, take_length
 
 _QUOTES = '"\u201c\u201d\u00ab\u00bb<>`'
+_TAG = re.compile(r"</?[a-zA-Z][^<>]{0,100}>")  # of HTML
 _INVISIBLE = ("Cc", "Cf", "Zl", "Zp")  # control and direction marks, line separators
 _ORDINALS = {
     word: number
@@ -69,12 +70,12 @@ class TaggedWord:
 
 
 def clean_text(text: str) -> str:
-    """A question without control and direction marks, quotes and angle brackets; one space between
+    """A question without control and direction marks, HTML tags and quotes; one space between
     words. Raises QueryError when nothing is left or it is too long.
     """
     kept = "".join(
         " " if letter in _QUOTES or unicodedata.category(letter) in _INVISIBLE else letter
-        for letter in text
+        for letter in _TAG.sub(" ", text)
     )  # fmt: skip
     words = " ".join(kept.split())
     if not re.search(r"[^\W_]", words):

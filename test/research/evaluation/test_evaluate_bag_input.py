@@ -207,7 +207,7 @@ BAD = {
     "no depth": (without("depth"), (), "found no depth topic"),
     "no pose": (without("pose"), (), "found no pose topic"),
     "no colour": (without("rgb/image"), (), "found no rgb topic"),
-    "two cameras": (twice, (), r"several depth topics \(/left/depth/image, /right/depth/image\)"),
+    "two cameras": (twice, (), r"several cameras \(left, right\); .*--camera left"),
     "unknown type": (odd, ("--depth", "/odd_depth"), "/odd_depth is my_msgs/msg/Odd, but depth n"),
     "no such topic": (plain, ("--depth", "/nope"), r"/nope \(depth\).*/camera/depth/image"),
     "topic of another type": (plain, ("--pose", "/camera/rgb/camera_info"), "but pose needs"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("usual", deadline=None, max_examples=50, derandomize=True)
+settings.register_profile("usual", deadline=None, max_examples=25, derandomize=True)
 settings.register_profile(
     "long", deadline=None, max_examples=10_000, suppress_health_check=[HealthCheck.too_slow]
 )

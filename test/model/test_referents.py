@@ -466,7 +466,7 @@ class TestLosses:
         return Sample(
             scenes, words, torch.eye(6, dtype=torch.bool)[:1], torch.zeros(1, 5, 2),
             words.ids.masked_fill(~words.real, -100), torch.tensor([[0, 1, 0, 1, -100]]),
-            torch.tensor([[0, 1, 0, 1, -100]]), ("attribute/color",), (False,),
+            *torch.tensor([[0, 1, 0, 1, -100]]).expand(3, 1, 5), ("attribute/color",), (False,),
         )  # fmt: skip
 
     @pytest.mark.parametrize("weight", [0.0, 0.5])

@@ -211,36 +211,27 @@ def start_nodes(context: LaunchContext) -> list[Action]:
             output="screen",
         )
     ]
+
+    def image_node(name: str, own: dict) -> Node:
+        return Node(
+            package="spatial3d_ros",
+            executable=name,
+            name=name,
+            namespace=given["namespace"],
+            ros_arguments=log_level,
+            parameters=[camera_subset(camera["parameters"]), *user_file, own | clock],
+            remappings=remappings,
+            output="screen",
+        )
+
     if given["detector"]:
         names = ("device", "color_transport", "mask_model")
         own = {"model": given["detector"]} | {n: given[n] for n in names if given[n]}
-        actions.append(
-            Node(
-                package="spatial3d_ros",
-                executable="detector_node",
-                name="detector_node",
-                namespace=given["namespace"],
-                ros_arguments=log_level,
-                parameters=[camera_subset(camera["parameters"]), *user_file, own | clock],
-                remappings=remappings,
-                output="screen",
-            )
-        )
+        actions.append(image_node("detector_node", own))
     if given["recogniser"]:
         own = {"models": [folder for folder in given["recogniser"].split(",") if folder]}
         own |= {n: given[n] for n in ("device", "color_transport") if given[n]}
-        actions.append(
-            Node(
-                package="spatial3d_ros",
-                executable="recognition_node",
-                name="recognition_node",
-                namespace=given["namespace"],
-                ros_arguments=log_level,
-                parameters=[camera_subset(camera["parameters"]), *user_file, own | clock],
-                remappings=remappings,
-                output="screen",
-            )
-        )
+        actions.append(image_node("recognition_node", own))
     if given["visualizer"] == "true":
         actions.append(
             Node(

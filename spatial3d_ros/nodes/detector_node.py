@@ -8,17 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import rclpy
 from rcl_interfaces.msg import ParameterDescriptor
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from sensor_msgs.msg import Image
 
-from spatial3d_ros.errors import Spatial3DError
 from spatial3d_ros.msg import Answer, DistanceAnswer, Grounding, LayoutEdit
 from spatial3d_ros.nodes import qos
 from spatial3d_ros.nodes.detection_messages import boxes_message, label_message
-from spatial3d_ros.nodes.executor import spin
+from spatial3d_ros.nodes.executor import ClosableNode, run_node
 from spatial3d_ros.nodes.image_worker import ImageWorker
 from spatial3d_ros.nodes.optional_messages import vision_messages
 from spatial3d_ros.recognition.prompts import PromptList
@@ -62,7 +58,7 @@ def load_mask_model(folder: str, device: str) -> BoxSegmenter:
     return BoxSegmenter.load(folder, device)
 
 
-class DetectorNode(Node):
+class DetectorNode(ClosableNode):
     """Subscribes to `rgb/image` and to the answers of a grounding node; publishes `~/detections`
     and, with a mask_model, `~/masks`: label images in which pixel n belongs to the n-th box.
 
@@ -140,16 +136,4 @@ def main(
     load_masks: Callable[[str, str], BoxSegmenter] = load_mask_model,
 ) -> None:
     """Run the node until SIGINT or SIGTERM. A missing model is one log line and exit code 1."""
-    rclpy.init(args=args)
-    try:
-        node = DetectorNode(load, load_masks)
-    except Spatial3DError as error:
-        rclpy.logging.get_logger("detector_node").fatal(str(error))
-        rclpy.try_shutdown()
-        raise SystemExit(1) from None
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    spin(executor)
-    node.close()
-    node.destroy_node()
-    rclpy.try_shutdown()
+    run_node(args, "detector_node", lambda: DetectorNode(load, load_masks))

@@ -1,13 +1,25 @@
-"""Spinning executors: until a signal, or in a thread."""
+"""Spinning executors and nodes: until a signal, or in a thread."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable
 
-from rclpy.executors import Executor, ExternalShutdownException
+import rclpy
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+
+from spatial3d_ros.errors import Spatial3DError
 
 MAX_WAIT_S = 1.0
+
+
+class ClosableNode(Node):
+    """A node that ends its threads in `close`, before it is destroyed."""
+
+    def close(self) -> None:
+        raise NotImplementedError
 
 
 def spin(executor: Executor) -> None:
@@ -19,6 +31,26 @@ def spin(executor: Executor) -> None:
     with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
         while executor.context.ok():
             executor.spin_once(timeout_sec=MAX_WAIT_S)
+
+
+def run_node(args: list[str] | None, name: str, make: Callable[[], ClosableNode]) -> None:
+    """Run the node that `make` returns in a process of its own, until SIGINT or SIGTERM.
+
+    An error of `make` (a missing model) is one log line and exit code 1.
+    """
+    rclpy.init(args=args)
+    try:
+        node = make()
+    except Spatial3DError as error:
+        rclpy.logging.get_logger(name).fatal(str(error))
+        rclpy.try_shutdown()
+        raise SystemExit(1) from None
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    spin(executor)
+    node.close()
+    node.destroy_node()
+    rclpy.try_shutdown()
 
 
 def spin_in_thread(executor: Executor) -> threading.Thread:

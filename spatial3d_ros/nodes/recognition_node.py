@@ -9,17 +9,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rclpy
 from rcl_interfaces.msg import ParameterDescriptor
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
-from spatial3d_ros.errors import ConfigError, Spatial3DError
+from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.nodes import qos
 from spatial3d_ros.nodes.detection_messages import boxes_message, class_message, label_message
-from spatial3d_ros.nodes.executor import spin
+from spatial3d_ros.nodes.executor import ClosableNode, run_node
 from spatial3d_ros.nodes.image_worker import ImageWorker
 from spatial3d_ros.nodes.optional_messages import have_vision_messages, vision_messages
 from spatial3d_ros.scene.label_voting import STRUCTURE
@@ -46,7 +43,7 @@ def load_models(folders: Sequence[str], device: str, min_score: float) -> Recogn
     return load_recognisers(folders, device, min_score)
 
 
-class RecognitionNode(Node):
+class RecognitionNode(ClosableNode):
     """Subscribes to `rgb/image`; publishes `~/classes` (Image: the class of every pixel) with
     `~/labels` (String, latched: the name of class k in line k), `~/detections` (Detection2DArray),
     and `~/masks`: label images in which pixel n belongs to the n-th box.
@@ -119,16 +116,4 @@ def main(
     load: Callable[[Sequence[str], str, float], Recogniser] = load_models,
 ) -> None:
     """Run the node until SIGINT or SIGTERM. A missing model is one log line and exit code 1."""
-    rclpy.init(args=args)
-    try:
-        node = RecognitionNode(load)
-    except Spatial3DError as error:
-        rclpy.logging.get_logger("recognition_node").fatal(str(error))
-        rclpy.try_shutdown()
-        raise SystemExit(1) from None
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    spin(executor)
-    node.close()
-    node.destroy_node()
-    rclpy.try_shutdown()
+    run_node(args, "recognition_node", lambda: RecognitionNode(load))

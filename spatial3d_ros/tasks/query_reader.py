@@ -31,7 +31,12 @@ from spatial3d_ros.tasks.query_network import MAX_WORDS, QueryReader, ReaderOutp
 from spatial3d_ros.tasks.unit_parser import NUMBER, read_number, take_angle, take_length
 
 _QUOTES = '"\u201c\u201d\u00ab\u00bb<>`'
-_TAG = re.compile(r"</?[a-zA-Z][^<>]{0,100}>")  # of HTML
+_TAG = re.compile(  # of HTML; of "<mug>" the word stays
+    r"</?(?:a|b|i|u|p|br|hr|em|h[1-6]|li|ol|ul|td|th|tr|div|img|pre|svg|body|code|font|form|head"
+    r"|html|link|meta|span|input|style|table|title|button|iframe|object|script|strong|textarea"
+    r")(?:[\s/][^<>]{0,200})?>",
+    re.IGNORECASE,
+)
 _INVISIBLE = ("Cc", "Cf", "Zl", "Zp")  # control and direction marks, line separators
 _ORDINALS = {
     word: number

@@ -107,6 +107,9 @@ def test_marks_that_people_and_programs_leave_in_a_question():
         clean_text("\u200bwhere is\u202e the \u201cred\u201d  <mug>?\x07")
         == "where is the red mug ?"
     )
+    assert clean_text('<b>where</b> is the <img src="x" onerror="y"/>mug<br>') == (
+        "where is the mug"
+    )
     assert split_words("What's on the L-shaped desk?!") == [
         *("what's", "on", "the", "l-shaped", "desk", "!"),
     ]

@@ -11,7 +11,7 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ RATE_HZ = 30.0
 PHASE_S = 60  # seconds between two recordings
 WARM_UP = 1 / 6  # share of the time before memory growth is measured
 MAX_SLOPE = 1.0  # MB a minute
+SETTLE_S = 3.0  # after the last message; diagnostics come once a second
 
 Say = Callable[[str], None]
 
@@ -69,8 +70,7 @@ def run_soak(
         say(f"playing and asking for {minutes:g} minutes")
         with QuestionStream(system, questions_about(room.seen(), SEED)) as asked:
             _monitor(system, bags, 60.0 * minutes, record)
-        sensors = {} if record.crashes else system.status("sensors")
-        sent = {} if record.crashes else system.camera.call("count")
+        sent, sensors = ({}, {}) if record.crashes else _final_counts(system)
     return _results(asked, record, sensors, sent, minutes)
 
 
@@ -93,6 +93,13 @@ def _monitor(
         record.samples.append(Sample(second, *resident_mb(system.node.pid)))
 
 
+def _final_counts(system: SystemUnderTest) -> tuple[dict[str, int], dict[str, str]]:
+    """Messages sent by topic, and the node's counts after the last of them had time to arrive."""
+    system.corrupt("drop")
+    time.sleep(SETTLE_S)
+    return system.camera.call("count"), system.status("sensors")
+
+
 def _results(
     asked: QuestionStream,
     record: SoakRecord,
@@ -101,7 +108,7 @@ def _results(
     minutes: float,
 ) -> dict[str, Any]:
     latency = [reply["latency_ms"] for reply in asked.answered]
-    received = {k.removeprefix("received."): int(v) for k, v in sensors.items() if "received." in k}
+    received = counts_of(sensors, "received")
     memory = memory_figures(record.samples, 60.0 * minutes * WARM_UP)
     no_failure = not (record.crashes or asked.without_reply)
     return {
@@ -115,8 +122,9 @@ def _results(
         "memory": memory,
         "sent": sent,
         "received": received,
-        "frames": {k.removeprefix("frames."): int(v) for k, v in sensors.items() if "frames." in k},
-        "sync": {k.removeprefix("sync."): int(v) for k, v in sensors.items() if "sync." in k},
+        "lost": {topic: count - received.get(topic, 0) for topic, count in sent.items()},
+        "frames": counts_of(sensors, "frames"),
+        "sync": counts_of(sensors, "sync"),
         "crashes": record.crashes,
         "cores": os.cpu_count(),
         "load": os.getloadavg(),
@@ -126,7 +134,8 @@ def _results(
 def table_of(result: dict[str, Any]) -> dict[str, str]:
     """Rows of the table of a result of `run_soak`."""
     latency, memory, frames = result["latency"], result["memory"], result["frames"]
-    sent, received = sum(result["sent"].values()), sum(result["received"].values())
+    sent, lost = sum(result["sent"].values()), sum(result["lost"].values())
+    lost_of = "".join(f"; {n} of {topic}" for topic, n in result["lost"].items() if n)
     refused = "".join(f"; {n} x {reason}" for reason, n in result["refused"].items())
     return {
         "questions": f"{result['questions']}, {result['answered']} answered{refused}",
@@ -136,12 +145,18 @@ def table_of(result: dict[str, Any]) -> dict[str, str]:
         "memory of the node": f"{memory['slope_mb_per_min']:+.2f} MB/min after warm-up, "
         f"{memory['warm_mb']:.0f} MB then, {memory['end_mb']:.0f} MB at the end, "
         f"peak {memory['peak_mb']:.0f} MB",
-        "messages": f"{sent} sent, {sent - received} lost",
+        "messages": f"{sent} sent, {lost} lost{lost_of}",
         "pairs": f"{result['sync'].get('matched', 0)} matched, {frames.get('decoded', 0)} decoded, "
         f"{frames.get('keyframes', 0)} kept as views, {frames.get('refused', 0)} refused",
         "crashes": "; ".join(result["crashes"]) or "0",
         "load": f"{result['load'][0]:.1f} on {result['cores']} cores at the end",
     }
+
+
+def counts_of(status: Mapping[str, str], group: str) -> dict[str, int]:
+    """The counts of one group of a diagnostics status, "received./rgb/image" under "/rgb/image"."""
+    start = f"{group}."
+    return {k.removeprefix(start): int(v) for k, v in status.items() if k.startswith(start)}
 
 
 def memory_figures(samples: list[Sample], warm_up_s: float) -> dict[str, float]:

@@ -9,6 +9,7 @@ import resource
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from spatial3d_ros.errors import ConfigError, NotAvailableError, StorageError
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.model.checkpoint import save_model
 from spatial3d_ros.research.rooms.generator import generate_room
+from spatial3d_ros.research.stress import soak
 from spatial3d_ros.research.stress.fault import FAULTS
 from spatial3d_ros.research.stress.faults.run import choose
 from spatial3d_ros.research.stress.faulty_engine import FaultyEngine
@@ -29,7 +31,7 @@ from spatial3d_ros.research.stress.json_rpc_client import JsonRpcClient
 from spatial3d_ros.research.stress.message_corruption import corruption
 from spatial3d_ros.research.stress.nodes import json_rpc
 from spatial3d_ros.research.stress.rooms import SEED, rearranged_room
-from spatial3d_ros.research.stress.soak import Sample, memory_figures
+from spatial3d_ros.research.stress.soak import Sample, SoakRecord, memory_figures
 from spatial3d_ros.sensors.image_decoding import decode_color, decode_depth
 from spatial3d_ros.storage import read_yaml, write_whole
 
@@ -91,6 +93,31 @@ def test_memory_growth_is_fitted_after_the_warm_up():
     figures = memory_figures(samples, 60.0)
     assert figures["slope_mb_per_min"] == pytest.approx(2.0)
     assert (figures["warm_mb"], figures["peak_mb"]) == (802.0, 900.0)
+
+
+def test_soak_counts_the_messages_of_each_topic_once(monkeypatch):
+    sent = {"/rgb": 100, "/depth": 100, "/pose": 200}
+    sensors = {
+        "received./rgb": "97", "received./depth": "100", "received./pose": "200",
+        "account.received.color": "97", "account.received.depth": "100", "frames.decoded": "96",
+        "account.lost.no partner": "3", "sync.matched": "96",
+    }  # fmt: skip
+    calls = []
+    system = SimpleNamespace(
+        corrupt=calls.append,
+        status=lambda part: calls.append(part) or sensors,
+        camera=SimpleNamespace(call=lambda name: calls.append(name) or sent),
+    )
+    monkeypatch.setattr(soak, "SETTLE_S", 0.0)
+    assert soak._final_counts(system) == (sent, sensors)
+    assert calls == ["drop", "count", "sensors"]  # nothing is on its way while it counts
+    replies = [{"success": True, "latency_ms": 80.0}]
+    asked = SimpleNamespace(replies=replies, answered=replies, refused=[], without_reply=0)
+    record = SoakRecord([Sample(s, 500.0, 500.0) for s in range(60)])
+    result = soak._results(asked, record, sensors, sent, 1.0)
+    assert result["lost"] == {"/rgb": 3, "/depth": 0, "/pose": 0}
+    assert (result["frames"], result["sync"]) == ({"decoded": 96}, {"matched": 96})
+    assert soak.table_of(result)["messages"] == "400 sent, 3 lost; 3 of /rgb"
 
 
 def test_faults_are_selected_by_parts_of_their_names():

@@ -64,8 +64,8 @@ class FaultyBagPlayer(BagPlayer):
         self._corruptions = tuple(corruption(**options) for options in corruptions)
 
     def count(self) -> Mapping[str, int]:
-        """Messages sent by role."""
-        return {role: self.sent[topic] for topic, role in self._roles.items()}
+        """Messages sent by topic."""
+        return {topic: self.sent[topic] for topic in self._roles}
 
     def interrupted(self) -> bool:
         """Whether another bag was requested."""

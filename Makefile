@@ -22,7 +22,7 @@ demo: setup
 		$(foreach model,$(RECOGNISER),--recogniser $(model))
 
 test: setup
-	. scripts/ros_env.sh && python -m pytest
+	. scripts/ros_env.sh && OMP_NUM_THREADS=1 python -m pytest -n logical --maxprocesses 4 --dist loadgroup
 
 lint: setup
 	.venv/bin/ruff check .

@@ -120,6 +120,20 @@ class EngineConfig:
         high=1e6,
         effective="configure",
     )
+    memory_pictures: int = parameter(
+        0,
+        "Small pictures of each object that are stored with the memory; 0: no image is stored.",
+        low=0,
+        high=20,
+        effective="configure",
+    )
+    memory_pictures_megabytes: float = parameter(
+        100.0,
+        "Largest size of all stored pictures [MiB]; the oldest are forgotten first.",
+        low=0.1,
+        high=1e5,
+        effective="configure",
+    )
 
     @property
     def max_bytes(self) -> int:

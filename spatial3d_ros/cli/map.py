@@ -35,8 +35,8 @@ def info(folder: Folder, json: Json = False) -> None:
     states = ", ".join(f"{count} {state}" for state, count in found["states"].items())
     out.print(f"states: {states or 'none'}; regions: {', '.join(found['regions']) or 'none'}")
     out.print(
-        f"{found['observations']} looks and {found['events']} events in {found['sessions']} "
-        f"sessions, {found['bytes'] / 2**20:.1f} MiB"
+        f"{found['observations']} looks, {found['pictures']} pictures and {found['events']} events "
+        f"in {found['sessions']} sessions, {found['bytes'] / 2**20:.1f} MiB"
         + (f"; last seen {clock(found['last_ns'])}" if clock(found["last_ns"]) else "")
     )
 
@@ -46,7 +46,7 @@ def export(
     folder: Folder,
     file: Annotated[Path, typer.Argument(help=".json, .geojson (regions) or .ply.")],
 ) -> None:
-    """Write a map to a file.
+    """Write a map to a file; .json has everything but looks, pictures as base64.
 
     spatial3d map export ~/memory home.json
     """
@@ -130,8 +130,9 @@ def forget(
     ids: Annotated[list[int] | None, typer.Option("--id", help="An object.")] = None,
     label: Annotated[str, typer.Option(help="All objects with this label.")] = "",
     everything: Annotated[bool, typer.Option("--all", help="All objects.")] = False,
+    pictures: Annotated[bool, typer.Option("--pictures", help="All pictures only.")] = False,
 ) -> None:
-    """Remove objects with all their history, pictures and events.
+    """Remove objects with all their history, pictures and events, or all pictures.
 
     spatial3d map forget ~/memory --label laptop
     """
@@ -139,6 +140,10 @@ def forget(
 
     memory = change_map(folder)
     try:
+        if pictures:
+            memory.store.remove_pictures()
+            out.print("forgot all pictures")
+            return
         count = forget_objects(memory, tuple(ids or ()), label, everything)
     finally:
         memory.close()

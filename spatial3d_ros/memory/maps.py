@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +18,7 @@ from spatial3d_ros.memory.association import same_place
 from spatial3d_ros.memory.database import MemoryDatabase
 from spatial3d_ros.memory.object_memory import ObjectMemory
 from spatial3d_ros.memory.presence import box_points
-from spatial3d_ros.memory.records import MemoryObject
+from spatial3d_ros.memory.records import MemoryObject, Picture
 from spatial3d_ros.memory.regions import from_geojson, read_regions, to_geojson
 from spatial3d_ros.memory.shown import moved_by
 from spatial3d_ros.memory.state import MemorySettings
@@ -24,6 +26,7 @@ from spatial3d_ros.memory.store import MemoryStore
 from spatial3d_ros.storage import write_whole
 
 FORMAT = 1
+MAX_PICTURE_BYTES = 100_000
 FORMATS = (".json", ".geojson", ".ply")
 
 
@@ -53,6 +56,7 @@ def summary(memory: ObjectMemory) -> dict[str, Any]:
         "labels": dict(Counter(o.label or "unknown" for o in objects if o.present).most_common()),
         "observations": database.query("SELECT count(*) FROM observations")[0][0],
         "events": database.query("SELECT count(*) FROM events")[0][0],
+        "pictures": database.query("SELECT count(*) FROM crops")[0][0],
         "sessions": len(sessions),
         "first_ns": min((s.first_ns for s in sessions), default=0),
         "last_ns": max((s.last_ns for s in sessions), default=0),
@@ -77,7 +81,7 @@ def export_map(memory: ObjectMemory, path: Path) -> None:
 
 
 def as_json(memory: ObjectMemory) -> dict[str, Any]:
-    """Objects, regions and events as JSON types."""
+    """Objects, regions, events and pictures (JPEG in base64) as JSON types."""
     return {
         "format": FORMAT,
         "frame_id": memory.frame_id,
@@ -86,6 +90,17 @@ def as_json(memory: ObjectMemory) -> dict[str, Any]:
         "events": [
             {"kind": e.kind, "stamp_ns": e.stamp_ns, "object": e.object_id, "text": e.text}
             for e in memory.events()
+        ],
+        "pictures": [
+            {
+                "object": p.object_id,
+                "stamp_ns": p.stamp_ns,
+                "score": p.score,
+                "bearing": p.bearing,
+                "jpeg": base64.b64encode(p.jpeg).decode(),
+            }
+            for o in memory.objects()
+            for p in memory.store.pictures(o.id)
         ],
     }
 
@@ -146,16 +161,22 @@ def import_map(memory: ObjectMemory, path: Path) -> int:
         raise ConfigError(f"{path}: is in frame '{frame}', the map in '{memory.frame_id}'")
     try:
         objects = [_from_json(entry, memory) for entry in content["objects"]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{path}: an object lacks or has a wrong field ({error})") from error
+        pictures = [_picture(entry) for entry in content.get("pictures", ())]
+    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        what = "an object or picture lacks or has a wrong field"
+        raise ConfigError(f"{path}: {what} ({error})") from error
     if frame:
         memory.frame_id = frame
     taken = {known.id for known in memory.objects()}
+    numbers = {}
     for known in objects:
-        if known.id in taken:
-            known = replace(known, id=memory.reserve_id())
-        memory.put(known)
-        taken.add(known.id)
+        number = memory.reserve_id() if known.id in taken else known.id
+        memory.put(replace(known, id=number))
+        taken.add(number)
+        numbers[known.id] = number
+    for picture in pictures:
+        if picture.object_id in numbers:
+            memory.store.add_picture(replace(picture, object_id=numbers[picture.object_id]))
     _add_regions(memory, from_geojson(content.get("regions", {"features": []})))
     return len(objects)
 
@@ -218,6 +239,16 @@ def forget_objects(
         raise ConfigError("no object of the map fits; `spatial3d map info --json` lists them")
     memory.forget(chosen)
     return len(chosen)
+
+
+def _picture(entry: dict[str, Any]) -> Picture:
+    jpeg = base64.b64decode(entry["jpeg"], validate=True)
+    if not jpeg.startswith(b"\xff\xd8") or len(jpeg) > MAX_PICTURE_BYTES:
+        raise ValueError(f"picture of object {entry['object']}: no JPEG of at most 100 kB")
+    return Picture(
+        int(entry["object"]), int(entry["stamp_ns"]), float(entry.get("score", 0.0)),
+        float(entry.get("bearing", 0.0)), len(jpeg), jpeg,
+    )  # fmt: skip
 
 
 def _add_regions(memory: ObjectMemory, regions: Sequence[Any]) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.memory.alignment import MIN_OBJECTS, align, find_jump
 from spatial3d_ros.memory.association import has_moved, labels_agree, moved, same_place
+from spatial3d_ros.memory.pictures import PictureKeeper
 from spatial3d_ros.memory.presence import kept_points, look_at_places
 from spatial3d_ros.memory.records import Event, EventKind, MemoryObject, is_dynamic
 from spatial3d_ros.memory.shown import moved_by, shown_objects
@@ -61,6 +62,7 @@ class ObjectMemory(MemoryState):
         self._missing_since: dict[int, int] = {}
         self.ended_ns = self.newest_ns  # of the last session
         self._last_view = -1
+        self._pictures = PictureKeeper(store, settings.pictures, settings.picture_bytes)
 
     def update(
         self, objects: Sequence[SceneObject], views: Sequence[View], frame_id: str
@@ -87,6 +89,7 @@ class ObjectMemory(MemoryState):
             self._look(fresh, newest)
             self._resolve_births(newest)
             self._age(newest)
+            self._pictures.look(self._seen_now(), views[-1].frame)
             dynamic = [o for o in objects if is_dynamic(o.label)]
             camera = views[-1].frame.world_T_camera[:3, 3]
             shown = shown_objects(
@@ -143,6 +146,7 @@ class ObjectMemory(MemoryState):
         """Removes objects with their history."""
         with self.lock:
             super().forget(ids)
+            self._pictures.forget(ids)
             self._births -= set(ids)
             self._ids = {k: v for k, v in self._ids.items() if v not in ids}
 
@@ -150,6 +154,11 @@ class ObjectMemory(MemoryState):
         """Whether an object is shown while the map does not contain it."""
         established = known.hits >= ESTABLISHED or known.id not in self._births
         return known.present and established and known.id not in self._unaligned
+
+    def _seen_now(self) -> list[MemoryObject]:
+        """The objects that the newest view shows."""
+        live = [self.known[number] for number in set(self._ids.values())]
+        return [o for o in live if o.last_ns == self.newest_ns]
 
     def _drop_vanished(self, present: set[int]) -> None:
         """Objects that the map gave up: the established ones stay until their place is empty."""
@@ -344,6 +353,7 @@ class ObjectMemory(MemoryState):
         self._votes.pop(new.id, None)
         self._events = [e for e in self._events if e.object_id != new.id]
         self.store.take_over(old.id, new.id)
+        self._pictures.take_over(old.id, new.id)
         self.store.database.write("DELETE FROM objects WHERE id = ?", [(new.id,)])
         self.put(known)
         if kind:

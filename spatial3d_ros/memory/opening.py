@@ -31,6 +31,10 @@ class MemoryConfig(Protocol):
     def memory_max_days(self) -> float: ...
     @property
     def memory_max_megabytes(self) -> float: ...
+    @property
+    def memory_pictures(self) -> int: ...
+    @property
+    def memory_pictures_megabytes(self) -> float: ...
 
 
 def map_folder(memory_folder: str, name: str) -> Path:
@@ -67,5 +71,7 @@ def open_memory(
         empty_looks=config.memory_empty_looks,
         gone_after_s=3600.0 * config.memory_gone_hours,
         same_origin=config.memory_origin == "same",
+        pictures=config.memory_pictures,
+        picture_bytes=round(config.memory_pictures_megabytes * 2**20),
     )
     return ObjectMemory(store, settings, on_events)

@@ -144,6 +144,22 @@ class Observation:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A JPEG of an object in one view.
+
+    score: how well the view shows it: its side in pixels times the visible share. bearing: of the
+    camera from the object in the map, radians. nbytes: of the JPEG, which a list leaves out.
+    """
+
+    object_id: int
+    stamp_ns: int
+    score: float
+    bearing: float
+    nbytes: int
+    jpeg: bytes = b""
+
+
+@dataclass(frozen=True)
 class Session:
     """A run of the node: stamps of its first and last view (0: none), wall-clock start."""
 

@@ -40,6 +40,10 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX events_stamp ON events (stamp_ns);
     CREATE INDEX events_object ON events (object);
     """,
+    """
+    ALTER TABLE crops ADD COLUMN score REAL DEFAULT 0;
+    ALTER TABLE crops ADD COLUMN bearing REAL DEFAULT 0;
+    """,
 )
 """The i-th script brings a database from version i to i + 1."""
 

@@ -23,12 +23,15 @@ class MemorySettings:
     """empty_looks: looks at an empty place until its object is missing. gone_after_s: time until a
     missing object is gone. same_origin: whether the map frame has the same origin in each session;
     if not, remembered objects are aligned by their constellation. max_objects: of the scene.
+    pictures: kept of each object; picture_bytes: of all of them.
     """
 
     empty_looks: int = 3
     gone_after_s: float = 86400.0
     same_origin: bool = True
     max_objects: int = 100
+    pictures: int = 0
+    picture_bytes: int = 100 * 2**20
 
 
 class MemoryState:

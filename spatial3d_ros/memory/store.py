@@ -11,7 +11,7 @@ import numpy as np
 
 from spatial3d_ros.geometry.box import Box3D, vector
 from spatial3d_ros.memory.database import MemoryDatabase
-from spatial3d_ros.memory.records import Event, MemoryObject, Observation, Session
+from spatial3d_ros.memory.records import Event, MemoryObject, Observation, Picture, Session
 from spatial3d_ros.memory.regions import Region
 
 OBSERVATION_PERIOD_NS = 5 * 10**9  # of an object that does not change
@@ -119,6 +119,42 @@ class MemoryStore:
         return [
             Observation(row[0], row[1], row[2], _box(row[3:10]), *row[10:]) for row in rows[::-1]
         ]
+
+    def add_picture(self, picture: Picture) -> None:
+        """Inserts a picture."""
+        self.database.write(
+            "INSERT INTO crops (object, stamp_ns, jpeg, score, bearing) VALUES (?, ?, ?, ?, ?)",
+            [(picture.object_id, picture.stamp_ns, picture.jpeg, picture.score, picture.bearing)],
+        )
+
+    def remove_picture(self, picture: Picture) -> None:
+        """Removes the picture of its object and stamp."""
+        self.database.write(
+            "DELETE FROM crops WHERE object = ? AND stamp_ns = ?",
+            [(picture.object_id, picture.stamp_ns)],
+        )
+
+    def pictures(self, object_id: int) -> list[Picture]:
+        """The pictures of an object, best first."""
+        rows = self.database.query(
+            "SELECT object, stamp_ns, score, bearing, length(jpeg), jpeg FROM crops "
+            "WHERE object = ? ORDER BY score DESC",
+            (object_id,),
+        )
+        return [Picture(*row) for row in rows]
+
+    def picture_list(self) -> list[Picture]:
+        """All pictures without their JPEG."""
+        return [
+            Picture(*row)
+            for row in self.database.query(
+                "SELECT object, stamp_ns, score, bearing, length(jpeg) FROM crops"
+            )
+        ]
+
+    def remove_pictures(self) -> None:
+        """Removes all pictures."""
+        self.database.write("DELETE FROM crops")
 
     def add_events(self, events: Sequence[Event]) -> None:
         """Appends events."""

@@ -17,6 +17,7 @@ from spatial3d_ros.scene.buffer import View
 from spatial3d_ros.scene.objects import SceneObject
 
 SECOND = 10**9
+PALETTE = np.random.default_rng(5).integers(30, 226, (40, 3)).astype(np.uint8)
 ROOM = Box3D((0.0, 0.0, 1.25), (8.0, 8.0, 2.5))
 
 
@@ -55,7 +56,9 @@ class Robot:
         self.now += round(seconds * SECOND)
         names = list(self.things)
         frame, owner = render([self.things[n][1] for n in names], eye, target, self.now)
-        frame = replace(frame, world_T_camera=self.world_T_true @ frame.world_T_camera)
+        frame = replace(
+            frame, rgb=PALETTE[owner], world_T_camera=self.world_T_true @ frame.world_T_camera
+        )
         yaw = np.arctan2(self.world_T_true[1, 0], self.world_T_true[0, 0])
         points = frame.points_world()
         for index, name in enumerate(names):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -43,8 +42,6 @@ REASONS = {
     "chair?'",
 }
 DISTANCES = ("distance", "robot_distance")
-_TWO = re.compile(r"\band (?:where|how|what|which)\b|\?.*\b(?:where|how|what|which)\b")
-"""Two questions in one text, whatever the reader takes them for."""
 _FETCH = ("bring", "fetch", "get", "grab", "go", "drive", "take", "lead", "guide", "carry")
 _ROBOT = Description("the robot", "robot")
 
@@ -56,9 +53,8 @@ def refuse(query: ParsedQuery, memory: MemoryAnswers | None) -> None:
     """Raise QueryError for a query that nothing here can answer, NotAvailableError for one that
     needs a memory without one.
     """
-    intent = "unsupported.two" if _TWO.search(query.text.lower()) else query.intent
-    if intent in REASONS:
-        raise QueryError(f"query: {REASONS[intent]}")
+    if query.intent in REASONS:
+        raise QueryError(f"query: {REASONS[query.intent]}")
     if query.intent in MEMORY_INTENTS and memory is None:
         raise NotAvailableError(
             "query: nothing is remembered across sessions, and the map holds what is seen now: set "

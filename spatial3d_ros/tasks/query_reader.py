@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import dropwhile
 
 import torch
 
@@ -38,18 +39,19 @@ _TAG = re.compile(  # of HTML; of "<mug>" the word stays
     re.IGNORECASE,
 )
 _INVISIBLE = ("Cc", "Cf", "Zl", "Zp")  # control and direction marks, line separators
-_ORDINALS = {
-    word: number
-    for number, word in enumerate(("first", "second", "third", "fourth", "fifth", "sixth"), 1)
-}  # fmt: skip
+_ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6}
 _SIDE = r"(\d+(?:\.\d+)?) ?(m|cm|met(?:er|re)s?|centimet(?:er|re)s?)?"
 _SIZE = re.compile(rf"{_SIDE} ?(?:x|by|\u00d7) ?{_SIDE} ?(?:x|by|\u00d7) ?{_SIDE}(?!\w)")
-_JOINTS = ("and", ".", "?", ";", ",")
-_QUESTION_WORDS = frozenset(
+_TWO = "unsupported.two"
+_JOINTS = ("and", ".", "?", ";", ",", "also", "then", "plus")
+_LINKS = (*MARKS, "and", "also", "then", "please")
+_STARTS = frozenset(
     ("where", "where's", "what", "what's", "which", "who", "how", "when", "is", "are", "does", "do")
-) | {"find", "show", "locate", "count"}
+) | {"find", "show", "locate", "count", "tell"}
+_REMARKS = frozenset(("it", "it's", "they", "there", "this", "that", "i'm"))
 _AWAY = ("away", "off", "back", "further", "farther")
 _DOUBTFUL = ("unsupported.language", "unsupported.other", "unsupported.nonsense")
+_OBJECT_ROLES = ("head", "anchor", "pronoun", "anchor_pronoun")
 _SURE = 0.5  # probability from which a part of a sentence is a question of its own
 TARGETS = ("target", "second", "third")
 _EDIT = (*TARGETS, "relation", "number", "view", "size")
@@ -72,6 +74,32 @@ class TaggedWord:
     segment: str = "none"
     role: str = "none"
     predicate: str = "none"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the network reads in words: intent, its probability, and the tagged words."""
+
+    intent: str
+    confidence: float
+    tagged: tuple[TaggedWord, ...]
+
+    @property
+    def asks(self) -> bool:
+        """Whether it is clearly a request that can be answered."""
+        return not self.intent.startswith("unsupported") and self.confidence >= _SURE
+
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """Intent, noun and modifiers of what it asks for."""
+        target = [t for t in self.tagged if t.segment == "target"]
+        modifiers = (t.word for t in target if t.role in ("modifier", "superlative", "ordinal"))
+        return (self.intent, _first_run(target, "head"), *modifiers)
+
+    @property
+    def object_words(self) -> bool:
+        """Whether it names an object or refers to one."""
+        return any(t.role in _OBJECT_ROLES and t.segment in TARGETS for t in self.tagged)
 
 
 def clean_text(text: str) -> str:
@@ -101,17 +129,24 @@ def parse_query(text: str, reader: QueryReader) -> ParsedQuery:
         raise QueryError(f"query: {len(words)} words; ask in at most {MAX_WORDS}")
     if not mostly_latin(text):
         return ParsedQuery(text, "unsupported.language")
-    intent, confidence, tagged = _read(words, reader)
-    if not intent.startswith(("unsupported", "edit")) and _two_questions(words, reader):
-        return ParsedQuery(text, "unsupported.two")
-    return assemble(text, intent, tagged, confidence)
+    reading = _read(words, reader)
+    flagged = reading.intent == _TWO
+    asks = flagged or not reading.intent.startswith("unsupported")
+    if asks and _two_requests(words, reader, begun=not flagged):
+        return ParsedQuery(text, _TWO)
+    if flagged:
+        reading = _with_remark(words, reader)
+    return assemble(text, reading.intent, reading.tagged, reading.confidence)
 
 
 @torch.inference_mode()
-def _read(words: Sequence[str], reader: QueryReader) -> tuple[str, float, list[TaggedWord]]:
-    """Intent, its probability, and tags of the words."""
+def _read(words: Sequence[str], reader: QueryReader, *, one: bool = False) -> Reading:
+    """Intent, its probability, and tags of the words; `one`: it is one request, not two."""
     output = reader([words])
     shares = output.intent[0].softmax(-1)
+    if one:
+        shares[INTENTS.index(_TWO)] = 0.0
+        shares = shares / shares.sum()
     intent = INTENTS[int(shares.argmax())]
     if intent.startswith("edit") or (len(words) == 1 and intent in _DOUBTFUL):
         usual = _with_usual_nouns(words, output)
@@ -123,7 +158,7 @@ def _read(words: Sequence[str], reader: QueryReader) -> tuple[str, float, list[T
     tags = ((SEGMENTS, segments), (ROLES, output.role), (PREDICATES, output.predicate))
     rows = [[names[k] for k in logits[0].argmax(-1).tolist()] for names, logits in tags]
     tagged = [TaggedWord(*item) for item in zip(words, *rows, strict=True)]
-    return intent, float(shares.max()), tagged
+    return Reading(intent, float(shares.max()), tuple(tagged))
 
 
 def _with_usual_nouns(words: Sequence[str], output: ReaderOutput) -> list[list[str]]:
@@ -146,26 +181,44 @@ def _with_usual_nouns(words: Sequence[str], output: ReaderOutput) -> list[list[s
     return made
 
 
-def _two_questions(words: Sequence[str], reader: QueryReader) -> bool:
-    """Whether a sentence falls into two parts that are questions about different objects."""
-    for k in range(2, len(words) - 2):
-        if words[k] in _JOINTS and words[k - 1] not in _JOINTS:
-            first, second = _asked(words[:k], reader), _asked(words[k + 1 :], reader)
-            if first and second and first != second:
+def _two_requests(words: Sequence[str], reader: QueryReader, *, begun: bool) -> bool:
+    """Whether a sentence falls into two parts that ask for different things; with `begun` only
+    parts that begin as a question or a command does. A remark is no request ("give me metres"), nor
+    is the same asked again ("is there a mug? where is it?").
+    """
+    for before, after in _parts(words):
+        if begun and not (before[0] in _STARTS and after[0] in _STARTS):
+            continue
+        if after[0] in _REMARKS or before[0] in _REMARKS - {"i'm"}:
+            continue
+        first, second = _read(before, reader), _read(after, reader)
+        if first.asks and second.asks and second.object_words and first.kind != second.kind:
+            again = second.intent == "locate" and not second.kind[1]
+            if not again and (second.kind[1] or first.intent != second.intent):
                 return True
     return False
 
 
-def _asked(words: Sequence[str], reader: QueryReader) -> str:
-    """The noun that a part of a sentence asks for; "" where it is no question of its own."""
-    while words and words[0] in (*MARKS, "and", "also", "then"):
-        words = words[1:]
-    if not words or words[0] not in _QUESTION_WORDS:
-        return ""
-    intent, probability, tagged = _read(words, reader)
-    if intent.startswith("unsupported") or probability < _SURE:
-        return ""
-    return _first_run([t for t in tagged if t.segment == "target"], "head")
+def _with_remark(words: Sequence[str], reader: QueryReader) -> Reading:
+    """A request with a remark that the network takes for two: read as one, or the words before."""
+    whole = _read(words, reader, one=True)
+    if whole.confidence >= _SURE and any(_parts(words)):
+        return whole
+    parts = (_read(before, reader) for before, _ in _parts(words))
+    clear = [reading for reading in parts if reading.asks and reading.kind[1]]
+    return max(clear, key=lambda reading: reading.confidence, default=_read(words, reader))
+
+
+def _parts(words: Sequence[str]) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
+    """The words before and after each joint, without marks and conjunctions in front."""
+    for k in range(2, len(words) - 1):
+        if words[k] in _JOINTS and words[k - 1] not in _JOINTS:
+            before, after = (
+                list(dropwhile(lambda word: word in _LINKS, part))
+                for part in (words[:k], words[k + 1 :])
+            )
+            if before and after:
+                yield before, after
 
 
 def mostly_latin(text: str) -> bool:

@@ -72,10 +72,34 @@ def test_case_marks_and_slips_change_nothing(reader, text):
         "Where is the plant? How far is it from the door?",
         "what colour is the sofa and is the lamp on",
         "move the chair next to the bed and remove the lamp",
+        "where is the mug? what colour is it?",
+        "where is the red chair and where is the blue chair",
+        "how far is the chair from the door? and from the window?",
+        "remove the lamp and the book",
     ],
 )
 def test_two_questions_are_refused(reader, text):
     assert parse_query(text, reader).intent == "unsupported.two"
+
+
+@pytest.mark.parametrize(
+    ("text", "intent", "nouns"),
+    [
+        ("how far is the chair from the door? give me metres", "distance", ["chair", "door"]),
+        ("how far is the chair from the door? please tell me in cm", "distance", ["chair", "door"]),
+        ("how many chairs are there? count them", "count", ["chairs"]),
+        ("count it", "count", [""]),
+        ("how tall is the shelf? in metres please", "size.height", ["shelf"]),
+        ("what colour is the lamp? just the colour", "attribute.color", ["lamp"]),
+        ("is there a lamp? I can't see anything", "exists", ["lamp"]),
+        ("what is on the table? tell me everything", "what_on", ["table"]),
+        ("I'm looking for my backpack. where is it?", "locate", ["backpack"]),
+        ("excuse me, where would I find the fridge? It should be white", "locate", ["fridge"]),
+    ],
+)
+def test_a_remark_is_no_second_question(reader, text, intent, nouns):
+    query = parse_query(text, reader)
+    assert (query.intent, [target.head for target in query.targets]) == (intent, nouns)
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,9 @@ settings.load_profile("usual")
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The tests of nodes run one after another in one process: each waits for real time. Those of
-    another file stay together because of their fixtures.
+    `scannet` share generated scans, those of another file stay together because of their fixtures.
     """
     for item in items if config.pluginmanager.hasplugin("xdist") else []:
         folder = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group(folder if folder == "nodes" else str(item.path)))
+        together = folder in ("nodes", "scannet")
+        item.add_marker(pytest.mark.xdist_group(folder if together else str(item.path)))

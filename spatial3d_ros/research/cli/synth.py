@@ -1,4 +1,4 @@
-"""`spatial3d synth room` and `spatial3d scannet-boxes`: rooms with known objects."""
+"""`spatial3d synth` and `spatial3d scannet-boxes`: rooms with known objects."""
 
 from __future__ import annotations
 
@@ -67,6 +67,38 @@ def room(
         f"{truth_file(bag)}\n{queries}",
         soft_wrap=True,
     )
+
+
+@synth.command()
+def scannet(
+    folder: Annotated[Path, typer.Argument(help="Folder to write.")],
+    train: Annotated[int, typer.Option(min=1, help="Scenes for training.")] = 4,
+    val: Annotated[int, typer.Option(min=1, help="Scenes for validation, other rooms.")] = 2,
+    frames: Annotated[int, typer.Option(min=1, help="Exported frames of a scene.")] = 12,
+    questions: Annotated[
+        int, typer.Option(min=1, help="Questions of each data set about a scene, at most.")
+    ] = 8,
+    width: Annotated[int, typer.Option(min=32, help="Width of the images; height is 3/4.")] = 320,
+    seed: Annotated[int, typer.Option(help="The first room of training.")] = 0,
+    catalog: Annotated[str, typer.Option(help="full: 188 kinds; basic: 29 kinds.")] = "full",
+) -> None:
+    """Write generated rooms in ScanNet's layout, with questions in the formats of ScanRefer,
+    Nr3D, Sr3D, Multi3DRefer, ScanQA and SQA3D, and proposals in that of Mask3D.
+
+    For trying every step of docs/LARGE_NETWORK.md without the licensed data.
+
+        spatial3d synth scannet runs/scannet --train 8 --val 2
+    """
+    from spatial3d_ros.research.language.scannet_files import write_scannet
+    from spatial3d_ros.research.rooms.catalog import parse_catalog
+
+    with progress_bar("scenes") as progress:
+        written = write_scannet(
+            folder, train=train, val=val, seed=seed, frames=frames, questions=questions,
+            size=(width, width * 3 // 4), catalog=parse_catalog(catalog), progress=progress,
+        )  # fmt: skip
+    counts = ", ".join(f"{len(scans)} for {split}" for split, scans in written.items())
+    out.print(f"{folder}: scenes {counts}", soft_wrap=True)
 
 
 def scannet_boxes(

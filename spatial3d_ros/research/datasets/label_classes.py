@@ -27,6 +27,7 @@ OTHER_ID = 39
 
 
 class _Row(Record):
+    id: int = 0
     raw_category: str
     nyu40id: int = OTHER_ID
     nyu40class: str = ""
@@ -54,3 +55,17 @@ def read_class_map(mode: ClassMode, table: str | Path | None = None) -> Callable
         return lambda name: ids.get(name, str(OTHER_ID))
     named = {row.raw_category: row.nyu40class for row in rows if row.nyu40class in CLASSES}
     return lambda name: named.get(name, "others")
+
+
+def read_label_names(ids: str, table: str | Path) -> dict[int, str]:
+    """Class name of each label id of a detector, from the same table.
+
+    ids: `nyu40` for the 20 classes of ScanNet's benchmark, `scannet200` for ids of the table's
+    first column. Raises ConfigError as `read_class_map`.
+    """
+    if ids not in ("nyu40", "scannet200"):
+        raise ConfigError(f"label ids: '{ids}' is unknown; use nyu40 or scannet200")
+    rows = read_table(table, _Row, delimiter="\t")
+    if ids == "nyu40":
+        return {row.nyu40id: row.nyu40class for row in rows}
+    return {row.id: row.raw_category for row in rows}

@@ -53,6 +53,15 @@ class BoxRoom(Record):
         return np.array([(*o.center, *o.size) for o in self.objects]).reshape(-1, 6)
 
     @cached_property
+    def origin(self) -> np.ndarray:
+        """Origin of the network's scene frame (3,): the centre of the boxes on the floor plan, at
+        the height of the lowest one.
+        """
+        low = (self.boxes[:, :3] - self.boxes[:, 3:] / 2).min(axis=0)
+        high = (self.boxes[:, :3] + self.boxes[:, 3:] / 2).max(axis=0)
+        return np.array([*((low + high) / 2)[:2], low[2]])
+
+    @cached_property
     def fronts(self) -> np.ndarray:
         """Unit vectors on the floor plan, from each centre to its `front_point`: (N, 2) float64,
         NaN where there is none.

@@ -8,6 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.research.datasets.annotations import AnnotationFiles
+from spatial3d_ros.research.datasets.scan_frames import FrameChoice
 from spatial3d_ros.research.language.qa_generator import TASKS, Task
 from spatial3d_ros.research.rooms.generator import Catalog
 from spatial3d_ros.research.rooms.view_store import VIEW_SIZE
@@ -65,6 +67,24 @@ class HomesConfig(_Strict):
     sentences: int = 6000
     objects: int = Field(70, ge=10)
     words: int = Field(60, ge=5)
+
+
+class ScansConfig(_Strict):
+    """ScanNet scenes below `folder` with `views` views each, and the questions of public files
+    about them: `train` and, for validation, `held_out`. `batch`: scenes per step.
+
+    cache: folder for the features of a tower of which nothing is trained; without it they are
+    computed in every step.
+    """
+
+    folder: str = ""
+    batch: int = 0
+    views: int = Field(16, ge=1)
+    choice: FrameChoice = "uniform"
+    questions: int = Field(8, ge=1)
+    train: AnnotationFiles = AnnotationFiles()
+    held_out: AnnotationFiles = AnnotationFiles()
+    cache: str | None = None
 
 
 class NoiseConfig(_Strict):
@@ -142,6 +162,7 @@ class TrainConfig(_Strict):
     boxes: BoxesConfig = BoxesConfig()
     answers: AnswersConfig = AnswersConfig()
     homes: HomesConfig = HomesConfig()
+    scans: ScansConfig = ScansConfig()
     noise: NoiseConfig = NoiseConfig()
     validation: ValidationConfig = ValidationConfig()
     weights: LossWeights = LossWeights()
@@ -162,16 +183,19 @@ class TrainConfig(_Strict):
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """Sources of the rooms: "rendered", "boxes", "homes", or several."""
+        """Sources of the rooms: "rendered", "boxes", "homes", "scans", or several."""
         sizes = {
-            "rendered": self.rendered.batch, "boxes": self.boxes.batch, "homes": self.homes.batch
+            "rendered": self.rendered.batch, "boxes": self.boxes.batch, "homes": self.homes.batch,
+            "scans": self.scans.batch,
         }  # fmt: skip
         return tuple(name for name, batch in sizes.items() if batch)
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """Tasks that the network is trained for, as stored in its configuration."""
-        return ("ground", *(self.answers.tasks if self.answers.questions else ()))
+        generated = self.answers.tasks if self.answers.questions else ()
+        public = self.scans.train.tasks if self.scans.batch else ()
+        return ("ground", *dict.fromkeys((*generated, *public)))
 
     @property
     def score(self) -> str:

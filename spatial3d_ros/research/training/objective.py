@@ -29,6 +29,8 @@ from spatial3d_ros.research.training.reconstruction import build_guidance
 from spatial3d_ros.research.training.samples import Sample
 from spatial3d_ros.tasks.prompt import Prompt
 
+VIEWS = frozenset({"rendered", "scans"})
+"""Origins of samples with views."""
 REFERENT_LOSSES = {"vote": vote_loss, "objectness": objectness_loss}
 
 
@@ -69,9 +71,9 @@ class Objective(nn.Module):
         names = ["ground", "lang"]
         if self.model.config.object_tokens != "none":
             names += ["role", *self.named]
-        if self.guidance is not None and origin == "rendered":
-            names.append("guide")
-        names += self.referent_losses if origin == "rendered" else []
+        if origin in VIEWS:
+            names += ["guide"] if self.guidance is not None else []
+            names += self.referent_losses
         if self.model.config.answers:
             names += ["answer", "about"]
         return [f"{origin}/{name}" for name in [*names, "accuracy"]]

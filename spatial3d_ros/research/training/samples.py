@@ -38,6 +38,7 @@ from spatial3d_ros.research.training.home_samples import home_fields, make_home_
 from spatial3d_ros.research.training.label_noise import MAX_LABELS, Labels, draw_labels
 from spatial3d_ros.research.training.object_crops import cut_crops
 from spatial3d_ros.research.training.patch_truth import HEADS, object_names
+from spatial3d_ros.research.training.scan_samples import ScanSamples, scan_fields
 from spatial3d_ros.tasks.prompt import Prompt
 
 MIN_PIXELS = 6
@@ -98,7 +99,7 @@ class Sample:
 
     @property
     def origin(self) -> str:
-        """The source of its rooms: "rendered", "boxes" or "homes"."""
+        """The source of its rooms: "rendered", "boxes", "homes" or "scans"."""
         return self.source or ("rendered" if self.scenes.has_views else "boxes")
 
 
@@ -146,7 +147,10 @@ class Samples(Dataset[list[list[Sample]]]):
         self.noisy = split == "train"
         self.rank, self.world = share
         parts = self.world * config.accumulate
-        for name in ("rendered", "boxes", "homes"):
+        self.scans: ScanSamples | None = None
+        if config.scans.batch and self.noisy:
+            self.scans = ScanSamples(config.scans, model, config.scans.train, config.noise.boxes)
+        for name in ("rendered", "boxes", "homes", "scans"):
             batch = getattr(config, name).batch
             if self.noisy and 0 < batch < parts:
                 raise ConfigError(
@@ -182,6 +186,10 @@ class Samples(Dataset[list[list[Sample]]]):
             indices = range(homes.batch)[mine]
             made = [make_home_sample(first + i, self._rng(step, 2, i), homes) for i in indices]
             samples.append(Sample(**home_fields(made, self.prompt, self.model.names)))
+        if self.scans is not None:
+            draws = [self._rng(step, 3, i) for i in range(self.config.scans.batch)[mine]]
+            scenes = [self.scans.draw(rng) for rng in draws]
+            samples.append(Sample(**scan_fields(scenes, self.prompt, self.model.names)))
         return samples
 
     def _rng(self, step: int, *index: int) -> np.random.Generator:

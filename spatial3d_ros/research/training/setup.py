@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from tokenizers import Tokenizer
 
 from spatial3d_ros.errors import ConfigError
@@ -15,6 +16,8 @@ from spatial3d_ros.model.tokens import (
     special_tokens,
     with_special_tokens,
 )
+from spatial3d_ros.research.datasets.annotations import read_annotations
+from spatial3d_ros.research.datasets.scan_views import ScanViews, fill_cache, tower_key
 from spatial3d_ros.research.homes.referring_expressions import all_nouns, expression_corpus
 from spatial3d_ros.research.language.qa_generator import answer_corpus
 from spatial3d_ros.research.language.questions import vocabulary_corpus
@@ -69,6 +72,31 @@ def room_stores(config: TrainConfig) -> tuple[ViewStore | None, ViewStore | None
         ViewStore(folder, rendered.rooms, rendered.views, rendered.first, size, rendered.catalog),
         ViewStore(folder, held_out.rooms, held_out.views, VALIDATION_FIRST, size, rendered.catalog),
     )
+
+
+def with_cached_scans(
+    config: TrainConfig, model: SpatialModel, device: torch.device
+) -> TrainConfig:
+    """The same run, with the tower's features of all scenes in a folder of this tower's own below
+    `scans.cache`; those that it lacks are computed.
+
+    Raises ConfigError if a part of the tower is trained, so that its features change; StorageError
+    if the disk is too small.
+    """
+    scans = config.scans
+    assert scans.cache is not None
+    if any(value.requires_grad for value in model.vision.parameters()):
+        raise ConfigError(
+            f"scans.cache: {scans.cache}: the preset {config.preset} trains a part of the vision "
+            "tower, so its features change; freeze `vision` and leave it out of lora.parts, or "
+            "remove the cache"
+        )
+    folder = Path(scans.cache) / tower_key(model.vision)
+    config = config.model_copy(update={"scans": scans.model_copy(update={"cache": str(folder)})})
+    views = ScanViews(Path(scans.folder), model.config, scans.views, scans.choice, folder)
+    asked = [*read_annotations(scans.train), *read_annotations(scans.held_out)]
+    fill_cache(views, sorted({one.scene_id for one in asked}), model.vision.to(device), device)
+    return config
 
 
 def _tokenizer(

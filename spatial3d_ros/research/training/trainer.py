@@ -30,10 +30,14 @@ from spatial3d_ros.research.training.config import TrainConfig, load_train_confi
 from spatial3d_ros.research.training.eyes_trainer import load_eyes_config, read_stage, train_eyes
 from spatial3d_ros.research.training.feature_monitor import FeatureMonitor
 from spatial3d_ros.research.training.metrics_log import MetricsLog, StepProgress, console
-from spatial3d_ros.research.training.objective import Objective, count_items
+from spatial3d_ros.research.training.objective import VIEWS, Objective, count_items
 from spatial3d_ros.research.training.presets import apply_preset, load_preset
 from spatial3d_ros.research.training.samples import Sample, Samples
-from spatial3d_ros.research.training.setup import initial_network, room_stores
+from spatial3d_ros.research.training.setup import (
+    initial_network,
+    room_stores,
+    with_cached_scans,
+)
 from spatial3d_ros.research.training.validation import (
     Scores,
     evaluate,
@@ -85,9 +89,12 @@ class _Run:
             (self.out / "train.json").write_text(config.model_dump_json(indent=2))
         shape = model.config
         self.prompt = Prompt(tokenizer, shape.s2.category_mode)
+        objective, groups = self._objective(model)
+        if config.scans.batch and config.scans.cache is not None:
+            with self.accelerator.main_process_first():
+                config = self.config = with_cached_scans(config, model, self.accelerator.device)
         self.held_out = validation_samples(config, shape, self.prompt, held_out)
         _check_score(config.score, self.held_out)
-        objective, groups = self._objective(model)
         if config.checkpointing:
             enable_activation_checkpointing(model)
         optimizer = torch.optim.AdamW(
@@ -95,7 +102,7 @@ class _Run:
         )
         if self.accelerator.is_fsdp2:  # only autocast, as without FSDP: positions stay float32
             self.accelerator.state.fsdp_plugin.mixed_precision_policy = None
-        self.monitor = FeatureMonitor(model) if config.rendered.batch else None
+        self.monitor = FeatureMonitor(model) if {*config.origins} & VIEWS else None
         objective.monitor = self.monitor
         self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
         for method in ("hits", "answered"):

@@ -16,6 +16,7 @@ from spatial3d_ros.research.training.config import HomesConfig, TrainConfig
 from spatial3d_ros.research.training.home_samples import home_fields, make_home_sample
 from spatial3d_ros.research.training.objective import Objective
 from spatial3d_ros.research.training.samples import Sample, Samples
+from spatial3d_ros.research.training.scan_samples import ScanSamples, scan_fields
 from spatial3d_ros.tasks.prompt import Prompt
 
 VALIDATION_FIRST = 850_000
@@ -34,7 +35,9 @@ def validation_samples(
     config = config.model_copy(update={"boxes": boxes, "rendered": rendered})
     samples = Samples(config, model, prompt, None, split="test")
     rngs = [np.random.default_rng((config.seed, VALIDATION_FIRST, i)) for i in range(asked.rooms)]
-    rooms = [samples.boxes_room(VALIDATION_FIRST + i, rng) for i, rng in enumerate(rngs)]
+    rooms = []
+    if config.origins != ("scans",):
+        rooms = [samples.boxes_room(VALIDATION_FIRST + i, rng) for i, rng in enumerate(rngs)]
     seen = []
     if store is not None:
         seen = [samples.rendered_room(store[i], rngs[i], rendered.views) for i in range(len(store))]
@@ -56,6 +59,12 @@ def validation_samples(
         batches += [
             Sample(**home_fields(home_rooms[first : first + _ROOMS_PER_BATCH], prompt, model.names))
             for first in range(0, len(home_rooms), _ROOMS_PER_BATCH)
+        ]
+    if config.scans.batch:
+        scans = ScanSamples(config.scans, model, config.scans.held_out, noise=False)
+        batches += [
+            Sample(**scan_fields([scene], prompt, model.names))
+            for scene in scans.held_out(asked.rooms, asked.questions)
         ]
     return batches
 

@@ -92,9 +92,7 @@ def scene_batch(room: BoxRoom, runner: ModelRunner, *, fronts: bool = False) -> 
     if the room has them, and with `fronts` the fronts of its objects.
     """
     boxes = room.boxes.copy()
-    low = (boxes[:, :3] - boxes[:, 3:] / 2).min(axis=0)
-    high = (boxes[:, :3] + boxes[:, 3:] / 2).max(axis=0)
-    boxes[:, :3] -= [*((low + high) / 2)[:2], low[2]]
+    boxes[:, :3] -= room.origin
     colors = [item.avg_rgb or (np.nan,) * 3 for item in room.objects]
     return SceneBatch(
         boxes=torch.from_numpy(boxes).float()[None],

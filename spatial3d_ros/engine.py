@@ -325,7 +325,7 @@ class Spatial3D:
         with self._query(monitor) as asked:
             last, lasting = self._conversations.last(conversation_id), self._memory.lasting
             with asked.stage("preprocess", 0.1):
-                labels = [known.label for known in asked.scene.objects]
+                labels = [name for known in asked.scene.objects for name in known.nouns]
                 vocabulary = Vocabulary(labels, self._runner.names or tuple(CATEGORIES))
                 reader = self._reader
                 read = (

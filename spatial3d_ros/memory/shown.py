@@ -37,7 +37,7 @@ def shown_objects(
         elif record.state != "deleted":
             shown = replace(item, id=record.id, box=record.box if record.pinned else item.box)
             if record.label_pinned:
-                shown = replace(shown, label=record.label, label_score=1.0)
+                shown = replace(shown, label=record.label, label_score=1.0, labels=())
             found[record.id] = shown
     for number, box in parts:
         whole = known.get(number)

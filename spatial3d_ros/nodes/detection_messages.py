@@ -31,8 +31,12 @@ def _box(vision: ModuleType, header: Any, one: Detection2D) -> Any:
     center = detection.bbox.center.position
     center.x, center.y = (left + right) / 2, (top + bottom) / 2
     detection.bbox.size_x, detection.bbox.size_y = right - left, bottom - top
-    hypothesis = vision.ObjectHypothesis(class_id=one.label, score=one.score)
-    detection.results = [vision.ObjectHypothesisWithPose(hypothesis=hypothesis)]
+    detection.results = [
+        vision.ObjectHypothesisWithPose(
+            hypothesis=vision.ObjectHypothesis(class_id=label, score=score)
+        )
+        for label, score in ((one.label, one.score), *one.others)
+    ]
     return detection
 
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import cv2
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from spatial3d_ros.bags.bag import Bag, stamp_ns
 from spatial3d_ros.bags.frame_names import frames_json, read_frame_names
 from spatial3d_ros.errors import ConfigError, FrameError
+from spatial3d_ros.scene.label_distribution import ranked
 from spatial3d_ros.scene.lifting import Detection2D, pixel_corners
 from spatial3d_ros.sensors.detection_reader import clean_label
 
 SHOWN = 3  # frames that an error names
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Polygon = Annotated[list[Finite], Field(min_length=6)]
+"""Corners x0, y0, x1, y1, ... in pixels, as in COCO."""
 
 
 class _Mask(BaseModel):
@@ -38,8 +42,9 @@ class _Mask(BaseModel):
 class _Detection(BaseModel):
     label: str = ""
     score: Annotated[float, Field(ge=0, le=1)] = 1.0
+    others: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(default_factory=dict)
     box: Annotated[list[Finite], Field(min_length=4, max_length=4)]
-    mask: _Mask | None = None
+    mask: _Mask | list[Polygon] | None = None
 
     @field_validator("box")
     @classmethod
@@ -65,8 +70,11 @@ class _File(BaseModel):
     frames: list[_Frame]
 
 
-def read_detections(path: Path, bag: Path, color_topic: str) -> dict[int, tuple[Detection2D, ...]]:
-    """The detections by the stamp of their frame; boxes are pixels of the images as recorded.
+def read_detections(
+    path: Path, bag: Path, color_topic: str, size: tuple[int, int]
+) -> dict[int, tuple[Detection2D, ...]]:
+    """The detections by the stamp of their frame; boxes are pixels of the images as recorded, of
+    `size` height and width.
 
     Raises:
         ConfigError: names file and field, or the frames that the bag does not have.
@@ -84,16 +92,29 @@ def read_detections(path: Path, bag: Path, color_topic: str) -> dict[int, tuple[
     result: dict[int, tuple[Detection2D, ...]] = {}
     for k, (stamp, entry) in enumerate(zip(stamps, data.frames, strict=True)):
         try:
-            found_here = tuple(_detection(one) for one in entry.detections)
+            found_here = tuple(_detection(one, size) for one in entry.detections)
         except (FrameError, ValueError) as error:
             raise ConfigError(f"{path}: frames.{k}: {error}") from error
         result[stamp] = result.get(stamp, ()) + found_here
     return result
 
 
-def _detection(one: _Detection) -> Detection2D:
-    mask = None if one.mask is None else one.mask.decoded()
-    return Detection2D(pixel_corners(one.box), clean_label(one.label), one.score, mask)
+def _detection(one: _Detection, size: tuple[int, int]) -> Detection2D:
+    mask = one.mask.decoded() if isinstance(one.mask, _Mask) else None
+    if isinstance(one.mask, list):
+        mask = _filled(one.mask, size)
+    others = ranked((clean_label(label), share) for label, share in one.others.items())
+    return Detection2D(pixel_corners(one.box), clean_label(one.label), one.score, mask, others)
+
+
+def _filled(polygons: list[list[float]], size: tuple[int, int]) -> np.ndarray:
+    """The mask (H, W) bool of the pixels inside of polygons. Raises FrameError for an odd count."""
+    image = np.zeros(size, np.uint8)
+    for polygon in polygons:
+        if len(polygon) % 2:
+            raise FrameError(f"mask: a polygon of {len(polygon)} numbers; give x and y of corners")
+        cv2.fillPoly(image, [np.round(polygon).astype(np.int32).reshape(-1, 2)], 1)
+    return image.astype(bool)
 
 
 def _stamps_of(path: Path, entries: list[_Frame], bag: Path, color_topic: str) -> list[int]:

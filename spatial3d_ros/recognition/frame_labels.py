@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -72,8 +73,10 @@ class FrameLabels:
             path = Path(options.detections)
             if options.detections.startswith("/") and not path.exists():
                 return cls(RecordedDetections(recording, options.detections).of)
-            found = read_detections(path, recording.path, recording.topics.rgb)
-            return cls(lambda frame: rectified(found.get(frame.stamp_ns, ()), recording.camera))
+            camera = recording.camera
+            size = camera.height, camera.width
+            found = read_detections(path, recording.path, recording.topics.rgb, size)
+            return cls(lambda frame: rectified(found.get(frame.stamp_ns, ()), camera))
         if not options.recogniser:
             return cls()
         recogniser = load_recognisers(options.recogniser, device)
@@ -169,7 +172,7 @@ def rectified(detections: Sequence[Detection2D], camera: Camera) -> Recognition:
                 )
             mask = camera.rectify(mask.astype(np.float32)) > 0
         corners = rectified_corners(one.corners, camera)
-        moved.append(Detection2D(corners, one.label, one.score, mask))
+        moved.append(replace(one, corners=corners, mask=mask))
     return Recognition(tuple(moved))
 
 

@@ -8,6 +8,7 @@
     labels: ["", person, bicycle, car]     # index is the class; "" is ignored
     threshold: 0.4
     crops: halves               # boxes alone: whole (default), or also the two ends of the image
+    confusion: {suitcase: {backpack: 0.4}}  # boxes alone: share of a label that is another in truth
 
 The input is (pixel * scale - mean) / std with pixels 0 .. 255; a quantised input of LiteRT is
 quantised from that. `fit: stretch` (default) resizes to `size` (height, width); `fit: pad` keeps
@@ -29,6 +30,7 @@ from spatial3d_ros.errors import CheckpointError, ConfigError, RecognitionError
 from spatial3d_ros.recognition import decoding
 from spatial3d_ros.recognition.decoding import Boxes
 from spatial3d_ros.recognition.recogniser import HINT, Recognition
+from spatial3d_ros.scene.label_distribution import ranked
 from spatial3d_ros.scene.lifting import Detection2D, pixel_corners
 from spatial3d_ros.storage import read_yaml
 
@@ -40,6 +42,7 @@ Run = Callable[[np.ndarray], list[np.ndarray]]
 """A loaded model: float32 input (1, ...) to raw outputs."""
 
 Numbers = float | Annotated[list[float], Field(min_length=3, max_length=3)]
+Share = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 
 
@@ -74,6 +77,7 @@ class RecogniserSpec(_Strict):
     labels_file: str = ""
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     crops: Literal["whole", "halves"] = "whole"
+    confusion: dict[str, dict[str, Share]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> RecogniserSpec:
@@ -83,6 +87,11 @@ class RecogniserSpec(_Strict):
             raise ValueError("anchors_file goes with decode: ssd, and only with it")
         if self.decode == "argmax" and self.crops != "whole":
             raise ValueError("crops: halves goes with boxes")
+        if self.decode == "argmax" and self.confusion:
+            raise ValueError("confusion goes with boxes")
+        for label, others in self.confusion.items():
+            if sum(others.values()) > 1:
+                raise ValueError(f"confusion.{label}: the shares add up to more than 1")
         if self.task and self.task != ("classes" if self.decode == "argmax" else "boxes"):
             raise ValueError(f"decode: {self.decode} does not give task: {self.task}")
         return self
@@ -131,11 +140,18 @@ class FileRecogniser:
         boxes = decoding.suppress(decoding.sorted_by_score(Boxes(*columns)), MAX_IOU)
         corners = boxes.corners * (width, height, width, height)
         found = [
-            Detection2D(pixel_corners(box), self.labels[k], float(score))
+            self._detection(box, self.labels[k], float(score))
             for box, k, score in zip(corners, boxes.classes, boxes.scores, strict=True)
             if self.labels[k] and (box[2:] - box[:2] >= MIN_SIDE_PX).all()
         ]
         return Recognition(tuple(found), None, self.labels)
+
+    def _detection(self, box: np.ndarray, label: str, score: float) -> Detection2D:
+        """With the labels that this one is in truth at times, the likeliest first."""
+        mistaken = self._spec.confusion.get(label, {})
+        own = {label: 1 - sum(mistaken.values())}
+        (first, share), *others = ranked((name, score * p) for name, p in (own | mistaken).items())
+        return Detection2D(pixel_corners(box), first, share, others=tuple(others))
 
     def _boxes_of(self, rgb: np.ndarray, left: int, top: int, side: tuple[int, int]) -> Boxes:
         """Boxes in a part of an image, its corners in 0 .. 1 of the whole image."""

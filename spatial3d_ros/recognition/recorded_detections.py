@@ -59,7 +59,7 @@ class RecordedDetections:
             own = None if labels is None else labels == box.index + 1
             own = own if own is not None and own.any() else None
             corners = rectified_corners(box.corners, camera)
-            found.append(Detection2D(corners, box.label, box.score, own))
+            found.append(Detection2D(corners, box.label, box.score, own, box.others))
         return Recognition(tuple(found))
 
     def _mask(self, stamp: int) -> Any:

@@ -1,24 +1,25 @@
 """Tracks of labelled 3D detections, and their fusion with built-in proposals.
 
 A detector reports one object many times, with boxes and labels that vary. Detections that overlap
-become one track; its label is the one with the largest sum of scores. A track labels the built-in
+become one track; its labels are the distribution that they fuse to. A track labels the built-in
 proposal it overlaps, or becomes a proposal of its own.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.spatial import cKDTree
 
-from spatial3d_ros.categories import category_of_noun
 from spatial3d_ros.geometry.box import Box3D, Vector, iou_matrix, vector
 from spatial3d_ros.geometry.pose import rotate_points
 from spatial3d_ros.geometry.voxels import subsample
 from spatial3d_ros.scene.association import assign
 from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.scene.label_distribution import MIN_SHARE, Labels, fuse, ranked, same_kind
 from spatial3d_ros.scene.proposals import Proposal
 from spatial3d_ros.scene.visibility import FREE, UNOBSERVED, classify_points
 
@@ -30,7 +31,8 @@ PART_SHARE = 0.7  # share of the points of a proposal on a labelled surface to b
 MAX_PART_RATIO = 10.0  # of volumes: a larger object of one label has objects of that label in it
 PART_REACH_M = (0.04, 0.08)  # limits of the distance to a labelled surface
 MAX_DETECTIONS = 6  # newest detections whose points make up the box of a track
-LABEL_DECAY = 0.95  # factor on the summed scores of labels with each new detection
+LABEL_DECAY = 0.95  # factor on the weight of a detection with each newer one
+MAX_VOTES = 24  # newest detections whose labels count
 MOVED_M = 0.05  # a box that moved less is unchanged
 MIN_POINTS = 8  # fewer points do not locate a surface
 TRIM = 0.02  # quantile of the points at either end that a box leaves out
@@ -46,6 +48,7 @@ class Detection3D:
 
     `box` in metres; `label` "" if unknown; `score` 0 .. 1; `points` (n, 3) float32 of the surface
     and `rgb` their mean colour 0 .. 255: no points, and gray, if the detector gave only a box.
+    `others` are further labels that it may have; `weight` 0 .. 1 says how well it was seen.
     """
 
     box: Box3D
@@ -54,15 +57,19 @@ class Detection3D:
     stamp_ns: int
     points: np.ndarray = field(default_factory=lambda: np.empty((0, 3), np.float32))
     rgb: Vector = GRAY
+    others: Labels = ()
+    weight: float = 1.0
 
 
-@dataclass(eq=False)
 class _Track:
-    """Newest detections of one object; `votes` sums up the scores of each label."""
+    """Newest detections of one object, and the `labels` that they fuse to."""
 
-    detections: list[Detection3D]
-    votes: dict[str, float]
-    count: int = 1
+    def __init__(self, detection: Detection3D) -> None:
+        self.detections = [detection]
+        self.count = 1
+        self.labels: Labels = ()
+        self._votes: deque[tuple[Labels, float]] = deque(maxlen=MAX_VOTES)
+        self.vote(detection)
 
     @property
     def newest(self) -> Detection3D:
@@ -70,13 +77,13 @@ class _Track:
 
     @property
     def label(self) -> str:
-        return max(self.votes, key=self.votes.__getitem__, default="")
+        return self.labels[0][0] if self.labels else ""
 
     @property
     def score(self) -> float:
-        """Best recent score, times the share of the votes that the label has."""
-        total = sum(self.votes.values())
-        share = self.votes[self.label] / total if total else 1.0
+        """Best recent score, times the probability of the label among those named."""
+        total = sum(share for _, share in self.labels)
+        share = self.labels[0][1] / total if total else 1.0
         return share * max(one.score for one in self.detections)
 
     def points(self) -> np.ndarray:
@@ -90,9 +97,13 @@ class _Track:
         self.vote(detection)
 
     def vote(self, detection: Detection3D) -> None:
-        self.votes = {label: value * LABEL_DECAY for label, value in self.votes.items()}
         if detection.label:
-            self.votes[detection.label] = self.votes.get(detection.label, 0.0) + detection.score
+            named = ranked([(detection.label, max(detection.score, MIN_SHARE)), *detection.others])
+            self._votes.append((named, detection.weight))
+            newest = len(self._votes) - 1
+            self.labels = fuse(
+                [(v, w * LABEL_DECAY ** (newest - k)) for k, (v, w) in enumerate(self._votes)]
+            )
 
 
 class DetectionTracker:
@@ -126,7 +137,7 @@ class DetectionTracker:
             taken.add(column)
         for column, (first, *others) in enumerate(groups):
             if column not in taken:
-                track = _Track([first], {first.label: first.score} if first.label else {})
+                track = _Track(first)
                 for other in others:
                     track.vote(other)
                 self._tracks.append(track)
@@ -173,8 +184,9 @@ def fuse_detections(built_in: Sequence[Proposal], tracked: Sequence[Proposal]) -
         fused[row] = replace(
             geometry,
             box=geometry.box if len(detected.points) else detected.box,
-            label=detected.label,
-            label_score=detected.label_score,
+            label=detected.label or proposal.label,
+            label_score=detected.label_score or proposal.label_score,
+            labels=detected.labels or proposal.labels,
             score=max(proposal.score, detected.score),
             views=max(proposal.views, detected.views),
         )
@@ -193,7 +205,7 @@ def _without_parts(proposals: Sequence[Proposal]) -> list[Proposal]:
     def is_part(proposal: Proposal) -> bool:
         for owner, tree, distance in zip(labelled, trees, reach, strict=True):
             if proposal.label and (
-                _noun(proposal.label) != _noun(owner.label)
+                not same_kind(proposal.label, owner.label)
                 or not 1 < owner.box.volume / max(proposal.box.volume, 1e-9) < MAX_PART_RATIO
             ):
                 continue
@@ -248,6 +260,7 @@ def _proposal(track: _Track, heading: float) -> Proposal:
         track.score,
         label,
         track.score if label else 0.0,
+        track.labels,
     )
 
 
@@ -273,13 +286,8 @@ def _affinity(tracks: Sequence[_Track], groups: Sequence[Sequence[Detection3D]])
     offset = np.abs(a[:, None, :3] - b[None, :, :3])
     inside = (offset <= np.maximum(a[:, None, 3:], b[None, :, 3:]) / 2).all(2)
     near = iou_matrix(a, b) + 0.3 * inside
-    same = np.array([[_noun(t.label) == _noun(group[0].label) for group in groups] for t in tracks])
+    same = np.array([[same_kind(t.label, group[0].label) for group in groups] for t in tracks])
     return near + 0.2 * same.reshape(near.shape) * (near > 0)
-
-
-def _noun(label: str) -> str:
-    """One noun for the synonyms of a label: recognisers name one object "couch" and "sofa"."""
-    return category_of_noun(label.lower()) or label
 
 
 def _footprint(proposal: Proposal) -> float:

@@ -15,6 +15,7 @@ from spatial3d_ros.geometry.pose import transform
 from spatial3d_ros.geometry.voxels import subsample
 from spatial3d_ros.scene.detection_tracking import MIN_POINTS, TRIM, Detection3D
 from spatial3d_ros.scene.frame import Frame
+from spatial3d_ros.scene.label_distribution import Labels
 
 Corners = tuple[float, float, float, float]
 SAMPLES = 4000  # pixels sampled in each box
@@ -24,19 +25,24 @@ RING = 0.3  # of the sides of a box: width of the ring around it that shows the 
 FLAT_M = 0.02  # metres; height of a slice of a level surface
 FLAT_SHARE = 0.15  # share of the ring in one slice that makes it a level surface
 MIN_ABOVE = 0.2  # weight above the level surface; with less the object is that surface
+NEAR_M = 2.0  # distance up to which the labels of a detection count fully
+EDGE_PX = 2.0  # from the border of an image within which it cuts a box off
+CUT_WEIGHT = 0.5  # of the labels of a box that is cut off
 MASK_EDGE = 0.04  # of the width of a mask; pixels at its edge often belong to the background
 
 
 @dataclass(frozen=True, eq=False)
 class Detection2D:
     """A 2D detection in a rectified image: `corners` left, top, right, bottom in pixels; `label`
-    "" if unknown; `score` 0 .. 1; `mask` (H, W) bool of the whole image, or None.
+    "" if unknown; `score` 0 .. 1; `mask` (H, W) bool of the whole image, or None; `others`: further
+    labels that it may have, with their probabilities.
     """
 
     corners: Corners
     label: str
     score: float
     mask: np.ndarray | None = None
+    others: Labels = ()
 
 
 def lift(detection: Detection2D, frame: Frame) -> Detection3D:
@@ -68,7 +74,18 @@ def lift(detection: Detection2D, frame: Frame) -> Detection3D:
     points = _world(rows[chosen], columns[chosen], z[chosen], frame)
     rgb = vector(frame.rgb[rows, columns].mean(0))
     box = Box3D.from_points(points, TRIM)
-    return Detection3D(box, detection.label, detection.score, frame.stamp_ns, points, rgb)
+    return Detection3D(
+        box, detection.label, detection.score, frame.stamp_ns, points, rgb, detection.others,
+        _weight(detection.corners, float(np.median(z)), frame.camera),
+    )  # fmt: skip
+
+
+def _weight(corners: Corners, distance_m: float, camera: Camera) -> float:
+    """How much the labels of a detection count: less far away and where the image cuts it off."""
+    left, top, right, bottom = corners
+    edges = left <= EDGE_PX, top <= EDGE_PX, right >= camera.width - EDGE_PX
+    cut = any((*edges, bottom >= camera.height - EDGE_PX))
+    return min(1.0, NEAR_M / max(distance_m, 1e-3)) * (CUT_WEIGHT if cut else 1.0)
 
 
 def rectified_corners(corners: Corners, camera: Camera) -> Corners:

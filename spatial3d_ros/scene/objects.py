@@ -13,11 +13,13 @@ from spatial3d_ros.geometry.pose import rotate_points
 from spatial3d_ros.geometry.voxels import subsample
 from spatial3d_ros.scene.association import assign
 from spatial3d_ros.scene.buffer import Snapshot
+from spatial3d_ros.scene.label_distribution import Labels, same_kind
 from spatial3d_ros.scene.proposals import Proposal
 from spatial3d_ros.scene.visibility import FREE, OCCUPIED, UNOBSERVED, classify_points
 
 _SAMPLES = 48  # points of an object that are tested in a view
 _RECENT = 4  # newest views that may contradict an object
+POSSIBLE = 0.2  # probability from which a label that is not the first makes a noun known
 NO_ID = 2**32 - 1  # of what is not in the object map: the robot, a named point, a planned object
 
 
@@ -42,8 +44,14 @@ class SceneObject:
     label: str = ""
     color: str = ""
     label_score: float = 0.0
-    labels: tuple[tuple[str, float], ...] = ()
+    labels: Labels = ()
     colors: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def nouns(self) -> tuple[str, ...]:
+        """The label, and the other labels that may well be right."""
+        others = (name for name, share in self.labels if share >= POSSIBLE and name != self.label)
+        return (self.label, *others)
 
     @property
     def label_from_detector(self) -> bool:
@@ -156,6 +164,7 @@ class ObjectTracker:
         self._objects[new_id] = SceneObject(
             new_id, proposal.box, proposal.rgb, proposal.score, proposal.views, stamp_ns,
             proposal.points, proposal.label, label_score=proposal.label_score,
+            labels=proposal.labels,
         )  # fmt: skip
         self._misses[new_id] = 0
 
@@ -184,8 +193,8 @@ def _affinity(known: Sequence[SceneObject], proposals: Sequence[Proposal]) -> np
 
 
 def _label_agreement(label: str, other: str) -> int:
-    """1 for equal labels, -1 for different ones, 0 if either is missing."""
-    return (1 if label == other else -1) if label and other else 0
+    """1 for labels of one kind, -1 for different ones, 0 if either is missing."""
+    return (1 if same_kind(label, other) else -1) if label and other else 0
 
 
 def _merged(known: SceneObject, proposal: Proposal, stamp_ns: int) -> SceneObject:
@@ -207,4 +216,5 @@ def _merged(known: SceneObject, proposal: Proposal, stamp_ns: int) -> SceneObjec
         points=points,
         label=proposal.label or known.label,
         label_score=proposal.label_score if proposal.label else known.label_score,
+        labels=known.labels if known.label and not proposal.label else proposal.labels,
     )

@@ -22,6 +22,7 @@ from spatial3d_ros.scene import ranking
 from spatial3d_ros.scene.box_fitting import snap_to_support, tight_box
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.fusion import VoxelCloud
+from spatial3d_ros.scene.label_distribution import Labels
 from spatial3d_ros.scene.planes import Structure, find_structure
 from spatial3d_ros.scene.region_choice import IMPOSSIBLE, best_cut, distribution
 from spatial3d_ros.scene.region_merging import Node, Regions, build_merge_tree
@@ -45,7 +46,8 @@ class Proposal:
 
     `box` world frame, axis-aligned; `points` (n, 3) float32 world metres, one per voxel; `rgb` mean
     colour 0 .. 255; `views` number of frames that show it; `score` 0 .. 1, probability that it is
-    one whole object; `label` of a detector ("" without one) with its score `label_score` 0 .. 1.
+    one whole object; `label` of a detector ("" without one) with its score `label_score` 0 .. 1;
+    `labels` the distribution that recognisers give, which may be too vague for a label.
     """
 
     box: Box3D
@@ -55,6 +57,7 @@ class Proposal:
     score: float
     label: str = ""
     label_score: float = 0.0
+    labels: Labels = ()
 
 
 @dataclass(frozen=True)

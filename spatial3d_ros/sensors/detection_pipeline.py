@@ -266,7 +266,13 @@ class DetectionPipeline:
         boxes = self._reader.read_3d(waiting.message, self._append_to(problems, "boxes_3d"))
         self.counts["boxes"] += len(boxes)
         return [
-            Detection3D(box.upright(world_T_frame), box.label, box.score, waiting.stamp_ns)
+            Detection3D(
+                box.upright(world_T_frame),
+                box.label,
+                box.score,
+                waiting.stamp_ns,
+                others=box.others,
+            )
             for box in boxes
         ], problems
 
@@ -298,7 +304,9 @@ class DetectionPipeline:
             own = None if labels is None else labels == box.index + 1
             own = own if own is not None and own.any() else None
             try:
-                detections.append(lift(Detection2D(corners, box.label, box.score, own), frame))
+                detections.append(
+                    lift(Detection2D(corners, box.label, box.score, own, box.others), frame)
+                )
             except FrameError as error:
                 self.counts["no depth"] += 1
                 add_problem(str(error))

@@ -19,6 +19,7 @@ import numpy as np
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.quaternion import rotation_matrix
+from spatial3d_ros.scene.label_distribution import Labels, ranked
 
 MAX_READ = 20_000  # boxes read of one message: a damaged one may hold any number
 LABEL_LETTERS = 64
@@ -34,13 +35,14 @@ Problem = Callable[[str], None]
 class RawDetection2D:
     """A box in the pixels of the image as published: left, top, right, bottom.
 
-    `index` counts the boxes of the message from 0.
+    `index` counts the boxes of the message from 0; `others` are its further hypotheses.
     """
 
     corners: tuple[float, float, float, float]
     label: str
     score: float
     index: int
+    others: Labels = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +54,7 @@ class OrientedDetection:
     rotation: np.ndarray
     label: str
     score: float
+    others: Labels = ()
 
     def upright(self, world_T_frame: np.ndarray) -> Box3D:
         """The upright box around it in the world; exact if one of its axes is vertical."""
@@ -109,7 +112,7 @@ class DetectionReader:
     def read_2d(self, message: Any, problem: Problem) -> list[RawDetection2D]:
         """The boxes of a Detection2DArray."""
         found = []
-        for index, box, label, score in self._chosen(message.detections, problem):
+        for index, box, label, score, others in self._chosen(message.detections, problem):
             center, width, height = box.center.position, float(box.size_x), float(box.size_y)
             numbers = (center.x, center.y, width, height, box.center.theta)
             if not all(map(math.isfinite, numbers)):
@@ -123,13 +126,13 @@ class DetectionReader:
                 corners = (
                     center.x - half_u, center.y - half_v, center.x + half_u, center.y + half_v,
                 )  # fmt: skip
-                found.append(RawDetection2D(corners, label, score, index))
+                found.append(RawDetection2D(corners, label, score, index, others))
         return found
 
     def read_3d(self, message: Any, problem: Problem) -> list[OrientedDetection]:
         """The boxes of a Detection3DArray."""
         found = []
-        for _, box, label, score in self._chosen(message.detections, problem):
+        for _, box, label, score, others in self._chosen(message.detections, problem):
             at, turn, sides = box.center.position, box.center.orientation, box.size
             center = np.array([at.x, at.y, at.z], np.float64)
             size = np.array([sides.x, sides.y, sides.z], np.float64)
@@ -145,13 +148,15 @@ class DetectionReader:
                 self._leave_out("a box has no orientation", text, problem)
             else:
                 matrix = rotation_matrix(quaternion) if length else np.eye(3)
-                found.append(OrientedDetection(center, size, matrix, label, score))
+                found.append(OrientedDetection(center, size, matrix, label, score, others))
         return found
 
     def _chosen(
         self, detections: Sequence[Any], problem: Problem
-    ) -> list[tuple[int, Any, str, float]]:
-        """Index in the message, box, label and score of the best, highest score first."""
+    ) -> list[tuple[int, Any, str, float, Labels]]:
+        """Index in the message, box, label, score and further hypotheses of the best, highest score
+        first.
+        """
         if len(detections) > MAX_READ:
             rest = len(detections) - MAX_READ
             text = f"{len(detections)} detections in one message, {MAX_READ} are read"
@@ -170,7 +175,7 @@ class DetectionReader:
             elif score < self._min_score:
                 self.counts["score too low"] += 1
             else:
-                likely.append((index, detection.bbox, "" if top is None else top.class_id, score))
+                likely.append((index, detection, "" if top is None else top.class_id, score))
         best = heapq.nlargest(self._max_count, likely, key=lambda entry: entry[3])
         if len(likely) > len(best):
             text = (
@@ -178,7 +183,18 @@ class DetectionReader:
                 "(parameter detection_max_count)"
             )
             self._leave_out("too many boxes", text, problem, len(likely) - len(best))
-        return [(i, box, self._label(class_id, problem), score) for i, box, class_id, score in best]
+        return [
+            (i, one.bbox, self._label(class_id, problem), score, self._others(one, class_id))
+            for i, one, class_id, score in best
+        ]
+
+    def _others(self, detection: Any, chosen: str) -> Labels:
+        """The labels of the hypotheses besides the chosen one."""
+        given = (result.hypothesis for result in detection.results)
+        found = [(h.class_id, float(h.score)) for h in given if h.class_id != chosen]
+        best = ranked((key, score) for key, score in found if score <= 1)
+        named = ((self._label(key, lambda text: None), score) for key, score in best)
+        return tuple((label, score) for label, score in named if label)
 
     def _label(self, class_id: str, problem: Problem) -> str:
         """The label of a class id; "" for a number without a name: the box is used unlabelled."""

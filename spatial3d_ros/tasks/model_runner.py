@@ -24,6 +24,7 @@ from spatial3d_ros.model.quantize import Weights, check_weights, place_model
 from spatial3d_ros.model.sequence import EncodedScene
 from spatial3d_ros.model.tokens import MAX_IDENTIFIERS, identifier
 from spatial3d_ros.scene.buffer import Snapshot, View
+from spatial3d_ros.scene.label_distribution import KEPT, fuse
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.answer_parser import read_metres
 from spatial3d_ros.tasks.object_crops import ObjectCrops
@@ -32,6 +33,7 @@ from spatial3d_ros.tasks.timing import timed
 
 MAX_NEW_TOKENS = 32
 NAMES_KEPT = 4
+NAMES_WEIGHT = 0.5  # of the network's names beside labels of recognisers that are divided
 _METRES = "0123456789. m"  # the characters of a distance
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -136,10 +138,10 @@ class ModelRunner:
         boxes = np.array([known.box.array() for known in kept])
         boxes[:, :3] -= origin
         newest_ns = views.views[-1].frame.stamp_ns
-        labels, colors = self._known_attributes(kept, newest_ns)
+        labels, shares, colors = self._known_attributes(kept, newest_ns)
         crops = self._object_crops(kept, boxes + np.append(origin, np.zeros(3)), views)
         batch = self._batch(
-            boxes, origin, labels=labels[None, :, None], colors=colors[None], **crops
+            boxes, origin, labels=labels, label_shares=shares, colors=colors[None], **crops
         )
         with timed(stages, "prefix"), self._autocast():
             scene = self.model.encode_scene(batch, self.prompt_tokens)
@@ -289,24 +291,26 @@ class ModelRunner:
 
     def _known_attributes(
         self, objects: Sequence[SceneObject], newest_ns: int
-    ) -> tuple[Tensor, Tensor]:
-        """Label tokens (N, T), -1 if unknown, and colors (N, 3), NaN if unknown.
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Label tokens (1, N, L, T), -1 if unknown, their probabilities (1, N, L), and colors (N,
+        3), NaN if unknown.
 
-        The label of a detector is known; of an object that the newest view did not update, its
+        The labels of a recogniser are known; of an object that the newest view did not update, its
         label and color are.
         """
         outdated = [known.stamp_ns < newest_ns and bool(known.label) for known in objects]
-        has_label = [
-            old or known.label_from_detector for known, old in zip(objects, outdated, strict=True)
+        rows = [
+            (known.labels or ((known.label, 1.0),)) if old or known.label_from_detector else ()
+            for known, old in zip(objects, outdated, strict=True)
         ]
-        labels = self.prompt.name_ids(
-            [known.label if has else "" for known, has in zip(objects, has_label, strict=True)]
-        )
+        padded = [(*row, *[("", 0.0)] * (KEPT - len(row)))[:KEPT] for row in rows]
+        given = torch.tensor([[bool(label) for label, _ in row] for row in padded])
+        labels = self.prompt.name_ids([label for row in padded for label, _ in row])
+        labels = labels.unflatten(0, (-1, KEPT)).masked_fill(~given[..., None], -1)
+        shares = torch.tensor([[share for _, share in row] for row in padded])
         colors = torch.tensor([known.rgb for known in objects], dtype=torch.float32) / 255
-        return (
-            labels.masked_fill(~torch.tensor(has_label)[:, None], -1),
-            colors.masked_fill(~torch.tensor(outdated)[:, None], torch.nan),
-        )
+        colors = colors.masked_fill(~torch.tensor(outdated)[:, None], torch.nan)
+        return labels[None], shares[None], colors
 
     def _label_objects(
         self, objects: Sequence[SceneObject], scene: EncodedScene, newest_ns: int
@@ -325,15 +329,16 @@ class ModelRunner:
         labelled = []
         for known, labels, colors in zip(objects, label_rows, color_rows, strict=True):
             by_detector = known.label_from_detector
+            named = fuse([(labels, NAMES_WEIGHT), (known.labels, 1.0)])
             keep = known.label and known.stamp_ns < newest_ns and (known.color or not by_detector)
             labelled.append(
                 known
                 if keep
                 else replace(
                     known,
-                    label=known.label if by_detector else labels[0][0],
+                    label=known.label if by_detector else named[0][0],
                     color=colors[0][0],
-                    labels=() if by_detector else labels,
+                    labels=known.labels if by_detector else named,
                     colors=colors,
                 )
             )

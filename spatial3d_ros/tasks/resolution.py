@@ -24,6 +24,7 @@ PhraseScores = Callable[[Sequence[str]], np.ndarray]
 """Phrases (Q) -> the network's logits (Q, N + 1) of the objects, "nothing" last."""
 
 SAME = 0.5  # share of the smaller box inside the other from which two boxes are one object
+_MAJORITY = 0.5  # share of the labels of a recogniser from which an object is there
 _OTHER_COLOR = 0.7  # how far an object of the right label but another colour speaks for itself
 _SIZE_WORDS = {
     "small": "smallest", "little": "smallest", "tiny": "smallest", "large": "largest",
@@ -176,11 +177,12 @@ class Resolver:
         scores = w.network * (logits - np.logaddexp.reduce(logits))
         labels, color = self._labels(description), self._color_term(description)
         if labels is not None:
-            match = self._label_shares(labels)
             firm = np.array([o.label_from_detector for o in self.objects], bool)
+            match = self._label_shares(labels, firm)
             least = np.exp(-np.where(firm, w.detector_label, w.label))
             scores[:-1] += np.log(least + (1 - least) * match)
-            there = (match * np.where(color < 0, _OTHER_COLOR, 1.0)).max()
+            sure = np.where(firm, np.minimum(match / _MAJORITY, 1.0), match)
+            there = (sure * np.where(color < 0, _OTHER_COLOR, 1.0)).max()
             scores[-1] += w.absent - (w.absent + w.present) * there
         scores[:-1] += w.color * color
         return scores
@@ -190,14 +192,16 @@ class Resolver:
             return None
         return self.vocabulary.labels_of(description.head) or ()
 
-    def _label_shares(self, labels: Sequence[str]) -> np.ndarray:
-        """(N,) probability of each object to have one of some labels."""
-        return np.array(
-            [
-                sum(p for name, p in o.labels or ((label, 1.0),) if normalize(name) in labels)
-                for o, label in zip(self.objects, self.labels, strict=True)
-            ]
-        )
+    def _label_shares(self, labels: Sequence[str], firm: np.ndarray) -> np.ndarray:
+        """(N,) probability of each object to have one of some labels; of an object with labels of a
+        recogniser (`firm`), among those that were named.
+        """
+        shares = np.zeros(len(self.objects))
+        for k, (item, label) in enumerate(zip(self.objects, self.labels, strict=True)):
+            given = item.labels or ((label, 1.0),)
+            match = sum(p for name, p in given if normalize(name) in labels)
+            shares[k] = match / sum(p for _, p in given) if firm[k] else match
+        return shares
 
     def _color_term(self, description: Description) -> np.ndarray:
         """(N,) 0 where the colour fits or none is asked for, -1 where it does not, -3 where it is

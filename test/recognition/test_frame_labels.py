@@ -61,8 +61,9 @@ def detections_file(folder: Path, *frames: dict[str, Any]) -> Path:
 
 def entry(box: list[float] = BOX, **keys: Any) -> dict[str, Any]:
     one = {"label": "dining_table", "score": 0.9, "box": box}
-    return {"detections": [one | {k: v for k, v in keys.items() if k == "mask"}]} | {
-        k: v for k, v in keys.items() if k != "mask"
+    own = ("mask", "others")
+    return {"detections": [one | {k: v for k, v in keys.items() if k in own}]} | {
+        k: v for k, v in keys.items() if k not in own
     }
 
 
@@ -103,9 +104,21 @@ def test_run_lengths_as_letters_are_those_as_numbers(bag: Path) -> None:
     file = detections_file(bag.parent, *(entry(stamp_ns=10**9, mask=mask) for mask in masks))
     from spatial3d_ros.recognition.detections_file import read_detections
 
-    first, second = read_detections(file, bag, "")[10**9]
+    first, second = read_detections(file, bag, "", (3, 5))[10**9]
     assert first.mask is not None and second.mask is not None
     assert first.mask.sum() == 6 and (first.mask == second.mask).all()
+
+
+def test_polygons_and_further_labels(bag: Path) -> None:
+    polygon = [12, 20, 13, 20, 13, 27, 12, 27]
+    file = detections_file(
+        bag.parent, entry(stamp_ns=10**9, mask=[polygon], others={"work_bench": 0.05})
+    )
+    labels = FrameLabels.of_recording(BagFrames(bag, RecordingOptions(detections=str(file))))
+    (found,) = labels.recognise(make_frames()[0]).detections
+    assert found.mask is not None and found.others == (("work bench", 0.05),)
+    rows, columns = np.nonzero(found.mask)
+    assert set(columns) == {12, 13} and (rows.min(), rows.max()) == (20, 27)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +133,7 @@ def test_run_lengths_as_letters_are_those_as_numbers(bag: Path) -> None:
         (entry(frame="frame-000001", box=[1, 2, float("nan"), 4]), "box"),
         (entry(frame="frame-000001", mask={"size": [3, 5], "counts": [1]}), "do not fill 5 x 3"),
         (entry(frame="frame-000001", mask={"size": [3, 5], "counts": " "}), "letter ' '"),
+        (entry(frame="frame-000001", mask=[[1, 2, 3, 4, 5, 6, 7]]), "a polygon of 7 numbers"),
     ],
 )
 def test_a_wrong_file_is_named_with_its_field(bag: Path, frame: Any, words: str) -> None:

@@ -88,6 +88,20 @@ def test_classes_without_label_and_low_scores_are_dropped():
     assert len(recogniser(low, outputs, ANCHORS).recognise(RGB).detections) == 1
 
 
+def test_what_a_model_confuses_becomes_further_labels():
+    outputs = ssd_outputs([[-9, 3, -9], [-9, -9, 2]])
+    mistaken = {"cup": {"vase": 0.5, "bottle": 0.25}}
+    cup, sofa = (
+        recogniser(boxes_spec(confusion=mistaken), outputs, ANCHORS).recognise(RGB).objects()
+    )
+    whole = 1 / (1 + np.exp(-3))
+    assert (cup.label, cup.score) == ("vase", pytest.approx(whole / 2))
+    assert dict(cup.others) == pytest.approx({"cup": whole / 4, "bottle": whole / 4})
+    assert sofa.others == ()
+    with pytest.raises(ValueError, match=r"confusion\.cup: the shares add up"):
+        boxes_spec(confusion={"cup": {"vase": 0.7, "bottle": 0.7}})
+
+
 def test_yolox_boxes_are_in_units_of_their_stride_and_padding_is_undone():
     given = spec(decode="yolox", labels=["cup"], input={"size": [64, 64], "fit": "pad"})
     rows = np.zeros((1, 64 + 16 + 4, 6), np.float32)

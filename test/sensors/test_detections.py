@@ -78,6 +78,18 @@ def test_of_ten_thousand_boxes_the_surest_are_taken():
     assert "detection_max_count" in problems[0]
 
 
+def test_further_hypotheses_of_a_box_are_kept():
+    made, _, problems = reader(names=["17=Katze"])
+    box = make.detection_2d("cup", (0, 0, 5, 5), score=0.6)
+    box.results += [
+        make.hypothesis("17", 0.3),
+        make.hypothesis("9", 0.2),
+        make.hypothesis("a", NAN),
+    ]
+    (found,) = made.read_2d(make.detections(box), problems.append)
+    assert (found.label, found.others) == ("cup", (("Katze", 0.3),)) and not problems
+
+
 def test_numbers_are_classes_with_a_name_or_boxes_without_a_label():
     made, counts, problems = reader(names=["person", "bicycle", "17=Katze"])
     ids = ("1", "17", "3", "cat", "1.0", "id_17", "class 0", "-1", "41.0", "id_41")

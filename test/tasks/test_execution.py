@@ -100,6 +100,21 @@ def test_the_scores_of_the_network_decide_among_equals():
     assert one(make(scores=second), described("chair")) == 4
 
 
+def test_labels_of_a_recogniser_that_are_divided_count_by_their_shares():
+    labels = {5: (("sofa", 0.6), ("bed", 0.3)), 3: (("chair", 0.45), ("suitcase", 0.45))}
+    execution = make()
+    resolver = execution.selection.resolver
+    resolver.objects = tuple(
+        replace(o, label_score=0.6, labels=labels.get(o.id, ((o.label, 0.9),)))
+        for o in resolver.objects
+    )
+    assert one(execution, described("sofa")) == 5
+    assert one(execution, described("chair", relation=("closest", "table"))) == 3
+    resolver.vocabulary = Vocabulary(name for o in resolver.objects for name in o.nouns)
+    assert one(execution, described("suitcase")) == 3
+    assert execution.selection.resolver.resolve([described("bed")])[0].nothing
+
+
 def test_nothing_fits_a_known_noun_that_the_map_lacks():
     execution = make()
     with pytest.raises(NotFoundError, match="the fridge"):

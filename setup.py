@@ -11,7 +11,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
-EXTRAS = ("research", "dev", "quantize", "rerun", "train", "onnx", "litert")
+EXTRAS = ("research", "dev", "quantize", "rerun", "train", "onnx", "litert", "mcp", "web")
 MANIFEST = ElementTree.parse(ROOT / "package.xml").getroot()
 
 
@@ -37,6 +37,7 @@ setup(
         "spatial3d_ros.resource": ["**/*"],
         "spatial3d_ros.config": ["**/*"],
         "spatial3d_ros.demo": ["templates/*"],
+        "spatial3d_ros.servers": ["static/*"],
         "spatial3d_ros.research.query": ["grammar/*.yaml"],
         "spatial3d_ros.research.rooms": ["kinds.yaml"],
     },

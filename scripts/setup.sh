@@ -67,7 +67,7 @@ make_environment() {
 
 install_packages() {
     local wanted=(-r requirements/library.txt -r requirements/research.txt -r requirements/dev.txt
-                  -c requirements/constraints.txt)
+                  -r requirements/mcp.txt -r requirements/web.txt -c requirements/constraints.txt)
     if [ -n "$ROS_DISTRO" ]; then
         # a newer major NumPy than the one ROS was compiled against cannot load its messages
         wanted+=("$(.venv/bin/python -c 'import numpy; print(f"numpy<{int(numpy.__version__[0]) + 1}")')")

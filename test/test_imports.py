@@ -24,6 +24,7 @@ FLOORS = [
     ["bags", "tasks"],
     ["recognition", "visualization", "engine_config"],
     ["engine", "runtime", "downloads"],
+    ["servers"],
     ["doctor", "nodes"],
     ["demo"],
     ["cli"],
@@ -41,7 +42,9 @@ ROS_PACKAGES = re.compile(
     rf"(rclpy|launch|launch_ros|ament_index_python|builtin_interfaces|rcl_interfaces|std_srvs|tf2_ros"
     rf"|\w+_msgs|{PACKAGE}\.(msg|srv|action))(\.|$)"
 )
-OPTIONAL_MODULES = {"rerun", "torchao", "tf_transformations", "transforms3d"}
+OPTIONAL_MODULES = {
+    "rerun", "torchao", "mcp", "starlette", "uvicorn", "tf_transformations", "transforms3d",
+}  # fmt: skip
 """Extras with their own error message, and quaternion functions of ROS with a stand-in."""
 
 DISTRIBUTIONS = {"cv2": "opencv-python-headless", "yaml": "pyyaml", "tqdm": "huggingface_hub"}

@@ -22,6 +22,7 @@ from spatial3d_ros.cli import (
     map,
     recognise,
     rerun,
+    serve,
 )
 from spatial3d_ros.cli.output import print_error
 from spatial3d_ros.doctor import RESEARCH_LIBRARIES
@@ -54,6 +55,8 @@ app.command("rerun")(rerun.rerun)
 app.command("info")(info.info)
 app.command("download")(download.download)
 app.add_typer(map.app, name="map")
+app.command("mcp")(serve.mcp)
+app.command("view")(serve.view)
 
 
 def run() -> None:

@@ -179,13 +179,18 @@ class MemoryStore:
             "ORDER BY stamp_ns, id",
             (start_ns, end_ns),
         )
-        return [
-            Event(
-                row[2], row[0], row[3], row[4], row[5], _box_of(row[6]), _box_of(row[7]), row[1],
-                json.loads(row[8]),
-            )
-            for row in rows
-        ]  # fmt: skip
+        return [_event(row) for row in rows]
+
+    def last_event(self) -> int:
+        """Number of the last event, 0 before one."""
+        return int(self.database.query("SELECT coalesce(max(id), 0) FROM events")[0][0])
+
+    def events_after(self, number: int, limit: int) -> list[Event]:
+        """The first events with a number larger than this, oldest first."""
+        rows = self.database.query(
+            f"SELECT {_EVENT} FROM events WHERE id > ? ORDER BY id LIMIT ?", (number, limit)
+        )
+        return [_event(row) for row in rows]
 
     def add_edit(
         self, stamp_ns: int, author: str, action: str, object_id: int, detail: dict[str, Any]
@@ -272,6 +277,13 @@ def _box_text(box: Box3D | None) -> str:
 
 def _box_of(text: str) -> Box3D | None:
     return _box(json.loads(text)) if text else None
+
+
+def _event(row: tuple[Any, ...]) -> Event:
+    return Event(
+        row[2], row[0], row[3], row[4], row[5], _box_of(row[6]), _box_of(row[7]), row[1],
+        json.loads(row[8]),
+    )  # fmt: skip
 
 
 def _label_source(known: MemoryObject) -> str:

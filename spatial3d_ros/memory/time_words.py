@@ -58,9 +58,14 @@ def age(seconds: float) -> str:
 
 def clock(stamp_ns: int) -> str:
     """A stamp as date and time of this computer's zone, "" for the clock of a simulation."""
-    if stamp_ns < _CALENDAR_NS:
+    if not is_calendar(stamp_ns):
         return ""
     return datetime.fromtimestamp(stamp_ns / _SECOND, tz=_zone()).strftime("%Y-%m-%d %H:%M")
+
+
+def is_calendar(stamp_ns: int) -> bool:
+    """Whether a stamp is a date, not the clock of a simulation."""
+    return stamp_ns >= _CALENDAR_NS
 
 
 def _zone() -> timezone:

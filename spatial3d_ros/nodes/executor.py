@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import rclpy
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.task import Future
 
-from spatial3d_ros.errors import Spatial3DError
+from spatial3d_ros.errors import NotAvailableError, Spatial3DError
 
 MAX_WAIT_S = 1.0
 
@@ -63,3 +65,15 @@ def spin_in_thread(executor: Executor) -> threading.Thread:
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     return thread
+
+
+def wait_for(future: Future, name: str, limit_s: float) -> Any:
+    """The result of a future that an executor completes in another thread.
+
+    Raises NotAvailableError if `name` does not reply in time.
+    """
+    done = threading.Event()
+    future.add_done_callback(lambda _: done.set())
+    if not done.wait(limit_s):
+        raise NotAvailableError(f"no reply from {name} in {limit_s:.0f} s")
+    return future.result()

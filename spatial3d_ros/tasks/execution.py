@@ -53,6 +53,13 @@ class Outcome:
     text_points: tuple[Point, ...] = ()
 
 
+_ELSEWHERE = {
+    "edit": "asks for a change of the layout; use edit_layout, or the action query",
+    "distance": "asks for a distance; use measure_distance, ask or the action query",
+    "robot_distance": "asks for a distance; use measure_distance, ask or the action query",
+}
+
+
 class Execution:
     """Answers queries of known nouns on one object map."""
 
@@ -66,6 +73,8 @@ class Execution:
         Raises NotFoundError, QueryError.
         """
         kind = query.intent.partition(".")[0]
+        if kind in _ELSEWHERE:
+            raise QueryError(f"query: '{query.text}' {_ELSEWHERE[kind]}")
         return getattr(self, f"_{kind}")(query)
 
     def _locate(self, query: ParsedQuery) -> Outcome:

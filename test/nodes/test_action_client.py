@@ -1,4 +1,4 @@
-"""The action client of the demo receives responses that arrive before the request is recorded."""
+"""Our action client receives responses that arrive before the request is recorded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from helpers import ros_bench as bench
 from helpers.fake_engine import FakeEngine
 from spatial3d_ros.action import Query
-from spatial3d_ros.demo.nodes.action_client import ThreadSafeActionClient
+from spatial3d_ros.nodes.action_client import ThreadSafeActionClient
 from spatial3d_ros.nodes.grounding_node import GroundingNode
 
 

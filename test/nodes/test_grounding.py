@@ -24,9 +24,9 @@ from helpers import ros_bench as bench
 from helpers.fake_engine import STAGES, FakeEngine
 from helpers.grounding_system import MS
 from spatial3d_ros.action import Query
-from spatial3d_ros.demo.nodes.action_client import ThreadSafeActionClient
 from spatial3d_ros.errors import CheckpointError
 from spatial3d_ros.msg import Grounding, LayoutEdit, SceneObjects
+from spatial3d_ros.nodes.action_client import ThreadSafeActionClient
 from spatial3d_ros.nodes.grounding_node import build_engine
 from spatial3d_ros.srv import Ask, EditLayout, GetScene, Ground, MeasureDistance
 

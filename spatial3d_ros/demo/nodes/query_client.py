@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -24,13 +23,12 @@ from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
-from rclpy.task import Future
 
 from spatial3d_ros.action import Query
 from spatial3d_ros.demo.nodes import response_dicts
-from spatial3d_ros.demo.nodes.action_client import ThreadSafeActionClient
 from spatial3d_ros.errors import NotAvailableError, StorageError
-from spatial3d_ros.nodes.executor import spin_in_thread
+from spatial3d_ros.nodes.action_client import ThreadSafeActionClient
+from spatial3d_ros.nodes.executor import spin_in_thread, wait_for
 from spatial3d_ros.nodes.question_server import KINDS
 from spatial3d_ros.runtime.parameters import FIELDS
 from spatial3d_ros.srv import Ask, EditLayout, GetScene, Ground, MeasureDistance
@@ -135,11 +133,11 @@ class QueryClient(Node):
         stages: list[str] = []
         goal = Query.Goal(query=text, timeout_s=self.limit_s)
         sent = self._query.send_goal_async(goal, lambda f: stages.append(f.feedback.stage))
-        handle = self._wait(sent, "the goal")
+        handle = wait_for(sent, "the goal", self.limit_s)
         if not handle.accepted:
             message = "the goal was rejected: the node is busy"
             return {"success": False, "message": message, "no_target": False, "objects": []}
-        result = self._wait(handle.get_result_async(), "the result").result
+        result = wait_for(handle.get_result_async(), "the result", self.limit_s).result
         return {**response_dicts.result(result), "stages": stages}
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
@@ -148,15 +146,7 @@ class QueryClient(Node):
             self.diagnostics[status.name] = {"message": status.message, **values}
 
     def _call(self, client: Client, request: Any) -> Any:
-        return self._wait(client.call_async(request), client.srv_name)
-
-    def _wait(self, future: Future, name: str, limit_s: float = 0.0) -> Any:
-        """The result of a future that the executor completes in another thread."""
-        done, limit_s = threading.Event(), limit_s or self.limit_s
-        future.add_done_callback(lambda _: done.set())
-        if not done.wait(limit_s):
-            raise NotAvailableError(f"no reply from {name} in {limit_s:.0f} s")
-        return future.result()
+        return wait_for(client.call_async(request), client.srv_name, self.limit_s)
 
 
 def main() -> None:

@@ -98,7 +98,7 @@ class ModelRunner:
     def warm_up(self) -> None:
         """Run each part once, so that the first question is as fast as the second."""
         side, grid = self.model.config.vision.image_size, self.model.config.pooled_grid
-        with self._autocast():
+        with self.autocast():
             self.model.encode_views(torch.zeros(1, 3, side, side, device=self.device))
             boxes = torch.tensor([[[0.0, 0, 0, 1, 1, 1], [2, 0, 0, 1, 1, 1]]])
             batch = SceneBatch(
@@ -143,7 +143,7 @@ class ModelRunner:
         batch = self._batch(
             boxes, origin, labels=labels, label_shares=shares, colors=colors[None], **crops
         )
-        with timed(stages, "prefix"), self._autocast():
+        with timed(stages, "prefix"), self.autocast():
             scene = self.model.encode_scene(batch, self.prompt_tokens)
             return self._label_objects(kept, scene, newest_ns), scene
 
@@ -160,7 +160,7 @@ class ModelRunner:
         self._encode_views(views)
         origin = self._scene_origin()
         batch = self._batch(np.empty((0, 6)), origin)
-        with self._autocast():
+        with self.autocast():
             found, objectness = self.model.propose(batch)
         valid = found.object_valid[0]
         rows = found.boxes[0][valid].float().cpu().numpy().astype(float)
@@ -179,7 +179,7 @@ class ModelRunner:
         given = names if self.prompt.category_mode == "given" and names else [""] * len(phrases)
         sentences = [self.prompt.grounding(*pair) for pair in zip(phrases, given, strict=True)]
         questions = self.prompt.batch(sentences, [0] * len(phrases)).to(self.device)
-        with self._autocast():
+        with self.autocast():
             output = score_questions(self.model, scene, questions, self.prompt_tokens)
             return output.scores.float().cpu()
 
@@ -215,7 +215,7 @@ class ModelRunner:
             )
         questions = self.prompt.batch([self.prompt.free_form(question)], [0]).to(self.device)
         allowed = self.prompt.allowed_tokens(characters).to(self.device) if characters else None
-        with self._autocast():
+        with self.autocast():
             state, context = prefill_answer(
                 self.model, scene, questions, self.prompt_tokens, MAX_NEW_TOKENS
             )
@@ -270,7 +270,7 @@ class ModelRunner:
             config.vision,
             config.pooled_grid,
         )
-        with self._autocast():
+        with self.autocast():
             patches = self.model.encode_views(prepared.pixels[None].to(self.device))[0]
         return prepared, patches.float()
 
@@ -286,7 +286,7 @@ class ModelRunner:
         return {"crops": crops[None], "crop_valid": valid[None]}
 
     def _encode_crops(self, pixels: Tensor) -> Tensor:
-        with self._autocast():
+        with self.autocast():
             return self.model.encode_crops(pixels.to(self.device)).float().cpu()
 
     def _known_attributes(
@@ -362,7 +362,8 @@ class ModelRunner:
         middle = ((low + high) / 2)[:2].round()
         return np.array([*middle.tolist(), round(float(floor), 1)])
 
-    def _autocast(self) -> AbstractContextManager:
+    def autocast(self) -> AbstractContextManager:
+        """The context of every pass of the network: its number format."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
 

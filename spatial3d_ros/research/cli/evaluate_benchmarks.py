@@ -1,4 +1,6 @@
-"""`spatial3d evaluate referit3d`, `... scanrefer`, `... sr3d-style`: rooms of boxes, no images."""
+"""`spatial3d evaluate referit3d`, `... scanrefer`, `... sr3d-style`: rooms of boxes without images,
+or ScanNet scenes with views.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,12 @@ import typer
 from spatial3d_ros.cli.output import out, print_json, print_status
 
 if TYPE_CHECKING:
+    from spatial3d_ros.research.datasets.box_sources import BoxSource
     from spatial3d_ros.research.evaluation.public.boxes_report import BoxesReport
+    from spatial3d_ros.research.evaluation.public.scan_runner import ScanSetup
 
 Objects = Annotated[
-    Path,
+    Path | None,
     typer.Option(
         help="Rooms: one JSON object a line with scene_id and objects (id, label, center, size, "
         "and if known avg_rgb, front_point); may be gzipped."
@@ -21,6 +25,24 @@ Objects = Annotated[
 ]
 Detections = Annotated[
     Path | None, typer.Option(help="Candidate boxes of a detector, in the format of --objects.")
+]
+Scans = Annotated[
+    Path | None,
+    typer.Option(help="ScanNet's scans/: the network sees views of the scenes, and no labels."),
+]
+ProposalFiles = Annotated[
+    Path | None,
+    typer.Option(help="With --scans: boxes of a detector, a folder of Mask3D or a file."),
+]
+Top = Annotated[int, typer.Option(min=1, help="Best-scored proposals of a scene: 50 or 100.")]
+Views = Annotated[int, typer.Option(min=1, help="Views of a scene: 16, 24, 32.")]
+FrameChoices = Annotated[str, typer.Option(help="Which frames: uniform, or coverage.")]
+CategoryModes = Annotated[
+    str | None,
+    typer.Option(
+        help="none, generate, or given (diagnosis only: the true class is told). Default: as the "
+        "weights were trained, but never given."
+    ),
 ]
 Model = Annotated[str, typer.Option(help="Shipped model, or folder with weights.")]
 Fronts = Annotated[
@@ -32,35 +54,74 @@ Results = Annotated[
 ]
 
 
+def scan_setup(
+    scans: Path | None,
+    proposals: Path | None,
+    top: int,
+    views: int,
+    frames: str,
+    category_mode: str | None,
+    label_table: Path | None = None,
+) -> ScanSetup | None:
+    """The scans of the options; None without --scans."""
+    if scans is None:
+        if proposals is not None or category_mode is not None:
+            raise typer.BadParameter("--proposals and --category-mode need --scans")
+        return None
+    from spatial3d_ros.research.evaluation.public.scan_runner import ScanSetup
+
+    return ScanSetup(
+        scans, proposals, top, views, frames, category_mode, label_table  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
 def referit3d(
-    objects: Objects,
     utterances: Annotated[Path, typer.Option(help="CSV file of Nr3D or Sr3D.")],
+    objects: Objects = None,
+    scans: Scans = None,
+    proposals: ProposalFiles = None,
+    top: Top = 50,
+    views: Views = 16,
+    frames: FrameChoices = "uniform",
+    category_mode: CategoryModes = None,
     detections: Detections = None,
     model: Model = "tiny",
     fronts: Fronts = False,
     json: AsJson = False,
     results: Results = None,
 ) -> None:
-    """Nr3D or Sr3D on true boxes, or a detector's, with labels and colours, without images.
+    """Nr3D or Sr3D on true boxes or a detector's: with labels and colours and without images, or
+    with views of scans.
 
     The official filter is applied. The report has two lower baselines: the nearest-anchor rule, and
     a random choice within the right class. Sentences about scenes or objects that are missing in
     the rooms are counted and listed.
 
         spatial3d evaluate referit3d --objects rooms.jsonl.gz --utterances nr3d.csv
+
+        spatial3d evaluate referit3d --scans scans --utterances nr3d.csv --model models/robot
     """
     from spatial3d_ros.research.evaluation.public.boxes_cases import referit_cases
     from spatial3d_ros.research.evaluation.public.boxes_report import evaluate_boxes
 
-    asked = referit_cases(objects, utterances, detections=detections)
-    report = evaluate_boxes(asked, model, print_status, fronts=fronts)
-    command = f"referit3d --objects FILE --utterances {utterances.name}"
+    setup = scan_setup(scans, proposals, top, views, frames, category_mode)
+    boxes, found = _boxes(setup, objects, detections)
+    asked = referit_cases(boxes, utterances, detections=found)
+    load = None if setup is None else setup.load
+    report = evaluate_boxes(asked, model, print_status, fronts=fronts, load=load)
+    command = f"referit3d {_inputs(setup)} --utterances {utterances.name}"
     _show(report, json, results, command + _detections(detections) + " --fronts" * fronts)
 
 
 def scanrefer(
-    objects: Objects,
     utterances: Annotated[Path, typer.Option(help="JSON file of ScanRefer.")],
+    objects: Objects = None,
+    scans: Scans = None,
+    proposals: ProposalFiles = None,
+    top: Top = 50,
+    views: Views = 16,
+    frames: FrameChoices = "uniform",
+    category_mode: CategoryModes = None,
     detections: Detections = None,
     classes: Annotated[
         str, typer.Option(help="What 'unique' counts: raw labels, scannet18 or nyu40 classes.")
@@ -76,7 +137,8 @@ def scanrefer(
     json: AsJson = False,
     results: Results = None,
 ) -> None:
-    """ScanRefer on true boxes, or on a detector's, with labels and colours, without images.
+    """ScanRefer on true boxes or a detector's: with labels and colours and without images, or with
+    views of scans.
 
     True boxes are scored by the very object, detections by overlap (Acc@0.25, Acc@0.5). With the
     whole file of a split, --unique-by annotated is the official definition.
@@ -85,21 +147,27 @@ def scanrefer(
 
         spatial3d evaluate scanrefer --objects rooms.jsonl.gz --utterances ScanRefer_val.json
         --detections mask3d.jsonl --json
+
+        spatial3d evaluate scanrefer --scans scans --proposals mask3d --model models/robot
+        --utterances ScanRefer_filtered_val.json --unique-by annotated
     """
     from spatial3d_ros.research.evaluation.public.boxes_cases import scanrefer_cases
     from spatial3d_ros.research.evaluation.public.boxes_report import evaluate_boxes
 
+    setup = scan_setup(scans, proposals, top, views, frames, category_mode, label_table)
+    boxes, found = _boxes(setup, objects, detections)
     asked = scanrefer_cases(
-        objects, utterances, detections=detections, classes=classes, label_table=label_table,
+        boxes, utterances, detections=found, classes=classes, label_table=label_table,
         unique_by=unique_by,
     )  # fmt: skip
-    report = evaluate_boxes(asked, model, print_status, fronts=fronts)
-    command = f"scanrefer --objects FILE --utterances {utterances.name}"
+    load = None if setup is None else setup.load
+    report = evaluate_boxes(asked, model, print_status, fronts=fronts, load=load)
+    command = f"scanrefer {_inputs(setup)} --utterances {utterances.name}"
     _show(report, json, results, command + _detections(detections) + " --fronts" * fronts)
 
 
 def sr3d_style(
-    objects: Objects,
+    objects: Annotated[Path, typer.Option(help="Rooms, as of the other benchmarks.")],
     count: Annotated[
         int, typer.Option(min=10, help="How many sentences, over 10 relations.")
     ] = 1000,
@@ -127,6 +195,25 @@ def sr3d_style(
     report = evaluate_boxes(asked, model, print_status, fronts=fronts)
     command = f"sr3d-style --objects FILE --count {count} --seed {seed} --mix {mix}"
     _show(report, json, results, command + " --no-fronts" * (not fronts))
+
+
+def _boxes(
+    setup: ScanSetup | None, objects: Path | None, detections: Path | None
+) -> tuple[Path | BoxSource, Path | BoxSource | None]:
+    """True boxes, and those to choose from."""
+    if setup is None:
+        if objects is None:
+            raise typer.BadParameter("give --objects FILE, or --scans DIR for views")
+        return objects, detections
+    if objects is not None or detections is not None:
+        raise typer.BadParameter("--scans has its own boxes: leave out --objects, --detections")
+    return setup.truth, setup.detections
+
+
+def _inputs(setup: ScanSetup | None) -> str:
+    if setup is None:
+        return "--objects FILE"
+    return "--scans DIR" + " --proposals DIR" * (setup.proposals is not None)
 
 
 def _detections(path: Path | None) -> str:

@@ -1,5 +1,5 @@
 """`spatial3d evaluate multi3drefer | scanqa | sqa3d | scan2cap | distance`: public files, answered
-by the network on rooms of boxes, or by anything else in a file.
+by the network on rooms of boxes or on scans with views, or by anything else in a file.
 """
 
 from __future__ import annotations
@@ -10,10 +10,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spatial3d_ros.cli.output import out, print_json
-from spatial3d_ros.research.cli.evaluate_benchmarks import AsJson, Model, Objects
+from spatial3d_ros.research.cli.evaluate_benchmarks import (
+    AsJson,
+    CategoryModes,
+    FrameChoices,
+    Model,
+    ProposalFiles,
+    Scans,
+    Top,
+    Views,
+    scan_setup,
+)
 
 if TYPE_CHECKING:
     from spatial3d_ros.research.evaluation.public.given_answers import PublicReport
+    from spatial3d_ros.research.evaluation.public.scan_runner import ScanSetup
 
 Answers = Annotated[
     Path | None,
@@ -27,8 +38,14 @@ MaybeObjects = Annotated[
 
 
 def multi3drefer(
-    objects: Objects,
     descriptions: Annotated[Path, typer.Option(help="multi3drefer_*.json.")],
+    objects: MaybeObjects = None,
+    scans: Scans = None,
+    proposals: ProposalFiles = None,
+    top: Top = 50,
+    views: Views = 16,
+    frames: FrameChoices = "uniform",
+    category_mode: CategoryModes = None,
     answers: Answers = None,
     model: Model = "tiny",
     json: AsJson = False,
@@ -42,12 +59,19 @@ def multi3drefer(
     """
     from spatial3d_ros.research.evaluation.public.given_answers import evaluate_multi
 
-    _show(evaluate_multi(objects, descriptions, answers, model), json)
+    rooms = _needed(objects, scan_setup(scans, proposals, top, views, frames, category_mode))
+    _show(evaluate_multi(rooms, descriptions, answers, model), json)
 
 
 def scanqa(
     questions: Annotated[Path, typer.Option(help="ScanQA_v1.0_val.json.")],
     objects: MaybeObjects = None,
+    scans: Scans = None,
+    proposals: ProposalFiles = None,
+    top: Top = 50,
+    views: Views = 16,
+    frames: FrameChoices = "uniform",
+    category_mode: CategoryModes = None,
     answers: Answers = None,
     norm: Annotated[
         str, typer.Option(help="How answers are cleaned: leo (Chat-Scene) or raw (Video-3D-LLM).")
@@ -63,7 +87,8 @@ def scanqa(
     """
     from spatial3d_ros.research.evaluation.public.given_answers import evaluate_scanqa
 
-    _show(evaluate_scanqa(questions, objects, answers, norm, model), json)
+    rooms = scan_setup(scans, proposals, top, views, frames, category_mode) or objects
+    _show(evaluate_scanqa(questions, rooms, answers, norm, model), json)
 
 
 def sqa3d(
@@ -72,6 +97,12 @@ def sqa3d(
         Path, typer.Option(help="v1_balanced_sqa_annotations_*_scannetv2.json.")
     ],
     objects: MaybeObjects = None,
+    scans: Scans = None,
+    proposals: ProposalFiles = None,
+    top: Top = 50,
+    views: Views = 16,
+    frames: FrameChoices = "uniform",
+    category_mode: CategoryModes = None,
     answers: Answers = None,
     model: Model = "tiny",
     json: AsJson = False,
@@ -83,12 +114,19 @@ def sqa3d(
     """
     from spatial3d_ros.research.evaluation.public.given_answers import evaluate_sqa3d
 
-    _show(evaluate_sqa3d(questions, annotations, objects, answers, model), json)
+    rooms = scan_setup(scans, proposals, top, views, frames, category_mode) or objects
+    _show(evaluate_sqa3d(questions, annotations, rooms, answers, model), json)
 
 
 def scan2cap(
-    objects: Objects,
     descriptions: Annotated[Path, typer.Option(help="ScanRefer_filtered_*.json.")],
+    objects: MaybeObjects = None,
+    scans: Scans = None,
+    proposals: ProposalFiles = None,
+    top: Top = 50,
+    views: Views = 16,
+    frames: FrameChoices = "uniform",
+    category_mode: CategoryModes = None,
     answers: Answers = None,
     model: Model = "tiny",
     json: AsJson = False,
@@ -101,7 +139,8 @@ def scan2cap(
     """
     from spatial3d_ros.research.evaluation.public.given_answers import evaluate_scan2cap
 
-    _show(evaluate_scan2cap(objects, descriptions, answers, model), json)
+    rooms = _needed(objects, scan_setup(scans, proposals, top, views, frames, category_mode))
+    _show(evaluate_scan2cap(rooms, descriptions, answers, model), json)
 
 
 def distance(
@@ -117,6 +156,13 @@ def distance(
     from spatial3d_ros.research.evaluation.public.given_answers import evaluate_distances
 
     _show(evaluate_distances(answers), json)
+
+
+def _needed(objects: Path | None, scans: ScanSetup | None) -> Path | ScanSetup:
+    """Scans or rooms, whose true boxes are needed."""
+    if scans is None and objects is None:
+        raise typer.BadParameter("give --objects FILE, or --scans DIR for views")
+    return scans or objects  # type: ignore[return-value]
 
 
 def _show(report: PublicReport, json: bool) -> None:

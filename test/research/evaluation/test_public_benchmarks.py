@@ -111,7 +111,7 @@ def test_scanqa(tmp_path: Path, rooms: Path, weights: str) -> None:
     assert network["samples"]["absent"] == {"count": 1, "what": {"t": 1}}
     assert network["scores"]["overall"]["n"] == 2
     for wrong, words in (
-        ((), "give --answers, or --objects"),
+        ((), "give --answers, or --scans or --objects"),
         (("--answers", answers, "--norm", "mine"), "use leo or raw"),
     ):
         with pytest.raises(ConfigError, match=words):

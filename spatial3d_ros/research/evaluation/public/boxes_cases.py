@@ -12,6 +12,7 @@ import numpy as np
 
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.geometry.box import iou_matrix
+from spatial3d_ros.research.datasets.box_sources import BoxSource, as_source
 from spatial3d_ros.research.datasets.boxes_only import BoxRoom, read_box_rooms
 from spatial3d_ros.research.datasets.label_classes import ClassMode, read_class_map
 from spatial3d_ros.research.datasets.references import match
@@ -78,16 +79,18 @@ class Cases:
 
 
 def referit_cases(
-    objects: str | Path, utterances: str | Path, *, detections: str | Path | None = None
+    objects: str | Path | BoxSource,
+    utterances: str | Path,
+    *,
+    detections: str | Path | BoxSource | None = None,
 ) -> Cases:
-    """Nr3D or Sr3D after the official filter, on true boxes or on `detections`, a file of the same
-    form as `objects`; easy and hard by `stimulus_id`.
+    """Nr3D or Sr3D after the official filter, on true boxes or on `detections`, a source of the
+    same form as `objects` (a path is a file of boxes); easy and hard by `stimulus_id`.
 
     Raises ConfigError for a file that cannot be used, or when no sentence is left.
     """
-    rooms = read_box_rooms(objects)
-    detected = None if detections is None else read_box_rooms(detections)
     everything = read_utterances(utterances)
+    rooms, detected = _read(objects, detections, {one.scan_id for one in everything})
     official = [one for one in everything if one.official]
     found = match(official, _ids(rooms), lambda one: (one.scan_id, (one.target_id,)))
     cases = []
@@ -99,7 +102,7 @@ def referit_cases(
         choices = _choices(room, detected)
         cases.append(Case(one.utterance, room, target, choices, (*splits, *kind)))
     settings = {
-        "objects": str(objects),
+        "objects": as_source(objects).name,
         "utterances": str(utterances),
         "boxes": _boxes(detections),
         "filter": "target class mentioned; guessed right, where a listener was asked",
@@ -110,15 +113,15 @@ def referit_cases(
 
 
 def scanrefer_cases(
-    objects: str | Path,
+    objects: str | Path | BoxSource,
     utterances: str | Path,
     *,
-    detections: str | Path | None = None,
+    detections: str | Path | BoxSource | None = None,
     classes: ClassMode = "raw",
     label_table: str | Path | None = None,
     unique_by: UniqueBy = "scene",
 ) -> Cases:
-    """ScanRefer on true boxes, or on `detections`, a file of the same form as `objects`.
+    """ScanRefer on true boxes, or on `detections`, a source of the same form as `objects`.
 
     unique_by: `annotated` counts the objects that the file describes, as the official evaluation
     does, and needs the file of a whole split; `scene` counts all objects of the scene. Easy and
@@ -129,10 +132,9 @@ def scanrefer_cases(
         raise ConfigError(
             f"unique_by: '{unique_by}' is unknown; use {' or '.join(get_args(UniqueBy))}"
         )
-    rooms = read_box_rooms(objects)
-    detected = None if detections is None else read_box_rooms(detections)
     class_of = read_class_map(classes, label_table)
     everything = read_descriptions(utterances)
+    rooms, detected = _read(objects, detections, {one.scene_id for one in everything})
     found = match(everything, _ids(rooms), lambda one: (one.scene_id, (one.object_id,)))
     alone = unique_objects(everything, class_of)
     of_class = {name: Counter(map(class_of, room.labels)) for name, room in rooms.items()}
@@ -148,7 +150,7 @@ def scanrefer_cases(
         choices = _choices(room, detected)
         cases.append(Case(one.description, room, target, choices, splits))
     settings = {
-        "objects": str(objects),
+        "objects": as_source(objects).name,
         "utterances": str(utterances),
         "boxes": _boxes(detections),
         "splits": f"unique by {classes} class among all objects "
@@ -177,6 +179,13 @@ def relation_cases(objects: str | Path, count: int, seed: int = 0, mix: Mix = "s
     return Cases(RELATIONS, tuple(cases), {"count": 0, "what": {}}, 0, settings)
 
 
+def _read(
+    objects: str | Path | BoxSource, detections: str | Path | BoxSource | None, wanted: set[str]
+) -> tuple[Mapping[str, BoxRoom], Mapping[str, BoxRoom] | None]:
+    rooms = as_source(objects).rooms(wanted)
+    return rooms, None if detections is None else as_source(detections).rooms(wanted)
+
+
 def _choices(room: BoxRoom, detected: Mapping[str, BoxRoom] | None) -> BoxRoom:
     """The boxes to choose from: the room itself, or a detector's boxes of it."""
     if detected is None:
@@ -184,8 +193,10 @@ def _choices(room: BoxRoom, detected: Mapping[str, BoxRoom] | None) -> BoxRoom:
     return detected.get(room.scene_id, BoxRoom(scene_id=room.scene_id, objects=()))
 
 
-def _boxes(detections: str | Path | None) -> str:
-    return "true boxes" if detections is None else f"detections of {Path(detections).name}"
+def _boxes(detections: str | Path | BoxSource | None) -> str:
+    if detections is None:
+        return "true boxes"
+    return f"detections of {Path(as_source(detections).name).name}"
 
 
 def _ids(rooms: Mapping[str, BoxRoom]) -> dict[str, dict[int, int]]:

@@ -35,7 +35,7 @@ SPLITS = (
     "overall", "easy", "hard", "view-dependent", "view-independent", "unique", "multiple",
 )  # fmt: skip
 
-Choose = Callable[[BoxRoom, Sequence[str]], Sequence[int | None]]
+Choose = Callable[[BoxRoom, Sequence[Case]], Sequence[int | None]]
 Say = Callable[[str], None]
 
 
@@ -96,7 +96,7 @@ class BoxesReport:
         table.caption = (
             f"network: {1000 * self.seconds[NETWORK]:.1f} ms a question; left out by the official "
             f"filter: {self.benchmark.left_out}; about absent scenes or objects: "
-            f"{listed(self.benchmark.absent)}"
+            f"{listed(self.benchmark.absent)}{self._inputs()}"
         )
         return table
 
@@ -111,11 +111,17 @@ class BoxesReport:
             f"`{command}`: {len(benchmark.cases)} sentences, {benchmark.settings['boxes']}; left "
             f"out by the official filter {benchmark.left_out}, about absent scenes or objects "
             f"{listed(benchmark.absent)}; weights `{Path(self.settings['model']).name}`, "
-            f"{1000 * self.seconds[NETWORK]:.0f} ms a question ({self.settings['runs_on']})."
+            f"{1000 * self.seconds[NETWORK]:.0f} ms a question ({self.settings['runs_on']})"
+            f"{self._inputs()}."
         )
         kinds = "What the network chooses (columns: `research/evaluation/public/confusion.py`):"
         tables = self._scores_table().markdown(), self._confusion_table().markdown()
         return f"{summary}\n\n{tables[0]}\n\n{kinds}\n\n{tables[1]}"
+
+    def _inputs(self) -> str:
+        """Views and category mode, if the network sees views."""
+        names = [name for name in ("views", "category_mode") if name in self.settings]
+        return "".join(f"; {name.replace('_', ' ')}: {self.settings[name]}" for name in names)
 
     def _scores_table(self) -> TextTable:
         scores = {method: self.scores(method) for method in self.right}
@@ -141,16 +147,26 @@ class BoxesReport:
 
 
 def evaluate_boxes(
-    benchmark: Cases, model: str = "tiny", say: Say = lambda text: None, *, fronts: bool = False
+    benchmark: Cases,
+    model: str = "tiny",
+    say: Say = lambda text: None,
+    *,
+    fronts: bool = False,
+    load: Callable[[str], BoxesRunner] | None = None,
 ) -> BoxesReport:
     """Evaluate the network and the baselines. The same files and weights give the same scores.
-    `fronts`: give the network the fronts of objects, if the rooms have them.
+    `fronts`: give the network the fronts of objects, if the rooms have them. `load`: makes the
+    runner of a model, such as one that sees the views of scans (scan_runner.py).
 
     Raises CheckpointError for weights that cannot be read.
     """
-    runner = BoxesRunner.load(model, fronts=fronts)
+    runner = BoxesRunner.load(model, fronts=fronts) if load is None else load(model)
     say(f"{benchmark.name}: {len(benchmark.cases)} sentences")
-    methods: dict[str, Choose] = {NETWORK: runner.choose, HEURISTIC: _one_by_one(choose_nearest)}
+
+    def network(room: BoxRoom, cases: Sequence[Case]) -> Sequence[int]:
+        return runner.choose(room, [one.text for one in cases], [one.label for one in cases])
+
+    methods: dict[str, Choose] = {NETWORK: network, HEURISTIC: _one_by_one(choose_nearest)}
     if benchmark.name == RELATIONS:
         methods[RULES] = _one_by_one(choose_by_rule)
     right, seconds, chosen = {}, {}, {}
@@ -160,7 +176,7 @@ def evaluate_boxes(
     right[RANDOM] = _collect([_expected(case) for case in benchmark.cases])
     settings = {
         "model": model,
-        "fronts": "given" if fronts else "not given",
+        **runner.settings,
         "runs_on": f"{runner.where}, {torch.get_num_threads()} threads of {os.cpu_count()} cores",
         "identifiers": runner.identifiers,
     }
@@ -182,7 +198,7 @@ def _choose(cases: Sequence[Case], choose: Choose) -> tuple[list[int | None], fl
         room = cases[indices[0]].choices
         if not room.objects:
             continue
-        for k, slot in zip(indices, choose(room, [cases[k].text for k in indices]), strict=True):
+        for k, slot in zip(indices, choose(room, [cases[k] for k in indices]), strict=True):
             chosen[k] = slot
     return chosen, (time.perf_counter() - begin) / len(cases)
 
@@ -197,7 +213,7 @@ def _judge(cases: Sequence[Case], chosen: Sequence[int | None]) -> dict[str, lis
 
 
 def _one_by_one(choose: Callable[[BoxRoom, str], int | None]) -> Choose:
-    return lambda room, texts: [choose(room, text) for text in texts]
+    return lambda room, cases: [choose(room, one.text) for one in cases]
 
 
 def _expected(case: Case) -> dict[str, float]:

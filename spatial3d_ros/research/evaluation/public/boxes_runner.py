@@ -38,25 +38,34 @@ class BoxesRunner:
         return cls(ModelRunner.load(model, dtype="float32"), fronts=fronts)
 
     @property
+    def settings(self) -> dict[str, str]:
+        """What a report states about the inputs (METHODS 5.11)."""
+        return {"fronts": "given" if self.fronts else "not given"}
+
+    @property
     def where(self) -> str:
         """Device and number format as text."""
         return self._runner.runs_on
 
     @torch.inference_mode()
-    def choose(self, room: BoxRoom, texts: Sequence[str]) -> list[int]:
+    def choose(
+        self, room: BoxRoom, texts: Sequence[str], categories: Sequence[str] = ()
+    ) -> list[int]:
         """The best slot for each sentence, in one forward pass; "no object" is not considered.
 
-        Raises ConfigError if the room is too large for the network, QueryError if a sentence with
-        the room is too long.
+        categories: the true classes, read in category mode `given` only. Raises ConfigError if the
+        room is too large for the network, QueryError if a sentence with the room is too long.
         """
-        return self._scores(room, texts)[:, :-1].argmax(dim=1).tolist()
+        return self._scores(room, texts, categories)[:, :-1].argmax(dim=1).tolist()
 
     @torch.inference_mode()
-    def choose_all(self, room: BoxRoom, texts: Sequence[str]) -> list[list[int]]:
+    def choose_all(
+        self, room: BoxRoom, texts: Sequence[str], categories: Sequence[str] = ()
+    ) -> list[list[int]]:
         """All target slots of each sentence, none to several (METHODS 1.8). Raises as `choose`."""
         return [
             row[:-1].argsort(descending=True)[: count_targets(row)].tolist()
-            for row in self._scores(room, texts)
+            for row in self._scores(room, texts, categories)
         ]
 
     @torch.inference_mode()
@@ -79,8 +88,9 @@ class BoxesRunner:
         batch = scene_batch(room, runner, fronts=self.fronts).to(runner.device)
         return runner.model.encode_scene(batch, runner.prompt_tokens)
 
-    def _scores(self, room: BoxRoom, texts: Sequence[str]) -> Tensor:
-        return self._runner.score_phrases(self._scene(room), [_spaced(text) for text in texts])
+    def _scores(self, room: BoxRoom, texts: Sequence[str], categories: Sequence[str]) -> Tensor:
+        spaced, named = [_spaced(text) for text in texts], [f"the {one}" for one in categories]
+        return self._runner.score_phrases(self._scene(room), spaced, named)
 
 
 def _spaced(text: str) -> str:

@@ -1,8 +1,9 @@
 """Multi3DRefer, ScanQA, SQA3D, Scan2Cap and distances (METHODS 5.3 to 5.8): from public files to
 scores.
 
-The answers come from a file (research/datasets/answers.py) or from the network on rooms of labelled
-boxes. Entries about scenes or objects that the rooms lack are counted and listed.
+The answers come from a file (research/datasets/answers.py) or from the network: on a file of
+labelled boxes, or on scans with views (scan_runner.py). Entries about scenes or objects that the
+rooms lack are counted and listed.
 """
 
 from __future__ import annotations
@@ -13,12 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+import numpy as np
 from rich.table import Table
 
 from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.geometry.box import iou_matrix
 from spatial3d_ros.research.datasets.answers import PredictedAnswers, read_predicted_answers
 from spatial3d_ros.research.datasets.boxes_only import BoxRoom, read_box_rooms
-from spatial3d_ros.research.datasets.multi3drefer import read_multi_descriptions
+from spatial3d_ros.research.datasets.multi3drefer import (
+    MultiDescription,
+    read_multi_descriptions,
+)
 from spatial3d_ros.research.datasets.references import Matched, listed, match
 from spatial3d_ros.research.datasets.scan2cap import caption_targets
 from spatial3d_ros.research.datasets.scanqa import read_scene_questions
@@ -29,7 +35,10 @@ from spatial3d_ros.research.evaluation.metrics.captions import Caption, caption_
 from spatial3d_ros.research.evaluation.metrics.distance import distance_scores, parse_metres
 from spatial3d_ros.research.evaluation.metrics.grounding import multi_scores
 from spatial3d_ros.research.evaluation.public.boxes_runner import BoxesRunner
+from spatial3d_ros.research.evaluation.public.scan_runner import ScanSetup
 
+Source = Path | ScanSetup
+"""A file of boxes, or scans with views."""
 Scores = dict[str, dict[str, float | int]]
 Entry = TypeVar("Entry")
 
@@ -72,40 +81,43 @@ class PublicReport:
 
 
 def evaluate_multi(
-    objects: Path, descriptions: Path, answers: Path | None = None, model: str = "tiny"
+    objects: Source, descriptions: Path, answers: Path | None = None, model: str = "tiny"
 ) -> PublicReport:
-    """Multi3DRefer on true boxes: F1@0.25 and F1@0.5 overall and by type.
+    """Multi3DRefer on true boxes, or on the proposals of scans: F1@0.25 and F1@0.5 overall and by
+    type.
 
     Raises ConfigError for a file that cannot be used, CheckpointError.
     """
-    rooms = read_box_rooms(objects)
-    found = _known(
-        rooms, read_multi_descriptions(descriptions), lambda d: (d.scene_id, d.object_ids),
-        descriptions,
-    )  # fmt: skip
+    described = read_multi_descriptions(descriptions)
+    rooms, choices = _rooms(objects, {d.scene_id for d in described})
+    found = _known(rooms, described, lambda d: (d.scene_id, d.object_ids), descriptions)
     predicted = _read_answers(answers)
     names = [f"{d.scene_id}/{'-'.join(map(str, d.object_ids))}/{d.ann_id}" for d in found.kept]
+    runner = None
     if predicted is not None:
         predictions = [predicted.boxes(name) for name in names]
     else:
-        runner = BoxesRunner.load(model)
-        predictions = _by_room(
-            rooms, found.kept, lambda d: d.scene_id,
-            lambda room, some: [
-                room.boxes[k] for k in runner.choose_all(room, [d.description for d in some])
-            ],
-        )  # fmt: skip
+        runner = _runner(objects, model)
+
+        def choose(room: BoxRoom, some: list[MultiDescription]) -> list[np.ndarray]:
+            if not room.objects:
+                return [room.boxes] * len(some)
+            categories = [d.object_name.replace("_", " ") for d in some]
+            chosen = runner.choose_all(room, [d.description for d in some], categories)
+            return [room.boxes[slots] for slots in chosen]
+
+        predictions = _by_room(choices, found.kept, lambda d: d.scene_id, choose)
     truth = [
         rooms[d.scene_id].boxes[[rooms[d.scene_id].slots[i] for i in dict.fromkeys(d.object_ids)]]
         for d in found.kept
     ]
     scores = multi_scores(predictions, truth, [d.eval_type for d in found.kept])
-    return _report("multi3drefer", scores, found, predicted, names, model)
+    return _report("multi3drefer", scores, found, predicted, names, model, runner=runner)
 
 
 def evaluate_scanqa(
     questions: Path,
-    objects: Path | None = None,
+    objects: Source | None = None,
     answers: Path | None = None,
     norm: Norm = "leo",
     model: str = "tiny",
@@ -120,7 +132,7 @@ def evaluate_scanqa(
     answerable = [q for q in everything if q.answers]
     if not answerable:
         raise ConfigError(f"{questions}: no question has answers; use train or val, not test")
-    found, predictions, predicted = _predictions(
+    found, predictions, predicted, runner = _predictions(
         answerable,
         objects,
         answers,
@@ -130,7 +142,7 @@ def evaluate_scanqa(
     )
     scores = scanqa_scores(predictions, [q.answers for q in found.kept], norm)
     names = [q.question_id for q in found.kept]
-    report = _report("scanqa", {"overall": scores}, found, predicted, names, model)
+    report = _report("scanqa", {"overall": scores}, found, predicted, names, model, runner=runner)
     report.settings["norm"] = norm
     report.samples["without_known_answers"] = len(everything) - len(answerable)
     return report
@@ -139,35 +151,37 @@ def evaluate_scanqa(
 def evaluate_sqa3d(
     questions: Path,
     annotations: Path,
-    objects: Path | None = None,
+    objects: Source | None = None,
     answers: Path | None = None,
     model: str = "tiny",
 ) -> PublicReport:
     """SQA3D: EM and refined EM overall and by type; the network reads the situation before the
     question. Raises as `evaluate_scanqa`.
     """
-    found, predictions, predicted = _predictions(
+    found, predictions, predicted, runner = _predictions(
         read_situated_questions(questions, annotations), objects, answers, model, questions,
         lambda q: (q.scene_id, f"{q.situation} {q.question}"),
     )  # fmt: skip
     names = [q.question_id for q in found.kept]
     scores = sqa3d_scores(predictions, found.kept)
-    return _report("sqa3d", scores, found, predicted, names, model)
+    return _report("sqa3d", scores, found, predicted, names, model, runner=runner)
 
 
 def evaluate_scan2cap(
-    objects: Path, descriptions: Path, answers: Path | None = None, model: str = "tiny"
+    objects: Source, descriptions: Path, answers: Path | None = None, model: str = "tiny"
 ) -> PublicReport:
-    """Scan2Cap: caption measures at IoU 0.25 and 0.5 over all described objects; the network gets
-    the true boxes. Raises as `evaluate_scanqa`.
+    """Scan2Cap: caption measures at IoU 0.25 and 0.5 over all described objects. The network gets
+    the true boxes, or with proposals of scans the one that overlaps an object most, from IoU 0.5
+    on. Raises as `evaluate_scanqa`.
     """
-    rooms = read_box_rooms(objects)
     described = read_descriptions(descriptions)
+    rooms, choices = _rooms(objects, {d.scene_id for d in described})
     found = _known(rooms, described, lambda d: (d.scene_id, (d.object_id,)), descriptions)
     targets = caption_targets(found.kept)
     keys = [(t.scene_id, t.object_id) for t in targets]
     boxes = {(scene, i): rooms[scene].boxes[rooms[scene].slots[i]] for scene, i in keys}
     predicted, names = _read_answers(answers), [f"{scene}/{i}" for scene, i in keys]
+    runner = None
     if predicted is not None:
         captions = {
             key: Caption(predicted.text(name), predicted.boxes(name)[0])
@@ -175,16 +189,25 @@ def evaluate_scan2cap(
             if len(predicted.boxes(name))
         }
     else:
-        runner = BoxesRunner.load(model)
+        runner = _runner(objects, model)
+        slots = {key: _proposed(choices[key[0]], box) for key, box in boxes.items()}
+        asked = [key for key in keys if slots[key] is not None]
         predictions = _by_room(
-            rooms, keys, lambda key: key[0],
-            lambda room, some: runner.captions(room, [room.slots[i] for _, i in some]),
+            choices, asked, lambda key: key[0],
+            lambda room, some: runner.captions(room, [slots[key] for key in some]),
         )  # fmt: skip
         captions = {
-            key: Caption(text, boxes[key]) for key, text in zip(keys, predictions, strict=True)
+            key: Caption(text, choices[key[0]].boxes[slots[key]])
+            for key, text in zip(asked, predictions, strict=True)
         }
     scores = {"overall": caption_scores(targets, boxes, captions)}
-    return _report("scan2cap", scores, found, predicted, names, model, len(targets))
+    return _report("scan2cap", scores, found, predicted, names, model, len(targets), runner)
+
+
+def _proposed(room: BoxRoom, box: np.ndarray) -> int | None:
+    """The slot whose box overlaps `box` most; None below IoU 0.5 (METHODS 5.6)."""
+    overlaps = iou_matrix(room.boxes, box)[:, 0]
+    return int(overlaps.argmax()) if len(overlaps) and overlaps.max() >= 0.5 else None
 
 
 def evaluate_distances(answers: Path) -> PublicReport:
@@ -204,12 +227,12 @@ def evaluate_distances(answers: Path) -> PublicReport:
 
 def _predictions(
     questions: Sequence[Entry],
-    objects: Path | None,
+    objects: Source | None,
     answers: Path | None,
     model: str,
     path: Path,
     words: Callable[[Entry], tuple[str, str]],
-) -> tuple[Matched[Entry], list[str], PredictedAnswers | None]:
+) -> tuple[Matched[Entry], list[str], PredictedAnswers | None, BoxesRunner | None]:
     """The evaluated questions and their predictions, from the answers file or by the network.
 
     words: the scene and the text of a question.
@@ -220,17 +243,33 @@ def _predictions(
             Matched(list(questions), []),
             [predicted.text(q.question_id) for q in questions],
             predicted,
+            None,
         )
     if objects is None:
-        raise ConfigError("give --answers, or --objects for the network to answer from")
-    rooms = read_box_rooms(objects)
+        raise ConfigError("give --answers, or --scans or --objects for the network to answer from")
+    rooms, choices = _rooms(objects, {words(q)[0] for q in questions})
     found = _known(rooms, questions, lambda q: (words(q)[0], ()), path)
-    runner = BoxesRunner.load(model)
+    runner = _runner(objects, model)
     predictions = _by_room(
-        rooms, found.kept, lambda q: words(q)[0],
+        choices, found.kept, lambda q: words(q)[0],
         lambda room, some: runner.answers(room, [words(q)[1] for q in some]),
     )  # fmt: skip
-    return found, predictions, None
+    return found, predictions, None, runner
+
+
+def _rooms(
+    objects: Source, wanted: set[str]
+) -> tuple[Mapping[str, BoxRoom], Mapping[str, BoxRoom]]:
+    """The annotated rooms, and those that the network chooses from."""
+    if not isinstance(objects, ScanSetup):
+        rooms = read_box_rooms(objects)
+        return rooms, rooms
+    rooms, detections = objects.truth.rooms(wanted), objects.detections
+    return rooms, rooms if detections is None else detections.rooms(wanted)
+
+
+def _runner(objects: Source, model: str) -> BoxesRunner:
+    return objects.load(model) if isinstance(objects, ScanSetup) else BoxesRunner.load(model)
 
 
 def _known(
@@ -277,11 +316,14 @@ def _report(
     names: Sequence[str],
     model: str,
     count: int | None = None,
+    runner: BoxesRunner | None = None,
 ) -> PublicReport:
     samples = {"evaluated": len(found.kept) if count is None else count, "absent": found.json()}
+    settings = {"answers": f"{model} on true boxes, no pixels"}
     if predicted is not None:
         samples |= predicted.coverage(names)
-    source = (
-        f"answers of {predicted.path.name}" if predicted else f"{model} on true boxes, no pixels"
-    )
-    return PublicReport(name, scores, samples, {"answers": source})
+        settings = {"answers": f"answers of {predicted.path.name}"}
+    elif runner is not None and "views" in runner.settings:
+        inputs = "; ".join(f"{n.replace('_', ' ')}: {v}" for n, v in runner.settings.items())
+        settings = {"answers": f"{model}; {inputs}"} | runner.settings
+    return PublicReport(name, scores, samples, settings)

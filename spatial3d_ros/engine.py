@@ -48,12 +48,13 @@ from spatial3d_ros.tasks.answering import (
     words,
 )
 from spatial3d_ros.tasks.conversation import Conversations
-from spatial3d_ros.tasks.memory_answers import remembered
+from spatial3d_ros.tasks.memory_answers import is_for_memory, remembered
 from spatial3d_ros.tasks.model_runner import ModelRunner
 from spatial3d_ros.tasks.proposal_sources import check_source
 from spatial3d_ros.tasks.query_network import QueryReader, load_reader
 from spatial3d_ros.tasks.reading import read_ends, read_question
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit, ScoredObject
+from spatial3d_ros.tasks.retrieval import question_scene
 from spatial3d_ros.tasks.scene_memory import AddedFrame, SceneMemory
 from spatial3d_ros.tasks.scene_state import Query, SceneObjects
 from spatial3d_ros.tasks.timing import Monitor
@@ -326,6 +327,7 @@ class Spatial3D:
             last, lasting = self._conversations.last(conversation_id), self._memory.lasting
             with asked.stage("preprocess", 0.1):
                 labels = [name for known in asked.scene.objects for name in known.nouns]
+                labels += lasting.index.labels if lasting else []
                 vocabulary = Vocabulary(labels, self._runner.names or tuple(CATEGORIES))
                 reader = self._reader
                 read = (
@@ -333,6 +335,11 @@ class Spatial3D:
                     if isinstance(text, str)
                     else read_ends(*text, reader, vocabulary)
                 )
+                if lasting and not is_for_memory(read.query):
+                    asked.scene = question_scene(
+                        asked.scene, read.query, lasting, vocabulary, self._runner,
+                        self._memory.camera_position, last.objects if last else (),
+                    )  # fmt: skip
                 turn = Turn(
                     asked, read, self._memory.camera_position, partial(self._score, asked),
                     vocabulary, last, partial(remembered, memory=lasting) if lasting else None,

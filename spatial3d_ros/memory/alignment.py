@@ -97,7 +97,7 @@ def find_jump(
         return None
     if metres > MAX_JUMP_M or turn > MAX_TURN:
         return None
-    empty, occupied = look_at_places(before, frame)
+    empty, occupied, _ = look_at_places(before, frame)
     if empty.sum() < 1 or empty.sum() < occupied.sum():
         return None  # a row of chairs, and another one like it
     return found.world_T_memory

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from spatial3d_ros.geometry.box import Box3D, iou_matrix
 from spatial3d_ros.memory.records import MemoryObject
 from spatial3d_ros.scene.association import assign
+from spatial3d_ros.scene.objects import SceneObject
 
+STILL_M = 0.1  # motion of a centre by noise
 MIN_MOVE_M = 0.3  # centres closer than this are one place
 SIMILAR_SIZE, SIZE_NOISE_M = 0.2, 0.06  # share, and metres, by which sizes of one object differ
-SIMILAR_COLOR = 60.0  # mean difference of the channels, 0 .. 255
+SIMILAR_COLOR = 30.0  # mean difference of the channels, 0 .. 255, after the light is compensated
+LIGHT = (0.75, 1.33)  # factor between the light of two places
 MIN_COSINE = 0.8  # of two appearance vectors of one object
 _MIN_PLACE = 0.25
 _IMPOSSIBLE = -1.0
@@ -63,11 +66,33 @@ def has_moved(known: MemoryObject, box: Box3D) -> bool:
     return distance >= MIN_MOVE_M and similar_size(known.box, box)
 
 
+def grew(before: Box3D, now: Box3D) -> bool:
+    """Whether a box is a better look at the same object: much larger than before."""
+    return now.volume > 1.3 * before.volume
+
+
+def shows_less(item: SceneObject, known: MemoryObject) -> bool:
+    """Whether a look at an object at its place shows less of its height than an earlier one."""
+    if not len(item.points) or not len(known.points):
+        return not len(item.points)
+    rest = max(np.abs(np.subtract(item.box.center, known.box.center))) < STILL_M
+    return bool(rest and np.ptp(item.points[:, 2]) < 0.8 * np.ptp(known.points[:, 2]))
+
+
 def similar_size(a: Box3D, b: Box3D) -> bool:
     """Whether the sizes are within 20 % or 6 cm; a turn by 90 degrees changes nothing."""
     one, two = (np.array([*sorted(box.hull().size[:2]), box.size[2]]) for box in (a, b))
     tolerance = np.maximum(SIMILAR_SIZE * np.maximum(one, two), SIZE_NOISE_M)
     return bool((np.abs(one - two) <= tolerance).all())
+
+
+def color_distance(a: Sequence[float], b: Sequence[float]) -> float:
+    """Mean difference of the channels of two colours, 0 .. 255, the second one in the light of the
+    first: all channels times one factor.
+    """
+    one, two = np.array(a, float), np.array(b, float)
+    factor = np.clip(one @ two / max(float(two @ two), 1e-6), *LIGHT)
+    return float(np.abs(one - factor * two).mean())
 
 
 def labels_agree(a: MemoryObject, b: MemoryObject) -> bool:
@@ -76,12 +101,18 @@ def labels_agree(a: MemoryObject, b: MemoryObject) -> bool:
     return bool(one and two) and (one == two or one.split()[-1] == two.split()[-1])
 
 
+def same_kind(known: Iterable[MemoryObject], seen: Sequence[MemoryObject]) -> list[MemoryObject]:
+    """Objects whose label ends like that of one of the seen ones."""
+    kinds = {o.label.split()[-1].lower() for o in seen if o.label}
+    return [o for o in known if o.label and o.label.split()[-1].lower() in kinds] if kinds else []
+
+
 def _moved_affinity(known: MemoryObject, seen: MemoryObject) -> float:
     if seen.first_ns <= known.last_ns or not labels_agree(known, seen):
         return _IMPOSSIBLE
     if not similar_size(known.box, seen.box):
         return _IMPOSSIBLE
-    color = float(np.abs(np.subtract(known.rgb, seen.rgb)).mean())
+    color = color_distance(known.rgb, seen.rgb)
     if color > SIMILAR_COLOR:
         return _IMPOSSIBLE
     likeness = 1.0 - 0.5 * color / SIMILAR_COLOR

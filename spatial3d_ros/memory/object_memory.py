@@ -13,11 +13,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.memory.alignment import MIN_OBJECTS, align, find_jump
-from spatial3d_ros.memory.association import has_moved, labels_agree, moved, same_place
+from spatial3d_ros.memory.association import (
+    grew,
+    has_moved,
+    labels_agree,
+    moved,
+    same_kind,
+    same_place,
+    shows_less,
+)
 from spatial3d_ros.memory.pictures import PictureKeeper
-from spatial3d_ros.memory.presence import kept_points, look_at_places
+from spatial3d_ros.memory.presence import MAX_RANGE_M, kept_points, look_at_places
 from spatial3d_ros.memory.records import Event, EventKind, MemoryObject, is_dynamic
 from spatial3d_ros.memory.shown import moved_by, shown_objects
 from spatial3d_ros.memory.state import ESTABLISHED, MemorySettings, MemoryState
@@ -27,13 +34,16 @@ from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.objects import SceneObject
 
 MAX_UNPROPOSED = 8  # looks at a surface that is no object any more, until it was a mistake
+MAX_OVERLOOKED = 6  # the same, until what is remembered there is missing: a book that is too flat
+# for an empty look, or another object at its place
+OVERLOOKED = 0.9  # confidence of that
 NEW_HITS = 5  # updates that saw an object, until it is told as new: it may be a moved one
 MAX_VOTES = 5  # of the label from before
 MISTAKEN_LOOK = 0.3  # probability that one look calls an occupied place empty
 WINDOW_NS = 60 * 10**9  # objects seen in it move along with a jump of the pose
-SAVE_PERIOD_S, ALIGN_PERIOD_S = 1.0, 2.0
-
-
+REACH_M = 4.0  # between the centres of an object and of another look at it, at most
+WAIT_NS = 60 * 10**9  # for a look at the place of an object that fits better than a missing one
+ALIGN_PERIOD_S = 2.0
 DEFAULTS = MemorySettings()
 
 
@@ -89,13 +99,14 @@ class ObjectMemory(MemoryState):
             self._look(fresh, newest)
             self._resolve_births(newest)
             self._age(newest)
-            self._pictures.look(self._seen_now(), views[-1].frame)
+            seen = [self.known[number] for number in set(self._ids.values())]
+            self._pictures.look([o for o in seen if o.last_ns == newest], views[-1].frame)
             dynamic = [o for o in objects if is_dynamic(o.label)]
             camera = views[-1].frame.world_T_camera[:3, 3]
             shown = shown_objects(
                 [(o, self.known[self._ids[o.id]]) for o in still],
                 self.known,
-                [o for o in self.known.values() if self._remembered(o)],
+                self._remembered_near(camera),
                 newest,
                 camera,
                 self.settings.max_objects,
@@ -150,15 +161,14 @@ class ObjectMemory(MemoryState):
             self._births -= set(ids)
             self._ids = {k: v for k, v in self._ids.items() if v not in ids}
 
-    def _remembered(self, known: MemoryObject) -> bool:
-        """Whether an object is shown while the map does not contain it."""
-        established = known.hits >= ESTABLISHED or known.id not in self._births
-        return known.present and established and known.id not in self._unaligned
-
-    def _seen_now(self) -> list[MemoryObject]:
-        """The objects that the newest view shows."""
-        live = [self.known[number] for number in set(self._ids.values())]
-        return [o for o in live if o.last_ns == self.newest_ns]
+    def _remembered_near(self, camera: np.ndarray) -> list[MemoryObject]:
+        """Objects that are shown while the map does not contain them, the nearest ones."""
+        count = 2 * self.settings.max_objects + len(self._births)
+        nearest = (self.known[number] for number in self.index.nearest(camera, count))
+        return [
+            o for o in nearest
+            if (o.hits >= ESTABLISHED or o.id not in self._births) and o.id not in self._unaligned
+        ]  # fmt: skip
 
     def _drop_vanished(self, present: set[int]) -> None:
         """Objects that the map gave up: the established ones stay until their place is empty."""
@@ -183,7 +193,11 @@ class ObjectMemory(MemoryState):
         if not fresh:
             return
         live = set(self._ids.values())
-        old = [o for o in self.known.values() if o.id not in live and o.id not in self._unaligned]
+        places = np.array([item.box.center for item in fresh])
+        old = [
+            self.known[number] for number in self.index.near(places, REACH_M)
+            if number not in live and number not in self._unaligned
+        ]  # fmt: skip
         seen = [self._new(item) for item in fresh]
         matched = set()
         for row, column in same_place(old, seen):
@@ -213,8 +227,9 @@ class ObjectMemory(MemoryState):
         if item.stamp_ns == known.last_ns and known.session == self.session.id:
             return  # out of view: the map only keeps it
         box = known.box if known.pinned else item.box
+        keeps = known.pinned or shows_less(item, known)
         updated = replace(
-            known, box=box, points=known.points if known.pinned else kept_points(item.points),
+            known, box=box, points=known.points if keeps else kept_points(item.points),
             rgb=item.rgb, score=item.score, views=max(known.views, item.views),
             hits=known.hits + 1, empty_looks=0, state="confirmed", session=self.session.id,
             last_ns=item.stamp_ns,
@@ -222,8 +237,10 @@ class ObjectMemory(MemoryState):
         if not known.pinned and has_moved(known, item.box):
             self.emit("moved", updated, replace(known.box, center=known.place), box)
             updated = replace(updated, place=box.center)
-        elif known.hits < ESTABLISHED or (not known.pinned and _grew(known, box)):
+        elif known.hits < ESTABLISHED or (not known.pinned and grew(known.box, box)):
             updated = replace(updated, place=box.center)
+        if known.id not in self._births:
+            self._unproposed.pop(known.id, None)
         if known.state in ("missing", "gone"):
             self.emit("returned", updated, after=box)
         expected = self._first_session or self._unaligned
@@ -291,32 +308,34 @@ class ObjectMemory(MemoryState):
     def _look(self, views: Sequence[View], newest: int) -> None:
         """Counts looks at the empty places of objects that are not in the map now."""
         live = set(self._ids.values())
-        absent = [
-            o for o in self.known.values()
-            if o.present and o.id not in live and o.id not in self._unaligned
-        ]  # fmt: skip
+        eyes = np.array([view.frame.world_T_camera[:3, 3] for view in views]).reshape(-1, 3)
+        near = [self.known[number] for number in self.index.near(eyes, MAX_RANGE_M + 1.0)]
+        absent = [o for o in near if o.present and o.id not in live and o.id not in self._unaligned]
         if not absent:
             return
         looks = np.array([o.empty_looks for o in absent])
+        in_births = [o.id in self._births for o in absent]
         for view in views:
-            empty, occupied = look_at_places(absent, view.frame)
+            empty, occupied, whole = look_at_places(absent, view.frame)
             looks = np.where(empty, looks + 1, np.where(occupied, 0, looks))
-            for known in (o for o, seen in zip(absent, occupied, strict=True) if seen):
-                self._unproposed[known.id] += 1
-        for known, count in zip(absent, looks.tolist(), strict=True):
+            for index in np.flatnonzero(whole | occupied):
+                self._unproposed[absent[index].id] += int(whole[index] or in_births[index])
+        for index, (known, count) in enumerate(zip(absent, looks.tolist(), strict=True)):
             if known.id in self._births and self._unproposed[known.id] >= MAX_UNPROPOSED:
                 self.forget([known.id])
                 continue
-            if count == known.empty_looks:
+            overlooked = not in_births[index] and self._unproposed[known.id] >= MAX_OVERLOOKED
+            if count == known.empty_looks and not overlooked:
                 continue
             updated = replace(known, empty_looks=count)
-            if count >= self.settings.empty_looks and not known.pinned:
+            if (count >= self.settings.empty_looks or overlooked) and not known.pinned:
                 if known.hits < ESTABLISHED and known.id in self._births:
                     self.forget([known.id])
                     continue
                 updated = replace(updated, state="missing")
                 self._missing_since[known.id] = newest
-                confidence = 1.0 - MISTAKEN_LOOK**count
+                del self._unproposed[known.id]
+                confidence = OVERLOOKED if overlooked else 1.0 - MISTAKEN_LOOK**count
                 self.emit("missing", updated, before=known.box, confidence=confidence)
             self.put(updated)
 
@@ -325,18 +344,27 @@ class ObjectMemory(MemoryState):
         live = set(self._ids.values())
         births = [self.known[k] for k in sorted(self._births & live) if self.known[k].hits >= 2]
         others = [
-            o for o in self.known.values()
-            if o.id not in live and o.id not in self._unaligned and o.state not in ("deleted",)
+            o for o in same_kind(self.known.values(), births)
+            if o.id not in live and o.id not in self._unaligned and o.state != "deleted"
         ]  # fmt: skip
-        absent = [o for o in others if o.state in ("missing", "gone") and o.label]
+        absent = [o for o in others if o.state in ("missing", "gone")]
         labelled = [o for o in births if o.label]
         for row, column in same_place(absent, labelled):
             if labels_agree(absent[row], labelled[column]):
                 self._take_over(absent[row], labelled[column], "returned")
         absent = [o for o in absent if o.id not in set(self._ids.values())]
         labelled = [o for o in labelled if o.id in self.known]
-        for row, column in moved(absent, labelled):
-            self._take_over(absent[row], labelled[column], "moved")
+        # Another one that fits better may have moved too: its place was not yet looked at.
+        unseen = [
+            o for o in others
+            if o.state == "remembered" and o.id not in self._unproposed
+        ]  # fmt: skip
+        for row, column in moved([*absent, *unseen], labelled):
+            if row < len(absent):
+                self._take_over(absent[row], labelled[column], "moved")
+            elif newest - labelled[column].first_ns > WAIT_NS:
+                for at, _ in moved(absent, [labelled[column]]):
+                    self._take_over(absent[at], labelled[column], "moved")
 
     def _take_over(self, old: MemoryObject, new: MemoryObject, kind: EventKind | None) -> None:
         """The object seen as `new` is the remembered `old`: id and history go along."""
@@ -349,6 +377,7 @@ class ObjectMemory(MemoryState):
             label_pinned=old.label_pinned, source=old.source, empty_looks=0,
         )  # fmt: skip
         self.known.pop(new.id, None)
+        self.index.remove(new.id)
         self._births.discard(new.id)
         self._votes.pop(new.id, None)
         self._events = [e for e in self._events if e.object_id != new.id]
@@ -368,8 +397,3 @@ class ObjectMemory(MemoryState):
             if self._missing_since.get(known.id, self.ended_ns) < limit:
                 self.put(replace(known, state="gone"))
                 self.emit("gone", known, before=known.box)
-
-
-def _grew(known: MemoryObject, box: Box3D) -> bool:
-    """Whether the box is a better look at the same object: much larger than before."""
-    return box.volume > 1.3 * known.box.volume

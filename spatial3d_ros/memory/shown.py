@@ -46,8 +46,7 @@ def shown_objects(
             found[number] = replace(shown, box=_union(shown.box, box))
     absent = [record for record in remembered if record.id not in found]
     absent.sort(key=lambda o: float(np.linalg.norm(np.subtract(o.box.center, camera))))
-    hidden = _covered(absent, [item.box for item in found.values()])
-    visible = [record for record, no in zip(absent, hidden, strict=True) if not no]
+    visible = uncovered(absent, list(found.values()))
     for record in visible[: max(0, limit - len(found))]:
         found[record.id] = record.as_scene_object(newest_ns)
     return tuple(found[k] for k in sorted(found))
@@ -65,6 +64,14 @@ def moved_by(known: MemoryObject, pose: np.ndarray) -> MemoryObject:
 def _union(a: Box3D, b: Box3D) -> Box3D:
     (low_a, high_a), (low_b, high_b) = a.bounds(), b.bounds()
     return Box3D.from_bounds(np.minimum(low_a, low_b), np.maximum(high_a, high_b))
+
+
+def uncovered(
+    records: Sequence[MemoryObject], objects: Sequence[SceneObject]
+) -> list[MemoryObject]:
+    """The records whose place is not taken by another object."""
+    hidden = _covered(records, [item.box for item in objects])
+    return [record for record, no in zip(records, hidden, strict=True) if not no]
 
 
 def _covered(objects: Sequence[MemoryObject], boxes: Sequence[Box3D]) -> list[bool]:

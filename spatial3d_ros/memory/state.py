@@ -12,6 +12,7 @@ from typing import Any
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.memory.records import Event, EventKind, MemoryObject, Session
 from spatial3d_ros.memory.regions import Region
+from spatial3d_ros.memory.retrieval import ObjectIndex
 from spatial3d_ros.memory.store import MemoryStore
 
 ESTABLISHED = 3  # updates that saw an object, from which it is remembered out of view
@@ -38,7 +39,8 @@ class MemoryState:
     """All objects ever seen and not forgotten. Methods may be called from any thread.
 
     `problem` is why nothing is remembered, "" if it is; `on_events` receives each batch of events;
-    `new_id` gives the ids of the object map, which objects that people add share.
+    `new_id` gives the ids of the object map, which objects that people add share; `index` finds
+    present objects for a question.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class MemoryState:
         self._reserved = -1
         self.lock = threading.RLock()
         self.known: dict[int, MemoryObject] = {}
+        self.index = ObjectIndex()
         stored = store.objects()
         mistakes = [o.id for o in stored if o.hits < ESTABLISHED and o.source == "seen"]
         store.remove(mistakes)
@@ -63,6 +66,7 @@ class MemoryState:
             self.known[item.id] = replace(
                 item, state="remembered" if seen else item.state, empty_looks=0
             )
+            self.index.put(self.known[item.id])
         sessions = store.sessions()
         self.session = Session(sessions[-1].id + 1 if sessions else 1, time.time_ns(), 0, 0)
         self.regions = store.regions()
@@ -155,6 +159,7 @@ class MemoryState:
         """Inserts or replaces an object."""
         with self.lock:
             self.known[known.id] = known
+            self.index.put(known)
             self._dirty.add(known.id)
 
     def forget(self, ids: Sequence[int]) -> None:
@@ -162,6 +167,7 @@ class MemoryState:
         with self.lock:
             for number in ids:
                 self.known.pop(number, None)
+                self.index.remove(number)
             self.store.remove(ids)
 
     def _check_frame(self, frame_id: str) -> bool:

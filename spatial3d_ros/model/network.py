@@ -154,7 +154,7 @@ class SpatialModel(nn.Module):
             appearance = self.objects.appearance_vectors(batch)
         prefix_valid, embeddings = self._prefix(batch, tokens, referents, prompt_tokens)
         check_sequence_length(self.config, prefix_valid, batch.object_valid, prompt_tokens)
-        object_features, object_embeddings, edges, referent_tokens = self._encode_objects(
+        object_features, object_embeddings, edges, referent_tokens = self.encode_objects(
             batch, pooled, referents
         )
         return EncodedScene(
@@ -170,7 +170,7 @@ class SpatialModel(nn.Module):
             labels=batch.label_ids,
             label_shares=None if batch.labels is None else batch.shares_of_labels,
             appearance=appearance,
-            name_embeddings=self._name_embeddings(object_features),
+            name_embeddings=self.predicted_names(object_features),
             referent_tokens=referent_tokens,
             referents=referents,
         )
@@ -207,7 +207,7 @@ class SpatialModel(nn.Module):
         newline = self.newline.expand(*rows.shape[:-2], 1, -1)
         return features.flatten(1, 2), torch.cat([rows, newline], dim=-2).flatten(1, 3)
 
-    def _encode_objects(
+    def encode_objects(
         self, batch: SceneBatch, pooled: PooledObjects, referents: Referents | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Object features and decoder inputs (B, N, D), edge features (B, N, N, E), and the
@@ -361,7 +361,7 @@ class SpatialModel(nn.Module):
             states = self.answers.recital(states, condition.candidates)
         return self.decoder.logits(states)
 
-    def _name_embeddings(self, object_features: Tensor) -> Tensor:
+    def predicted_names(self, object_features: Tensor) -> Tensor:
         if not self.config.answers:
             return object_features.new_zeros(*object_features.shape[:2], 2, 0)
         heads = (self.name_class, self.name_color)

@@ -76,6 +76,8 @@ class EncodedScene:
     referent_tokens: Tensor | None = None
     """One token (B, N, D) for each object, of the referents near it; None if they have none."""
     referents: Referents | None = None
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Of the frame of the boxes in that of the views, metres."""
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ from spatial3d_ros.scene.frame import Frame
 
 UNOBSERVED, OCCUPIED, FREE = 0, 1, 2
 _STEP = 4  # pixels between tested depths; nothing thinner than about two steps counts as free
+NEIGHBOURHOOD = 1.5 * _STEP  # pixels around a point whose nearest depth counts
 
 
-def classify_points(points: np.ndarray, frame: Frame, margin_m: float = 0.06) -> np.ndarray:
+def classify_points(points: np.ndarray, frame: Frame, least_m: float = 0.06) -> np.ndarray:
     """UNOBSERVED, OCCUPIED or FREE for world points (N, 3), as (N,) int8.
 
-    A point is FREE if every depth around its pixel lies behind it by more than `margin_m` and the
+    A point is FREE if every depth around its pixel lies behind it by more than `least_m` and the
     depth noise, so that pose errors of a degree do not remove a chair leg.
     """
     nearest, farthest = _bounds(frame.depth)
@@ -25,11 +26,16 @@ def classify_points(points: np.ndarray, frame: Frame, margin_m: float = 0.06) ->
     u, v = (np.nan_to_num(uv, nan=-1e6, posinf=-1e6, neginf=-1e6) / _STEP).round().astype(int).T
     inside = (u >= 0) & (u < width) & (v >= 0) & (v < height) & (z > 0.1)
     u, v = np.where(inside, u, 0), np.where(inside, v, 0)
-    margin = margin_m + 0.004 * z * z
+    margin = margin_m(z, least_m)
     state = np.full(len(points), UNOBSERVED, np.int8)
     state[inside & (nearest[v, u] < z + margin) & (farthest[v, u] > z - margin)] = OCCUPIED
     state[inside & (nearest[v, u] > z + margin) & np.isfinite(nearest[v, u])] = FREE
     return state
+
+
+def margin_m(z: np.ndarray, least_m: float = 0.06) -> np.ndarray:
+    """Metres by which a depth must differ from that of a point at depth `z` to be another one."""
+    return least_m + 0.004 * z * z
 
 
 def _bounds(depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

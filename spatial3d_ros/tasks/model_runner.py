@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from spatial3d_ros.errors import ConfigError, NotAvailableError
-from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.geometry.box import Box3D, vector
 from spatial3d_ros.model.batch import SceneBatch, ViewInput, prepare_view, stack_views
 from spatial3d_ros.model.budget import require_memory
 from spatial3d_ros.model.checkpoint import CONFIG, load_model, model_folder
@@ -138,13 +138,14 @@ class ModelRunner:
         boxes = np.array([known.box.array() for known in kept])
         boxes[:, :3] -= origin
         newest_ns = views.views[-1].frame.stamp_ns
-        labels, shares, colors = self._known_attributes(kept, newest_ns)
+        labels, shares, colors = self.known_attributes(kept, newest_ns)
         crops = self._object_crops(kept, boxes + np.append(origin, np.zeros(3)), views)
         batch = self._batch(
             boxes, origin, labels=labels, label_shares=shares, colors=colors[None], **crops
         )
         with timed(stages, "prefix"), self.autocast():
             scene = self.model.encode_scene(batch, self.prompt_tokens)
+            scene = replace(scene, origin=vector(origin))
             return self._label_objects(kept, scene, newest_ns), scene
 
     @property
@@ -289,7 +290,7 @@ class ModelRunner:
         with self.autocast():
             return self.model.encode_crops(pixels.to(self.device)).float().cpu()
 
-    def _known_attributes(
+    def known_attributes(
         self, objects: Sequence[SceneObject], newest_ns: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Label tokens (1, N, L, T), -1 if unknown, their probabilities (1, N, L), and colors (N,

@@ -26,7 +26,7 @@ from spatial3d_ros.scene.objects import SceneObject
 
 SECOND = 10**9
 ROOM_M, HEIGHT_M = 5.0, 2.6
-MOVED_M = 0.3
+MOVED_M, TOUR_M = 0.3, 0.7
 FURNITURE = {
     "table": (1.2, 0.8, 0.74), "desk": (1.4, 0.7, 0.74), "sofa": (1.9, 0.9, 0.8),
     "shelf": (0.9, 0.35, 1.7), "bed": (2.0, 1.4, 0.5), "cabinet": (0.8, 0.5, 1.1),
@@ -56,6 +56,7 @@ class Home:
     """Rooms side by side, one robot visit at a time; everything follows from the seed."""
 
     def __init__(self, seed: int, rooms: int = 3) -> None:
+        self.seed = seed
         self.rng = np.random.default_rng(seed)
         self.rooms = [
             Box3D((ROOM_M * i, 0.0, HEIGHT_M / 2), (ROOM_M, ROOM_M, HEIGHT_M)) for i in range(rooms)
@@ -156,6 +157,8 @@ class Visit:
 
     def __init__(self, home: Home, folder: Path, start_ns: int) -> None:
         self.home, self.now = home, start_ns
+        # Apart from the changes of the home, which a change of the memory leaves as they are.
+        self.rng = np.random.default_rng((home.seed, start_ns))
         self.database = MemoryDatabase(folder)
         self.events: list[Event] = []
         self.memory = ObjectMemory(MemoryStore(self.database), on_events=self.events.extend)
@@ -168,19 +171,20 @@ class Visit:
         self.pose = np.eye(4)  # from the true world to that of the poses
         self.scene: tuple[SceneObject, ...] = ()
 
-    def tour(self, rounds: int = 2) -> None:
-        """Looks around in every room."""
+    def tour(self, rounds: int = 3) -> None:
+        """Drives a circle in the middle of every room and looks around on it."""
         for room in self.home.rooms:
             for step in range(12 * rounds):
-                angle = step * math.pi / 6
-                x, y = room.center[:2] + self.home.rng.uniform(-0.4, 0.4, 2)
+                angle, place = step * math.pi / 6, 2.4 * step
+                offset = TOUR_M * np.array([math.cos(place), math.sin(place)])
+                x, y = room.center[:2] + offset + self.rng.uniform(-0.1, 0.1, 2)
                 target = (x + math.cos(angle), y + math.sin(angle), 0.75)
                 self.look(room, (x, y, 1.3), target)
 
     def look(self, room: Box3D, eye: tuple, target: tuple) -> None:
         """One view, an object map with the usual faults, and what the memory makes of it."""
         self.now += SECOND
-        rng = self.home.rng
+        rng = self.rng
         things = [t for t in self.home.things if room.contains(np.array(t.box.center))]
         frame, owner = view_of_boxes([t.box for t in things], room, eye, target, self.now)
         frame = replace(frame, world_T_camera=self.pose @ frame.world_T_camera)
@@ -196,7 +200,7 @@ class Visit:
             number = self._new_id() if fresh or not same else old.id  # type: ignore[union-attr]
             label = thing.label if rng.random() > 0.03 else str(rng.choice([*THINGS]))
             self._map[thing.number] = SceneObject(
-                number, box, thing.rgb, 0.9, 3, self.now, points, label, "", 0.8
+                number, box, self._lit(thing.rgb), 0.9, 3, self.now, points, label, "", 0.8
             )
         if self.views and self._old and self.now - self._old[0].stamp_ns > 40 * SECOND:
             self._old = []
@@ -242,8 +246,14 @@ class Visit:
         self._next_id += 1
         return self._next_id - 1
 
+    def _lit(self, rgb: tuple[float, float, float]) -> tuple[float, float, float]:
+        """A colour in the light of one view."""
+        seen = np.array(rgb) * self.rng.normal(1, 0.1) + self.rng.normal(0, 5, 3)
+        r, g, b = seen.clip(0, 255).tolist()
+        return r, g, b
+
     def _noisy(self, box: Box3D) -> Box3D:
-        rng = self.home.rng
+        rng = self.rng
         center = np.array(box.center) + rng.normal(0, 0.02, 3)
         placed = self.pose[:3, :3] @ center + self.pose[:3, 3]
         size = np.array(box.size) * rng.normal(1, 0.04, 3).clip(0.85, 1.15)
@@ -261,13 +271,15 @@ def evaluate_sessions(homes: int, seed: int, sessions: int = 5, changes: int = 2
 
 def _one_home(home: Home, folder: Path, sessions: int, changes: int, counts: Counter[str]) -> None:
     known: dict[int, int] = {}
+    gone: set[int] = set()  # ids of things taken in any session until now
     for session in range(sessions):
         change = home.change(changes) if session else {k: set() for k in ("moved", "taken")}
         visit = Visit(home, folder, (session + 1) * 86_400 * SECOND)
         visit.tour()
         now = visit.identities()
         if session:
-            _count_session(visit, known, now, change, counts)
+            gone |= {known[k] for k in change["taken"] if k in known}
+            _count_session(visit, known, now, change, gone, counts)
         counts["ghosts"] += visit.ghosts()
         counts["present"] += len(home.things)
         if session == sessions - 1:
@@ -283,6 +295,7 @@ def _count_session(
     known: dict[int, int],
     now: dict[int, int],
     change: dict[str, set[int]],
+    gone: set[int],
     counts: Counter[str],
 ) -> None:
     told = {kind: {e.object_id for e in visit.events if e.kind == kind} for kind in ("moved",)}
@@ -298,7 +311,7 @@ def _count_session(
     counts["taken"] += len(taken)
     counts["taken_told"] += len(taken & absent)
     counts["missing_told"] += len(newly)
-    counts["missing_right"] += len(newly & taken)
+    counts["missing_right"] += len(newly & gone)
     wrong = newly & {known[k] for k in stayed} - {known[k] for k in moved}
     counts["missing_wrong"] += len(wrong)
 

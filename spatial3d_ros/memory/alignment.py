@@ -10,14 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from spatial3d_ros.memory.association import labels_agree, similar_size
-from spatial3d_ros.memory.presence import look_at_places
 from spatial3d_ros.memory.records import MemoryObject
-from spatial3d_ros.scene.frame import Frame
 
 MIN_OBJECTS = 3
 TOLERANCE_M = 0.25  # of the centre of an object after the alignment
-MIN_JUMP_M, MAX_JUMP_M = 0.15, 3.0  # of the pose: less changes nothing, more is another room
-MIN_TURN, MAX_TURN = math.radians(3.0), math.radians(45.0)
 _MIN_BASE_M = 0.5  # between two objects that give the direction
 _MAX_OBJECTS, _MAX_HYPOTHESES = 60, 2000
 _SAME_M, _SAME_RAD = 0.5, math.radians(10.0)  # two hypotheses closer than this are one
@@ -76,31 +72,6 @@ def align(remembered: Sequence[MemoryObject], seen: Sequence[MemoryObject]) -> A
             "several alignments explain the same number of objects; look at more of the room",
         )  # fmt: skip
     return Alignment(pose, count, residual)
-
-
-def find_jump(
-    before: Sequence[MemoryObject], after: Sequence[MemoryObject], frame: Frame
-) -> np.ndarray | None:
-    """The motion (4, 4) of the world, if objects seen `before` a jump of the pose are seen `after`
-    it at other places: three or more in the same constellation, their former places empty.
-
-    None if there was no jump, or it is too short to matter or too long to be one.
-    """
-    found = align(before, after)
-    if found.reason:
-        return None
-    centers = np.array([o.box.center for o in before])
-    placed = centers @ found.world_T_memory[:3, :3].T + found.world_T_memory[:3, 3]
-    metres = float(np.median(np.linalg.norm(placed - centers, axis=1)))
-    turn = abs(math.atan2(found.world_T_memory[1, 0], found.world_T_memory[0, 0]))
-    if not (MIN_JUMP_M <= metres <= MAX_JUMP_M or MIN_TURN <= turn <= MAX_TURN):
-        return None
-    if metres > MAX_JUMP_M or turn > MAX_TURN:
-        return None
-    empty, occupied, _ = look_at_places(before, frame)
-    if empty.sum() < 1 or empty.sum() < occupied.sum():
-        return None  # a row of chairs, and another one like it
-    return found.world_T_memory
 
 
 def _bases(

@@ -14,8 +14,8 @@ from typing import Any
 from spatial3d_ros.errors import ConfigError, MemoryFileError
 from spatial3d_ros.geometry.box import Box3D, vector
 from spatial3d_ros.memory.alignment import align
-from spatial3d_ros.memory.association import same_place
 from spatial3d_ros.memory.database import MemoryDatabase
+from spatial3d_ros.memory.merging import merge_objects
 from spatial3d_ros.memory.object_memory import ObjectMemory
 from spatial3d_ros.memory.presence import box_points
 from spatial3d_ros.memory.records import MemoryObject, Picture
@@ -182,7 +182,7 @@ def import_map(memory: ObjectMemory, path: Path) -> int:
 
 
 def merge_maps(memory: ObjectMemory, other: ObjectMemory, aligned: bool = False) -> dict[str, Any]:
-    """Adds what another map knows: the later look at an object decides about its place and state.
+    """Adds what another map knows, with looks and pictures: the later evidence decides.
 
     Without `aligned` both maps must be in one frame; with it the other one is aligned by its
     objects. Returns counts and the residual. Raises MemoryFileError if that is not possible.
@@ -200,31 +200,22 @@ def merge_maps(memory: ObjectMemory, other: ObjectMemory, aligned: bool = False)
             f"{other.folder}: is in frame '{other.frame_id}', {memory.folder} in "
             f"'{memory.frame_id}'; align them by their objects (--align)"
         )
-    ours = [o for o in memory.objects() if o.state not in ("deleted", "merged")]
-    pairs = {column: row for row, column in same_place(ours, theirs)}
-    updated = added = 0
-    for index, item in enumerate(theirs):
-        row = pairs.get(index)
-        if row is None:
-            memory.put(replace(item, id=memory.reserve_id()))
-            added += 1
-        elif item.last_ns > ours[row].last_ns and not ours[row].pinned:
-            mine = ours[row]
-            label = mine.label if mine.label_pinned else item.label or mine.label
-            memory.put(
-                replace(
-                    item,
-                    id=mine.id,
-                    label=label,
-                    label_pinned=mine.label_pinned,
-                    first_ns=min(mine.first_ns, item.first_ns),
-                    hits=mine.hits + item.hits,
-                )
-            )
-            updated += 1
+    evidence = {o.id: other.evidence_ns(o) for o in theirs}
+    result = merge_objects(memory, theirs, evidence)
+    for there, here in result.ids.items():
+        memory.store.add_observations(
+            replace(o, object_id=here) for o in other.store.observations(there)
+        )
+        for picture in other.store.pictures(there):
+            memory.store.add_picture(replace(picture, object_id=here))
     _add_regions(memory, other.regions)
     memory.frame_id = memory.frame_id or other.frame_id
-    return {"same": len(pairs), "updated": updated, "added": added, "residual_m": residual}
+    return {
+        "same": len(result.ids) - len(result.added),
+        "updated": len(result.updated),
+        "added": len(result.added),
+        "residual_m": residual,
+    }
 
 
 def forget_objects(

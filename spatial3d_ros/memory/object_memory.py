@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from spatial3d_ros.memory.alignment import MIN_OBJECTS, align, find_jump
+from spatial3d_ros.memory.alignment import MIN_OBJECTS, align
 from spatial3d_ros.memory.association import (
     grew,
     has_moved,
@@ -23,6 +23,7 @@ from spatial3d_ros.memory.association import (
     same_place,
     shows_less,
 )
+from spatial3d_ros.memory.jumps import MOVED_NS, JumpFinder
 from spatial3d_ros.memory.pictures import PictureKeeper
 from spatial3d_ros.memory.presence import MAX_RANGE_M, kept_points, look_at_places
 from spatial3d_ros.memory.records import Event, EventKind, MemoryObject, is_dynamic
@@ -40,9 +41,8 @@ OVERLOOKED = 0.9  # confidence of that
 NEW_HITS = 5  # updates that saw an object, until it is told as new: it may be a moved one
 MAX_VOTES = 5  # of the label from before
 MISTAKEN_LOOK = 0.3  # probability that one look calls an occupied place empty
-WINDOW_NS = 60 * 10**9  # objects seen in it move along with a jump of the pose
 REACH_M = 4.0  # between the centres of an object and of another look at it, at most
-WAIT_NS = 60 * 10**9  # for a look at the place of an object that fits better than a missing one
+WAIT_NS = 300 * 10**9  # for a look at the place of an object that fits better than a missing one
 ALIGN_PERIOD_S = 2.0
 DEFAULTS = MemorySettings()
 
@@ -69,6 +69,7 @@ class ObjectMemory(MemoryState):
         self._votes: dict[int, Counter[str]] = {}
         self._unproposed: Counter[int] = Counter()  # looks at a surface that is no object any more
         self._outdated: dict[int, int] = {}  # stamps of objects of the map from before a jump
+        self._jumps = JumpFinder()
         self._missing_since: dict[int, int] = {}
         self.ended_ns = self.newest_ns  # of the last session
         self._last_view = -1
@@ -241,6 +242,7 @@ class ObjectMemory(MemoryState):
             updated = replace(updated, place=box.center)
         if known.id not in self._births:
             self._unproposed.pop(known.id, None)
+        self._jumps.note(updated, known.box, self.newest_ns)
         if known.state in ("missing", "gone"):
             self.emit("returned", updated, after=box)
         expected = self._first_session or self._unaligned
@@ -276,32 +278,25 @@ class ObjectMemory(MemoryState):
 
     def _follow_jump(self, frame: Frame) -> None:
         """Notices a jump of the pose: what was seen before it moves along, under its ids."""
-        start = frame.stamp_ns - WINDOW_NS
-        births = [
-            known for known in map(self.known.get, self._births & set(self._ids.values()))
-            if known and known.label and known.hits >= 2 and known.first_ns > start
-        ]  # fmt: skip
-        if len(births) < MIN_OBJECTS:
+        births = [self.known[k] for k in self._births & set(self._ids.values())]
+        jump = self._jumps.find(
+            self.known.values(), births, self.session.id, self.session.first_ns, frame
+        )
+        if jump is None:
             return
-        begin = min(known.first_ns for known in births)
-        if begin == self.session.first_ns:
-            return
-        numbers = {known.id for known in births}
+        new, begin = {o.id for o in births}, jump.begin_ns
         before = [
             o for o in self.known.values()
-            if o.present and o.session == self.session.id and o.id not in numbers
-            and begin - WINDOW_NS < o.last_ns < begin
+            if o.present and o.session == self.session.id and o.id not in new
+            and begin - MOVED_NS < o.last_ns < begin
         ]  # fmt: skip
-        motion = find_jump(before, births, frame) if len(before) >= MIN_OBJECTS else None
-        if motion is None:
-            return
         self._outdated |= {
             map_id: self.known[number].last_ns
             for map_id, number in self._ids.items()
             if any(o.id == number for o in before)
         }
         self._ids = {k: v for k, v in self._ids.items() if k not in self._outdated}
-        self.move_world(motion, [o.id for o in before])
+        self.move_world(jump.motion, [o.id for o in before])
         seen = [self.known[k] for k in self._births & set(self._ids.values())]
         self._adopt(seen, [self.known[o.id] for o in before])
 
@@ -386,6 +381,7 @@ class ObjectMemory(MemoryState):
         self.store.database.write("DELETE FROM objects WHERE id = ?", [(new.id,)])
         self.put(known)
         if kind:
+            self._jumps.note(known, old.box, self.newest_ns)
             self.emit(kind, known, old.box, known.box)
 
     def _age(self, newest: int) -> None:

@@ -63,9 +63,7 @@ class MemoryState:
             if item.id in mistakes:
                 continue
             seen = item.state == "confirmed"
-            self.known[item.id] = replace(
-                item, state="remembered" if seen else item.state, empty_looks=0
-            )
+            self.known[item.id] = replace(item, state="remembered" if seen else item.state)
             self.index.put(self.known[item.id])
         sessions = store.sessions()
         self.session = Session(sessions[-1].id + 1 if sessions else 1, time.time_ns(), 0, 0)
@@ -148,6 +146,14 @@ class MemoryState:
         self.save(now=True)
         self.store.database.flush(2.0)
         return self.store.events(start_ns, end_ns, object_id)
+
+    def evidence_ns(self, known: MemoryObject) -> int:
+        """Stamp of the look that decided its state: the last one at it, or at its empty place."""
+        if known.present:
+            return known.last_ns
+        events = [*self.store.events(object_id=known.id), *self._events]
+        told = [e.stamp_ns for e in events if e.object_id == known.id and e.kind == "missing"]
+        return max([known.last_ns, *told])
 
     def set_regions(self, regions: Sequence[Region]) -> None:
         """Replaces all regions; of several with one name the last one counts."""

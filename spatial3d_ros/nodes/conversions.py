@@ -38,6 +38,12 @@ def header(frame_id: str, stamp_ns: int) -> Header:
     return Header(frame_id=frame_id, stamp=Time(sec=seconds, nanosec=nanoseconds))
 
 
+def stamp_ns(message: Any) -> int:
+    """The stamp of a message with a header."""
+    stamp = message.header.stamp
+    return int(stamp.sec) * SECOND + int(stamp.nanosec)
+
+
 def pose(upright: Box3D) -> Pose:
     """Center of a box and its yaw."""
     return Pose(position=point(upright.center), orientation=orientation(upright.yaw))

@@ -29,6 +29,7 @@ from spatial3d_ros.nodes.guarded_lifecycle import SUCCESS, GuardedLifecycleNode
 from spatial3d_ros.nodes.memory_server import MemoryServer
 from spatial3d_ros.nodes.optional_messages import have_vision_messages, vision_messages
 from spatial3d_ros.nodes.parameter_table import ParameterTable
+from spatial3d_ros.nodes.peer_input import PeerInput
 from spatial3d_ros.nodes.query_handler import QueryHandler
 from spatial3d_ros.nodes.question_server import QuestionServer
 from spatial3d_ros.nodes.sensor_input import SensorInput, Update
@@ -78,6 +79,7 @@ class GroundingNode(GuardedLifecycleNode):
         self._engine: Spatial3D | None = None
         self._sensors: SensorInput | None = None
         self._refresher: RefreshWorker | None = None
+        self._peers: PeerInput | None = None
         self._refresh_problem = ""
         self._publish_lock = threading.Lock()
         self._objects = self.create_lifecycle_publisher(
@@ -139,10 +141,14 @@ class GroundingNode(GuardedLifecycleNode):
         if self._table.problems:
             raise ConfigError("; ".join(self._table.problems.values()))
         values = self._table.values
+        if values.memory_peers and not values.memory_folder:
+            raise ConfigError("memory_peers: their objects are kept in a memory; set memory_folder")
         self.get_logger().info(f"configuring with\n{as_yaml(values)}")
         with convert_out_of_memory("loading the model"):
             engine = self._engine = self._build(values)
         self._memory_server.attach(engine)
+        if values.memory_peers:
+            self._peers = PeerInput(self, values.memory_peers, engine)
         self._table.loaded = values
 
     def _start(self) -> None:
@@ -171,6 +177,9 @@ class GroundingNode(GuardedLifecycleNode):
         self._table.active = False
 
     def _unload(self) -> None:
+        if self._peers is not None:
+            self._peers.close()
+            self._peers = None
         engine, self._engine = self._engine, None
         self._table.loaded = None
         if engine is not None:

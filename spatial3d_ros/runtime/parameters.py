@@ -56,6 +56,12 @@ class Parameters(EngineConfig):
         "parameters NAME.rgb_image, NAME.preset, ...; empty: one camera, on rgb/image.",
         effective="start",
     )
+    memory_peers: tuple[str, ...] = parameter(
+        (),
+        "Grounding nodes of other robots in the same map frame, as /robot2/grounding_node: their "
+        "objects are merged into the memory (needs memory_folder).",
+        effective="configure",
+    )
     color_transport: str = parameter(
         "raw",
         "Transport of the color image: rgb/image, or rgb/image/compressed.",

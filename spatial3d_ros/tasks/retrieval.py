@@ -24,6 +24,8 @@ from spatial3d_ros.tasks.query import Description, ParsedQuery
 from spatial3d_ros.tasks.scene_state import SceneState
 from spatial3d_ros.tasks.vocabulary import Vocabulary, is_anything
 
+CONTEXT = 20  # objects that the network reads at least
+
 _LARGE, _SMALL = ("largest", "tallest", "longest"), ("smallest", "shortest")
 
 
@@ -57,8 +59,9 @@ def question_scene(
     if not records:
         return scene
     named = {*ids}
+    # The question's objects, and a few others that are seen.
     kept = sorted(scene.objects, key=lambda known: known.id not in named)
-    kept = kept[: max(limit - len(records), len(named & shown.keys()))]
+    kept = kept[: max(CONTEXT - len(records), len(named & shown.keys()))]
     added = [record.as_scene_object(scene.stamp_ns) for record in records]
     objects = tuple(sorted([*kept, *added], key=lambda known: known.id)[:limit])
     rows = [shown.get(known.id, -1) for known in objects]

@@ -10,6 +10,8 @@ import numpy as np
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.memory.database import MemoryDatabase
 from spatial3d_ros.memory.object_memory import ObjectMemory
+from spatial3d_ros.memory.presence import box_points
+from spatial3d_ros.memory.records import MemoryObject
 from spatial3d_ros.memory.state import MemorySettings
 from spatial3d_ros.memory.store import MemoryStore
 from spatial3d_ros.research.evaluation.box_views import view_of_boxes
@@ -115,6 +117,15 @@ def move(thing, dx, dy):
     label, box = thing
     x, y, z = box.center
     return label, replace(box, center=(x + dx, y + dy, z))
+
+
+def thing(number, label, x, y=0.0, color="", state="remembered", size=0.3, last_ns=10, **more):
+    """A record of an object of 0.3 m at (x, y, 0.5)."""
+    box = Box3D((x, y, 0.5), (size,) * 3)
+    return MemoryObject(
+        number, box, label, box_points(box), box.center, 1, last_ns, 1, state=state, hits=9,
+        color=color, label_score=1.0, **more,
+    )  # fmt: skip
 
 
 THINGS = {

@@ -235,7 +235,7 @@ def test_looks_need_depth_and_a_view_of_the_place(lived_in):
     robot.look((0, 0, 1.4), (1, 0, 1.0))
     frame = robot.views[-1].frame
     objects = robot.memory.objects()
-    empty, occupied = look_at_places(objects, frame)
+    empty, occupied, _ = look_at_places(objects, frame)
     assert [o.label for o, seen in zip(objects, occupied, strict=True) if seen] == ["sofa"]
     assert not empty.any()
     robot.stop()

@@ -6,26 +6,16 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.box_world import thing
 from helpers.engine_scene import proposals_in_a_row, wall_frame
 from helpers.small_model import small_model
 from spatial3d_ros.engine import EngineConfig, Spatial3D
 from spatial3d_ros.errors import QueryError
-from spatial3d_ros.geometry.box import Box3D
-from spatial3d_ros.memory.presence import box_points
-from spatial3d_ros.memory.records import MemoryObject
 from spatial3d_ros.memory.regions import Region
 from spatial3d_ros.memory.retrieval import ObjectIndex, Wanted
 from spatial3d_ros.model.checkpoint import save_model
 
 HERE = np.zeros(3)
-
-
-def thing(number, label, x, y=0.0, color="", state="remembered", size=0.3, last_ns=10):
-    box = Box3D((x, y, 0.5), (size,) * 3)
-    return MemoryObject(
-        number, box, label, box_points(box), box.center, 1, last_ns, 1, state=state, hits=9,
-        color=color, label_score=1.0,
-    )  # fmt: skip
 
 
 def labels(*names):

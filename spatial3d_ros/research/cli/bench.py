@@ -130,6 +130,19 @@ def device(
 
 
 @app.command()
+def memory(
+    objects: Annotated[int, typer.Option(help="Objects of the map.")] = 10_000,
+    observations: Annotated[int, typer.Option(help="Stored looks at them.")] = 1_000_000,
+    model: Model = "tiny",
+    json: Json = False,
+) -> None:
+    """Measure a large memory across sessions: start, retrieval, answers, size, load of writing."""
+    from spatial3d_ros.research.bench.memory import bench_memory
+
+    _show("a large memory, one thread", bench_memory(objects, observations, model), json)
+
+
+@app.command()
 def attention(json: Json = False) -> None:
     """Time one layer's attention in each of its forms; all must give the same result."""
     from spatial3d_ros.research.bench.operations import bench_attention

@@ -171,15 +171,19 @@ class Visit:
         self.pose = np.eye(4)  # from the true world to that of the poses
         self.scene: tuple[SceneObject, ...] = ()
 
-    def tour(self, rounds: int = 3) -> None:
-        """Drives a circle in the middle of every room and looks around on it."""
+    def tour(self, turns: int = 3) -> None:
+        """Turns round in every room, each time at another place near its middle, with a view every
+        15 degrees, as the gate of keyframes keeps them.
+        """
         for room in self.home.rooms:
-            for step in range(12 * rounds):
-                angle, place = step * math.pi / 6, 2.4 * step
-                offset = TOUR_M * np.array([math.cos(place), math.sin(place)])
-                x, y = room.center[:2] + offset + self.rng.uniform(-0.1, 0.1, 2)
-                target = (x + math.cos(angle), y + math.sin(angle), 0.75)
-                self.look(room, (x, y, 1.3), target)
+            for turn in range(turns):
+                place = 2 * math.pi * turn / 3
+                x, y = np.array(room.center[:2]) + TOUR_M * np.array(
+                    [math.cos(place), math.sin(place)]
+                )
+                for angle in np.arange(24) * (math.pi / 12):
+                    target = (x + math.cos(angle), y + math.sin(angle), 0.75)
+                    self.look(room, (x, y, 1.3), target)
 
     def look(self, room: Box3D, eye: tuple, target: tuple) -> None:
         """One view, an object map with the usual faults, and what the memory makes of it."""
@@ -228,9 +232,9 @@ class Visit:
                     found[thing.number] = item.id
         return found
 
-    def ghosts(self) -> int:
-        """Objects shown where there is none of their kind and size."""
-        return sum(not any(self.is_at(o, t) for t in self.home.things) for o in self.scene)
+    def ghosts(self) -> set[int]:
+        """Ids of objects shown where there is none."""
+        return {o.id for o in self.scene if not any(self.is_at(o, t) for t in self.home.things)}
 
     def is_at(self, item: SceneObject, thing: Thing) -> bool:
         """Whether an object of the scene is this thing: within 0.25 m of it."""
@@ -280,12 +284,13 @@ def _one_home(home: Home, folder: Path, sessions: int, changes: int, counts: Cou
         if session:
             gone |= {known[k] for k in change["taken"] if k in known}
             _count_session(visit, known, now, change, gone, counts)
-        counts["ghosts"] += visit.ghosts()
+        ghosts = visit.ghosts()
+        counts["ghosts"] += len(ghosts)
         counts["present"] += len(home.things)
         if session == sessions - 1:
             visit.jump(0.5, 10.0)
             visit.tour(1)
-            counts["ghosts_after_jump"] += visit.ghosts()
+            counts["ghosts_after_jump"] += len(visit.ghosts() - ghosts)
         visit.close()
         known = now
 

@@ -112,12 +112,13 @@ def _read(
     aligned = rotate_objects(tuple(objects), -scene.heading)
     boxes = np.array([known.box.array() for known in aligned])
     boxes[:, :3] -= encoded.origin
-    labels, _ = runner.known_attributes(aligned, scene.stamp_ns)
+    labels, shares, _ = runner.known_attributes(aligned, scene.stamp_ns)
     colors = torch.tensor([known.rgb for known in aligned], dtype=torch.float32) / 255
     batch = SceneBatch(
         boxes=torch.from_numpy(boxes).float()[None],
         object_valid=torch.ones(1, len(boxes), dtype=torch.bool),
-        labels=labels[None, :, None],
+        labels=labels,
+        label_shares=shares,
         colors=colors[None],
     ).to(runner.device)
     with torch.inference_mode(), runner.autocast():

@@ -313,7 +313,7 @@ class ObjectMemory(MemoryState):
         for view in views:
             empty, occupied, whole = look_at_places(absent, view.frame)
             looks = np.where(empty, looks + 1, np.where(occupied, 0, looks))
-            for index in np.flatnonzero(whole | occupied):
+            for index in np.flatnonzero(whole | occupied).tolist():
                 self._unproposed[absent[index].id] += int(whole[index] or in_births[index])
         for index, (known, count) in enumerate(zip(absent, looks.tolist(), strict=True)):
             if known.id in self._births and self._unproposed[known.id] >= MAX_UNPROPOSED:

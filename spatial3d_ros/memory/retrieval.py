@@ -129,7 +129,7 @@ class ObjectIndex:
         if since_ns:
             rows = rows[self._numbers[rows, 4] >= since_ns]
         if region is not None:
-            inside = [region.contains(self._numbers[row, :3]) for row in rows.tolist()]
+            inside = [region.contains(self._numbers[row, :3].tolist()) for row in rows.tolist()]
             rows = rows[np.array(inside, bool)]
         places = self._numbers[rows, :3]
         cost = _CAMERA * np.linalg.norm(places - camera, axis=1)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from spatial3d_ros.cli.output import out, print_json, print_status
 from spatial3d_ros.errors import ConfigError
@@ -13,10 +14,24 @@ from spatial3d_ros.errors import ConfigError
 
 def train(
     config: Annotated[Path, typer.Argument(help="YAML file, such as config/train/joint.yaml.")],
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Estimate memory, time and days; train nothing.")
+    ] = False,
+    card: Annotated[
+        str, typer.Option(help="With --plan: A100, H100, H200, L40S or RTX4090.")
+    ] = "H100",
+    cards: Annotated[int, typer.Option(min=1, help="With --plan: how many.")] = 1,
+    sharded: Annotated[
+        bool, typer.Option("--sharded", help="With --plan: weights distributed by FSDP.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="With --plan: print JSON.")] = False,
 ) -> None:
-    """Train a network on generated rooms. A stopped run resumes from its last checkpoint.
+    """Train a network on generated rooms or on ScanNet. A stopped run resumes from its last
+    checkpoint.
 
     spatial3d train config/train/joint.yaml
+
+    spatial3d train config/train/llava_video_7b_lite.yaml --plan --card H100 --cards 8
 
     On several GPUs, or machines, the same losses come out; weights may be sharded (FSDP):
 
@@ -24,9 +39,35 @@ def train(
     """
     if not config.is_file():
         raise ConfigError(f"{config}: no such file; config/train/ has the shipped ones")
+    if plan:
+        _show_plan(config, card, cards, sharded, json)
+        return
     from spatial3d_ros.research.training import trainer
 
     trainer.main(str(config))
+
+
+def _show_plan(config: Path, card: str, cards: int, sharded: bool, json: bool) -> None:
+    from spatial3d_ros.research.training.config import load_train_config
+    from spatial3d_ros.research.training.plan import UTILISATION
+    from spatial3d_ros.research.training.plan import plan as plan_run
+
+    found = plan_run(load_train_config(config), card, cards, sharded)
+    if json:
+        print_json(found.json())
+        return
+    table = Table(
+        title=f"{config.name} on {cards} x {card}", title_justify="left", show_footer=True
+    )
+    table.add_column("memory of one card", footer="fits" if found.fits else "DOES NOT FIT")
+    table.add_column("GiB", footer=f"{found.gib:.1f}", justify="right")
+    for part, size in found.bytes.items():
+        table.add_row(part, f"{size / 2**30:.2f}")
+    table.caption = (
+        f"{found.seconds:.1f} s a step at {UTILISATION:.0%} of the card's peak, "
+        f"{found.days:.2f} days in all. Weights to states are exact, the rest is an estimate"
+    )
+    out.print(table)
 
 
 def train_reader(

@@ -20,6 +20,7 @@ from spatial3d_ros.model.checkpoint import WEIGHTS, read_tensors, save_config, s
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.research.training.adapters import save_adapter
 from spatial3d_ros.research.training.objective import Objective
+from spatial3d_ros.research.training.reconstruction import save_guidance
 
 log = logging.getLogger(__name__)
 LAST, OLDER, MODEL, BEST = "last", "last.old", "model", "best"
@@ -67,7 +68,8 @@ class ModelSaver:
         self.accelerator, self.out, self.build, self.score = accelerator, out, build, score
 
     def save(self, objective: Objective, folder: Path) -> None:
-        """Write a model folder, or adapter and configuration if the preset has an adapter.
+        """Write a model folder, or adapter and configuration if the preset has an adapter, or the
+        branch of guidance if only that is trained.
 
         All processes call it.
         """
@@ -77,7 +79,10 @@ class ModelSaver:
         with torch.device("meta"):
             whole = self.build()
         whole.load_state_dict(tensors, assign=True)
-        if any(".lora_" in name for name in tensors):
+        if self.accelerator.unwrap_model(objective).only_guidance:
+            assert whole.guidance is not None
+            save_guidance(folder, whole.guidance)
+        elif any(".lora_" in name for name in tensors):
             save_adapter(folder, whole.model, torch.bfloat16)
             save_config(folder, whole.model.config)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -86,6 +86,15 @@ class ScansConfig(_Strict):
     held_out: AnnotationFiles = AnnotationFiles()
     cache: str | None = None
 
+    @model_validator(mode="after")
+    def _validates_what_is_trained(self) -> ScansConfig:
+        untrained = set(self.held_out.tasks) - set(self.train.tasks)
+        if untrained:
+            raise ValueError(
+                f"held_out has questions of tasks that train has not: {', '.join(untrained)}"
+            )
+        return self
+
 
 class NoiseConfig(_Strict):
     """Errors of the boxes in training. `false_boxes`: largest number of boxes without an object for
@@ -138,12 +147,18 @@ class TrainConfig(_Strict):
     """Folder (or shipped name) of a model to start from. Tensors with a matching shape are loaded,
     others start from random weights. The public weights of the large network are accepted too.
     """
+    guidance: str | None = None
+    """File with the trained branch of reconstruction guidance (preset `guidance`), which presets
+    that freeze its decoder need.
+    """
     seed: int = 0
     steps: int = Field(2000, ge=1)
     lr: float = Field(gt=0.0)
     warmup: int = Field(ge=0)
     weight_decay: float = Field(ge=0.0)
     clip: float = 1.0
+    optimizer_bits: Literal[8, 32] = 32
+    """Bits of the optimiser's states; 8 needs the extra `quantize`."""
     precision: str = Field("auto", pattern="^(auto|no|bf16)$")
     accumulate: int = Field(1, ge=1)
     """Micro-batches per step and process: less memory, same result."""

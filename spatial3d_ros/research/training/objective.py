@@ -47,6 +47,8 @@ class Objective(nn.Module):
         super().__init__()
         self.model, self.prompt = model, prompt
         self.guidance = build_guidance(model.config)
+        self.only_guidance = False
+        """Nothing of the network is trained: only the reconstruction branch is computed."""
         self.monitor: FeatureMonitor | None = None
         s2 = model.config.s2
         self.weights = {
@@ -87,25 +89,29 @@ class Objective(nn.Module):
             projected = None
             if sample.scenes.has_views:
                 projected = self.model.project_views(sample.scenes)
-            scene, reading = self.read(sample, projected)
-            if self.monitor is not None and projected is not None:
-                self.monitor.observe(projected, sample.scenes, scene.referents)
-            losses = self.losses(sample, scene, reading)
+            means = {} if self.only_guidance else self._means(sample, projected)
             if self.guidance is not None and projected is not None:
-                losses["guide"] = self.guidance(projected, sample.scenes)
-            if sample.answers is not None:
-                prompt_tokens = self.prompt.tokens.to(sample.targets.device)
-                losses |= answer_losses(self.model, scene, prompt_tokens, sample.answers)
+                means["guide"] = self.guidance(projected, sample.scenes)
             counts = sample.counts
-            means = losses | {"accuracy": _right(reading, sample).float().mean()}
             for name, mean in means.items():
                 key = f"{sample.origin}/{name}"
                 share = mean * (counts[name] / max(1, totals[key]))
                 metrics[key] = share.detach()
-                if name in losses:
+                if name in self.weights:
                     parts.append(self.weights[name] * share)
         loss = torch.stack(parts).sum()
         return loss, metrics | {"loss": loss.detach()}
+
+    def _means(self, sample: Sample, projected: Tensor | None) -> dict[str, Tensor]:
+        """All losses but guidance, and the accuracy, by name."""
+        scene, reading = self.read(sample, projected)
+        if self.monitor is not None and projected is not None:
+            self.monitor.observe(projected, sample.scenes, scene.referents)
+        losses = self.losses(sample, scene, reading)
+        if sample.answers is not None:
+            prompt_tokens = self.prompt.tokens.to(sample.targets.device)
+            losses |= answer_losses(self.model, scene, prompt_tokens, sample.answers)
+        return losses | {"accuracy": _right(reading, sample).float().mean()}
 
     def read(
         self, sample: Sample, projected: Tensor | None = None

@@ -8,16 +8,21 @@ poses, so that all its cameras have almost the same position).
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.errors import CheckpointError, ConfigError
 from spatial3d_ros.model.batch import SceneBatch
+from spatial3d_ros.model.checkpoint import read_tensors
 from spatial3d_ros.model.config import GuidanceConfig, ModelConfig
 from spatial3d_ros.model.position import sinusoid
 from spatial3d_ros.model.structure import GroupAttention
+
+GUIDANCE = "guidance.safetensors"
 
 
 class Pointmap(NamedTuple):
@@ -70,6 +75,40 @@ def build_guidance(
 ) -> Reconstruction | None:
     """The branch that a training run adds to the network; None if `s2.sg.enabled` is false."""
     return Reconstruction(config, decoder) if config.s2.sg.enabled else None
+
+
+def save_guidance(folder: Path, guidance: Reconstruction) -> None:
+    """Write the branch to `folder`/guidance.safetensors, in bfloat16."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {n: v.to(torch.bfloat16).contiguous() for n, v in guidance.state_dict().items()}
+    part = folder / f"{GUIDANCE}.part"
+    save_file(tensors, part)
+    part.replace(folder / GUIDANCE)
+
+
+def load_guidance(path: Path, guidance: Reconstruction) -> None:
+    """Read a branch of the same shapes; its adapters stay. Raises CheckpointError naming the file
+    and tensors.
+    """
+    own = {
+        name.replace(".base_layer", ""): value
+        for name, value in guidance.state_dict().items()
+        if ".lora_" not in name
+    }
+    found = read_tensors(path)
+    wrong = [
+        name
+        for name in sorted(found.keys() | own.keys())
+        if name not in found or name not in own or found[name].shape != own[name].shape
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"{path}: {len(wrong)} tensors are missing, unknown or of another shape, such as "
+            f"{wrong[0]}; train it with the same `s2.sg` and the same network"
+        )
+    with torch.no_grad():
+        for name, value in own.items():
+            value.copy_(found[name])
 
 
 class OwnDecoder(nn.Module):

@@ -24,8 +24,10 @@ from spatial3d_ros.research.language.questions import vocabulary_corpus
 from spatial3d_ros.research.rooms.view_store import ViewStore
 from spatial3d_ros.research.training.checkpoints import load_matching_weights
 from spatial3d_ros.research.training.config import TrainConfig
+from spatial3d_ros.research.training.objective import Objective
 from spatial3d_ros.research.training.presets import Preset
 from spatial3d_ros.research.training.pretrained import load_pretrained
+from spatial3d_ros.research.training.reconstruction import load_guidance
 from spatial3d_ros.research.training.tokenizer import extend_tokenizer, train_tokenizer
 from spatial3d_ros.research.training.validation import VALIDATION_FIRST
 from spatial3d_ros.tasks.prompt import ANSWER_TASK, END, GROUND_TASK, OBJECTS, START, SYSTEM
@@ -72,6 +74,23 @@ def room_stores(config: TrainConfig) -> tuple[ViewStore | None, ViewStore | None
         ViewStore(folder, rendered.rooms, rendered.views, rendered.first, size, rendered.catalog),
         ViewStore(folder, held_out.rooms, held_out.views, VALIDATION_FIRST, size, rendered.catalog),
     )
+
+
+def start_guidance(config: TrainConfig, recipe: Preset, objective: Objective) -> None:
+    """Load the trained branch of reconstruction guidance, if the run has one.
+
+    Raises ConfigError if the preset freezes a decoder that was not trained: it would only pass
+    noise to the network.
+    """
+    trained = any(value.requires_grad for value in objective.model.parameters())
+    objective.only_guidance = not trained and objective.guidance is not None
+    if config.guidance is not None and objective.guidance is not None:
+        load_guidance(Path(config.guidance), objective.guidance)
+    elif objective.guidance is not None and "guidance.decoder" in recipe.frozen:
+        raise ConfigError(
+            f"guidance: the preset {recipe.name} freezes the decoder of guidance, so it needs a "
+            "trained one; train it with the preset guidance, then give its guidance.safetensors"
+        )
 
 
 def with_cached_scans(

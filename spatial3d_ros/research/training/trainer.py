@@ -31,11 +31,13 @@ from spatial3d_ros.research.training.eyes_trainer import load_eyes_config, read_
 from spatial3d_ros.research.training.feature_monitor import FeatureMonitor
 from spatial3d_ros.research.training.metrics_log import MetricsLog, StepProgress, console
 from spatial3d_ros.research.training.objective import VIEWS, Objective, count_items
+from spatial3d_ros.research.training.optimizer import make_optimizer, set_rate
 from spatial3d_ros.research.training.presets import apply_preset, load_preset
 from spatial3d_ros.research.training.samples import Sample, Samples
 from spatial3d_ros.research.training.setup import (
     initial_network,
     room_stores,
+    start_guidance,
     with_cached_scans,
 )
 from spatial3d_ros.research.training.validation import (
@@ -90,6 +92,7 @@ class _Run:
         shape = model.config
         self.prompt = Prompt(tokenizer, shape.s2.category_mode)
         objective, groups = self._objective(model)
+        start_guidance(config, self.recipe, objective)
         if config.scans.batch and config.scans.cache is not None:
             with self.accelerator.main_process_first():
                 config = self.config = with_cached_scans(config, model, self.accelerator.device)
@@ -97,12 +100,11 @@ class _Run:
         _check_score(config.score, self.held_out)
         if config.checkpointing:
             enable_activation_checkpointing(model)
-        optimizer = torch.optim.AdamW(
-            groups, lr=config.lr, betas=(0.9, 0.98), fused=torch.cuda.is_available()
-        )
+        optimizer = make_optimizer(groups, config.lr, config.optimizer_bits)
         if self.accelerator.is_fsdp2:  # only autocast, as without FSDP: positions stay float32
             self.accelerator.state.fsdp_plugin.mixed_precision_policy = None
-        self.monitor = FeatureMonitor(model) if {*config.origins} & VIEWS else None
+        seen = {*config.origins} & VIEWS and not objective.only_guidance
+        self.monitor = FeatureMonitor(model) if seen else None
         objective.monitor = self.monitor
         self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
         for method in ("hits", "answered"):
@@ -156,7 +158,7 @@ class _Run:
             self._log_features(step, self.monitor)
         accelerator.clip_grad_norm_(self.objective.parameters(), self.config.clip)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.lr * group["factor"] * _lr_factor(step, self.config)
+            set_rate(group, self.config.lr * group["factor"] * _lr_factor(step, self.config))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.step(step)
@@ -189,8 +191,10 @@ class _Run:
 
     def validate(self, step: int) -> Scores:
         """Evaluate on the held-out questions, log the scores, and save the best model."""
+        objective = self.accelerator.unwrap_model(self.objective)
+        if objective.only_guidance:
+            return {}
         with self.accelerator.autocast():
-            objective = self.accelerator.unwrap_model(self.objective)
             scores = evaluate(objective, self.held_out, self.accelerator)
         self.objective.train()
         if self.log is not None:

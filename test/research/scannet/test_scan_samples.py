@@ -13,12 +13,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-import yaml
 
-from helpers.small_model import small_config, small_model, small_tokenizer
+from helpers.scan_training import scan_settings
+from helpers.small_model import small_config, small_tokenizer
 from spatial3d_ros.errors import ConfigError, StorageError
 from spatial3d_ros.model.batch import SceneBatch
-from spatial3d_ros.model.checkpoint import load_model, save_model
+from spatial3d_ros.model.checkpoint import load_model
 from spatial3d_ros.research.datasets.annotations import AnnotationFiles
 from spatial3d_ros.research.datasets.scannet_objects import read_scannet_objects
 from spatial3d_ros.research.training.config import TrainConfig
@@ -26,45 +26,6 @@ from spatial3d_ros.research.training.samples import Sample
 from spatial3d_ros.research.training.scan_samples import ScanSamples, scan_fields
 from spatial3d_ros.research.training.trainer import train
 from spatial3d_ros.tasks.prompt import Prompt
-
-GUIDED = {
-    "se": {"heads": 2}, "mpe": {"ray_hidden": 8}, "category_mode": "generate",
-    "sg": {"enabled": True, "width": 16, "layers": 2, "heads": 2},
-}  # fmt: skip
-
-
-def files(folder: Path, split: str) -> dict[str, object]:
-    sqa = folder / f"sqa3d/v1_balanced_{{}}_{split}_scannetv2.json"
-    described = str(folder / f"scanrefer/ScanRefer_filtered_{split}.json")
-    return {
-        "scanrefer": described,
-        "referit3d": [str(folder / f"referit3d/nr3d_{split}.csv")],
-        "multi3drefer": str(folder / f"multi3drefer/multi3drefer_{split}.json"),
-        "scanqa": str(folder / f"scanqa/ScanQA_v1.0_{split}.json"),
-        "sqa3d": [str(sqa).format("questions"), str(sqa).format("sqa_annotations")],
-        "scan2cap": described,
-    }
-
-
-def settings(scannet: Path, tmp_path: Path, **changes: object) -> TrainConfig:
-    model = small_config(s2=GUIDED)
-    (tmp_path / "model.yaml").write_text(yaml.safe_dump(model.model_dump(mode="json")))
-    start = tmp_path / "start"  # spares the time in which a tokenizer is trained
-    if not start.exists():
-        save_model(start, small_model()[0], small_tokenizer(), torch.float32)
-    scans = {
-        "folder": str(scannet / "scans"), "batch": 2, "views": 3, "questions": 3,
-        "train": files(scannet, "train"), "held_out": files(scannet, "val"),
-    }  # fmt: skip
-    values = {
-        "model": str(tmp_path / "model.yaml"), "init": str(start), "out": str(tmp_path / "out"),
-        "steps": 2,
-        "lr": 1e-3, "warmup": 1, "log_every": 1, "save_every": 2, "evaluate_every": 2,
-        "workers": 0, "precision": "no",
-        "validation": {"rooms": 1, "questions": 2},
-        "rendered": {"batch": 0}, "boxes": {"batch": 0},
-    }  # fmt: skip
-    return TrainConfig(**(values | {"scans": scans | changes.pop("scans", {})} | changes))  # type: ignore[operator]
 
 
 def samples(config: TrainConfig, noise: bool = False) -> ScanSamples:
@@ -80,7 +41,7 @@ def sample(scans: ScanSamples, *seeds: int) -> Sample:
 def test_a_sample_has_the_views_boxes_and_questions_of_its_scene(
     scannet: Path, tmp_path: Path
 ) -> None:
-    scans = samples(settings(scannet, tmp_path))
+    scans = samples(scan_settings(scannet, tmp_path))
     drawn = scans.draw(np.random.default_rng(0))
     scene = drawn.questions[0].scene_id
     room = read_scannet_objects(scannet / "scans" / scene)
@@ -109,7 +70,7 @@ def test_a_sample_has_the_views_boxes_and_questions_of_its_scene(
 
 def test_disturbed_samples_move_views_and_boxes_together(scannet: Path, tmp_path: Path) -> None:
     plain, moved = (
-        sample(samples(settings(scannet, tmp_path), noise), 3) for noise in (False, True)
+        sample(samples(scan_settings(scannet, tmp_path), noise), 3) for noise in (False, True)
     )
     assert not torch.allclose(plain.scenes.boxes, moved.scenes.boxes)
 
@@ -122,7 +83,7 @@ def test_disturbed_samples_move_views_and_boxes_together(scannet: Path, tmp_path
 
 
 def test_training_logs_every_loss_and_leaves_a_model(scannet: Path, tmp_path: Path) -> None:
-    config = settings(scannet, tmp_path)
+    config = scan_settings(scannet, tmp_path)
     folder = train(config)
     rows = list(csv.DictReader((tmp_path / "out/metrics.csv").open()))
     for name in ("ground", "lang", "guide", "answer", "about"):
@@ -141,7 +102,7 @@ def test_features_of_a_frozen_tower_come_from_disk(
     cached = {"preset": str(tmp_path / "frozen.yaml"), "scans": {"cache": str(tmp_path / "cache")}}
     losses = []
     for name, changes in (("plain", {"preset": cached["preset"]}), ("cached", cached)):
-        train(settings(scannet, tmp_path, **changes, steps=1, out=str(tmp_path / name)))
+        train(scan_settings(scannet, tmp_path, **changes, steps=1, out=str(tmp_path / name)))
         rows = list(csv.DictReader((tmp_path / name / "metrics.csv").open()))
         losses.append([float(row["loss"]) for row in rows])
     assert losses[0] == pytest.approx(losses[1], rel=2e-3)  # stored in float16
@@ -149,24 +110,24 @@ def test_features_of_a_frozen_tower_come_from_disk(
     assert len(stored) == 3
     stored[0].write_bytes(b"no features")
     with pytest.raises(StorageError, match=r"no readable features .* it is filled again"):
-        train(settings(scannet, tmp_path, **cached, out=str(tmp_path / "again")))
+        train(scan_settings(scannet, tmp_path, **cached, out=str(tmp_path / "again")))
     shutil.rmtree(tmp_path / "cache")
     full = SimpleNamespace(free=1000)
     monkeypatch.setattr(
         "spatial3d_ros.research.datasets.scan_views.shutil.disk_usage", lambda _: full
     )
     with pytest.raises(StorageError, match=r"the features need 0.0 GiB, 0.0 are free"):
-        train(settings(scannet, tmp_path, **cached, out=str(tmp_path / "full")))
+        train(scan_settings(scannet, tmp_path, **cached, out=str(tmp_path / "full")))
     with pytest.raises(ConfigError, match="trains a part of the vision tower"):
-        train(settings(scannet, tmp_path, scans=cached["scans"], out=str(tmp_path / "learns")))
+        train(scan_settings(scannet, tmp_path, scans=cached["scans"], out=str(tmp_path / "learns")))
 
 
 def test_missing_scenes_and_annotations_stop_before_training(scannet: Path, tmp_path: Path) -> None:
-    config = settings(scannet, tmp_path)
+    config = scan_settings(scannet, tmp_path)
     scans = tmp_path / "scans"
     shutil.copytree(scannet / "scans/scene0000_00", scans / "scene0000_00")
     with pytest.raises(ConfigError, match="1 of 2 scenes are missing: scene0001_00"):
-        samples(settings(scannet, tmp_path, scans={"folder": str(scans)}))
+        samples(scan_settings(scannet, tmp_path, scans={"folder": str(scans)}))
     only = AnnotationFiles(scanqa=config.scans.train.scanqa)
     with pytest.raises(ConfigError, match="no annotations to ground"):
         ScanSamples(config.scans, small_config(), only, noise=False)

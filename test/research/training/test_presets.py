@@ -65,7 +65,11 @@ def test_paper_sets_the_switches_of_the_release():
     assert config.text.vocab == 151_649
     assert config.vision == base.vision
     assert config.s2.mpe == base.s2.mpe
-    assert load_preset("lite").configure(base) == base
+    assert config.s2.sg.backend == "own"
+    lite = load_preset("lite").configure(base)
+    assert lite.s2.category_mode == "generate"
+    s2 = lite.s2.model_copy(update={"category_mode": base.s2.category_mode})
+    assert lite.model_copy(update={"s2": s2}) == base
 
 
 def test_lite_is_a_fraction_of_paper():

@@ -106,7 +106,7 @@ def check_bag(
     topics = Topics(**report.roles)
     made = _check_frames(report, options.with_topics(topics), seconds, progress)
     _check_alignment(report, topics)
-    _check_poses(report, topics, tree, stamps[topics.pose], made)
+    _check_poses(report, topics, tree, stamps[topics.pose], stamps[topics.rgb], made)
     if report.usable:
         report.ask = f'spatial3d ask {path} "where is the ..." {options.command_line()}'.strip()
         if not bag.is_ros1:
@@ -241,7 +241,12 @@ def _check_alignment(report: BagReport, topics: Topics) -> None:
 
 
 def _check_poses(
-    report: BagReport, topics: Topics, tree: TransformTree, stamps: np.ndarray, made: BagFrames
+    report: BagReport,
+    topics: Topics,
+    tree: TransformTree,
+    stamps: np.ndarray,
+    color: np.ndarray,
+    made: BagFrames,
 ) -> None:
     """Where poses come from, how often, and what the node needs to know to use them."""
     kind = next(row["type"] for row in report.topics if row["name"] == topics.pose)
@@ -254,12 +259,19 @@ def _check_poses(
         steps = np.diff(np.unique(stamps[:, 0])) * 1e-9
         if len(steps):
             report.poses |= _rate(1 / float(steps.mean()), float(steps.max()))
-    if len(stamps) and report.sync:
-        apart = _clock_offset(stamps) - report.sync["clock_offset_s"]
-        if abs(apart) > CLOCKS_S:
-            report.problems.append(
+    if len(stamps) and len(color) and stamps[:, 0].all() and color[:, 0].all():
+        taken, recorded = np.median(stamps, 0) - np.median(color, 0)
+        apart = float(recorded - taken) * 1e-9
+        if abs(apart) > CLOCKS_S and abs(recorded) > abs(taken):
+            report.notes.append(
+                f"poses were recorded {apart:+.1f} s after images of the same stamp; the node "
+                "waits max_pose_wait_s for them"
+            )
+        elif abs(apart) > CLOCKS_S:
+            report.problems.insert(
+                0,
                 f"poses and images are stamped by clocks {abs(apart):.1f} s apart: synchronise "
-                "the two computers (chrony), or correct the stamps"
+                "the two computers (chrony), or correct the stamps",
             )
     if source == "odom":
         with Bag(report.bag) as bag:

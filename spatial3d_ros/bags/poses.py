@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from spatial3d_ros.bags.bag import Bag, check_clock, stamp_ns
+from spatial3d_ros.bags.bag import Bag, check_clock
 from spatial3d_ros.bags.topics import ODOMETRY_TYPE, TF_STATIC, TF_TYPE, Topics
 from spatial3d_ros.errors import BagError, FrameError
+from spatial3d_ros.sensors.camera_poses import stamp_of
 from spatial3d_ros.sensors.pose_source import PoseReader, PoseTrack
 from spatial3d_ros.sensors.transforms import WORLD_FRAMES, Chain, TransformTree
 
@@ -59,10 +60,10 @@ class RecordedPoses:
         self._track = PoseTrack.of_recording(topics.pose, max_gap_s)
         reader = PoseReader(topics.pose, "odom" if kind == ODOMETRY_TYPE else "pose")
         for _, message in bag.messages(topics.pose):
-            stamp = stamp_ns(message)
-            if self._track.newest is not None:
-                check_clock(bag, topics.pose, self._track.newest, stamp)
             try:
+                stamp = stamp_of(message, topics.pose)
+                if self._track.newest is not None:
+                    check_clock(bag, topics.pose, self._track.newest, stamp)
                 self._track.add(stamp, reader.read(message))
             except FrameError as error:
                 refuse(error)

@@ -69,6 +69,8 @@ def account(
         partnerless = sync.get(f"{fewer} without {other}", 0)
     reasons[LATE if late_stream else NO_PARTNER] += partnerless
     reasons[LATE] += sync.get("late", 0)
+    # Colour and depth of one frame may both lack their stamp.
+    reasons[NO_STAMP] = min(reasons[NO_STAMP], max(counts.get("color", 0), counts.get("depth", 0)))
     used = counts.get("synced", 0) - sum(lost.get(reason, 0) for reason in (NO_DEPTH, DAMAGED))
     duplicates = sync.get("duplicate", 0)
     return FrameAccount(

@@ -35,11 +35,13 @@ DISTORTION_NAMES = {
     "radtan": "plumb_bob",
     "brown_conrady": "plumb_bob",
 }
-# image_proc: image_rect, image_rect_color; drivers: rect/image, image_rectified, image_rect_raw.
-RECTIFIED = re.compile(r"(^|[/_])rect(ified)?([/_]|$)")
+# image_proc: image_rect, image_rect_color; drivers: rect/image, image_rectified, image_rect_raw,
+# image_undistorted, image_undistort.
+RECTIFIED = re.compile(r"(^|[/_])(rect(ified)?|undist(ort(ed)?)?)([/_]|$)")
 SAMPLE_STRIDE = 8
 IMPOSSIBLE_M = 100.0  # median depth that no depth camera measures
 MAX_OFF_CENTRE = 0.2  # of the image size, from its middle to the principal point
+CENTRED = 0.03  # within this share of it a principal point lies in the middle
 MIN_VALID = 0.01  # a depth image with less is a covered or broken sensor
 
 
@@ -289,6 +291,13 @@ class FrameBuilder:
             raise FrameError(f"{topic}: field {reason}") from error
         full = roi.width == 0 or (roi.width, roi.height) == (info.width, info.height)
         off = (abs(camera.cx / camera.width - 0.5), abs(camera.cy / camera.height - 0.5))
+        exchanged = (abs(camera.cy / camera.width - 0.5), abs(camera.cx / camera.height - 0.5))
+        if full and max(exchanged) < CENTRED and max(off) > 2 * CENTRED:
+            raise FrameError(
+                f"{topic}: field k has the principal point ({camera.cx:.0f}, {camera.cy:.0f}), but "
+                f"the image is {camera.width}x{camera.height}: its two coordinates are exchanged. "
+                "Correct the calibration."
+            )
         if full and max(off) > MAX_OFF_CENTRE:
             raise FrameError(
                 f"{topic}: field k has the principal point ({camera.cx:.0f}, {camera.cy:.0f}), but "

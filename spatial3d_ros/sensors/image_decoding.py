@@ -61,7 +61,7 @@ COLOR_ENCODINGS = {
         )
     },
 }
-SUBSAMPLED = ("yuv", "uyvy", "yuyv", "nv")  # encodings whose sizes must be even
+SUBSAMPLED = ("bayer", "yuv", "uyvy", "yuyv", "nv")  # encodings whose sizes must be even
 DEPTH_TYPES = {"16UC1": "u2", "mono16": "u2", "16SC1": "i2", "32FC1": "f4"}
 LABEL_TYPES = {"mono8": "u1", "8UC1": "u1", "mono16": "u2", "16UC1": "u2", "32SC1": "i4"}
 MILLIMETRES = 1e-3
@@ -87,11 +87,10 @@ def decode_color(message: Any, topic: str) -> np.ndarray:
 
 def _color_pixels(message: Any, topic: str) -> tuple[Packed, np.ndarray]:
     """The pixels as they are stored, a view."""
-    packed = COLOR_ENCODINGS.get(message.encoding)
+    packed = COLOR_ENCODINGS.get(message.encoding) or COLOR_ENCODINGS.get(message.encoding.lower())
     if packed is None:
         raise _unknown_encoding(topic, message.encoding, COLOR_ENCODINGS, "a colour image")
-    bayer = message.encoding.startswith("bayer")
-    even = bayer or message.encoding.startswith(SUBSAMPLED)
+    even = message.encoding.lower().startswith(SUBSAMPLED)
     if even and (message.width % 2 or message.height % 2):
         raise FrameError(
             f"{topic}: fields width and height are {message.width}x{message.height}, but an image "
@@ -106,7 +105,7 @@ def inspect_color(message: Any, topic: str) -> None:
     if hasattr(message, "encoding"):
         _color_pixels(message, topic)
     elif _file_size(_buffer(message, topic)) is None:
-        raise _not_compressed(topic)
+        raise _not_compressed(topic, message.format)
 
 
 def inspect_depth(message: Any, topic: str, stride: int) -> float:
@@ -164,7 +163,7 @@ def decode_labels(message: Any, topic: str) -> np.ndarray:
 def decode_compressed_color(message: Any, topic: str) -> np.ndarray:
     """`sensor_msgs/CompressedImage` holding JPEG or PNG to uint8 (H, W, 3) in RGB order."""
     data = _buffer(message, topic)
-    image = _decode_file(data, topic, READ_COLOR)
+    image = _decode_file(data, topic, READ_COLOR, message.format)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
@@ -177,6 +176,7 @@ def decode_compressed_depth(message: Any, topic: str, unit: float = 0.0) -> np.n
     """
     data = _buffer(message, topic)
     encoding = message.format.split(";")[0].strip()
+    encoding = "16UC1" if encoding == "png" else encoding  # a bare PNG of 16 bits, checked below
     if encoding not in DEPTH_TYPES:
         raise _unknown_encoding(topic, message.format, DEPTH_TYPES, "compressed depth", "format")
     values, has_header = _stored_depth(data, message.format, topic)
@@ -214,7 +214,7 @@ def _stored_depth(data: np.ndarray, name: str, topic: str) -> tuple[np.ndarray, 
             f"{topic}: field data holds {found}, and format is {name!r}. Set the format of "
             "compressedDepth to png or rvl in the camera driver, or use the raw depth topic."
         )
-    values = _decode_file(data[start:], topic, cv2.IMREAD_UNCHANGED)
+    values = _decode_file(data[start:], topic, cv2.IMREAD_UNCHANGED, name)
     if values.ndim != 2 or values.dtype != np.uint16:
         raise FrameError(
             f"{topic}: field data holds a PNG of {values.dtype} and {values.ndim} dimensions; "
@@ -256,10 +256,10 @@ def _buffer(message: Any, topic: str) -> np.ndarray:
     return np.frombuffer(data, dtype=np.uint8)
 
 
-def _decode_file(data: np.ndarray, topic: str, flags: int) -> np.ndarray:
+def _decode_file(data: np.ndarray, topic: str, flags: int, name: str) -> np.ndarray:
     size = _file_size(data)
     if size is None:
-        raise _not_compressed(topic)
+        raise _not_compressed(topic, name)
     _check_size(*size, topic)
     try:
         image = cv2.imdecode(data, flags)
@@ -309,7 +309,12 @@ def is_dense_png(message: Any) -> bool:
     return data.size > DENSE_BYTES * size[0] * size[1]
 
 
-def _not_compressed(topic: str) -> FrameError:
+def _not_compressed(topic: str, name: str) -> FrameError:
+    if not any(word in name.lower() for word in ("jp", "png")):
+        return FrameError(
+            f"{topic}: field format is {name!r}, but only JPEG and PNG are read. Set the format of "
+            "the publisher to jpeg or png, or use the raw topic."
+        )
     return FrameError(
         f"{topic}: field data is neither a readable JPEG nor a readable PNG. The image is "
         "damaged, or the topic is not compressed: subscribe to the raw topic instead."

@@ -6,8 +6,8 @@ Every finding has its figure and the parameter that cures it; nothing is correct
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from itertools import combinations
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import combinations, permutations, product
 from typing import NamedTuple
 
 import cv2
@@ -24,9 +24,18 @@ MIN_PAIRS = 3
 MIN_OVERLAP = 0.25  # of the points of a view that must lie in the other one
 MIN_BASELINE_M = 0.15
 AGREES, DISAGREES = 0.03, 0.1  # relative depth difference of right geometry, and of wrong one
+USELESS = 0.2  # a larger one makes every answer wrong
 FAR_M, NEAR_M = 10.0, 0.12  # median depth beyond which a unit is doubtful: no indoor camera
 OPTICAL_T_BODY = np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]])
-UNIT_FACTORS = (0.001, 0.01, 0.1, 0.125, 0.2, 0.25, 0.5, 2.0, 4.0, 5.0, 10.0, 100.0, 1000.0)
+UNIT_FACTORS = (
+    0.001, 0.01, 0.1, 0.125, 0.2, 0.25, 0.5, 2.0, 4.0, 5.0, 10.0, 100.0, 1000.0,
+    0.0254, 0.3048, 1000 / 256,  # inches, feet, 1/256 m
+)  # fmt: skip
+SCALES = np.geomspace(0.05, 20.0, 25)  # tried where no usual unit agrees, then between the best
+DIRECTIONS = {  # of the axes of an optical frame (REP 103)
+    (1, 0, 0): "right", (-1, 0, 0): "left", (0, 1, 0): "down", (0, -1, 0): "up",
+    (0, 0, 1): "forward", (0, 0, -1): "backward",
+}  # fmt: skip
 MAX_TILT_DEG = 12.0  # of the level surfaces; right poses show 1 to 3
 NORMAL_STRIDE = 6
 MAX_SLOPE = 0.2  # step of depth to the next point of a smooth surface, as a share of the depth
@@ -99,7 +108,7 @@ def depth_disagreement(frames: Sequence[Frame], scale: float = 1.0) -> tuple[flo
     """Median relative difference of depth between views that overlap, all depths times `scale`,
     and how many pairs of views were compared: 0 of those where no two overlap.
     """
-    return _disagreement(_pairs(frames), lambda pose: pose, scale)
+    return _disagreement(_pairs(frames), scale=scale)
 
 
 def level_normal(frames: Sequence[Frame], near: np.ndarray) -> np.ndarray | None:
@@ -118,34 +127,94 @@ def level_normal(frames: Sequence[Frame], near: np.ndarray) -> np.ndarray | None
 def _check_poses(frames: Sequence[Frame], camera_frame: str, unit: float) -> list[Finding]:
     """Depth of one view against another, with the poses as they are and as they may be meant."""
     pairs = _pairs(frames)
-    as_given, count = _disagreement(pairs, lambda pose: pose)
+    as_given, count = _disagreement(pairs)
     if count and as_given < AGREES:
         return []
-    tried: dict[str, tuple[float, int]] = {
-        "inverted": _disagreement(pairs, invert),
-        "body": _disagreement(pairs, lambda pose: pose @ invert(OPTICAL_T_BODY)),
-        **{str(f): _disagreement(pairs, lambda pose: pose, f) for f in UNIT_FACTORS},
-    }
-    agreeing = {k: v for k, (v, n) in tried.items() if n >= max(MIN_PAIRS, count // 2)}
-    best = min(agreeing, key=agreeing.__getitem__, default="")
     differ = f"depth of one view differs from the next by {as_given:.0%} in the median"
-    if best and agreeing[best] < min(AGREES, as_given / 2 if count else AGREES):
-        with_it = f"and by {agreeing[best]:.1%}"
-        if best == "inverted":
-            return [Finding("poses", f"{differ}, {with_it} with inverted poses: they are "
-                            "camera_T_world. Publish world_T_camera")]  # fmt: skip
-        if best == "body":
-            return [Finding("optical", f"{differ}, {with_it} if the poses are of a body frame (x "
-                            f"forward), as {camera_frame!r} seems to be: use the optical frame (z "
-                            "forward; REP 103) in header.frame_id and in the poses, or set "
-                            "base_T_camera")]  # fmt: skip
-        return [Finding("unit", f"{differ}, {with_it} if all depth is {best} times as much, so "
-                        f"depth has another unit than {unit:g} m: set depth_unit to "
-                        f"{unit * float(best):g}")]  # fmt: skip
+    meant = _as_meant(pairs, as_given, count)
+    if meant is not None:
+        meaning, by = meant
+        text = f"{differ}, and by {by:.1%} {_explained(meaning, frames, camera_frame, unit)}"
+        return [Finding(meaning.kind(frames), text)]
     if count >= MIN_PAIRS and as_given > DISAGREES:
         return [Finding("poses", f"{differ}, over {count} pairs of views: poses, calibration (K) "
-                        "or the clock of the poses are wrong", fatal=False)]  # fmt: skip
+                        "or the clock of the poses are wrong", as_given > USELESS)]  # fmt: skip
     return []
+
+
+class _Meaning(NamedTuple):
+    """What poses and depth may be meant as: of which axes, inverted, or depth `scale` times."""
+
+    axes: str = ""
+    pose: Pose = lambda pose: pose
+    scale: float = 1.0
+
+    def kind(self, frames: Sequence[Frame]) -> str:
+        """That of its finding."""
+        if self.scale == 1.0:
+            return "optical" if self.axes else "poses"
+        scaled = float(np.median([median_depth(frame) for frame in frames])) * self.scale
+        return "unit" if NEAR_M <= scaled <= FAR_M else "poses"
+
+
+def _as_meant(
+    pairs: Sequence[tuple[Frame, Frame]], as_given: float, count: int
+) -> tuple[_Meaning, float] | None:
+    """The meaning with which views agree best, and their disagreement; None if none agrees."""
+
+    def best(meanings: Iterable[_Meaning]) -> tuple[_Meaning, float]:
+        tried = [
+            (meaning, *_disagreement(pairs, meaning.pose, meaning.scale)) for meaning in meanings
+        ]
+        agreeing = [(m, v) for m, v, n in tried if n >= max(MIN_PAIRS, count // 2)]
+        return min(agreeing, key=lambda entry: entry[1], default=(_Meaning(), math.inf))
+
+    enough = min(AGREES, as_given / 2 if count else AGREES)
+    units = [_Meaning(scale=factor) for factor in UNIT_FACTORS]
+    usual = best([_Meaning(pose=invert), *_axes_of_poses(), *units])
+    if usual[1] < enough and usual[0].scale == 1.0:
+        return usual
+    middle = usual if usual[1] < enough else best(_Meaning(scale=float(s)) for s in SCALES)
+    near = middle[0].scale * np.geomspace(SCALES[0] / SCALES[1], SCALES[1] / SCALES[0], 17)
+    found = best(_Meaning(scale=float(scale)) for scale in near)
+    if usual[1] < min(enough, 2 * found[1]):
+        found = usual
+    return found if found[1] < enough else None
+
+
+def _explained(meaning: _Meaning, frames: Sequence[Frame], camera_frame: str, unit: float) -> str:
+    """Condition, cause and cure of a meaning with which the views agree."""
+    if meaning.axes:
+        return (
+            f"if the poses are of {meaning.axes}, as {camera_frame!r} may be: use the optical "
+            "frame (z forward; REP 103) in header.frame_id and in the poses, or set base_T_camera"
+        )
+    if meaning.scale == 1.0:
+        return "with inverted poses: they are camera_T_world. Publish world_T_camera"
+    if meaning.kind(frames) == "poses":
+        return (
+            f"if the camera moved {1 / meaning.scale:.3g} times as far, so the positions of the "
+            "poses are not in metres. Publish them in metres (REP 103)"
+        )
+    return (
+        f"if all depth is {meaning.scale:.4g} times as much, so depth has another unit than "
+        f"{unit:g} m: set depth_unit to {unit * meaning.scale:.4g}"
+    )
+
+
+def _axes_of_poses() -> Iterator[_Meaning]:
+    """Poses of every frame whose axes are those of the optical frame in another order."""
+    for axes, signs in product(permutations(range(3)), product((1, -1), repeat=3)):
+        optical_T_named = np.eye(4)
+        optical_T_named[:3, :3] = np.eye(3)[:, axes] * signs
+        if np.linalg.det(optical_T_named) < 0 or np.array_equal(optical_T_named, np.eye(4)):
+            continue
+        x, y, z = (DIRECTIONS[tuple(axis)] for axis in optical_T_named[:3, :3].T.astype(int))
+        named = f"a frame with x {x}, y {y}, z {z}"
+        if np.array_equal(optical_T_named, OPTICAL_T_BODY):
+            named = "a body frame (x forward)"
+        named_T_optical = invert(optical_T_named)
+        yield _Meaning(named, lambda pose, turn=named_T_optical: pose @ turn)
 
 
 def _pairs(frames: Sequence[Frame]) -> list[tuple[Frame, Frame]]:
@@ -160,7 +229,7 @@ def _pairs(frames: Sequence[Frame]) -> list[tuple[Frame, Frame]]:
 
 
 def _disagreement(
-    pairs: Sequence[tuple[Frame, Frame]], pose: Pose, scale: float = 1.0
+    pairs: Sequence[tuple[Frame, Frame]], pose: Pose = lambda pose: pose, scale: float = 1.0
 ) -> tuple[float, int]:
     """Median relative difference of depth between views that overlap, and how many did.
 

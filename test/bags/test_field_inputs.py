@@ -127,6 +127,67 @@ def test_poses_of_a_body_frame_are_named(room, tmp_path):
     assert "body frame (x forward)" in report.problems[0] and "base_T_camera" in report.problems[0]
 
 
+@pytest.mark.parametrize(
+    ("turn", "named"),
+    [
+        (np.diag([1, -1, -1, 1.0]), "x right, y up, z backward"),  # OpenGL
+        (np.array([[1, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1.0]]), "y forward, z up"),
+        (np.diag([-1, -1, 1, 1.0]), "x left, y up, z forward"),  # mounted upside down
+    ],
+)
+def test_poses_of_other_axes_are_named(room, tmp_path, turn, named):
+    report = checked(room, tmp_path, edit_pose(lambda pose: pose @ turn))
+    assert not report.usable and named in report.problems[0]
+
+
+@pytest.mark.parametrize("factor", [1000.0, 100.0])
+def test_positions_that_are_not_in_metres_are_named(room, tmp_path, factor):
+    scale = np.array([[factor], [factor], [factor], [1]])
+    scaled = edit_pose(lambda pose: np.hstack([pose[:, :3], pose[:, 3:] * scale]))
+    report = checked(room, tmp_path, scaled)
+    assert not report.usable and "positions of the poses are not in metres" in report.problems[0]
+
+
+def test_views_that_nothing_makes_agree_stop(room, tmp_path):
+    constant = edit_depth(change=lambda image: np.full_like(image, 1500))
+    report = checked(room, tmp_path, constant)
+    assert not report.usable and report.launch == "" and "K" in report.problems[0]
+
+
+def test_poses_without_stamp_are_named(room, tmp_path):
+    def edit(topic, message, log_ns):
+        if topic == POSE:
+            message.header.stamp.sec = message.header.stamp.nanosec = 0
+        return [(topic, message, log_ns)]
+
+    report = checked(room, tmp_path, edit)
+    assert not report.usable and f"{POSE}: field header.stamp is 0" in report.problems[0]
+    assert not any("clocks" in problem for problem in report.problems)
+
+
+def test_images_without_stamp_are_counted_once(room, tmp_path):
+    def edit(topic, message, log_ns):
+        if topic in (COLOR, DEPTH):
+            message.header.stamp.sec = message.header.stamp.nanosec = 0
+        return [(topic, message, log_ns)]
+
+    report = checked(room, tmp_path, edit)
+    assert report.frames["lost"] == {"no stamp": 20} and "stamp is 0" in report.problems[0]
+
+
+def test_late_poses_are_told_from_another_clock(room, tmp_path):
+    late = checked(room, tmp_path / "late", lambda t, m, at: [(t, m, at + 2 * 10**9 * (t == POSE))])
+    assert late.usable and late.problems == []
+    assert any("recorded +2.0 s after images of the same stamp" in note for note in late.notes)
+
+    def edit(topic, message, log_ns):
+        message.header.stamp.sec += 5000 * (topic != POSE)
+        return [(topic, message, log_ns)]
+
+    other = checked(room, tmp_path / "clock", edit)
+    assert not other.usable and "clocks 5000.0 s apart" in other.problems[0]
+
+
 def test_inverted_poses_are_named(room, tmp_path):
     report = checked(room, tmp_path, edit_pose(invert))
     assert not report.usable and "inverted poses" in report.problems[0]
@@ -151,7 +212,8 @@ def test_a_tilted_world_is_named(room, tmp_path, degrees):
     ("scale", "encoding", "unit"),
     [(1.0, "32FC1", 0.001), (0.1, "32FC1", 0.01), (4.0, "16UC1", 0.00025),
      (10.0, "16UC1", 0.0001), (8.0, "16UC1", 0.000125), (2.0, "16UC1", 0.0005),
-     (5.0, "16UC1", 0.0002), (0.1, "16UC1", 0.01)],
+     (5.0, "16UC1", 0.0002), (0.1, "16UC1", 0.01),
+     (0.001 / 0.3048, "32FC1", 0.3048), (0.256, "16UC1", 0.003906)],  # feet, KITTI
 )  # fmt: skip
 def test_depth_of_another_unit_ends_a_command_and_is_read_with_it(
     room, tmp_path, scale, encoding, unit
@@ -165,6 +227,17 @@ def test_depth_of_another_unit_ends_a_command_and_is_read_with_it(
     right = check_bag(bag, RecordingOptions(depth_unit=unit))
     assert right.usable and f"--depth-unit {unit:g}" in right.ask
     assert f"depth_unit:={unit:g}" in right.launch
+
+
+def test_a_unit_that_is_not_usual_is_estimated(room, tmp_path):
+    (first, *_) = checked(room, tmp_path, edit_depth(1 / 1.7)).problems
+    assert float(first.split("set depth_unit to ")[1].split()[0]) == pytest.approx(0.0017, rel=0.03)
+
+
+def test_exchanged_coordinates_of_the_principal_point_are_refused(room, tmp_path):
+    exchanged = edit_info(k=lambda k: k[[0, 1, 5, 3, 4, 2, 6, 7, 8]])
+    report = checked(room, tmp_path, exchanged)
+    assert not report.usable and "exchanged" in report.problems[0]
 
 
 def test_a_principal_point_far_from_the_middle_is_refused(room, tmp_path):
@@ -183,7 +256,9 @@ def test_a_principal_point_far_from_the_middle_is_refused(room, tmp_path):
         assert "principal point" in report.problems[0] and INFO in report.problems[0]
 
 
-@pytest.mark.parametrize("name", ["rgb/image_rect_color", "rgb/rect/image", "rgb/image_rectified"])
+@pytest.mark.parametrize(
+    "name", ["rgb/image_rect_color", "rgb/rect/image", "rgb/image_undistorted"]
+)
 def test_rectified_images_with_distortion_coefficients_are_not_undistorted_again(
     room, tmp_path, name
 ):

@@ -25,17 +25,24 @@ from spatial3d_ros.geometry.pose import invert, look_at, pose_matrix, quaternion
 from spatial3d_ros.scene.frame import Frame
 
 EYE = np.eye(4)
+WALL_X = 4.0
 CAMERA = Camera(64, 48, 60.0, 61.0, 31.5, 23.5)
 
 
 def make_frames(count: int = 5) -> list[Frame]:
     rng = np.random.default_rng(3)
     smooth = cv2.resize(rng.integers(0, 255, (6, 8, 3), np.uint8), (64, 48))
+    v, u = np.mgrid[0:48, 0:64]
+    rays = np.stack(
+        [(u - CAMERA.cx) / CAMERA.fx, (v - CAMERA.cy) / CAMERA.fy, np.ones(u.shape)], -1
+    )
     frames = []
     for k in range(count):
-        depth = rng.uniform(0.5, 4.0, (48, 64)).astype(np.float32)
-        depth[:4] = 0
         pose = look_at((0.1 * k, 0, 1), (3, 0.2 * k, 1))
+        towards_wall = pose[:3, :3].T[:, 0]  # a wall at x = WALL_X, 1 % of noise
+        depth = (WALL_X - pose[0, 3]) / (rays @ towards_wall) * rng.uniform(0.99, 1.01, (48, 64))
+        depth = depth.astype(np.float32)
+        depth[:4] = 0
         frames.append(Frame(10**9 + k * 10**8, smooth, depth, CAMERA, pose))
     return frames
 

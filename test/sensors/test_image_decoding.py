@@ -79,12 +79,20 @@ def test_png_color_is_exact_and_jpeg_is_close():
     assert np.abs(close.astype(int) - ramp).mean() < 3
 
 
-@given(npst.arrays(np.uint16, SIZES), st.booleans())
-def test_compressed_depth_of_millimetres_with_and_without_header(array, with_header):
-    if with_header:
+@pytest.mark.parametrize("name", ["webp", "rgb8; h264"])
+def test_another_compression_is_named(name):
+    message = messages.compressed(b"RIFF" + bytes(100), name)
+    for read in (decoding.decode_compressed_color, decoding.inspect_color):
+        with pytest.raises(FrameError, match=f"{TOPIC}: field format is '{name}'"):
+            read(message, TOPIC)
+
+
+@given(npst.arrays(np.uint16, SIZES), st.sampled_from(["", "16UC1; png compressed", "png"]))
+def test_compressed_depth_of_millimetres_with_and_without_header(array, bare):
+    if not bare:
         message = messages.compressed_depth(array)
     else:
-        message = messages.compressed(messages.png(array), "16UC1; png compressed")
+        message = messages.compressed(messages.png(array), bare)
     np.testing.assert_allclose(
         decoding.decode_compressed_depth(message, TOPIC), array % 65535 / 1000, rtol=1e-6
     )
@@ -226,7 +234,14 @@ def test_bayer_becomes_rgb(pattern, bits, big_endian):
 @pytest.mark.parametrize("big_endian", [False, True])
 @pytest.mark.parametrize(
     ("encoding", "order"),
-    [("rgb16", "rgb"), ("bgr16", "bgr"), ("rgba16", "rgba"), ("8UC3", "bgr"), ("8UC4", "bgra")],
+    [
+        ("rgb16", "rgb"),
+        ("bgr16", "bgr"),
+        ("rgba16", "rgba"),
+        ("8UC3", "bgr"),
+        ("8UC4", "bgra"),
+        ("BGR8", "bgr"),
+    ],
 )
 def test_other_color_encodings(encoding, order, big_endian):
     rgba = np.dstack([RAMP, np.full(RAMP.shape[:2], 255, np.uint8)])

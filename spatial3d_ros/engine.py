@@ -309,7 +309,8 @@ class Spatial3D:
         runner = self._loaded[0] if self._loaded else None
         model = {"model": self.config.model, "device": runner.runs_on if runner else "not loaded"}
         gpu = {"gpu_bytes": runner.gpu_bytes} if runner and runner.gpu_bytes else {}
-        return {**model, **self._memory.stats(), **gpu}
+        lasting = {"lasting": self._memory.lasting.stats()} if self._memory.lasting else {}
+        return {**model, **self._memory.stats(), **gpu, **lasting}
 
     @contextmanager
     def _query(self, monitor: Monitor | None) -> Iterator[Query]:

@@ -79,6 +79,12 @@ class MemoryState:
         """Where it is stored."""
         return self.store.database.folder
 
+    def stats(self) -> dict[str, object]:
+        """Objects, bytes of the file, and why nothing is stored ("" if it is), for diagnostics."""
+        database = self.store.database
+        problem = self.problem or database.problem
+        return {"objects": len(self.known), "file_bytes": database.nbytes, "problem": problem}
+
     def close(self) -> None:
         """Stores everything and releases the folder."""
         self.save(now=True)

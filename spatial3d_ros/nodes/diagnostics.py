@@ -65,8 +65,14 @@ def sensor_status(name: str, camera: CameraInput, topic_timeout_s: float) -> Dia
 
 
 def memory_status(name: str, engine: Spatial3D, problem: str) -> DiagnosticStatus:
-    """Statistics of the engine, and the error of the last update of the object map."""
-    return status(f"{name}: memory", ERROR if problem else OK, problem, engine.stats())
+    """Statistics of the engine, the error of the last update of the object map, and why nothing is
+    stored across sessions.
+    """
+    values = engine.stats()
+    lasting = values.get("lasting")
+    unstored = str(lasting["problem"]) if isinstance(lasting, dict) else ""
+    level = ERROR if problem else WARN if unstored else OK
+    return status(f"{name}: memory", level, problem or unstored, values)
 
 
 def question_status(name: str, handler: QueryHandler) -> DiagnosticStatus:

@@ -31,3 +31,15 @@ def test_an_error_is_logged_unless_the_context_has_been_shut_down(running, logge
     diagnostics.publish_regularly(node, list)
     timers[0]()
     assert len(errors) == logged
+
+
+@pytest.mark.parametrize(
+    ("update", "unstored", "level"),
+    [("", "", b"\0"), ("", "full", b"\1"), ("failed", "full", b"\2")],
+)
+def test_a_memory_that_cannot_be_written_is_a_warning(update, unstored, level):
+    engine = SimpleNamespace(stats=lambda: {"views": 3, "lasting": {"problem": unstored}})
+    told = diagnostics.memory_status("node", engine, update)
+    assert (told.level, told.message) == (level, update or unstored)
+    assert {pair.key: pair.value for pair in told.values}["lasting.problem"] == unstored
+    assert diagnostics.memory_status("node", SimpleNamespace(stats=dict), "").level == b"\0"

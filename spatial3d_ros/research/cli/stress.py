@@ -23,6 +23,9 @@ MARKS = {True: "[green]ok[/]", False: "[red]no[/]", None: "[yellow]-[/]"}
 def soak(
     minutes: Annotated[float, typer.Option(help="How long.")] = 30.0,
     model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
+    memory: Annotated[
+        bool, typer.Option("--memory", help="Store objects across sessions, in an empty folder.")
+    ] = False,
     folder: Folder = FOLDER,
     json: Json = False,
 ) -> None:
@@ -34,7 +37,7 @@ def soak(
     """
     from spatial3d_ros.research.stress.soak import run_soak, table_of
 
-    result = run_soak(folder, minutes=minutes, model=model, say=print_status)
+    result = run_soak(folder, minutes=minutes, model=model, remember=memory, say=print_status)
     if json:
         print_json(result)
     else:

@@ -6,6 +6,7 @@ the recorded ones, which jump back at every loop.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -20,8 +21,10 @@ import numpy as np
 
 from spatial3d_ros.demo.processes import require_ros
 from spatial3d_ros.errors import NotAvailableError
+from spatial3d_ros.memory.database import MemoryDatabase
 from spatial3d_ros.research.evaluation.metrics.judging import latency_scores
 from spatial3d_ros.research.rooms.generator import generate_room
+from spatial3d_ros.research.stress.faults.run import new_folder
 from spatial3d_ros.research.stress.question_stream import QuestionStream, questions_about
 from spatial3d_ros.research.stress.rooms import RECORDED_HZ, SEED, rearranged_room, recorded_room
 from spatial3d_ros.research.stress.system_under_test import VIEWER, Setting, SystemUnderTest
@@ -53,9 +56,16 @@ class SoakRecord:
 
 
 def run_soak(
-    folder: Path, *, minutes: float = 30.0, model: str = "tiny", say: Say = lambda text: None
+    folder: Path,
+    *,
+    minutes: float = 30.0,
+    model: str = "tiny",
+    remember: bool = False,
+    say: Say = lambda text: None,
 ) -> dict[str, Any]:
     """Run the soak test; its results for JSON. A process that dies ends the run.
+
+    With `remember` the node stores objects in an empty memory folder.
 
     Raises NotAvailableError if the nodes do not start.
     """
@@ -63,7 +73,8 @@ def run_soak(
     room, after = recorded_room(folder), rearranged_room(generate_room(SEED))
     say(f"the rearranged room: moved {', '.join(after.moved)}; removed {', '.join(after.removed)}")
     bags = (room.bag, recorded_room(folder, after.room, "rearranged").bag)
-    setting = Setting(room.bag, rate=RATE_HZ / RECORDED_HZ, model=model)
+    memory = new_folder(folder / "memory") if remember else None
+    setting = Setting(room.bag, rate=RATE_HZ / RECORDED_HZ, model=model, memory=memory)
     record = SoakRecord()
     with SystemUnderTest(setting, folder / "logs") as system:
         system.nodes.start(VIEWER)
@@ -71,7 +82,9 @@ def run_soak(
         with QuestionStream(system, questions_about(room.seen(), SEED)) as asked:
             _monitor(system, bags, 60.0 * minutes, record)
         sent, sensors = ({}, {}) if record.crashes else _final_counts(system)
-    return _results(asked, record, sensors, sent, minutes)
+        written = written_bytes(system.node.pid)
+    stored = {} if memory is None else stored_figures(memory, written, minutes)
+    return _results(asked, record, sensors, sent, minutes) | stored
 
 
 def _monitor(
@@ -148,9 +161,25 @@ def table_of(result: dict[str, Any]) -> dict[str, str]:
         "messages": f"{sent} sent, {lost} lost{lost_of}",
         "pairs": f"{result['sync'].get('matched', 0)} matched, {frames.get('decoded', 0)} decoded, "
         f"{frames.get('keyframes', 0)} kept as views, {frames.get('refused', 0)} refused",
+        **({"stored objects": _stored_text(result["stored"])} if "stored" in result else {}),
         "crashes": "; ".join(result["crashes"]) or "0",
         "load": f"{result['load'][0]:.1f} on {result['cores']} cores at the end",
     }
+
+
+def stored_figures(folder: Path, written: int, minutes: float) -> dict[str, Any]:
+    """What the memory across sessions holds after a run, and how much the node wrote."""
+    with contextlib.closing(MemoryDatabase(folder, write=False)) as database:
+        tables = ("objects", "observations", "events")
+        rows = {name: database.query(f"SELECT count(*) FROM {name}")[0][0] for name in tables}
+        return {"stored": rows | {"bytes": database.nbytes, "written_per_min": written / minutes}}
+
+
+def _stored_text(stored: dict[str, Any]) -> str:
+    return (
+        f"{stored['objects']}, {stored['observations']} looks, {stored['events']} events; "
+        f"file {stored['bytes'] / 1e6:.2f} MB, {stored['written_per_min'] / 1e6:.2f} MB/min written"
+    )
 
 
 def counts_of(status: Mapping[str, str], group: str) -> dict[str, int]:
@@ -159,8 +188,10 @@ def counts_of(status: Mapping[str, str], group: str) -> dict[str, int]:
     return {k.removeprefix(start): int(v) for k, v in status.items() if k.startswith(start)}
 
 
-def memory_figures(samples: list[Sample], warm_up_s: float) -> dict[str, float]:
-    """Memory growth in MB a minute after the warm-up (least squares), start, end and peak."""
+def memory_figures(samples: list[Sample], warm_up_s: float) -> dict[str, Any]:
+    """Memory growth in MB a minute after the warm-up (least squares), start, end and peak, and the
+    least of each minute.
+    """
     warm = [s for s in samples if s.seconds >= warm_up_s]
     minutes, mb = np.array([(s.seconds / 60, s.rss_mb) for s in warm]).T
     return {
@@ -168,6 +199,10 @@ def memory_figures(samples: list[Sample], warm_up_s: float) -> dict[str, float]:
         "warm_mb": float(mb[0]),
         "end_mb": float(mb[-1]),
         "peak_mb": samples[-1].peak_mb,
+        "least_mb": [
+            round(min(sample.rss_mb for sample in samples[k : k + PHASE_S]))
+            for k in range(0, len(samples), PHASE_S)
+        ],
     }
 
 
@@ -179,6 +214,15 @@ def resident_mb(pid: int) -> tuple[float, float]:
         text = ""
     found = dict(re.findall(r"(VmRSS|VmHWM):\s+(\d+) kB", text))
     return int(found.get("VmRSS", 0)) / 1024, int(found.get("VmHWM", 0)) / 1024
+
+
+def written_bytes(pid: int) -> int:
+    """Bytes that a process has had written to disks (Linux); 0 for one that has ended."""
+    try:
+        text = Path(f"/proc/{pid}/io").read_text()
+    except OSError:
+        return 0
+    return int(re.findall(r"^write_bytes: (\d+)$", text, re.MULTILINE)[0])
 
 
 def _pattern(message: str) -> str:

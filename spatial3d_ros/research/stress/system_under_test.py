@@ -37,7 +37,8 @@ TRANSITIONS = {  # wanted state: the next transition from each other state
 class Setting:
     """The recording, its playing rate, the node under test, its model and its parameters.
 
-    With `transforms` poses come as TF; `limit_s` is the time limit of every call of the client.
+    With `transforms` poses come as TF; `limit_s` is the time limit of every call of the client;
+    `memory` is the folder of the memory across sessions, None without one.
     """
 
     bag: Path
@@ -47,6 +48,7 @@ class Setting:
     parameters: tuple[str, ...] = ()
     transforms: bool = False
     limit_s: float = 15.0
+    memory: Path | None = None
 
 
 @dataclass
@@ -75,18 +77,24 @@ class SystemUnderTest:
     def __exit__(self, *error: Any) -> None:
         self.nodes.__exit__(*error)
 
+    def node_arguments(self) -> list[str]:
+        """The command line of the node under test."""
+        setting = self.setting
+        parameters = [*setting.parameters]
+        if setting.transforms:
+            parameters += ["pose_source:=tf", "world_frame:=map"]
+        if setting.memory is not None:
+            parameters.append(f"memory_folder:={setting.memory}")
+        arguments = node_arguments(setting.bag, find_topics(setting.bag), setting.model)
+        return [*arguments, *(part for text in parameters for part in ("-p", text))]
+
     def start_node(self) -> None:
         """Start the node under test."""
-        setting = self.setting
-        arguments = node_arguments(setting.bag, find_topics(setting.bag), setting.model)
-        parameters = setting.parameters + ("pose_source:=tf", "world_frame:=map") * (
-            setting.transforms
-        )
-        options = [part for text in parameters for part in ("-p", text)]
-        if setting.node == NODE:
-            self.nodes.start(NODE, *arguments, *options)
+        node = self.setting.node
+        if node == NODE:
+            self.nodes.start(NODE, *self.node_arguments())
         else:
-            self.faulty_node = self._start_rpc(setting.node, *arguments, *options)
+            self.faulty_node = self._start_rpc(node, *self.node_arguments())
 
     def start_camera(self) -> None:
         """Start the bag player."""

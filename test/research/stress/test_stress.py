@@ -21,10 +21,12 @@ from helpers.small_model import small_model
 from spatial3d_ros.engine import EngineConfig
 from spatial3d_ros.errors import ConfigError, NotAvailableError, StorageError
 from spatial3d_ros.geometry.camera import Camera
+from spatial3d_ros.memory.database import MemoryDatabase
 from spatial3d_ros.model.checkpoint import save_model
 from spatial3d_ros.research.rooms.generator import generate_room
 from spatial3d_ros.research.stress import soak
 from spatial3d_ros.research.stress.fault import FAULTS
+from spatial3d_ros.research.stress.faults.memory import stored_ids
 from spatial3d_ros.research.stress.faults.run import choose
 from spatial3d_ros.research.stress.faulty_engine import FaultyEngine
 from spatial3d_ros.research.stress.json_rpc_client import JsonRpcClient
@@ -93,6 +95,7 @@ def test_memory_growth_is_fitted_after_the_warm_up():
     figures = memory_figures(samples, 60.0)
     assert figures["slope_mb_per_min"] == pytest.approx(2.0)
     assert (figures["warm_mb"], figures["peak_mb"]) == (802.0, 900.0)
+    assert figures["least_mb"] == [500, *range(802, 820, 2)]
 
 
 def test_soak_counts_the_messages_of_each_topic_once(monkeypatch):
@@ -118,6 +121,19 @@ def test_soak_counts_the_messages_of_each_topic_once(monkeypatch):
     assert result["lost"] == {"/rgb": 3, "/depth": 0, "/pose": 0}
     assert (result["frames"], result["sync"]) == ({"decoded": 96}, {"matched": 96})
     assert soak.table_of(result)["messages"] == "400 sent, 3 lost; 3 of /rgb"
+
+
+def test_soak_tells_what_was_stored_across_sessions(tmp_path):
+    database = MemoryDatabase(tmp_path)
+    database.write("INSERT INTO regions VALUES (?, 0, 1, '[]')", [("hall",)])
+    database.close()
+    stored = soak.stored_figures(tmp_path, 3_000_000, 2.0)["stored"]
+    assert (stored["objects"], stored["events"], stored["written_per_min"]) == (0, 0, 1.5e6)
+    assert stored["bytes"] > 0 and "1.50 MB/min" in soak._stored_text(stored)
+    assert stored_ids(tmp_path) == set()
+    before = soak.written_bytes(os.getpid())
+    (tmp_path / "file").write_bytes(bytes(1 << 20))
+    assert soak.written_bytes(os.getpid()) >= before and soak.written_bytes(2**30) == 0
 
 
 def test_faults_are_selected_by_parts_of_their_names():

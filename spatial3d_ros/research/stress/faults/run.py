@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import groupby
@@ -16,7 +17,7 @@ from spatial3d_ros.research.stress.rooms import SEED, recorded_room
 from spatial3d_ros.research.stress.system_under_test import FAULTY_NODE, Setting, SystemUnderTest
 
 Say = Callable[[str], None]
-SETTINGS = ("plain", "jpeg", "tf")
+SETTINGS = ("plain", "jpeg", "tf", "memory")
 
 
 def run_faults(
@@ -39,11 +40,22 @@ def run_faults(
             if faults:
                 say(f"starting the nodes ({name})")
                 room = recorded_room(folder, compressed=name == "jpeg")
-                setting = Setting(room.bag, node=FAULTY_NODE, transforms=name == "tf")
+                setting = Setting(
+                    room.bag,
+                    node=FAULTY_NODE,
+                    transforms=name == "tf",
+                    memory=new_folder(folder / "memory") if name == "memory" else None,
+                )
                 system = stack.enter_context(SystemUnderTest(setting, folder / f"logs_{name}"))
             for one in faults:
                 say(one.name)
                 yield run_fault(one, system, questions_about(room.seen(), SEED))
+
+
+def new_folder(folder: Path) -> Path:
+    """The folder, without what an earlier run left in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
 
 
 def choose(only: Sequence[str]) -> list[Fault]:

@@ -213,8 +213,11 @@ def _axes_of_poses() -> Iterator[_Meaning]:
         named = f"a frame with x {x}, y {y}, z {z}"
         if np.array_equal(optical_T_named, OPTICAL_T_BODY):
             named = "a body frame (x forward)"
-        named_T_optical = invert(optical_T_named)
-        yield _Meaning(named, lambda pose, turn=named_T_optical: pose @ turn)
+        yield _Meaning(named, _turned(invert(optical_T_named)))
+
+
+def _turned(named_T_optical: np.ndarray) -> Pose:
+    return lambda world_T_named: world_T_named @ named_T_optical
 
 
 def _pairs(frames: Sequence[Frame]) -> list[tuple[Frame, Frame]]:

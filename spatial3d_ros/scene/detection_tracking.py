@@ -48,7 +48,8 @@ class Detection3D:
 
     `box` in metres; `label` "" if unknown; `score` 0 .. 1; `points` (n, 3) float32 of the surface
     and `rgb` their mean colour 0 .. 255: no points, and gray, if the detector gave only a box.
-    `others` are further labels that it may have; `weight` 0 .. 1 says how well it was seen.
+    `others` are further labels that it may have; `weight` 0 .. 1 says how well it was seen;
+    `colors` are the names of the colors of the surface.
     """
 
     box: Box3D
@@ -59,6 +60,7 @@ class Detection3D:
     rgb: Vector = GRAY
     others: Labels = ()
     weight: float = 1.0
+    colors: Labels = ()
 
 
 class _Track:
@@ -261,6 +263,7 @@ def _proposal(track: _Track, heading: float) -> Proposal:
         label,
         track.score if label else 0.0,
         track.labels,
+        newest.colors,
     )
 
 

@@ -12,6 +12,7 @@ from spatial3d_ros.errors import FrameError
 from spatial3d_ros.geometry.camera import Camera, backproject
 from spatial3d_ros.geometry.pose import check_pose, transform
 from spatial3d_ros.geometry.voxels import voxel_keys
+from spatial3d_ros.scene.surface_color import Light
 
 # Beyond any depth camera: some drivers and simulators send a huge number for "no return".
 MAX_DEPTH_M = 1e3
@@ -90,6 +91,11 @@ class Frame:
     def valid_fraction(self) -> float:
         """Share of the pixels with a depth, 0 .. 1."""
         return np.count_nonzero(self.depth) / self.depth.size
+
+    @cached_property
+    def light(self) -> Light:
+        """Exposure and tint of the image."""
+        return Light.of([self.rgb])
 
     @property
     def nbytes(self) -> int:

@@ -72,11 +72,12 @@ def lift(detection: Detection2D, frame: Frame) -> Detection3D:
         )
     chosen = subsample(np.arange(len(z)), MAX_POINTS)
     points = _world(rows[chosen], columns[chosen], z[chosen], frame)
-    rgb = vector(frame.rgb[rows, columns].mean(0))
+    rgb = frame.rgb[rows, columns]
     box = Box3D.from_points(points, TRIM)
     return Detection3D(
-        box, detection.label, detection.score, frame.stamp_ns, points, rgb, detection.others,
-        _weight(detection.corners, float(np.median(z)), frame.camera),
+        box, detection.label, detection.score, frame.stamp_ns, points, vector(rgb.mean(0)),
+        detection.others, _weight(detection.corners, float(np.median(z)), frame.camera),
+        frame.light.color_names(rgb),
     )  # fmt: skip
 
 

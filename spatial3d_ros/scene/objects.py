@@ -15,6 +15,7 @@ from spatial3d_ros.scene.association import assign
 from spatial3d_ros.scene.buffer import Snapshot
 from spatial3d_ros.scene.label_distribution import Labels, same_kind
 from spatial3d_ros.scene.proposals import Proposal
+from spatial3d_ros.scene.surface_color import mixed
 from spatial3d_ros.scene.visibility import FREE, OCCUPIED, UNOBSERVED, classify_points
 
 _SAMPLES = 48  # points of an object that are tested in a view
@@ -164,7 +165,7 @@ class ObjectTracker:
         self._objects[new_id] = SceneObject(
             new_id, proposal.box, proposal.rgb, proposal.score, proposal.views, stamp_ns,
             proposal.points, proposal.label, label_score=proposal.label_score,
-            labels=proposal.labels,
+            labels=proposal.labels, colors=proposal.colors,
         )  # fmt: skip
         self._misses[new_id] = 0
 
@@ -203,8 +204,10 @@ def _merged(known: SceneObject, proposal: Proposal, stamp_ns: int) -> SceneObjec
     if share > 0.6:
         box, points = proposal.box, proposal.points  # much more of it is visible than before
     else:
-        mixed = (1 - share) * np.array(known.box.bounds()) + share * np.array(proposal.box.bounds())
-        box, points = Box3D.from_bounds(*mixed), proposal.points if share > 0.4 else known.points
+        bounds = (1 - share) * np.array(known.box.bounds()) + share * np.array(
+            proposal.box.bounds()
+        )
+        box, points = Box3D.from_bounds(*bounds), proposal.points if share > 0.4 else known.points
     rgb = vector((1 - share) * a + share * b for a, b in zip(known.rgb, proposal.rgb, strict=True))
     return replace(
         known,
@@ -217,4 +220,5 @@ def _merged(known: SceneObject, proposal: Proposal, stamp_ns: int) -> SceneObjec
         label=proposal.label or known.label,
         label_score=proposal.label_score if proposal.label else known.label_score,
         labels=known.labels if known.label and not proposal.label else proposal.labels,
+        colors=mixed(known.colors, proposal.colors, share),
     )

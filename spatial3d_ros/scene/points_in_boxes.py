@@ -11,6 +11,7 @@ from spatial3d_ros.geometry.box import Box3D, vector
 from spatial3d_ros.geometry.voxels import voxel_downsample
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.proposals import Proposal
+from spatial3d_ros.scene.surface_color import Light
 
 VOXEL_M = 0.025
 _PIXELS = 20_000  # sampled from each view
@@ -27,6 +28,7 @@ def points_in_boxes(
         frames: views whose depth is sampled.
     """
     points, colors, view = _measured(frames)
+    light = Light.of([frame.rgb for frame in frames])
     found = []
     for box, score in zip(boxes, scores, strict=True):
         inside = box.contains(points)
@@ -34,7 +36,8 @@ def points_in_boxes(
             continue
         centroids, rgb, _ = voxel_downsample(points[inside], VOXEL_M, colors[inside])
         views = len(np.unique(view[inside]))
-        found.append(Proposal(box, centroids, vector(rgb.mean(0)), views, float(score)))
+        mean, names = vector(rgb.mean(0)), light.color_names(rgb)
+        found.append(Proposal(box, centroids, mean, views, float(score), colors=names))
     return found
 
 

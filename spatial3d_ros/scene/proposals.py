@@ -26,6 +26,7 @@ from spatial3d_ros.scene.label_distribution import Labels
 from spatial3d_ros.scene.planes import Structure, find_structure
 from spatial3d_ros.scene.region_choice import IMPOSSIBLE, best_cut, distribution
 from spatial3d_ros.scene.region_merging import Node, Regions, build_merge_tree
+from spatial3d_ros.scene.surface_color import Light
 from spatial3d_ros.scene.view_fusion import ViewFusion
 from spatial3d_ros.scene.visibility import FREE, UNOBSERVED, classify_points
 from spatial3d_ros.scene.voxel_segmentation import (
@@ -37,6 +38,7 @@ from spatial3d_ros.scene.voxel_segmentation import (
 )
 
 _PER_METRE = 0.01  # edge of a voxel over the distance of the surfaces
+_COLORED = 400  # voxels of a region whose colors are named
 _PROBES = 48  # points of a region that are tested in the newest views
 
 
@@ -47,7 +49,8 @@ class Proposal:
     `box` world frame, axis-aligned; `points` (n, 3) float32 world metres, one per voxel; `rgb` mean
     colour 0 .. 255; `views` number of frames that show it; `score` 0 .. 1, probability that it is
     one whole object; `label` of a detector ("" without one) with its score `label_score` 0 .. 1;
-    `labels` the distribution that recognisers give, which may be too vague for a label.
+    `labels` the distribution that recognisers give, which may be too vague for a label; `colors`
+    the names of the colors of its surface.
     """
 
     box: Box3D
@@ -58,6 +61,7 @@ class Proposal:
     label: str = ""
     label_score: float = 0.0
     labels: Labels = ()
+    colors: Labels = ()
 
 
 @dataclass(frozen=True)
@@ -125,8 +129,9 @@ def propose(
     good = [
         c._replace(box=snap_to_support(c.box, c.voxels, scene.cloud, scene.structure)) for c in good
     ]
+    light = Light.of([frame.rgb for frame in frames])
     return [
-        _proposal(scene.cloud, c, scale)
+        _proposal(scene.cloud, c, scale, light)
         for c in _without_duplicates(good, config.max_iou)[: config.max_proposals]
     ]
 
@@ -278,11 +283,13 @@ def _without_duplicates(found: list[Candidate], max_iou: float) -> list[Candidat
     return [found[k] for k in kept]
 
 
-def _proposal(cloud: VoxelCloud, candidate: Candidate, scale: float) -> Proposal:
-    lab = cloud.lab[candidate.voxels].mean(0)[None, None]
-    rgb = vector(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)[0, 0] * 255)
+def _proposal(cloud: VoxelCloud, candidate: Candidate, scale: float, light: Light) -> Proposal:
+    lab = cloud.lab[candidate.voxels]
+    lab = np.concatenate([lab.mean(0)[None], subsample(lab, _COLORED)])[None]
+    rgb, *patches = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)[0] * 255
     views = int(np.quantile(cloud.views[candidate.voxels], 0.9))
     points = cloud.point[candidate.voxels] / np.float32(scale)
     low, high = candidate.box.bounds()
     box = Box3D.from_bounds(low / scale, high / scale)
-    return Proposal(box, points, rgb, views, candidate.score)
+    colors = light.color_names(np.array(patches))
+    return Proposal(box, points, vector(rgb), views, candidate.score, colors=colors)

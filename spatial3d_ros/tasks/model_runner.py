@@ -26,6 +26,7 @@ from spatial3d_ros.model.tokens import MAX_IDENTIFIERS, identifier
 from spatial3d_ros.scene.buffer import Snapshot, View
 from spatial3d_ros.scene.label_distribution import KEPT, fuse
 from spatial3d_ros.scene.objects import SceneObject
+from spatial3d_ros.scene.surface_color import mixed
 from spatial3d_ros.tasks.answer_parser import read_metres
 from spatial3d_ros.tasks.object_crops import ObjectCrops
 from spatial3d_ros.tasks.prompt import Prompt
@@ -33,6 +34,7 @@ from spatial3d_ros.tasks.timing import timed
 
 MAX_NEW_TOKENS = 32
 NAMES_KEPT = 4
+MEASURED = 0.6  # share of measured colors in the distribution, beside the network's
 NAMES_WEIGHT = 0.5  # of the network's names beside labels of recognisers that are divided
 _METRES = "0123456789. m"  # the characters of a distance
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -331,6 +333,7 @@ class ModelRunner:
         for known, labels, colors in zip(objects, label_rows, color_rows, strict=True):
             by_detector = known.label_from_detector
             named = fuse([(labels, NAMES_WEIGHT), (known.labels, 1.0)])
+            seen = mixed(colors, known.colors, MEASURED)
             keep = known.label and known.stamp_ns < newest_ns and (known.color or not by_detector)
             labelled.append(
                 known
@@ -338,9 +341,9 @@ class ModelRunner:
                 else replace(
                     known,
                     label=known.label if by_detector else named[0][0],
-                    color=colors[0][0],
+                    color=seen[0][0],
                     labels=known.labels if by_detector else named,
-                    colors=colors,
+                    colors=seen,
                 )
             )
         return tuple(labelled)

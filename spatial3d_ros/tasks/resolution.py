@@ -25,6 +25,8 @@ PhraseScores = Callable[[Sequence[str]], np.ndarray]
 
 SAME = 0.5  # share of the smaller box inside the other from which two boxes are one object
 _MAJORITY = 0.5  # share of the labels of a recogniser from which an object is there
+_BESIDE_LABELS = 0.15  # of the network's score where a recogniser names what is asked for
+_NAMED_BESIDE = 0.5  # of the network's own names there
 _OTHER_COLOR = 0.7  # how far an object of the right label but another colour speaks for itself
 _SIZE_WORDS = {
     "small": "smallest", "little": "smallest", "tiny": "smallest", "large": "largest",
@@ -179,6 +181,9 @@ class Resolver:
         if labels is not None:
             firm = np.array([o.label_from_detector for o in self.objects], bool)
             match = self._label_shares(labels, firm)
+            if (match[firm] > _MAJORITY).any():
+                scores *= _BESIDE_LABELS
+                match = np.where(firm, match, match * _NAMED_BESIDE)
             least = np.exp(-np.where(firm, w.detector_label, w.label))
             scores[:-1] += np.log(least + (1 - least) * match)
             sure = np.where(firm, np.minimum(match / _MAJORITY, 1.0), match)
@@ -204,18 +209,15 @@ class Resolver:
         return shares
 
     def _color_term(self, description: Description) -> np.ndarray:
-        """(N,) 0 where the colour fits or none is asked for, -1 where it does not, -3 where it is
-        the one that was denied.
+        """(N,) 0 where the colour fits or none is asked for, down to -1 the less likely it is, -3
+        where the likeliest one is the one that was denied.
         """
         asked, denied = (
             {"gray" if m == "grey" else m for m in words} & COLORS.keys()
             for words in (description.modifiers, description.excluded)
         )
         return np.array(
-            [
-                -3.0 if o.color in denied else -float(bool(asked) and o.color not in asked)
-                for o in self.objects
-            ]
+            [-3.0 if o.color in denied else _color_share(o, asked) - 1.0 for o in self.objects]
         )
 
     def _viewer(self, description: Description, logits: dict[str, np.ndarray]) -> np.ndarray | None:
@@ -248,6 +250,14 @@ class Resolver:
         return (
             terms.in_room(name) if (found := terms.order(name, likely, viewer)) is None else found
         )
+
+
+def _color_share(item: SceneObject, asked: set[str]) -> float:
+    """How likely an object has one of some colours, over its likeliest one; 1 if none is asked."""
+    if not asked or item.color in asked:
+        return 1.0
+    shares = dict(item.colors)
+    return sum(shares.get(name, 0.0) for name in asked) / max(shares.get(item.color, 0.0), 0.5)
 
 
 def _likely(scores: np.ndarray) -> np.ndarray:

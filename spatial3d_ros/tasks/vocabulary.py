@@ -127,10 +127,12 @@ class Vocabulary:
 
     def labels_of(self, noun: str) -> tuple[str, ...] | None:
         """Labels of objects that a noun can stand for, synonyms in the map included ("couch" for
-        "sofa"); None for an unknown noun, all classes that the network names included whether the
-        map has them or not.
+        "sofa"), no others for one with modifiers that is a label ("coffee table"); None for an
+        unknown noun, all classes that the network names included whether the map has them or not.
         """
         for form in (noun, singular(noun)):
+            if " " in form and form in self._labels:  # "coffee table": no other table is meant
+                return tuple(sorted(n for n in self._labels if f" {n}".endswith(f" {form}")))
             found = set(self._classes.get(form, ()))
             if form in self._labels:
                 found.add(form)

@@ -115,6 +115,20 @@ def test_labels_of_a_recogniser_that_are_divided_count_by_their_shares():
     assert execution.selection.resolver.resolve([described("bed")])[0].nothing
 
 
+def test_a_recognisers_label_counts_more_than_the_networks_name():
+    def farther(phrases):
+        return np.tile([0.0, 0, 0, 0, 3, 0, 0], (len(phrases), 1))
+
+    execution = make(scores=farther)
+    assert one(execution, described("chair")) == 4
+    resolver = execution.selection.resolver
+    resolver.objects = tuple(
+        replace(o, label_score=0.9 * (o.id == 3), labels=((o.label, 0.9),))
+        for o in resolver.objects
+    )
+    assert one(execution, described("chair")) == 3
+
+
 def test_nothing_fits_a_known_noun_that_the_map_lacks():
     execution = make()
     with pytest.raises(NotFoundError, match="the fridge"):

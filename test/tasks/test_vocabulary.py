@@ -81,3 +81,11 @@ def test_a_class_of_its_own_is_no_synonym():
     assert old.labels_of("monitor") == ("tv",) and new.labels_of("monitor") == ("monitor",)
     assert old.labels_of("toaster") is None and new.labels_of("toaster") == ("toaster",)
     assert new.labels_of("telly") == ("tv",) and new.labels_of("sofa") is None
+
+
+def test_a_label_with_modifiers_stands_for_itself_and_answers_to_its_head():
+    words = Vocabulary(["coffee table", "table", "low coffee table", "red book"])
+    assert words.labels_of("coffee table") == ("coffee table", "low coffee table")
+    assert {"coffee table", "table", "low coffee table"} <= set(words.labels_of("table") or ())
+    assert "red book" in (words.labels_of("book") or ())
+    assert "table" in (Vocabulary(["table"]).labels_of("coffee table") or ())

@@ -1,10 +1,11 @@
 # Each target does all its own set-up. See scripts/setup.sh.
 SHELL := /bin/bash
-.PHONY: help setup demo test lint bench soak faults fuzz clean
+.PHONY: help setup demo demo-memory test lint bench soak faults fuzz clean
 
 help:
 	@echo "make demo REAL=FOLDER [RECOGNISER=FOLDER]   map a folder of RGB-D images and ask about it"
 	@echo "make demo    play a recorded room into the nodes, ask questions, draw demo_out/index.html"
+	@echo "make demo-memory   two days of a robot in a room: killed, the room changed, asked about it"
 	@echo "make test    run the tests, over real DDS where they need it"
 	@echo "make lint    check the style and the types"
 	@echo "make bench   measure speed, memory and accuracy"
@@ -20,6 +21,9 @@ setup:
 demo: setup
 	.venv/bin/spatial3d demo $(if $(REAL),--folder $(REAL)) $(if $(DETECTIONS),--detections $(DETECTIONS)) \
 		$(foreach model,$(RECOGNISER),--recogniser $(model))
+
+demo-memory: setup
+	.venv/bin/spatial3d two-days
 
 test: setup
 	. scripts/ros_env.sh && OMP_NUM_THREADS=1 python -m pytest -n logical --maxprocesses 4 --dist loadgroup

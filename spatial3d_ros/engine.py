@@ -118,6 +118,12 @@ class Spatial3D:
             )
         return self._memory.lasting
 
+    @property
+    def memory_problem(self) -> str:
+        """What is wrong with the memory across sessions, "" if nothing is or there is none."""
+        lasting = self._memory.lasting
+        return lasting.trouble if lasting else ""
+
     def load_map(self, name: str = "") -> None:
         """Close the memory across sessions and use a named map beneath memory_folder, "" for the
         folder itself.

@@ -86,6 +86,11 @@ def similar_size(a: Box3D, b: Box3D) -> bool:
     return bool((np.abs(one - two) <= tolerance).all())
 
 
+def alike(known: MemoryObject, seen: MemoryObject) -> bool:
+    """Whether label and colour allow that an object is back at its place."""
+    return labels_agree(known, seen) and color_distance(known.rgb, seen.rgb) <= SIMILAR_COLOR
+
+
 def color_distance(a: Sequence[float], b: Sequence[float]) -> float:
     """Mean difference of the channels of two colours, 0 .. 255, the second one in the light of the
     first: all channels times one factor.
@@ -108,7 +113,9 @@ def same_kind(known: Iterable[MemoryObject], seen: Sequence[MemoryObject]) -> li
 
 
 def _moved_affinity(known: MemoryObject, seen: MemoryObject) -> float:
-    if seen.first_ns <= known.last_ns or not labels_agree(known, seen):
+    # Sessions follow each other even if the clock was set back between them.
+    together = seen.session == known.session and seen.first_ns <= known.last_ns
+    if together or not labels_agree(known, seen):
         return _IMPOSSIBLE
     if not similar_size(known.box, seen.box):
         return _IMPOSSIBLE

@@ -15,9 +15,9 @@ import numpy as np
 
 from spatial3d_ros.memory.alignment import MIN_OBJECTS, align
 from spatial3d_ros.memory.association import (
+    alike,
     grew,
     has_moved,
-    labels_agree,
     moved,
     same_kind,
     same_place,
@@ -48,10 +48,7 @@ DEFAULTS = MemorySettings()
 
 
 class ObjectMemory(MemoryState):
-    """The life of the objects of a `MemoryState`. Methods may be called from any thread.
-
-    `ended_ns` is the last stamp of the last session, 0 before one.
-    """
+    """The life of the objects of a `MemoryState`. Methods may be called from any thread."""
 
     def __init__(
         self,
@@ -71,7 +68,6 @@ class ObjectMemory(MemoryState):
         self._outdated: dict[int, int] = {}  # stamps of objects of the map from before a jump
         self._jumps = JumpFinder()
         self._missing_since: dict[int, int] = {}
-        self.ended_ns = self.newest_ns  # of the last session
         self._last_view = -1
         self._pictures = PictureKeeper(store, settings.pictures, settings.picture_bytes)
 
@@ -203,7 +199,7 @@ class ObjectMemory(MemoryState):
         matched = set()
         for row, column in same_place(old, seen):
             absent = old[row].state in ("missing", "gone")
-            if absent and not labels_agree(old[row], seen[column]):
+            if absent and not alike(old[row], seen[column]):
                 continue
             matched.add(column)
             self._ids[fresh[column].id] = old[row].id
@@ -312,7 +308,7 @@ class ObjectMemory(MemoryState):
         in_births = [o.id in self._births for o in absent]
         for view in views:
             empty, occupied, whole = look_at_places(absent, view.frame)
-            looks = np.where(empty, looks + 1, np.where(occupied, 0, looks))
+            looks = np.where(empty, looks + 1, np.where(occupied, np.maximum(looks - 1, 0), looks))
             for index in np.flatnonzero(whole | occupied).tolist():
                 self._unproposed[absent[index].id] += int(whole[index] or in_births[index])
         for index, (known, count) in enumerate(zip(absent, looks.tolist(), strict=True)):
@@ -345,7 +341,7 @@ class ObjectMemory(MemoryState):
         absent = [o for o in others if o.state in ("missing", "gone")]
         labelled = [o for o in births if o.label]
         for row, column in same_place(absent, labelled):
-            if labels_agree(absent[row], labelled[column]):
+            if alike(absent[row], labelled[column]):
                 self._take_over(absent[row], labelled[column], "returned")
         absent = [o for o in absent if o.id not in set(self._ids.values())]
         labelled = [o for o in labelled if o.id in self.known]

@@ -14,9 +14,11 @@ from spatial3d_ros.memory.records import Event, EventKind, MemoryObject, Session
 from spatial3d_ros.memory.regions import Region
 from spatial3d_ros.memory.retrieval import ObjectIndex
 from spatial3d_ros.memory.store import MemoryStore
+from spatial3d_ros.memory.time_words import age
 
 ESTABLISHED = 3  # updates that saw an object, from which it is remembered out of view
 SAVE_PERIOD_S = 1.0
+CLOCK_NS = 60 * 10**9  # by which it may be behind
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,10 @@ class MemorySettings:
 class MemoryState:
     """All objects ever seen and not forgotten. Methods may be called from any thread.
 
-    `problem` is why nothing is remembered, "" if it is; `on_events` receives each batch of events;
-    `new_id` gives the ids of the object map, which objects that people add share; `index` finds
-    present objects for a question.
+    `ended_ns` is the last stamp of earlier sessions, 0 before one; `problem` is why nothing is
+    remembered, "" if it is; `on_events` receives each batch of events; `new_id` gives the ids of
+    the object map, which objects that people add share; `index` finds present objects for a
+    question.
     """
 
     def __init__(
@@ -69,7 +72,8 @@ class MemoryState:
         self.session = Session(sessions[-1].id + 1 if sessions else 1, time.time_ns(), 0, 0)
         self.regions = store.regions()
         self.frame_id = store.database.meta("frame_id")
-        self.newest_ns = sessions[-1].last_ns if sessions else 0
+        self.newest_ns = max((s.last_ns for s in sessions), default=0)
+        self.ended_ns = self.newest_ns  # of the last session
         self._dirty: set[int] = set()
         self._events: list[Event] = []
         self._saved_at = 0.0
@@ -181,6 +185,18 @@ class MemoryState:
                 self.known.pop(number, None)
                 self.index.remove(number)
             self.store.remove(ids)
+
+    @property
+    def trouble(self) -> str:
+        """What a person should know: nothing is remembered or written, or the clock is wrong."""
+        behind = self.ended_ns - self.session.last_ns
+        clock = (
+            f"{self.folder}: the clock is {age(behind / 1e9).removesuffix(' ago')} behind the end "
+            "of the last session: times and ages in answers are wrong until it is set right"
+            if self.session.first_ns and behind > CLOCK_NS
+            else ""
+        )
+        return self.problem or self.store.database.problem or clock
 
     def _check_frame(self, frame_id: str) -> bool:
         """Whether the memory is of this frame; the first one seen becomes its frame."""

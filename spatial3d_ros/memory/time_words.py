@@ -46,7 +46,11 @@ def time_range(words: str, now_ns: int, left_ns: int = 0) -> tuple[int, int]:
 
 
 def age(seconds: float) -> str:
-    """An age in words: "5 s ago", "3 minutes ago", "2 hours ago", "3 days ago"."""
+    """An age in words: "5 s ago", "3 minutes ago", "2 hours ago", "3 days ago". After the clock was
+    set back, ages can be negative.
+    """
+    if seconds < -60:
+        return "at a time that this clock has not reached"
     if seconds < 2:
         return "now"
     for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):

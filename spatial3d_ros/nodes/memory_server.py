@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from geometry_msgs.msg import Point32, Polygon
 from rclpy.callback_groups import ReentrantCallbackGroup
 
 from spatial3d_ros import msg, srv
-from spatial3d_ros.errors import NotAvailableError, QueryError
+from spatial3d_ros.errors import FrameError, NotAvailableError, QueryError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.quaternion import yaw_from_quaternion
 from spatial3d_ros.memory.edits import MemoryEdit, apply_edit
 from spatial3d_ros.memory.records import Event, MemoryObject
 from spatial3d_ros.memory.regions import ANY_HEIGHT, Region
 from spatial3d_ros.nodes import conversions, qos
+from spatial3d_ros.runtime.runtime_stats import RateLimit
+from spatial3d_ros.runtime.worker import Busy
 from spatial3d_ros.scene.objects import NO_ID
+from spatial3d_ros.tasks.frame_transform import OutputTransform
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -43,6 +47,7 @@ class MemoryServer:
         self._handler = handler
         self._on_change = on_change
         self._node = node
+        self._rate_limit = RateLimit()  # not that of the questions, which edits must not hold up
         self._events = node.create_publisher(msg.MemoryEvent, "~/events", qos.result())
         group = ReentrantCallbackGroup()
         for kind, name, callback in (
@@ -61,21 +66,41 @@ class MemoryServer:
         """Log and publish the events of this engine from now on."""
         engine.on_events = lambda events: self._publish(engine, events)
 
+    @contextmanager
+    def _served(self, response: Any) -> Iterator[None]:
+        """An error becomes the reply; so does a flood of requests."""
+        with self._handler.errors_as_reply(response):
+            most = self._handler.parameters().max_questions_hz
+            if not self._rate_limit(most):
+                raise Busy(
+                    f"busy: more than {most:g} requests a second to the memory (parameter "
+                    "max_questions_hz). Ask again in a moment."
+                )
+            yield
+
+    def _transform(self, memory: ObjectMemory) -> OutputTransform:
+        """To the frame of the answers; the frame of the map while there is no transform."""
+        try:
+            return self._handler.output_transform(memory.frame_id)
+        except (FrameError, NotAvailableError):
+            return OutputTransform(memory.frame_id)
+
     def _publish(self, engine: Spatial3D, events: Sequence[Event]) -> None:
         for event in events:
             self._node.get_logger().info(event.text)
             if self._node.context.ok():  # a signal ends it before the memory is closed
                 with suppress(NotAvailableError):  # the memory was closed since
-                    self._events.publish(event_message(event, engine.memory))
+                    memory = engine.memory
+                    self._events.publish(event_message(event, memory, self._transform(memory)))
 
     def _save_map(self, request: Any, response: Any) -> Any:
-        with self._handler.errors_as_reply(response):
+        with self._served(response):
             folder = self._handler.engine().save_map(request.name)
             response.message = f"saved to {folder}"
         return response
 
     def _load_map(self, request: Any, response: Any) -> Any:
-        with self._handler.errors_as_reply(response):
+        with self._served(response):
             engine = self._handler.engine()
             engine.load_map(request.name)
             self._on_change(engine)
@@ -84,7 +109,7 @@ class MemoryServer:
         return response
 
     def _edit_objects(self, request: Any, response: Any) -> Any:
-        with self._handler.errors_as_reply(response):
+        with self._served(response):
             if len(request.poses) != len(request.sizes):
                 raise QueryError(
                     f"field sizes has {len(request.sizes)} entries, poses {len(request.poses)}; "
@@ -102,7 +127,7 @@ class MemoryServer:
         return response
 
     def _set_regions(self, request: Any, response: Any) -> Any:
-        with self._handler.errors_as_reply(response):
+        with self._served(response):
             if len(request.regions) > MAX_REGIONS:
                 raise QueryError(f"field regions: at most {MAX_REGIONS} are possible")
             regions = [region_of(message) for message in request.regions]
@@ -110,37 +135,43 @@ class MemoryServer:
         return response
 
     def _get_regions(self, _: Any, response: Any) -> Any:
-        with self._handler.errors_as_reply(response):
+        with self._served(response):
             response.regions = [region_message(r) for r in self._handler.engine().memory.regions]
         return response
 
     def _get_history(self, request: Any, response: Any) -> Any:
-        with self._handler.errors_as_reply(response):
+        with self._served(response):
             memory = self._handler.engine().memory
             start, end = (
                 stamp.sec * 10**9 + stamp.nanosec for stamp in (request.start, request.end)
             )
             number = None if request.id == NO_ID else int(request.id)
             events = memory.events(start, end or 2**62, number)
-            response.events = [event_message(e, memory) for e in events[-MAX_EVENTS:]]
+            transform = self._transform(memory)
+            response.events = [event_message(e, memory, transform) for e in events[-MAX_EVENTS:]]
         return response
 
 
-def event_message(event: Event, memory: ObjectMemory) -> msg.MemoryEvent:
-    """The message of an event."""
+def event_message(
+    event: Event, memory: ObjectMemory, transform: OutputTransform
+) -> msg.MemoryEvent:
+    """The message of an event, in the frame of the answers."""
     known = memory.known.get(event.object_id)
     message = msg.MemoryEvent(
-        header=conversions.header(memory.frame_id, event.stamp_ns),
+        header=conversions.header(transform.frame_id, event.stamp_ns),
         kind=event.kind,
         confidence=float(event.confidence),
         text=event.text,
     )
     message.object.id = NO_ID
     if known is not None:
-        message.object = object_message(known, memory)
-    if event.before is not None:
-        message.has_before = True
-        message.before = conversions.pose(event.before)
+        shown = known.as_scene_object(known.last_ns + 1)
+        (now,) = transform.objects([shown])
+        message.object = conversions.grounded_object(now, known.score, transform.frame_id)
+        if event.before is not None:
+            (then,) = transform.objects([replace(shown, box=event.before)])
+            message.has_before = True
+            message.before = conversions.pose(then.box)
     return message
 
 

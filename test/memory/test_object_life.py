@@ -14,6 +14,7 @@ from spatial3d_ros.memory.alignment import align
 from spatial3d_ros.memory.edits import MemoryEdit, apply_edit
 from spatial3d_ros.memory.object_memory import moved_by
 from spatial3d_ros.memory.presence import look_at_places
+from spatial3d_ros.scene.buffer import View
 
 
 @pytest.fixture(scope="module")
@@ -238,4 +239,30 @@ def test_looks_need_depth_and_a_view_of_the_place(lived_in):
     empty, occupied, _ = look_at_places(objects, frame)
     assert [o.label for o, seen in zip(objects, occupied, strict=True) if seen] == ["sofa"]
     assert not empty.any()
+    robot.stop()
+
+
+def test_after_the_clock_was_set_back_changes_are_noticed_and_it_is_told(lived_in):
+    folder, ids = lived_in
+    things = THINGS | {"chair": move(THINGS["chair"], 1.4, -0.3)}
+    robot = Robot(folder, things, start_s=10)
+    assert robot.memory.trouble == ""
+    robot.tour(4)
+    assert ("moved", "chair") in robot.kinds()
+    (chair,) = robot.named("chair")
+    assert chair.id == ids["chair"]
+    assert "clock is" in robot.memory.trouble and "behind" in robot.memory.trouble
+    robot.stop()
+
+
+def test_a_map_of_another_frame_is_not_used_and_it_is_told(lived_in):
+    folder, _ = lived_in
+    robot = Robot(folder, THINGS, start_s=90_000)
+    robot.look((0, 0, 1.4), (1, 0, 1.0))
+    item = next(iter(robot.map.values()))
+    before = robot.memory.objects()
+    frame = View(1, robot.views[-1].frame)
+    assert robot.memory.update([item], [frame], "odom") == (item,)
+    assert "'odom'" in robot.memory.trouble and "memory_origin" in robot.memory.trouble
+    assert robot.memory.objects() == before
     robot.stop()

@@ -5,6 +5,7 @@ With a fake engine that has a memory, and with the real engine, whose map outliv
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,10 +21,13 @@ from helpers.grounding_system import GroundingSystem
 from helpers.small_model import small_model
 from spatial3d_ros.errors import NotAvailableError
 from spatial3d_ros.memory.edits import MemoryEdit, apply_edit
+from spatial3d_ros.memory.records import Event
 from spatial3d_ros.model.checkpoint import save_model
 from spatial3d_ros.msg import MemoryEvent, Region
 from spatial3d_ros.nodes.grounding_node import build_engine
+from spatial3d_ros.nodes.memory_server import event_message
 from spatial3d_ros.srv import EditObjects, GetHistory, GetRegions, NamedMap, SetRegions
+from spatial3d_ros.tasks.frame_transform import OutputTransform
 
 
 class EngineWithMemory(FakeEngine):
@@ -184,3 +188,24 @@ def test_an_edit_outlives_the_next_look(robot):
     (sofa,) = [o.id for o in robot.memory.objects() if o.label == "sofa"]
     apply_edit(robot.memory, MemoryEdit("delete", (sofa,)))
     assert sofa not in robot.tour(1)
+
+
+def test_a_flood_of_requests_is_refused_and_the_node_stays(make_system, robot):
+    system = make_system("-p", "max_questions_hz:=1.0", engine=EngineWithMemory(robot)).with_frame()
+    asked = [system.client.call_async(GetRegions, "get_regions") for _ in range(30)]
+    replies = [pending.wait() for pending in asked]
+    refused = [reply for reply in replies if not reply.success]
+    assert 1 <= len(replies) - len(refused) < 30
+    assert all("max_questions_hz" in reply.message for reply in refused)
+    assert bench.eventually(lambda: system.client.call(GetRegions, "get_regions").success)
+
+
+def test_events_are_told_in_the_frame_of_the_answers(robot):
+    (sofa,) = robot.named("sofa")
+    event = Event("moved", 7, sofa.id, "sofa", before=sofa.box)
+    turned = np.array([[0.0, -1, 0, 5], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    message = event_message(event, robot.memory, OutputTransform("odom", turned))
+    x, y, _ = sofa.box.center
+    for pose in (message.before, message.object.pose):
+        assert (pose.position.x, pose.position.y) == pytest.approx((5 - y, x))
+    assert message.header.frame_id == message.object.header.frame_id == "odom"

@@ -28,6 +28,7 @@ def add_commands(app: typer.Typer) -> None:
     app.add_typer(bench.app, name="bench")
     app.command("soak")(stress.soak)
     app.command("faults")(stress.faults)
+    app.command("two-days")(stress.two_days)
     app.command("train")(train.train)
     app.command("train-reader")(train.train_reader)
     app.command("fit-proposals")(train.fit_proposals)

@@ -76,6 +76,35 @@ def faults(
         raise typer.Exit(1)
 
 
+def two_days(
+    seed: Annotated[int, typer.Option(help="The generated room.")] = 850_010,
+    model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
+    folder: Annotated[Path, typer.Option(help="For recordings, logs and pictures.")] = Path(
+        "runs/two_days"
+    ),
+    json: Json = False,
+) -> None:
+    """Drive through a room, kill the node, change the room, and ask about it on the next day.
+
+    Exit code 1 if fewer than five of the seven questions are answered right.
+
+        spatial3d two-days --json
+    """
+    from spatial3d_ros.research.stress.two_days import run_two_days
+
+    story = run_two_days(folder, seed, model=model, say=print_status)
+    if json:
+        print_json(story.to_dict())
+    else:
+        out.print(f"{story.known} objects known, {story.remembered} of them after the kill")
+        for question in story.asked:
+            out.print(f"{MARKS[question.right]} {escape(question.text)}")
+            out.print(f"   {escape(question.answer)}")
+        out.print(f"pictures of both days in {folder}")
+    if sum(question.right for question in story.asked) < 5:
+        raise typer.Exit(1)
+
+
 def _table(outcomes: list[Outcome]) -> Table:
     table = Table("fault", "expected", "seen", "ok", "s", show_lines=True)
     for one in outcomes:

@@ -275,15 +275,13 @@ def evaluate_sessions(homes: int, seed: int, sessions: int = 5, changes: int = 2
 
 def _one_home(home: Home, folder: Path, sessions: int, changes: int, counts: Counter[str]) -> None:
     known: dict[int, int] = {}
-    gone: set[int] = set()  # ids of things taken in any session until now
     for session in range(sessions):
         change = home.change(changes) if session else {k: set() for k in ("moved", "taken")}
         visit = Visit(home, folder, (session + 1) * 86_400 * SECOND)
         visit.tour()
         now = visit.identities()
         if session:
-            gone |= {known[k] for k in change["taken"] if k in known}
-            _count_session(visit, known, now, change, gone, counts)
+            _count_session(visit, known, now, change, counts)
         ghosts = visit.ghosts()
         counts["ghosts"] += len(ghosts)
         counts["present"] += len(home.things)
@@ -300,7 +298,6 @@ def _count_session(
     known: dict[int, int],
     now: dict[int, int],
     change: dict[str, set[int]],
-    gone: set[int],
     counts: Counter[str],
 ) -> None:
     told = {kind: {e.object_id for e in visit.events if e.kind == kind} for kind in ("moved",)}
@@ -316,7 +313,8 @@ def _count_session(
     counts["taken"] += len(taken)
     counts["taken_told"] += len(taken & absent)
     counts["missing_told"] += len(newly)
-    counts["missing_right"] += len(newly & gone)
+    # Right also of what was taken in an earlier session: only what is still there is wrong.
+    counts["missing_right"] += len(newly - {known[k] for k in stayed})
     wrong = newly & {known[k] for k in stayed} - {known[k] for k in moved}
     counts["missing_wrong"] += len(wrong)
 

@@ -77,13 +77,16 @@ class Prompt:
         self.tokens = PromptTokens(
             before=torch.tensor(self.ids(f"{START}system\n{SYSTEM}{END}\n{START}user\n")),
             after=torch.tensor(self.ids(f"\n{OBJECTS}")),
-            identifiers=torch.tensor(
-                [tokenizer.token_to_id(identifier(i)) for i in range(MAX_IDENTIFIERS)]
-            ),
+            identifiers=self._identifiers(),
             stops=torch.tensor([tokenizer.token_to_id(token) for token in (END, GROUND)]),
             coord=torch.tensor([tokenizer.token_to_id(COORD)]),
         )
         self._close = self.ids("\n")
+
+    def _identifiers(self) -> torch.Tensor:
+        """Tokens of the object slots; none for a network without object tokens."""
+        ids = [self.tokenizer.token_to_id(identifier(i)) for i in range(MAX_IDENTIFIERS)]
+        return torch.tensor([i for i in ids if i is not None], dtype=torch.long)
 
     def ids(self, text: str) -> list[int]:
         """Token ids of a piece of text."""

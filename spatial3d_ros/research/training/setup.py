@@ -45,7 +45,8 @@ def initial_network(
     shape = recipe.configure(load_config(config.model)).trained_for(config.tasks)
     folder = None if config.init is None else model_folder(config.init)
     if folder is not None and not (folder / CONFIG).is_file():
-        public = load_pretrained(folder, shape)
+        number = torch.float32 if config.precision == "no" else torch.bfloat16
+        public = load_pretrained(folder, shape, number)
         return public.model, public.tokenizer
     tokenizer, replaced = _tokenizer(config, shape, folder, out)
     words = tokenizer.get_vocab_size()

@@ -82,7 +82,7 @@ class BoxesReport:
                 "scenes": len(rooms),
                 "scenes_without_boxes": sum(n == 0 for n in rooms.values()),
                 "scenes_over_identifiers": sum(
-                    n > self.settings["identifiers"] for n in rooms.values()
+                    0 < self.settings["identifiers"] < n for n in rooms.values()
                 ),
             },
             "scores": {method: self.scores(method) for method in self.right},

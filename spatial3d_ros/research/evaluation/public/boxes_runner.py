@@ -25,7 +25,7 @@ class BoxesRunner:
         self._runner, self.fronts = runner, fronts
         names = runner.prompt_tokens.identifiers
         self.identifiers = len(names)
-        again = -(-runner.model.config.text.max_positions // len(names))
+        again = -(-runner.model.config.text.max_positions // max(1, len(names)))
         runner.prompt_tokens = replace(runner.prompt_tokens, identifiers=names.repeat(again))
 
     @classmethod

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from spatial3d_ros.bags.reader import find_topics
-from spatial3d_ros.demo.node_queries import START_S, node_arguments
+from spatial3d_ros.demo.node_queries import node_arguments
 from spatial3d_ros.demo.processes import NodeGroup
 from spatial3d_ros.errors import NotAvailableError
 from spatial3d_ros.research.stress.json_rpc_client import CALL_S, JsonRpcClient
@@ -24,6 +24,7 @@ PACKAGE = "research.stress.nodes"
 SAME_M = 0.15  # objects with centers closer than this are the same
 SETTLE_VIEWS = 6
 POLL_S = 0.25
+START_S = 300.0  # all processes share a core that may be busy
 STEADY_S = 4.0  # only objects that remain for this long are in the snapshot
 TRANSITION_S, STATUS_S = 150.0, 60.0
 TRANSITIONS = {  # wanted state: the next transition from each other state

@@ -53,6 +53,7 @@ from spatial3d_ros.tasks.model_runner import ModelRunner
 from spatial3d_ros.tasks.proposal_sources import check_source
 from spatial3d_ros.tasks.query_network import QueryReader, load_reader
 from spatial3d_ros.tasks.reading import read_ends, read_question
+from spatial3d_ros.tasks.resolution_weights import shipped_weights
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit, ScoredObject
 from spatial3d_ros.tasks.retrieval import question_scene
 from spatial3d_ros.tasks.scene_memory import AddedFrame, SceneMemory
@@ -68,7 +69,8 @@ __all__ = ["AddedFrame", "EngineConfig", "Spatial3D"]
 class Spatial3D:
     """Spatial memory and its answers. Every method may be called from any thread.
 
-    `on_events` receives the changes that the memory across sessions notices.
+    `on_events` receives the changes that the memory across sessions notices. `weights`: of the
+    terms that choose objects.
 
     Every question raises NoSceneError before the first refresh, NotAvailableError before `load`,
     and Cancelled if its monitor does.
@@ -84,6 +86,7 @@ class Spatial3D:
         self._loaded: tuple[ModelRunner, QueryReader] | None = None
         self._query_lock = threading.Lock()
         self.on_events: Callable[[list[Event]], None] = lambda _: None
+        self.weights = shipped_weights()
         self._conversations = Conversations()
 
     def load(self) -> None:
@@ -298,6 +301,13 @@ class Spatial3D:
                 return self._answered(found, turn, conversation_id)
             return self._answered(words(query, outcome, **turn.provenance), turn, conversation_id)
 
+    def understood(self, query: str) -> Turn:
+        """A question, read and not answered yet, with how its descriptions are resolved: for
+        evaluation. Raises as `ground`, without the limits on intents.
+        """
+        with self._asked(query, "", None) as turn:
+            return turn
+
     def scene(self) -> SceneObjects:
         """The objects that questions are answered from. Raises NoSceneError."""
         return self._memory.scene
@@ -350,6 +360,7 @@ class Spatial3D:
                 turn = Turn(
                     asked, read, self._memory.camera_position, partial(self._score, asked),
                     vocabulary, last, partial(remembered, memory=lasting) if lasting else None,
+                    self.weights,
                 )  # fmt: skip
             yield turn
 

@@ -21,6 +21,7 @@ from spatial3d_ros.tasks.points import point_of
 from spatial3d_ros.tasks.query import Description, ParsedQuery
 from spatial3d_ros.tasks.reading import ReadQuestion
 from spatial3d_ros.tasks.resolution import PhraseScores, Resolver, is_fixed
+from spatial3d_ros.tasks.resolution_weights import Weights
 from spatial3d_ros.tasks.results import (
     Answer,
     Distance,
@@ -79,6 +80,7 @@ class Turn:
         vocabulary: Vocabulary,
         last: LastTurn | None = None,
         memory: MemoryAnswers | None = None,
+        weights: Weights | None = None,
     ) -> None:
         self.asked, self._scene = asked, asked.scene
         self._camera, self._points, self._memory = camera_position, read.points, memory
@@ -92,7 +94,13 @@ class Turn:
         referred = [ids.index(k) for k in (last.objects if last else ()) if k in ids]
         self.selection = Selection(
             Resolver(
-                scene.objects, np.array(boxes).reshape(-1, 6), camera, score, vocabulary, referred
+                scene.objects,
+                np.array(boxes).reshape(-1, 6),
+                camera,
+                score,
+                vocabulary,
+                referred,
+                weights,
             )
         )
         query = continued(read.query, last)

@@ -38,11 +38,20 @@ def _surface(label: str) -> float:
 class RelationTerms:
     """Relations between boxes (N, 6), centre and size in metres, axes along the walls.
 
-    labels: of the same objects. camera: its position (2,) in that frame, None where unknown.
+    labels: of the same objects. camera: its position (2,) in that frame, None where unknown; sides
+    are then seen from in front of the anchor, by its front (unit vectors `fronts` (N, 2), NaN where
+    it has none), or else from the middle of the room.
     """
 
-    def __init__(self, boxes: np.ndarray, labels: Sequence[str], camera: np.ndarray | None) -> None:
+    def __init__(
+        self,
+        boxes: np.ndarray,
+        labels: Sequence[str],
+        camera: np.ndarray | None,
+        fronts: np.ndarray | None = None,
+    ) -> None:
         self.boxes, self.camera = boxes, camera
+        self._fronts = np.full((len(boxes), 2), np.nan) if fronts is None else fronts
         self.pairs = geometry.BoxPairs(boxes)
         self._surfaces = np.array([_surface(label) for label in labels])
 
@@ -80,8 +89,8 @@ class RelationTerms:
         matrix = self._matrix(name, self.camera if viewer is None else viewer)
         if matrix is None:
             return None
-        matrix = matrix & ~np.eye(len(self.boxes), dtype=bool)
-        return np.clip(matrix.astype(float) @ anchor, 0, 1)
+        matrix = matrix * ~np.eye(len(self.boxes), dtype=bool)
+        return np.clip(matrix @ anchor, 0, 1)
 
     def between(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """(N,) whether objects are between two anchors, given by their probabilities (N,)."""
@@ -152,18 +161,29 @@ class RelationTerms:
             return on | self.rests | self.inside
         if name in ("under", "below"):
             under = geometry.tucked_under(pairs, min_share=ON_SHARE, top_below=0.1)
-            return under | geometry.below(pairs, clearance=-0.1, over=geometry.overlapping(pairs))
+            lower = geometry.below(pairs, clearance=-0.1, over=geometry.overlapping(pairs))
+            return under | lower | self.rests.T
         if name == "above":
-            return geometry.above(pairs, clearance=-0.1, over=geometry.overlapping(pairs))
+            higher = geometry.above(pairs, clearance=-0.1, over=geometry.overlapping(pairs))
+            return higher | self.rests
         if name in ("next_to", "near"):
             level = ~(on | on.T)
-            return geometry.near(pairs, NEXT_TO_M if name == "next_to" else NEAR_M) & level
-        if name in geometry.SIDES and viewer is not None:
-            ahead = self.boxes[None, :, :2] - viewer
-            ahead = ahead / np.maximum(np.linalg.norm(ahead, axis=-1, keepdims=True), 1e-6)
-            along, left = geometry.view_coordinates(pairs.offset[..., :2], ahead)
+            reach = NEXT_TO_M if name == "next_to" else NEAR_M
+            return (reach + 0.5 - pairs.gap).clip(0, 1) * level  # half at the reach
+        if name in geometry.SIDES:
+            ahead = self._ahead(viewer)
+            along, left = geometry.view_coordinates(pairs.offset[..., :2], ahead[None])
             return geometry.in_sector(*geometry.side_coordinates(name, along, left), SECTOR)
         return None
+
+    def _ahead(self, viewer: np.ndarray | None) -> np.ndarray:
+        """(N, 2) unit vectors from who looks at each object to the object."""
+        low, high = self.boxes[:, :2].min(0), self.boxes[:, :2].max(0)
+        ahead = self.boxes[:, :2] - ((low + high) / 2 if viewer is None else viewer)
+        ahead = ahead / np.maximum(np.linalg.norm(ahead, axis=-1, keepdims=True), 1e-6)
+        return (
+            ahead if viewer is not None else np.where(np.isnan(self._fronts), ahead, -self._fronts)
+        )
 
     @cached_property
     def inside(self) -> np.ndarray:

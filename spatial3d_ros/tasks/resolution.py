@@ -1,14 +1,14 @@
 """Which objects a description refers to: the network's scores and exact geometry together.
 
-Log scores add up: the network's for the whole phrase, the object's label, its colour, and one term
-for each relation and superlative, computed from boxes. What each brings alone is measured by
-leaving its weight out (`Weights`).
+Log scores add up, each with a learnt weight (`tasks/resolution_weights.py`): the network's for the
+whole phrase, the object's label, its colour, and one term for each relation, superlative and word
+of size, computed from boxes. What each brings alone is measured by leaving it out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.points import is_point_word
 from spatial3d_ros.tasks.query import Description, RelationPhrase
 from spatial3d_ros.tasks.relation_terms import RelationTerms
+from spatial3d_ros.tasks.resolution_weights import Weights, shipped_weights
 from spatial3d_ros.tasks.vocabulary import SELF, Vocabulary, is_anything, normalize
 
 PhraseScores = Callable[[Sequence[str]], np.ndarray]
@@ -27,7 +28,8 @@ SAME = 0.5  # share of the smaller box inside the other from which two boxes are
 _MAJORITY = 0.5  # share of the labels of a recogniser from which an object is there
 _BESIDE_LABELS = 0.15  # of the network's score where a recogniser names what is asked for
 _NAMED_BESIDE = 0.5  # of the network's own names there
-_OTHER_COLOR = 0.7  # how far an object of the right label but another colour speaks for itself
+_LEAST = 0.05  # label and relation of an object that has neither: their terms are finite
+_LEAST_SIZE = 0.3  # the same for words of size, which are vague
 _SIZE_WORDS = {
     "small": "smallest", "little": "smallest", "tiny": "smallest", "large": "largest",
     "big": "largest", "huge": "largest", "tall": "tallest", "high": "tallest", "low": "shortest",
@@ -36,43 +38,16 @@ _SIZE_WORDS = {
 
 
 @dataclass(frozen=True)
-class Weights:
-    """Weights of the terms, in nats for a contradiction; chosen on rooms that no figure uses.
-
-    relations: of single predicates, where they differ from `relation`.
-    """
-
-    network: float = 1.0
-    label: float = 3.0
-    detector_label: float = 6.0
-    color: float = 1.5
-    relation: float = 2.0
-    superlative: float = 2.0
-    size_word: float = 1.0
-    absent: float = 4.0
-    present: float = 3.0
-    relations: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Resolution:
-    """Log scores (N + 1) of the objects for one description, "nothing" last, normalised; and `fits`
-    (N,), how far its relations, orders and size words hold for each object, 0 to 1.
+    """Log scores (N + 1) of the objects for one description, "nothing" last, normalised; `fits`
+    (N,), how far its relations, orders and size words hold for each object, 0 to 1; and the `terms`
+    by name, (N + 1) each, whose weighted sum the scores are.
     """
 
     description: Description
     scores: np.ndarray
     fits: np.ndarray
-
-    @property
-    def best(self) -> int:
-        """The likeliest object; N where nothing fits."""
-        return int(self.scores.argmax())
-
-    @property
-    def nothing(self) -> bool:
-        """Whether nothing in the map fits."""
-        return self.best == len(self.scores) - 1
+    terms: dict[str, np.ndarray]
 
 
 class Resolver:
@@ -91,13 +66,14 @@ class Resolver:
         phrase_scores: PhraseScores,
         vocabulary: Vocabulary,
         referred: Sequence[int] = (),
-        weights: Weights = Weights(),
+        weights: Weights | None = None,
+        fronts: np.ndarray | None = None,
     ) -> None:
         self.objects, self.boxes = tuple(objects), boxes.reshape(-1, 6)
-        self.weights, self.vocabulary = weights, vocabulary
+        self.weights, self.vocabulary = weights or shipped_weights(), vocabulary
         self.labels = [normalize(o.label) for o in self.objects]
-        self.terms = RelationTerms(self.boxes, self.labels, camera)
-        self._phrase_scores = phrase_scores
+        self.terms = RelationTerms(self.boxes, self.labels, camera, fronts)
+        self._phrase_scores, self._logits = phrase_scores, dict[str, np.ndarray]()
         self._referred = np.zeros(len(self.objects))
         self._referred[list(referred)] = 1 / max(len(referred), 1)
 
@@ -106,16 +82,17 @@ class Resolver:
         anchors and viewpoints. Raises QueryError for "it" without an answer to refer to.
         """
         if not self.objects:
-            return [Resolution(d, np.zeros(1), np.zeros(0)) for d in descriptions]
-        texts = list(dict.fromkeys(_phrase(d) for one in descriptions for d in _all_phrases(one)))
-        logits = dict(zip(texts, self._phrase_scores(texts), strict=True)) if texts else {}
-        return [self._resolved(d, logits) for d in descriptions]
+            return [Resolution(d, np.zeros(1), np.zeros(0), {}) for d in descriptions]
+        phrases = dict.fromkeys(_phrase(d) for one in descriptions for d in _all_phrases(one))
+        if new := [text for text in phrases if text not in self._logits]:
+            self._logits.update(zip(new, self._phrase_scores(new), strict=True))
+        return [self._resolved(d, self._logits) for d in descriptions]
 
     def matching(self, description: Description) -> np.ndarray:
         """(N,) whether an object's label, and its colour where one is asked for, match."""
         labels = self._labels(description)
         match = np.array([labels is None or label in labels for label in self.labels], bool)
-        return match & (self._color_term(description) == 0)
+        return match & (self._color_shares(description) > 0.5)
 
     def distinct(self, indices: Sequence[int], rank: Sequence[float]) -> list[int]:
         """Of boxes that largely share their volume only the one of the highest `rank` (N,)."""
@@ -126,27 +103,28 @@ class Resolver:
         return kept
 
     def _resolved(self, description: Description, logits: dict[str, np.ndarray]) -> Resolution:
+        sum_of = _Sum(self.weights, len(self.objects))
         if description.pronoun and not description.head:
-            scores = np.append(np.log(self._it(description) + 1e-6), -6.0)
+            sum_of.scores = np.append(np.log(self._it(description) + 1e-6), -6.0)
         else:
-            scores = self._plain(description, logits[_phrase(description)])
+            self._add_plain(sum_of, description, logits[_phrase(description)])
         fits, viewer = np.ones(len(self.objects)), self._viewer(description, logits)
         for relation in description.relations:
-            holds = self._holds(relation, logits, _likely(scores), viewer)
+            holds = self._holds(relation, logits, sum_of.likely, viewer)
             if holds is not None:
                 holds = 1 - holds if relation.negated else holds
-                weight = self.weights.relations.get(relation.predicate, self.weights.relation)
-                scores[:-1] += weight * np.log(0.05 + 0.95 * holds)
+                sum_of.add(f"relation.{relation.predicate}", _log(_LEAST, holds))
                 fits = fits * holds
-        order = self._order(description, _likely(scores), viewer)
+        order = self._order(description, sum_of.likely, viewer)
         if order is not None:
-            scores[:-1] += self.weights.superlative * np.log(0.02 + 0.98 * order)
+            sum_of.add("superlative", _log(_LEAST, order))
             fits = fits * order
         for word in description.modifiers:
-            size = self.terms.order(_SIZE_WORDS.get(word, ""), _likely(scores), viewer)
+            size = self.terms.order(_SIZE_WORDS.get(word, ""), sum_of.likely, viewer)
             if size is not None:
-                scores[:-1] += self.weights.size_word * np.log(0.3 + 0.7 * size)
-        return Resolution(description, scores - np.logaddexp.reduce(scores), fits)
+                sum_of.add("size_word", _log(_LEAST_SIZE, size))
+        scores = sum_of.scores - np.logaddexp.reduce(sum_of.scores)
+        return Resolution(description, scores, fits, sum_of.terms)
 
     def _order(
         self, description: Description, likely: np.ndarray, viewer: np.ndarray | None
@@ -162,8 +140,8 @@ class Resolver:
 
     def _share(self, description: Description, logits: dict[str, np.ndarray]) -> np.ndarray:
         """(N,) probability of each object to be an anchor or a viewpoint."""
-        share = _likely(self._resolved(description, logits).scores)
-        return share / share.sum()
+        scores = self._resolved(description, logits).scores[:-1]
+        return np.exp(scores - np.logaddexp.reduce(scores))
 
     def _it(self, description: Description) -> np.ndarray:
         if not self._referred.any():
@@ -173,24 +151,27 @@ class Resolver:
             )
         return self._referred
 
-    def _plain(self, description: Description, logits: np.ndarray) -> np.ndarray:
-        """Log scores (N + 1): network, label and colour together."""
-        w = self.weights
-        scores = w.network * (logits - np.logaddexp.reduce(logits))
-        labels, color = self._labels(description), self._color_term(description)
+    def _add_plain(self, sum_of: _Sum, description: Description, logits: np.ndarray) -> None:
+        """Add network, label and colour, and how the label speaks for or against "nothing"."""
+        network = logits - np.logaddexp.reduce(logits)
+        labels, color = self._labels(description), self._color_shares(description)
         if labels is not None:
             firm = np.array([o.label_from_detector for o in self.objects], bool)
             match = self._label_shares(labels, firm)
             if (match[firm] > _MAJORITY).any():
-                scores *= _BESIDE_LABELS
+                network = network * _BESIDE_LABELS
                 match = np.where(firm, match, match * _NAMED_BESIDE)
-            least = np.exp(-np.where(firm, w.detector_label, w.label))
-            scores[:-1] += np.log(least + (1 - least) * match)
+            term = _log(_LEAST, match)
+            sum_of.add("label", np.where(firm, 0.0, term))
+            sum_of.add("detector_label", np.where(firm, term, 0.0))
             sure = np.where(firm, np.minimum(match / _MAJORITY, 1.0), match)
-            there = (sure * np.where(color < 0, _OTHER_COLOR, 1.0)).max()
-            scores[-1] += w.absent - (w.absent + w.present) * there
-        scores[:-1] += w.color * color
-        return scores
+            there, colored = sure.max(), (sure * color).max()
+            sum_of.add_nothing("absent", 1 - there)
+            sum_of.add_nothing("present", -there)
+            sum_of.add_nothing("other_color", there - colored)
+        sum_of.add("network", network)
+        sum_of.add_nothing("network_nothing", network[-1])
+        sum_of.add("color", _log(_LEAST, color))
 
     def _labels(self, description: Description) -> tuple[str, ...] | None:
         if is_anything(description.head):
@@ -208,21 +189,22 @@ class Resolver:
             shares[k] = match / sum(p for _, p in given) if firm[k] else match
         return shares
 
-    def _color_term(self, description: Description) -> np.ndarray:
-        """(N,) 0 where the colour fits or none is asked for, down to -1 the less likely it is, -3
-        where the likeliest one is the one that was denied.
+    def _color_shares(self, description: Description) -> np.ndarray:
+        """(N,) probability of each object to have the colour that is asked for, and not a denied
+        one; 1 where none is.
         """
         asked, denied = (
             {"gray" if m == "grey" else m for m in words} & COLORS.keys()
             for words in (description.modifiers, description.excluded)
         )
         return np.array(
-            [-3.0 if o.color in denied else _color_share(o, asked) - 1.0 for o in self.objects]
+            [0.0 if o.color in denied else _color_share(o, asked) for o in self.objects]
         )
 
     def _viewer(self, description: Description, logits: dict[str, np.ndarray]) -> np.ndarray | None:
         """(2,) from where sides are seen; None for the camera."""
-        if not description.viewpoint or description.viewpoint.split()[-1] in SELF:
+        noun = description.viewpoint
+        if not noun or noun.split()[-1] in SELF or self.vocabulary.labels_of(noun) is None:
             return None
         share = self._share(_viewpoint(description), logits)
         return self.boxes[int(share.argmax()), :2]
@@ -252,17 +234,42 @@ class Resolver:
         )
 
 
+class _Sum:
+    """Log scores (N + 1) as the weighted sum of terms, "nothing" last."""
+
+    def __init__(self, weights: Weights, count: int) -> None:
+        self._weights, self.scores = weights, np.zeros(count + 1)
+        self.terms: dict[str, np.ndarray] = {}
+
+    def add(self, name: str, term: np.ndarray) -> None:
+        """Add a term (N,) of the objects, or (N + 1) of "nothing" too."""
+        if len(term) < len(self.scores):
+            term = np.append(term, 0.0)
+        self.terms[name] = self.terms.get(name, 0.0) + term
+        self.scores = self.scores + self._weights.of(name) * term
+
+    def add_nothing(self, name: str, value: float) -> None:
+        """Add a term of "nothing" alone."""
+        self.add(name, np.append(np.zeros(len(self.scores) - 1), value))
+
+    @property
+    def likely(self) -> np.ndarray:
+        """(N,) probability of each object over that of the likeliest."""
+        return np.exp(self.scores[:-1] - self.scores[:-1].max())
+
+
 def _color_share(item: SceneObject, asked: set[str]) -> float:
     """How likely an object has one of some colours, over its likeliest one; 1 if none is asked."""
     if not asked or item.color in asked:
         return 1.0
     shares = dict(item.colors)
-    return sum(shares.get(name, 0.0) for name in asked) / max(shares.get(item.color, 0.0), 0.5)
+    share = sum(shares.get(name, 0.0) for name in asked) / max(shares.get(item.color, 0.0), 0.5)
+    return min(share, 1.0)
 
 
-def _likely(scores: np.ndarray) -> np.ndarray:
-    """(N,) probability of each object over that of the likeliest, of log scores (N + 1)."""
-    return np.exp(scores[:-1] - scores[:-1].max())
+def _log(least: float, share: np.ndarray) -> np.ndarray:
+    """Logarithm of shares (N,) from 0 to 1, of which 0 counts as `least`."""
+    return np.log(least + (1 - least) * share)
 
 
 def is_self_reference(description: Description) -> bool:

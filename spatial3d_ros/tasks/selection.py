@@ -18,8 +18,8 @@ from spatial3d_ros.tasks.resolution import SAME, Resolution, Resolver, is_fixed,
 from spatial3d_ros.tasks.results import ScoredObject
 from spatial3d_ros.tasks.vocabulary import UnknownWordError, is_anything
 
+FLOOR = 0.5  # probability of "nothing" above which nothing fits
 LIKELY = 0.35  # confidence of an object from which it is counted
-TEMPERATURE = 1.8  # of the log scores, fitted on rooms 850000 to 850002: confidences are shares
 _EMPTY_WORDS = ("the", "a", "an", "my", "your", "our", "this", "that", "any", "some", "is", "there")
 _ANY = ("a", "an", "any", "some", "one", "another")
 _ALL = ("all", "every", "each", "both", "these", "those")
@@ -30,7 +30,8 @@ class Choice:
     """The objects that fit a description about equally well, likeliest first: one if it is clear.
 
     scores: their probabilities. shares: (N,) that of each object of the map, those that are not the
-    same box counted apart. near: the likeliest objects where nothing fits.
+    same box counted apart. near: the likeliest objects where nothing fits. same: the first object
+    and those that share most of its box, whose probabilities add up to `confidence`.
     """
 
     description: Description
@@ -38,6 +39,7 @@ class Choice:
     scores: tuple[float, ...]
     shares: np.ndarray
     near: tuple[int, ...] = ()
+    same: tuple[int, ...] = ()
 
     @property
     def confidence(self) -> float:
@@ -90,7 +92,7 @@ class Selection:
 
     def choose(self, descriptions: Sequence[Description]) -> list[Choice]:
         """The objects of each description, with one pass of the network for all of them."""
-        return [self._chosen(r) for r in self.resolver.resolve(descriptions)]
+        return [self.chosen(r) for r in self.resolver.resolve(descriptions)]
 
     def one(self, description: Description) -> Choice:
         """The objects that fit a description of one. Raises NotFoundError where nothing fits."""
@@ -148,11 +150,12 @@ class Selection:
             return ""
         return ask_back([self.objects[i] for i in choice.objects])
 
-    def _chosen(self, resolution: Resolution) -> Choice:
-        scores = resolution.scores / TEMPERATURE
+    def chosen(self, resolution: Resolution) -> Choice:
+        """The objects that the scores of a description lead to."""
+        scores = resolution.scores / self.resolver.weights.temperature
         shares = np.exp(scores - np.logaddexp.reduce(scores))
         order = np.argsort(-shares[:-1])
-        if resolution.nothing:
+        if not len(order) or shares[-1] > FLOOR:
             near = self.resolver.distinct(order[:6].tolist(), shares[:-1].tolist())[:3]
             return Choice(resolution.description, (), (), shares[:-1], tuple(near))
         kept: list[int] = []
@@ -164,8 +167,9 @@ class Selection:
         # Boxes that share most of their volume are one object: their probabilities add up.
         same = self.resolver.terms.shared >= SAME
         np.fill_diagonal(same, True)
-        totals = [float(shares[:-1][same[i]].sum()) for i in kept]
-        return Choice(resolution.description, tuple(kept), tuple(totals), shares[:-1])
+        totals = tuple(float(shares[:-1][same[i]].sum()) for i in kept)
+        first = tuple(np.flatnonzero(same[kept[0]]).tolist())
+        return Choice(resolution.description, tuple(kept), totals, shares[:-1], same=first)
 
 
 def _with_head(description: Description) -> Description:

@@ -32,6 +32,7 @@ def add_commands(app: typer.Typer) -> None:
     app.command("train")(train.train)
     app.command("train-reader")(train.train_reader)
     app.command("fit-proposals")(train.fit_proposals)
+    app.command("fit-resolution")(train.fit_resolution)
     app.command("assemble")(assemble.assemble)
     app.command("ablate")(ablate.ablate)
     app.command("knockout")(knockout.knockout)

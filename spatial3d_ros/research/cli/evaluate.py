@@ -120,3 +120,29 @@ def rooms(
         edits = report.edits_table()
         if edits is not None:
             out.print(edits)
+
+
+@app.command()
+def resolution(
+    rooms: Annotated[int, typer.Option(help="Number of rooms.")] = 12,
+    seed: Annotated[
+        int, typer.Option(help="The first room; rooms from 900000 on are held out.")
+    ] = 900_000,
+    model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
+    folder: Recordings = FOLDER,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """What network, label, color and geometry bring when a description is resolved on maps of the
+    built-in proposals, and whether confidences are probabilities.
+
+        spatial3d evaluate resolution --rooms 12
+    """
+    from spatial3d_ros.research.evaluation.resolution import evaluate_resolution
+
+    report = evaluate_resolution(
+        rooms=rooms, seed=seed, model=model, folder=folder, say=print_status
+    )
+    if json:
+        print_json(report.json())
+    else:
+        out.print(report.table())

@@ -1,4 +1,4 @@
-"""`spatial3d train`, `train-reader` and `fit-proposals`."""
+"""`spatial3d train`, `train-reader`, `fit-proposals` and `fit-resolution`."""
 
 from __future__ import annotations
 
@@ -140,3 +140,34 @@ def fit_proposals(
             out.print(f'    "{name}": {value:.2f},', highlight=False)
     weights.parent.mkdir(parents=True, exist_ok=True)
     save_file(proposal_weights.fit_proposals(examples, config, merges, print_status), weights)
+
+
+def fit_resolution(
+    weights: Annotated[Path, typer.Argument(help="File to write, .yaml.")],
+    folder: Annotated[Path, typer.Option(help="Folder for recordings of rooms.")] = Path(
+        "runs/evaluation"
+    ),
+    rooms: Annotated[int, typer.Option(min=1, help="Number of rooms.")] = 12,
+    seed: Annotated[int, typer.Option(help="The first room.")] = 850_000,
+    model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
+) -> None:
+    """Fit the weights by which the network's scores, labels, colours and geometry are combined, and
+    the temperature of confidences, on generated rooms. To be repeated for each new network.
+
+    spatial3d fit-resolution resource/resolution.yaml
+    """
+    from spatial3d_ros.engine import EngineConfig, Spatial3D
+    from spatial3d_ros.research.evaluation.rooms import load_or_record
+    from spatial3d_ros.research.training import resolution_weights
+
+    engine = Spatial3D(EngineConfig(model=model))
+    engine.load()
+    questions = []
+    for number in range(seed, seed + rooms):
+        recorded = load_or_record(folder, number)
+        resolution_weights.observe(engine, recorded)
+        questions += resolution_weights.ask(engine, recorded)
+        print_status(f"room {number}: {len(questions)} questions")
+    fitted = resolution_weights.fit_weights(questions, engine.weights, print_status)
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    resolution_weights.write_weights(weights, fitted)

@@ -2,9 +2,10 @@
 
 With true boxes, accuracy is the share of sentences whose target was chosen; with detections, the
 share whose chosen box has an IoU of 0.25 or 0.5 with the target's. The two are never mixed
-(METHODS 5.2). Baselines: a rule without reasoning (referit_heuristic.py), and the expected accuracy
-of a random choice within the right class. Generated sentences with one relation each also have an
-upper baseline: rules that know the relations and the fronts (relation_rules.py).
+(METHODS 5.2). Methods: the query chain as it ships (boxes_chain.py) and the network alone.
+Baselines: a rule without reasoning (referit_heuristic.py), and the expected accuracy of a random
+choice within the right class. Generated sentences with one relation each also have an upper
+baseline: rules that know the relations and the fronts (relation_rules.py).
 """
 
 from __future__ import annotations
@@ -24,13 +25,15 @@ from rich.table import Table
 from spatial3d_ros.research.datasets.boxes_only import BoxRoom
 from spatial3d_ros.research.datasets.references import listed
 from spatial3d_ros.research.evaluation.public.boxes_cases import RELATIONS, Case, Cases
+from spatial3d_ros.research.evaluation.public.boxes_chain import BoxesChain
 from spatial3d_ros.research.evaluation.public.boxes_runner import BoxesRunner
 from spatial3d_ros.research.evaluation.public.confusion import KINDS, Confusion, confusion
 from spatial3d_ros.research.evaluation.public.referit_heuristic import choose_nearest
 from spatial3d_ros.research.evaluation.public.relation_rules import choose_by_rule
 from spatial3d_ros.research.evaluation.reports.results_page import TextTable
 
-NETWORK, HEURISTIC, RANDOM, RULES = "network", "heuristic", "random in class", "relation rules"
+CHAIN, NETWORK = "query chain", "network"
+HEURISTIC, RANDOM, RULES = "heuristic", "random in class", "relation rules"
 SPLITS = (
     "overall", "easy", "hard", "view-dependent", "view-independent", "unique", "multiple",
 )  # fmt: skip
@@ -166,7 +169,12 @@ def evaluate_boxes(
     def network(room: BoxRoom, cases: Sequence[Case]) -> Sequence[int]:
         return runner.choose(room, [one.text for one in cases], [one.label for one in cases])
 
-    methods: dict[str, Choose] = {NETWORK: network, HEURISTIC: _one_by_one(choose_nearest)}
+    shipped = BoxesChain(runner)
+    methods: dict[str, Choose] = {
+        CHAIN: lambda room, cases: shipped.choose(room, [one.text for one in cases]),
+        NETWORK: network,
+        HEURISTIC: _one_by_one(choose_nearest),
+    }
     if benchmark.name == RELATIONS:
         methods[RULES] = _one_by_one(choose_by_rule)
     right, seconds, chosen = {}, {}, {}

@@ -56,7 +56,7 @@ class BoxesRunner:
         categories: the true classes, read in category mode `given` only. Raises ConfigError if the
         room is too large for the network, QueryError if a sentence with the room is too long.
         """
-        return self._scores(room, texts, categories)[:, :-1].argmax(dim=1).tolist()
+        return self.scores(room, texts, categories)[:, :-1].argmax(dim=1).tolist()
 
     @torch.inference_mode()
     def choose_all(
@@ -65,7 +65,7 @@ class BoxesRunner:
         """All target slots of each sentence, none to several (METHODS 1.8). Raises as `choose`."""
         return [
             row[:-1].argsort(descending=True)[: count_targets(row)].tolist()
-            for row in self._scores(room, texts, categories)
+            for row in self.scores(room, texts, categories)
         ]
 
     @torch.inference_mode()
@@ -88,7 +88,11 @@ class BoxesRunner:
         batch = scene_batch(room, runner, fronts=self.fronts).to(runner.device)
         return runner.model.encode_scene(batch, runner.prompt_tokens)
 
-    def _scores(self, room: BoxRoom, texts: Sequence[str], categories: Sequence[str]) -> Tensor:
+    @torch.inference_mode()
+    def scores(self, room: BoxRoom, texts: Sequence[str], categories: Sequence[str] = ()) -> Tensor:
+        """Logits (Q, N + 1) of the slots for each sentence, "no object" last; as `choose`."""
+        if not texts:
+            return torch.zeros(0, len(room.objects) + 1)
         spaced, named = [_spaced(text) for text in texts], [f"the {one}" for one in categories]
         return self._runner.score_phrases(self._scene(room), spaced, named)
 

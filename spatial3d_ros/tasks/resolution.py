@@ -29,6 +29,7 @@ _MAJORITY = 0.5  # share of the labels of a recogniser from which an object is t
 _BESIDE_LABELS = 0.15  # of the network's score where a recogniser names what is asked for
 _NAMED_BESIDE = 0.5  # of the network's own names there
 _LEAST = 0.05  # label and relation of an object that has neither: their terms are finite
+_LEAST_FIRM = 0.0025  # the same for labels of a recogniser
 _LEAST_SIZE = 0.3  # the same for words of size, which are vague
 _SIZE_WORDS = {
     "small": "smallest", "little": "smallest", "tiny": "smallest", "large": "largest",
@@ -92,7 +93,7 @@ class Resolver:
         """(N,) whether an object's label, and its colour where one is asked for, match."""
         labels = self._labels(description)
         match = np.array([labels is None or label in labels for label in self.labels], bool)
-        return match & (self._color_shares(description) > 0.5)
+        return match & (self._color_shares(description) == 1)
 
     def distinct(self, indices: Sequence[int], rank: Sequence[float]) -> list[int]:
         """Of boxes that largely share their volume only the one of the highest `rank` (N,)."""
@@ -161,9 +162,8 @@ class Resolver:
             if (match[firm] > _MAJORITY).any():
                 network = network * _BESIDE_LABELS
                 match = np.where(firm, match, match * _NAMED_BESIDE)
-            term = _log(_LEAST, match)
-            sum_of.add("label", np.where(firm, 0.0, term))
-            sum_of.add("detector_label", np.where(firm, term, 0.0))
+            sum_of.add("label", np.where(firm, 0.0, _log(_LEAST, match)))
+            sum_of.add("detector_label", np.where(firm, _log(_LEAST_FIRM, match), 0.0))
             sure = np.where(firm, np.minimum(match / _MAJORITY, 1.0), match)
             there, colored = sure.max(), (sure * color).max()
             sum_of.add_nothing("absent", 1 - there)

@@ -1,5 +1,7 @@
 """Answers read off the object map: descriptions resolved by scores, labels and geometry."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 

@@ -111,7 +111,7 @@ def test_labels_of_a_recogniser_that_are_divided_count_by_their_shares():
     assert one(execution, described("chair", relation=("closest", "table"))) == 3
     resolver.vocabulary = Vocabulary(name for o in resolver.objects for name in o.nouns)
     assert one(execution, described("suitcase")) == 3
-    assert execution.selection.resolver.resolve([described("bed")])[0].nothing
+    assert not execution.selection.choose([described("bed")])[0].objects
 
 
 def test_a_recognisers_label_counts_more_than_the_networks_name():

@@ -137,7 +137,7 @@ def resolution(
 
         spatial3d evaluate resolution --rooms 12
     """
-    from spatial3d_ros.research.evaluation.resolution import evaluate_resolution
+    from spatial3d_ros.research.experiments.resolution import evaluate_resolution
 
     report = evaluate_resolution(
         rooms=rooms, seed=seed, model=model, folder=folder, say=print_status

@@ -158,7 +158,7 @@ def fit_resolution(
     """
     from spatial3d_ros.engine import EngineConfig, Spatial3D
     from spatial3d_ros.research.evaluation.rooms import load_or_record
-    from spatial3d_ros.research.training import resolution_weights
+    from spatial3d_ros.research.experiments import resolution_weights
 
     engine = Spatial3D(EngineConfig(model=model))
     engine.load()

@@ -16,7 +16,7 @@ from rich.table import Table
 from spatial3d_ros.engine import EngineConfig, Spatial3D
 from spatial3d_ros.research.evaluation.metrics.calibration import calibration
 from spatial3d_ros.research.evaluation.rooms import load_or_record
-from spatial3d_ros.research.training.resolution_weights import Answered, Asked, ask, observe
+from spatial3d_ros.research.experiments.resolution_weights import Answered, Asked, ask, observe
 from spatial3d_ros.tasks.resolution_weights import Weights
 
 PARTS: dict[str, tuple[str, ...]] = {

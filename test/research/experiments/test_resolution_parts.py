@@ -6,10 +6,10 @@ import pytest
 from spatial3d_ros.research.datasets.boxes_only import BoxObject, BoxRoom
 from spatial3d_ros.research.evaluation.public.boxes_chain import scene_objects
 from spatial3d_ros.research.evaluation.public.boxes_runner import BoxesRunner
-from spatial3d_ros.research.evaluation.resolution import ResolutionReport
 from spatial3d_ros.research.evaluation.room_queries import draw_questions
+from spatial3d_ros.research.experiments.resolution import ResolutionReport
+from spatial3d_ros.research.experiments.resolution_weights import Asked
 from spatial3d_ros.research.rooms.generator import generate_room
-from spatial3d_ros.research.training.resolution_weights import Asked
 from spatial3d_ros.tasks.query_network import load_reader
 from spatial3d_ros.tasks.query_reader import parse_query
 from spatial3d_ros.tasks.resolution import Resolver

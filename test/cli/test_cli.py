@@ -21,7 +21,7 @@ COMMANDS = [
     ("demo",), ("ask",), ("check",), ("doctor",), ("convert",), ("synth", "room"),
     ("synth", "scannet"),
     ("evaluate", "rooms"), ("train",),
-    ("bench",), ("bench", "ingest"), ("bench", "query"), ("bench", "masks"),
+    ("bench",), ("bench", "ingest"), ("bench", "query"), ("bench", "masks"), ("bench", "gpu"),
     ("ablate",), ("info",), ("download",), ("assemble",),
     ("evaluate", "referit3d"), ("evaluate", "scanrefer"), ("evaluate", "sr3d-style"),
     ("evaluate", "multi3drefer"), ("evaluate", "scanqa"), ("evaluate", "sqa3d"),

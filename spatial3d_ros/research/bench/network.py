@@ -25,7 +25,7 @@ from spatial3d_ros.model.config import ModelConfig, load_config, named_config
 from spatial3d_ros.model.generation import score_questions
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.psa import message_passing
-from spatial3d_ros.model.quantize import place_model
+from spatial3d_ros.model.quantize import Weights, place_model
 from spatial3d_ros.model.sequence import EncodedScene
 from spatial3d_ros.research.bench.operations import bench_sampling, room_scene
 from spatial3d_ros.research.bench.timing import (
@@ -42,7 +42,7 @@ from spatial3d_ros.tasks.prompt import Prompt
 QUESTION = "the red chair that is next to the round table"
 VIEWS, OBJECTS = (4, 8, 16, 32), (10, 50, 100, 200)
 DEVICE_OBJECTS = 50
-MATRIX = 4096  # rows and columns of the product that measures the device's rate
+MATRIX = 4096  # rows and columns of the product that measures the device's rate; a quarter on CPUs
 FIRST_ROOM = 860_000
 """Seed of the first held-out room of `order_stability`."""
 Result = TypeVar("Result")
@@ -152,7 +152,11 @@ def bench_scale(
 
 
 def bench_device(
-    model: str, views: Sequence[int] = (8, 16, 32), repeats: int = 5, device: str = "auto"
+    model: str,
+    views: Sequence[int] = (8, 16, 32),
+    repeats: int = 5,
+    device: str = "auto",
+    weights: Weights = "auto",
 ) -> dict[str, object]:
     """A network with random weights on a device: bfloat16 on CUDA, float32 elsewhere.
 
@@ -167,7 +171,7 @@ def bench_device(
     dtype = torch.bfloat16 if place.type == "cuda" else torch.float32
     config = named_config(model)
     began = time.perf_counter()
-    network = random_network(config, place, dtype)
+    network = random_network(config, place, dtype, weights)
     result: dict[str, object] = {
         "model": config.name,
         "device": torch.cuda.get_device_name(place) if place.type == "cuda" else "cpu",
@@ -175,7 +179,7 @@ def bench_device(
         "parameters_million": sum(p.numel() for p in network.parameters()) / 1e6,
         "build_s": time.perf_counter() - began,
     }
-    prompt = _prompt_of_shipped(config)
+    prompt = prompt_of_shipped(config)
     with torch.inference_mode(), torch.autocast(place.type, dtype, dtype != torch.float32):
         rate = matrix_rate(place, dtype, repeats)
         result["matrix_tflops"] = rate / 1e12
@@ -196,7 +200,9 @@ def bench_device(
     return result
 
 
-def random_network(config: ModelConfig, device: torch.device, dtype: torch.dtype) -> SpatialModel:
+def random_network(
+    config: ModelConfig, device: torch.device, dtype: torch.dtype, weights: Weights = "auto"
+) -> SpatialModel:
     """A network with random weights, built in its number format on its device."""
     torch.manual_seed(0)
     before = torch.get_default_dtype()
@@ -206,13 +212,14 @@ def random_network(config: ModelConfig, device: torch.device, dtype: torch.dtype
             network = SpatialModel(config)
     finally:
         torch.set_default_dtype(before)
-    return place_model(network, device, dtype).eval()
+    return place_model(network, device, dtype, weights).eval()
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype, repeats: int) -> float:
     """Operations per second of a large matrix product."""
-    a, b = (torch.randn(MATRIX, MATRIX, device=device).to(dtype) for _ in range(2))
-    return 2 * MATRIX**3 / (median_ms(lambda: a @ b, repeats) / 1e3)
+    size = MATRIX if device.type == "cuda" else MATRIX // 4
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    return 2 * size**3 / (median_ms(lambda: a @ b, repeats) / 1e3)
 
 
 def _memory_bytes(device: torch.device) -> int:
@@ -238,7 +245,7 @@ def bench_referents(
     psa = config.psa.model_dump() | {"enabled": True, "source": source or config.psa.source}
     config = ModelConfig(**(config.model_dump() | {"psa": psa}))
     torch.manual_seed(0)
-    network, prompt = SpatialModel(config).eval(), _prompt_of_shipped(config)
+    network, prompt = SpatialModel(config).eval(), prompt_of_shipped(config)
     passing = {kind: message_passing(kind, config.psa.width) for kind in ("gcn", "edgeconv")}
     with single_thread():
         return {
@@ -380,9 +387,9 @@ def _network(model: str | Path) -> tuple[SpatialModel, Prompt]:
         return network, Prompt(tokenizer, network.config.s2.category_mode)
     torch.manual_seed(0)
     network = SpatialModel(load_config(model))
-    return network, _prompt_of_shipped(network.config)
+    return network, prompt_of_shipped(network.config)
 
 
-def _prompt_of_shipped(config: ModelConfig) -> Prompt:
+def prompt_of_shipped(config: ModelConfig) -> Prompt:
     """A prompt with the tokenizer of the shipped weights."""
     return Prompt(load_model(model_folder("tiny"))[1], config.s2.category_mode)

@@ -143,6 +143,34 @@ def memory(
 
 
 @app.command()
+def gpu(
+    model: Annotated[
+        str, typer.Option(help="Large network: a name or a YAML file.")
+    ] = "llava_video_7b",
+    views: Annotated[str, typer.Option(help="Numbers of views, comma-separated.")] = "8,16,32",
+    questions: Annotated[int, typer.Option(help="Compared with the CPU's answers.")] = 50,
+    preset: Annotated[str, typer.Option(help="Of the training step.")] = "lite",
+    device: Annotated[str, typer.Option(help="cuda; cpu tries the command itself.")] = "cuda",
+    repeats: Annotated[int, typer.Option(help="Timings of each.")] = 5,
+    json: Json = False,
+) -> None:
+    """Check a GPU: the shipped network's answers against the CPU's, then a large network with
+    random weights in bfloat16 and int4, and a training step. scripts/gpu_check.sh runs it.
+
+        spatial3d bench gpu --device cpu --model config/models/ablation.yaml --views 2
+    """
+    from spatial3d_ros.research.bench.gpu_check import gpu_check
+
+    counts = tuple(map(int, views.split(",")))
+    result = gpu_check(model, counts, questions, preset, device, repeats, print_status)
+    if json:
+        print_json(result)
+        return
+    for name, figures in result.items():
+        _show(name, figures, json=False)
+
+
+@app.command()
 def attention(json: Json = False) -> None:
     """Time one layer's attention in each of its forms; all must give the same result."""
     from spatial3d_ros.research.bench.operations import bench_attention

@@ -1,12 +1,22 @@
 """The device benchmark on the CPU, with a small network."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 import yaml
 
 from helpers.small_model import small_config
 from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.research.bench import gpu_check as measured
+from spatial3d_ros.research.bench.gpu_check import gpu_check
 from spatial3d_ros.research.bench.network import bench_device, random_network
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_results_of_a_small_network(tmp_path):
@@ -31,3 +41,41 @@ def test_a_network_is_built_in_its_own_format():
 def test_an_unknown_model_is_named():
     with pytest.raises(ConfigError, match="no_such_model"):
         bench_device("no_such_model")
+
+
+def test_the_gpu_check_runs_on_a_cpu_with_a_small_network(tmp_path):
+    small = ROOT / "config/models/ablation.yaml"
+    options = ["--device", "cpu", "--model", small, "--views", "2", "--questions", "6"]
+    made = subprocess.run(
+        [ROOT / "scripts/gpu_check.sh", *options, "--repeats", "1"],
+        env={**os.environ, "OUT": str(tmp_path / "found.json"), "PYTHON": sys.executable},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["tiny"]["same_answers"] == found["tiny"]["questions"] == 6
+    large = found[f"{small} bfloat16"]["2_views"]
+    assert large["question_ms"] > 0
+    assert large["estimated_gib"] > 0
+    step = found["training step lite"]
+    assert step["seconds"] > 0
+    assert step["loss"] > 0
+
+
+def test_without_a_gpu_the_check_says_so(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="no CUDA device is found"):
+        gpu_check()
+
+
+def test_a_part_that_fails_leaves_the_others(monkeypatch):
+    monkeypatch.setattr(measured, "same_answers", lambda *_: {"same_answers": 1})
+
+    def full(*_: object) -> None:
+        raise RuntimeError("out of memory\nmore")
+
+    monkeypatch.setattr(measured, "bench_device", full)
+    monkeypatch.setattr(measured, "training_step", lambda *_: {"seconds": 1.0})
+    found = gpu_check("x", device="cpu")
+    assert found["x bfloat16"] == {"error": "out of memory"}
+    assert found["training step lite"] == {"seconds": 1.0}

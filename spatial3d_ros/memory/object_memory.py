@@ -281,11 +281,11 @@ class ObjectMemory(MemoryState):
         if jump is None:
             return
         new, begin = {o.id for o in births}, jump.begin_ns
-        before = [
-            o for o in self.known.values()
-            if o.present and o.session == self.session.id and o.id not in new
-            and begin - MOVED_NS < o.last_ns < begin
-        ]  # fmt: skip
+        here = [o for o in self.known.values() if o.present and o.session == self.session.id]
+        # Seen again at their places: what is remembered was in the frame of before, too.
+        again = sum(o.first_ns < self.session.first_ns for o in here) >= MIN_OBJECTS
+        before = [o for o in here if o.id not in new and begin - MOVED_NS < o.last_ns < begin]
+        before += [o for o in self.known.values() if again and o.state == "remembered"]
         self._outdated |= {
             map_id: self.known[number].last_ns
             for map_id, number in self._ids.items()

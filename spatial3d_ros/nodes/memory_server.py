@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -66,17 +66,14 @@ class MemoryServer:
         """Log and publish the events of this engine from now on."""
         engine.on_events = lambda events: self._publish(engine, events)
 
-    @contextmanager
-    def _served(self, response: Any) -> Iterator[None]:
-        """An error becomes the reply; so does a flood of requests."""
-        with self._handler.errors_as_reply(response):
-            most = self._handler.parameters().max_questions_hz
-            if not self._rate_limit(most):
-                raise Busy(
-                    f"busy: more than {most:g} requests a second to the memory (parameter "
-                    "max_questions_hz). Ask again in a moment."
-                )
-            yield
+    def _check_rate(self) -> None:
+        """Raises Busy in a flood of requests."""
+        most = self._handler.parameters().max_questions_hz
+        if not self._rate_limit(most):
+            raise Busy(
+                f"busy: more than {most:g} requests a second to the memory (parameter "
+                "max_questions_hz). Ask again in a moment."
+            )
 
     def _transform(self, memory: ObjectMemory) -> OutputTransform:
         """To the frame of the answers; the frame of the map while there is no transform."""
@@ -94,13 +91,15 @@ class MemoryServer:
                     self._events.publish(event_message(event, memory, self._transform(memory)))
 
     def _save_map(self, request: Any, response: Any) -> Any:
-        with self._served(response):
+        with self._handler.errors_as_reply(response):
+            self._check_rate()
             folder = self._handler.engine().save_map(request.name)
             response.message = f"saved to {folder}"
         return response
 
     def _load_map(self, request: Any, response: Any) -> Any:
-        with self._served(response):
+        with self._handler.errors_as_reply(response):
+            self._check_rate()
             engine = self._handler.engine()
             engine.load_map(request.name)
             self._on_change(engine)
@@ -109,7 +108,8 @@ class MemoryServer:
         return response
 
     def _edit_objects(self, request: Any, response: Any) -> Any:
-        with self._served(response):
+        with self._handler.errors_as_reply(response):
+            self._check_rate()
             if len(request.poses) != len(request.sizes):
                 raise QueryError(
                     f"field sizes has {len(request.sizes)} entries, poses {len(request.poses)}; "
@@ -127,7 +127,8 @@ class MemoryServer:
         return response
 
     def _set_regions(self, request: Any, response: Any) -> Any:
-        with self._served(response):
+        with self._handler.errors_as_reply(response):
+            self._check_rate()
             if len(request.regions) > MAX_REGIONS:
                 raise QueryError(f"field regions: at most {MAX_REGIONS} are possible")
             regions = [region_of(message) for message in request.regions]
@@ -135,12 +136,14 @@ class MemoryServer:
         return response
 
     def _get_regions(self, _: Any, response: Any) -> Any:
-        with self._served(response):
+        with self._handler.errors_as_reply(response):
+            self._check_rate()
             response.regions = [region_message(r) for r in self._handler.engine().memory.regions]
         return response
 
     def _get_history(self, request: Any, response: Any) -> Any:
-        with self._served(response):
+        with self._handler.errors_as_reply(response):
+            self._check_rate()
             memory = self._handler.engine().memory
             start, end = (
                 stamp.sec * 10**9 + stamp.nanosec for stamp in (request.start, request.end)

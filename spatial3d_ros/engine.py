@@ -95,13 +95,17 @@ class Spatial3D:
         Raises CheckpointError, ConfigError or MemoryFileError.
         """
         config = self.config
-        runner = ModelRunner.load(
-            config.model, config.device, config.dtype, config.weights, config.max_views
-        )
-        check_source(config.proposals, runner)
-        self._loaded = (runner, load_reader())
         if config.memory_folder:
-            self.load_map()
+            self.load_map()  # first: that it is in use is told before the weights are read
+        try:
+            runner = ModelRunner.load(
+                config.model, config.device, config.dtype, config.weights, config.max_views
+            )
+            check_source(config.proposals, runner)
+            self._loaded = (runner, load_reader())
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Save and release the memory across sessions. Idempotent."""
@@ -120,12 +124,6 @@ class Spatial3D:
                 "argument memory)"
             )
         return self._memory.lasting
-
-    @property
-    def memory_problem(self) -> str:
-        """What is wrong with the memory across sessions, "" if nothing is or there is none."""
-        lasting = self._memory.lasting
-        return lasting.trouble if lasting else ""
 
     def load_map(self, name: str = "") -> None:
         """Close the memory across sessions and use a named map beneath memory_folder, "" for the

@@ -85,9 +85,11 @@ class MemoryState:
 
     def stats(self) -> dict[str, object]:
         """Objects, bytes of the file, and why nothing is stored ("" if it is), for diagnostics."""
-        database = self.store.database
-        problem = self.problem or database.problem
-        return {"objects": len(self.known), "file_bytes": database.nbytes, "problem": problem}
+        return {
+            "objects": len(self.known),
+            "file_bytes": self.store.database.nbytes,
+            "problem": self.trouble,
+        }
 
     def close(self) -> None:
         """Stores everything and releases the folder."""

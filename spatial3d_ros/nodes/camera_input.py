@@ -234,6 +234,7 @@ class CameraInput:
         finally:
             with self._subscriptions.lock:
                 problem = self.pipeline.finish(synced, keyframe=keyframe, error=unusable)
+            del unusable  # its traceback refers to this frame, with both images
         if problem is not None:
             self._report(problem.topic, problem.text)
 

@@ -267,7 +267,7 @@ class GroundingNode(GuardedLifecycleNode):
                 diagnostics.sensor_status(name, camera, self._table.values.topic_timeout_s)
                 for camera in sensors.cameras
             ),
-            diagnostics.memory_status(name, engine, self._refresh_problem or engine.memory_problem),
+            diagnostics.memory_status(name, engine, self._refresh_problem),
             diagnostics.question_status(name, self._handler),
         ]
 

@@ -114,8 +114,9 @@ class Question:
         if not self.cancelled.is_set():
             self.reason = reason
             self.cancelled.set()
-        if self._future is not None:
-            self._future.cancel()
+        future = self._future  # another thread clears it at the end
+        if future is not None:
+            future.cancel()
 
 
 class QuestionRunner:
@@ -157,6 +158,10 @@ class QuestionRunner:
             raise Cancelled(question.reason) from None
         except CancelledError:
             raise Cancelled(question.reason or "the node is shutting down") from None
+        finally:
+            # An error refers to this frame by its traceback, and the future to the error: together
+            # they would keep the scene of each failed question until a full garbage collection.
+            del future
 
     def cancel_all(self, reason: str) -> None:
         """Stop every question that runs or waits."""
@@ -176,7 +181,9 @@ class QuestionRunner:
 
     def _close(self, future: Future) -> None:
         with self._lock:
-            self._open.pop(future, None)
+            question = self._open.pop(future, None)
+        if question is not None:
+            question._future = None  # its error refers to the question
 
 
 class RefreshWorker:

@@ -47,8 +47,6 @@ class FakeEngine:
         self.refresh_failure = None
         self._lock = threading.Lock()
 
-    memory_problem = ""
-
     def add_frame(self, frame):
         self.frames.append(frame)
         return SimpleNamespace(keyframe=True, version=len(self.frames), reason="moved")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import threading
 import time
@@ -69,6 +71,33 @@ def test_results_and_errors_are_returned_to_the_caller(runner):
     with pytest.raises(ZeroDivisionError):
         runner.run(Question(5.0), 1, lambda: 1 // 0)
     assert runner.open == 0
+
+
+@pytest.mark.parametrize("ends", ["answered", "failed", "late"])
+def test_what_a_question_used_is_freed_without_garbage_collection(runner, ends):
+    used, finished = [], threading.Event()
+    question = Question(0.05 if ends == "late" else 30.0)
+
+    def work():
+        scene = np.zeros(3)
+        used.append(weakref.ref(scene))
+        if ends == "late":
+            finished.wait(30)
+            question.stage("decode")
+        elif ends == "failed":
+            raise ValueError("no")
+
+    gc.disable()
+    try:
+        with contextlib.suppress(ValueError, Cancelled):
+            runner.run(question, 1, work)
+        finished.set()
+        deadline = time.monotonic() + 10
+        while used[0]() is not None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert used[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_full_queue_raises_busy_at_once(runner):

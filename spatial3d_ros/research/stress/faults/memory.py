@@ -53,7 +53,9 @@ def killed(system: SystemUnderTest, check: Checks) -> None:
     system.kill(FAULTY_NODE)
     _restart(system, check)
     kept = len(before & stored_ids(system.setting.memory)) / len(before)
-    check(kept >= MIN_STORED, f"{kept:.0%} of {len(before)} stored objects known again")
+    check(kept >= MIN_STORED, f"{kept:.0%} of {len(before)} stored objects kept")
+    known = int(system.status("memory")["lasting.objects"])
+    check(known >= MIN_STORED * len(before), f"the node knows {known} objects")
 
 
 @fault(

@@ -20,8 +20,9 @@ from spatial3d_ros.errors import ConfigError, FrameError, RecognitionError
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.recognition.detections_file import read_detections
 from spatial3d_ros.recognition.prompts import PromptList
-from spatial3d_ros.recognition.recogniser import MIN_AREA, Recogniser, Recognition
+from spatial3d_ros.recognition.recogniser import Recogniser, Recognition
 from spatial3d_ros.recognition.recorded_detections import RecordedDetections
+from spatial3d_ros.scene.class_parts import MIN_AREA
 from spatial3d_ros.scene.detection_tracking import Detection3D
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.label_voting import STRUCTURE, ClassImage

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import cv2
 import numpy as np
 
+from spatial3d_ros.scene.class_parts import connected_parts
 from spatial3d_ros.scene.label_voting import STRUCTURE
 from spatial3d_ros.scene.lifting import Detection2D
 
@@ -21,7 +21,6 @@ HINT = (
     "a recogniser is a folder with a transformers model (config.json and *.safetensors), or with "
     f"one .onnx or .tflite file and a {SPEC}"
 )
-MIN_AREA = 0.001  # share of the image below which a part of a class image is no detection
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +39,7 @@ class Recognition:
         """The detections without structure; without any, connected parts of the class image."""
         if self.detections or self.class_image is None:
             return tuple(one for one in self.detections if one.label not in STRUCTURE)
-        return tuple(_connected_parts(self.class_image, self.labels))
+        return tuple(connected_parts(self.class_image, self.labels, STRUCTURE))
 
 
 class Recogniser(Protocol):
@@ -55,22 +54,3 @@ class Recogniser(Protocol):
         RecognitionError if the output of the model does not fit its description.
         """
         ...
-
-
-def _connected_parts(class_image: np.ndarray, labels: Sequence[str]) -> list[Detection2D]:
-    """A detection with mask for each large connected part of an object class; score 1."""
-    height, width = class_image.shape
-    found = []
-    for index in np.unique(class_image).tolist():
-        label = labels[index]
-        if not label or label in STRUCTURE:
-            continue
-        count, parts, stats, _ = cv2.connectedComponentsWithStats(
-            (class_image == index).astype(np.uint8), connectivity=4
-        )
-        for k in range(1, count):
-            left, top, across, down, area = stats[k].tolist()
-            if area >= MIN_AREA * height * width:
-                corners = (float(left), float(top), float(left + across), float(top + down))
-                found.append(Detection2D(corners, label, 1.0, parts == k))
-    return found

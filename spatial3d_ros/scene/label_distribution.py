@@ -67,8 +67,12 @@ def same_kind(label: str, other: str) -> bool:
     """Whether two labels name one kind of object: synonyms, or one is the other with modifiers,
     as "red book" and "book".
     """
-    a, b = noun_of(label), noun_of(other)
-    return a == b or a == noun_of(_head(other)) or b == noun_of(_head(label))
+    return noun_of(label) in kinds_of(other) or noun_of(other) in kinds_of(label)
+
+
+def kinds_of(label: str) -> tuple[str, str]:
+    """The noun of a label, and that of its head."""
+    return noun_of(label), noun_of(_head(label))
 
 
 def _head(label: str) -> str:

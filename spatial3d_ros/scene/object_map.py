@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from spatial3d_ros.scene.buffer import Snapshot, View
+from spatial3d_ros.scene.class_parts import parts_in_space, uncovered
 from spatial3d_ros.scene.detection_tracking import (
     Detection3D,
     DetectionTracker,
@@ -18,12 +19,14 @@ from spatial3d_ros.scene.detection_tracking import (
     with_measured_points,
 )
 from spatial3d_ros.scene.label_voting import ClassImage, label_by_votes
+from spatial3d_ros.scene.labelled_parts import join_parts
 from spatial3d_ros.scene.objects import ObjectTracker, SceneObject
 from spatial3d_ros.scene.proposals import Proposal
 from spatial3d_ros.scene.wall_alignment import heading_of, rotate_frame, wall_directions
 
 MIN_REVISION = math.radians(1.0)
 MAX_CLASS_IMAGES = 16  # as many as the views of the buffer
+MIN_PARTS = 2  # class images that show a part of a class in one place
 
 ProposalFunction = Callable[[Snapshot], list[Proposal]]
 
@@ -42,6 +45,7 @@ class ObjectMap:
         self._detections = DetectionTracker(min_hits=min_hits)
         self._detections_lock = threading.Lock()
         self._class_images: deque[ClassImage] = deque(maxlen=MAX_CLASS_IMAGES)
+        self._parts = DetectionTracker(min_hits=MIN_PARTS)  # of class images
         self._proposed: tuple[tuple[float, ...], list[Proposal]] = ((), [])
 
     def clear(self) -> None:
@@ -66,16 +70,19 @@ class ObjectMap:
 
     def add_class_image(self, image: ClassImage) -> None:
         """Adds the class image of a frame, which need not be a view; the newest
-        `MAX_CLASS_IMAGES` are kept.
+        `MAX_CLASS_IMAGES` are kept, and the parts that `MIN_PARTS` of them show.
         """
+        parts = parts_in_space(image)
         with self._detections_lock:
             self._class_images.append(image)
+            self._parts.add(parts)
 
     def clear_detections(self) -> None:
         """Removes all detections and class images, for when the clock of the images jumps back."""
         with self._detections_lock:
             self._detections.clear()
             self._class_images.clear()
+            self._parts.clear()
 
     def update(
         self,
@@ -99,14 +106,17 @@ class ObjectMap:
         else:
             built_in = [replace(p, box=p.box.rotated(-self.heading)) for p in proposals]
         with self._detections_lock:
-            self._detections.remove_disappeared([view.frame for view in snapshot.views])
+            for tracks in (self._detections, self._parts):
+                tracks.remove_disappeared([view.frame for view in snapshot.views])
             tracked = self._detections.proposals(self.heading)
+            parts = self._parts.proposals(self.heading)
             images = list(self._class_images)
         frames = [view.frame for view in aligned.views]
         images = [replace(i, frame=rotate_frame(i.frame, -self.heading)) for i in images]
-        built_in = label_by_votes(built_in, images)
+        built_in = join_parts(label_by_votes(built_in, images))
         tracked = [with_measured_points(p, frames) for p in tracked]
-        return self._objects.update(fuse_detections(built_in, tracked), aligned)
+        fused = fuse_detections(built_in, tracked)
+        return self._objects.update([*fused, *uncovered(parts, fused)], aligned)
 
     def align_to_walls(self, snapshot: Snapshot) -> Snapshot:
         """The views in a world whose axes run along the walls, where axis-aligned boxes are tight.

@@ -28,7 +28,7 @@ HUES = (("red", 8.0), ("orange", 62.0), ("yellow", 92.0), ("green", 130.0), ("bl
         ("purple", 332.0))  # fmt: skip
 HUE_SOFT = 12.0  # degrees
 SHADOW, GLARE = 0.1, 0.05  # darkest and brightest shares of a surface that do not count
-HUE_WEIGHT = 2.0  # of a patch with a hue against a dull one: a green chair has black legs
+HUE_WEIGHT = 3.0  # of a patch with a hue against a dull one: a green chair has black legs
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 

@@ -81,8 +81,9 @@ def test_class_images_name_the_objects_of_the_map_and_are_bounded():
         world.add_class_image(classes(1, 3, stamp))
     newest = MAX_CLASS_IMAGES + 8
     views = Snapshot(1, (View(0, frame(newest)),))
-    (named,) = world.update(views, views, lambda _: [proposal(0.5)])
+    named, part = world.update(views, views, lambda _: [proposal(0.5)])
     assert named.label == "sofa" and named.label_from_detector
+    assert part.label == "cup" and part.box.center[1] < 0  # the other half, which has no proposal
     world.clear()
     (unnamed,) = world.update(views, views, lambda _: [proposal(0.5)])
     assert unnamed.label == ""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from helpers.box_world import THINGS, Robot, move
+from helpers.box_world import THINGS, Robot, move, render, thing
 from spatial3d_ros.errors import NotFoundError, QueryError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.memory.alignment import align
+from spatial3d_ros.memory.association import alike
 from spatial3d_ros.memory.edits import MemoryEdit, apply_edit
 from spatial3d_ros.memory.object_memory import moved_by
-from spatial3d_ros.memory.presence import look_at_places
+from spatial3d_ros.memory.presence import kept_points, look_at_places
 from spatial3d_ros.scene.buffer import View
 
 
@@ -266,3 +268,33 @@ def test_a_map_of_another_frame_is_not_used_and_it_is_told(lived_in):
     assert "'odom'" in robot.memory.trouble and "memory_origin" in robot.memory.trouble
     assert robot.memory.objects() == before
     robot.stop()
+
+
+def on_the_table(size):
+    """A record of a thing on the table, seen from its front."""
+    x, y, z = THINGS["table"][1].center
+    top = z + THINGS["table"][1].size[2] / 2
+    box = Box3D((x + 0.2, y, top + size[2] / 2), size)
+    frame, owner = render([THINGS["table"][1], box], (-1.0, y, 1.4), (x, y, top), 1)
+    points = frame.points_world()[owner == 1]
+    return replace(thing(1, "mug", x, y), box=box, points=kept_points(points)), box
+
+
+@pytest.mark.parametrize("height, tells", [(0.14, True), (0.03, False)])
+def test_a_mug_is_seen_to_be_gone_and_a_sheet_of_paper_is_too_flat_for_that(height, tells):
+    known, box = on_the_table((0.15, 0.15, height))
+    table = THINGS["table"][1]
+    there, gone = ([table, box], [table])
+    eye, target = (-1.0, box.center[1] - 0.3, 1.4), box.center
+    empty, occupied, _ = look_at_places([known], render(there, eye, target, 2)[0])
+    assert not empty[0] and occupied[0] == tells
+    empty, occupied, whole = look_at_places([known], render(gone, eye, target, 3)[0])
+    assert empty[0] == tells and not occupied[0]
+    assert whole[0] == (not tells)  # its place is in view, and nothing else is there
+
+
+def test_of_two_that_fit_the_one_of_the_colour_is_back():
+    red, gray = (thing(k, "mug", 1.0, state="missing") for k in (1, 2))
+    red, gray = replace(red, rgb=(200.0, 40.0, 40.0)), replace(gray, rgb=(130.0, 130.0, 130.0))
+    darker = replace(thing(3, "mug", 1.0), rgb=(165.0, 30.0, 36.0))  # the red one in less light
+    assert alike(red, darker) and not alike(gray, darker)

@@ -24,6 +24,7 @@ from spatial3d_ros.memory.store import MemoryStore
 from spatial3d_ros.research.bench.timing import single_thread
 from spatial3d_ros.research.evaluation.box_views import view_of_boxes
 from spatial3d_ros.scene.buffer import View
+from spatial3d_ros.scene.objects import NO_ID
 from spatial3d_ros.tasks.query_network import load_reader
 from spatial3d_ros.tasks.reading import read_question
 from spatial3d_ros.tasks.retrieval import wanted_of
@@ -189,12 +190,13 @@ def _answers(folder: Path, texts: list[tuple[str, int]], model: str) -> dict[str
     for text, number in texts:
         begin, used = time.perf_counter(), time.process_time()
         try:
-            found = engine.ground(text).objects
+            reply = engine.ground(text)
+            best = reply.objects[0].object.id if not reply.no_target else NO_ID
         except Spatial3DError:
-            found = ()
+            best = NO_ID
         wall.append(1e3 * (time.perf_counter() - begin))
         cpu.append(1e3 * (time.process_time() - used))
-        hits += bool(found) and found[0].object.id == number
+        hits += best == number
     engine.close()
     return {
         "found": round(100.0 * hits / len(texts), 1),

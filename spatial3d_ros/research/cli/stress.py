@@ -77,7 +77,8 @@ def faults(
 
 
 def two_days(
-    seed: Annotated[int, typer.Option(help="The generated room.")] = 850_010,
+    seed: Annotated[int, typer.Option(help="The generated room.")] = 850_035,
+    speed: Annotated[float, typer.Option(help="Of playing the recordings.", min=0.01)] = 0.5,
     model: Annotated[str, typer.Option(help="Shipped model, or folder with weights.")] = "tiny",
     folder: Annotated[Path, typer.Option(help="For recordings, logs and pictures.")] = Path(
         "runs/two_days"
@@ -92,7 +93,7 @@ def two_days(
     """
     from spatial3d_ros.research.stress.two_days import run_two_days
 
-    story = run_two_days(folder, seed, model=model, say=print_status)
+    story = run_two_days(folder, seed, speed=speed, model=model, say=print_status)
     if json:
         print_json(story.to_dict())
     else:

@@ -71,14 +71,17 @@ class Story:
 
 def run_two_days(
     folder: Path,
-    seed: int = 850_010,
+    seed: int = 850_035,
     *,
-    seconds: float = 20.0,
+    seconds: float = 16.0,
     rate_hz: float = 4.0,
+    speed: float = 0.5,
     model: str = "tiny",
     say: Callable[[str], None] = print,
 ) -> Story:
     """Runs both days; recordings, logs, `day1.png`, `day2.png` and answers go to `folder`.
+
+    speed: of playing the bags.
 
     Raises NotAvailableError without ROS, NotFoundError if the memory knows too few objects.
     """
@@ -99,7 +102,8 @@ def run_two_days(
     folder.mkdir(parents=True, exist_ok=True)
     record(0, room)
     say("day 1: the robot looks around and is killed")
-    _visit(folder, day[0], memory, model, [{"text": "how many things are there?", "kind": "ask"}])
+    greeting = [{"text": "how many things are there?", "kind": "ask"}]
+    _visit(folder, day[0], memory, model, speed, greeting)
     first = [o for o in read_map(memory).objects() if o.present]
     shutil.copy(memory / FILE, folder / "day1.sqlite")
     taken, moved = _changes(room, first)
@@ -111,7 +115,12 @@ def run_two_days(
     questions = _questions(taken[0], moved[0], first)
     say(f"day 2: the {taken[0].category} was taken, the {moved[0].category} moved")
     replies = _visit(
-        folder, day[1], memory, model, [{"text": text, "kind": "ask"} for _, text in questions]
+        folder,
+        day[1],
+        memory,
+        model,
+        speed,
+        [{"text": text, "kind": "ask"} for _, text in questions],
     )
     asked = tuple(
         Asked(kind, text, reply["text"] or reply["message"], _right(kind, reply, taken, moved))
@@ -126,21 +135,28 @@ def run_two_days(
 
 
 def _visit(
-    folder: Path, bag: Path, memory: Path, model: str, questions: list[dict[str, str]]
+    folder: Path,
+    bag: Path,
+    memory: Path,
+    model: str,
+    speed: float,
+    questions: list[dict[str, str]],
 ) -> list[dict]:
     """Plays a bag into a node, asks, and kills the node; the replies."""
     asked, answers = folder / f"{bag.stem}.questions.json", folder / f"{bag.stem}.answers.json"
     asked.write_text(json.dumps(questions))
     answers.unlink(missing_ok=True)
     with Bag(bag) as opened:
-        duration = opened.duration_s
+        duration = opened.duration_s / speed
     with NodeGroup(folder / f"logs_{bag.stem}") as nodes:
         arguments = node_arguments(bag, DEFAULTS.topics(bag), model)
         node = nodes.start(
             "grounding_node", *arguments, "-p", f"memory_folder:={memory}",
             "-p", "memory_pictures:=1",
         )  # fmt: skip
-        nodes.start("bag_player", str(bag), "--wait", str(START_S), package=DEMO)
+        nodes.start(
+            "bag_player", str(bag), "--rate", str(speed), "--wait", str(START_S), package=DEMO
+        )
         nodes.start(
             "query_client", str(asked), str(answers), "--settle", f"{duration + 4:.1f}",
             package=DEMO,
@@ -164,18 +180,16 @@ Change = tuple[RoomObject, MemoryObject]
 
 
 def _changes(room: Room, known: Sequence[MemoryObject]) -> tuple[Change, Change]:
-    """Which object is taken and which is moved: the only ones of their kinds, nothing on them."""
+    """Which object is taken and which is moved: loose ones, if possible the only ones of a name."""
     loads = {item.support for item in room.objects}
-    kinds = [item.category for item in room.objects]
-    labels = [o.label for o in known]
+    names = [item.category for item in room.objects] + [o.label for o in known]
     able: list[Change] = []
     for item in room.objects:
         record = _matched(item, known)
         loose = item.id not in loads and item.support < 0 and item.category not in _FIXED
-        only = kinds.count(item.category) == labels.count(item.category) == 1
-        if record and loose and only:
+        if record and loose:
             able.append((item, record))
-    able.sort(key=lambda pair: pair[0].box.volume)
+    able.sort(key=lambda pair: (names.count(pair[0].category), pair[0].box.volume))
     if len(able) < 2:
         raise NotFoundError(
             f"the memory knows {len(able)} loose objects of the room by their names, two are "

@@ -22,7 +22,7 @@ from spatial3d_ros.model.checkpoint import load_model
 from spatial3d_ros.research.datasets.annotations import AnnotationFiles
 from spatial3d_ros.research.datasets.scannet_objects import read_scannet_objects
 from spatial3d_ros.research.training.config import TrainConfig
-from spatial3d_ros.research.training.samples import Sample
+from spatial3d_ros.research.training.samples import Sample, Samples
 from spatial3d_ros.research.training.scan_samples import ScanSamples, scan_fields
 from spatial3d_ros.research.training.trainer import train
 from spatial3d_ros.tasks.prompt import Prompt
@@ -131,3 +131,24 @@ def test_missing_scenes_and_annotations_stop_before_training(scannet: Path, tmp_
     only = AnnotationFiles(scanqa=config.scans.train.scanqa)
     with pytest.raises(ConfigError, match="no annotations to ground"):
         ScanSamples(config.scans, small_config(), only, noise=False)
+
+
+def test_processes_and_micro_batches_share_the_very_same_step(
+    scannet: Path, tmp_path: Path
+) -> None:
+    config = scan_settings(scannet, tmp_path, scans={"batch": 4})
+    network, prompt = small_config(), Prompt(small_tokenizer(), "generate")
+    whole = Samples(config, network, prompt, None)[1][0][0].scenes.boxes
+    parts = config.model_copy(update={"accumulate": 2})
+    dealt = [
+        sample.scenes.boxes[0]
+        for rank in range(2)
+        for micro_batch in Samples(parts, network, prompt, None, share=(rank, 2))[1]
+        for sample in micro_batch
+    ]
+    assert len(dealt) == 4
+    for boxes in dealt:  # padded to the largest room of its own batch
+        count = len(boxes)
+        assert any(torch.equal(boxes, room[:count]) for room in whole)
+    with pytest.raises(ConfigError, match=r"scans\.batch: 2 rooms for 4 processes"):
+        Samples(scan_settings(scannet, tmp_path), network, prompt, None, share=(0, 4))

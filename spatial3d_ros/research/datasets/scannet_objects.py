@@ -40,9 +40,7 @@ def read_scannet_objects(path: str | Path) -> BoxRoom:
     path = Path(path)
     mesh = path / f"{path.name}_vh_clean_2.ply"
     segments = path / f"{path.name}_vh_clean_2.0.010000.segs.json"
-    groups = path / f"{path.name}.aggregation.json"
-    if not groups.exists():
-        groups = path / f"{path.name}_vh_clean.aggregation.json"
+    groups = _aggregation(path)
     points, colors = read_vertices(mesh)
     points = transform(read_axis_alignment(path / f"{path.name}.txt"), points)
     data = read_json(segments)
@@ -68,6 +66,18 @@ def read_scannet_objects(path: str | Path) -> BoxRoom:
             )
         )
     return BoxRoom(scene_id=path.name, objects=tuple(objects))
+
+
+def read_object_ids(path: str | Path) -> set[int]:
+    """Ids of all annotated objects of a scene's folder, from its aggregation alone, which is much
+    faster. Raises ConfigError when it cannot be read.
+    """
+    return {group.objectId for group in read_entries(_aggregation(Path(path)), _Group, "segGroups")}
+
+
+def _aggregation(path: Path) -> Path:
+    groups = path / f"{path.name}.aggregation.json"
+    return groups if groups.exists() else path / f"{path.name}_vh_clean.aggregation.json"
 
 
 def read_vertices(path: str | Path) -> tuple[np.ndarray, np.ndarray]:

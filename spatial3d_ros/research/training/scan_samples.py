@@ -29,7 +29,7 @@ from spatial3d_ros.research.datasets.annotations import (
 from spatial3d_ros.research.datasets.boxes_only import BoxRoom
 from spatial3d_ros.research.datasets.scan_frames import require_scenes
 from spatial3d_ros.research.datasets.scan_views import ScanViews
-from spatial3d_ros.research.datasets.scannet_objects import read_scannet_objects
+from spatial3d_ros.research.datasets.scannet_objects import read_object_ids, read_scannet_objects
 from spatial3d_ros.research.language.qa_generator import OpenQuestion
 from spatial3d_ros.research.language.qa_templates import OBJECT_SLOT
 from spatial3d_ros.research.training.answers import collate_answers
@@ -75,6 +75,9 @@ class ScanSamples:
             raise ConfigError("scans: no annotations to ground; give scanrefer, referit3d or multi")
         require_scenes(self.folder, {*self.grounding, *self.answers})
         self.scenes = sorted(self.grounding)
+        for name in {*self.grounding, *self.answers}:
+            asked = [*self.grounding[name], *self.answers[name]]
+            require_objects(asked, name, read_object_ids(self.folder / name), str(self.folder))
 
     def draw(self, rng: np.random.Generator) -> ScanSample:
         """A scene with up to `questions` questions to ground, and as many to answer."""
@@ -102,7 +105,6 @@ class ScanSamples:
         self, scene: str, questions: Sequence[Annotation], rng: np.random.Generator
     ) -> ScanSample:
         room = _room(self.folder / scene)
-        require_objects(questions, scene, room.slots, str(self.folder))
         asked = dict.fromkeys(room.slots[i] for one in questions for i in one.targets)
         others = [k for k in rng.permutation(len(room.objects)).tolist() if k not in asked]
         slots = rng.permutation([*asked, *others][: max(self.limit, len(asked))])

@@ -128,6 +128,12 @@ def test_missing_scenes_and_annotations_stop_before_training(scannet: Path, tmp_
     shutil.copytree(scannet / "scans/scene0000_00", scans / "scene0000_00")
     with pytest.raises(ConfigError, match="1 of 2 scenes are missing: scene0001_00"):
         samples(scan_settings(scannet, tmp_path, scans={"folder": str(scans)}))
+    described = json.loads(Path(config.scans.train.scanrefer or "").read_text())
+    described[0]["object_id"] = "99"
+    (tmp_path / "described.json").write_text(json.dumps(described))
+    wrong = {"train": {"scanrefer": str(tmp_path / "described.json")}, "held_out": {}}
+    with pytest.raises(ConfigError, match=r"1 annotations refer to objects .* 99; take scans"):
+        samples(scan_settings(scannet, tmp_path, scans=wrong))
     only = AnnotationFiles(scanqa=config.scans.train.scanqa)
     with pytest.raises(ConfigError, match="no annotations to ground"):
         ScanSamples(config.scans, small_config(), only, noise=False)

@@ -121,6 +121,12 @@ ARGUMENTS = [
         "With SROS 2, the enclave of the nodes without their names (/spatial3d).",
     ),
     argument("visualizer", "Publish markers.", default="true", choices=["true", "false"]),
+    argument(
+        "web",
+        "Show the map in a browser, http://localhost:8080 (extra `web`).",
+        default="false",
+        choices=["true", "false"],
+    ),
     argument("rviz", "Open RViz.", default="false", choices=["true", "false"]),
     argument(
         "log_level",
@@ -232,18 +238,22 @@ def start_nodes(context: LaunchContext) -> list[Action]:
         own = {"models": [folder for folder in given["recogniser"].split(",") if folder]}
         own |= {n: given[n] for n in ("device", "color_transport") if given[n]}
         actions.append(image_node("recognition_node", own))
-    if given["visualizer"] == "true":
-        actions.append(
-            Node(
-                package="spatial3d_ros",
-                executable="visualizer_node",
-                name="visualizer_node",
-                namespace=given["namespace"],
-                ros_arguments=arguments("visualizer_node"),
-                parameters=[*user_file, clock],
-                output="screen",
+    for node, chosen, own in (
+        ("visualizer_node", given["visualizer"], {}),
+        ("web_node", given["web"], {"memory_folder": given["memory"]}),
+    ):
+        if chosen == "true":
+            actions.append(
+                Node(
+                    package="spatial3d_ros",
+                    executable=node,
+                    name=node,
+                    namespace=given["namespace"],
+                    ros_arguments=arguments(node),
+                    parameters=[own, *user_file, clock],
+                    output="screen",
+                )
             )
-        )
     if given["rviz"] == "true":
         frame = given["target_frame"] or given["world_frame"]
         actions.append(

@@ -91,14 +91,15 @@ def view(
 
 @contextmanager
 def _queries(folder: Path | None, node: str, allow_edits: bool) -> Iterator[MapQueries]:
-    """The map of a folder or of a node."""
-    if (folder is None) == (not node):
-        raise ConfigError("give the folder of a saved map, or --node with the name of a node")
+    """The map of a folder or of a node; of a node with the pictures in the folder."""
+    folder = None if folder is None else folder.expanduser()
     queries: MapQueries
-    if folder is not None:
+    if not node:
+        if folder is None:
+            raise ConfigError("give the folder of a saved map, or --node with the name of a node")
         from spatial3d_ros.servers.saved_map import SavedMap
 
-        queries = SavedMap(folder.expanduser(), allow_edits=allow_edits)
+        queries = SavedMap(folder, allow_edits=allow_edits)
     else:
         try:
             from spatial3d_ros.nodes.map_client import connect
@@ -106,7 +107,7 @@ def _queries(folder: Path | None, node: str, allow_edits: bool) -> Iterator[MapQ
             raise ConfigError(
                 f"--node needs ROS ({error.name} is missing): source it, or scripts/ros_env.sh"
             ) from error
-        queries = connect(node)
+        queries = connect(node, folder)
     try:
         yield queries
     finally:

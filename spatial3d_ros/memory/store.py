@@ -47,6 +47,11 @@ class MemoryStore:
             found.append(known)
         return found
 
+    def object(self, number: int) -> MemoryObject | None:
+        """One object, without its appearance."""
+        rows = self.database.query(f"SELECT {_OBJECT} FROM objects WHERE id = ?", (number,))
+        return _object(rows[0]) if rows else None
+
     def save(self, objects: Sequence[MemoryObject]) -> None:
         """Inserts or replaces objects, with an observation of each that was seen."""
         marks = ", ".join("?" * len(_OBJECT.split(",")))

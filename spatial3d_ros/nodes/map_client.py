@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -20,7 +21,10 @@ from spatial3d_ros import msg, srv
 from spatial3d_ros.action import Query
 from spatial3d_ros.errors import NotAvailableError, NotFoundError, QueryError, Spatial3DError
 from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.memory.database import FILE, MemoryDatabase
+from spatial3d_ros.memory.records import Picture
 from spatial3d_ros.memory.regions import region_at
+from spatial3d_ros.memory.store import MemoryStore
 from spatial3d_ros.nodes import conversions, qos
 from spatial3d_ros.nodes.action_client import ThreadSafeActionClient
 from spatial3d_ros.nodes.executor import spin_in_thread, wait_for
@@ -47,6 +51,7 @@ from spatial3d_ros.servers.records import (
 SERVICE_S = 3.0  # wait for a service to be there
 REPLY_S = 60.0  # wait for its reply; the node has a time limit of its own
 JPEG_QUALITY = 85
+SAME_SIZE_M = 0.1  # of an object in the node and in the folder
 ABSENT = ("missing", "gone")
 MEASURES = {name: kind for kind, name in KINDS.items()}
 DISTANCES = {value: name for name, value in conversions.DISTANCE_KINDS.items()}
@@ -56,6 +61,7 @@ ACTIONS = {value: name for name, value in conversions.EDIT_ACTIONS.items()}
 class MapClient:
     """`MapQueries` on the grounding node called `source`, through the services and topics of it.
 
+    folder: the memory folder of the node, if it is on this computer: pictures are read from it.
     Methods block, and must not be called by the thread that spins `node`. Errors of the node are
     QueryError; NotAvailableError tells that it does not reply.
     """
@@ -63,13 +69,19 @@ class MapClient:
     live = True
 
     def __init__(
-        self, node: Node, source: str, on_close: Callable[[], None] = lambda: None
+        self,
+        node: Node,
+        source: str,
+        folder: Path | None = None,
+        on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self._node, self._source, self._on_close = node, source, on_close
-        self._lock = threading.Lock()
+        self._folder = folder
+        self._lock, self._fill_lock = threading.Lock(), threading.Lock()
+        self._store: MemoryStore | None = None
         self._version = 0
-        self._events: deque[Change] = deque(maxlen=MAX_EVENTS)
-        self._count: int | None = None  # of all events, None before those of the past were read
+        self._events: deque[Any] = deque(maxlen=MAX_EVENTS)
+        self._count = -1  # of all events, -1 before those of the past were read
         self._image: Image | None = None
         self._view: Any = None  # the subscription
         group = ReentrantCallbackGroup()
@@ -80,7 +92,6 @@ class MapClient:
             for kind, name in (
                 (srv.Ground, "ground"),
                 (srv.MeasureDistance, "measure_distance"),
-                (srv.EditLayout, "edit_layout"),
                 (srv.GetScene, "get_scene"),
                 (srv.GetRegions, "get_regions"),
                 (srv.GetHistory, "get_history"),
@@ -118,15 +129,7 @@ class MapClient:
 
     def ask(self, question: str, conversation_id: str = "") -> Answered:
         """See `MapQueries`: through the action, which answers questions of every kind."""
-        if not self._query.wait_for_server(SERVICE_S):
-            raise self._absent()
-        goal = Query.Goal(query=question, conversation_id=conversation_id)
-        handle = wait_for(self._query.send_goal_async(goal), f"{self._source}/query", REPLY_S)
-        if not handle.accepted:
-            raise QueryError("the node is busy; ask again in a moment")
-        reply = wait_for(handle.get_result_async(), f"{self._source}/query", REPLY_S).result
-        if not reply.success:
-            raise QueryError(reply.message)
+        reply = self._answer(question, conversation_id)
         layout, value = None, ""
         if reply.kind == Query.Result.LAYOUT:
             answer, layout = reply.layout, self._layout(reply.layout)
@@ -146,16 +149,20 @@ class MapClient:
         )  # fmt: skip
 
     def propose_layout(self, instruction: str, conversation_id: str = "") -> Layout:
-        """See `MapQueries`."""
-        reply = self._call(srv.EditLayout, instruction=instruction, conversation_id=conversation_id)
-        return self._layout(reply.edit)
+        """See `MapQueries`: through the action, which never applies a change."""
+        reply = self._answer(instruction, conversation_id)
+        if reply.kind != Query.Result.LAYOUT:
+            raise QueryError(
+                f"'{instruction}' asks for no change; say e.g. 'move the chair to the left'"
+            )
+        return self._layout(reply.layout)
 
     def objects(self) -> Objects:
         """See `MapQueries`. Objects that are missing are known where the node has a memory."""
         scene = self._call(srv.GetScene).scene
         shown = list(scene.objects)
         known, frame = {item.id for item in shown}, scene.header.frame_id
-        last = {event.object.id: event for event in self._past(NO_ID)}
+        last = {event.object.id: event for event in self._all_events()}
         absent = [
             event.object for number, event in last.items()
             if number not in known and event.kind in ABSENT and event.header.frame_id == frame
@@ -171,14 +178,18 @@ class MapClient:
         found = [o for o in self.objects().objects if o.id == object_id]
         if not found:
             raise NotFoundError(f"object {object_id} is not in the map; list the objects again")
-        events = [_change(event) for event in reversed(self._past(object_id))]
-        return History(object=found[0], events=events)
+        events = self._memory(srv.GetHistory, id=object_id)
+        return History(
+            object=found[0],
+            events=[_change(event) for event in reversed(events.events)] if events else [],
+            pictures=[picture.stamp_ns / 1e9 for picture in self._pictures(found[0])],
+        )
 
     def what_changed(self, since: str = "", region: str = "") -> Changes:
         """See `MapQueries`."""
         answer = self.ask(change_question(since, region))
         changed = {known.id for known in answer.objects}
-        last = {e.object.id: e for e in self._past(NO_ID) if e.kind != "edited"}
+        last = {e.object.id: e for e in self._all_events() if e.kind != "edited"}
         events = [_change(event) for number, event in last.items() if number in changed]
         return Changes(text=answer.text, events=sorted(events, key=lambda e: -e.stamp_s))
 
@@ -208,7 +219,14 @@ class MapClient:
 
     def picture(self, object_id: int, number: int) -> bytes:
         """See `MapQueries`."""
-        raise NotFoundError(f"object {object_id}: a node gives no pictures; show its folder")
+        found = [o for o in self.objects().objects if o.id == object_id]
+        pictures = self._pictures(found[0]) if found else []
+        if not 0 <= number < len(pictures):
+            raise NotFoundError(
+                f"object {object_id} has {len(pictures)} pictures here; they are kept with the "
+                "parameter memory_pictures of the node, and read from its memory_folder"
+            )
+        return pictures[number].jpeg
 
     def view(self) -> bytes:
         """See `MapQueries`: the topic `~/annotated`, to which the first call subscribes."""
@@ -228,50 +246,74 @@ class MapClient:
         """See `MapQueries`."""
         if not self._node.count_publishers(self._publisher_name()):
             raise self._absent()
-        if self._count is None:
-            past = [_change(event) for event in self._past(NO_ID)]
-            with self._lock:
-                if self._count is None:
-                    self._events.extendleft(reversed(past))
-                    self._count = len(self._events)
+        self._all_events()
         with self._lock:
-            count = min(max(0, self._count - after), len(self._events)) if after >= 0 else 0
-            events = list(self._events)[len(self._events) - count :]
-            return News(version=self._version, last=self._count, events=events)
+            known = list(self._events)
+            events = known[max(0, len(known) - self._count + after) :] if after >= 0 else []
+            return News(
+                version=self._version, last=self._count, events=[_change(e) for e in events]
+            )
 
     def close(self) -> None:
         """See `MapQueries`."""
+        if self._store is not None:
+            self._store.database.close()
         self._on_close()
 
     def _publisher_name(self) -> str:
         return self._node.resolve_topic_name(f"{self._source}/objects")
 
-    def _on_objects(self, message: Any) -> None:
-        self._version = message.scene_version
+    def _on_objects(self, _: Any) -> None:
+        with self._lock:
+            self._version += 1
 
     def _on_event(self, message: Any) -> None:
         with self._lock:
-            self._events.append(_change(message))
-            if self._count is not None:
+            self._events.append(message)
+            if self._count >= 0:
                 self._count += 1
-            self._version += 1  # regions and edits have no version of their own
+            self._version += 1
 
     def _on_image(self, message: Image) -> None:
         self._image = message
 
-    def _past(self, number: int) -> list[Any]:
-        """Events of an object or of all, oldest first; none where nothing is remembered."""
+    def _all_events(self) -> list[Any]:
+        """The last events of all objects, oldest first."""
+        with self._fill_lock:
+            if self._count < 0:
+                reply = self._memory(srv.GetHistory, id=NO_ID)
+                with self._lock:
+                    heard = {_key(event) for event in self._events}
+                    past = [e for e in (reply.events if reply else ()) if _key(e) not in heard]
+                    self._events.extendleft(reversed(past))
+                    self._count = len(self._events)
+        with self._lock:
+            return list(self._events)
+
+    def _memory(self, service: Any, **fields: Any) -> Any:
+        """A reply about the memory; None where nothing is remembered."""
         try:
-            return list(self._call(srv.GetHistory, id=number).events)
+            return self._call(service, **fields)
         except QueryError:
+            return None
+
+    def _pictures(self, shown: MapObject) -> list[Picture]:
+        """The pictures of an object, best first; none if the folder is that of another map."""
+        if self._folder is None or not (self._folder / FILE).is_file():
             return []
+        with self._fill_lock:
+            if self._store is None:
+                self._store = MemoryStore(MemoryDatabase(self._folder, write=False))
+        known = self._store.object(shown.id)
+        if known is None or known.label != shown.label:
+            return []
+        alike = np.allclose(known.box.size, shown.size, atol=SAME_SIZE_M)
+        return self._store.pictures(shown.id) if alike else []
 
     def _objects(self, messages: Sequence[Any]) -> list[MapObject]:
         """Objects with the regions that contain them."""
-        try:
-            regions = [region_of(message) for message in self._call(srv.GetRegions).regions]
-        except QueryError:  # nothing is remembered
-            regions = []
+        reply = self._memory(srv.GetRegions)
+        regions = [region_of(message) for message in reply.regions] if reply else []
         found = []
         for message in messages:
             box = conversions.box(message)
@@ -293,6 +335,20 @@ class MapClient:
             after=self._objects(edit.after), question_back=edit.question_back,
         )  # fmt: skip
 
+    def _answer(self, query: str, conversation_id: str) -> Any:
+        """The result of the action."""
+        if not self._query.wait_for_server(SERVICE_S):
+            raise self._absent()
+        goal = Query.Goal(query=query, conversation_id=conversation_id)
+        name = f"{self._source}/query"
+        handle = wait_for(self._query.send_goal_async(goal), name, REPLY_S)
+        if not handle.accepted:
+            raise QueryError("the node is busy; ask again in a moment")
+        reply = wait_for(handle.get_result_async(), name, REPLY_S).result
+        if not reply.success:
+            raise QueryError(reply.message)
+        return reply
+
     def _call(self, service: Any, /, **fields: Any) -> Any:
         client = self._clients[service]
         if not client.wait_for_service(SERVICE_S):
@@ -308,7 +364,7 @@ class MapClient:
         )
 
 
-def connect(source: str) -> MapClient:
+def connect(source: str, folder: Path | None = None) -> MapClient:
     """A client with a node and a thread of its own; `close` ends them."""
     context = rclpy.Context()
     context.init()
@@ -322,7 +378,11 @@ def connect(source: str) -> MapClient:
         context.try_shutdown()
         thread.join(2.0)
 
-    return MapClient(node, source, close)
+    return MapClient(node, source, folder, close)
+
+
+def _key(event: Any) -> tuple[str, int, float]:
+    return event.kind, event.object.id, _seconds(event.header)
 
 
 def _change(message: Any) -> Change:

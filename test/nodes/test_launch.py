@@ -126,8 +126,8 @@ def test_namespace_applies_to_topics_and_tf(launch_file):
 
 def test_each_node_has_its_own_enclave(launch_file):
     assert "--enclave" not in started(launch_file)["grounding_node"]
-    commands = started(launch_file, enclaves="/spatial3d")
-    for node in ("grounding_node", "visualizer_node"):
+    commands = started(launch_file, enclaves="/spatial3d", web="true")
+    for node in ("grounding_node", "visualizer_node", "web_node"):
         assert f"--enclave /spatial3d/{node} " in f"{commands[node]} "
 
 

@@ -7,6 +7,7 @@ that no node needs.
 from __future__ import annotations
 
 import ast
+import contextlib
 import itertools
 import re
 from pathlib import Path
@@ -15,13 +16,14 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
+from spatial3d_ros.errors import NotAvailableError
 from spatial3d_ros.nodes.optional_messages import have_vision_messages
 from spatial3d_ros.resources import config_path
 
 POLICY = config_path("security/policy.xml")
 RULES = {"topics": ("publish", "subscribe"), "services": ("reply", "request"),
          "actions": ("execute", "call")}  # fmt: skip
-NODES = ("grounding_node", "visualizer_node")
+NODES = ("grounding_node", "visualizer_node", "web_node")
 
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,6 +113,7 @@ def created():
     from helpers.fake_engine import FakeEngine
     from spatial3d_ros.nodes.grounding_node import GroundingNode
     from spatial3d_ros.nodes.visualizer_node import VisualizerNode
+    from spatial3d_ros.nodes.web_node import WebNode
 
     runs = itertools.count()
 
@@ -121,6 +124,11 @@ def created():
         if node_name == "grounding_node":
             node = world.add(GroundingNode(lambda _: FakeEngine(), context=world.context))
             active = bench.eventually(lambda: node._refresher, 30.0)
+        elif node_name == "web_node":
+            node = world.add(WebNode(context=world.context))
+            with contextlib.suppress(NotAvailableError):
+                node.queries.view()
+            active = True
         else:
             node = world.add(VisualizerNode(context=world.context))
             active = True
@@ -128,15 +136,18 @@ def created():
             "publish": node.get_publisher_names_and_types_by_node(node_name, space),
             "subscribe": node.get_subscriber_names_and_types_by_node(node_name, space),
             "reply": node.get_service_names_and_types_by_node(node_name, space),
+            "request": node.get_client_names_and_types_by_node(node_name, space),
         }
         world.close()
         assert active
         roles = {
             role: {name.removeprefix(space) for name, _ in pairs} for role, pairs in found.items()
         }
-        parts = {name for names in roles.values() for name in names if "/_action/" in name}
-        roles["execute"] = {name.split("/_action/")[0] for name in parts}
-        return {role: names - parts for role, names in roles.items()}
+        for action, side in (("execute", ("publish", "reply")), ("call", ("subscribe", "request"))):
+            parts = {name for role in side for name in roles[role] if "/_action/" in name}
+            roles |= {role: roles[role] - parts for role in side}
+            roles[action] = {name.split("/_action/")[0] for name in parts}
+        return roles
 
     return names
 
@@ -170,12 +181,17 @@ def test_grounding_node_is_granted_exactly_its_interfaces(created):
         for role, names in created("grounding_node", *remapped(), *arguments).items():
             assert names <= granted_now[role], f"{role}, with {arguments}: add to {POLICY}"
             needed[role] = needed.get(role, set()) | names
+    needed = {role: names for role, names in needed.items() if names}
     assert {role: names for role, names in granted_now.items() if names} == needed
 
 
-def test_visualizer_node_is_granted_exactly_its_interfaces(created):
-    needed = created("visualizer_node", "-p", "use_sim_time:=true")
-    granted_now = granted()["/spatial3d/visualizer_node"]
+@pytest.mark.parametrize("name", ["visualizer_node", "web_node"])
+def test_other_nodes_are_granted_exactly_their_interfaces(created, name):
+    if name == "web_node":
+        pytest.importorskip("starlette", reason="the extra `web` is not installed")
+    needed = created(name, "-p", "use_sim_time:=true", "-p", "port:=0")
+    granted_now = granted()[f"/spatial3d/{name}"]
+    granted_now["request"] |= {"/grounding_node/edit_objects"} & needed["request"]  # allow_edits
     assert {role: names for role, names in granted_now.items() if names} == {
         role: names for role, names in needed.items() if names
     }

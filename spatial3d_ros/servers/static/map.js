@@ -2,6 +2,7 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 const MARGIN = 0.5; // m around everything
+const [LETTER, LINE] = [0.09, 0.19]; // m, of a name on the map
 
 function make(parent, name, attributes, text) {
   const element = document.createElementNS(SVG, name);
@@ -20,6 +21,15 @@ export function corners({ center, size, yaw }) {
 }
 
 const points = (list) => list.map(([x, y]) => `${x},${-y}`).join(" ");
+
+// The place nearest to (x, y), above or below it, where a name covers no other one.
+function free(placed, x, y, width) {
+  const taken = (at) => placed.some((p) => Math.abs(p.x - x) < (p.width + width) / 2 && Math.abs(p.y - at) < LINE);
+  const steps = Array.from({ length: 9 }, (_, i) => (i % 2 ? 1 : -1) * Math.ceil(i / 2) * LINE * 0.75);
+  const at = y + (steps.find((step) => !taken(y + step)) ?? 0);
+  placed.push({ x, y: at, width });
+  return [x, at];
+}
 
 export class MapView {
   // `choose(id)` is called when an object is clicked.
@@ -43,7 +53,7 @@ export class MapView {
     for (const region of map.regions) {
       make(this.svg, "polygon", { points: points(region.corners), class: "region" });
       const top = region.corners.reduce((a, b) => (b[1] - b[0] > a[1] - a[0] ? b : a));
-      make(this.svg, "text", { x: top[0] + 0.1, y: -top[1] + 0.28, class: "room" }, region.name);
+      make(this.svg, "text", { x: top[0] + 0.05, y: -top[1] - 0.08, class: "room" }, region.name);
     }
     // Large ones first, so that the small ones on them can be clicked.
     const area = (o) => o.size[0] * o.size[1];
@@ -54,10 +64,12 @@ export class MapView {
       make(group, "title", {}, `${object.color} ${object.label || "unknown"} (#${object.id}), ${object.state}`);
       group.addEventListener("click", () => this.choose(object.id));
     }
-    for (const object of map.objects) { // above all boxes
-      const shown = answer.has(object.id) || object.id === selected;
-      make(this.svg, "text", { x: object.center[0], y: -object.center[1], class: `name ${shown ? "strong" : ""} ${object.state}` },
-        object.label || `#${object.id}`);
+    const placed = [];
+    const strong = (o) => answer.has(o.id) || o.id === selected;
+    for (const object of [...map.objects].sort((a, b) => strong(b) - strong(a))) { // above all boxes
+      const text = object.label || `#${object.id}`;
+      const [x, y] = free(placed, object.center[0], -object.center[1], text.length * LETTER);
+      make(this.svg, "text", { x, y, class: `name ${strong(object) ? "strong" : ""} ${object.state}` }, text);
     }
     for (const [index, after] of (layout?.after ?? []).entries()) {
       make(this.svg, "polygon", { points: points(corners(after)), class: "proposal" });

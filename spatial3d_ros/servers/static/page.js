@@ -113,7 +113,7 @@ $("ask").addEventListener("submit", async (event) => {
     const reply = await request("/api/ask", { question: $("question").value, conversation_id: conversation });
     answer = new Set(reply.objects.map((o) => o.id));
     layout = reply.layout;
-    $("answer").textContent = reply.text + (reply.question_back ? ` ${reply.question_back}` : "");
+    $("answer").textContent = reply.text + (reply.question_back ? `\n${reply.question_back}` : "");
   } catch (error) {
     answer = new Set();
     $("answer").textContent = error.message;
@@ -143,7 +143,8 @@ source.addEventListener("change", (message) => {
   $("events").prepend(change(JSON.parse(message.data)));
   while ($("events").children.length > MAX_EVENTS) $("events").lastChild.remove();
 });
-source.addEventListener("map", load);
+let waiting = null; // a robot that drives changes the map often
+source.addEventListener("map", () => { waiting ??= setTimeout(() => { waiting = null; load(); }, 500); });
 source.addEventListener("problem", (message) => status(message.data, true));
 source.addEventListener("error", () => status("not connected; trying again", true));
 source.addEventListener("open", load);

@@ -24,13 +24,11 @@ from helpers.saved_map import CHAIR, LAST, MUG, SECOND, SOFA, jpeg, write_map
 from helpers.small_model import small_model
 from spatial3d_ros.errors import ConfigError, NotAvailableError, NotFoundError, QueryError
 from spatial3d_ros.model.checkpoint import save_model
-from spatial3d_ros.nodes import memory_server
 from spatial3d_ros.nodes.grounding_node import build_engine
 from spatial3d_ros.nodes.map_client import MapClient, connect
 from spatial3d_ros.nodes.web_node import WebNode
 from spatial3d_ros.servers.mcp_server import build_server
 from spatial3d_ros.servers.records import Box, Edit
-from spatial3d_ros.srv import GetRegions
 
 SEVEN_KINDS = {
     "where did I last see the mug?": "missing",
@@ -141,14 +139,6 @@ def test_edits_are_events_and_news(queries):
     assert news.events[0].text.endswith("add by agent") and news.events[0].object_id == charger.id
     with pytest.raises(QueryError, match="object 77"):
         queries.edit(Edit(action="delete", objects=[77]))
-
-
-def test_a_flood_of_requests_to_the_memory_is_told(system, monkeypatch):
-    monkeypatch.setattr(memory_server, "MAX_REQUESTS_HZ", 3)
-    pending = [system.client.call_async(GetRegions, "get_regions") for _ in range(20)]
-    replies = [one.wait() for one in pending]
-    assert not all(reply.success for reply in replies)
-    assert "busy" in next(reply.message for reply in replies if not reply.success)
 
 
 def test_the_newest_view_is_a_picture(make_system):

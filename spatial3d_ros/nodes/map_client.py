@@ -23,18 +23,17 @@ from spatial3d_ros.errors import NotAvailableError, NotFoundError, QueryError, S
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.memory.database import FILE, MemoryDatabase
 from spatial3d_ros.memory.records import Picture
-from spatial3d_ros.memory.regions import region_at
 from spatial3d_ros.memory.store import MemoryStore
 from spatial3d_ros.nodes import conversions, qos
 from spatial3d_ros.nodes.action_client import ThreadSafeActionClient
 from spatial3d_ros.nodes.executor import spin_in_thread, wait_for
+from spatial3d_ros.nodes.map_records import change, event_key, map_object, point, region, seconds
 from spatial3d_ros.nodes.memory_server import region_of
 from spatial3d_ros.nodes.question_server import KINDS
 from spatial3d_ros.scene.objects import NO_ID
 from spatial3d_ros.servers.map_queries import MAX_EVENTS, change_question
 from spatial3d_ros.servers.records import (
     Answered,
-    Change,
     Changes,
     Edit,
     Found,
@@ -44,7 +43,6 @@ from spatial3d_ros.servers.records import (
     Measured,
     News,
     Objects,
-    Point,
     Regions,
 )
 
@@ -123,8 +121,8 @@ class MapClient:
         one, two = self._objects((reply.object_a, reply.object_b))
         return Measured(
             text=reply.text, metres=reply.distance, uncertainty_m=reply.uncertainty,
-            kind=DISTANCES[reply.kind], a=one, b=two, point_a=_point(reply.point_a),
-            point_b=_point(reply.point_b), question_back=reply.question_back,
+            kind=DISTANCES[reply.kind], a=one, b=two, point_a=point(reply.point_a),
+            point_b=point(reply.point_b), question_back=reply.question_back,
         )  # fmt: skip
 
     def ask(self, question: str, conversation_id: str = "") -> Answered:
@@ -171,7 +169,7 @@ class MapClient:
             found.model_copy(update={"state": last[found.id].kind})
             for found in self._objects(absent)
         ]
-        return Objects(frame_id=frame, stamp_s=_seconds(scene.header), objects=objects)
+        return Objects(frame_id=frame, stamp_s=seconds(scene.header), objects=objects)
 
     def history(self, object_id: int) -> History:
         """See `MapQueries`."""
@@ -181,7 +179,7 @@ class MapClient:
         events = self._memory(srv.GetHistory, id=object_id)
         return History(
             object=found[0],
-            events=[_change(event) for event in reversed(events.events)] if events else [],
+            events=[change(event) for event in reversed(events.events)] if events else [],
             pictures=[picture.stamp_ns / 1e9 for picture in self._pictures(found[0])],
         )
 
@@ -190,20 +188,12 @@ class MapClient:
         answer = self.ask(change_question(since, region))
         changed = {known.id for known in answer.objects}
         last = {e.object.id: e for e in self._all_events() if e.kind != "edited"}
-        events = [_change(event) for number, event in last.items() if number in changed]
+        events = [change(event) for number, event in last.items() if number in changed]
         return Changes(text=answer.text, events=sorted(events, key=lambda e: -e.stamp_s))
 
     def regions(self) -> Regions:
         """See `MapQueries`."""
-        return Regions(
-            regions=[
-                {
-                    "name": r.name, "corners": r.corners, "low": _height(message.low, message),
-                    "high": _height(message.high, message),
-                }
-                for message, r in ((m, region_of(m)) for m in self._call(srv.GetRegions).regions)
-            ]
-        )  # fmt: skip
+        return Regions(regions=[region(m) for m in self._call(srv.GetRegions).regions])
 
     def edit(self, edit: Edit) -> Objects:
         """See `MapQueries`; boxes are in the frame of the object map."""
@@ -250,9 +240,7 @@ class MapClient:
         with self._lock:
             known = list(self._events)
             events = known[max(0, len(known) - self._count + after) :] if after >= 0 else []
-            return News(
-                version=self._version, last=self._count, events=[_change(e) for e in events]
-            )
+            return News(version=self._version, last=self._count, events=[change(e) for e in events])
 
     def close(self) -> None:
         """See `MapQueries`."""
@@ -283,8 +271,8 @@ class MapClient:
             if self._count < 0:
                 reply = self._memory(srv.GetHistory, id=NO_ID)
                 with self._lock:
-                    heard = {_key(event) for event in self._events}
-                    past = [e for e in (reply.events if reply else ()) if _key(e) not in heard]
+                    heard = {event_key(event) for event in self._events}
+                    past = [e for e in (reply.events if reply else ()) if event_key(e) not in heard]
                     self._events.extendleft(reversed(past))
                     self._count = len(self._events)
         with self._lock:
@@ -314,19 +302,7 @@ class MapClient:
         """Objects with the regions that contain them."""
         reply = self._memory(srv.GetRegions)
         regions = [region_of(message) for message in reply.regions] if reply else []
-        found = []
-        for message in messages:
-            box = conversions.box(message)
-            region = region_at(regions, box.center)
-            found.append(
-                MapObject(
-                    id=-1 if message.id == NO_ID else message.id, label=message.label,
-                    color=message.color, center=box.center, size=box.size, yaw=box.yaw,
-                    score=message.score, region=region.name if region else "",
-                    last_seen_s=_seconds(message.header),
-                )
-            )  # fmt: skip
-        return found
+        return [map_object(message, regions) for message in messages]
 
     def _layout(self, edit: Any) -> Layout:
         return Layout(
@@ -379,31 +355,3 @@ def connect(source: str, folder: Path | None = None) -> MapClient:
         thread.join(2.0)
 
     return MapClient(node, source, folder, close)
-
-
-def _key(event: Any) -> tuple[str, int, float]:
-    return event.kind, event.object.id, _seconds(event.header)
-
-
-def _change(message: Any) -> Change:
-    known = message.object
-    about = known.id != NO_ID
-    return Change(
-        kind=message.kind, stamp_s=_seconds(message.header),
-        object_id=known.id if about else -1, label=known.label, text=message.text,
-        confidence=message.confidence,
-        before=_point(message.before.position) if message.has_before else None,
-        after=_point(known.pose.position) if about else None,
-    )  # fmt: skip
-
-
-def _seconds(header: Any) -> float:
-    return header.stamp.sec + header.stamp.nanosec / 1e9
-
-
-def _point(message: Any) -> Point:
-    return message.x, message.y, message.z
-
-
-def _height(value: float, message: Any) -> float | None:
-    return None if message.low == message.high == 0.0 else value

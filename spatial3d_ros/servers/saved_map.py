@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ from spatial3d_ros.tasks.answering import (
 )
 from spatial3d_ros.tasks.conversation import Conversations
 from spatial3d_ros.tasks.memory_answers import remembered
+from spatial3d_ros.tasks.query import ParsedQuery
 from spatial3d_ros.tasks.query_limits import check_length
 from spatial3d_ros.tasks.query_network import load_reader
 from spatial3d_ros.tasks.reading import read_ends, read_question
@@ -66,6 +67,7 @@ from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit,
 from spatial3d_ros.tasks.scene_state import Query, SceneState
 from spatial3d_ros.tasks.vocabulary import Vocabulary
 
+MAX_OBJECTS = 500  # of one question; relations are computed between all of them
 RELOAD_S = 0.5  # between two looks whether the file has changed
 _SECOND = 1e9
 
@@ -263,15 +265,15 @@ class SavedMap:
         for part in (text,) if isinstance(text, str) else text:
             check_length(part)
         with self._now() as found:
-            scene = found.scene
-            vocabulary = Vocabulary([known.label for known in scene.objects])
+            vocabulary = Vocabulary({known.label for known in found.scene.objects})
             read = (
                 read_question(text, self._reader, vocabulary)
                 if isinstance(text, str)
                 else read_ends(*text, self._reader, vocabulary)
             )
-            score: Callable[[Sequence[str]], np.ndarray] = partial(_no_scores, len(scene.objects))
             last = self._conversations.last(conversation_id)
+            scene = _scene_of(found, read.query, vocabulary, last.objects if last else ())
+            score: Callable[[Sequence[str]], np.ndarray] = partial(_no_scores, len(scene.objects))
             memory = partial(remembered, memory=found.memory)
             yield Turn(Query(scene, None), read, None, score, vocabulary, last, memory)
 
@@ -349,6 +351,23 @@ def _mapped(memory: ObjectMemory, version: int) -> _Map:
         version, stamp_ns, memory.frame_id, 0, objects, Snapshot(version, ()), heading
     )
     return _Map(memory, scene, stamp_ns)
+
+
+def _scene_of(
+    found: _Map, query: ParsedQuery, vocabulary: Vocabulary, referred: Sequence[int]
+) -> SceneState:
+    """The objects that a question may be about, where the map has very many."""
+    scene, memory = found.scene, found.memory
+    if len(scene.objects) <= MAX_OBJECTS:
+        return scene
+    from spatial3d_ros.tasks.retrieval import wanted_of  # slow: imports the network
+
+    wanted = list(wanted_of(query, vocabulary))
+    near = np.mean([known.box.center for known in scene.objects], axis=0)
+    named = {*memory.index.retrieve(wanted, near, MAX_OBJECTS), *referred} if wanted else set()
+    ordered = sorted(scene.objects, key=lambda known: (known.id not in named, -known.stamp_ns))
+    kept = sorted(ordered[:MAX_OBJECTS], key=lambda known: known.id)
+    return replace(scene, objects=tuple(kept))
 
 
 def _heading(yaws: Sequence[float]) -> float:

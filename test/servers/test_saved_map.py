@@ -129,6 +129,14 @@ def test_edits_only_where_they_are_allowed(queries, tmp_path):
     again.close()
 
 
+def test_a_question_on_a_large_map_reads_what_it_names(folder, queries, monkeypatch):
+    monkeypatch.setattr(saved_map, "MAX_OBJECTS", 2)
+    measured = queries.measure("the sofa", "the table", "center")
+    assert measured.metres == pytest.approx(5.11, abs=0.01)
+    assert ids(queries.ask("where is the chair?").objects) == [CHAIR]
+    assert ids(queries.find("the sofa").objects) == [SOFA]
+
+
 def test_what_a_node_writes_appears(tmp_path, monkeypatch):
     monkeypatch.setattr(saved_map, "RELOAD_S", 0.0)
     queries = SavedMap(write_map(tmp_path))

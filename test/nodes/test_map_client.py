@@ -67,6 +67,18 @@ def queries(system):
     return MapClient(system.client, "grounding_node", system.folder)
 
 
+def test_the_newest_view_is_a_picture(make_system):  # first: `system` has a node of its name
+    system = make_system(engine=FakeEngine()).ready()
+    queries = MapClient(system.client, "grounding_node")
+    with pytest.raises(NotAvailableError, match="no view has arrived"):
+        queries.view()
+    assert bench.eventually(system.node._annotated._publisher.get_subscription_count)
+    system.publish_until(lambda: queries._image is not None)
+    assert queries.view().startswith(b"\xff\xd8")
+    assert queries.objects().objects[0].label == "chair"  # without a memory there is no history
+    assert queries.history(1).events == [] and queries.news(-1).last == 0
+
+
 def test_seven_kinds_of_questions_by_service_agent_and_browser(system, queries):
     for question, expected in SEVEN_KINDS.items():
         assert expected.lower() in queries.ask(question).text.lower(), question
@@ -139,18 +151,6 @@ def test_edits_are_events_and_news(queries):
     assert news.events[0].text.endswith("add by agent") and news.events[0].object_id == charger.id
     with pytest.raises(QueryError, match="object 77"):
         queries.edit(Edit(action="delete", objects=[77]))
-
-
-def test_the_newest_view_is_a_picture(make_system):
-    system = make_system(engine=FakeEngine()).ready()
-    queries = MapClient(system.client, "grounding_node")
-    with pytest.raises(NotAvailableError, match="no view has arrived"):
-        queries.view()
-    assert bench.eventually(system.node._annotated._publisher.get_subscription_count)
-    system.publish_until(lambda: queries._image is not None)
-    assert queries.view().startswith(b"\xff\xd8")
-    assert queries.objects().objects[0].label == "chair"  # without a memory there is no history
-    assert queries.history(1).events == [] and queries.news(-1).last == 0
 
 
 def test_a_node_that_is_not_there_is_named(monkeypatch):

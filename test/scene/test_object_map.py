@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from helpers.camera_recording import make_recording
-from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.bags.folders import frames_from_folder
+from spatial3d_ros.geometry.box import Box3D, iou_matrix
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.research.rooms.generator import generate_room
 from spatial3d_ros.scene.buffer import Snapshot, View
 from spatial3d_ros.scene.object_map import ObjectMap
-from spatial3d_ros.scene.proposals import Proposal
+from spatial3d_ros.scene.proposals import Proposal, propose
+from spatial3d_ros.scene.view_fusion import ViewFusion
 from spatial3d_ros.scene.wall_alignment import rotate_frame
 
 
@@ -57,3 +62,43 @@ def test_objects_keep_id_and_position_when_the_heading_changes(frames):
     assert kept.id == 0
     back = kept.box.rotated(world.heading)
     assert back.center == pytest.approx((9.0, 9.0, 0.5), abs=0.05)
+
+
+def mapped(views, every):
+    """The boxes of a map that is updated after `every` views, as a node does, and at the end."""
+    world, fusion = ObjectMap(), ViewFusion()
+    for count in [*range(every, len(views), every), len(views)]:
+        seen = snapshot(views[:count])
+        aligned = world.align_to_walls(seen)
+        ids = [view.id for view in aligned.views]
+        objects = world.update(
+            seen,
+            aligned,
+            lambda given, ids=ids: propose([v.frame for v in given.views], fusion=fusion, ids=ids),
+        )
+    return [known.box.rotated(world.heading) for known in objects]
+
+
+def agreement(views):
+    """Share of the objects of a map made at once that one made view by view has too."""
+    once, often = (
+        np.array([box.hull().array() for box in mapped(views, every)])
+        for every in (len(views), len(views) // 2)
+    )
+    assert len(once) >= 3
+    return (iou_matrix(once, often).max(1) > 0.5).mean()
+
+
+def test_a_map_updated_view_by_view_is_that_of_all_views_at_once(frames):
+    assert agreement([rotate_frame(frame, np.deg2rad(15)) for frame in frames]) >= 0.75
+
+
+def test_node_and_offline_agree_on_a_real_lounge():
+    root = Path(os.environ.get("SPATIAL3D_SHARED", Path(__file__).resolve().parents[3] / "shared"))
+    folder = root / "data" / "lounge_3dmatch"
+    if not folder.exists():
+        pytest.skip(
+            "no lounge_3dmatch: set SPATIAL3D_SHARED to the folder with data/lounge_3dmatch"
+        )
+
+    assert agreement(list(frames_from_folder(folder))) >= 0.75

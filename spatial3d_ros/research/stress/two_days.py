@@ -20,7 +20,7 @@ import numpy as np
 
 from spatial3d_ros.bags.bag import Bag
 from spatial3d_ros.bags.reader import DEFAULTS
-from spatial3d_ros.demo.node_queries import START_S, node_arguments
+from spatial3d_ros.demo.node_queries import node_arguments
 from spatial3d_ros.demo.processes import DEMO, NodeGroup, require_ros
 from spatial3d_ros.errors import NotFoundError
 from spatial3d_ros.geometry.box import Box3D, shared_volume
@@ -39,6 +39,7 @@ from spatial3d_ros.visualization import plots
 CAMERA = Camera(320, 240, 262.5, 262.5, 159.5, 119.5)
 REGION = "living room"
 NEAR_M = 0.5
+WAIT_S = 600.0  # for the node, on an overloaded computer
 MIN_MOVE_M = 1.0
 
 
@@ -155,13 +156,14 @@ def _visit(
             "-p", "memory_pictures:=1",
         )  # fmt: skip
         nodes.start(
-            "bag_player", str(bag), "--rate", str(speed), "--wait", str(START_S), package=DEMO
+            "bag_player", str(bag), "--rate", str(speed), "--wait", str(WAIT_S), package=DEMO
         )
         nodes.start(
             "query_client", str(asked), str(answers), "--settle", f"{duration + 4:.1f}",
+            "--timeout", str(WAIT_S),
             package=DEMO,
         )  # fmt: skip
-        nodes.wait("query_client", START_S + duration + 30.0 * len(questions) + 300.0)
+        nodes.wait("query_client", WAIT_S + duration + 30.0 * len(questions) + 300.0)
         node.kill()
         node.wait()
     return json.loads(answers.read_text())["answers"]

@@ -146,9 +146,9 @@ class Turn:
             )
         measured = kind_of(query.text, kind)
         a, b = descriptions
-        if _bare(a) == _bare(b):
+        if _bare(a) == _bare(b) or "itself" in query.text.lower():
             raise QueryError(
-                f"query: '{a.text}' and '{b.text}' are the same object, 0 m apart; name two"
+                f"query: '{query.text}': both ends are the same object, 0 m apart; name two"
             )
         ends, alternatives, question = self._ends(descriptions)
         network_m = network()

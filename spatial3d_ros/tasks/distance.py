@@ -36,6 +36,7 @@ _MAX_COORDINATE_M = 1e5
 _SURFACE = re.compile(
     r"\b(?:gap|clearance|space|spacing|room|surface|(?:shortest|minimum) distance)\b"
 )
+_CENTER = re.compile(r"\b(?:center|centre|middle)s?\b")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +61,8 @@ def kind_of(text: str, kind: str) -> DistanceKind:
         )
     if kind != "auto":
         return "surface" if kind == "surface" else "center"
-    return "surface" if _SURFACE.search(text.lower()) else "center"
+    words = text.lower()
+    return "surface" if _SURFACE.search(words) and not _CENTER.search(words) else "center"
 
 
 def fixed_end(phrase: str, point: Point | None, camera_position: np.ndarray | None) -> SceneObject:

@@ -169,8 +169,8 @@ class Execution:
         what = query.intent.partition(".")[2]
 
         def measure(best: int) -> tuple[str, str]:
-            size = self.resolver.boxes[best, 3:]
-            known = self.objects[best]
+            size, known = self.resolver.boxes[best, 3:].copy(), self.objects[best]
+            size[2] = self.terms.own_height(best, self.carried(best))
             if what == "all":
                 return f"{name(known)} is {_extents(size)}", _extents(size)
             if what == "volume":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from spatial3d_ros.errors import QueryError
@@ -16,6 +17,7 @@ from spatial3d_ros.tasks.vocabulary import PURPOSES, SELF, Vocabulary
 
 _WITHOUT_NOUN = ("locate", "locate_all", "support", "what_on", "unsupported.other")
 _SOMETHING = frozenset(["something", "anything", "somewhere", "what", "where"])
+_ONE = ("", "one")
 _LATIN = re.compile(r"[a-zA-Z]")
 
 
@@ -46,6 +48,7 @@ def read_question(text: str, reader: QueryReader, vocabulary: Vocabulary) -> Rea
             )
         return ReadQuestion(ParsedQuery(text, "locate", (Description(label, label),)))
     query = parse_query(cleaned, reader)
+    query = replace(query, targets=_with_nouns(query.targets))
     if not query.targets and query.intent in _WITHOUT_NOUN:
         said = split_words(cleaned)
         purpose = next((word for word in said if word in PURPOSES), "")
@@ -53,6 +56,17 @@ def read_question(text: str, reader: QueryReader, vocabulary: Vocabulary) -> Rea
             noun = PURPOSES[purpose]
             query = replace(query, intent="locate", targets=(Description(f"a {noun}", noun),))
     return ReadQuestion(query, points)
+
+
+def _with_nouns(targets: Sequence[Description]) -> tuple[Description, ...]:
+    """Descriptions in which "one" is the noun before: "the orange shelf or the blue one"."""
+    made: list[Description] = []
+    for target in targets:
+        if target.head in _ONE and not target.pronoun and made and "one" in target.text.split():
+            before = made[-1].head
+            target = replace(target, head=before, text=target.text.replace("one", before, 1))
+        made.append(target)
+    return tuple(made)
 
 
 def read_ends(a: str, b: str, reader: QueryReader, vocabulary: Vocabulary) -> ReadQuestion:

@@ -16,6 +16,7 @@ from spatial3d_ros.geometry import relations as geometry
 
 ON_TOLERANCE_M = 0.12  # between the bottom of an object and the top of what carries it
 ON_SHARE = 0.4  # least share of its footprint on that
+SAME_TOP_M = 0.08  # between the tops of a box and of what stands on the object
 NEXT_TO_M, NEAR_M = 0.7, 1.2  # largest gaps
 SECTOR = np.pi / 3  # half angle of "left", "right", "front", "behind"
 _SIDE_ORDER = {"left": "leftmost", "right": "rightmost", "front": "closest", "behind": "farthest"}
@@ -39,8 +40,8 @@ class RelationTerms:
     """Relations between boxes (N, 6), centre and size in metres, axes along the walls.
 
     labels: of the same objects. camera: its position (2,) in that frame, None where unknown; sides
-    are then seen from in front of the anchor, by its front (unit vectors `fronts` (N, 2), NaN where
-    it has none), or else from the middle of the room.
+    are then those of who looks at the anchor's front: unit vectors `fronts` (N, 2), NaN where an
+    object has none, None where no front is known.
     """
 
     def __init__(
@@ -51,9 +52,10 @@ class RelationTerms:
         fronts: np.ndarray | None = None,
     ) -> None:
         self.boxes, self.camera = boxes, camera
-        self._fronts = np.full((len(boxes), 2), np.nan) if fronts is None else fronts
+        self._fronts = fronts
         self.pairs = geometry.BoxPairs(boxes)
         self._surfaces = np.array([_surface(label) for label in labels])
+        self._labels = labels
 
     @cached_property
     def shared(self) -> np.ndarray:
@@ -78,6 +80,17 @@ class RelationTerms:
         within &= pairs.low[..., 2] < top + ON_TOLERANCE_M
         area = boxes[:, 3:5].prod(-1)
         return (on | within) & (area[:, None] < area[None])
+
+    def own_height(self, best: int, carried: Sequence[int]) -> float:
+        """Height (m) of an object without what it carries, where its box includes that: something
+        stands inside the box and ends at its top. A back, of a chair or a bed, is its own.
+        """
+        low, high = self.pairs.low[:, 0, 2], self.pairs.high[:, 0, 2]
+        spec, top = CATEGORIES.get(self._labels[best]), high[best]
+        if spec is not None and not spec.back:
+            inside = [k for k in carried if abs(high[k] - top) < SAME_TOP_M]
+            top = min([top, *(low[k] for k in inside)])
+        return float(top - low[best])
 
     def to_anchor(
         self, name: str, anchor: np.ndarray, viewer: np.ndarray | None = None
@@ -170,20 +183,17 @@ class RelationTerms:
             level = ~(on | on.T)
             reach = NEXT_TO_M if name == "next_to" else NEAR_M
             return (reach + 0.5 - pairs.gap).clip(0, 1) * level  # half at the reach
-        if name in geometry.SIDES:
-            ahead = self._ahead(viewer)
+        if name in geometry.SIDES and (ahead := self._ahead(viewer)) is not None:
             along, left = geometry.view_coordinates(pairs.offset[..., :2], ahead[None])
             return geometry.in_sector(*geometry.side_coordinates(name, along, left), SECTOR)
         return None
 
-    def _ahead(self, viewer: np.ndarray | None) -> np.ndarray:
-        """(N, 2) unit vectors from who looks at each object to the object."""
-        low, high = self.boxes[:, :2].min(0), self.boxes[:, :2].max(0)
-        ahead = self.boxes[:, :2] - ((low + high) / 2 if viewer is None else viewer)
-        ahead = ahead / np.maximum(np.linalg.norm(ahead, axis=-1, keepdims=True), 1e-6)
-        return (
-            ahead if viewer is not None else np.where(np.isnan(self._fronts), ahead, -self._fronts)
-        )
+    def _ahead(self, viewer: np.ndarray | None) -> np.ndarray | None:
+        """(N, 2) unit vectors from who looks at each object to the object, None where unknown."""
+        if viewer is None:
+            return None if self._fronts is None else -self._fronts
+        ahead = self.boxes[:, :2] - viewer
+        return ahead / np.maximum(np.linalg.norm(ahead, axis=-1, keepdims=True), 1e-6)
 
     @cached_property
     def inside(self) -> np.ndarray:

@@ -16,7 +16,7 @@ from spatial3d_ros.tasks.grounding import TIE_RATIO, object_name
 from spatial3d_ros.tasks.query import Description, ParsedQuery
 from spatial3d_ros.tasks.resolution import SAME, Resolution, Resolver, is_fixed, rewritten
 from spatial3d_ros.tasks.results import ScoredObject
-from spatial3d_ros.tasks.vocabulary import UnknownWordError, is_anything
+from spatial3d_ros.tasks.vocabulary import PURPOSES, UnknownWordError, is_anything
 
 FLOOR = 0.5  # probability of "nothing" above which nothing fits
 LIKELY = 0.35  # confidence of an object from which it is counted
@@ -65,6 +65,8 @@ class Selection:
         def noun(word: str) -> str:
             if is_anything(word) or vocabulary.labels_of(word) is not None:
                 return vocabulary.canonical(word)
+            if word in PURPOSES:  # "the thing that I sleep in"
+                return PURPOSES[word]
             near = vocabulary.corrected(word)
             if near is None:
                 raise UnknownWordError(

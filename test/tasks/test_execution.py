@@ -12,6 +12,7 @@ from spatial3d_ros.tasks.answering import refuse
 from spatial3d_ros.tasks.edit_query import instruction_of
 from spatial3d_ros.tasks.execution import Execution
 from spatial3d_ros.tasks.query import Description, ParsedQuery, RelationPhrase
+from spatial3d_ros.tasks.relation_terms import RelationTerms
 from spatial3d_ros.tasks.resolution import Resolver
 from spatial3d_ros.tasks.resolution_weights import shipped_weights
 from spatial3d_ros.tasks.selection import Selection
@@ -149,6 +150,7 @@ def test_an_unknown_noun_is_named_with_the_way_out():
         read(make(), described("chair", relation=("next_to", "toaster")))
     with pytest.raises(UnknownWordError, match="'toaster'"):
         read(make(), Description("the toaster", ""))  # a noun that the reader did not mark
+    assert read(make(), described("sleep")).targets[0].head == "bed"
     query = read(make(), described("chiar", "purpel"))
     assert (query.targets[0].head, query.targets[0].modifiers) == ("chair", ("purple",))
     assert query.corrections == (("chiar", "chair"), ("purpel", "purple"))
@@ -192,6 +194,28 @@ def test_ordinals_sides_and_places_in_the_room():
     assert beyond[1] == 1  # the other way round, seen from beyond the lamp
 
 
+def test_front_and_behind_are_opposite_for_a_viewer_and_for_the_front_of_an_anchor():
+    """An anchor at the origin looks along +x. By the front: who stands on the +x side faces it."""
+    boxes = np.array([(0, 0, 0.5), (2, 0, 0.5), (-2, 0, 0.5), (0, 2, 0.5), (0, -2, 0.5)])
+    boxes = np.hstack([boxes, np.full((5, 3), 0.5)])
+    front, behind, plus_y, minus_y = 1, 2, 3, 4
+    looks = np.array([[1.0, 0.0], *[[np.nan, np.nan]] * 4])
+    viewer = np.array((5.0, 0.0))  # in front of it, too
+    for terms, seen_from in (
+        (RelationTerms(boxes, ["chair"] * 5, None, looks), None),
+        (RelationTerms(boxes, ["chair"] * 5, None), viewer),
+    ):
+        found = {
+            side: np.flatnonzero(terms.to_anchor(side, np.eye(5)[0], seen_from)).tolist()
+            for side in ("front", "behind", "left", "right")
+        }
+        # Who looks along -x has -y at the left hand.
+        assert found == {
+            "front": [front], "behind": [behind], "left": [minus_y], "right": [plus_y],
+        }  # fmt: skip
+    assert RelationTerms(boxes, ["chair"] * 5, None).to_anchor("front", np.eye(5)[0]) is None
+
+
 def test_it_is_the_last_answer():
     it = Description("it", "", pronoun=True)
     with pytest.raises(QueryError, match="refers to no earlier answer"):
@@ -228,6 +252,17 @@ def test_sizes_and_comparisons():
     farther = ask("compare_far", described("mug", "blue"), described("sofa"), described("table"))
     assert farther.text.startswith("the brown table")
     assert ask("compare_size", described("sofa"), described("table")).text == "the gray sofa"
+
+
+def test_a_height_leaves_out_what_stands_inside_the_box():
+    rows = [
+        ("desk", "brown", (0, 0, 0.5), (1.2, 0.8, 1.0)),  # its box ends at the top of the lamp
+        ("lamp", "red", (0.2, 0, 0.85), (0.2, 0.2, 0.3)),
+    ]
+    answer = make(rows).answer(ParsedQuery("?", "size.height", (described("desk"),)))
+    assert answer.value == "0.70 m"
+    alone = make(rows[:1]).answer(ParsedQuery("?", "size.height", (described("desk"),)))
+    assert alone.value == "1.00 m"
 
 
 def test_two_boxes_of_one_object_count_once():

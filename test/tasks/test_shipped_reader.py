@@ -8,6 +8,8 @@ import pytest
 from spatial3d_ros.research.query.plain_sentences import by_intent, check_sentences, shares
 from spatial3d_ros.tasks.query_network import load_reader
 from spatial3d_ros.tasks.query_reader import parse_query
+from spatial3d_ros.tasks.reading import read_question
+from spatial3d_ros.tasks.vocabulary import Vocabulary
 
 DATA = Path(__file__).parent.parent / "data"
 
@@ -154,3 +156,9 @@ def _seconds(reader):
     begin = time.process_time()
     parse_query("move the small chair next to the table by the window", reader)
     return time.process_time() - begin
+
+
+def test_one_stands_for_the_noun_before(reader):
+    words = Vocabulary(["shelf", "bed", "door"])
+    query = read_question("is the orange shelf or the blue one nearer to the door", reader, words)
+    assert sorted(t.head for t in query.query.targets) == ["door", "shelf", "shelf"]

@@ -23,6 +23,7 @@ class BoxesRunner:
 
     def __init__(self, runner: ModelRunner, *, fronts: bool = False) -> None:
         self._runner, self.fronts = runner, fronts
+        self._last: tuple[BoxRoom, EncodedScene] | None = None
         names = runner.prompt_tokens.identifiers
         self.identifiers = len(names)
         again = -(-runner.model.config.text.max_positions // max(1, len(names)))
@@ -94,7 +95,9 @@ class BoxesRunner:
         if not texts:
             return torch.zeros(0, len(room.objects) + 1)
         spaced, named = [_spaced(text) for text in texts], [f"the {one}" for one in categories]
-        return self._runner.score_phrases(self._scene(room), spaced, named)
+        if self._last is None or self._last[0] is not room:
+            self._last = room, self._scene(room)
+        return self._runner.score_phrases(self._last[1], spaced, named)
 
 
 def _spaced(text: str) -> str:

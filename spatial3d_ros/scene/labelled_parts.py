@@ -26,11 +26,13 @@ def join_parts(proposals: Sequence[Proposal]) -> list[Proposal]:
     """The proposals with pieces of one object joined, smallest union first."""
     left = list(proposals)
     while True:
+        pieces = [(k, kinds) for k, p in enumerate(left) if (kinds := _small_for(p))]
         pairs = [
             (union.volume, i, j, kind, union)
-            for i, a in enumerate(left)
-            for j, b in enumerate(left[:i])
-            for kind, union in [_common(a, b)]
+            for i, kinds in pieces
+            for j, others in pieces
+            if j < i and kinds & others
+            for kind, union in [_common(left[i].box, left[j].box, kinds & others)]
             if kind
         ]
         if not pairs:
@@ -40,22 +42,21 @@ def join_parts(proposals: Sequence[Proposal]) -> list[Proposal]:
         left = [p for k, p in enumerate(left) if k not in (i, j)] + [joined]
 
 
-def _common(a: Proposal, b: Proposal) -> tuple[str, Box3D]:
-    """The kind that two pieces together are, "" for none, and their common box."""
-    (low_a, high_a), (low_b, high_b) = a.box.bounds(), b.box.bounds()
+def _common(a: Box3D, b: Box3D, kinds: set[str]) -> tuple[str, Box3D]:
+    """Which of some kinds two pieces together are, "" for none, and their common box."""
+    (low_a, high_a), (low_b, high_b) = a.bounds(), b.bounds()
     union = Box3D.from_bounds(np.minimum(low_a, low_b), np.maximum(high_a, high_b))
     if (np.maximum(low_a - high_b, low_b - high_a) > GAP_M).any():
         return "", union
-    for kind in _kinds(a) & _kinds(b):
-        if not any(_whole(p.box, kind) for p in (a, b)) and _whole(union, kind, TOLERANCE):
-            return kind, union
-    return "", union
+    fitting = sorted(kind for kind in kinds if _whole(union, kind, TOLERANCE))
+    return (fitting[0] if fitting else ""), union
 
 
-def _kinds(proposal: Proposal) -> set[str]:
-    """The kinds of known size that a recogniser takes a proposal for."""
+def _small_for(proposal: Proposal) -> set[str]:
+    """The kinds that a recogniser takes a proposal for, and that usually have another size."""
     likely = [label for label, share in proposal.labels if share >= MIN_SHARE]
-    return {kind for label in likely for kind in kinds_of(label)} & CATEGORIES.keys()
+    kinds = {kind for label in likely for kind in kinds_of(label)} & CATEGORIES.keys()
+    return {kind for kind in kinds if not _whole(proposal.box, kind)}
 
 
 def _whole(box: Box3D, kind: str, tolerance: float = 0.0) -> bool:

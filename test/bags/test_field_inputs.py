@@ -222,15 +222,16 @@ def test_depth_of_another_unit_ends_a_command_and_is_read_with_it(
     report = check_bag(bag)
     assert not report.usable and not report.launch and "depth_unit" in report.problems[0]
     assert f"{unit:g}" in report.problems[0], report.problems
-    with pytest.raises(BagError, match="depth_unit"):
-        list(BagFrames(bag))
     right = check_bag(bag, RecordingOptions(depth_unit=unit))
     assert right.usable and f"--depth-unit {unit:g}" in right.ask
     assert f"depth_unit:={unit:g}" in right.launch
 
 
-def test_a_unit_that_is_not_usual_is_estimated(room, tmp_path):
-    (first, *_) = checked(room, tmp_path, edit_depth(1 / 1.7)).problems
+def test_a_unit_that_is_not_usual_is_estimated_and_ends_every_command(room, tmp_path):
+    bag = rewrite(room, tmp_path / "bag", edit_depth(1 / 1.7))
+    with pytest.raises(BagError, match="depth_unit"):
+        list(BagFrames(bag))
+    (first, *_) = check_bag(bag).problems
     assert float(first.split("set depth_unit to ")[1].split()[0]) == pytest.approx(0.0017, rel=0.03)
 
 

@@ -13,9 +13,14 @@ from spatial3d_ros.memory.state import ESTABLISHED
 from spatial3d_ros.memory.store import MemoryStore
 from spatial3d_ros.research.stress.fault import Checks, fault
 from spatial3d_ros.research.stress.faults.streams import SHORT_S, frames_continue
-from spatial3d_ros.research.stress.system_under_test import FAULTY_NODE, NODE, SystemUnderTest
+from spatial3d_ros.research.stress.system_under_test import (
+    FAULTY_NODE,
+    NODE,
+    START_S,
+    SystemUnderTest,
+)
 
-START_S, TOLD_S = 180.0, 60.0
+TOLD_S = 60.0
 UNWRITTEN, IN_USE = "cannot be written", "another process uses this memory"
 MIN_STORED = 0.9  # share of the stored objects that must outlive the process
 DAMAGED = slice(1 / 3, 1 / 2)  # of the file

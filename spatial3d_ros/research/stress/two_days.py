@@ -25,7 +25,6 @@ from spatial3d_ros.demo.processes import DEMO, NodeGroup, require_ros
 from spatial3d_ros.errors import NotFoundError
 from spatial3d_ros.geometry.box import Box3D, shared_volume
 from spatial3d_ros.geometry.camera import Camera
-from spatial3d_ros.memory.database import FILE
 from spatial3d_ros.memory.maps import change_map, read_map
 from spatial3d_ros.memory.records import MemoryObject
 from spatial3d_ros.memory.regions import Region
@@ -106,7 +105,6 @@ def run_two_days(
     greeting = [{"text": "how many things are there?", "kind": "ask"}]
     _visit(folder, day[0], memory, model, speed, greeting)
     first = [o for o in read_map(memory).objects() if o.present]
-    shutil.copy(memory / FILE, folder / "day1.sqlite")
     taken, moved = _changes(room, first)
     second = _second_day(room, taken, moved)
     low, high = (np.array([*room.size[:2]]) * side for side in (-0.5, 0.5))

@@ -122,7 +122,7 @@ def run_two_days(
         [{"text": text, "kind": "ask"} for _, text in questions],
     )
     asked = tuple(
-        Asked(kind, text, reply["text"] or reply["message"], _right(kind, reply, taken, moved))
+        Asked(kind, text, reply["answer"] or reply["message"], _right(kind, reply, taken, moved))
         for (kind, text), reply in zip(questions, replies, strict=True)
     )
     last = [o for o in read_map(memory).objects() if o.state not in ("deleted", "merged")]
@@ -248,7 +248,7 @@ def _questions(
 
 
 def _right(kind: str, reply: dict, taken: Change, moved: Change) -> bool:
-    text, (lost, record), name = reply["text"].lower(), taken, moved[0].category
+    text, (lost, record), name = reply["answer"].lower(), taken, moved[0].category
     place = "({:.2f}, {:.2f}".format(*record.box.center[:2])
     match kind:
         case "last_seen":

@@ -92,7 +92,7 @@ def test_dds_profile_has_room_for_whole_images():
 def test_base_parameters_are_the_defaults_of_the_node():
     values = yaml.safe_load(config_path("base.yaml").read_text())["/**"]["ros__parameters"]
     defaults = {name: field.default for name, field in FIELDS.items()}
-    for name in ("base_T_camera", "color_T_depth", "detection_classes", "cameras"):
+    for name in ("base_T_camera", "color_T_depth", "detection_classes", "cameras", "memory_peers"):
         assert defaults.pop(name) == ()  # YAML of ROS has no empty list
     assert values == defaults
 

@@ -77,9 +77,9 @@ def test_foreign_images_keep_the_mean_colors(small):
 
 def test_report_of_the_shipped_weights(monkeypatch):
     monkeypatch.setattr(knockout, "rows_of", lambda model: ["full", "inst_off"])
-    monkeypatch.setattr(knockout, "QUESTIONS", 6)
+    monkeypatch.setattr(knockout, "QUESTIONS", 14)
     report = knockout.knock_out("tiny", rooms=1, seed=850_100)
-    assert report["rooms"] == 1 and report["questions"]["all"] == 6
+    assert report["rooms"] == 1 and report["questions"]["all"] == 14
     for table in (report["rows"], report["pipeline"]):
         assert list(table) == ["full", "inst_off"]
         assert list(table["full"]) == list(knockout.COLUMNS)

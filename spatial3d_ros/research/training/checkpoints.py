@@ -101,12 +101,16 @@ class ModelSaver:
         self.accelerator.wait_for_everyone()
 
 
-def load_matching_weights(model: SpatialModel, folder: Path) -> None:
-    """Load every tensor of another model with the same name and shape; log the others.
+def load_matching_weights(
+    model: SpatialModel, folder: Path, prefixes: tuple[str, ...] = ("",)
+) -> None:
+    """Load every tensor of another model with the same name and shape, if its name begins with one
+    of the prefixes; log the others.
 
     Raises CheckpointError if no tensor fits.
     """
     found, own = read_tensors(folder / WEIGHTS), model.state_dict()
+    own = {name: tensor for name, tensor in own.items() if name.startswith(prefixes)}
     fitting = {n: t for n, t in found.items() if n in own and own[n].shape == t.shape}
     if not fitting:
         raise CheckpointError(f"{folder / WEIGHTS}: no tensor fits '{model.config.name}'")

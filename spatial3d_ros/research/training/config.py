@@ -147,6 +147,8 @@ class TrainConfig(_Strict):
     """Folder (or shipped name) of a model to start from. Tensors with a matching shape are loaded,
     others start from random weights. The public weights of the large network are accepted too.
     """
+    tower: str | None = None
+    """Folder of a model whose vision tower takes the place of that of `init`: the first stage's."""
     guidance: str | None = None
     """File with the trained branch of reconstruction guidance (preset `guidance`), which presets
     that freeze its decoder need.

@@ -32,6 +32,9 @@ from spatial3d_ros.research.training.tokenizer import extend_tokenizer, train_to
 from spatial3d_ros.research.training.validation import VALIDATION_FIRST
 from spatial3d_ros.tasks.prompt import ANSWER_TASK, END, GROUND_TASK, OBJECTS, START, SYSTEM
 
+TOWER = ("vision.", "objects.appearance.")
+"""Names of the tensors that the first stage trains."""
+
 
 def initial_network(
     config: TrainConfig, recipe: Preset, out: Path
@@ -39,7 +42,8 @@ def initial_network(
     """The network that training starts from, and its tokenizer.
 
     `config.init` is a model folder, or a folder of public weights (pretrained.py). Without it,
-    weights are random and a tokenizer is trained on the sentences of the questions.
+    weights are random and a tokenizer is trained on the sentences of the questions. `config.tower`
+    is the model folder of the first stage.
     Raises ConfigError if the vocabulary of the configuration is smaller than the tokenizer's.
     """
     shape = recipe.configure(load_config(config.model)).trained_for(config.tasks)
@@ -62,6 +66,8 @@ def initial_network(
         # A new token starts as the scaled sum of the tokens that it replaces.
         for token, parts in replaced.items():
             table[token] = table[parts].sum(0) / len(parts) ** 0.5
+    if config.tower is not None:
+        load_matching_weights(model, model_folder(config.tower), TOWER)
     return model, tokenizer
 
 

@@ -84,7 +84,7 @@ def test_every_benchmark_runs_on_views_and_proposals(
 
 
 def scores(setup: ScanSetup, weights: Path, room: BoxRoom) -> torch.Tensor:
-    return setup.load(str(weights))._scores(room, TEXTS, ["chair", "lamp"])
+    return setup.load(str(weights)).scores(room, TEXTS, ["chair", "lamp"])
 
 
 def test_pixels_move_the_scores_and_labels_do_not(
@@ -114,7 +114,7 @@ def test_the_true_category_is_given_only_when_asked_for_and_marked(
     assert given.load(str(weights)).settings["category_mode"] == GIVEN
     assert not torch.allclose(scores(generate, weights, room), scores(given, weights, room))
     runner = given.load(str(weights))
-    told = [runner._scores(room, TEXTS, names) for names in (["chair"] * 2, ["table"] * 2)]
+    told = [runner.scores(room, TEXTS, names) for names in (["chair"] * 2, ["table"] * 2)]
     assert not torch.allclose(*told)
     with pytest.raises(ConfigError, match="'best' is unknown; use none, generate, given"):
         ScanSetup(scans, category_mode="best")  # type: ignore[arg-type]

@@ -118,6 +118,12 @@ def test_the_stage_starts_from_the_tower_of_the_first(tmp_path, folder, store):
     trained, _ = load_model(Path(config.out) / "model")
     assert trained.config.objects.channels == CHANNELS
     assert not torch.equal(trained.vision.conv.stem[0].weight, started["vision.conv.stem.0.weight"])
+    values = config.model_dump() | {"init": str(Path(config.out) / "model"), "out": str(tmp_path)}
+    again = trainer._Run(config.model_validate(values | {"tower": str(tmp_path / "eyes/model")}))
+    restarted = again.objective.model.state_dict()
+    for name in ("vision.conv.stem.0.weight", "objects.appearance.weight"):
+        torch.testing.assert_close(restarted[name], tower[name].float())
+    torch.testing.assert_close(restarted["projector.0.weight"], trained.projector[0].weight.float())
 
 
 def test_rooms_without_views_keep_their_labels(tmp_path, folder, store):

@@ -26,7 +26,7 @@ from spatial3d_ros.action import Query
 from spatial3d_ros.demo.nodes.query_client import QueryClient
 from spatial3d_ros.errors import NotAvailableError
 from spatial3d_ros.nodes import qos
-from spatial3d_ros.nodes.executor import spin_in_thread
+from spatial3d_ros.nodes.executor import spin_in_thread, wait_for
 from spatial3d_ros.research.stress.nodes.json_rpc import serve
 from spatial3d_ros.srv import Ground
 
@@ -79,7 +79,7 @@ class LoadClient(QueryClient):
     def transition(self, name: str) -> bool:
         """Request a transition; whether it succeeded."""
         request = ChangeState.Request(transition=Transition(id=TRANSITIONS[name]))
-        return self._wait(self._change_state.call_async(request), name, TRANSITION_S).success
+        return wait_for(self._change_state.call_async(request), name, TRANSITION_S).success
 
     def ask_concurrently(self, text: str, clients: int) -> list[dict[str, Any]]:
         """Ask the same question from several client nodes at once; the reply to each."""
@@ -103,7 +103,9 @@ class LoadClient(QueryClient):
             try:
                 if not found:
                     raise NotAvailableError("the service was not found")
-                response = self._wait(services[k].call_async(Ground.Request(query=text)), "ground")
+                response = wait_for(
+                    services[k].call_async(Ground.Request(query=text)), "ground", self.limit_s
+                )
                 reply = {"success": response.success, "message": response.message, "replied": True}
             except NotAvailableError as error:
                 reply = {"success": False, "message": str(error), "replied": False}
@@ -128,12 +130,12 @@ class LoadClient(QueryClient):
                 reached.set()
 
         goal = Query.Goal(query=text, timeout_s=self.limit_s)
-        handle = self._wait(self._query.send_goal_async(goal, on_feedback), "the goal")
+        handle = wait_for(self._query.send_goal_async(goal, on_feedback), "the goal", self.limit_s)
         ended = handle.get_result_async()
         reached.wait(self.limit_s)
         start = time.monotonic()
-        self._wait(handle.cancel_goal_async(), "the cancel")
-        result = self._wait(ended, "the result")
+        wait_for(handle.cancel_goal_async(), "the cancel", self.limit_s)
+        result = wait_for(ended, "the result", self.limit_s)
         return {
             "end": GOAL_RESULTS.get(result.status, str(result.status)),
             "stages": stages,

@@ -148,7 +148,9 @@ class TrainConfig(_Strict):
     others start from random weights. The public weights of the large network are accepted too.
     """
     tower: str | None = None
-    """Folder of a model whose vision tower takes the place of that of `init`: the first stage's."""
+    """Folder of a model whose vision tower takes the place of that of `init`: the first stage's.
+    The projector starts from random weights then.
+    """
     guidance: str | None = None
     """File with the trained branch of reconstruction guidance (preset `guidance`), which presets
     that freeze its decoder need.

@@ -34,6 +34,8 @@ from spatial3d_ros.tasks.prompt import ANSWER_TASK, END, GROUND_TASK, OBJECTS, S
 
 TOWER = ("vision.", "objects.appearance.")
 """Names of the tensors that the first stage trains."""
+READS_TOWER = ("feature_norm.", "projector.")
+"""Names of the tensors that fit one tower only; with another they start from random weights."""
 
 
 def initial_network(
@@ -60,6 +62,7 @@ def initial_network(
             f"has {words} words; set it to at least {words}"
         )
     model = SpatialModel(shape)
+    fresh = {n: t.clone() for n, t in model.state_dict().items() if n.startswith(READS_TOWER)}
     if folder is not None:
         load_matching_weights(model, folder)
         table = model.decoder.embed.weight.data
@@ -68,6 +71,7 @@ def initial_network(
             table[token] = table[parts].sum(0) / len(parts) ** 0.5
     if config.tower is not None:
         load_matching_weights(model, model_folder(config.tower), TOWER)
+        model.load_state_dict(fresh, strict=False)
     return model, tokenizer
 
 

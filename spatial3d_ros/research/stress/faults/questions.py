@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from typing import Any
 
 from spatial3d_ros.model.config import named_config
@@ -15,10 +16,10 @@ HALF = 0.5  # share of the objects that must be found again soon after `clear`
 CLIENTS_S, UPDATE_S = 180.0, 180.0
 STAGE_S = 0.4
 CANCEL_S = 3.0
-STAGES = {
-    QUESTION: ("waiting", "preprocess", "objects and words", "decode"),
-    "how far is the table from the door?": ("waiting", "preprocess", "objects and words", "decode"),
-    "move the table 0.2 m towards the door": ("preprocess", "objects and words", "layout"),
+STAGES = {  # of a question about two objects of the map
+    "where is the {a}?": ("waiting", "preprocess", "objects and words", "decode"),
+    "how far is the {a} from the {b}?": ("waiting", "preprocess", "objects and words", "decode"),
+    "move the {a} 0.2 m towards the {b}": ("preprocess", "objects and words", "layout"),
 }
 NEXT_STATE = {  # state: possible transitions and the states that they lead to
     "unconfigured": {"configure": "inactive"},
@@ -69,8 +70,9 @@ def cancelled(system: SystemUnderTest, check: Checks) -> None:
     """The action is cancelled when it reports a stage; every stage is prolonged for that."""
     system.set_faults(stage_s=STAGE_S)
     slowest, wrong, tried = 0.0, [], 0
-    for text, stages in STAGES.items():
+    for pattern, stages in STAGES.items():
         for stage in stages:
+            text = pattern.format_map(_two_kinds(system))
             end = system.wait_until(lambda t=text, s=stage: _cancelled(system, t, s), UPDATE_S)
             tried, slowest = tried + 1, max(slowest, end["seconds"])
             if end["end"] != "cancelled" or stage not in end["stages"]:
@@ -116,6 +118,15 @@ def pause(system: SystemUnderTest, check: Checks) -> None:
     check("not active" in reply["message"], f"message: {reply['message'][:60]}...")
     system.transition("activate")
     check.objects_kept()
+
+
+def _two_kinds(system: SystemUnderTest) -> dict[str, str]:
+    """Two labels of the map, rare and sure ones: an unknown or ambiguous noun ends a question
+    before its last stage.
+    """
+    found = sorted(system.objects(), key=lambda one: -one["score"])
+    counted = Counter(one["label"] for one in found)
+    return dict(zip("ab", sorted(counted, key=counted.__getitem__)[:2], strict=True))
 
 
 def _cancelled(system: SystemUnderTest, text: str, stage: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ CAMERA, CLIENT, VIEWER = "faulty_bag_player", "load_client", "visualizer_node"
 PACKAGE = "research.stress.nodes"
 SAME_M = 0.15  # objects with centers closer than this are the same
 SETTLE_VIEWS = 6
+START_VIEWS = 14  # before the first fault: what few views show changes with each further one
 POLL_S = 0.25
 START_S = 300.0  # all processes share a core that may be busy
 STEADY_S = 4.0  # only objects that remain for this long are in the snapshot
@@ -69,7 +70,7 @@ class SystemUnderTest:
             self.start_node()
             self.start_camera()
             self.client = self._start_rpc(CLIENT, "--limit", str(self.setting.limit_s))
-            self.wait_for_scene(START_S)
+            self.wait_for_scene(START_S, START_VIEWS)
         except BaseException:
             self.nodes.__exit__(None, None, None)
             raise

@@ -25,7 +25,7 @@ class Boxes(NamedTuple):
 def decode_ssd(
     outputs: Sequence[np.ndarray],
     anchors: np.ndarray,
-    num_classes: int,
+    labels: Sequence[str],
     activation: str,
     min_score: float,
     scales: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0),
@@ -33,9 +33,9 @@ def decode_ssd(
     """Boxes of an SSD head (Liu et al. 2016, section 2.2) in the form of TensorFlow's.
 
     Args:
-        outputs: box codes (1, N, [1,] 4) y, x, h, w and class logits (1, N, num_classes), in any
-            order.
+        outputs: box codes (1, N, [1,] 4) y, x, h, w and class logits (1, N, C), in any order.
         anchors: (N, 4) y0, x0, y1, x1 in 0 .. 1 of the input image.
+        labels: of the C classes; "" is ignored, as the background is.
         activation: of the logits: sigmoid, softmax or none.
         scales: divisors of the box codes.
 
@@ -43,10 +43,10 @@ def decode_ssd(
         RecognitionError: the outputs have other shapes, or values that are not finite.
     """
     count = len(anchors)
-    wanted = f"box codes (1, {count}, 4) and class logits (1, {count}, {num_classes})"
+    wanted = f"box codes (1, {count}, 4) and class logits (1, {count}, {len(labels)})"
     left = list(outputs)
     codes = _pop(left, (count, 4), wanted)
-    logits = _pop(left, (count, num_classes), wanted)
+    logits = _pop(left, (count, len(labels)), wanted)
     _check_finite(codes, logits)
     y0, x0, y1, x1 = anchors.astype(np.float64).T
     height, width = y1 - y0, x1 - x0
@@ -56,18 +56,19 @@ def decode_ssd(
     corners = np.stack(
         [center_x - half_w, center_y - half_h, center_x + half_w, center_y + half_h], 1
     )
-    return _best(corners, _activated(logits, activation), min_score)
+    return _best(corners, _activated(logits, activation), labels, min_score)
 
 
 def decode_yolox(
-    outputs: Sequence[np.ndarray], size: tuple[int, int], num_classes: int, min_score: float
+    outputs: Sequence[np.ndarray], size: tuple[int, int], labels: Sequence[str], min_score: float
 ) -> Boxes:
     """Boxes of a YOLOX head (Ge et al. 2021) as its ONNX export gives them.
 
     Args:
-        outputs: one (1, N, 5 + num_classes): offset and log size in units of the stride, objectness
-            and class probabilities; N cells of the strides 8, 16 and 32.
+        outputs: one (1, N, 5 + C): offset and log size in units of the stride, objectness and class
+            probabilities; N cells of the strides 8, 16 and 32.
         size: height and width of the input image, multiples of 32.
+        labels: of the C classes; "" is ignored.
 
     Raises:
         RecognitionError: the output has another shape, or values that are not finite.
@@ -79,13 +80,13 @@ def decode_yolox(
         cells.append(np.stack([columns.ravel(), rows.ravel()], 1))
         strides.append(np.full(rows.size, stride))
     cell, stride_of = np.concatenate(cells), np.concatenate(strides)[:, None]
-    shape = (len(cell), 5 + num_classes)
+    shape = (len(cell), 5 + len(labels))
     values = _pop(list(outputs), shape, f"(1, {shape[0]}, {shape[1]})").astype(np.float64)
     _check_finite(values)
     center = (values[:, :2] + cell) * stride_of / (width, height)
     half = np.exp(np.minimum(values[:, 2:4], 20)) * stride_of / (width, height) / 2
     scores = values[:, 4:5] * values[:, 5:]
-    return _best(np.hstack([center - half, center + half]), scores, min_score)
+    return _best(np.hstack([center - half, center + half]), scores, labels, min_score)
 
 
 def decode_argmax(outputs: Sequence[np.ndarray], num_classes: int) -> np.ndarray:
@@ -175,9 +176,13 @@ def _activated(logits: np.ndarray, activation: str) -> np.ndarray:
     return logits
 
 
-def _best(corners: np.ndarray, scores: np.ndarray, min_score: float) -> Boxes:
-    """Every class of every box that reaches the score, highest first."""
-    rows, classes = np.nonzero(scores >= min_score)
+def _best(
+    corners: np.ndarray, scores: np.ndarray, labels: Sequence[str], min_score: float
+) -> Boxes:
+    """Every class with a label of every box that reaches the score, highest first."""
+    # Nearly every box is background: before the limit, or nothing else would be left.
+    named = np.array([label != "" for label in labels], bool)
+    rows, classes = np.nonzero((scores >= min_score) & named)
     order = np.argsort(-scores[rows, classes], kind="stable")[:MAX_CANDIDATES]
     rows, classes = rows[order], classes[order]
     return Boxes(corners[rows], classes, scores[rows, classes])

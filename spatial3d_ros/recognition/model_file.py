@@ -142,7 +142,7 @@ class FileRecogniser:
         found = [
             self._detection(box, self.labels[k], float(score))
             for box, k, score in zip(corners, boxes.classes, boxes.scores, strict=True)
-            if self.labels[k] and (box[2:] - box[:2] >= MIN_SIDE_PX).all()
+            if (box[2:] - box[:2] >= MIN_SIDE_PX).all()
         ]
         return Recognition(tuple(found), None, self.labels)
 
@@ -163,12 +163,11 @@ class FileRecogniser:
         return boxes._replace(corners=corners / ((width, height) * 2))
 
     def _boxes(self, outputs: Sequence[np.ndarray]) -> Boxes:
-        count = len(self.labels)
+        labels, score = self.labels, self._min_score
         if self._anchors is None:
             height, width = self._spec.input.size
-            return decoding.decode_yolox(outputs, (height, width), count, self._min_score)
-        activation = self._spec.activation
-        return decoding.decode_ssd(outputs, self._anchors, count, activation, self._min_score)
+            return decoding.decode_yolox(outputs, (height, width), labels, score)
+        return decoding.decode_ssd(outputs, self._anchors, labels, self._spec.activation, score)
 
     def _class_image(
         self, outputs: Sequence[np.ndarray], used: tuple[float, float], size: tuple[int, ...]

@@ -88,6 +88,16 @@ def test_classes_without_label_and_low_scores_are_dropped():
     assert len(recogniser(low, outputs, ANCHORS).recognise(RGB).detections) == 1
 
 
+def test_the_background_does_not_crowd_out_what_is_named():
+    count = 2 * decoding.MAX_CANDIDATES
+    logits = np.full((1, count, 3), (9.0, -9.0, -9.0), np.float32)
+    logits[0, -1] = (9.0, 1.0, -9.0)
+    anchors = np.tile(ANCHORS[:1], (count, 1))
+    outputs = [np.zeros((1, count, 4), np.float32), logits]
+    (found,) = recogniser(boxes_spec(), outputs, anchors).recognise(RGB).detections
+    assert found.label == "cup" and found.score == pytest.approx(1 / (1 + np.exp(-1)))
+
+
 def test_what_a_model_confuses_becomes_further_labels():
     outputs = ssd_outputs([[-9, 3, -9], [-9, -9, 2]])
     mistaken = {"cup": {"vase": 0.5, "bottle": 0.25}}

@@ -54,7 +54,21 @@ MATERIALS = ("wood", "metal", "fabric", "leather", "plastic", "glass", "ceramic"
              "cardboard", "wicker", "stone", "leaf")  # fmt: skip
 PATTERNS = ("plain", "striped", "checked", "dotted")
 SHAPES = ("round", "oval", "square", "rectangular", "straight", "L-shaped")
+LOOK_WORDS = {
+    "wooden": "wood", "metallic": "metal", "steel": "metal", "iron": "metal", "cloth": "fabric",
+    "textile": "fabric", "carton": "cardboard", "plastics": "plastic", "marble": "stone",
+    "porcelain": "ceramic", "checkered": "checked", "chequered": "checked", "stripy": "striped",
+    "stripey": "striped", "spotted": "dotted", "polka": "dotted", "polka-dot": "dotted",
+    "spotty": "dotted", "rattan": "wicker",
+}  # fmt: skip
+"""Further words for MATERIALS and PATTERNS."""
 STATES = ("open", "closed", "on", "off", "full", "empty")
+
+
+def look_name(word: str) -> str:
+    """The material or pattern that a word stands for, "" for none."""
+    word = word.lower()
+    return word if word in (*MATERIALS, *PATTERNS) else LOOK_WORDS.get(word, "")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spatial3d_ros.categories import COLORS
+from spatial3d_ros.categories import COLORS, PATTERNS, look_name
 from spatial3d_ros.errors import NotFoundError, QueryError
 from spatial3d_ros.tasks.grounding import centers_of, object_at
 from spatial3d_ros.tasks.grounding import object_name as name
@@ -140,11 +140,23 @@ class Execution:
 
     def _attribute(self, query: ParsedQuery) -> Outcome:
         what = query.intent.partition(".")[2]
-        if what != "color":
+        if what == "color":
+            return self._about(query, self._color)
+        looks = {"material": "materials", "pattern": "patterns"}.get(what, "")
+        if not any(getattr(known, looks, ()) for known in self.objects):
             raise QueryError(
                 f"query: the object map holds no {what} of objects; ask for colour, size or place"
             )
-        return self._about(query, self._color)
+
+        def look(best: int) -> tuple[str, str]:
+            known = self.objects[best]
+            given = getattr(known, looks)
+            value = given[0][0] if given else ""
+            made = "made of " if what == "material" else ""
+            text = f"the {known.label or 'object'} is {made}{value}"
+            return (text if value else f"I cannot tell the {what} of {name(known)}"), value
+
+        return self._about(query, look)
 
     def _color(self, best: int) -> tuple[str, str]:
         color = self.objects[best].color
@@ -154,13 +166,20 @@ class Execution:
     def _is_attribute(self, query: ParsedQuery) -> Outcome:
         words = query.color.replace("grey", "gray").split()
         asked = next((word for word in words if word in COLORS), "")
-        if not asked:
-            raise QueryError("query: ask for a colour that I know, e.g. 'is the chair red?'")
+        look = next(filter(None, map(look_name, words)), "")
+        if not asked and not look:
+            raise QueryError(
+                "query: ask for a colour, material or pattern that I know, e.g. 'is the chair red?'"
+            )
 
         def check(best: int) -> tuple[str, str]:
-            color = self.objects[best].color
-            same = color == asked
-            text = f"yes, it is {color}" if same else f"no, it is {color or 'of another colour'}"
+            known = self.objects[best]
+            given = known.patterns if look in PATTERNS else known.materials
+            seen = known.color if asked else given[0][0] if given else ""
+            if not seen and not asked:
+                return f"I cannot tell whether {name(known)} is {look}", ""
+            same = seen == (asked or look)
+            text = f"yes, it is {seen}" if same else f"no, it is {seen or 'of another colour'}"
             return text, "yes" if same else "no"
 
         return self._about(query, check)

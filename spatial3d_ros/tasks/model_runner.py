@@ -318,19 +318,23 @@ class ModelRunner:
     def _label_objects(
         self, objects: Sequence[SceneObject], scene: EncodedScene, newest_ns: int
     ) -> tuple[SceneObject, ...]:
-        """Objects with the labels and colors of the network; known ones keep theirs."""
+        """Objects with the names of the network; known ones keep theirs."""
         names, model = self.model.config.names, self.model
         if not names.classes:
             return tuple(objects)
-        label_rows, color_rows = (
-            _likeliest(head(scene.object_features, self._name_embeddings(choices))[0], choices)
+        rows = [
+            [()] * len(objects)
+            if head is None
+            else _likeliest(head(scene.object_features, self._name_embeddings(choices))[0], choices)
             for head, choices in (
                 (model.name_class, names.classes),
                 (model.name_color, names.colors),
+                (model.name_material, names.materials),
+                (model.name_pattern, names.patterns),
             )
-        )
+        ]
         labelled = []
-        for known, labels, colors in zip(objects, label_rows, color_rows, strict=True):
+        for known, labels, colors, materials, patterns in zip(objects, *rows, strict=True):
             by_detector = known.label_from_detector
             named = fuse([(labels, NAMES_WEIGHT), (known.labels, 1.0)])
             seen = mixed(colors, known.colors, MEASURED)
@@ -344,6 +348,8 @@ class ModelRunner:
                     color=seen[0][0],
                     labels=known.labels if by_detector else named,
                     colors=seen,
+                    materials=materials,
+                    patterns=patterns,
                 )
             )
         return tuple(labelled)

@@ -1,8 +1,9 @@
 """Which objects a description refers to: the network's scores and exact geometry together.
 
 Log scores add up, each with a learnt weight (`tasks/resolution_weights.py`): the network's for the
-whole phrase, the object's label, its colour, and one term for each relation, superlative and word
-of size, computed from boxes. What each brings alone is measured by leaving it out.
+whole phrase, the object's label, its colour, its material and pattern, and one term for each
+relation, superlative and word of size, computed from boxes. What each brings alone is measured by
+leaving it out.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spatial3d_ros.categories import COLORS
+from spatial3d_ros.categories import COLORS, MATERIALS, PATTERNS, look_name
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.points import is_point_word
@@ -30,6 +31,7 @@ _BESIDE_LABELS = 0.15  # of the network's score where a recogniser names what is
 _NAMED_BESIDE = 0.5  # of the network's own names there
 _LEAST = 0.05  # label and relation of an object that has neither: their terms are finite
 _LEAST_FIRM = 0.0025  # the same for labels of a recogniser
+_LEAST_LOOK = 0.1  # the same for materials and patterns, which are seen less surely than labels
 _LEAST_SIZE = 0.3  # the same for words of size, which are vague
 _SIZE_WORDS = {
     "small": "smallest", "little": "smallest", "tiny": "smallest", "large": "largest",
@@ -172,6 +174,7 @@ class Resolver:
         sum_of.add("network", network)
         sum_of.add_nothing("network_nothing", network[-1])
         sum_of.add("color", _log(_LEAST, color))
+        sum_of.add("look", _log(_LEAST_LOOK, self._look_shares(description)))
 
     def _labels(self, description: Description) -> tuple[str, ...] | None:
         if is_anything(description.head):
@@ -200,6 +203,19 @@ class Resolver:
         return np.array(
             [0.0 if o.color in denied else _color_share(o, asked) for o in self.objects]
         )
+
+    def _look_shares(self, description: Description) -> np.ndarray:
+        """(N,) how likely each object has the material and the pattern that are asked for, over the
+        likeliest object; 1 where none is asked for, or the network names none.
+        """
+        shares = np.ones(len(self.objects))
+        for word in description.modifiers:
+            name = look_name(word)
+            given = [dict(_look(o, name)) for o in self.objects]
+            if name and all(given):
+                found = np.array([each.get(name, 0.0) for each in given])
+                shares = shares * found / max(found.max(), 1e-3)
+        return shares
 
     def _viewer(self, description: Description, logits: dict[str, np.ndarray]) -> np.ndarray | None:
         """(2,) from where sides are seen; None for the camera."""
@@ -256,6 +272,11 @@ class _Sum:
     def likely(self) -> np.ndarray:
         """(N,) probability of each object over that of the likeliest."""
         return np.exp(self.scores[:-1] - self.scores[:-1].max())
+
+
+def _look(item: SceneObject, name: str) -> tuple[tuple[str, float], ...]:
+    """The patterns of an object for the name of a pattern, its materials for one of a material."""
+    return item.patterns if name in PATTERNS else item.materials if name in MATERIALS else ()
 
 
 def _color_share(item: SceneObject, asked: set[str]) -> float:

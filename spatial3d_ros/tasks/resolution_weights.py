@@ -18,12 +18,13 @@ from spatial3d_ros.tasks.query import PREDICATES
 
 FILE = "resolution.yaml"
 TERMS = (
-    "network", "label", "detector_label", "color", "size_word", "superlative", "relation",
+    "network", "label", "detector_label", "color", "look", "size_word", "superlative", "relation",
     "network_nothing", "absent", "present", "other_color",
 )  # fmt: skip
-"""relation: of predicates without a weight of their own, which are called "relation.on" etc.
-network_nothing, absent, present, other_color: of "nothing" alone: the network's log probability of
-it, and that the label is absent, is there, or is there in other colours only.
+"""look: of materials and patterns. relation: of predicates without a weight of their own, which are
+called "relation.on" etc. network_nothing, absent, present, other_color: of "nothing" alone: the
+network's log probability of it, and that the label is absent, is there, or is there in other
+colours only.
 """
 
 

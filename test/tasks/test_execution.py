@@ -301,3 +301,48 @@ def test_instructions_of_edits():
     ):
         with pytest.raises(QueryError, match=words):
             instruction_of(query)
+
+
+def looking(*looks):
+    """Red pillows, each with (materials, patterns)."""
+    execution = make([("pillow", "red", (k, 0, 0.1), (0.4, 0.3, 0.1)) for k in range(len(looks))])
+    objects = tuple(
+        replace(known, materials=materials, patterns=patterns)
+        for known, (materials, patterns) in zip(execution.objects, looks, strict=True)
+    )
+    resolver = execution.resolver
+    boxes, words = resolver.boxes, resolver.vocabulary
+    return Execution(
+        Selection(
+            Resolver(objects, boxes, None, lambda p: np.zeros((len(p), len(objects) + 1)), words)
+        )
+    )
+
+
+FABRIC, PLAIN = (("fabric", 0.7), ("leather", 0.3)), (("plain", 0.9), ("striped", 0.1))
+STRIPED = (("striped", 0.8), ("plain", 0.2))
+
+
+@pytest.mark.parametrize("word", ["striped", "stripy"])
+def test_patterns_that_the_network_names_decide_between_lookalikes(word):
+    execution = looking((FABRIC, PLAIN), (FABRIC, STRIPED))
+    assert one(execution, described("pillow", word)) == 1
+    assert one(execution, described("pillow", "plain")) == 0
+
+
+def test_material_and_pattern_are_told_and_confirmed():
+    execution = looking(((("wood", 0.9),), STRIPED))
+    pillow = described("pillow")
+    ask = lambda intent, **f: execution.answer(ParsedQuery("?", intent, (pillow,), **f))  # noqa: E731
+    assert ask("attribute.material").value == "wood"
+    assert ask("attribute.pattern").value == "striped"
+    assert ask("is_attribute", color="wooden").value == "yes"
+    assert ask("is_attribute", color="dotted").value == "no"
+
+
+def test_a_network_without_names_of_looks_refuses_and_decides_nothing():
+    execution = looking(((), ()), ((), ()))
+    with pytest.raises(QueryError, match="holds no material"):
+        execution.answer(ParsedQuery("?", "attribute.material", (described("pillow"),)))
+    scores = execution.resolver.resolve([described("pillow", "striped")])[0].terms["look"]
+    assert not scores.any()

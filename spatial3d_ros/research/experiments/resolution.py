@@ -24,10 +24,11 @@ PARTS: dict[str, tuple[str, ...]] = {
     "without network": ("network", "network_nothing"),
     "without label": ("label", "detector_label", "absent", "present", "other_color"),
     "without color": ("color", "other_color"),
+    "without look": ("look",),
     "without geometry": ("relation", "superlative", "size_word"),
     "network alone": (
-        "label", "detector_label", "absent", "present", "other_color", "color", "relation",
-        "superlative", "size_word",
+        "label", "detector_label", "absent", "present", "other_color", "color", "look",
+        "relation", "superlative", "size_word",
     ),
 }  # fmt: skip
 """Terms that are left out."""

@@ -32,7 +32,7 @@ from spatial3d_ros.tasks.selection import Choice, Selection
 
 QUESTIONS = (
     *("attribute",) * 10, *("size",) * 8, *("relation",) * 20, *("view",) * 8, *("hop",) * 3,
-    *("none",) * 6,
+    *("none",) * 6, *("appearance",) * 6,
 )  # fmt: skip
 ROUNDS = 2
 RIDGE = 0.05  # of the summed loss, to the start

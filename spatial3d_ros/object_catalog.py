@@ -275,7 +275,7 @@ mat, floor mat, doormat | rug | 85 55 3 | floor | black gray brown
 person, man, woman | | 52 45 150 | floor > | black blue gray
 dog bed, pet bed | bed | 75 60 20 | floor | brown gray
 cat tree, scratching post | post | 52 50 125 | wall | tan
-dog, cat | pet, animal | 55 25 45 | floor | brown black
+dog, puppy | pet, animal | 55 25 45 | floor | brown black
 bird cage, cage | | 46 46 70 | floor | black white
 fish tank, aquarium | tank | 80 36 48 | top | blue black
 plant, potted plant, house plant, tree | | 52 52 95 | floor | green

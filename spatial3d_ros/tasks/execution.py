@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spatial3d_ros.categories import COLORS, PATTERNS, look_name
 from spatial3d_ros.errors import NotFoundError, QueryError
 from spatial3d_ros.tasks.grounding import centers_of, object_at
 from spatial3d_ros.tasks.grounding import object_name as name
+from spatial3d_ros.tasks.looks import asked_look, look_confirmed, look_in_words, looks
 from spatial3d_ros.tasks.query import Description, ParsedQuery
 from spatial3d_ros.tasks.relation_terms import NEXT_TO_M
 from spatial3d_ros.tasks.results import Point, ScoredObject
@@ -140,49 +140,15 @@ class Execution:
 
     def _attribute(self, query: ParsedQuery) -> Outcome:
         what = query.intent.partition(".")[2]
-        if what == "color":
-            return self._about(query, self._color)
-        looks = {"material": "materials", "pattern": "patterns"}.get(what, "")
-        if not any(getattr(known, looks, ()) for known in self.objects):
+        if not any(looks(known, what) for known in self.objects) and what != "color":
             raise QueryError(
                 f"query: the object map holds no {what} of objects; ask for colour, size or place"
             )
-
-        def look(best: int) -> tuple[str, str]:
-            known = self.objects[best]
-            given = getattr(known, looks)
-            value = given[0][0] if given else ""
-            made = "made of " if what == "material" else ""
-            text = f"the {known.label or 'object'} is {made}{value}"
-            return (text if value else f"I cannot tell the {what} of {name(known)}"), value
-
-        return self._about(query, look)
-
-    def _color(self, best: int) -> tuple[str, str]:
-        color = self.objects[best].color
-        label = self.objects[best].label or "object"
-        return f"the {label} is {color or 'of a colour I cannot name'}", color
+        return self._about(query, lambda best: look_in_words(self.objects[best], what))
 
     def _is_attribute(self, query: ParsedQuery) -> Outcome:
-        words = query.color.replace("grey", "gray").split()
-        asked = next((word for word in words if word in COLORS), "")
-        look = next(filter(None, map(look_name, words)), "")
-        if not asked and not look:
-            raise QueryError(
-                "query: ask for a colour, material or pattern that I know, e.g. 'is the chair red?'"
-            )
-
-        def check(best: int) -> tuple[str, str]:
-            known = self.objects[best]
-            given = known.patterns if look in PATTERNS else known.materials
-            seen = known.color if asked else given[0][0] if given else ""
-            if not seen and not asked:
-                return f"I cannot tell whether {name(known)} is {look}", ""
-            same = seen == (asked or look)
-            text = f"yes, it is {seen}" if same else f"no, it is {seen or 'of another colour'}"
-            return text, "yes" if same else "no"
-
-        return self._about(query, check)
+        what, value = asked_look(query.color)
+        return self._about(query, lambda best: look_confirmed(self.objects[best], what, value))
 
     def _size(self, query: ParsedQuery) -> Outcome:
         what = query.intent.partition(".")[2]

@@ -19,23 +19,19 @@ from spatial3d_ros.model.checkpoint import CONFIG, load_model, model_folder
 from spatial3d_ros.model.config import Task, load_config
 from spatial3d_ros.model.generation import decode, prefill_answer, score_questions
 from spatial3d_ros.model.network import SpatialModel
-from spatial3d_ros.model.objects import label_embeddings
 from spatial3d_ros.model.quantize import Weights, check_weights, place_model
 from spatial3d_ros.model.sequence import EncodedScene
 from spatial3d_ros.model.tokens import MAX_IDENTIFIERS, identifier
 from spatial3d_ros.scene.buffer import Snapshot, View
-from spatial3d_ros.scene.label_distribution import KEPT, fuse
+from spatial3d_ros.scene.label_distribution import KEPT
 from spatial3d_ros.scene.objects import SceneObject
-from spatial3d_ros.scene.surface_color import mixed
 from spatial3d_ros.tasks.answer_parser import read_metres
 from spatial3d_ros.tasks.object_crops import ObjectCrops
+from spatial3d_ros.tasks.object_names import name_objects
 from spatial3d_ros.tasks.prompt import Prompt
 from spatial3d_ros.tasks.timing import timed
 
 MAX_NEW_TOKENS = 32
-NAMES_KEPT = 4
-MEASURED = 0.6  # share of measured colors in the distribution, beside the network's
-NAMES_WEIGHT = 0.5  # of the network's names beside labels of recognisers that are divided
 _METRES = "0123456789. m"  # the characters of a distance
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -148,7 +144,7 @@ class ModelRunner:
         with timed(stages, "prefix"), self.autocast():
             scene = self.model.encode_scene(batch, self.prompt_tokens)
             scene = replace(scene, origin=vector(origin))
-            return self._label_objects(kept, scene, newest_ns), scene
+            return name_objects(self.model, self.prompt, kept, scene, newest_ns), scene
 
     @property
     def has_referents(self) -> bool:
@@ -315,50 +311,6 @@ class ModelRunner:
         colors = colors.masked_fill(~torch.tensor(outdated)[:, None], torch.nan)
         return labels[None], shares[None], colors
 
-    def _label_objects(
-        self, objects: Sequence[SceneObject], scene: EncodedScene, newest_ns: int
-    ) -> tuple[SceneObject, ...]:
-        """Objects with the names of the network; known ones keep theirs."""
-        names, model = self.model.config.names, self.model
-        if not names.classes:
-            return tuple(objects)
-        rows = [
-            [()] * len(objects)
-            if head is None
-            else _likeliest(head(scene.object_features, self._name_embeddings(choices))[0], choices)
-            for head, choices in (
-                (model.name_class, names.classes),
-                (model.name_color, names.colors),
-                (model.name_material, names.materials),
-                (model.name_pattern, names.patterns),
-            )
-        ]
-        labelled = []
-        for known, labels, colors, materials, patterns in zip(objects, *rows, strict=True):
-            by_detector = known.label_from_detector
-            named = fuse([(labels, NAMES_WEIGHT), (known.labels, 1.0)])
-            seen = mixed(colors, known.colors, MEASURED)
-            keep = known.label and known.stamp_ns < newest_ns and (known.color or not by_detector)
-            labelled.append(
-                known
-                if keep
-                else replace(
-                    known,
-                    label=known.label if by_detector else named[0][0],
-                    color=seen[0][0],
-                    labels=known.labels if by_detector else named,
-                    colors=seen,
-                    materials=materials,
-                    patterns=patterns,
-                )
-            )
-        return tuple(labelled)
-
-    def _name_embeddings(self, names: Sequence[str]) -> Tensor:
-        """Mean token embedding (K, D) of each name."""
-        ids = self.prompt.name_ids(names).to(self.device)
-        return label_embeddings(ids, self.model.decoder.embed)[1]
-
     def _scene_origin(self) -> np.ndarray:
         """Origin (3,) of the network's frame: center of the observed floor (METHODS 3.3), rounded
         to 1 m and 0.1 m of height so that it seldom changes.
@@ -375,15 +327,6 @@ class ModelRunner:
     def autocast(self) -> AbstractContextManager:
         """The context of every pass of the network: its number format."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
-
-
-def _likeliest(logits: Tensor, names: Sequence[str]) -> list[tuple[tuple[str, float], ...]]:
-    """For each object the likeliest names with their probabilities: logits (N, K)."""
-    top = logits.float().softmax(-1).topk(min(NAMES_KEPT, len(names)))
-    return [
-        tuple((names[k], p) for k, p in zip(indices, values, strict=True))
-        for indices, values in zip(top.indices.tolist(), top.values.tolist(), strict=True)
-    ]
 
 
 def _resolve(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spatial3d_ros.categories import COLORS, MATERIALS, PATTERNS, look_name
+from spatial3d_ros.categories import COLORS, PATTERNS, look_name
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.scene.objects import SceneObject
+from spatial3d_ros.tasks.looks import looks
 from spatial3d_ros.tasks.points import is_point_word
 from spatial3d_ros.tasks.query import Description, RelationPhrase
 from spatial3d_ros.tasks.relation_terms import RelationTerms
@@ -211,7 +212,8 @@ class Resolver:
         shares = np.ones(len(self.objects))
         for word in description.modifiers:
             name = look_name(word)
-            given = [dict(_look(o, name)) for o in self.objects]
+            what = "pattern" if name in PATTERNS else "material"
+            given = [dict(looks(known, what)) for known in self.objects]
             if name and all(given):
                 found = np.array([each.get(name, 0.0) for each in given])
                 shares = shares * found / max(found.max(), 1e-3)
@@ -272,11 +274,6 @@ class _Sum:
     def likely(self) -> np.ndarray:
         """(N,) probability of each object over that of the likeliest."""
         return np.exp(self.scores[:-1] - self.scores[:-1].max())
-
-
-def _look(item: SceneObject, name: str) -> tuple[tuple[str, float], ...]:
-    """The patterns of an object for the name of a pattern, its materials for one of a material."""
-    return item.patterns if name in PATTERNS else item.materials if name in MATERIALS else ()
 
 
 def _color_share(item: SceneObject, asked: set[str]) -> float:

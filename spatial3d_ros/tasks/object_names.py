@@ -1,0 +1,81 @@
+"""Names of the objects of a map from the heads of the network: class, colour, material, pattern."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from spatial3d_ros.model.heads import NameHead
+from spatial3d_ros.model.network import SpatialModel
+from spatial3d_ros.model.objects import label_embeddings
+from spatial3d_ros.model.sequence import EncodedScene
+from spatial3d_ros.scene.label_distribution import Labels, fuse
+from spatial3d_ros.scene.objects import SceneObject
+from spatial3d_ros.scene.surface_color import mixed
+from spatial3d_ros.tasks.prompt import Prompt
+
+NAMES_KEPT = 4
+MEASURED = 0.6  # share of measured colors in the distribution, beside the network's
+NAMES_WEIGHT = 0.5  # of the network's names beside labels of recognisers that are divided
+
+
+def name_objects(
+    model: SpatialModel,
+    prompt: Prompt,
+    objects: Sequence[SceneObject],
+    scene: EncodedScene,
+    newest_ns: int,
+) -> tuple[SceneObject, ...]:
+    """Objects with the names of the network, a scene of these objects; an object that the newest
+    view did not update keeps its names, and labels of a recogniser stay.
+    """
+    names = model.config.names
+    if not names.classes:
+        return tuple(objects)
+
+    def likeliest(head: NameHead | None, choices: Sequence[str]) -> list[Labels]:
+        if head is None:
+            return [()] * len(objects)
+        ids = prompt.name_ids(choices).to(scene.object_features.device)
+        embeddings = label_embeddings(ids, model.decoder.embed)[1]
+        return _likeliest(head(scene.object_features, embeddings)[0], choices)
+
+    rows = zip(
+        objects,
+        likeliest(model.name_class, names.classes),
+        likeliest(model.name_color, names.colors),
+        likeliest(model.name_material, names.materials),
+        likeliest(model.name_pattern, names.patterns),
+        strict=True,
+    )
+    named = []
+    for known, labels, colors, materials, patterns in rows:
+        by_detector = known.label_from_detector
+        fused = fuse([(labels, NAMES_WEIGHT), (known.labels, 1.0)])
+        seen = mixed(colors, known.colors, MEASURED)
+        keep = known.label and known.stamp_ns < newest_ns and (known.color or not by_detector)
+        named.append(
+            known
+            if keep
+            else replace(
+                known,
+                label=known.label if by_detector else fused[0][0],
+                color=seen[0][0],
+                labels=known.labels if by_detector else fused,
+                colors=seen,
+                materials=materials,
+                patterns=patterns,
+            )
+        )
+    return tuple(named)
+
+
+def _likeliest(logits: Tensor, names: Sequence[str]) -> list[Labels]:
+    """For each object the likeliest names with their probabilities: logits (N, K)."""
+    top = logits.float().softmax(-1).topk(min(NAMES_KEPT, len(names)))
+    return [
+        tuple((names[k], p) for k, p in zip(indices, values, strict=True))
+        for indices, values in zip(top.indices.tolist(), top.values.tolist(), strict=True)
+    ]

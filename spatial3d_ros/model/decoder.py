@@ -92,6 +92,16 @@ def _equal_query_key_init(attention: nn.Module) -> None:
         nn.init.zeros_(projection.bias)
 
 
-def position_ids(valid: Tensor, start: Tensor | int = 0) -> Tensor:
-    """Position of each token, padding not counted: valid (B, L) -> (B, L) int64."""
-    return (valid.long().cumsum(-1) - 1).clamp(min=0) + start
+def position_ids(
+    valid: Tensor, start: Tensor | int = 0, shared: int = 0, per_object: int = 1
+) -> Tensor:
+    """Position of each token, padding not counted: valid (B, L), start (B, 1) -> (B, L) int64. The
+    first `shared` tokens, `per_object` of each object, have those of the object in their middle.
+    """
+    positions = (valid.long().cumsum(-1) - 1).clamp(min=0) + start
+    if shared:
+        tokens = valid[:, :shared].sum(1, keepdim=True)
+        middle = (tokens // per_object - 1).clamp(min=0) // 2 * per_object
+        within = torch.arange(shared, device=valid.device) % per_object
+        positions[:, :shared] = start + middle + within
+    return positions

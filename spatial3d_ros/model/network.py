@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.model.answer_conditioning import AnswerCondition, AnswerContext, pair_code
-from spatial3d_ros.model.attention import AttentionContext, AttentionForm
+from spatial3d_ros.model.attention import AttentionContext, AttentionForm, KeyValues
 from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.config import ModelConfig
 from spatial3d_ros.model.decoder import Decoder, position_ids
@@ -147,30 +147,42 @@ class SpatialModel(nn.Module):
             features, tokens = self._scene_tokens(batch, projected)
             referents = None if self.psa is None else self.psa(batch, projected)
         pooled = pool_object_features(batch, features, self.config)
-        appearance = None
         if self.config.objects.channels:
             assert isinstance(self.objects, ObjectChannels)
             batch, pooled = self.objects.dropped(self._with_crops(batch), pooled)
-            appearance = self.objects.appearance_vectors(batch)
         prefix_valid, embeddings = self._prefix(batch, tokens, referents, prompt_tokens)
         check_sequence_length(self.config, prefix_valid, batch.object_valid, prompt_tokens)
-        object_features, object_embeddings, edges, referent_tokens = self.encode_objects(
+        prefix = self.decoder.encode_prefix(embeddings, prefix_valid)
+        return self.with_prefix(prefix, prefix_valid, referents, batch, pooled)
+
+    def with_prefix(
+        self,
+        prefix: KeyValues,
+        prefix_valid: Tensor,
+        referents: Referents | None,
+        batch: SceneBatch,
+        pooled: PooledObjects,
+    ) -> EncodedScene:
+        """The objects of a batch, with their `pooled` features, behind an encoded prefix."""
+        features, embeddings, edges, referent_tokens = self._encode_objects(
             batch, pooled, referents
         )
+        made = self.objects if self.config.objects.channels else None
+        looks = made.appearance_vectors(batch) if isinstance(made, ObjectChannels) else None
         return EncodedScene(
-            prefix=self.decoder.encode_prefix(embeddings, prefix_valid),
+            prefix=prefix,
             prefix_valid=prefix_valid,
-            object_embeddings=object_embeddings,
+            object_embeddings=embeddings,
             visual=pooled.visual,
-            object_features=object_features,
+            object_features=features,
             valid=batch.object_valid,
             edges=edges,
             object_mask=object_mask(batch.boxes[..., :3], batch.object_valid, self.config.slim),
             pair_codes=pair_code(batch.boxes if self.config.answers else batch.boxes[:, :0]),
             labels=batch.label_ids,
             label_shares=None if batch.labels is None else batch.shares_of_labels,
-            appearance=appearance,
-            name_embeddings=self.predicted_names(object_features),
+            appearance=looks,
+            name_embeddings=self.predicted_names(features),
             referent_tokens=referent_tokens,
             referents=referents,
         )
@@ -207,7 +219,7 @@ class SpatialModel(nn.Module):
         newline = self.newline.expand(*rows.shape[:-2], 1, -1)
         return features.flatten(1, 2), torch.cat([rows, newline], dim=-2).flatten(1, 3)
 
-    def encode_objects(
+    def _encode_objects(
         self, batch: SceneBatch, pooled: PooledObjects, referents: Referents | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Object features and decoder inputs (B, N, D), edge features (B, N, N, E), and the
@@ -284,7 +296,8 @@ class SpatialModel(nn.Module):
             object_length=span,
             form=self.attention,
         )
-        positions = self._positions(real, span, prefix_valid)
+        shared = span if self.config.slim.places == "shared" else 0
+        positions = position_ids(real, prefix_valid.sum(1, keepdim=True), shared, per_object)
         states = self.decoder(torch.cat([objects, text], dim=1), positions, context)
         text_states = states[:, span:]
         query = text_states[torch.arange(len(states), device=states.device), questions.ground]
@@ -366,17 +379,6 @@ class SpatialModel(nn.Module):
             return object_features.new_zeros(*object_features.shape[:2], 2, 0)
         heads = (self.name_class, self.name_color)
         return torch.stack([head.embedding(object_features) for head in heads], 2)
-
-    def _positions(self, real: Tensor, span: int, prefix_valid: Tensor) -> Tensor:
-        """Position of each token of objects and text (Q, span + L), padding not counted."""
-        start, per_object = prefix_valid.sum(1, keepdim=True), self.config.tokens_per_object
-        positions = position_ids(real, start)
-        if span and self.config.slim.places == "shared":
-            tokens = real[:, :span].sum(1, keepdim=True)
-            middle = (tokens // per_object - 1).clamp(min=0) // 2 * per_object
-            within = torch.arange(span, device=real.device) % per_object
-            positions[:, :span] = start + middle + within
-        return positions
 
     def _object_tokens(
         self, scene: EncodedScene, index: Tensor, prompt_tokens: PromptTokens

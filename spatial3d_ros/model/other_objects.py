@@ -7,12 +7,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from spatial3d_ros.model.answer_conditioning import pair_code
 from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.objects import pool_object_features
 from spatial3d_ros.model.sequence import EncodedScene
-from spatial3d_ros.model.slim_mask import object_mask
 
 
 def with_objects(
@@ -29,19 +27,5 @@ def with_objects(
         visible = (rows >= 0) & (visual != pooled.visual).any(-1)
         visual = torch.where(visible[..., None], visual, pooled.visual)
         pooled = replace(pooled, visual=visual, visible=visible)
-    features, embeddings, edges, tokens = model.encode_objects(batch, pooled, scene.referents)
-    return replace(
-        scene,
-        object_embeddings=embeddings,
-        visual=pooled.visual,
-        object_features=features,
-        valid=batch.object_valid,
-        edges=edges,
-        object_mask=object_mask(batch.boxes[..., :3], batch.object_valid, model.config.slim),
-        pair_codes=pair_code(batch.boxes if model.config.answers else batch.boxes[:, :0]),
-        labels=batch.label_ids,
-        label_shares=None if batch.labels is None else batch.shares_of_labels,
-        appearance=None,
-        name_embeddings=model.predicted_names(features),
-        referent_tokens=tokens,
-    )
+    found = model.with_prefix(scene.prefix, scene.prefix_valid, scene.referents, batch, pooled)
+    return replace(found, origin=scene.origin)

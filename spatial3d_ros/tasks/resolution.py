@@ -349,11 +349,15 @@ def _viewpoint(description: Description) -> Description:
     return Description(f"the {description.viewpoint}", description.viewpoint)
 
 
+def plain_phrase(description: Description) -> str:
+    """The noun of a description with its modifiers, without relations and orders."""
+    return f"the {' '.join((*description.modifiers, description.head or 'object'))}"
+
+
 def _phrase(description: Description) -> str:
     """The words that the network is asked; what refers to the conversation is left out."""
     pronouns = any(a.pronoun for r in description.relations for a in r.anchors)
     if pronouns or description.excluded:
-        words = (*description.modifiers, description.head or "object")
-        return f"the {' '.join(words)}"
+        return plain_phrase(description)
     text = description.text
     return text if text.split()[:1] in (["the"], ["all"], ["both"], ["a"]) else f"the {text}"

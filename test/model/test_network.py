@@ -193,7 +193,7 @@ def test_permuted_objects_permute_scores(identifier, mode, equivariant, monkeypa
         objects={"identifier": identifier, "relation_layers": 1, "relation_hidden": 8},
     )
     monkeypatch.setattr(
-        "spatial3d_ros.model.network.position_ids", lambda real, start: real * 0 + start
+        "spatial3d_ros.model.network.position_ids", lambda real, start, *shared: real * 0 + start
     )
     same = replace(prompt.tokens, identifiers=torch.full_like(prompt.tokens.identifiers, 7))
     batch, order = small_scene(), torch.tensor([3, 0, 4, 1, 2])

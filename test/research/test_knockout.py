@@ -6,8 +6,16 @@ import pytest
 import torch
 
 from helpers.small_model import small_model, small_scene
+from spatial3d_ros.engine import Spatial3D
 from spatial3d_ros.research.experiments import knockout
-from spatial3d_ros.research.experiments.knockout_parts import IMAGE_ROWS, PARTS, Foreign
+from spatial3d_ros.research.experiments.knockout_parts import (
+    IMAGE_ROWS,
+    PARTS,
+    Foreign,
+    remembered_features,
+)
+from spatial3d_ros.tasks import resolution
+from spatial3d_ros.tasks.query import Description, RelationPhrase
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +83,38 @@ def test_foreign_images_keep_the_mean_colors(small):
     assert not torch.equal(seen[0].visual, seen[1].visual)
 
 
+def test_rows_of_the_pipeline_are_undone():
+    table = RelationPhrase("next_to", (Description("the table", "table"),))
+    asked = Description("the red chair next to the table", "chair", ("red",), relations=(table,))
+    engine = Spatial3D()
+    weight = engine.weights.of("network")
+    with knockout.PIPELINE_ROWS["network_relation_score_off"](engine):
+        assert resolution._phrase(asked) == "the red chair"
+    with knockout.PIPELINE_ROWS["network_score_off"](engine):
+        assert engine.weights.of("network") == 0 == engine.weights.of("network_nothing")
+    assert resolution._phrase(asked) == asked.text and engine.weights.of("network") == weight > 0
+
+
+def test_features_are_remembered_in_the_block(small):
+    model, _, batch = small
+    before, pixels = scores(small), batch.pixels.clone()
+    seen = []
+    handle = model.vision.register_forward_hook(lambda *_: seen.append(1))
+    with torch.inference_mode(), remembered_features(model):
+        first, again = model.encode_views(pixels), model.encode_views(pixels.clone())
+        assert first is again and model.encode_views(-pixels) is not first
+    handle.remove()
+    assert len(seen) == 3 and torch.equal(scores(small), before)
+
+
 def test_report_of_the_shipped_weights(monkeypatch):
     monkeypatch.setattr(knockout, "rows_of", lambda model: ["full", "inst_off"])
     monkeypatch.setattr(knockout, "QUESTIONS", 14)
     report = knockout.knock_out("tiny", rooms=1, seed=850_100)
     assert report["rooms"] == 1 and report["questions"]["all"] == 14
+    assert list(report["pipeline"])[2:] == [*knockout.PIPELINE_ROWS]
     for table in (report["rows"], report["pipeline"]):
-        assert list(table) == ["full", "inst_off"]
+        assert list(table)[:2] == ["full", "inst_off"]
         assert list(table["full"]) == list(knockout.COLUMNS)
         assert table["full"]["all"] > table["inst_off"]["all"]
         assert table["full"]["appearance"] is None

@@ -23,7 +23,11 @@ def knockout(
 
         spatial3d knockout --rooms 48
 
-        spatial3d knockout --model runs/tiny/model --json
+        spatial3d knockout --model runs/tiny/model --rooms 12 --json > knockout.json
+
+    The pipeline has two rows of its own: network relation score off (the network is asked the noun
+    with its modifiers, geometry alone says which relations hold), and network score off (the
+    network names objects and scores no phrase).
     """
     from spatial3d_ros.research.experiments.knockout import knock_out
 

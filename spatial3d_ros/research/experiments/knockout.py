@@ -30,6 +30,7 @@ from spatial3d_ros.research.experiments.knockout_parts import (
     PARTS,
     Foreign,
     other_image,
+    remembered_features,
     replaced,
 )
 from spatial3d_ros.research.language.questions import KINDS, Question
@@ -40,6 +41,7 @@ from spatial3d_ros.research.training.label_noise import draw_labels
 from spatial3d_ros.research.training.samples import QuestionedRoom, Samples
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.proposals import Proposal
+from spatial3d_ros.tasks import resolution
 from spatial3d_ros.tasks.prompt import Prompt
 from spatial3d_ros.tasks.reply import Reply
 
@@ -50,6 +52,17 @@ VIEWS, QUESTIONS = 8, 14
 FIRST_ROOM = 870_000
 """Seed of the first room: neither trained on nor used for validation."""
 Table = dict[str, dict[str, float | None]]
+PIPELINE_ROWS: dict[str, Callable[[Spatial3D], AbstractContextManager[None]]] = {
+    "network_relation_score_off": lambda engine: replaced(
+        resolution, "_phrase", resolution.plain_phrase
+    ),
+    "network_score_off": lambda engine: replaced(
+        engine, "weights", engine.weights.without("network", "network_nothing")
+    ),
+}
+"""Rows of the pipeline alone: the network scores the noun with its modifiers, and geometry alone
+says which relations hold; the network scores no phrase and still names objects.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,10 +131,12 @@ def knock_out(
     for number in range(seed, seed + rooms):
         room = asked_room(network, prompt, number)
         columns = [_columns(question, room.made) for question in room.questions]
-        for row in rows_of(network):
-            if columns:
-                alone.add(row, columns, ask_network(network, prompt, room, row, foreign))
-                shipped.add(row, columns, ask_engine(engine, room, row, foreign))
+        if columns:
+            with remembered_features(network), remembered_features(engine.network):
+                for row in (rows := rows_of(network)):
+                    alone.add(row, columns, ask_network(network, prompt, room, row, foreign))
+                for row in (*rows, *PIPELINE_ROWS):
+                    shipped.add(row, columns, ask_engine(engine, room, row, foreign))
         foreign = _images(room)
         say(f"room {number}: {len(columns)} questions")
     return {
@@ -202,7 +217,8 @@ def ask_engine(engine: Spatial3D, room: AskedRoom, row: str, foreign: Foreign) -
         for label in ["" if row == "no_labels" else room.labels[owner.id]]
     ]
     hits = []
-    with knocked_out(engine.network, row, foreign):
+    change = PIPELINE_ROWS.get(row)
+    with change(engine) if change else knocked_out(engine.network, row, foreign):
         engine.refresh(proposals=proposals)
         for question in room.questions:
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from hashlib import sha1
 
 import torch
 from torch import Tensor
@@ -53,6 +54,21 @@ def replaced(owner: object, name: str, value: object) -> Iterator[None]:
             setattr(owner, name, before)
         else:
             delattr(owner, name)
+
+
+@contextmanager
+def remembered_features(model: SpatialModel) -> Iterator[None]:
+    """In a `with` block, images that passed the vision tower once do not pass it again."""
+    tower, known = model.vision.forward, dict[tuple[torch.Size, bytes], Tensor]()
+
+    def forward(pixels: Tensor) -> Tensor:
+        key = pixels.shape, sha1(pixels.contiguous().numpy(force=True).data).digest()
+        if key not in known:
+            known[key] = tower(pixels)
+        return known[key]
+
+    with replaced(model.vision, "forward", forward):
+        yield
 
 
 def other_image(

@@ -189,21 +189,27 @@ def counts_of(status: Mapping[str, str], group: str) -> dict[str, int]:
 
 
 def memory_figures(samples: list[Sample], warm_up_s: float) -> dict[str, Any]:
-    """Memory growth in MB a minute after the warm-up (least squares), start, end and peak, and the
-    least of each minute.
+    """Memory of the node, sampled once a second: growth in MB a minute after the warm-up, start,
+    end and peak, and the least of each minute.
+
+    Growth is fitted (least squares) to the least of each minute, what the node keeps: a refresh
+    takes and gives back 150 MB, and a fit to all samples follows the refreshes at its ends.
     """
     warm = [s for s in samples if s.seconds >= warm_up_s]
-    minutes, mb = np.array([(s.seconds / 60, s.rss_mb) for s in warm]).T
+    least = _least_of_each_minute(warm)
+    minutes = np.arange(len(least)) * PHASE_S / 60
     return {
-        "slope_mb_per_min": float(np.polyfit(minutes, mb, 1)[0]),
-        "warm_mb": float(mb[0]),
-        "end_mb": float(mb[-1]),
+        "slope_mb_per_min": float(np.polyfit(minutes, least, 1)[0]) if len(least) > 1 else 0.0,
+        "warm_mb": warm[0].rss_mb,
+        "end_mb": warm[-1].rss_mb,
         "peak_mb": samples[-1].peak_mb,
-        "least_mb": [
-            round(min(sample.rss_mb for sample in samples[k : k + PHASE_S]))
-            for k in range(0, len(samples), PHASE_S)
-        ],
+        "least_mb": [round(mb) for mb in _least_of_each_minute(samples)],
     }
+
+
+def _least_of_each_minute(samples: list[Sample]) -> list[float]:
+    starts = range(0, len(samples), PHASE_S)
+    return [min(sample.rss_mb for sample in samples[k : k + PHASE_S]) for k in starts]
 
 
 def resident_mb(pid: int) -> tuple[float, float]:

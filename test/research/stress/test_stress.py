@@ -98,6 +98,11 @@ def test_memory_growth_is_fitted_after_the_warm_up():
     assert figures["least_mb"] == [500, *range(802, 820, 2)]
 
 
+def test_memory_that_refreshes_take_and_give_back_is_no_growth():
+    taken = [Sample(s, 800.0 + 150.0 * (s % 20 > 10) * (s > 300), 950.0) for s in range(600)]
+    assert memory_figures(taken, 60.0)["slope_mb_per_min"] == pytest.approx(0.0)
+
+
 def test_soak_counts_the_messages_of_each_topic_once(monkeypatch):
     sent = {"/rgb": 100, "/depth": 100, "/pose": 200}
     sensors = {

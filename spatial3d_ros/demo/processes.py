@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -51,6 +52,12 @@ def ros_environment() -> dict[str, str]:
     environment.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", profile)
     environment.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", profile)
     return environment
+
+
+def free_port() -> int:
+    """A port of this computer that nothing listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 class NodeGroup:

@@ -85,6 +85,11 @@ class Box3D:
         cos, sin = float(np.cos(angle)), float(np.sin(angle))
         return Box3D((cos * x - sin * y, sin * x + cos * y, z), self.size, self.yaw + angle)
 
+    def moved(self, pose: np.ndarray) -> Box3D:
+        """The box after a motion (4, 4), yaw and translation, of the world."""
+        turned = self.rotated(float(np.arctan2(pose[1, 0], pose[0, 0])))
+        return Box3D(vector(np.add(turned.center, pose[:3, 3])), self.size, turned.yaw)
+
     @property
     def volume(self) -> float:
         """Cubic metres."""

@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from spatial3d_ros.errors import ConfigError, MemoryFileError
 from spatial3d_ros.geometry.box import Box3D, vector
 from spatial3d_ros.memory.alignment import align
@@ -188,13 +190,13 @@ def merge_maps(memory: ObjectMemory, other: ObjectMemory, aligned: bool = False)
     objects. Returns counts and the residual. Raises MemoryFileError if that is not possible.
     """
     theirs = [o for o in other.objects() if o.state not in ("deleted", "merged")]
-    residual = 0.0
+    residual, pose = 0.0, np.eye(4)
     if aligned:
         found = align(theirs, [o for o in memory.objects() if o.present])
         if found.reason:
             raise MemoryFileError(f"{other.folder}: cannot be aligned: {found.reason}")
-        theirs = [moved_by(o, found.world_T_memory) for o in theirs]
-        residual = found.residual_m
+        residual, pose = found.residual_m, found.world_T_memory
+        theirs = [moved_by(o, pose) for o in theirs]
     elif memory.frame_id and other.frame_id and memory.frame_id != other.frame_id:
         raise MemoryFileError(
             f"{other.folder}: is in frame '{other.frame_id}', {memory.folder} in "
@@ -204,11 +206,12 @@ def merge_maps(memory: ObjectMemory, other: ObjectMemory, aligned: bool = False)
     result = merge_objects(memory, theirs, evidence)
     for there, here in result.ids.items():
         memory.store.add_observations(
-            replace(o, object_id=here) for o in other.store.observations(there)
+            replace(o, object_id=here, box=o.box.moved(pose))
+            for o in other.store.observations(there)
         )
         for picture in other.store.pictures(there):
             memory.store.add_picture(replace(picture, object_id=here))
-    _add_regions(memory, other.regions)
+    _add_regions(memory, [region.moved(pose) for region in other.regions])
     memory.frame_id = memory.frame_id or other.frame_id
     return {
         "same": len(result.ids) - len(result.added),

@@ -18,6 +18,7 @@ from spatial3d_ros.memory.association import (
     alike,
     grew,
     has_moved,
+    labels_agree,
     moved,
     same_kind,
     same_place,
@@ -35,8 +36,7 @@ from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.objects import SceneObject
 
 MAX_UNPROPOSED = 8  # looks at a surface that is no object any more, until it was a mistake
-MAX_OVERLOOKED = 6  # the same, until what is remembered there is missing: a book that is too flat
-# for an empty look, or another object at its place
+MAX_OVERLOOKED = 6  # the same, until what is remembered there is missing: too flat, or exchanged
 OVERLOOKED = 0.9  # confidence of that
 NEW_HITS = 5  # updates that saw an object, until it is told as new: it may be a moved one
 MAX_VOTES = 5  # of the label from before
@@ -98,7 +98,6 @@ class ObjectMemory(MemoryState):
             self._age(newest)
             seen = [self.known[number] for number in set(self._ids.values())]
             self._pictures.look([o for o in seen if o.last_ns == newest], views[-1].frame)
-            dynamic = [o for o in objects if is_dynamic(o.label)]
             camera = views[-1].frame.world_T_camera[:3, 3]
             shown = shown_objects(
                 [(o, self.known[self._ids[o.id]]) for o in still],
@@ -108,7 +107,7 @@ class ObjectMemory(MemoryState):
                 camera,
                 self.settings.max_objects,
             )
-            return shown + tuple(dynamic)
+            return (*shown, *(o for o in objects if is_dynamic(o.label)))
 
     def record(self, objects: Iterable[SceneObject]) -> None:
         """Stores labels and colours of objects, and everything that changed."""
@@ -146,8 +145,8 @@ class ObjectMemory(MemoryState):
             centers = [self.known[number].box.center for number in ids]
             for number in ids:
                 self.put(moved_by(self.known[number], world_T_before))
-            moved_to = [self.known[number].box.center for number in ids]
-            metres = float(np.median(np.linalg.norm(np.subtract(moved_to, centers), axis=1)))
+            steps = np.subtract([self.known[number].box.center for number in ids], centers)
+            metres = float(np.median(np.linalg.norm(steps, axis=1)))
             self.emit("jump", detail={"metres": round(metres, 2)})
 
     def forget(self, ids: Sequence[int]) -> None:
@@ -241,10 +240,17 @@ class ObjectMemory(MemoryState):
         self._jumps.note(updated, known.box, self.newest_ns)
         if known.state in ("missing", "gone"):
             self.emit("returned", updated, after=box)
-        expected = self._first_session or self._unaligned
-        if updated.hits == NEW_HITS and known.id in self._births and not expected:
+        if updated.hits == NEW_HITS and self._is_new(updated):
             self.emit("new", updated, after=box)
         self.put(updated)
+
+    def _is_new(self, known: MemoryObject) -> bool:
+        """Whether it was brought: it is no piece of an object of its label at its place."""
+        if known.id not in self._births or self._first_session or self._unaligned:
+            return False
+        near = map(self.known.__getitem__, self.index.near(np.array([known.box.center]), REACH_M))
+        others = [o for o in near if o.present and o.id != known.id and labels_agree(o, known)]
+        return not same_place(others, [known])
 
     def _align(self, newest: int) -> None:
         """Brings the objects of a map with another origin to where they are seen."""
@@ -261,9 +267,10 @@ class ObjectMemory(MemoryState):
             return
         for known in remembered:
             self.put(moved_by(known, found.world_T_memory))
+        self.set_regions([region.moved(found.world_T_memory) for region in self.regions])
         self._unaligned.clear()
-        residual = round(found.residual_m, 3)
-        self.emit("aligned", detail={"objects": found.objects, "residual_m": residual})
+        metres = round(found.residual_m, 3)
+        self.emit("aligned", detail={"objects": found.objects, "residual_m": metres})
         self._adopt(seen, [self.known[o.id] for o in remembered])
 
     def _adopt(self, births: Sequence[MemoryObject], old: Sequence[MemoryObject]) -> None:
@@ -293,6 +300,8 @@ class ObjectMemory(MemoryState):
         }
         self._ids = {k: v for k, v in self._ids.items() if k not in self._outdated}
         self.move_world(jump.motion, [o.id for o in before])
+        if again or self._first_session:
+            self.set_regions([region.moved(jump.motion) for region in self.regions])
         seen = [self.known[k] for k in self._births & set(self._ids.values())]
         self._adopt(seen, [self.known[o.id] for o in before])
 

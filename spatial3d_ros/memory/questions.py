@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spatial3d_ros.english import plural, singular
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.memory.object_memory import ObjectMemory
 from spatial3d_ros.memory.records import Event, MemoryObject, named
@@ -15,7 +16,8 @@ from spatial3d_ros.memory.time_words import age, clock
 
 ON_GAP_M = 0.15  # largest gap between a surface and what lies on it
 NEAR_M = 1.5
-_TOLD = 5  # changes and objects that a sentence lists
+SURFACE_M = 3.0  # between the centres of a surface and of what lies on it, at most
+_MAX_LISTED = 5  # changes and objects that a sentence lists
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class MemoryQuestions:
 
     def find(self, noun: str, modifiers: Sequence[str] = ()) -> list[MemoryObject]:
         """Objects of a noun, those with all modifiers if there are any; last seen first."""
-        found = [o for o in self._objects if named(o.label, noun)]
+        meant = {label for label in {o.label for o in self._objects} if named(label, noun)}
+        found = [o for o in self._objects if o.label in meant]
         fitting = [
             o for o in found
             if all(m == o.color or m in o.label.split() for m in map(str.lower, modifiers))
@@ -61,7 +64,7 @@ class MemoryQuestions:
             text += f" It is {known.state}: its place was empty."
         if len(found) > 1:
             text += f" I know of {len(found)} of them."
-        return MemoryAnswer(text, tuple(found[:_TOLD]))
+        return MemoryAnswer(text, tuple(found[:_MAX_LISTED]))
 
     def when_seen(self, noun: str, modifiers: Sequence[str] = ()) -> MemoryAnswer:
         """When an object was last and first seen."""
@@ -90,10 +93,10 @@ class MemoryQuestions:
         since = f"since {self._when(start_ns)}" if start_ns > 0 else "so far"
         if not changes:
             return MemoryAnswer(f"Nothing has changed {since}, as far as I saw.")
-        told = "; ".join(f"{e.text} ({self._when(e.stamp_ns)})" for e in changes[:_TOLD])
-        more = f"; and {len(changes) - _TOLD} more" if len(changes) > _TOLD else ""
+        listed = "; ".join(f"{e.text} ({self._when(e.stamp_ns)})" for e in changes[:_MAX_LISTED])
+        more = f"; and {len(changes) - _MAX_LISTED} more" if len(changes) > _MAX_LISTED else ""
         objects = [self._memory.known.get(e.object_id) for e in changes]
-        text = f"{len(changes)} change{'s' * (len(changes) > 1)} {since}: {told}{more}."
+        text = f"{len(changes)} change{'s' * (len(changes) > 1)} {since}: {listed}{more}."
         return MemoryAnswer(text, tuple(o for o in objects if o), tuple(changes))
 
     def missing(self, anchor: str = "", start_ns: int = 0, region: str = "") -> MemoryAnswer:
@@ -119,9 +122,11 @@ class MemoryQuestions:
             gone = [o for o in gone if named_region.contains(o.box.center)]
         if not gone:
             return MemoryAnswer(f"Nothing is missing{where}, as far as I saw.")
-        told = ", ".join(f"the {o.label} (last seen {self._when(o.last_ns)})" for o in gone[:_TOLD])
+        listed = ", ".join(
+            f"the {o.label} (last seen {self._when(o.last_ns)})" for o in gone[:_MAX_LISTED]
+        )
         verb = "is" if len(gone) == 1 else "are"
-        return MemoryAnswer(f"{told[0].upper()}{told[1:]} {verb} missing{where}.", tuple(gone))
+        return MemoryAnswer(f"{listed[0].upper()}{listed[1:]} {verb} missing{where}.", tuple(gone))
 
     def moved(self, noun: str, start_ns: int = 0, modifiers: Sequence[str] = ()) -> MemoryAnswer:
         """Whether an object has been moved, when and how far."""
@@ -135,16 +140,18 @@ class MemoryQuestions:
         ]  # fmt: skip
         if not events:
             known = found[0]
-            return MemoryAnswer(
-                f"No, the {known.label} is where it was; I last saw it "
-                f"{self._when(known.last_ns)} {self.place(known)}.",
-                (known,),
-            )
+            seen = f"I last saw it {self._when(known.last_ns)} {self.place(known)}"
+            if known.last_ns <= max(start_ns, self._memory.ended_ns):
+                text = f"I do not know: I have not seen the {known.label} since. {seen}."
+            else:
+                text = f"No, the {known.label} is where it was; {seen}."
+            return MemoryAnswer(text, (known,))
         event = events[-1]
         known = self._memory.known[event.object_id]
-        yes = "Yes" if event.kind == "moved" else "I do not see it at its place"
+        leads = {"moved": "Yes", "returned": "It was away and is back"}
+        lead = leads.get(event.kind, "I do not see it at its place")
         return MemoryAnswer(
-            f"{yes}: {event.text}, {self._when(event.stamp_ns)}. "
+            f"{lead}: {event.text}, {self._when(event.stamp_ns)}. "
             f"It was last seen {self.place(known)}.",
             (known,),
             (event,),
@@ -164,7 +171,7 @@ class MemoryQuestions:
         for known in found:
             region = region_at(self._regions, known.box.center)
             places.setdefault(region.name if region else "", []).append(known)
-        told = " and ".join(
+        listed = " and ".join(
             f"{len(group)} {'are' if len(group) > 1 else 'is'} "
             + (f"in the {name}" if name else "in no named region")
             for name, group in places.items()
@@ -174,7 +181,7 @@ class MemoryQuestions:
             name = next(iter(places))
             text = f"The {label} is {f'in the {name}' if name else 'in no named region'}."
         else:
-            text = f"Of {len(found)} objects ({label}), {told}."
+            text = f"Of {len(found)} objects ({label}), {listed}."
         return MemoryAnswer(text, tuple(found))
 
     def objects_in_region(self, region: str, noun: str = "") -> MemoryAnswer:
@@ -186,17 +193,19 @@ class MemoryQuestions:
             o for o in (self.find(noun) if noun else self._objects)
             if o.present and named_region.contains(o.box.center)
         ]  # fmt: skip
-        what = noun or "object"
-        text = f"There {'is' if len(found) == 1 else 'are'} {len(found)} {what}"
-        text += f"{'s' * (len(found) != 1 and not what.endswith('s'))} in the {named_region.name}"
+        one = len(found) == 1
+        what = singular(noun or "object") if one else plural(noun or "object")
+        text = f"There {'is' if one else 'are'} {len(found)} {what} in the {named_region.name}"
         if found and not noun:
-            text += ": " + ", ".join(f"the {o.label or f'#{o.id}'}" for o in found[:_TOLD])
+            text += ": " + ", ".join(f"the {o.label or f'#{o.id}'}" for o in found[:_MAX_LISTED])
         return MemoryAnswer(f"{text}.", tuple(found))
 
     def place(self, known: MemoryObject) -> str:
         """Where the object is or was: what it stands on or near, its region, its position."""
+        close = self._memory.index.near(np.array([known.box.center]), SURFACE_M)
         others = [
-            o for o in self._objects if o.id != known.id and o.present and o.label
+            o for o in map(self._memory.known.get, close)
+            if o and o.id != known.id and o.present and o.label
         ]  # fmt: skip
         under = [o for o in others if _is_on(known.box, o.box)]
         parts = []

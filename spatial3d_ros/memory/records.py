@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from spatial3d_ros.english import singular
 from spatial3d_ros.geometry.box import Box3D, Vector
 from spatial3d_ros.scene.objects import SceneObject
 
@@ -177,7 +178,7 @@ def is_dynamic(label: str) -> bool:
 def named(label: str, phrase: str) -> bool:
     """Whether a label ("office chair") is meant by a noun ("chair", "chairs")."""
     words, noun = label.lower(), phrase.lower().strip()
-    singular = noun[:-1] if noun.endswith("s") and not noun.endswith("ss") else noun
     return bool(words) and any(
-        words == n or words.endswith(f" {n}") or n.endswith(f" {words}") for n in (noun, singular)
+        words == n or words.endswith(f" {n}") or n.endswith(f" {words}")
+        for n in (noun, singular(noun))
     )

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.geometry.pose import transform
 from spatial3d_ros.storage import read_yaml
 
 Corner = tuple[float, float]
@@ -59,6 +62,13 @@ class Region:
         """The region between two corners (x, y, z)."""
         (x0, y0, z0), (x1, y1, z1) = low, high
         return cls(name, ((x0, y0), (x1, y0), (x1, y1), (x0, y1)), z0, z1)
+
+    def moved(self, pose: np.ndarray) -> Region:
+        """The region in another frame: `pose` (4, 4), a yaw and a translation, maps to it."""
+        corners = transform(pose, np.array([(*corner, 0.0) for corner in self.corners]))
+        up = float(pose[2, 3])
+        low, high = (z if abs(z) == ANY_HEIGHT else z + up for z in (self.low, self.high))
+        return Region(self.name, tuple((float(x), float(y)) for x, y, _ in corners), low, high)
 
     @property
     def area(self) -> float:

@@ -54,11 +54,9 @@ def shown_objects(
 
 def moved_by(known: MemoryObject, pose: np.ndarray) -> MemoryObject:
     """The object after a motion (4, 4), yaw and translation, of the world."""
-    yaw = float(np.arctan2(pose[1, 0], pose[0, 0]))
-    box = known.box.rotated(yaw)
-    box = replace(box, center=vector(np.add(box.center, pose[:3, 3])))
     place = vector(transform(pose, np.array(known.place)))
-    return replace(known, box=box, place=place, points=transform(pose, known.points))
+    points = transform(pose, known.points)
+    return replace(known, box=known.box.moved(pose), place=place, points=points)
 
 
 def _union(a: Box3D, b: Box3D) -> Box3D:

@@ -271,8 +271,8 @@ class MapClient:
             if self._count < 0:
                 reply = self._memory(srv.GetHistory, id=NO_ID)
                 with self._lock:
-                    heard = {event_key(event) for event in self._events}
-                    past = [e for e in (reply.events if reply else ()) if event_key(e) not in heard]
+                    newer = {event_key(event) for event in self._events}
+                    past = [e for e in (reply.events if reply else ()) if event_key(e) not in newer]
                     self._events.extendleft(reversed(past))
                     self._count = len(self._events)
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 
 import numpy as np
@@ -99,6 +100,9 @@ def test_two_robots_maps_become_one(folder, tmp_path):
     for known in robot.memory.objects():  # another origin
         robot.memory.put(moved_by(known, turn))
     robot.memory.frame_id = "robot2/map"
+    (sofa,) = robot.named("sofa")
+    x, y, _ = sofa.box.center
+    robot.memory.set_regions([Region.from_box("den", (x - 1, y - 1, -1), (x + 1, y + 1, 3))])
     robot.stop()
     memory = change_map(folder)
     other = read_map(tmp_path / "second")
@@ -108,6 +112,10 @@ def test_two_robots_maps_become_one(folder, tmp_path):
     assert result["same"] >= 4 and result["residual_m"] < 0.1
     labels = sorted(o.label for o in memory.objects())
     assert "plant" in labels and labels.count("sofa") == 1
+    (sofa,) = [o for o in memory.objects() if o.label == "sofa"]
+    assert "den" in [r.name for r in memory.regions if r.contains(sofa.box.center)]
+    for look in memory.store.observations(sofa.id):
+        assert math.dist(look.box.center, sofa.box.center) < 0.2
     memory.close()
 
 

@@ -16,6 +16,7 @@ from spatial3d_ros.memory.association import alike
 from spatial3d_ros.memory.edits import MemoryEdit, apply_edit
 from spatial3d_ros.memory.object_memory import moved_by
 from spatial3d_ros.memory.presence import kept_points, look_at_places
+from spatial3d_ros.memory.regions import Region
 from spatial3d_ros.scene.buffer import View
 
 
@@ -173,6 +174,7 @@ def test_a_map_with_another_origin_is_aligned_when_three_objects_are_seen(lived_
     folder, ids = lived_in
     shifted = {name: move(thing, 0.7, -0.6) for name, thing in THINGS.items()}
     robot = Robot(folder, shifted, start_s=90_000, same_origin=False)
+    robot.memory.set_regions([Region.from_box("den", (0.0, 0.0, 0.0), (1.0, 1.0, 3.0))])
     scene = robot.look((0.7, -0.6, 1.4), (1.7, -0.6, 1.0))
     assert len(scene) == 1  # the remembered ones cannot be placed yet
     robot.memory._align_at = 0.0
@@ -181,6 +183,7 @@ def test_a_map_with_another_origin_is_aligned_when_three_objects_are_seen(lived_
         robot.memory._align_at = 0.0
     assert [k for k, _ in robot.kinds()] == ["aligned"]
     assert {item.label: item.id for item in scene.values()} == ids
+    assert np.mean(robot.memory.regions[0].corners, axis=0) == pytest.approx((1.2, -0.1), abs=0.1)
     robot.stop()
 
 
@@ -298,3 +301,17 @@ def test_of_two_that_fit_the_one_of_the_colour_is_back():
     red, gray = replace(red, rgb=(200.0, 40.0, 40.0)), replace(gray, rgb=(130.0, 130.0, 130.0))
     darker = replace(thing(3, "mug", 1.0), rgb=(165.0, 30.0, 36.0))  # the red one in less light
     assert alike(red, darker) and not alike(gray, darker)
+
+
+def test_a_piece_of_a_known_object_is_not_new(lived_in):
+    folder, _ = lived_in
+    robot = Robot(folder, THINGS, start_s=90_000)
+    robot.tour(1)
+    (sofa,) = robot.named("sofa")
+    half = Box3D(sofa.box.center, (*sofa.box.size[:2], sofa.box.size[2] / 2))
+    robot.memory._births.add(999)
+    assert not robot.memory._is_new(replace(sofa, id=999, box=half))
+    assert robot.memory._is_new(replace(sofa, id=999, box=half, label="box"))
+    elsewhere = replace(half, center=(sofa.box.center[0] - 2.0, *sofa.box.center[1:]))
+    assert robot.memory._is_new(replace(sofa, id=999, box=elsewhere))
+    robot.stop()

@@ -69,11 +69,14 @@ def test_has_it_been_moved(asked):
     assert asked.moved("sofa").text.startswith("Yes: the sofa")
     assert asked.moved("chair").text.startswith("No, the chair is where it was")
     assert asked.moved("mug").text.startswith("I do not see it")
+    assert asked.moved("chair", 200_000 * SECOND).text.startswith("I do not know")
 
 
 def test_which_room_and_how_many_in_a_room(asked):
     assert asked.region_of("sofa").text == "The sofa is in the lounge."
-    assert len(asked.objects_in_region("the lounge", "chairs").objects) == 1
+    found = asked.objects_in_region("the lounge", "chairs")
+    assert len(found.objects) == 1 and found.text == "There is 1 chair in the lounge."
+    assert len(asked.objects_in_region("the lounge", "cardboard boxes").objects) == 1
     assert "4 objects in the lounge" in asked.objects_in_region("lounge").text
     assert not asked.objects_in_region("attic").known
 

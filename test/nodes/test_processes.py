@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not here: source ROS or scripts/ros_env.sh")
 
+from ament_index_python.packages import get_package_prefix
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from visualization_msgs.msg import MarkerArray
 
@@ -91,3 +94,27 @@ def test_signal_ends_a_node_that_is_loading_its_network(stop):
     process.send_signal(stop)
     _, errors = process.communicate(timeout=30)  # loading takes 60
     assert process.returncode == 0, errors
+
+
+def test_web_node_of_the_launch_file_serves_its_page(tmp_path):
+    pytest.importorskip("uvicorn", reason="the extra `web` is not installed")
+    program = Path(get_package_prefix("spatial3d_ros")) / "lib" / "spatial3d_ros" / "web_node"
+    mine, launched = tmp_path / "mine.yaml", tmp_path / "launch_params"
+    mine.write_text("/**: {ros__parameters: {port: 0, max_views: 8}}")
+    launched.write_text("/**: {ros__parameters: {use_sim_time: true}}")
+    process = subprocess.Popen(
+        [
+            program, "--ros-args", "--log-level", "info", "-r", "__node:=web_node",
+            "-r", "__ns:=/robot1", "--params-file", mine, "--params-file", launched,
+        ],
+        env={**os.environ, "ROS_DOMAIN_ID": str(bench.DOMAIN)}, text=True, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    found = None
+    while found is None and process.poll() is None:
+        found = re.search(r"open (http://localhost:\d+/)", process.stderr.readline())
+    assert found, process.communicate()
+    with urlopen(found[1], timeout=30.0) as page:
+        assert "<title>" in page.read().decode()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0 and "Traceback" not in errors, errors

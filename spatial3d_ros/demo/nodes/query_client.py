@@ -1,8 +1,9 @@
 """Asks a running grounding node questions and writes its answers to a file.
 
 Questions of kind "distance" go to `~/measure_distance`, "layout" to `~/edit_layout`, "ask" to
-`~/ask`, others to `~/ground`; those with "via": "action" go to the action `~/query`. Input and
-output are JSON files, so that the process that starts this one needs no ROS.
+`~/ask`, "history" with the "id" of an object to `~/get_history`, others to `~/ground`; those with
+"via": "action" go to the action `~/query`. Input and output are JSON files, so that the process
+that starts this one needs no ROS.
 
     python -m spatial3d_ros.demo.nodes.query_client questions.json answers.json --settle 15
 """
@@ -31,7 +32,7 @@ from spatial3d_ros.nodes.action_client import ThreadSafeActionClient
 from spatial3d_ros.nodes.executor import spin_in_thread, wait_for
 from spatial3d_ros.nodes.question_server import KINDS
 from spatial3d_ros.runtime.parameters import FIELDS
-from spatial3d_ros.srv import Ask, EditLayout, GetScene, Ground, MeasureDistance
+from spatial3d_ros.srv import Ask, EditLayout, GetHistory, GetScene, Ground, MeasureDistance
 from spatial3d_ros.storage import write_whole
 
 CALL_S = 20.0
@@ -49,6 +50,7 @@ class QueryClient(Node):
         self._measure = self.create_client(MeasureDistance, f"{server}/measure_distance")
         self._edit = self.create_client(EditLayout, f"{server}/edit_layout")
         self._ask = self.create_client(Ask, f"{server}/ask")
+        self._get_history = self.create_client(GetHistory, f"{server}/get_history")
         self._get_scene = self.create_client(GetScene, f"{server}/get_scene")
         self._parameter_client = self.create_client(GetParameters, f"{server}/get_parameters")
         self._query = ThreadSafeActionClient(self, Query, f"{server}/query")
@@ -121,6 +123,9 @@ class QueryClient(Node):
         elif question["kind"] == "layout":
             request = EditLayout.Request(instruction=question["text"])
             answer = response_dicts.layout_edit(self._call(self._edit, request))
+        elif question["kind"] == "history":
+            request = GetHistory.Request(id=question["id"])
+            answer = response_dicts.history(self._call(self._get_history, request))
         elif question["kind"] == "ask":
             request = Ask.Request(question=question["text"])
             answer = response_dicts.free_form_answer(self._call(self._ask, request))

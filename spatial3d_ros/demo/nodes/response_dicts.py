@@ -34,6 +34,17 @@ def free_form_answer(response: Any) -> dict[str, Any]:
     return _common("ask", response, response.answer, response.answer.objects)
 
 
+def history(response: Any) -> dict[str, Any]:
+    """Of `~/get_history`: the events as sentences."""
+    return {
+        "answered": "history",
+        "success": response.success,
+        "message": response.message,
+        "answer": "; ".join(event.text for event in response.events),
+        "objects": [],
+    }
+
+
 def layout_edit(response: Any, field: str = "edit") -> dict[str, Any]:
     """Of `~/edit_layout`: the edited objects with their boxes before ("objects") and "after"."""
     answer = getattr(response, field)

@@ -81,22 +81,16 @@ def record_room(
     when the bag exists.
     """
     from spatial3d_ros.research.rooms.generator import generate_room
-    from spatial3d_ros.research.rooms.paths import hand_path, robot_path
 
-    paths = {"robot": robot_path, "hand": hand_path}
-    if path not in paths:
-        raise ConfigError(f"path {path!r} is unknown: choose one of {', '.join(paths)}")
-    total = max(2, round(seconds * rate_hz))
     room = room or generate_room(seed, catalog=catalog)
-    poses = paths[path](room, total, np.random.default_rng((seed, 17)))
-    jobs = [
-        (room, seed, camera, rate_hz, list(enumerate(poses))[first : first + CHUNK])
-        for first in range(0, total, CHUNK)
-    ]
+    total = max(2, round(seconds * rate_hz))
+    rendered = rendered_frames(
+        room, seed, total, rate_hz, path=path, camera=camera, processes=processes
+    )
     pixels: list[np.ndarray] = []
 
     def frames() -> Iterator[Frame]:
-        for frame, counts in _rendered(jobs, processes or min(2, os.cpu_count() or 1)):
+        for frame, counts in rendered:
             pixels.append(counts)
             progress(len(pixels), total)
             yield frame
@@ -106,6 +100,31 @@ def record_room(
     recorded = RecordedRoom(bag, room, np.array(pixels), stamps)
     _save(recorded)
     return recorded
+
+
+def rendered_frames(
+    room: Room,
+    seed: int,
+    count: int,
+    rate_hz: float,
+    *,
+    path: str = "robot",
+    camera: Camera = CAMERA,
+    processes: int = 0,
+) -> Iterator[tuple[Frame, np.ndarray]]:
+    """`count` frames with the pixels (objects,) of each object, as `record_room` writes them.
+
+    Raises ConfigError for an unknown path.
+    """
+    from spatial3d_ros.research.rooms.paths import hand_path, robot_path
+
+    paths = {"robot": robot_path, "hand": hand_path}
+    if path not in paths:
+        raise ConfigError(f"path {path!r} is unknown: choose one of {', '.join(paths)}")
+    poses = list(enumerate(paths[path](room, count, np.random.default_rng((seed, 17)))))
+    chunks = [poses[first : first + CHUNK] for first in range(0, count, CHUNK)]
+    jobs = [(room, seed, camera, rate_hz, chunk) for chunk in chunks]
+    return _rendered(jobs, processes or min(2, os.cpu_count() or 1))
 
 
 def load_recorded_room(bag: Path) -> RecordedRoom:

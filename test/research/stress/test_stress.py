@@ -19,12 +19,15 @@ from helpers import messages
 from helpers.engine_scene import proposals_in_a_row, wall_frame
 from helpers.small_model import small_model
 from spatial3d_ros.engine import EngineConfig
-from spatial3d_ros.errors import ConfigError, NotAvailableError, StorageError
+from spatial3d_ros.errors import ConfigError, NotAvailableError, NotFoundError, StorageError
+from spatial3d_ros.geometry.box import shared_volume
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.memory.database import MemoryDatabase
+from spatial3d_ros.memory.presence import box_points
+from spatial3d_ros.memory.records import MemoryObject
 from spatial3d_ros.model.checkpoint import save_model
 from spatial3d_ros.research.rooms.generator import generate_room
-from spatial3d_ros.research.stress import soak
+from spatial3d_ros.research.stress import soak, two_day_home, two_days
 from spatial3d_ros.research.stress.fault import FAULTS
 from spatial3d_ros.research.stress.faults.memory import stored_ids
 from spatial3d_ros.research.stress.faults.run import choose
@@ -228,3 +231,34 @@ def test_faulty_engine_fails_in_the_chosen_step_only(tmp_path, monkeypatch):
         engine.ground("the red chair")
     monkeypatch.setattr(FaultyEngine, "out_of_memory_in", [])
     assert engine.ground("the red chair").text
+
+
+def test_a_home_changes_between_two_days():
+    home = two_day_home.generate_home(850_035, "full")
+    views = [np.full(len(place.room.objects), 9) for place in home]
+    known = [
+        MemoryObject(k, item.box, item.category, box_points(item.box), item.box.center, 1, 2, 1)
+        for k, item in enumerate(item for place in home for item in place.objects)
+    ]
+    taken, moved = two_day_home.choose_changes(home, views, known)
+    changed = two_day_home.next_day(home, taken, moved)
+    before, after = (
+        [o.category for o in day[taken.place].objects].count(taken.item.category)
+        for day in (home, changed)
+    )
+    assert after == before - 1
+    target = changed[(moved.place + 1) % 2]
+    objects = target.objects
+    assert [o.id for o in objects] == list(range(len(objects)))
+    (box,) = [o.box for o in objects if o.box.size == moved.item.box.size]
+    assert target.region.contains(box.center)
+    assert max(shared_volume(box, o.box) for o in objects if o.box is not box) == 0.0
+    with pytest.raises(NotFoundError, match="another seed"):
+        two_day_home.choose_changes(home, [0 * count for count in views], known)
+
+
+def test_story_of_two_days_counts_right_answers_by_channel():
+    right = {"DDS": True, "agent": False}
+    asked = tuple(two_days.Asked("moved", "?", {}, right | {"agent": k > 0}) for k in range(3))
+    story = two_days.Story(9, 9, "bin", "box", asked)
+    assert story.right == {"DDS": 3, "agent": 2} == story.to_dict()["right"]

@@ -6,6 +6,7 @@ from spatial3d_ros.research.stress.faults import sensors  # isort: skip
 from spatial3d_ros.research.stress.faults import questions  # isort: skip
 from spatial3d_ros.research.stress.faults import machine  # isort: skip
 from spatial3d_ros.research.stress.faults import memory  # isort: skip
+from spatial3d_ros.research.stress.faults import servers  # isort: skip
 from spatial3d_ros.research.stress.faults.run import run_faults
 
-__all__ = ["machine", "memory", "questions", "run_faults", "sensors", "streams"]
+__all__ = ["machine", "memory", "questions", "run_faults", "sensors", "servers", "streams"]

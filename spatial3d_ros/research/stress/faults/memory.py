@@ -20,7 +20,7 @@ from spatial3d_ros.research.stress.system_under_test import (
     SystemUnderTest,
 )
 
-TOLD_S = 60.0
+REPORT_S = 60.0
 UNWRITTEN, IN_USE = "cannot be written", "another process uses this memory"
 MIN_STORED = 0.9  # share of the stored objects that must outlive the process
 DAMAGED = slice(1 / 3, 1 / 2)  # of the file
@@ -35,7 +35,7 @@ def stored_ids(folder: Path) -> set[int]:
 
 def _settled_ids(system: SystemUnderTest) -> set[int]:
     """Ids of the objects that are stored, once there are some and the writer had its second."""
-    system.wait_until(lambda: stored_ids(system.setting.memory), TOLD_S, "a stored object")
+    system.wait_until(lambda: stored_ids(system.setting.memory), REPORT_S, "a stored object")
     return stored_ids(system.setting.memory)
 
 
@@ -73,13 +73,13 @@ def disk_full(system: SystemUnderTest, check: Checks) -> None:
     _settled_ids(system)
     system.faulty_node.call("fill_disk", full=True)
     try:
-        told = lambda: UNWRITTEN in system.status("memory")["message"]  # noqa: E731
-        check.within(TOLD_S, told, "named in /diagnostics")
+        reported = lambda: UNWRITTEN in system.status("memory")["message"]  # noqa: E731
+        check.within(REPORT_S, reported, "named in /diagnostics")
         frames_continue(system, check)
         check.objects_kept()
     finally:
         system.faulty_node.call("fill_disk", full=False)
-    check.within(TOLD_S, lambda: not system.status("memory")["message"], "written again")
+    check.within(REPORT_S, lambda: not system.status("memory")["message"], "written again")
 
 
 @fault(
@@ -104,7 +104,7 @@ def damaged(system: SystemUnderTest, check: Checks) -> None:
     aside = list(file.parent.glob(f"{file.stem}.damaged-*"))
     text = (system.logs / f"{FAULTY_NODE}.log").read_text(errors="replace")
     check(bool(aside) and "was damaged" in text, "named in the log, and the file is kept")
-    check.within(TOLD_S, lambda: stored_ids(file.parent), "objects stored again")
+    check.within(REPORT_S, lambda: stored_ids(file.parent), "objects stored again")
 
 
 @fault(
@@ -122,7 +122,7 @@ def second_node(system: SystemUnderTest, check: Checks) -> None:
         check.within(START_S, lambda: IN_USE in log.read_text(errors="replace"), "refused")
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(TOLD_S)
+        process.wait(REPORT_S)
         del system.nodes.processes["second_node"]
     frames_continue(system, check)
     check.objects_kept()

@@ -43,11 +43,13 @@ def pool_object_features(
     boxes, width, mpe = batch.boxes, config.text.width, config.s2.mpe
     code = mpe.coord_scale * mpe.coord * coordinate_code(boxes[..., :3], width)
     if features is None:
-        return PooledObjects(code, torch.zeros_like(batch.object_valid), _given(batch, config))
+        return PooledObjects(
+            code, torch.zeros_like(batch.object_valid), given_colors(batch, config)
+        )
     assigned = assign_views(batch, config)
     count = assigned.patches.sum(-1, keepdim=True)
     visual = assigned.patches.to(features.dtype) @ features / count.clamp(min=1) + code
-    colors = _given(batch, config)
+    colors = given_colors(batch, config)
     colors = torch.where(colors.isnan(), assigned.colors, colors)
     return PooledObjects(visual, count[..., 0] > 0, colors)
 
@@ -70,7 +72,7 @@ def assign_views(batch: SceneBatch, config: ModelConfig) -> PatchAssignment:
     )
 
 
-def _given(batch: SceneBatch, config: ModelConfig) -> Tensor:
+def given_colors(batch: SceneBatch, config: ModelConfig) -> Tensor:
     """The colors of the batch as in PooledObjects."""
     names = len(config.names.colors) + 1 if config.objects.channels else 3
     if batch.colors is None:

@@ -43,6 +43,7 @@ def test_rows_of_channels(row):
         small_scene(),
         crop_pixels=torch.rand(1, 5, 2, 3, 64, 64, generator=generator) * 2 - 1,
         crop_valid=torch.ones(1, 5, 2, dtype=torch.bool),
+        colors=torch.tensor([[[0.9, 0.1, 0.1], *[[torch.nan] * 3] * 4]]),  # as the engine gives
     )
     batch.boxes[0, 0] = torch.tensor([2.0, 2, 2, 5, 5, 5])
     foreign = Foreign(-batch.pixels[0], torch.ones(3, 3, 64, 64))

@@ -23,7 +23,7 @@ from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.checkpoint import load_model, model_folder
 from spatial3d_ros.model.generation import score_questions
 from spatial3d_ros.model.network import SpatialModel
-from spatial3d_ros.model.objects import assign_views
+from spatial3d_ros.model.objects import assign_views, given_colors
 from spatial3d_ros.research.evaluation.room_queries import judge
 from spatial3d_ros.research.experiments.knockout_parts import (
     IMAGE_ROWS,
@@ -169,14 +169,17 @@ def asked_room(model: SpatialModel, prompt: Prompt, seed: int) -> AskedRoom:
     drawn = dict(zip((o.id for o in owners), draw_labels(owners, rng), strict=True))
     made = replace(made, labels=drawn)
     batch = samples.collate([made]).scenes
-    batch = replace(batch, colors=measured(model, batch))
+    batch = replace(batch, colors=known_colors(model, batch))
     labels = {key: found[0][0] if found else "" for key, found in drawn.items()}
     return AskedRoom(stored, made, labels, batch)
 
 
-def measured(model: SpatialModel, batch: SceneBatch) -> Tensor:
-    """The color of the pixels in each box as the network measures it (`PooledObjects.colors`)."""
-    return assign_views(batch, model.config).colors
+def known_colors(model: SpatialModel, batch: SceneBatch) -> Tensor:
+    """The colors that the network knows of each box (`PooledObjects.colors`): those given, and
+    elsewhere that of the pixels in it.
+    """
+    given = given_colors(batch, model.config)
+    return torch.where(given.isnan(), assign_views(batch, model.config).colors, given)
 
 
 @torch.inference_mode()
@@ -238,7 +241,7 @@ def knocked_out(model: SpatialModel, row: str, foreign: Foreign) -> Iterator[Non
     change: AbstractContextManager[None]
     if row in IMAGE_ROWS:
         images = foreign if row == "pixels_of_another_room" else foreign.gray()
-        encode, colors = model.encode_scene, partial(measured, model)
+        encode, colors = model.encode_scene, partial(known_colors, model)
         seen = partial(other_image, model, images, colors, encode)
         change = replaced(model, "encode_scene", seen)
     else:

@@ -83,13 +83,15 @@ def other_image(
     """`encode_scene` with foreign images. Boxes, depth, labels and mean colors stay true; what the
     tower and the point encoder read from an image, crops too, is foreign.
     """
-    true = colors(batch)
-    given = true if batch.colors is None else torch.where(batch.colors.isnan(), true, batch.colors)
     count = batch.views.pixels.shape[1]
     index = torch.arange(count) % len(images.views)
     pixels = images.views[index][None].to(batch.views.pixels)
     patches = None if batch.patches is None else model.encode_views(pixels).to(batch.patches)
-    changes: dict[str, Tensor | None] = {"pixels": pixels, "patches": patches, "colors": given}
+    changes: dict[str, Tensor | None] = {
+        "pixels": pixels,
+        "patches": patches,
+        "colors": colors(batch),
+    }
     if batch.crop_valid is not None and len(images.crops):
         which = torch.arange(batch.crop_valid.numel()) % len(images.crops)
         crops = images.crops[which].unflatten(0, batch.crop_valid.shape)

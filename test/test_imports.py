@@ -28,7 +28,7 @@ FLOORS = [
     ["doctor", "nodes"],
     ["demo"],
     ["cli"],
-    ["research.homes", "research.datasets"],
+    ["research.homes", "research.datasets", "research.spread"],
     ["research.rooms"],
     ["research.language"],
     ["research.training", "research.evaluation", "research.query"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -81,23 +81,39 @@ def print_findings(recording: BagFrames) -> None:
 
 def reads_recording(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of a recording; it takes them as `options: RecordingOptions`."""
+    return with_options(command, OPTIONS, "options", _recording)
+
+
+def _recording(**given: Any) -> RecordingOptions:
+    given["recogniser"] = tuple(given["recogniser"] or ())
+    return RecordingOptions(**given)
+
+
+def with_options(
+    command: Callable[..., Any],
+    options: Mapping[str, tuple[Any, Any]],
+    name: str,
+    build: Callable[..., Any],
+) -> Callable[..., Any]:
+    """Give a command more options, each its annotation and default; the command takes what `build`
+    makes of them as its argument `name`.
+    """
     hints = get_type_hints(command, include_extras=True)
     parameters = [
-        parameter.replace(annotation=hints[name])
-        for name, parameter in inspect.signature(command).parameters.items()
-        if name != "options"
+        parameter.replace(annotation=hints[own])
+        for own, parameter in inspect.signature(command).parameters.items()
+        if own != name
     ]
     parameters += [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
-        for name, (hint, default) in OPTIONS.items()
+        inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+        for option, (hint, default) in options.items()
     ]
 
     @wraps(command)
-    def with_options(**values: Any) -> Any:
-        given = {name: values.pop(name) for name in OPTIONS}
-        given["recogniser"] = tuple(given["recogniser"] or ())
-        return command(**values, options=RecordingOptions(**given))
+    def wrapped(**values: Any) -> Any:
+        given = {option: values.pop(option) for option in options}
+        return command(**values, **{name: build(**given)})
 
-    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    with_options.__annotations__ = {p.name: p.annotation for p in parameters}
-    return with_options
+    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
+    return wrapped

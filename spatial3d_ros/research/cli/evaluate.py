@@ -7,12 +7,16 @@ from typing import Annotated
 
 import typer
 
-from spatial3d_ros.cli.output import out, print_json, print_status, progress_bar
+from spatial3d_ros.cli.output import err, out, print_json, print_status, progress_bar
 from spatial3d_ros.research.cli import evaluate_benchmarks, evaluate_public, evaluate_sessions
 from spatial3d_ros.research.cli.evaluate_bag import COMMAND, BagByDefault, evaluate_bag
+from spatial3d_ros.research.cli.evaluate_bags import SEVERAL, evaluate_bags
+from spatial3d_ros.research.cli.places import RayAddress, Workers, end_with_failures, places_of
+from spatial3d_ros.research.spread import join, rank
 
 app = typer.Typer(cls=BagByDefault, no_args_is_help=True, help="Measure accuracy.")
 app.command(COMMAND)(evaluate_bag)
+app.command(SEVERAL)(evaluate_bags)
 app.command("referit3d")(evaluate_benchmarks.referit3d)
 app.command("scanrefer")(evaluate_benchmarks.scanrefer)
 app.command("sr3d-style")(evaluate_benchmarks.sr3d_style)
@@ -27,6 +31,10 @@ app.command("sessions")(evaluate_sessions.sessions)
 @app.callback()
 def evaluate() -> None:
     """Measure accuracy on data with a known truth."""
+    number, count = rank()
+    if count > 1:
+        join()
+        out.quiet = err.quiet = number > 0  # one process of torchrun prints the table
 
 
 Recordings = Annotated[Path, typer.Option(help="Folder for recordings.")]
@@ -89,6 +97,8 @@ def rooms(
         str, typer.Option(help="full or basic rooms; by default those that the model knows.")
     ] = "",
     folder: Recordings = FOLDER,
+    workers: Workers = 1,
+    ray: RayAddress = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Evaluate on held-out generated rooms: grounding, distances, layout edits, proposals.
@@ -103,6 +113,8 @@ def rooms(
         spatial3d evaluate rooms --tasks all --true-boxes
 
         spatial3d evaluate rooms --tasks ask,caption,number --model runs/tiny/model --json
+
+        spatial3d evaluate rooms --rooms 100 --workers 8
     """
     from spatial3d_ros.research.evaluation.rooms import evaluate_rooms
     from spatial3d_ros.research.rooms.catalog import parse_catalog
@@ -111,7 +123,7 @@ def rooms(
         report = evaluate_rooms(
             rooms=rooms, seed=seed, true_boxes=true_boxes, through_ros=through_ros, model=model,
             tasks=tasks, folder=folder, say=print_status, progress=progress,
-            catalog=parse_catalog(catalog) if catalog else None,
+            catalog=parse_catalog(catalog) if catalog else None, places=places_of(workers, ray),
         )  # fmt: skip
     if json:
         print_json(report.json())
@@ -120,6 +132,7 @@ def rooms(
         edits = report.edits_table()
         if edits is not None:
             out.print(edits)
+    end_with_failures(report.failed)
 
 
 @app.command()

@@ -12,22 +12,33 @@ from typer.core import TyperGroup
 from spatial3d_ros.bags.options import RecordingOptions
 from spatial3d_ros.cli.output import out, print_json, print_status, progress_bar
 from spatial3d_ros.cli.topics import reads_recording
+from spatial3d_ros.research.cli.evaluate_bags import SEVERAL
 
 COMMAND = "bag"
 BAG_SUFFIXES = (".mcap", ".db3", ".bag")
 
 
 class BagByDefault(TyperGroup):
-    """A group of commands in which a recording in place of a command means `bag RECORDING`."""
+    """A group of commands in which recordings in place of a command mean `bag RECORDING` or `bags
+    RECORDINGS`.
+    """
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
-        """Put `bag` before arguments that begin with a recording, or with an option of `bag`."""
+        """Put the command before arguments that begin with a recording, or with an option."""
         first = args[0] if args else ""
         if first not in self.commands and first not in ctx.help_option_names:
-            path = Path(first)
-            if first.startswith("-") or path.suffix in BAG_SUFFIXES or (first and path.exists()):
+            if _is_recording(first) and len(args) > 1 and _is_recording(args[1]):
+                args = [SEVERAL, *args]
+            elif first.startswith("-") or _is_recording(first):
                 args = [COMMAND, *args]
         return super().parse_args(ctx, args)
+
+
+def _is_recording(word: str) -> bool:
+    path = Path(word)
+    return (
+        not word.startswith("-") and bool(word) and (path.suffix in BAG_SUFFIXES or path.exists())
+    )
 
 
 @reads_recording

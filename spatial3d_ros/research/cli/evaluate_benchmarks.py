@@ -4,12 +4,15 @@ or ScanNet scenes with views.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from spatial3d_ros.cli.output import out, print_json, print_status
+from spatial3d_ros.research.cli.scan_options import reads_scans
+from spatial3d_ros.research.spread import rank
 
 if TYPE_CHECKING:
     from spatial3d_ros.research.datasets.box_sources import BoxSource
@@ -26,24 +29,6 @@ Objects = Annotated[
 Detections = Annotated[
     Path | None, typer.Option(help="Candidate boxes of a detector, in the format of --objects.")
 ]
-Scans = Annotated[
-    Path | None,
-    typer.Option(help="ScanNet's scans/: the network sees views of the scenes, and no labels."),
-]
-ProposalFiles = Annotated[
-    Path | None,
-    typer.Option(help="With --scans: boxes of a detector, a folder of Mask3D or a file."),
-]
-Top = Annotated[int, typer.Option(min=1, help="Best-scored proposals of a scene: 50 or 100.")]
-Views = Annotated[int, typer.Option(min=1, help="Views of a scene: 16, 24, 32.")]
-FrameChoices = Annotated[str, typer.Option(help="Which frames: uniform, or coverage.")]
-CategoryModes = Annotated[
-    str | None,
-    typer.Option(
-        help="none, generate, or given (diagnosis only: the true class is told). Default: as the "
-        "weights were trained, but never given."
-    ),
-]
 Model = Annotated[str, typer.Option(help="Shipped model, or folder with weights.")]
 Fronts = Annotated[
     bool, typer.Option(help="Use the front direction of objects, if the rooms have front_point.")
@@ -54,41 +39,17 @@ Results = Annotated[
 ]
 
 
-def scan_setup(
-    scans: Path | None,
-    proposals: Path | None,
-    top: int,
-    views: int,
-    frames: str,
-    category_mode: str | None,
-    label_table: Path | None = None,
-) -> ScanSetup | None:
-    """The scans of the options; None without --scans."""
-    if scans is None:
-        if proposals is not None or category_mode is not None:
-            raise typer.BadParameter("--proposals and --category-mode need --scans")
-        return None
-    from spatial3d_ros.research.evaluation.public.scan_runner import ScanSetup
-
-    return ScanSetup(
-        scans, proposals, top, views, frames, category_mode, label_table  # type: ignore[arg-type]
-    )  # fmt: skip
-
-
+@reads_scans
 def referit3d(
     utterances: Annotated[Path, typer.Option(help="CSV file of Nr3D or Sr3D.")],
     objects: Objects = None,
-    scans: Scans = None,
-    proposals: ProposalFiles = None,
-    top: Top = 50,
-    views: Views = 16,
-    frames: FrameChoices = "uniform",
-    category_mode: CategoryModes = None,
     detections: Detections = None,
     model: Model = "tiny",
     fronts: Fronts = False,
     json: AsJson = False,
     results: Results = None,
+    *,
+    setup: Any,
 ) -> None:
     """Nr3D or Sr3D on true boxes or a detector's: with labels and colours and without images, or
     with views of scans.
@@ -104,7 +65,6 @@ def referit3d(
     from spatial3d_ros.research.evaluation.public.boxes_cases import referit_cases
     from spatial3d_ros.research.evaluation.public.boxes_report import evaluate_boxes
 
-    setup = scan_setup(scans, proposals, top, views, frames, category_mode)
     boxes, found = _boxes(setup, objects, detections)
     asked = referit_cases(boxes, utterances, detections=found)
     load = None if setup is None else setup.load
@@ -113,15 +73,10 @@ def referit3d(
     _show(report, json, results, command + _detections(detections) + " --fronts" * fronts)
 
 
+@reads_scans
 def scanrefer(
     utterances: Annotated[Path, typer.Option(help="JSON file of ScanRefer.")],
     objects: Objects = None,
-    scans: Scans = None,
-    proposals: ProposalFiles = None,
-    top: Top = 50,
-    views: Views = 16,
-    frames: FrameChoices = "uniform",
-    category_mode: CategoryModes = None,
     detections: Detections = None,
     classes: Annotated[
         str, typer.Option(help="What 'unique' counts: raw labels, scannet18 or nyu40 classes.")
@@ -136,6 +91,8 @@ def scanrefer(
     fronts: Fronts = False,
     json: AsJson = False,
     results: Results = None,
+    *,
+    setup: Any,
 ) -> None:
     """ScanRefer on true boxes or a detector's: with labels and colours and without images, or with
     views of scans.
@@ -154,7 +111,8 @@ def scanrefer(
     from spatial3d_ros.research.evaluation.public.boxes_cases import scanrefer_cases
     from spatial3d_ros.research.evaluation.public.boxes_report import evaluate_boxes
 
-    setup = scan_setup(scans, proposals, top, views, frames, category_mode, label_table)
+    if setup is not None:
+        setup = replace(setup, label_table=label_table)
     boxes, found = _boxes(setup, objects, detections)
     asked = scanrefer_cases(
         boxes, utterances, detections=found, classes=classes, label_table=label_table,
@@ -228,7 +186,7 @@ def _show(report: BoxesReport, json: bool, results: Path | None, command: str) -
     else:
         out.print(report.table())
         out.print(report.confusion_table())
-    if results is not None:
+    if results is not None and rank()[0] == 0:
         command = f"spatial3d evaluate {command}"
         mark = command.replace("--", "")  # which may not stand inside a comment
         write_section(results, mark, command, report.markdown(command))

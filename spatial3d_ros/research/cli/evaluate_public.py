@@ -5,22 +5,13 @@ by the network on rooms of boxes or on scans with views, or by anything else in 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from spatial3d_ros.cli.output import out, print_json
-from spatial3d_ros.research.cli.evaluate_benchmarks import (
-    AsJson,
-    CategoryModes,
-    FrameChoices,
-    Model,
-    ProposalFiles,
-    Scans,
-    Top,
-    Views,
-    scan_setup,
-)
+from spatial3d_ros.research.cli.evaluate_benchmarks import AsJson, Model
+from spatial3d_ros.research.cli.scan_options import reads_scans
 
 if TYPE_CHECKING:
     from spatial3d_ros.research.evaluation.public.given_answers import PublicReport
@@ -37,18 +28,15 @@ MaybeObjects = Annotated[
 ]
 
 
+@reads_scans
 def multi3drefer(
     descriptions: Annotated[Path, typer.Option(help="multi3drefer_*.json.")],
     objects: MaybeObjects = None,
-    scans: Scans = None,
-    proposals: ProposalFiles = None,
-    top: Top = 50,
-    views: Views = 16,
-    frames: FrameChoices = "uniform",
-    category_mode: CategoryModes = None,
     answers: Answers = None,
     model: Model = "tiny",
     json: AsJson = False,
+    *,
+    setup: Any,
 ) -> None:
     """Multi3DRefer: descriptions of none, one or several objects. F1 at IoU 0.25 and 0.5.
 
@@ -59,25 +47,22 @@ def multi3drefer(
     """
     from spatial3d_ros.research.evaluation.public.given_answers import evaluate_multi
 
-    rooms = _needed(objects, scan_setup(scans, proposals, top, views, frames, category_mode))
+    rooms = _needed(objects, setup)
     _show(evaluate_multi(rooms, descriptions, answers, model), json)
 
 
+@reads_scans
 def scanqa(
     questions: Annotated[Path, typer.Option(help="ScanQA_v1.0_val.json.")],
     objects: MaybeObjects = None,
-    scans: Scans = None,
-    proposals: ProposalFiles = None,
-    top: Top = 50,
-    views: Views = 16,
-    frames: FrameChoices = "uniform",
-    category_mode: CategoryModes = None,
     answers: Answers = None,
     norm: Annotated[
         str, typer.Option(help="How answers are cleaned: leo (Chat-Scene) or raw (Video-3D-LLM).")
     ] = "leo",
     model: Model = "tiny",
     json: AsJson = False,
+    *,
+    setup: Any,
 ) -> None:
     """ScanQA: EM@1, refined EM, BLEU, ROUGE-L, CIDEr, and METEOR of exact words.
 
@@ -87,25 +72,22 @@ def scanqa(
     """
     from spatial3d_ros.research.evaluation.public.given_answers import evaluate_scanqa
 
-    rooms = scan_setup(scans, proposals, top, views, frames, category_mode) or objects
+    rooms = setup or objects
     _show(evaluate_scanqa(questions, rooms, answers, norm, model), json)
 
 
+@reads_scans
 def sqa3d(
     questions: Annotated[Path, typer.Option(help="v1_balanced_questions_*_scannetv2.json.")],
     annotations: Annotated[
         Path, typer.Option(help="v1_balanced_sqa_annotations_*_scannetv2.json.")
     ],
     objects: MaybeObjects = None,
-    scans: Scans = None,
-    proposals: ProposalFiles = None,
-    top: Top = 50,
-    views: Views = 16,
-    frames: FrameChoices = "uniform",
-    category_mode: CategoryModes = None,
     answers: Answers = None,
     model: Model = "tiny",
     json: AsJson = False,
+    *,
+    setup: Any,
 ) -> None:
     """SQA3D: EM and refined EM, overall and by first word of the question.
 
@@ -114,22 +96,19 @@ def sqa3d(
     """
     from spatial3d_ros.research.evaluation.public.given_answers import evaluate_sqa3d
 
-    rooms = scan_setup(scans, proposals, top, views, frames, category_mode) or objects
+    rooms = setup or objects
     _show(evaluate_sqa3d(questions, annotations, rooms, answers, model), json)
 
 
+@reads_scans
 def scan2cap(
     descriptions: Annotated[Path, typer.Option(help="ScanRefer_filtered_*.json.")],
     objects: MaybeObjects = None,
-    scans: Scans = None,
-    proposals: ProposalFiles = None,
-    top: Top = 50,
-    views: Views = 16,
-    frames: FrameChoices = "uniform",
-    category_mode: CategoryModes = None,
     answers: Answers = None,
     model: Model = "tiny",
     json: AsJson = False,
+    *,
+    setup: Any,
 ) -> None:
     """Scan2Cap: captions of the objects that ScanRefer describes, counted where the box is right.
 
@@ -139,7 +118,7 @@ def scan2cap(
     """
     from spatial3d_ros.research.evaluation.public.given_answers import evaluate_scan2cap
 
-    rooms = _needed(objects, scan_setup(scans, proposals, top, views, frames, category_mode))
+    rooms = _needed(objects, setup)
     _show(evaluate_scan2cap(rooms, descriptions, answers, model), json)
 
 
@@ -158,11 +137,11 @@ def distance(
     _show(evaluate_distances(answers), json)
 
 
-def _needed(objects: Path | None, scans: ScanSetup | None) -> Path | ScanSetup:
+def _needed(objects: Path | None, setup: ScanSetup | None) -> Path | ScanSetup:
     """Scans or rooms, whose true boxes are needed."""
-    if scans is None and objects is None:
+    if setup is None and objects is None:
         raise typer.BadParameter("give --objects FILE, or --scans DIR for views")
-    return scans or objects  # type: ignore[return-value]
+    return setup or objects  # type: ignore[return-value]
 
 
 def _show(report: PublicReport, json: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from spatial3d_ros.cli.output import out, progress_bar
+from spatial3d_ros.research.cli.places import RayAddress, Workers, end_with_failures, places_of
 
 synth = typer.Typer(no_args_is_help=True, help="Generate rooms and instructions with known truth.")
 
@@ -99,6 +100,34 @@ def scannet(
         )  # fmt: skip
     counts = ", ".join(f"{len(scans)} for {split}" for split, scans in written.items())
     out.print(f"{folder}: scenes {counts}", soft_wrap=True)
+
+
+@synth.command()
+def views(
+    config: Annotated[Path, typer.Argument(help="Training configuration, config/train/*.yaml.")],
+    workers: Workers = 1,
+    ray: RayAddress = None,
+) -> None:
+    """Render the rooms that a training configuration reads, before it starts. Rooms that are
+    there are kept. With --ray, `rendered.folder` must be one that all machines share.
+
+        spatial3d synth views config/train/joint.yaml --workers 8
+
+        spatial3d synth views config/train/joint.yaml --ray auto
+    """
+    from spatial3d_ros.research.spread import spread
+    from spatial3d_ros.research.training.config import load_train_config
+    from spatial3d_ros.research.training.setup import room_stores
+
+    failed: dict[int, str] = {}
+    for store in room_stores(load_train_config(config)):
+        if store is None:
+            raise typer.BadParameter(f"{config} reads no rendered rooms (rendered.batch is 0)")
+        with progress_bar("rooms") as progress:
+            made = spread(store.render, store.missing, places_of(workers, ray), progress=progress)
+        out.print(f"{store.folder}: {len(made.results)} rooms rendered", soft_wrap=True)
+        failed |= made.failed
+    end_with_failures(failed)
 
 
 def scannet_boxes(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from spatial3d_ros.research.datasets.boxes_only import BoxRoom, read_box_rooms
+from spatial3d_ros.research.datasets.other_scans import is_other_scan, read_other_objects
 from spatial3d_ros.research.datasets.proposals import ProposalReader
 from spatial3d_ros.research.datasets.scan_frames import scenes_in
 from spatial3d_ros.research.datasets.scannet_objects import read_scannet_objects
@@ -44,7 +45,7 @@ class BoxFile:
 
 @dataclass(frozen=True)
 class ScanBoxes:
-    """Annotated objects of the ScanNet scenes below a folder."""
+    """Annotated objects of the scans below a folder: ScanNet, ARKitScenes, MultiScan."""
 
     folder: Path
 
@@ -56,7 +57,11 @@ class ScanBoxes:
     def rooms(self, wanted: Collection[str]) -> Mapping[str, BoxRoom]:
         """The wanted scenes that the folder has."""
         there = set(scenes_in(self.folder)) & set(wanted)
-        return {name: read_scannet_objects(self.folder / name) for name in sorted(there)}
+        paths = [self.folder / name for name in sorted(there)]
+        return {
+            path.name: (read_other_objects if is_other_scan(path) else read_scannet_objects)(path)
+            for path in paths
+        }
 
 
 @dataclass(frozen=True)

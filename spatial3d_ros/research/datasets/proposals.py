@@ -19,6 +19,7 @@ from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.geometry.box import iou_matrix
 from spatial3d_ros.geometry.pose import transform
 from spatial3d_ros.research.datasets.boxes_only import BoxObject, BoxRoom, read_box_rooms
+from spatial3d_ros.research.datasets.other_scans import is_other_scan, read_other_objects
 from spatial3d_ros.research.datasets.scannet_objects import read_vertices
 
 TOP, OVERLAP = 50, 0.9
@@ -104,8 +105,14 @@ class ProposalReader:
         return BoxRoom(scene_id=room.scene_id, objects=objects)
 
     def _vertices(self, scene_id: str) -> np.ndarray:
-        """Vertices (N, 3) of a scan in the aligned frame."""
+        """Vertices (N, 3) of a scan in the aligned frame; the corners of the annotated objects
+        where it is not ScanNet's, whose meshes have other forms.
+        """
         scene = self.scans / scene_id
+        if is_other_scan(scene):
+            boxes = read_other_objects(scene).boxes
+            half = boxes[:, 3:] / 2
+            return np.concatenate([boxes[:, :3] - half, boxes[:, :3] + half])
         points, _ = read_vertices(scene / f"{scene_id}_vh_clean_2.ply")
         return transform(read_axis_alignment(scene / f"{scene_id}.txt"), points)
 

@@ -1,4 +1,4 @@
-"""Which frames of a ScanNet scene the network sees, and whether their files are all there.
+"""Which frames of a scan the network sees, and whether their files are all there.
 
 As in the releases (METHODS 1.1): `uniform`, equally spaced in time, or `coverage`, greedily the
 frame that shows most 0.1 m voxels that no chosen frame shows, in the order of time.
@@ -18,7 +18,13 @@ from spatial3d_ros.bags.scannet import MILLIMETRES, ScanNetScene, read_scannet_s
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.geometry.camera import Camera, backproject
 from spatial3d_ros.geometry.pose import transform
+from spatial3d_ros.research.datasets.other_scans import (
+    OtherScan,
+    is_other_scan,
+    read_other_frames,
+)
 
+Scan = ScanNetScene | OtherScan
 FrameChoice = Literal["uniform", "coverage"]
 VOXEL = 0.1
 _STRIDE = 8  # of the depth pixels that count for coverage
@@ -27,11 +33,15 @@ _STRIDE = 8  # of the depth pixels that count for coverage
 def scenes_in(folder: str | Path) -> list[str]:
     """Names of the scenes below a folder. Raises ConfigError when there are none."""
     path = Path(folder)
-    found = sorted(one.name for one in path.glob("*/") if (one / f"{one.name}.txt").is_file())
+    found = sorted(
+        one.name
+        for one in path.glob("*/")
+        if (one / f"{one.name}.txt").is_file() or is_other_scan(one)
+    )
     if not found:
         raise ConfigError(
             f"{path}: no scene; expected folders such as scene0000_00 with scene0000_00.txt, as "
-            "ScanNet's scans/ has"
+            "ScanNet's scans/ has, or scans of ARKitScenes (3dod) or MultiScan"
         )
     return found
 
@@ -49,16 +59,23 @@ def require_scenes(folder: str | Path, needed: Collection[str]) -> None:
 
 def read_chosen_frames(
     folder: str | Path, scene_id: str, count: int, choice: FrameChoice = "uniform"
-) -> ScanNetScene:
+) -> Scan:
     """At most `count` frames of a scene, in the order of time.
 
-    Raises ConfigError for a scene whose frames are incomplete, and for another choice.
+    Raises ConfigError for a scene whose frames are incomplete, and for another choice; only
+    ScanNet's can be chosen by coverage.
     """
     if choice not in get_args(FrameChoice):
         raise ConfigError(
             f"choice: '{choice}' is unknown; use {' or '.join(get_args(FrameChoice))}"
         )
-    scene = read_scannet_scene(Path(folder) / scene_id)
+    path = Path(folder) / scene_id
+    if is_other_scan(path):
+        if choice == "coverage":
+            raise ConfigError(f"{path}: choice: coverage reads ScanNet only; use uniform")
+        other = read_other_frames(path)
+        return other.chosen(_uniform(len(other), count))
+    scene = read_scannet_scene(path)
     _require_whole(scene)
     if not scene.items:
         raise ConfigError(f"{scene.path}: no frame has a pose")

@@ -1,4 +1,4 @@
-"""Views of ScanNet scenes as the network's input, with features of a frozen tower from disk."""
+"""Views of scans as the network's input, with features of a frozen tower from disk."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from spatial3d_ros.bags.scannet import ScanNetScene
 from spatial3d_ros.errors import StorageError
 from spatial3d_ros.model.batch import ViewInput, prepare_view, stack_views
 from spatial3d_ros.model.config import ModelConfig
-from spatial3d_ros.research.datasets.scan_frames import FrameChoice, read_chosen_frames
+from spatial3d_ros.research.datasets.scan_frames import FrameChoice, Scan, read_chosen_frames
 from spatial3d_ros.scene.frame import Frame
 
 GIB = 2**30
@@ -38,7 +37,7 @@ class ScanViews:
     choice: FrameChoice = "uniform"
     cache: Path | None = None
 
-    def frames(self, scene_id: str) -> ScanNetScene:
+    def frames(self, scene_id: str) -> Scan:
         """The chosen frames. Raises ConfigError for a scene that is not complete."""
         return read_chosen_frames(self.folder, scene_id, self.count, self.choice)
 
@@ -53,14 +52,14 @@ class ScanViews:
             fields["patches"] = self._cached(scene)
         return fields
 
-    def cache_file(self, scene: ScanNetScene) -> Path:
+    def cache_file(self, scene: Scan) -> Path:
         """Where the features of these frames are kept."""
         assert self.cache is not None
         numbers = "-".join(str(number) for number, _ in scene.items)
         key = hashlib.sha256(numbers.encode()).hexdigest()[:12]
         return self.cache / f"{scene.scene_id}_{key}.safetensors"
 
-    def pixels(self, scene: ScanNetScene) -> Tensor:
+    def pixels(self, scene: Scan) -> Tensor:
         """The images (V, 3, S, S) of some frames."""
         return torch.stack([self._prepared(frame).pixels for frame in scene])
 
@@ -74,7 +73,7 @@ class ScanViews:
             self.model.pooled_grid,
         )
 
-    def _cached(self, scene: ScanNetScene) -> Tensor:
+    def _cached(self, scene: Scan) -> Tensor:
         path = self.cache_file(scene)
         try:
             with safe_open(path, framework="pt") as file:

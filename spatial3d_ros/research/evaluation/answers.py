@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -50,11 +51,20 @@ class AnswersReport:
 
     asked: list[tuple[str, bool]] = field(default_factory=list)
     captions: list[CaptionVerdict] = field(default_factory=list)
-    metres: dict[str, list[tuple[float | None, float]]] = field(
-        default_factory=lambda: defaultdict(list)
+    metres: defaultdict[str, list[tuple[float | None, float]]] = field(
+        default_factory=partial(defaultdict, list)
     )
     failures: list[str] = field(default_factory=list)
     not_trained: tuple[str, ...] = ()
+
+    def __iadd__(self, other: AnswersReport) -> AnswersReport:
+        self.asked += other.asked
+        self.captions += other.captions
+        for kind, pairs in other.metres.items():
+            self.metres[kind] += pairs
+        self.failures += other.failures
+        self.not_trained = self.not_trained or other.not_trained
+        return self
 
     def json(self) -> dict[str, object]:
         """The scores of the evaluated tasks as plain data."""

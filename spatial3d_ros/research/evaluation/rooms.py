@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,7 @@ from spatial3d_ros.research.rooms.recorded_rooms import (
     load_recorded_room,
     record_room,
 )
+from spatial3d_ros.research.spread import HERE, Places, spread
 from spatial3d_ros.scene.proposals import Proposal
 from spatial3d_ros.tasks.reply import Reply
 
@@ -61,6 +63,20 @@ class RoomsReport:
     rooms: int = 0
     settings: dict[str, object] = field(default_factory=dict)
     answers: AnswersReport = field(default_factory=AnswersReport)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def __iadd__(self, other: RoomsReport) -> RoomsReport:
+        self.verdicts += other.verdicts
+        self.confidences += other.confidences
+        self.object_map += other.object_map
+        self.rooms += other.rooms
+        self.settings |= other.settings
+        self.answers += other.answers
+        return self
+
+    def summary(self) -> str:
+        """How many questions are right, as text."""
+        return f"{sum(v.right for v in self.verdicts)} of {len(self.verdicts)} right"
 
     def json(self) -> dict[str, object]:
         """Everything as plain data."""
@@ -75,6 +91,7 @@ class RoomsReport:
             if self.confidences
             else None,
             **self.answers.json(),
+            **({"failed": self.failed} if self.failed else {}),
         }
 
     def table(self) -> Table:
@@ -125,6 +142,7 @@ def evaluate_rooms(
     tasks: str = "grounding,distance",
     style: str = "test",
     catalog: Catalog | None = None,
+    places: Places = HERE,
     say: Callable[[str], None] = lambda text: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> RoomsReport:
@@ -134,10 +152,16 @@ def evaluate_rooms(
     tasks: "all", or names of TASKS and FREE_FORM_TASKS separated by commas. through_ros: play every
     recording into the nodes in place of calling the engine in this process; free-form tasks are
     then not possible. style: one of PROMPT_STYLES. catalog: of the rooms, by default that of the
-    model's classes. progress: called with (rooms done, rooms).
+    model's classes. places: the processes that share the rooms; the report is the same, and names
+    rooms that failed. progress: called with (rooms done, rooms).
     Raises ConfigError for an unknown task or style.
     """
-    wanted, split = chosen_tasks(tasks), split_of_style(style)
+    wanted = chosen_tasks(tasks)
+    split_of_style(style)
+    if through_ros and not set(wanted).isdisjoint(FREE_FORM_TASKS):
+        raise ConfigError("--tasks: free-form answers need the engine; leave out --through-ros")
+    if through_ros and places != HERE:
+        raise ConfigError("--through-ros plays one room at a time; leave out --workers and --ray")
     catalog = catalog or catalog_of(load_config(model_folder(model) / CONFIG).names.classes)
     report = RoomsReport(
         settings={
@@ -150,47 +174,69 @@ def evaluate_rooms(
             "through_ros": through_ros,
         }
     )
-    engine = None
-    if through_ros and not set(wanted).isdisjoint(FREE_FORM_TASKS):
-        raise ConfigError("--tasks: free-form answers need the engine; leave out --through-ros")
-    if not through_ros:
-        engine = Spatial3D(EngineConfig(model=model))
-        engine.load()
-        report.settings["engine"] = engine_settings(engine)
-    for k in range(rooms):
-        progress(k, rooms)
-        recorded = load_or_record(folder, seed + k, catalog)
+    work = _OneRoom(wanted, style, catalog, model, folder, true_boxes, through_ros)
+    found = spread(
+        work, range(seed, seed + rooms), places, say, progress, lambda one: one.summary()
+    )
+    for one in found.results.values():
+        report += one
+    report.failed = {f"room {number}": reason for number, reason in found.failed.items()}
+    return report
+
+
+@dataclass(frozen=True)
+class _OneRoom:
+    """Evaluates the room of a seed; arguments as `evaluate_rooms`."""
+
+    tasks: tuple[str, ...]
+    style: str
+    catalog: Catalog
+    model: str
+    folder: Path
+    true_boxes: bool
+    through_ros: bool
+
+    def __call__(self, seed: int) -> RoomsReport:
+        split, report = split_of_style(self.style), RoomsReport(rooms=1)
+        recorded = load_or_record(self.folder, seed, self.catalog)
         questions = [
-            replace(q, text=apply_style(q.text, style, seed + k))
-            for task in wanted
+            replace(q, text=apply_style(q.text, self.style, seed))
+            for task in self.tasks
             if task in TASKS
-            for q in TASKS[task](recorded, seed + k, split)
+            for q in TASKS[task](recorded, seed, split)
         ]
-        begin = time.monotonic()
-        if engine is None:
-            replies, found, seen, kept = _ask_nodes(recorded, questions, folder, say, model)
-            report.settings["node"] = node_parameters(folder / recorded.bag.stem)
+        if self.through_ros:
+            replies, found, seen, kept = _ask_nodes(recorded, questions, self.folder, self.model)
+            report.settings["node"] = node_parameters(self.folder / recorded.bag.stem)
         else:
-            replies, found, seen, kept = _ask_engine(engine, recorded, questions, true_boxes)
-            present = _present(recorded, found) if true_boxes else seen
+            engine = _loaded_engine(self.model)
+            report.settings["engine"] = engine_settings(engine)
+            replies, found, seen, kept = _ask_engine(engine, recorded, questions, self.true_boxes)
+            present = _present(recorded, found) if self.true_boxes else seen
             objects = [recorded.room.objects[i] for i in present]
-            free_form = [name for name in wanted if name in FREE_FORM_TASKS]
-            ask_room(engine, objects, seed + k, free_form, report.answers, style=style)
-        verdicts = [q.judge(reply) for q, reply in zip(questions, replies, strict=True)]
-        report.verdicts += verdicts
-        report.confidences += [
+            free_form = [name for name in self.tasks if name in FREE_FORM_TASKS]
+            ask_room(engine, objects, seed, free_form, report.answers, style=self.style)
+        report.verdicts = [q.judge(reply) for q, reply in zip(questions, replies, strict=True)]
+        report.confidences = [
             (reply.confidence, verdict.right)
-            for reply, verdict in zip(replies, verdicts, strict=True)
+            for reply, verdict in zip(replies, report.verdicts, strict=True)
             if reply.kind == "ground" and not reply.no_target and not reply.question_back
         ]
-        report.rooms += 1
         truth = [(item.box, item.category) for item in (recorded.room.objects[i] for i in seen)]
-        report.object_map += replace(MapScores.of(found, truth), kept=kept[0], followed=kept[1])
-        say(
-            f"room {seed + k}: {sum(v.right for v in verdicts)} of {len(verdicts)} right, "
-            f"{len(recorded.room.objects)} objects, {time.monotonic() - begin:.1f} s"
-        )
-    return report
+        report.object_map = replace(MapScores.of(found, truth), kept=kept[0], followed=kept[1])
+        return report
+
+
+def _silent(text: str) -> None:
+    """Of rooms, only the summaries are said."""
+
+
+@lru_cache(1)
+def _loaded_engine(model: str) -> Spatial3D:
+    """The engine of this process, which evaluates one room after the other."""
+    engine = Spatial3D(EngineConfig(model=model))
+    engine.load()
+    return engine
 
 
 def load_or_record(folder: Path, seed: int, catalog: Catalog = "basic") -> RecordedRoom:
@@ -256,14 +302,13 @@ def _ask_nodes(
     recorded: RecordedRoom,
     questions: list[RoomQuestion],
     folder: Path,
-    say: Callable[[str], None],
     model: str,
 ) -> Replies:
     asked = [
         {"text": q.text, "kind": q.kind, "via": ("service", "action")[k % 2]}
         for k, q in enumerate(questions)
     ]
-    data, scene = ask_nodes(recorded.bag, asked, folder / recorded.bag.stem, say, model)
+    data, scene = ask_nodes(recorded.bag, asked, folder / recorded.bag.stem, _silent, model)
     found = [
         (Box3D(tuple(o["center"]), tuple(o["size"]), o.get("yaw", 0.0)), o["label"])
         for o in scene["objects"]

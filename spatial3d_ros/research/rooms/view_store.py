@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -97,32 +95,23 @@ class ViewStore:
         seed = self.first + i
         path = self._path(seed)
         if not path.is_file():
-            self._render(seed)
+            self.render(seed)
         with np.load(path) as arrays:
             return _room_views(generate_room(seed, catalog=self.catalog), arrays, self.size)
 
-    def render_all(self, workers: int) -> ViewStore:
-        """Render the missing rooms in several processes."""
-        missing = [s for s in range(self.first, self.first + self.rooms) if not self.has(s)]
-        if workers > 1:
-            with ProcessPoolExecutor(workers) as pool:
-                for _ in pool.map(partial(ViewStore._render, self), missing, chunksize=4):
-                    pass
-        else:
-            for seed in missing:
-                self._render(seed)
-        return self
-
-    def has(self, seed: int) -> bool:
-        """Whether a room is rendered already."""
-        return self._path(seed).is_file()
+    @property
+    def missing(self) -> list[int]:
+        """Seeds of the rooms that are not rendered yet."""
+        seeds = range(self.first, self.first + self.rooms)
+        return [seed for seed in seeds if not self._path(seed).is_file()]
 
     def _path(self, seed: int) -> Path:
         width, height = self.size
         name = f"{self.catalog}{REVISION}_{self.views}x{width}x{height}"
         return self.folder / name / f"{seed:08d}.npz"
 
-    def _render(self, seed: int) -> None:
+    def render(self, seed: int) -> None:
+        """Render the room of a seed and write its file."""
         path = self._path(seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.stem}.{os.getpid()}.part")

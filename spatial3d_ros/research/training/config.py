@@ -71,7 +71,8 @@ class HomesConfig(_Strict):
 
 class ScansConfig(_Strict):
     """ScanNet scenes below `folder` with `views` views each, and the questions of public files
-    about them: `train` and, for validation, `held_out`. `batch`: scenes per step.
+    about them: `train` and, for validation, `held_out`. `batch`: scenes per step. Without `views`
+    (0) the network gets the boxes alone, to compare with.
 
     cache: folder for the features of a tower of which nothing is trained; without it they are
     computed in every step.
@@ -79,7 +80,7 @@ class ScansConfig(_Strict):
 
     folder: str = ""
     batch: int = 0
-    views: int = Field(16, ge=1)
+    views: int = Field(16, ge=0)
     choice: FrameChoice = "uniform"
     questions: int = Field(8, ge=1)
     train: AnnotationFiles = AnnotationFiles()
@@ -93,6 +94,8 @@ class ScansConfig(_Strict):
             raise ValueError(
                 f"held_out has questions of tasks that train has not: {', '.join(untrained)}"
             )
+        if not self.views and self.cache is not None:
+            raise ValueError("cache: there are no views whose features could be kept")
         return self
 
 
@@ -208,6 +211,11 @@ class TrainConfig(_Strict):
             "scans": self.scans.batch,
         }  # fmt: skip
         return tuple(name for name, batch in sizes.items() if batch)
+
+    @property
+    def sees(self) -> bool:
+        """Whether some rooms have views."""
+        return bool(self.rendered.batch or (self.scans.batch and self.scans.views))
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ NOTHING = "nothing here fits"
 @dataclass(frozen=True, eq=False)
 class ScanSample:
     """A scene as the network gets it: boxes (n, 6) in slot order, the object id and label of each,
-    view fields (1, V, ...), and its questions.
+    view fields (1, V, ...) if it has views, and its questions.
     """
 
     boxes: np.ndarray
@@ -111,11 +111,11 @@ class ScanSamples:
         origin = room.origin
         boxes = room.boxes[slots]
         boxes[:, :3] -= origin
-        views = self.views.read(scene, origin)
+        views = self.views.read(scene, origin) if self.config.views else {}
         if self.noise:
             quarter, shift = int(rng.integers(4)), np.append(rng.uniform(-1.5, 1.5, 2), 0.0)
             boxes = turn_boxes(disturb(boxes, rng), quarter, shift)
-            views = turn_views(views, quarter, shift) or views
+            views = turn_views(views or None, quarter, shift) or {}
         ids = tuple(room.objects[k].id for k in slots)
         return ScanSample(boxes, ids, tuple(room.labels[k] for k in slots), views, tuple(questions))
 
@@ -197,7 +197,11 @@ def _roles(one: Annotation, labels: Sequence[str]) -> Tensor:
 
 
 def _padded(views: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """View fields of several scenes; those with fewer views are padded by invalid ones."""
+    """View fields of several scenes; those with fewer views are padded by invalid ones. Without
+    views there are none.
+    """
+    if not views[0]:
+        return {}
     most = max(one["points"].shape[1] for one in views)
     fields = {}
     for name in views[0]:

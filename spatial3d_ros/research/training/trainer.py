@@ -30,7 +30,7 @@ from spatial3d_ros.research.training.config import TrainConfig, load_train_confi
 from spatial3d_ros.research.training.eyes_trainer import load_eyes_config, read_stage, train_eyes
 from spatial3d_ros.research.training.feature_monitor import FeatureMonitor
 from spatial3d_ros.research.training.metrics_log import MetricsLog, StepProgress, console
-from spatial3d_ros.research.training.objective import VIEWS, Objective, count_items
+from spatial3d_ros.research.training.objective import Objective, count_items
 from spatial3d_ros.research.training.optimizer import make_optimizer, set_rate
 from spatial3d_ros.research.training.presets import apply_preset, load_preset
 from spatial3d_ros.research.training.samples import Sample, Samples
@@ -103,8 +103,9 @@ class _Run:
         optimizer = make_optimizer(groups, config.lr, config.optimizer_bits)
         if self.accelerator.is_fsdp2:  # only autocast, as without FSDP: positions stay float32
             self.accelerator.state.fsdp_plugin.mixed_precision_policy = None
-        seen = {*config.origins} & VIEWS and not objective.only_guidance
-        self.monitor = FeatureMonitor(model) if seen else None
+        self.monitor = None
+        if config.sees and not objective.only_guidance:
+            self.monitor = FeatureMonitor(model)
         objective.monitor = self.monitor
         self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
         for method in ("hits", "answered"):

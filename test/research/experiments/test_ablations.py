@@ -234,7 +234,7 @@ def test_the_command_writes_the_table_of_what_is_there(trained, tmp_path):
     assert isinstance(wrong.exception, ConfigError) and "no variant less" in str(wrong.exception)
 
 
-@pytest.mark.parametrize("name", ["s2", "slim", "slim_grid"])
+@pytest.mark.parametrize("name", ["s2", "slim", "slim_grid", "views"])
 def test_shipped_ablations_change_what_they_say(name):
     made = load_ablation(f"config/ablations/{name}.yaml")
     assert isinstance(made, Ablation) and made.name == name

@@ -95,6 +95,15 @@ def test_training_logs_every_loss_and_leaves_a_model(scannet: Path, tmp_path: Pa
     assert model.config.s2.category_mode == "generate"
 
 
+def test_without_views_the_same_network_trains_on_boxes_alone(
+    scannet: Path, tmp_path: Path
+) -> None:
+    train(scan_settings(scannet, tmp_path, scans={"views": 0}))
+    (row, *_) = csv.DictReader((tmp_path / "out/metrics.csv").open())
+    assert float(row["scans/ground"]) > 0 and not row.get("scans/guide")
+    assert not any(value for name, value in row.items() if name.startswith("features/"))
+
+
 def test_features_of_a_frozen_tower_come_from_disk(
     scannet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

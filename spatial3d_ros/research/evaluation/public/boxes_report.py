@@ -31,6 +31,7 @@ from spatial3d_ros.research.evaluation.public.confusion import KINDS, Confusion,
 from spatial3d_ros.research.evaluation.public.referit_heuristic import choose_nearest
 from spatial3d_ros.research.evaluation.public.relation_rules import choose_by_rule
 from spatial3d_ros.research.evaluation.reports.results_page import TextTable
+from spatial3d_ros.research.spread import over_ranks
 
 CHAIN, NETWORK = "query chain", "network"
 HEURISTIC, RANDOM, RULES = "heuristic", "random in class", "relation rules"
@@ -193,18 +194,20 @@ def evaluate_boxes(
 
 def _choose(cases: Sequence[Case], choose: Choose) -> tuple[list[int | None], float]:
     """The choices of a method and its seconds per question. A scene is encoded once for all of its
-    questions, which share that time. Without boxes the choice is None.
+    questions, which share that time. Without boxes the choice is None. The rooms are distributed
+    over the processes of torchrun.
     """
     by_room: dict[str, list[int]] = defaultdict(list)
     for k, case in enumerate(cases):
         by_room[case.truth.scene_id].append(k)
     chosen: list[int | None] = [None] * len(cases)
     begin = time.perf_counter()
-    for indices in by_room.values():
-        room = cases[indices[0]].choices
-        if not room.objects:
-            continue
-        for k, slot in zip(indices, choose(room, [cases[k] for k in indices]), strict=True):
+    groups = [some for some in by_room.values() if cases[some[0]].choices.objects]
+    slots = over_ranks(
+        groups, lambda some: list(choose(cases[some[0]].choices, [cases[k] for k in some]))
+    )
+    for some, found in zip(groups, slots, strict=True):
+        for k, slot in zip(some, found, strict=True):
             chosen[k] = slot
     return chosen, (time.perf_counter() - begin) / len(cases)
 

@@ -36,6 +36,7 @@ from spatial3d_ros.research.evaluation.metrics.distance import distance_scores, 
 from spatial3d_ros.research.evaluation.metrics.grounding import multi_scores
 from spatial3d_ros.research.evaluation.public.boxes_runner import BoxesRunner
 from spatial3d_ros.research.evaluation.public.scan_runner import ScanSetup
+from spatial3d_ros.research.spread import over_ranks
 
 Source = Path | ScanSetup
 """A file of boxes, or scans with views."""
@@ -297,13 +298,20 @@ def _by_room(
     scene: Callable[[Entry], str],
     answer: Callable[[BoxRoom, list[Entry]], Sequence[Any]],
 ) -> list[Any]:
-    """The result of `answer` for each entry; a room is encoded once for all of its entries."""
+    """The result of `answer` for each entry; a room is encoded once for all of its entries.
+
+    The rooms are distributed over the processes of torchrun.
+    """
     indices: dict[str, list[int]] = defaultdict(list)
     for k, entry in enumerate(entries):
         indices[scene(entry)].append(k)
     predictions: list[Any] = [None] * len(entries)
-    for name, some in indices.items():
-        for k, one in zip(some, answer(rooms[name], [entries[k] for k in some]), strict=True):
+    answers = over_ranks(
+        list(indices),
+        lambda name: list(answer(rooms[name], [entries[k] for k in indices[name]])),
+    )
+    for some, found in zip(indices.values(), answers, strict=True):
+        for k, one in zip(some, found, strict=True):
             predictions[k] = one
     return predictions
 

@@ -22,6 +22,7 @@ _RELATIONS = {
 }  # fmt: skip
 """Relations of a sentence that an edit carries out as another one."""
 _MINUS = re.compile(r"(?:-|\u2212) ?[xyz]\b|\b(?:minus|negative)\b")
+_CLOCKWISE = re.compile(r"(?<!counter)(?<!anti)(?<!counter[ -])(?<!anti[ -])clockwise")
 _AXES = {name: index for index, name in enumerate("xyz")}
 
 
@@ -137,7 +138,10 @@ def _degrees(query: ParsedQuery) -> float:
     degrees = query.degrees
     if degrees is None:
         degrees = 180.0 if "around" in query.text.lower().split() else 90.0
-    return -degrees if query.relation == "clockwise" else degrees
+    clockwise = query.relation == "clockwise"
+    if query.relation != "counterclockwise":  # a direction the reader did not mark
+        clockwise = clockwise or bool(_CLOCKWISE.search(query.text.lower()))
+    return -degrees if clockwise else degrees
 
 
 def _is_plural(description: Description) -> bool:

@@ -290,6 +290,13 @@ def test_instructions_of_edits():
     assert instruction_of(move).relation == "next_to"
     turn = ParsedQuery("?", "edit.turn", (described("chair"),), "clockwise", degrees=45.0)
     assert instruction_of(turn).degrees == -45.0
+    for text, degrees in (
+        ("clockwise", -45.0),
+        ("anti-clockwise", 45.0),
+        ("counterclockwise", 45.0),
+    ):
+        unmarked = replace(turn, text=f"turn it {text}", relation="")
+        assert instruction_of(unmarked).degrees == degrees
     for query, words in (
         (ParsedQuery("?", "edit.remove_all", (described("sofa"),)), "several objects"),
         (

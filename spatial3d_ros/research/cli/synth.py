@@ -10,7 +10,7 @@ import typer
 from spatial3d_ros.cli.output import out, progress_bar
 from spatial3d_ros.research.cli.places import RayAddress, Workers, end_with_failures, places_of
 
-synth = typer.Typer(no_args_is_help=True, help="Generate rooms and instructions with known truth.")
+synth = typer.Typer(no_args_is_help=True, help="Generate rooms with known truth.")
 
 
 @synth.command()

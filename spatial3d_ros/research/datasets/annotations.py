@@ -43,8 +43,8 @@ class AnnotationFiles(BaseModel):
     def tasks(self) -> tuple[Literal["ask", "caption"], ...]:
         """Tasks besides grounding that these files train."""
         asks = self.scanqa is not None or self.sqa3d is not None
-        tasks: list[Literal["ask", "caption"]] = ["ask"] * asks
-        return (*tasks, *(["caption"] if self.scan2cap is not None else []))
+        given = {"ask": asks, "caption": self.scan2cap is not None}
+        return tuple(task for task in ("ask", "caption") if given[task])
 
 
 @dataclass(frozen=True)

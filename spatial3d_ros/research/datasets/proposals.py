@@ -79,10 +79,10 @@ class ProposalReader:
             if one[2].any() and all(_mask_iou(one[2], k[2]) < self.overlap for k in kept):
                 kept.append(one)
         objects = []
-        for k, (score, label, mask) in enumerate(kept):
+        for k, (share, label, mask) in enumerate(kept):
             low, high = points[mask].min(axis=0), points[mask].max(axis=0)
             center, size = tuple((low + high) / 2), tuple(high - low)
-            objects.append(BoxObject(id=k, label=label, center=center, size=size, score=score))
+            objects.append(BoxObject(id=k, label=label, center=center, size=size, score=share))
         return BoxRoom(scene_id=scene_id, objects=tuple(objects))
 
     def _of_boxes(self, room: BoxRoom) -> BoxRoom:

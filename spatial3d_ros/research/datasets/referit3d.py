@@ -55,7 +55,9 @@ class Utterance(Record):
     @cached_property
     def class_count(self) -> int:
         """Objects of the target's class in the room, the target among them."""
-        return int(_STIMULUS.fullmatch(self.stimulus_id)["count"])
+        match = _STIMULUS.fullmatch(self.stimulus_id)
+        assert match is not None  # as checked above
+        return int(match["count"])
 
     @property
     def easy(self) -> bool:

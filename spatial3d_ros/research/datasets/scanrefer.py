@@ -42,4 +42,4 @@ def unique_objects(
     groups: dict[tuple[str, str], set[int]] = defaultdict(set)
     for one in descriptions:
         groups[one.scene_id, class_of(one.name)].add(one.object_id)
-    return {(scene, *ids) for (scene, _), ids in groups.items() if len(ids) == 1}
+    return {(scene, min(ids)) for (scene, _), ids in groups.items() if len(ids) == 1}

@@ -25,7 +25,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from spatial3d_ros.errors import ConfigError
-from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.geometry.box import Box3D, vector
 from spatial3d_ros.storage import read_yaml
 
 MAX_M = 100.0  # a larger number is probably in centimetres
@@ -61,7 +61,7 @@ class ExpectedBox(_Strict):
         """The true box; None if no object matches."""
         if self.center is None or self.size is None:
             return None
-        return Box3D(tuple(self.center), tuple(self.size))
+        return Box3D(vector(self.center), vector(self.size))
 
 
 class ExpectedDistance(_Strict):
@@ -86,7 +86,7 @@ class UprightBox(_Strict):
     @property
     def box(self) -> Box3D:
         """As a Box3D."""
-        return Box3D(tuple(self.center), tuple(self.size))
+        return Box3D(vector(self.center), vector(self.size))
 
 
 class ExpectedEdit(_Strict):
@@ -159,7 +159,7 @@ class NamedObject(_Strict):
     @property
     def box(self) -> Box3D:
         """As a Box3D."""
-        return Box3D(tuple(self.center), tuple(self.size), self.yaw)
+        return Box3D(vector(self.center), vector(self.size), self.yaw)
 
 
 class NamesFile(_Strict):
@@ -206,7 +206,7 @@ def _read(path: Path, kind: type[File]) -> File:
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        problems = list(dict.fromkeys(_problem(item, data) for item in error.errors()))
+        problems = list(dict.fromkeys(_problem(dict(item), data) for item in error.errors()))
         more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         raise ConfigError(f"{path}: {'; '.join(problems[:SHOWN])}{more}") from error
 

@@ -1,12 +1,13 @@
 """What each term brings when a description is resolved, and whether confidences are probabilities.
 
 `spatial3d evaluate resolution`: questions about object maps of generated rooms, answered with all
-terms and with some of them left out (weights 0).
+terms and with some of them left out (weights 0). Of layout instructions, kind "edit", the objects
+that they name are asked in the same way; what is done to them, where and how far, is text alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,9 +15,21 @@ import numpy as np
 from rich.table import Table
 
 from spatial3d_ros.engine import EngineConfig, Spatial3D
+from spatial3d_ros.errors import QueryError
+from spatial3d_ros.research.evaluation.layout import layout_questions
 from spatial3d_ros.research.evaluation.metrics.calibration import calibration
 from spatial3d_ros.research.evaluation.rooms import load_or_record
-from spatial3d_ros.research.experiments.resolution_weights import Answered, Asked, ask, observe
+from spatial3d_ros.research.experiments.resolution_weights import (
+    Answered,
+    Asked,
+    ask,
+    observe,
+    right_objects,
+)
+from spatial3d_ros.research.language.layout_instructions import LayoutQuestion
+from spatial3d_ros.research.language.questions import Question
+from spatial3d_ros.research.rooms.recorded_rooms import RecordedRoom
+from spatial3d_ros.tasks.edit_query import Instruction, instruction_of
 from spatial3d_ros.tasks.resolution_weights import Weights
 
 PARTS: dict[str, tuple[str, ...]] = {
@@ -32,6 +45,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 """Terms that are left out."""
+EDITS = 24  # layout instructions of a room
 
 
 @dataclass
@@ -41,6 +55,8 @@ class ResolutionReport:
     examples: dict[str, list[Answered]] = field(
         default_factory=lambda: {name: [] for name in PARTS}
     )
+    edits: list[bool] = field(default_factory=list)
+    """Of each layout instruction, whether action, relation and amount are read as meant."""
 
     def add(self, questions: Sequence[Asked], full: Weights) -> None:
         """Answer questions with the weights of each row."""
@@ -53,7 +69,14 @@ class ResolutionReport:
         rows = {name: self._shares(found) for name, found in self.examples.items()}
         full = [e for e in self.examples["all terms"] if e.choice.objects]
         confidences = [e.choice.confidence for e in full]
-        return {"rows": rows, "confidence": calibration(confidences, [e.hit for e in full])}
+        return {
+            "rows": rows,
+            "confidence": calibration(confidences, [e.hit for e in full]),
+            "edits_read": {
+                "n": len(self.edits),
+                "share": sum(self.edits) / max(len(self.edits), 1),
+            },
+        }
 
     def table(self) -> Table:
         """For the terminal."""
@@ -61,24 +84,31 @@ class ResolutionReport:
         table = Table(title="right object, or right that nothing fits")
         table.add_column("terms")
         for kind in (kinds := list(rows["all terms"])):
-            n = sum(kind in ("all", e.asked.question.kind) for e in self.examples["all terms"])
+            n = sum(kind in _columns(e) for e in self.examples["all terms"])
             table.add_column(f"{kind} ({n})", justify="right")
         for name, shares in rows.items():
             table.add_row(name, *(f"{shares[kind]:.1%}" for kind in kinds))
         found = self.json()["confidence"]
         assert isinstance(found, dict)
         table.caption = (
-            f"expected calibration error {found['ece']:.3f} of {found['n']}: "
+            f"edits whose action, relation and amount are read: {sum(self.edits)} of "
+            f"{len(self.edits)}; expected calibration error {found['ece']:.3f} of {found['n']}: "
             + ", ".join(f"{mean:.2f}: {share:.2f} ({n})" for mean, share, n in found["bins"])
         )
         return table
 
     @staticmethod
     def _shares(examples: list[Answered]) -> dict[str, float]:
-        good = {"all": [answered.good for answered in examples]}
+        good: dict[str, list[bool]] = {}
         for answered in examples:
-            good.setdefault(answered.asked.question.kind, []).append(answered.good)
+            for column in _columns(answered):
+                good.setdefault(column, []).append(answered.good)
         return {kind: float(np.mean(hits)) for kind, hits in good.items()}
+
+
+def _columns(answered: Answered) -> tuple[str, ...]:
+    kind = answered.asked.question.kind
+    return (kind,) if kind == "edit" else ("all", kind)
 
 
 def evaluate_resolution(
@@ -97,5 +127,36 @@ def evaluate_resolution(
         recorded = load_or_record(folder, number)
         observe(engine, recorded)
         report.add(list(ask(engine, recorded)), engine.weights)
+        report.add(list(_edits(engine, recorded, report.edits)), engine.weights)
         say(f"room {number}: {len(report.examples['all terms'])} questions")
     return report
+
+
+def _edits(engine: Spatial3D, recorded: RecordedRoom, read: list[bool]) -> Iterator[Asked]:
+    """Each object that a layout instruction about a room names; `read` gets, for each instruction,
+    whether it is understood.
+    """
+    objects, room = engine.scene().objects, recorded.room
+    for wanted, _ in layout_questions(room, recorded.seen(), room.seed, EDITS):
+        try:
+            turn = engine.understood(wanted.text)
+            read.append(is_read(instruction_of(turn.query), wanted))
+            turn.selection.choose(turn.query.targets)
+        except QueryError:
+            read.append(False)
+            continue
+        named = turn.query.targets[0 if wanted.targets else 1 :]  # without what is new
+        for description, target in zip(named, (*wanted.targets, *wanted.anchors), strict=False):
+            question = Question("edit", wanted.subkind, wanted.text, (target,), "")
+            right = right_objects(objects, recorded, question)
+            yield Asked(question, description, turn.selection, right)
+
+
+def is_read(found: Instruction, wanted: LayoutQuestion) -> bool:
+    """Whether action, relation and amount of an instruction are those that are meant."""
+    action = wanted.relation if wanted.relation in ("swap", "remove", "turn") else "move"
+    if not wanted.targets:
+        action = "place"
+    amounts = found.degrees == wanted.degrees and found.metres == wanted.metres
+    placed = action not in ("move", "place") or found.relation == wanted.relation
+    return found.action == action and placed and amounts

@@ -163,9 +163,8 @@ class PredicateSampler:
         anchors = phrase.strict, phrase.loose
         if phrase.shared and phrase.predicate is None:  # "the other one" differs for each of them
             anchors = self.names.masks(phrase.noun)
-        return Predicate(
-            kind, strict[:, anchors[0]].any(1), loose[:, anchors[1]].any(1), anchors=(phrase,)
-        )
+        fits = (np.any(strict[:, anchors[0]], 1), np.any(loose[:, anchors[1]], 1))
+        return Predicate(kind, *fits, anchors=(phrase,))
 
     def between(self, kind: str, target: int, candidates: Mask, depth: int) -> Predicate | None:
         distance = self.relations.distance[target] + 1e3 * ~self.anchorable

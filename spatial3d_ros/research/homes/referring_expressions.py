@@ -112,7 +112,7 @@ class ExpressionSampler:
 
     def distinguishing(self, target: int, candidates: Mask) -> list[Predicate]:
         """Predicates that together leave the target alone; empty where they do not."""
-        left, predicates = candidates, []
+        left, predicates = candidates, list[Predicate]()
         for _ in range(14):
             if left.sum() == 1 or len(predicates) == _MAX_PREDICATES:
                 break

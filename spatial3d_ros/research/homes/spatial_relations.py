@@ -123,9 +123,9 @@ class SpatialRelations:
         strict = apart & level & in_sector(axis, left, _AXIS) & (away > 1.2) & (away < 5)
         found["across"] = strict, others & in_sector(axis, left, _AXIS_LOOSE) & (away > 0.6)
         ahead, left = view_coordinates(-offset, self.front[:, None])
-        for name, along in (("facing", ahead), ("back to", -ahead)):
+        for kind, along in (("facing", ahead), ("back to", -ahead)):
             strict = apart & in_sector(along, left, _FACING) & (away < 4)
-            found[name] = strict, others & in_sector(along, left, _FACING_LOOSE)
+            found[kind] = strict, others & in_sector(along, left, _FACING_LOOSE)
         return found
 
     def _along(self) -> tuple[MaskPair, MaskPair]:

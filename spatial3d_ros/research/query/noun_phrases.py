@@ -155,8 +155,8 @@ class NounPhrases:
 
     def _closest(self, segment: str) -> Words:
         """ "closest mug to the table"."""
-        name, words, to = self.rng.choice(_PREPOSED)
-        words = tag(self.rng.choice(words.split()), segment, "superlative", name)
+        name, forms, to = self.rng.choice(_PREPOSED)
+        words = tag(self.rng.choice(forms.split()), segment, "superlative", name)
         words += self.nominal(segment, ("head", "modifier"), few=True)
         return words + tag(to, segment, "relation", name) + self.article_anchor(segment)
 

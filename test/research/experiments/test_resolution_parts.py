@@ -3,13 +3,16 @@
 import numpy as np
 import pytest
 
+from spatial3d_ros.errors import QueryError
 from spatial3d_ros.research.datasets.boxes_only import BoxObject, BoxRoom
 from spatial3d_ros.research.evaluation.public.boxes_chain import scene_objects
 from spatial3d_ros.research.evaluation.public.boxes_runner import BoxesRunner
 from spatial3d_ros.research.evaluation.room_queries import draw_questions
-from spatial3d_ros.research.experiments.resolution import ResolutionReport
+from spatial3d_ros.research.experiments.resolution import ResolutionReport, is_read
 from spatial3d_ros.research.experiments.resolution_weights import Asked
+from spatial3d_ros.research.language.layout_instructions import make_layout_questions
 from spatial3d_ros.research.rooms.generator import generate_room
+from spatial3d_ros.tasks.edit_query import instruction_of
 from spatial3d_ros.tasks.query_network import load_reader
 from spatial3d_ros.tasks.query_reader import parse_query
 from spatial3d_ros.tasks.resolution import Resolver
@@ -73,3 +76,23 @@ def test_confidences_rise_with_accuracy(report):
     high = [(share * n, n) for mean, share, n in bins if mean >= 0.9]
     shares = [np.divide(*np.sum(part, 0)) for part in (low, high)]
     assert shares[0] < shares[1]
+
+
+def test_the_reader_understands_layout_instructions():
+    """Action, relation and amount, in held-out wordings."""
+    reader, read, other = load_reader(), [], []
+    for seed in ROOMS[:2]:
+        objects = generate_room(seed).objects
+        made = make_layout_questions(objects, np.random.default_rng(seed), 40, split="test")
+        found = [instruction_or_none(question.text, reader) for question in made]
+        read += [f is not None and is_read(f, w) for f, w in zip(found, made, strict=True)]
+        shuffled = zip(found, made[1:] + made[:1], strict=True)
+        other += [f is not None and is_read(f, w) for f, w in shuffled]
+    assert np.mean(read) > 0.9 and np.mean(other) < 0.3
+
+
+def instruction_or_none(text, reader):
+    try:
+        return instruction_of(parse_query(text, reader))
+    except QueryError:
+        return None

@@ -38,8 +38,9 @@ def caption_scores(
         predicted = []
         for target in targets:
             key = (target.scene_id, target.object_id)
-            caption = captions.get(key)
-            right = caption is not None and iou_matrix(caption.box, boxes[key])[0, 0] >= threshold
-            predicted.append(caption_words(wrapped(caption.text if right else "")))
+            caption, text = captions.get(key), ""
+            if caption is not None and iou_matrix(caption.box, boxes[key])[0, 0] >= threshold:
+                text = caption.text
+            predicted.append(caption_words(wrapped(text)))
         scores |= {f"{m}@{threshold}": v for m, v in text_scores(predicted, references).items()}
     return scores

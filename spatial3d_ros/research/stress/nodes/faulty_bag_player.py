@@ -87,6 +87,7 @@ class FaultyBagPlayer(BagPlayer):
                 self._send_transform(message)
 
     def _send_transform(self, pose: Any) -> None:
+        assert self._transforms is not None
         transform = TransformStamped(header=pose.header, child_frame_id=OPTICAL_FRAME)
         position = pose.pose.position
         transform.transform.translation = Vector3(x=position.x, y=position.y, z=position.z)

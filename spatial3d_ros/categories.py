@@ -54,6 +54,14 @@ MATERIALS = ("wood", "metal", "fabric", "leather", "plastic", "glass", "ceramic"
              "cardboard", "wicker", "stone", "leaf")  # fmt: skip
 PATTERNS = ("plain", "striped", "checked", "dotted")
 SHAPES = ("round", "oval", "square", "rectangular", "straight", "L-shaped")
+PART_NOUNS = frozenset(
+    ("arm", "armrest", "back", "band", "base", "border", "bristle", "button", "cap", "cover",
+     "corner", "cushion", "door", "drawer", "ear", "edge", "face", "flap", "frame", "front",
+     "handle", "head", "hose", "label", "leg", "lid", "pocket", "pot", "pump", "rim", "screen",
+     "seat", "shade", "side", "sole", "spot", "step", "stem", "strap", "stripe", "top", "trousers",
+     "wheel", "zip")
+)  # fmt: skip
+"""Parts that set an object apart: "the box with the white lid"."""
 LOOK_WORDS = {
     "wooden": "wood", "metallic": "metal", "steel": "metal", "iron": "metal", "cloth": "fabric",
     "textile": "fabric", "carton": "cardboard", "plastics": "plastic", "marble": "stone",

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spatial3d_ros.categories import COLORS, PATTERNS, look_name
+from spatial3d_ros.categories import COLORS, PART_NOUNS, PATTERNS, look_name
+from spatial3d_ros.english import singular
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.looks import looks
@@ -236,6 +237,8 @@ class Resolver:
     ) -> np.ndarray | None:
         """(N,) how far a relation holds for each object; None for one that boxes do not tell."""
         name, terms = relation.predicate, self.terms
+        if is_part(relation):
+            return None
         to_self = any(is_self_reference(a) for a in relation.anchors)
         shares = [self._share(a, logits) for a in relation.anchors if not is_self_reference(a)]
         if name in ("closest", "farthest") and (shares or terms.camera is not None):
@@ -290,6 +293,14 @@ def _log(least: float, share: np.ndarray) -> np.ndarray:
     return np.log(least + (1 - least) * share)
 
 
+def is_part(relation: RelationPhrase) -> bool:
+    """Whether a relation tells a part of the object, "with the white lid", which is no object of
+    the map: the network alone sees it.
+    """
+    nouns = [(anchor.head or anchor.text).split(" ")[-1] for anchor in relation.anchors]
+    return relation.predicate == "with" and all({n, singular(n)} & PART_NOUNS for n in nouns)
+
+
 def is_self_reference(description: Description) -> bool:
     """Whether a description is the robot, or a person who speaks through it."""
     words = (description.head or description.text).split()
@@ -308,7 +319,9 @@ def rewritten(
     replaced by what `known` and `modifier` give for them.
     """
     anchors = tuple(
-        replace(r, anchors=tuple(rewritten(a, known, modifier) for a in r.anchors))
+        r
+        if is_part(r)
+        else replace(r, anchors=tuple(rewritten(a, known, modifier) for a in r.anchors))
         for r in description.relations
     )
     head = known(description.head) if description.head else ""
@@ -337,7 +350,7 @@ def _all_phrases(description: Description) -> list[Description]:
     """A description, its anchors at any depth, and its viewpoint: those that the network scores."""
     found = [] if description.pronoun and not description.head else [description]
     for relation in description.relations:
-        for anchor in relation.anchors:
+        for anchor in () if is_part(relation) else relation.anchors:
             if not is_self_reference(anchor):
                 found += _all_phrases(anchor)
     if description.viewpoint and description.viewpoint.split()[-1] not in SELF:

@@ -16,7 +16,12 @@ from spatial3d_ros.tasks.grounding import TIE_RATIO, object_name
 from spatial3d_ros.tasks.query import Description, ParsedQuery
 from spatial3d_ros.tasks.resolution import SAME, Resolution, Resolver, is_fixed, rewritten
 from spatial3d_ros.tasks.results import ScoredObject
-from spatial3d_ros.tasks.vocabulary import PURPOSES, UnknownWordError, is_anything
+from spatial3d_ros.tasks.vocabulary import (
+    PURPOSES,
+    UnknownWordError,
+    is_anything,
+    is_modifier,
+)
 
 FLOOR = 0.5  # probability of "nothing" above which nothing fits
 LIKELY = 0.35  # confidence of an object from which it is counted
@@ -85,12 +90,24 @@ class Selection:
             return near
 
         targets = tuple(
-            rewritten(_with_head(target), noun, modifier)
+            rewritten(self._split_head(_with_head(target)), noun, modifier)
             if not (query.intent == "edit.place" and at == 0) and not is_fixed(target)
             else target
             for at, target in enumerate(query.targets)
         )
         return replace(query, targets=targets, corrections=tuple(dict.fromkeys(changes)))
+
+    def _split_head(self, description: Description) -> Description:
+        """The description with the leading colours, materials, patterns and sizes of a noun that is
+        no name as a whole as its modifiers: "metal dryer", and not "paper towel".
+        """
+        words, split = description.head.split(" "), 0
+        while split < len(words) - 1 and is_modifier(words[split]):
+            if self.resolver.vocabulary.is_name(" ".join(words[split:])):
+                break
+            split += 1
+        modifiers = (*description.modifiers, *words[:split])
+        return replace(description, head=" ".join(words[split:]), modifiers=modifiers)
 
     def choose(self, descriptions: Sequence[Description]) -> list[Choice]:
         """The objects of each description, with one pass of the network for all of them."""

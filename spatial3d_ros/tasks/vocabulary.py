@@ -15,7 +15,7 @@ from functools import lru_cache
 from rapidfuzz import process
 from rapidfuzz.distance import DamerauLevenshtein
 
-from spatial3d_ros.categories import CATEGORIES, COLORS, nouns
+from spatial3d_ros.categories import CATEGORIES, COLORS, look_name, nouns
 from spatial3d_ros.english import singular
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.resources import resource_path
@@ -144,6 +144,10 @@ class Vocabulary:
         last = noun.split()[-1] if noun else ""
         return self.labels_of(last) if last != noun else None
 
+    def is_name(self, noun: str) -> bool:
+        """Whether a noun with all its words is a label, a class or a synonym."""
+        return any(f in self._labels or f in self._classes for f in (noun, singular(noun)))
+
     def label_in(self, text: str) -> str | None:
         """The longest label of the map that a text contains, in singular or plural; a label in a
         script without spaces may stand anywhere.
@@ -183,6 +187,11 @@ class Vocabulary:
             return noun
         usual = nouns(classes[0])
         return noun if singular(noun) in usual or noun in usual else usual[0]
+
+
+def is_modifier(word: str) -> bool:
+    """Whether a word before a noun tells its colour, size, material or pattern."""
+    return word in MODIFIER_WORDS or bool(look_name(word))
 
 
 @lru_cache(maxsize=4096)

@@ -326,6 +326,21 @@ def looking(*looks):
     )
 
 
+def test_a_part_of_an_object_is_no_object_and_no_unknown_word():
+    lid = RelationPhrase("with", (Description("a white lid", "lid", ("white",)),))
+    box = replace(described("mug"), text="the mug with a white lid", relations=(lid,))
+    execution = make(scores=lambda phrases: np.eye(7)[[2] * len(phrases)] * 9)
+    query = execution.selection.known(ParsedQuery("?", "locate", (box,)))
+    assert query.targets == (box,)
+    assert one(execution, box) == 2
+
+
+def test_colours_and_materials_that_were_read_into_the_noun_are_modifiers():
+    query = ParsedQuery("?", "locate", (Description("the red metal chair", "red metal chair"),))
+    target = make().selection.known(query).targets[0]
+    assert (target.head, target.modifiers) == ("chair", ("red", "metal"))
+
+
 FABRIC, PLAIN = (("fabric", 0.7), ("leather", 0.3)), (("plain", 0.9), ("striped", 0.1))
 STRIPED = (("striped", 0.8), ("plain", 0.2))
 

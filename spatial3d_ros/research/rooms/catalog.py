@@ -17,6 +17,7 @@ from spatial3d_ros.research.rooms.kinds import Kind, kinds
 
 FLOOR, WALL = -1, -2
 Catalog = Literal["basic", "full"]
+Catalogs = Literal["basic", "full", "both"]
 """The 29 categories of CATEGORIES, or all rendered kinds with their looks."""
 
 SMALL = ("mug", "bottle", "book", "box", "bowl", "vase", "laptop", "ball", "backpack", "pillow")
@@ -100,6 +101,11 @@ def support_surface(item: RoomObject) -> tuple[np.ndarray, np.ndarray, float] | 
 def catalog_of(classes: Iterable[str]) -> Catalog:
     """The catalog of the rooms that weights with these classes know."""
     return "full" if set(classes) - set(CATEGORIES) else "basic"
+
+
+def catalog_of_room(catalogs: Catalogs, seed: int) -> Catalog:
+    """The catalog of one of many rooms: of "both", basic for odd seeds."""
+    return ("full", "basic")[seed % 2] if catalogs == "both" else catalogs
 
 
 def parse_catalog(name: str) -> Catalog:

@@ -11,6 +11,7 @@ import numpy as np
 
 from spatial3d_ros.geometry.camera import Camera, project
 from spatial3d_ros.geometry.pose import invert, transform
+from spatial3d_ros.research.rooms.catalog import Catalogs, catalog_of_room
 from spatial3d_ros.research.rooms.generator import (
     REVISION,
     Catalog,
@@ -81,7 +82,7 @@ class ViewStore:
     views: int
     first: int = 0
     size: tuple[int, int] = VIEW_SIZE
-    catalog: Catalog = "basic"
+    catalog: Catalogs = "basic"
 
     def __len__(self) -> int:
         return self.rooms
@@ -97,7 +98,8 @@ class ViewStore:
         if not path.is_file():
             self.render(seed)
         with np.load(path) as arrays:
-            return _room_views(generate_room(seed, catalog=self.catalog), arrays, self.size)
+            room = generate_room(seed, catalog=catalog_of_room(self.catalog, seed))
+            return _room_views(room, arrays, self.size)
 
     @property
     def missing(self) -> list[int]:
@@ -107,7 +109,8 @@ class ViewStore:
 
     def _path(self, seed: int) -> Path:
         width, height = self.size
-        name = f"{self.catalog}{REVISION}_{self.views}x{width}x{height}"
+        catalog = catalog_of_room(self.catalog, seed)
+        name = f"{catalog}{REVISION}_{self.views}x{width}x{height}"
         return self.folder / name / f"{seed:08d}.npz"
 
     def render(self, seed: int) -> None:
@@ -116,7 +119,8 @@ class ViewStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.stem}.{os.getpid()}.part")
         with part.open("wb") as file:
-            np.savez(file, **_arrays(seed, self.views, self.size, self.catalog))
+            catalog = catalog_of_room(self.catalog, seed)
+            np.savez(file, **_arrays(seed, self.views, self.size, catalog))
         part.replace(path)
 
 

@@ -11,7 +11,7 @@ from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.research.datasets.annotations import AnnotationFiles
 from spatial3d_ros.research.datasets.scan_frames import FrameChoice
 from spatial3d_ros.research.language.qa_generator import TASKS, Task
-from spatial3d_ros.research.rooms.generator import Catalog
+from spatial3d_ros.research.rooms.catalog import Catalog, Catalogs
 from spatial3d_ros.research.rooms.view_store import VIEW_SIZE
 from spatial3d_ros.research.training.presets import load_preset
 from spatial3d_ros.storage import read_yaml
@@ -30,7 +30,7 @@ class RenderedConfig(_Strict):
     rooms: int = 3000
     views: int = 8
     size: tuple[int, int] = VIEW_SIZE
-    catalog: Catalog = "basic"
+    catalog: Catalogs = "basic"
     first: int = 0
     batch: int = 3
     questions: int = 12

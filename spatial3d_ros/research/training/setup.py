@@ -21,6 +21,7 @@ from spatial3d_ros.research.datasets.scan_views import ScanViews, fill_cache, to
 from spatial3d_ros.research.homes.referring_expressions import all_nouns, expression_corpus
 from spatial3d_ros.research.language.qa_generator import answer_corpus
 from spatial3d_ros.research.language.questions import vocabulary_corpus
+from spatial3d_ros.research.rooms.catalog import Catalog
 from spatial3d_ros.research.rooms.view_store import ViewStore
 from spatial3d_ros.research.training.checkpoints import load_matching_weights
 from spatial3d_ros.research.training.config import TrainConfig
@@ -163,7 +164,7 @@ def _tokenizer(
         fixed += [
             f" the {color} {name}" for color in model.names.colors for name in model.names.classes
         ]
-        catalog = config.rendered.catalog
+        catalog: Catalog = "basic" if config.rendered.catalog == "basic" else "full"
         asked = list(vocabulary_corpus(config.tokenizer_sentences, config.seed, catalog=catalog))
         if config.answers.questions:
             asked += [ANSWER_TASK] * 50

@@ -75,6 +75,8 @@ class Box3D:
 
     def hull(self) -> Box3D:
         """The axis-aligned box around it; itself at yaw 0."""
+        if self.yaw == 0.0:
+            return self
         return Box3D.from_bounds(*self.bounds())
 
     def rotated(self, angle: float) -> Box3D:

@@ -24,13 +24,13 @@ _CAMERA = 0.01  # weight of the distance from the camera, which decides between 
 @dataclass(frozen=True)
 class Wanted:
     """What a noun phrase asks for: one of some labels (None: any), a colour ("": any), an order of
-    size, and the labels of what it stands at.
+    size, and what it stands at.
     """
 
     labels: frozenset[str] | None
     color: str = ""
     order: Literal["", "largest", "smallest"] = ""
-    anchors: tuple[frozenset[str], ...] = ()
+    anchors: tuple[Wanted, ...] = ()
 
 
 _FREE, _ABSENT, _PRESENT = 0.0, 1.0, 2.0
@@ -118,7 +118,7 @@ class ObjectIndex:
         _fill(found, targets, count)
         for phrase, rows in zip(wanted, targets, strict=True):
             chosen = [row for row in rows if row in found]
-            _fill(found, [self._nearest(labels, chosen) for labels in phrase.anchors], limit)
+            _fill(found, [self._nearest(anchor, chosen) for anchor in phrase.anchors], limit)
         _fill(found, targets, limit)
         return [self._ids[row] for row in found]
 
@@ -133,14 +133,14 @@ class ObjectIndex:
             rows = rows[np.array(inside, bool)]
         places = self._numbers[rows, :3]
         cost = _CAMERA * np.linalg.norm(places - camera, axis=1)
-        if phrase.color:
-            cost += COLOR_M * np.array([self._colors[row] != phrase.color for row in rows.tolist()])
-        for labels in phrase.anchors:
-            anchors = self._numbers[self._rows_of(labels), :3]
+        cost += self._off_color(rows, phrase.color)
+        for anchor in phrase.anchors:
+            anchors = self._rows_of(anchor.labels)
             if len(anchors):
                 near = np.full(len(rows), np.inf)
                 for part in np.array_split(anchors, max(1, len(anchors) * len(rows) // 10**6)):
-                    part_m = np.linalg.norm(places[:, None] - part[None], axis=2)
+                    part_m = np.linalg.norm(places[:, None] - self._numbers[part, :3], axis=2)
+                    part_m += self._off_color(part, anchor.color)
                     near = np.minimum(near, part_m.min(1, initial=np.inf))
                 cost += np.minimum(near, FAR_M)
         if phrase.order:
@@ -148,15 +148,21 @@ class ObjectIndex:
             cost += COLOR_M * np.argsort(np.argsort(-size if phrase.order == "largest" else size))
         return rows[np.argsort(cost, kind="stable")].tolist()
 
-    def _nearest(self, labels: frozenset[str], rows: Sequence[int]) -> list[int]:
-        """The nearest two objects with one of the labels to each of some objects."""
-        anchors = self._rows_of(labels)
+    def _off_color(self, rows: np.ndarray, color: str) -> np.ndarray:
+        """Cost (n,) of objects that are not of a colour."""
+        if not color:
+            return np.zeros(len(rows))
+        return COLOR_M * np.array([self._colors[row] != color for row in rows.tolist()], float)
+
+    def _nearest(self, anchor: Wanted, rows: Sequence[int]) -> list[int]:
+        """The nearest two objects to each of some objects that fit an anchor."""
+        anchors = self._rows_of(anchor.labels)
         if not len(anchors) or not rows:
             return []
         metres = np.linalg.norm(
             self._numbers[list(rows), None, :3] - self._numbers[None, anchors, :3], axis=2
         )
-        order = metres.argsort(1)[:, :2]
+        order = (metres + self._off_color(anchors, anchor.color)).argsort(1)[:, :2]
         return anchors[order.T.reshape(-1)].tolist()
 
     def _rows_of(self, labels: Iterable[str] | None) -> np.ndarray:

@@ -84,7 +84,7 @@ def wanted_of(query: ParsedQuery, vocabulary: Vocabulary) -> Iterator[Wanted]:
 def _wanted(description: Description, vocabulary: Vocabulary) -> Iterator[Wanted]:
     anchors = [a for relation in description.relations for a in relation.anchors]
     labels = vocabulary.labels_of(description.head)
-    near = [vocabulary.labels_of(a.head) for a in anchors]
+    near = [(vocabulary.labels_of(a.head), _color(a)) for a in anchors]
     if labels or is_anything(description.head):
         order: Literal["", "largest", "smallest"] = ""
         if description.superlative in _LARGE:
@@ -93,13 +93,17 @@ def _wanted(description: Description, vocabulary: Vocabulary) -> Iterator[Wanted
             order = "smallest"
         yield Wanted(
             frozenset(labels) if labels else None,
-            next((word for word in description.modifiers if word in COLORS), ""),
+            _color(description),
             order,
-            tuple(frozenset(part) for part in near if part),
+            tuple(Wanted(frozenset(part), color) for part, color in near if part),
         )
     for anchor in anchors:
         if anchor.relations:
             yield from _wanted(anchor, vocabulary)
+
+
+def _color(description: Description) -> str:
+    return next((word for word in description.modifiers if word in COLORS), "")
 
 
 def _read(

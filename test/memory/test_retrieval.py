@@ -36,8 +36,14 @@ def test_noun_colour_neighbour_region_and_time_choose():
 
     assert best(Wanted(labels("chair")))[:3] == [0, 1, 2]  # the nearest
     assert best(Wanted(labels("chair"), "green"))[0] == 300
-    at_piano = best(Wanted(labels("chair"), anchors=(labels("piano"),)))
+    at_piano = best(Wanted(labels("chair"), anchors=(Wanted(labels("piano")),)))
     assert set(at_piano[:2]) == {120, 121} and 301 in at_piano
+    index.put(thing(304, "piano", 20.5, color="red"))
+    index.put(thing(305, "piano", 200.5, color="blue"))
+    at_blue = best(Wanted(labels("chair"), anchors=(Wanted(labels("piano"), "blue"),)))
+    assert set(at_blue[:2]) == {200, 201} and 305 in at_blue
+    index.remove(304)
+    index.remove(305)
     assert best(Wanted(labels("chair"), order="largest"))[0] == 302
     room = Region("room", ((29.5, -1), (33.5, -1), (33.5, 1), (29.5, 1)))
     assert set(best(Wanted(labels("chair")), region=room)) == {30, 31, 32, 33}

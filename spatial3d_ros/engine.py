@@ -341,9 +341,11 @@ class Spatial3D:
         with self._query(monitor) as asked:
             last, lasting = self._conversations.last(conversation_id), self._memory.lasting
             with asked.stage("preprocess", 0.1):
-                labels = [name for known in asked.scene.objects for name in known.nouns]
-                labels += lasting.index.labels if lasting else []
-                vocabulary = Vocabulary(labels, self._runner.names or tuple(CATEGORIES))
+                vocabulary = Vocabulary.of_map(
+                    asked.scene.objects,
+                    lasting.index.labels if lasting else (),
+                    self._runner.names or tuple(CATEGORIES),
+                )
                 reader = self._reader
                 read = (
                     read_question(text, reader, vocabulary)

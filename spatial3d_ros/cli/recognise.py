@@ -42,7 +42,8 @@ def recognise(
     """
     import cv2
 
-    from spatial3d_ros.recognition.frame_labels import classes_shown, load_recognisers
+    from spatial3d_ros.recognition.frame_labels import classes_shown
+    from spatial3d_ros.recognition.loading import load_recognisers
     from spatial3d_ros.visualization.recognised_image import recognised_image
 
     if not options.recogniser:

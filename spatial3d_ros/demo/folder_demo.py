@@ -17,7 +17,7 @@ from spatial3d_ros.bags.reader import DEFAULTS
 from spatial3d_ros.demo.demo import DemoResult
 from spatial3d_ros.demo.offline import answered, draw, map_recording
 from spatial3d_ros.demo.report import Row, write_answers, write_page
-from spatial3d_ros.recognition.frame_labels import load_recognisers
+from spatial3d_ros.recognition.loading import load_recognisers
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.visualization.recognised_image import recognised_image
 

@@ -38,7 +38,7 @@ PARAMETERS: dict[str, tuple[Any, str]] = {
 
 def load_models(folders: Sequence[str], device: str, min_score: float) -> Recogniser:
     """The recognisers of folders as one. Raises CheckpointError or ConfigError."""
-    from spatial3d_ros.recognition.frame_labels import load_recognisers  # may import torch
+    from spatial3d_ros.recognition.loading import load_recognisers  # may import torch
 
     return load_recognisers(folders, device, min_score)
 

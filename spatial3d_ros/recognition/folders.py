@@ -10,8 +10,9 @@ import torch
 from safetensors import SafetensorError
 
 from spatial3d_ros.errors import CheckpointError, ConfigError
+from spatial3d_ros.recognition.recogniser import CONFIG
 
-CONFIG, WEIGHTS = "config.json", "*.safetensors"
+WEIGHTS = "*.safetensors"
 LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 """Arguments of every `from_pretrained`."""
 

@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from spatial3d_ros.bags.reader import BagFrames
-from spatial3d_ros.errors import ConfigError, FrameError, RecognitionError
+from spatial3d_ros.errors import ConfigError, FrameError
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.recognition.detections_file import read_detections
+from spatial3d_ros.recognition.loading import load_recognisers
 from spatial3d_ros.recognition.prompts import PromptList
-from spatial3d_ros.recognition.recogniser import Recogniser, Recognition
+from spatial3d_ros.recognition.recogniser import Recognition
 from spatial3d_ros.recognition.recorded_detections import RecordedDetections
 from spatial3d_ros.scene.class_parts import MIN_AREA
 from spatial3d_ros.scene.detection_tracking import Detection3D
@@ -175,34 +175,3 @@ def rectified(detections: Sequence[Detection2D], camera: Camera) -> Recognition:
         corners = rectified_corners(one.corners, camera)
         moved.append(replace(one, corners=corners, mask=mask))
     return Recognition(tuple(moved))
-
-
-class CombinedRecognisers:
-    """Several recognisers as one: the detections of all, and the class image of one of them."""
-
-    def __init__(self, recognisers: Sequence[Recogniser]) -> None:
-        self._recognisers = tuple(recognisers)
-        self.labels = tuple(dict.fromkeys(name for one in recognisers for name in one.labels))
-
-    def recognise(self, rgb: np.ndarray, prompts: Sequence[str] = ()) -> Recognition:
-        """See `Recogniser`. Raises RecognitionError if two models give a class image."""
-        found = [one.recognise(rgb, prompts) for one in self._recognisers]
-        classes = [one for one in found if one.class_image is not None]
-        if len(classes) > 1:
-            raise RecognitionError(
-                "two recognisers give a class for every pixel: use one of them, beside models of "
-                "boxes"
-            )
-        detections = tuple(one for each in found for one in each.detections)
-        image, labels = (classes[0].class_image, classes[0].labels) if classes else (None, ())
-        return Recognition(detections, image, labels)
-
-
-def load_recognisers(
-    folders: Sequence[str | Path], device: str = "auto", min_score: float = MIN_SCORE
-) -> Recogniser:
-    """The recogniser of one folder, or of several as one. Raises CheckpointError or ConfigError."""
-    from spatial3d_ros.recognition.loading import load_recogniser  # may import torch
-
-    loaded = [*map(partial(load_recogniser, device=device, min_score=min_score), folders)]
-    return loaded[0] if len(loaded) == 1 else CombinedRecognisers(loaded)

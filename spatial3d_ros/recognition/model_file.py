@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from spatial3d_ros.errors import CheckpointError, ConfigError, RecognitionError
 from spatial3d_ros.recognition import decoding
 from spatial3d_ros.recognition.decoding import Boxes
-from spatial3d_ros.recognition.recogniser import HINT, Recognition
+from spatial3d_ros.recognition.recogniser import HINT, Recognition, usual_name
 from spatial3d_ros.scene.label_distribution import ranked
 from spatial3d_ros.scene.lifting import Detection2D, pixel_corners
 from spatial3d_ros.storage import read_yaml
@@ -122,7 +122,8 @@ class FileRecogniser:
         """
         path = Path(path)
         spec = _read_spec(path)
-        labels = spec.labels or _read_labels(path.parent / spec.labels_file)
+        given = spec.labels or _read_labels(path.parent / spec.labels_file)
+        labels = [usual_name(label) for label in given]
         model = _model_path(path, spec)
         anchors = _read_anchors(path.parent / spec.anchors_file) if spec.anchors_file else None
         run = _onnx(model) if spec.kind == "onnx" else _litert(model)

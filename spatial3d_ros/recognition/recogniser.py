@@ -12,15 +12,24 @@ from typing import Protocol
 
 import numpy as np
 
+from spatial3d_ros.object_catalog import OBJECT_KINDS
 from spatial3d_ros.scene.class_parts import connected_parts
 from spatial3d_ros.scene.label_voting import STRUCTURE
 from spatial3d_ros.scene.lifting import Detection2D
 
-SPEC = "recogniser.yaml"
+SPEC, CONFIG = "recogniser.yaml", "config.json"
 HINT = (
     "a recogniser is a folder with a transformers model (config.json and *.safetensors), or with "
     f"one .onnx or .tflite file and a {SPEC}"
 )
+_USUAL = {"windowpane": "window"}  # the word of a data set, and that of people
+
+
+def usual_name(name: str) -> str:
+    """The usual one of several words for a class, as in "bookcase, bookshelf"."""
+    words = [word.strip() for word in name.replace(";", ",").split(",")]
+    word = next((word for word in words if word in OBJECT_KINDS), words[0])
+    return _USUAL.get(word, word)
 
 
 @dataclass(frozen=True, eq=False)

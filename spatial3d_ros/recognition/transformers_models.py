@@ -16,9 +16,15 @@ import numpy as np
 import torch
 
 from spatial3d_ros.errors import CheckpointError
-from spatial3d_ros.recognition.folders import CONFIG, LOCAL, load_folder, on_device
+from spatial3d_ros.recognition.folders import LOCAL, load_folder, on_device
 from spatial3d_ros.recognition.open_vocabulary import KINDS, OpenVocabularyDetector
-from spatial3d_ros.recognition.recogniser import HINT, Recogniser, Recognition
+from spatial3d_ros.recognition.recogniser import (
+    CONFIG,
+    HINT,
+    Recogniser,
+    Recognition,
+    usual_name,
+)
 from spatial3d_ros.scene.lifting import Detection2D, pixel_corners
 
 # Endings of the class names of models, and the Auto class that loads them.
@@ -158,7 +164,10 @@ def mask_corners(mask: np.ndarray) -> tuple[float, float, float, float]:
 
 
 def clean_class(name: str) -> str:
-    """A class name as a label: "potted-plant" is "potted plant", "N/A" is "" and "LABEL_3" too."""
+    """A class name as a label: "potted-plant" is "potted plant", "N/A" is "" and "LABEL_3" too.
+
+    Of several words for one class, as in "bookcase, bookshelf", the usual one is the label.
+    """
     text = " ".join(name.replace("_", " ").replace("-", " ").lower().split())
-    text = text.partition(",")[0].partition(";")[0].strip()
+    text = usual_name(text)
     return "" if text in ("n/a", "background", "unlabeled") or text.startswith("label ") else text

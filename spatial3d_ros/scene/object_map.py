@@ -22,6 +22,12 @@ from spatial3d_ros.scene.label_voting import ClassImage, label_by_votes
 from spatial3d_ros.scene.labelled_parts import join_parts
 from spatial3d_ros.scene.objects import ObjectTracker, SceneObject
 from spatial3d_ros.scene.proposals import Proposal
+from spatial3d_ros.scene.usual_size import (
+    fitting,
+    fitting_detection,
+    labels_of,
+    with_fitting_labels,
+)
 from spatial3d_ros.scene.wall_alignment import heading_of, rotate_frame, wall_directions
 
 MIN_REVISION = math.radians(1.0)
@@ -64,9 +70,13 @@ class ObjectMap:
         self._objects.reserve_ids(first)
 
     def add_detections(self, detections: Sequence[Detection3D]) -> bool:
-        """Adds one message of a detector, world frame; returns whether it changed any track."""
+        """Adds one message of a detector, world frame; returns whether it changed any track.
+
+        Those that have not the size of what they are called are left out.
+        """
+        fitting = [found for one in detections if (found := fitting_detection(one))]
         with self._detections_lock:
-            return self._detections.add(detections)
+            return self._detections.add(fitting)
 
     def add_class_image(self, image: ClassImage) -> None:
         """Adds the class image of a frame, which need not be a view; the newest
@@ -108,15 +118,22 @@ class ObjectMap:
         with self._detections_lock:
             for tracks in (self._detections, self._parts):
                 tracks.remove_disappeared([view.frame for view in snapshot.views])
-            tracked = self._detections.proposals(self.heading)
-            parts = self._parts.proposals(self.heading)
+            tracked, parts = (
+                [
+                    proposal
+                    for proposal in tracks.proposals(self.heading)
+                    if not proposal.label or fitting(labels_of(proposal), proposal.box.size)
+                ]
+                for tracks in (self._detections, self._parts)
+            )
             images = list(self._class_images)
         frames = [view.frame for view in aligned.views]
         images = [replace(i, frame=rotate_frame(i.frame, -self.heading)) for i in images]
         built_in = join_parts(label_by_votes(built_in, images))
         tracked = [with_measured_points(p, frames) for p in tracked]
         fused = fuse_detections(built_in, tracked)
-        return self._objects.update([*fused, *uncovered(parts, fused)], aligned)
+        found = map(with_fitting_labels, [*fused, *uncovered(parts, fused)])
+        return self._objects.update([*found], aligned)
 
     def align_to_walls(self, snapshot: Snapshot) -> Snapshot:
         """The views in a world whose axes run along the walls, where axis-aligned boxes are tight.

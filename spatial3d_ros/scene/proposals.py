@@ -76,6 +76,7 @@ class ProposalConfig:
     min_area_m2: float = 0.005  # visible surface
     min_support: float = 20.0  # voxels times the views that show them, on average
     min_size_m: float = 0.04  # second largest side
+    max_volume_m3: float = 10.0  # of the box: a larger region is the room
     extra_logit: float = 1.0  # of every region in the choice: more objects found, and more parts
     max_iou: float = 0.7  # of two proposals that overlap more the better stays
     max_proposals: int = 60
@@ -185,7 +186,7 @@ def describe_regions(
     for index in np.flatnonzero(large).tolist():
         inside = voxels.of(index)
         box = tight_box(scene.cloud.point[inside], scene.cloud.size)
-        if sorted(box.size)[1] >= config.min_size_m:
+        if sorted(box.size)[1] >= config.min_size_m and box.volume <= config.max_volume_m3:
             found.append(Candidate(index, 0.0, box, inside))
     if not found:
         return [], np.empty((0, len(ranking.FEATURES)))

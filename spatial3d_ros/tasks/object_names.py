@@ -14,6 +14,7 @@ from spatial3d_ros.model.sequence import EncodedScene
 from spatial3d_ros.scene.label_distribution import Labels, fuse
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.scene.surface_color import mixed
+from spatial3d_ros.scene.usual_size import fitting
 from spatial3d_ros.tasks.prompt import Prompt
 
 NAMES_KEPT = 4
@@ -28,8 +29,8 @@ def name_objects(
     scene: EncodedScene,
     newest_ns: int,
 ) -> tuple[SceneObject, ...]:
-    """Objects with the names of the network, a scene of these objects; an object that the newest
-    view did not update keeps its names, and labels of a recogniser stay.
+    """Objects with the names of the network that fit their sizes, a scene of these objects; an
+    object that the newest view did not update keeps its names, and labels of a recogniser stay.
     """
     names = model.config.names
     if not names.classes:
@@ -53,7 +54,7 @@ def name_objects(
     named = []
     for known, labels, colors, materials, patterns in rows:
         by_detector = known.label_from_detector
-        fused = fuse([(labels, NAMES_WEIGHT), (known.labels, 1.0)])
+        fused = fuse([(fitting(labels, known.box.size), NAMES_WEIGHT), (known.labels, 1.0)])
         seen = mixed(colors, known.colors, MEASURED)
         keep = known.label and known.stamp_ns < newest_ns and (known.color or not by_detector)
         named.append(
@@ -61,7 +62,7 @@ def name_objects(
             if keep
             else replace(
                 known,
-                label=known.label if by_detector else fused[0][0],
+                label=known.label if by_detector or not fused else fused[0][0],
                 color=seen[0][0],
                 labels=known.labels if by_detector else fused,
                 colors=seen,

@@ -163,11 +163,16 @@ class Resolver:
         if labels is not None:
             firm = np.array([o.label_from_detector for o in self.objects], bool)
             match = self._label_shares(labels, firm)
+            if firm.mean() > _MAJORITY:  # a recogniser knows these images; the network guesses
+                match = np.where(firm | (match > _MAJORITY), match, 0.0)
             if (match[firm] > _MAJORITY).any():
                 network = network * _BESIDE_LABELS
                 match = np.where(firm, match, match * _NAMED_BESIDE)
+            sure_of = np.array([o.label_score for o in self.objects])
+            sure_of = np.minimum(sure_of / max(sure_of[match > 0].max(initial=0.0), 1e-9), 1.0)
             sum_of.add("label", np.where(firm, 0.0, _log(_LEAST, match)))
-            sum_of.add("detector_label", np.where(firm, _log(_LEAST_FIRM, match), 0.0))
+            named = _log(_LEAST_FIRM, match * sure_of)  # of two chairs the surer one
+            sum_of.add("detector_label", np.where(firm, named, 0.0))
             sure = np.where(firm, np.minimum(match / _MAJORITY, 1.0), match)
             there, colored = sure.max(), (sure * color).max()
             sum_of.add_nothing("absent", 1 - there)

@@ -18,7 +18,9 @@ from rapidfuzz.distance import DamerauLevenshtein
 from spatial3d_ros.categories import CATEGORIES, COLORS, look_name, nouns
 from spatial3d_ros.english import singular
 from spatial3d_ros.errors import QueryError
+from spatial3d_ros.object_catalog import OBJECT_KINDS
 from spatial3d_ros.resources import resource_path
+from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.storage import read_yaml
 
 
@@ -59,6 +61,7 @@ SYNONYMS: dict[str, str] = {
     "stool": "barstool bar_stool footstool",
     "bed": "bedstead",
     "door": "doorway",
+    "window": "windowpane window_pane",
     "chair": "seat dining_chair office_chair",
     "stove": "oven cooker hob range cooktop",
     "glass": "tumbler drinking_glass wine_glass",
@@ -145,22 +148,58 @@ def _tables(classes: tuple[str, ...]) -> tuple[dict[str, tuple[str, ...]], froze
 
 class Vocabulary:
     """Nouns known for one object map: `labels` are those of its objects, `classes` those that the
-    network names.
+    network names, `recognised` the labels that a recogniser gave, whose words are coarser than a
+    person's at times.
     """
 
-    def __init__(self, labels: Iterable[str], classes: Sequence[str] = tuple(CATEGORIES)) -> None:
+    def __init__(
+        self,
+        labels: Iterable[str],
+        classes: Sequence[str] = tuple(CATEGORIES),
+        recognised: Iterable[str] = (),
+    ) -> None:
         self._labels = {normalize(label): label for label in labels if label}
+        self._recognised = {normalize(label) for label in recognised if label}
         self._heads: dict[str, set[str]] = {}
         for label in self._labels:
             self._heads.setdefault(label.split()[-1], set()).add(label)
         self._names = tuple(classes)
         self._classes, self._other_words = _tables(self._names)
 
+    @classmethod
+    def of_map(
+        cls, objects: Sequence[SceneObject], remembered: Sequence[str], classes: Sequence[str]
+    ) -> Vocabulary:
+        """The nouns of the objects of a map and of the labels of a memory."""
+        labels = [name for known in objects for name in known.nouns]
+        recognised = [
+            name for known in objects if known.label_from_detector for name in known.nouns
+        ]
+        return cls([*labels, *remembered], classes, recognised)
+
     def labels_of(self, noun: str) -> tuple[str, ...] | None:
         """Labels of objects that a noun can stand for, synonyms in the map included ("couch" for
         "sofa"), no others for one with modifiers that is a label ("coffee table"); None for an
         unknown noun, all classes that the network names included whether the map has them or not.
+        Where the map has none of these, the broader words of a recogniser ("table" for "desk").
         """
+        found = self._named(noun)
+        if self._recognised and self._labels.keys().isdisjoint(found or ()):
+            return tuple(sorted(self._broader(noun).union(found or ()))) or found
+        return found
+
+    def _broader(self, noun: str) -> set[str]:
+        """Labels of a recogniser that mean a noun by the catalog, else those of broader nouns."""
+        kinds = [OBJECT_KINDS[k] for k in _kinds().get(noun) or _kinds().get(singular(noun), ())]
+        for words in ([n for k in kinds for n in k.nouns], [n for k in kinds for n in k.broader]):
+            words = [word for word in words if word not in HYPERNYMS]
+            found = {label for word in words for label in self._named(word) or ()}
+            if found := found & self._recognised:
+                return found
+        return set()
+
+    def _named(self, noun: str) -> tuple[str, ...] | None:
+        """`labels_of` without broader words."""
         for form in (noun, singular(noun)):
             if " " in form and form in self._labels:  # "coffee table": no other table is meant
                 return tuple(sorted(n for n in self._labels if f" {n}".endswith(f" {form}")))
@@ -173,7 +212,7 @@ class Vocabulary:
                 same = (n for n in self._labels if found.issuperset(self._classes.get(n, ("",))))
                 return tuple(sorted(found.union(same)))
         last = noun.split()[-1] if noun else ""
-        return self.labels_of(last) if last != noun else None
+        return self._named(last) if last != noun else None
 
     def is_name(self, noun: str) -> bool:
         """Whether a noun with all its words is a label, a class or a synonym."""
@@ -223,6 +262,16 @@ class Vocabulary:
 def is_modifier(word: str) -> bool:
     """Whether a word before a noun tells its colour, size, material or pattern."""
     return word in MODIFIER_WORDS or bool(look_name(word))
+
+
+@lru_cache(maxsize=1)
+def _kinds() -> dict[str, tuple[str, ...]]:
+    """Of each noun of the catalog the keys of the kinds that it names."""
+    kinds: dict[str, tuple[str, ...]] = {}
+    for key, kind in OBJECT_KINDS.items():
+        for noun in kind.nouns:
+            kinds[noun] = (*kinds.get(noun, ()), key)
+    return kinds
 
 
 @lru_cache(maxsize=4096)

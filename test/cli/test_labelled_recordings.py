@@ -98,9 +98,7 @@ def test_recognise_draws_each_image(
                 (Detection2D((10.0, 10.0, 60.0, 60.0), "cup", 0.9),), classes, ("", "wall")
             )
 
-    monkeypatch.setattr(
-        "spatial3d_ros.recognition.frame_labels.load_recognisers", lambda *_: Boxes()
-    )
+    monkeypatch.setattr("spatial3d_ros.recognition.loading.load_recognisers", lambda *_: Boxes())
     folder, _, out = made
     result = run("recognise", folder, "--recogniser", "any", "--out", tmp_path / "a", "--every", 2)
     assert result.exit_code == 0, result.output

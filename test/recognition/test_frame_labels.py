@@ -19,7 +19,8 @@ from spatial3d_ros.bags.reader import BagFrames
 from spatial3d_ros.bags.writer import write_bag
 from spatial3d_ros.errors import ConfigError, FrameError, RecognitionError
 from spatial3d_ros.geometry.camera import Camera
-from spatial3d_ros.recognition.frame_labels import CombinedRecognisers, FrameLabels, rectified
+from spatial3d_ros.recognition.frame_labels import FrameLabels, rectified
+from spatial3d_ros.recognition.loading import CombinedRecognisers
 from spatial3d_ros.recognition.recogniser import Recognition
 from spatial3d_ros.recognition.recorded_detections import BOXES_TYPE
 from spatial3d_ros.scene.detection_tracking import Detection3D

@@ -349,7 +349,8 @@ def test_other_and_incomplete_transformers_models_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("name", "label"),
     [("dining-table", "dining table"), ("N/A", ""), ("LABEL_7", ""), ("tv; television", "tv"),
-     ("armchair, chair", "armchair"), ("Wall_Other", "wall other")],
+     ("armchair, chair", "armchair"), ("windowpane, window", "window"),
+     ("Wall_Other", "wall other")],
 )  # fmt: skip
 def test_class_names_as_labels(name, label):
     assert clean_class(name) == label

@@ -11,6 +11,7 @@ from spatial3d_ros.errors import FrameError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.geometry.pose import look_at
+from spatial3d_ros.scene import label_voting
 from spatial3d_ros.scene.buffer import Snapshot, View
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.label_voting import ClassImage, label_by_votes, label_shares
@@ -18,7 +19,7 @@ from spatial3d_ros.scene.object_map import MAX_CLASS_IMAGES, ObjectMap
 from spatial3d_ros.scene.proposals import Proposal
 
 CAMERA = Camera(160, 120, 120.0, 120.0, 79.5, 59.5)
-LABELS = ("", "sofa", "wall", "cup")
+LABELS = ("", "sofa", "wall", "zorbik")
 STRUCTURE = frozenset(("wall",))
 
 
@@ -45,14 +46,14 @@ def proposal(y, distance=2.0, label=""):
 def test_label_is_that_of_most_visible_pixels():
     given = [proposal(0.5), proposal(-0.5)]
     left, right = label_by_votes(given, [classes(1, 3)])
-    assert (left.label, right.label) == ("sofa", "cup")
+    assert (left.label, right.label) == ("sofa", "zorbik")
     assert left.label_score == pytest.approx(1.0)
 
 
 def test_structure_is_removed_and_a_detectors_label_stays():
     given = [proposal(0.5), proposal(-0.5), proposal(-0.5, label="mug")]
     kept = label_by_votes(given, [classes(2, 3)])
-    assert [one.label for one in kept] == ["cup", "mug"]
+    assert [one.label for one in kept] == ["zorbik", "mug"]
 
 
 def test_hidden_points_unknown_pixels_and_views_without_classes_do_not_name():
@@ -83,7 +84,36 @@ def test_class_images_name_the_objects_of_the_map_and_are_bounded():
     views = Snapshot(1, (View(0, frame(newest)),))
     named, part = world.update(views, views, lambda _: [proposal(0.5)])
     assert named.label == "sofa" and named.label_from_detector
-    assert part.label == "cup" and part.box.center[1] < 0  # the other half, which has no proposal
+    assert (
+        part.label == "zorbik" and part.box.center[1] < 0
+    )  # the other half, which has no proposal
     world.clear()
     (unnamed,) = world.update(views, views, lambda _: [proposal(0.5)])
     assert unnamed.label == ""
+
+
+def view_of_wall(eye, target, index):
+    """All pixels of class `index`; the frame looks at a wall at x = 2."""
+    pose = look_at(eye, target)
+    v, u = np.mgrid[:120, :160]
+    rays = np.stack([(u - 79.5) / 120, (v - 59.5) / 120, np.ones(u.shape)], -1) @ pose[:3, :3].T
+    depth = (2 - eye[0]) / np.maximum(rays[..., 0], 1e-3)
+    shown = Frame(1, np.zeros((120, 160, 3), np.uint8), depth.astype(np.float32), CAMERA, pose)
+    return ClassImage(shown, np.full((120, 160), index, np.int32), LABELS, STRUCTURE)
+
+
+ONES = staticmethod(lambda frame: np.ones((30, 40)))
+
+
+@pytest.mark.parametrize(
+    ("name", "nothing", "eye", "target"),
+    [("_AT_BORDER", 1.0, (0, -1.3, 0), (1, -1.3, 0)), ("_facing", ONES, (1.3, -1.9, 0), (2, 0, 0))],
+)
+def test_a_view_at_its_border_or_at_an_angle_counts_less(monkeypatch, name, nothing, eye, target):
+    point = replace(proposal(0.0), points=np.array([[2.0, 0.0, 0.0]], np.float32))
+    frontal, other = view_of_wall((0, 0, 0), (1, 0, 0), 1), view_of_wall(eye, target, 3)
+    votes = dict(label_by_votes([point], [frontal, other])[0].labels)
+    assert votes["sofa"] > 1.5 * votes["zorbik"]
+    monkeypatch.setattr(label_voting, name, nothing)  # without this part the two are alike
+    votes = dict(label_by_votes([point], [frontal, other])[0].labels)
+    assert votes["sofa"] == pytest.approx(votes["zorbik"], rel=0.1)

@@ -89,3 +89,15 @@ def test_a_label_with_modifiers_stands_for_itself_and_answers_to_its_head():
     assert {"coffee table", "table", "low coffee table"} <= set(words.labels_of("table") or ())
     assert "red book" in (words.labels_of("book") or ())
     assert "table" in (Vocabulary(["table"]).labels_of("coffee table") or ())
+
+
+def test_broader_words_of_a_recogniser_stand_in_where_the_map_has_no_other():
+    found = ["windowpane", "dining table", "rug", "cabinet"]
+    words = Vocabulary(found, recognised=found)
+    assert "windowpane" in (words.labels_of("window") or ())
+    assert "dining table" in (words.labels_of("desks") or ())
+    assert "rug" in (words.labels_of("carpet") or ())
+    assert words.labels_of("zorbik") is None and words.labels_of("stool") == ("stool",)
+    both = Vocabulary([*found, "desk"], recognised=[*found, "desk"])
+    assert both.labels_of("desk") == ("desk",)
+    assert Vocabulary(found).labels_of("desk") == ("desk",)  # the network's names are not so coarse

@@ -20,7 +20,7 @@ from spatial3d_ros.scene.proposals import Proposal
 
 MIN_FIT = 0.05  # a label that fits less is none
 _LARGER = 0.45  # spread of the logarithm of a side over the usual one
-_SMALLER = np.array([1.0, 1.0, 2.5])  # parts of objects are common; the smallest side may be hidden
+_SMALLER = np.array([1.5, 1.5, 3.0])  # parts of objects are common; the smallest side may be hidden
 _THICK = 0.3  # smallest side over the middle one of the box of a plate that is tilted
 
 

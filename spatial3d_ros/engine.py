@@ -70,7 +70,7 @@ class Spatial3D:
     """Spatial memory and its answers. Every method may be called from any thread.
 
     `on_events` receives the changes that the memory across sessions notices. `weights`: of the
-    terms that choose objects.
+    terms that choose objects. `load_network`: or that of `SharedNetworks`.
 
     Every question raises NoSceneError before the first refresh, NotAvailableError before `load`,
     and Cancelled if its monitor does.
@@ -86,6 +86,7 @@ class Spatial3D:
         self._loaded: tuple[ModelRunner, QueryReader] | None = None
         self._query_lock = threading.Lock()
         self.on_events: Callable[[list[Event]], None] = lambda _: None
+        self.load_network = ModelRunner.load
         self.weights = shipped_weights()
         self._conversations = Conversations()
 
@@ -98,9 +99,8 @@ class Spatial3D:
         if config.memory_folder:
             self.load_map()  # first: that it is in use is told before the weights are read
         try:
-            runner = ModelRunner.load(
-                config.model, config.device, config.dtype, config.weights, config.max_views
-            )
+            numbers = config.device, config.dtype, config.weights, config.max_views
+            runner = self.load_network(config.model, *numbers)
             check_source(config.proposals, runner)
             self._loaded = (runner, load_reader())
         except BaseException:

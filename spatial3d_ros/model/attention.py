@@ -79,6 +79,12 @@ class AttentionContext:
         return _given(self.prefix_valid)[_given(self.scenes)][:, None, None]
 
     @cached_property
+    def one_question_a_scene(self) -> bool:
+        """Whether question k is about scene k, so that keys need not be copied."""
+        scenes = _given(self.scenes).tolist()
+        return scenes == [*range(len(self.prefix[0][0]))]
+
+    @cached_property
     def suffix_bias(self) -> Tensor:
         """Additive mask over the suffix: (Q, 1 or heads, L, T + L) float32."""
         return self._additive(_given(self.mask), 0)
@@ -208,7 +214,7 @@ def _prefix_attention(
     single_scene = len(key) == 1
     if single_scene:
         rows = rows.transpose(0, 1).reshape(1, groups, -1, size)
-    else:
+    elif not context.one_question_a_scene:
         key, value = key[context.scenes], value[context.scenes]
     bias = None
     if not context.prefix_unpadded:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -42,19 +42,26 @@ from spatial3d_ros.tasks.frame_transform import OutputTransform
 
 if TYPE_CHECKING:
     from spatial3d_ros.engine import Spatial3D
+    from spatial3d_ros.tasks.shared_network import SharedNetworks
 
 SHUTDOWN_TIMEOUT_S = 3.0  # launch sends SIGTERM 5 s after SIGINT
 MAX_THREADS = 80  # each waiting question blocks one; they are started when needed
 
 
-def build_engine(parameters: Parameters, kind: type[Spatial3D] | None = None) -> Spatial3D:
-    """Build the engine (`kind`: a subclass) and load its network.
+def build_engine(
+    parameters: Parameters,
+    kind: type[Spatial3D] | None = None,
+    networks: SharedNetworks | None = None,
+) -> Spatial3D:
+    """Build the engine (`kind`: a subclass) and load its network, or take it from `networks`.
 
     Raises CheckpointError or ConfigError.
     """
     from spatial3d_ros.engine import Spatial3D  # slow: imports torch
 
     engine = (kind or Spatial3D)(parameters)
+    if networks is not None:
+        engine.load_network = networks.load
     engine.load()
     return engine
 
@@ -277,15 +284,22 @@ def main(
 ) -> None:
     """Run the node until SIGINT or SIGTERM."""
     rclpy.init(args=args)
-    node = GroundingNode(build)
-    executor = MultiThreadedExecutor(MAX_THREADS)
-    executor.add_node(node)
+    serve([GroundingNode(build)])
+
+
+def serve(nodes: Sequence[GroundingNode]) -> None:
+    """Run nodes in one executor until SIGINT or SIGTERM, then end the process."""
+    executor = MultiThreadedExecutor(MAX_THREADS * len(nodes))
+    for node in nodes:
+        executor.add_node(node)
     spin(executor)
 
     def close() -> None:
-        node.close()
+        for node in nodes:
+            node.close()
         executor.shutdown(timeout_sec=1.0)
-        node.destroy_node()
+        for node in nodes:
+            node.destroy_node()
         rclpy.try_shutdown()
 
     closing = threading.Thread(target=close, daemon=True)

@@ -171,6 +171,20 @@ def gpu(
 
 
 @app.command()
+def fleet(
+    robots: Annotated[int, typer.Option(min=2, help="Simulated robots.")] = 4,
+    questions: Annotated[int, typer.Option(min=1, help="Questions of each.")] = 25,
+    views: Annotated[int, typer.Option(min=1, help="Views of each.")] = 8,
+    model: Model = "tiny",
+    json: Json = False,
+) -> None:
+    """Robots that ask one shared network: throughput one by one and at the same time."""
+    from spatial3d_ros.research.bench.fleet import bench_fleet
+
+    _show(f"{robots} robots", bench_fleet(robots, questions, views, model), json)
+
+
+@app.command()
 def attention(json: Json = False) -> None:
     """Time one layer's attention in each of its forms; all must give the same result."""
     from spatial3d_ros.research.bench.operations import bench_attention

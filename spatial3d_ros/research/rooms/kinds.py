@@ -90,12 +90,19 @@ def kinds() -> dict[str, Kind]:
     return found
 
 
+_KEYS = {"m", "c", "pat", "two", "side", "shape", "state", "size", "shape_size", "state_size", "at",
+         "top", "hollow", "soft", "parts"}  # fmt: skip
+
+
 def _kind(name: str, fields: dict) -> Kind:
+    unknown = fields.keys() - _KEYS
+    if unknown:  # YAML reads some words, such as on, as true
+        raise ConfigError(f"kinds.yaml: {name}: unknown option {', '.join(map(str, unknown))}")
     size = _extents(fields["size"], None)
     variants = {**fields.get("shape_size", {}), **fields.get("state_size", {})}
     known = OBJECT_KINDS[name]
     where = str(fields.get("at", f"{known.placement} {known.z * 100:g}")).replace(",", "").split()
-    surface, back, side = map(float, str(fields.get("on", "0 0 0")).split())
+    surface, back, side = map(float, str(fields.get("top", "0 0 0")).split())
     places = tuple(word for word in where if not word.replace(".", "").isdigit())
     return Kind(
         name=name,

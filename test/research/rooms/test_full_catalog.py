@@ -64,6 +64,13 @@ def test_boxes_do_not_cut(rooms: list[Room]) -> None:
                     assert b.support == a.id or under, (room.seed, a.category, b.category)
 
 
+def test_things_stand_on_furniture(rooms: list[Room]) -> None:
+    items = [item for room in rooms for item in room.objects]
+    carried = [item for item in items if item.support >= 0]
+    assert 0.08 < len(carried) / len(items) < 0.6
+    assert len({item.category for item in carried}) > 15
+
+
 def test_kinds_and_looks_are_many(rooms: list[Room]) -> None:
     items = [item for room in rooms for item in room.objects]
     assert len({item.category for item in items}) > 80
@@ -100,7 +107,7 @@ def test_views_carry_the_truth_of_every_pixel_and_crops(rooms: list[Room]) -> No
     count = len(room.objects)
     assert made["crops"].shape == (count, 2, 64, 64, 3) and made["crop_views"].shape == (count, 2)
     present = made["crop_views"] >= 0
-    assert present[:, 0].mean() > 0.8
+    assert present[:, 0].mean() > 0.7
     assert (made["crops"][~present] == 0).all()
     for item in room.objects:
         for view in made["crop_views"][item.id][present[item.id]]:

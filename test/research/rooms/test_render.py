@@ -214,7 +214,7 @@ def test_a_store_renders_a_room_once_and_keeps_it(tmp_path, monkeypatch) -> None
     room = store[1]
     assert room.room == generate_room(800_211) and len(store) == 2
     assert room.rgb.shape == (2, 48, 64, 3) and room.instance.shape == (2, 24, 32)
-    monkeypatch.setattr(ViewStore, "_render", lambda *_: pytest.fail("rendered again"))
+    monkeypatch.setattr(ViewStore, "render", lambda *_: pytest.fail("rendered again"))
     again = store[1]
     for name in ("rgb", "depth", "pose", "instance"):
         assert np.array_equal(getattr(room, name), getattr(again, name))

@@ -5,7 +5,7 @@ SHELL := /bin/bash
 help:
 	@echo "make demo REAL=FOLDER [RECOGNISER=FOLDER]   map a folder of RGB-D images and ask about it"
 	@echo "make demo    play a recorded room into the nodes, ask questions, draw demo_out/index.html"
-	@echo "make demo-memory   two days of a robot in a room: killed, the room changed, asked about it"
+	@echo "make demo-memory   two days of a robot in two rooms: killed, the rooms changed, asked about it"
 	@echo "make test    run the tests, over real DDS where they need it"
 	@echo "make lint    check the style and the types"
 	@echo "make bench   measure speed, memory and accuracy"

@@ -196,7 +196,7 @@ class MapClient:
         return Regions(regions=[region(m) for m in self._call(srv.GetRegions).regions])
 
     def edit(self, edit: Edit) -> Objects:
-        """See `MapQueries`; boxes are in the frame of the object map."""
+        """See `MapQueries`; boxes are in the frame of `objects`."""
         boxes = [Box3D(b.center, b.size, b.yaw) for b in edit.boxes]
         reply = self._call(
             srv.EditObjects, action=edit.action, ids=edit.objects, label=edit.label,

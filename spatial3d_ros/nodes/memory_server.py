@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from geometry_msgs.msg import Point32, Polygon
@@ -36,7 +35,8 @@ MAX_REGIONS = 1000
 
 class MemoryServer:
     """Offers `~/save_map`, `~/load_map`, `~/edit_objects`, `~/set_regions`, `~/get_regions` and
-    `~/get_history`, and publishes `~/events`.
+    `~/get_history`, and publishes `~/events`. Boxes and regions of requests are in the frame of the
+    answers, as replies are.
 
     `on_change(engine)` is called after another map was loaded.
     """
@@ -82,6 +82,13 @@ class MemoryServer:
         except (FrameError, NotAvailableError):
             return OutputTransform(memory.frame_id)
 
+    def _to_memory(self, memory: ObjectMemory) -> OutputTransform:
+        """From the frame of the answers, in which requests are, to that of the memory.
+
+        Raises FrameError or NotAvailableError while there is no transform.
+        """
+        return self._handler.output_transform(memory.frame_id).inverse(memory.frame_id)
+
     def _publish(self, engine: Spatial3D, events: Sequence[Event]) -> None:
         for event in events:
             self._node.get_logger().info(event.text)
@@ -115,15 +122,18 @@ class MemoryServer:
                     f"field sizes has {len(request.sizes)} entries, poses {len(request.poses)}; "
                     "give one size for each pose"
                 )
-            boxes = tuple(
-                box_of(pose, size) for pose, size in zip(request.poses, request.sizes, strict=True)
-            )
             memory = self._handler.engine().memory
+            given = self._to_memory(memory) if request.poses else OutputTransform(memory.frame_id)
+            boxes = tuple(
+                given.box(box_of(pose, size))
+                for pose, size in zip(request.poses, request.sizes, strict=True)
+            )
             edit = MemoryEdit(
                 request.action, tuple(request.ids), request.label, boxes,
                 request.author or "person",
             )  # fmt: skip
-            response.objects = [object_message(o, memory) for o in apply_edit(memory, edit)]
+            transform = self._transform(memory)
+            response.objects = [object_message(o, transform) for o in apply_edit(memory, edit)]
         return response
 
     def _set_regions(self, request: Any, response: Any) -> Any:
@@ -132,13 +142,16 @@ class MemoryServer:
             if len(request.regions) > MAX_REGIONS:
                 raise QueryError(f"field regions: at most {MAX_REGIONS} are possible")
             regions = [region_of(message) for message in request.regions]
-            self._handler.engine().memory.set_regions(regions)
+            memory = self._handler.engine().memory
+            memory.set_regions(self._to_memory(memory).regions(regions))
         return response
 
     def _get_regions(self, _: Any, response: Any) -> Any:
         with self._handler.errors_as_reply(response):
             self._check_rate()
-            response.regions = [region_message(r) for r in self._handler.engine().memory.regions]
+            memory = self._handler.engine().memory
+            transform = self._transform(memory)
+            response.regions = [region_message(r) for r in transform.regions(memory.regions)]
         return response
 
     def _get_history(self, request: Any, response: Any) -> Any:
@@ -168,20 +181,19 @@ def event_message(
     )
     message.object.id = NO_ID
     if known is not None:
-        shown = known.as_scene_object(known.last_ns + 1)
-        (now,) = transform.objects([shown])
-        message.object = conversions.grounded_object(now, known.score, transform.frame_id)
+        message.object = object_message(known, transform)
         if event.before is not None:
-            (then,) = transform.objects([replace(shown, box=event.before)])
             message.has_before = True
-            message.before = conversions.pose(then.box)
+            message.before = conversions.pose(transform.box(event.before))
     return message
 
 
-def object_message(known: MemoryObject, memory: ObjectMemory) -> msg.GroundedObject:
-    """The message of an object of the memory, with the stamp at which it was last seen."""
-    shown = known.as_scene_object(known.last_ns + 1)
-    return conversions.grounded_object(shown, known.score, memory.frame_id)
+def object_message(known: MemoryObject, transform: OutputTransform) -> msg.GroundedObject:
+    """The message of an object of the memory, with the stamp at which it was last seen, in the
+    frame of the answers.
+    """
+    (shown,) = transform.objects([known.as_scene_object(known.last_ns + 1)])
+    return conversions.grounded_object(shown, known.score, transform.frame_id)
 
 
 def box_of(pose: Any, size: Any) -> Box3D:

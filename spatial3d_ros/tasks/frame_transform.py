@@ -7,7 +7,6 @@ each answer when it is sent, and never to the memory.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -15,7 +14,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from spatial3d_ros.geometry.box import Box3D
-from spatial3d_ros.geometry.pose import transform
+from spatial3d_ros.geometry.pose import invert, transform
+from spatial3d_ros.memory.regions import Region
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.results import (
     Answer,
@@ -45,15 +45,24 @@ class OutputTransform:
         pose = self.target_T_world
         if pose is None:
             return tuple(objects)
-        yaw = math.atan2(pose[1, 0], pose[0, 0])
         return tuple(
-            replace(
-                known,
-                box=Box3D(self._point(known.box.center), known.box.size, known.box.yaw + yaw),
-                points=transform(pose, known.points),
-            )
+            replace(known, box=self.box(known.box), points=transform(pose, known.points))
             for known in objects
         )
+
+    def box(self, box: Box3D) -> Box3D:
+        """The same box in `frame_id`."""
+        return box if self.target_T_world is None else box.moved(self.target_T_world)
+
+    def regions(self, regions: Sequence[Region]) -> list[Region]:
+        """The same regions in `frame_id`."""
+        pose = self.target_T_world
+        return list(regions) if pose is None else [region.moved(pose) for region in regions]
+
+    def inverse(self, frame_id: str) -> OutputTransform:
+        """The transform from the frame of the answers to that of the memory, `frame_id`."""
+        pose = self.target_T_world
+        return OutputTransform(frame_id, None if pose is None else invert(pose))
 
     def result(self, result: Result) -> Result:
         """The same answer in `frame_id`, the points in its text included."""

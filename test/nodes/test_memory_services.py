@@ -19,7 +19,7 @@ from helpers.engine_scene import proposals_in_a_row, wall_frame
 from helpers.fake_engine import FakeEngine
 from helpers.grounding_system import GroundingSystem
 from helpers.small_model import small_model
-from spatial3d_ros.errors import NotAvailableError
+from spatial3d_ros.errors import FrameError, NotAvailableError
 from spatial3d_ros.memory.edits import MemoryEdit, apply_edit
 from spatial3d_ros.memory.records import Event
 from spatial3d_ros.model.checkpoint import save_model
@@ -200,11 +200,49 @@ def test_a_flood_of_requests_is_refused_and_the_node_stays(make_system, robot):
     assert bench.eventually(lambda: system.client.call(GetRegions, "get_regions").success)
 
 
+TURNED = np.array([[0.0, -1, 0, 5], [1, 0, 0, 0], [0, 0, 1, 2], [0, 0, 0, 1]])
+
+
+def test_regions_and_boxes_are_in_the_frame_of_the_answers(make_system, robot):
+    system = make_system(engine=EngineWithMemory(robot)).with_frame()
+    handler = system.node._memory_server._handler
+    handler.output_transform = lambda _: OutputTransform("hall", TURNED)
+    call, memory = system.client.call, robot.memory
+    corners = [Point32(x=x, y=y) for x, y in ((4.0, 0.0), (5.0, 0.0), (5.0, 2.0))]
+    hall = Region(name="hall", polygon=Polygon(points=corners), low=2.0, high=3.0)
+    reply = call(SetRegions, "set_regions", regions=[hall])
+    assert reply.success, reply.message
+    (kept,) = memory.regions  # in the frame of the memory
+    assert np.allclose(kept.corners, [(0, 1), (0, 0), (2, 0)]) and (kept.low, kept.high) == (0, 1)
+    (shown,) = call(GetRegions, "get_regions").regions
+    found = [(p.x, p.y) for p in shown.polygon.points]
+    assert np.allclose(found, [(p.x, p.y) for p in corners]) and shown.low == 2.0
+    pose = Pose()
+    pose.position.x = 5.0
+    added = {
+        "action": "add",
+        "label": "lamp",
+        "poses": [pose],
+        "sizes": [Vector3(x=0.2, y=0.2, z=0.2)],
+    }
+    reply = call(EditObjects, "edit_objects", **added)
+    assert reply.objects[0].header.frame_id == "hall", reply.message
+    assert reply.objects[0].pose.position.x == pytest.approx(5.0)
+    assert memory.known[reply.objects[0].id].box.center == pytest.approx((0, 0, -2))
+
+    def unknown(_):
+        raise FrameError("no transform")
+
+    handler.output_transform = unknown
+    assert not call(SetRegions, "set_regions").success and memory.regions
+    assert not call(EditObjects, "edit_objects", **added).success
+    assert call(GetRegions, "get_regions").regions[0].low == 0.0
+
+
 def test_events_are_told_in_the_frame_of_the_answers(robot):
     (sofa,) = robot.named("sofa")
     event = Event("moved", 7, sofa.id, "sofa", before=sofa.box)
-    turned = np.array([[0.0, -1, 0, 5], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
-    message = event_message(event, robot.memory, OutputTransform("odom", turned))
+    message = event_message(event, robot.memory, OutputTransform("odom", TURNED))
     x, y, _ = sofa.box.center
     for pose in (message.before, message.object.pose):
         assert (pose.position.x, pose.position.y) == pytest.approx((5 - y, x))

@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 
 from spatial3d_ros.errors import NotAvailableError
 
-TIMEOUT_S = 120.0  # of a reply, on an overloaded computer
+TIMEOUT_S = 300.0  # of a reply and a start, on an overloaded computer
 BROWSERS = ("chromium", "chromium-headless-shell", "google-chrome")
 Questions = Sequence[Mapping[str, Any]]
 """As `query_client` takes them: "text" and "kind"; "id" where the kind is "history"."""

@@ -13,7 +13,7 @@ from spatial3d_ros.categories import category_of_noun
 Labels = tuple[tuple[str, float], ...]
 """Labels with their probabilities, most probable first, at most `KEPT`; the rest is "unknown"."""
 
-KEPT = 4
+KEPT = 8
 ALTERNATIVES = 20  # labels that share the rest of an observation equally
 MIN_SHARE = 1e-3  # of a label that an observation does not name, however sure it is
 MAX_EVIDENCE = 4.0  # sum of weights: views of one place by one model are not independent

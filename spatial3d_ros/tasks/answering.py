@@ -12,6 +12,7 @@ from spatial3d_ros.errors import NotAvailableError, NotFoundError, QueryError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.scene.objects import NO_ID, SceneObject
 from spatial3d_ros.tasks.conversation import LastTurn, continued
+from spatial3d_ros.tasks.descriptions import is_fixed
 from spatial3d_ros.tasks.distance import End, distance_answer, fixed_end, kind_of
 from spatial3d_ros.tasks.edit_query import instruction_of, view_of
 from spatial3d_ros.tasks.execution import Execution, Outcome
@@ -20,7 +21,7 @@ from spatial3d_ros.tasks.memory_answers import MEMORY_INTENTS, is_for_memory
 from spatial3d_ros.tasks.points import point_of
 from spatial3d_ros.tasks.query import Description, ParsedQuery
 from spatial3d_ros.tasks.reading import ReadQuestion
-from spatial3d_ros.tasks.resolution import PhraseScores, Resolver, is_fixed
+from spatial3d_ros.tasks.resolution import PhraseScores, Resolver
 from spatial3d_ros.tasks.resolution_weights import Weights
 from spatial3d_ros.tasks.results import (
     Answer,
@@ -39,8 +40,8 @@ REASONS = {
     "unsupported.other": "I answer where objects are, how far apart, how many, what colour and "
     "size, what is on them, and how the room would look after a change",
     "unsupported.two": "these are two questions; ask one at a time",
-    "unsupported.nonsense": "I do not understand it; ask in plain words, e.g. 'where is the red "
-    "chair?'",
+    "unsupported.nonsense": "this is no question about the room that I understand; ask in plain "
+    "words, e.g. 'where is the red chair?'",
 }
 DISTANCES = ("distance", "robot_distance")
 _FETCH = ("bring", "fetch", "get", "grab", "go", "drive", "take", "lead", "guide", "carry")

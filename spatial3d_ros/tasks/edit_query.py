@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import cast
 
 from spatial3d_ros.errors import QueryError
+from spatial3d_ros.tasks.descriptions import is_self_reference
 from spatial3d_ros.tasks.query import Description, ParsedQuery
-from spatial3d_ros.tasks.resolution import is_self_reference
 from spatial3d_ros.tasks.results import Action
 from spatial3d_ros.tasks.vocabulary import SELF
 

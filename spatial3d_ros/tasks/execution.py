@@ -101,6 +101,8 @@ class Execution:
     def _locate_all(self, query: ParsedQuery) -> Outcome:
         description = self._target(query)
         found = self.selection.several(description)
+        if not found and is_anything(description.head) and description.faced:
+            return Outcome("I see nothing there.", no_target=True, num_targets=0, confidence=0.0)
         if not found:
             return self._locate(replace(query, targets=(_singular(description),)))
         scored = self.selection.sure(*found)

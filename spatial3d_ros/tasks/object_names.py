@@ -17,7 +17,7 @@ from spatial3d_ros.scene.surface_color import mixed
 from spatial3d_ros.scene.usual_size import fitting
 from spatial3d_ros.tasks.prompt import Prompt
 
-NAMES_KEPT = 4
+NAMES_KEPT = 8
 MEASURED = 0.6  # share of measured colors in the distribution, beside the network's
 NAMES_WEIGHT = 0.5  # of the network's names beside labels of recognisers that are divided
 

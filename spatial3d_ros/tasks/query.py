@@ -62,7 +62,7 @@ class Description:
     `modifiers`, those that are `excluded` ("not red"), a `superlative` (a name of PREDICATES or
     ""), an `ordinal` (0: none), `quantifier` as written ("all", "both", "three", ""). pronoun: it
     refers to the conversation ("it", "that one"). viewpoint: words of the object from which sides
-    are seen, "" for the camera.
+    are seen, "" for the camera; faced: words of what is looked at ("facing the bed").
     """
 
     text: str
@@ -72,6 +72,7 @@ class Description:
     ordinal: int = 0
     relations: tuple[RelationPhrase, ...] = ()
     viewpoint: str = ""
+    faced: str = ""
     excluded: tuple[str, ...] = ()
     quantifier: str = ""
     pronoun: bool = False

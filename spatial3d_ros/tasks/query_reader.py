@@ -1,15 +1,14 @@
 """The reader of sentences: a question to a typed query, in one pass of the query network.
 
-Patterns are left for numbers and units alone. Text in other than Latin letters is no English.
+Text in other than Latin letters is no English.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from itertools import dropwhile
 
@@ -22,14 +21,12 @@ from spatial3d_ros.tasks.query import (
     PREDICATES,
     ROLES,
     SEGMENTS,
-    Description,
     ParsedQuery,
-    RelationPhrase,
     split_words,
 )
+from spatial3d_ros.tasks.query_assembly import TARGETS, TaggedWord, assemble, first_words
 from spatial3d_ros.tasks.query_limits import check_length
 from spatial3d_ros.tasks.query_network import MAX_WORDS, QueryReader, ReaderOutput
-from spatial3d_ros.tasks.unit_parser import NUMBER, read_number, take_angle, take_length
 
 _QUOTES = '"\u201c\u201d\u00ab\u00bb<>`'
 _TAG = re.compile(  # of HTML; of "<mug>" the word stays
@@ -39,9 +36,6 @@ _TAG = re.compile(  # of HTML; of "<mug>" the word stays
     re.IGNORECASE,
 )
 _INVISIBLE = ("Cc", "Cf", "Zl", "Zp")  # control and direction marks, line separators
-_ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6}
-_SIDE = r"(\d+(?:\.\d+)?) ?(m|cm|met(?:er|re)s?|centimet(?:er|re)s?)?"
-_SIZE = re.compile(rf"{_SIDE} ?(?:x|by|\u00d7) ?{_SIDE} ?(?:x|by|\u00d7) ?{_SIDE}(?!\w)")
 _TWO = "unsupported.two"
 _JOINTS = ("and", ".", "?", ";", ",", "also", "then", "plus")
 _LINKS = (*MARKS, "and", "also", "then", "please")
@@ -49,11 +43,9 @@ _STARTS = frozenset(
     ("where", "where's", "what", "what's", "which", "who", "how", "when", "is", "are", "does", "do")
 ) | {"find", "show", "locate", "count", "tell"}
 _REMARKS = frozenset(("it", "it's", "they", "there", "this", "that", "i'm"))
-_AWAY = ("away", "off", "back", "further", "farther")
 _DOUBTFUL = ("unsupported.language", "unsupported.other", "unsupported.nonsense")
 _OBJECT_ROLES = ("head", "anchor", "pronoun", "anchor_pronoun")
 _SURE = 0.5  # probability from which a part of a sentence is a question of its own
-TARGETS = ("target", "second", "third")
 _EDIT = (*TARGETS, "relation", "number", "view", "size")
 _PARTS: dict[str, tuple[str, ...]] = {
     "distance": ("target", "second"), "compare": TARGETS, "compare_far": TARGETS,
@@ -64,16 +56,6 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "edit.remove_all": ("target", "second", "relation"),
     "edit.turn": ("target", "second", "relation", "number"), "unsupported": (),
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class TaggedWord:
-    """A word with its tags, names of SEGMENTS, ROLES and PREDICATES."""
-
-    word: str
-    segment: str = "none"
-    role: str = "none"
-    predicate: str = "none"
 
 
 @dataclass(frozen=True)
@@ -90,11 +72,16 @@ class Reading:
         return not self.intent.startswith("unsupported") and self.confidence >= _SURE
 
     @property
+    def sure(self) -> bool:
+        """Whether it is clearly a request that can be answered, or two."""
+        return self.asks or (self.intent == _TWO and self.confidence >= _SURE)
+
+    @property
     def kind(self) -> tuple[str, ...]:
         """Intent, noun and modifiers of what it asks for."""
         target = [t for t in self.tagged if t.segment == "target"]
         modifiers = (t.word for t in target if t.role in ("modifier", "superlative", "ordinal"))
-        return (self.intent, _first_run(target, "head"), *modifiers)
+        return (self.intent, first_words(target, "head"), *modifiers)
 
     @property
     def object_words(self) -> bool:
@@ -192,6 +179,8 @@ def _two_requests(words: Sequence[str], reader: QueryReader, *, begun: bool) -> 
         if after[0] in _REMARKS or before[0] in _REMARKS - {"i'm"}:
             continue
         first, second = _read(before, reader), _read(after, reader)
+        if not begun and _TWO in (first.intent, second.intent) and first.sure and second.sure:
+            return True  # "the sofa and the chair and the lamp": a part is itself two requests
         if first.asks and second.asks and second.object_words and first.kind != second.kind:
             again = second.intent == "locate" and not second.kind[1]
             if not again and (second.kind[1] or first.intent != second.intent):
@@ -233,167 +222,3 @@ def segments_of(intent: str) -> frozenset[str]:
     """Segments that sentences of an intent can have."""
     parts = _PARTS.get(intent, _PARTS.get(intent.partition(".")[0], ("target",)))
     return frozenset(("none", "region", "time", *parts))
-
-
-def assemble(
-    text: str, intent: str, tagged: Sequence[TaggedWord], confidence: float = 1.0
-) -> ParsedQuery:
-    """The query of a sentence whose words are tagged. Raises QueryError for amounts that are not
-    understood.
-    """
-
-    def part(name: str) -> list[TaggedWord]:
-        return [t for t in tagged if t.segment == name and t.word not in MARKS]
-
-    def words(name: str) -> str:
-        return " ".join(t.word for t in part(name))
-
-    metres, degrees = read_amount(words("number"))
-    targets = tuple(describe_words(part(name)) for name in TARGETS if part(name))
-    relation = _majority(part("relation"))
-    if not relation and metres is not None and len(targets) > 1:
-        # "0.5 m away from the door" shifts, "0.5 m from the door" is a gap
-        relation = "away" if any(t.word in _AWAY for t in part("none")) else "next_to"
-    return ParsedQuery(
-        text,
-        intent,
-        targets,
-        relation=relation,
-        metres=metres,
-        degrees=degrees,
-        size=read_size(words("size")),
-        color=words("color"),
-        region=words("region"),
-        time=words("time"),
-        viewpoint=words("view"),
-        confidence=confidence,
-    )
-
-
-@dataclass
-class _Open:
-    """A noun phrase while its words come in; `roles`: those of its noun, modifiers and pronoun."""
-
-    roles: tuple[str, str, str]
-    words: list[TaggedWord] = field(default_factory=list)
-    relations: list[_OpenRelation] = field(default_factory=list)
-
-    def closed(self) -> Description:
-        head, modifier, pronoun = self.roles
-        return Description(
-            " ".join(t.word for t in self.words),
-            _first_run(self.words, head),
-            self._all(modifier),
-            _majority([t for t in self.words if t.role == "superlative"]),
-            next((_ORDINALS.get(word, 0) for word in self._all("ordinal")), 0),
-            tuple(r.closed() for r in self.relations),
-            " ".join(self._all("viewpoint")),
-            self._all("excluded"),
-            " ".join(self._all("quantifier")),
-            bool(self._all(pronoun)),
-        )
-
-    def _all(self, role: str) -> tuple[str, ...]:
-        return tuple(t.word for t in self.words if t.role == role)
-
-
-@dataclass
-class _OpenRelation:
-    predicate: str
-    negated: bool
-    anchors: list[_Open] = field(default_factory=list)
-
-    def closed(self) -> RelationPhrase:
-        return RelationPhrase(
-            self.predicate, tuple(anchor.closed() for anchor in self.anchors), self.negated
-        )
-
-
-def describe_words(tagged: Sequence[TaggedWord]) -> Description:
-    """The description that words of one segment make."""
-    whole = _Open(("head", "modifier", "pronoun"), list(tagged))
-    relation: _OpenRelation | None = None
-    anchor: _Open | None = None
-    faced: list[_Open] = []
-    negated = False
-    before = TaggedWord("")
-    for item in tagged:
-        if item.role == "negation":
-            negated = True
-        elif item.role == "excluded":
-            negated = False
-        elif item.role in ("relation", "subrelation"):
-            if item.predicate == "none" and before.role == item.role:
-                item = before
-            elif (before.role, before.predicate) != (item.role, item.predicate):
-                relation = _OpenRelation(item.predicate, negated)
-                owner = anchor if item.role == "subrelation" and anchor else whole
-                if item.predicate != "none":
-                    owner.relations.append(relation)
-                else:
-                    faced = relation.anchors  # "looking at the bed, the lamp to the left of it"
-                anchor, negated = None, False
-        elif item.role.startswith("anchor") and relation is not None:
-            if anchor is None or not before.role.startswith("anchor"):
-                anchor = _Open(("anchor", "anchor_modifier", "anchor_pronoun"))
-                relation.anchors.append(anchor)
-            anchor.words.append(item)
-        before = item
-    for relation in whole.relations:
-        if faced and any(t.role == "anchor_pronoun" for a in relation.anchors for t in a.words):
-            relation.anchors = faced[:1]
-    return whole.closed()
-
-
-def read_amount(text: str) -> tuple[float | None, float | None]:
-    """Metres and degrees of an amount: "half a metre" -> 0.5, None; "90 degrees" -> None, 90.0. A
-    number without a unit is an angle. Raises QueryError for other units of length.
-    """
-    text = re.sub(r"(?<=\d),(?=\d)", ".", text)
-    metres, rest = take_length(text)
-    if metres is not None:
-        return metres, None
-    degrees, _ = take_angle(rest)
-    if degrees is None and re.fullmatch(NUMBER, rest):
-        degrees = read_number(rest)
-    return None, degrees
-
-
-def read_size(text: str) -> tuple[float, float, float] | None:
-    """Full extents in metres: "0.4 x 0.4 x 1 m" -> (0.4, 0.4, 1.0). The last unit counts for all
-    sides without one. Raises QueryError where there is none, or a side is not above 0 to 20 m.
-    """
-    match = _SIZE.search(re.sub(r"(?<=\d),(?=\d)", ".", text))
-    if match is None:
-        return None
-    units = [match[k] for k in (2, 4, 6)]
-    last = next((unit for unit in reversed(units) if unit), None)
-    if last is None:
-        raise QueryError(
-            f"query: '{match.group().strip()}' has no unit; use metres, e.g. '0.4 x 0.4 x 1 m'"
-        )
-    x, y, z = (
-        float(match[k]) * (0.01 if (unit or last).startswith("c") else 1.0)
-        for k, unit in zip((1, 3, 5), units, strict=True)
-    )
-    if not all(0 < side <= 20 for side in (x, y, z)):
-        raise QueryError(
-            f"query: size {match.group().strip()}: each side must be above 0 and at most 20 m"
-        )
-    return x, y, z
-
-
-def _majority(tagged: Sequence[TaggedWord]) -> str:
-    counts = Counter(t.predicate for t in tagged if t.predicate != "none")
-    return counts.most_common(1)[0][0] if counts else ""
-
-
-def _first_run(tagged: Sequence[TaggedWord], role: str) -> str:
-    """The first words in a row of that role."""
-    run: list[str] = []
-    for item in tagged:
-        if item.role == role:
-            run.append(item.word)
-        elif run:
-            break
-    return re.sub(r"['\u2019]s?$", "", " ".join(run))

@@ -7,16 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from spatial3d_ros.errors import QueryError
+from spatial3d_ros.tasks.descriptions import is_self_reference
 from spatial3d_ros.tasks.points import is_point_word, take_points
 from spatial3d_ros.tasks.query import Description, ParsedQuery, split_words
 from spatial3d_ros.tasks.query_network import QueryReader
 from spatial3d_ros.tasks.query_reader import clean_text, parse_query
-from spatial3d_ros.tasks.resolution import is_self_reference
 from spatial3d_ros.tasks.results import Point
-from spatial3d_ros.tasks.vocabulary import PURPOSES, SELF, Vocabulary
+from spatial3d_ros.tasks.vocabulary import SELF, Vocabulary, purpose_of
 
 _WITHOUT_NOUN = ("locate", "locate_all", "support", "what_on", "unsupported.other")
-_SOMETHING = frozenset(["something", "anything", "somewhere", "what", "where"])
+_SOMETHING = frozenset(
+    ["something", "anything", "somewhere", "thing", "place", "spot", "what", "where"]
+)
 _ONE = ("", "one")
 _LATIN = re.compile(r"[a-zA-Z]")
 
@@ -49,12 +51,12 @@ def read_question(text: str, reader: QueryReader, vocabulary: Vocabulary) -> Rea
         return ReadQuestion(ParsedQuery(text, "locate", (Description(label, label),)))
     query = parse_query(cleaned, reader)
     query = replace(query, targets=_with_nouns(query.targets))
-    if not query.targets and query.intent in _WITHOUT_NOUN:
+    heads = any(target.head or target.pronoun or target.relations for target in query.targets)
+    if not heads and query.intent in _WITHOUT_NOUN:
         said = split_words(cleaned)
-        purpose = next((word for word in said if word in PURPOSES), "")
-        if purpose and _SOMETHING.intersection(said):  # "something to sit on"
-            noun = PURPOSES[purpose]
-            query = replace(query, intent="locate", targets=(Description(f"a {noun}", noun),))
+        verb = next((word for word in said if purpose_of(word)), "")
+        if verb and _SOMETHING.intersection(said):  # "something to sit on"
+            query = replace(query, intent="locate", targets=(Description(cleaned, verb),))
     return ReadQuestion(query, points)
 
 

@@ -7,6 +7,7 @@ generated: a box may be 10 cm off.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -17,7 +18,9 @@ from spatial3d_ros.geometry import relations as geometry
 ON_TOLERANCE_M = 0.12  # between the bottom of an object and the top of what carries it
 ON_SHARE = 0.4  # least share of its footprint on that
 SAME_TOP_M = 0.08  # between the tops of a box and of what stands on the object
+MIN_OFFSET_M = 0.1  # from a viewer to what is beside one
 NEXT_TO_M, NEAR_M = 0.7, 1.2  # largest gaps
+AT_WALL = 0.4  # from the middle of the room (0) to a wall (1)
 SECTOR = np.pi / 3  # half angle of "left", "right", "front", "behind"
 _SIDE_ORDER = {"left": "leftmost", "right": "rightmost", "front": "closest", "behind": "farthest"}
 SIZES = {
@@ -34,6 +37,22 @@ def _surface(label: str) -> float:
     if spec is None or not spec.surface:
         return 0.0
     return 0.7 if spec.back else 0.45
+
+
+@dataclass(frozen=True, eq=False)
+class Viewer:
+    """Who sees sides: a `position` (2,) in metres, and where that is told the unit vector `heading`
+    (2,) along which one looks; both in the frame of the boxes, None where unknown.
+    """
+
+    position: np.ndarray | None
+    heading: np.ndarray | None = None
+
+
+_BESIDE: dict[str, geometry.Side] = {
+    "left": "left", "right": "right", "front": "behind", "behind": "front"
+}  # fmt: skip
+"""The side of an anchor at the viewer's place that is on a side of the viewer."""
 
 
 class RelationTerms:
@@ -93,13 +112,12 @@ class RelationTerms:
         return float(top - low[best])
 
     def to_anchor(
-        self, name: str, anchor: np.ndarray, viewer: np.ndarray | None = None
+        self, name: str, anchor: np.ndarray, viewer: Viewer | None = None
     ) -> np.ndarray | None:
         """(N,) how far a relation to an anchor holds, given the probability (N,) of each object to
-        be it, seen from `viewer` (2,), by default the camera; None for a relation that boxes do not
-        tell.
+        be it, seen by `viewer`, by default the camera; None for a relation that boxes do not tell.
         """
-        matrix = self._matrix(name, self.camera if viewer is None else viewer)
+        matrix = self._matrix(name, viewer or Viewer(self.camera))
         if matrix is None:
             return None
         matrix = matrix * ~np.eye(len(self.boxes), dtype=bool)
@@ -110,6 +128,35 @@ class RelationTerms:
         ends = [share @ self.boxes[:, :3] for share in (first, second)]
         points = self.boxes[:, :3]
         return geometry.between(points, *ends, half_span=0.4, max_off=0.35).astype(float)
+
+    def heading_to(self, faced: np.ndarray, start: np.ndarray | None) -> np.ndarray | None:
+        """(2,) unit vector along which one looks at a point (2,) from `start`. Without a start one
+        stands in the room and looks straight at the wall where the point is; at a point away from
+        the walls the camera looks, None where it is unknown.
+        """
+        if start is None:
+            low = (self.boxes[:, :2] - self.boxes[:, 3:5] / 2).min(0)
+            high = (self.boxes[:, :2] + self.boxes[:, 3:5] / 2).max(0)
+            share = 2 * (faced - low) / np.maximum(high - low, 1e-6) - 1
+            axis = int(np.abs(share).argmax())
+            if abs(share[axis]) >= AT_WALL:
+                return np.eye(2)[axis] * np.sign(share[axis])
+            start = self.camera
+        if start is None or (length := np.linalg.norm(faced - start)) < MIN_OFFSET_M:
+            return None
+        return np.asarray((faced - start) / length)
+
+    def beside_viewer(self, name: str, viewer: Viewer) -> np.ndarray | None:
+        """(N,) whether objects are on one of SIDES of a viewer, "front" being where one looks; None
+        without a position or a heading.
+        """
+        if viewer.position is None or viewer.heading is None or name not in geometry.SIDES:
+            return None
+        offset = self.boxes[:, :2] - viewer.position
+        along, left = geometry.view_coordinates(offset, viewer.heading)
+        sides = geometry.side_coordinates(_BESIDE[name], along, left)
+        away = np.linalg.norm(offset, axis=-1) > MIN_OFFSET_M
+        return (geometry.in_sector(*sides, SECTOR) & away).astype(float)
 
     def in_room(self, name: str) -> np.ndarray | None:
         """(N,) how far objects stand on the floor, in a corner or in the middle of the room."""
@@ -137,13 +184,14 @@ class RelationTerms:
         return extreme(-distance if name == "closest" else distance, likely, 0.3)
 
     def order(
-        self, name: str, likely: np.ndarray, viewer: np.ndarray | None, ordinal: int = 0
+        self, name: str, likely: np.ndarray, viewer: Viewer | None, ordinal: int = 0
     ) -> np.ndarray | None:
         """(N,) how well objects fit a superlative among the `likely` (N,) ones: 1 for the extreme,
         or for the `ordinal`-th from it; None for one that needs an unknown viewer.
         """
         name = _SIDE_ORDER.get(name, name)
-        viewer = self.camera if viewer is None else viewer
+        viewer = viewer or Viewer(self.camera)
+        position, ahead = viewer.position, viewer.heading
         sizes, scale = self.boxes[:, 3:], 0.12
         if name in SIZES:
             values = {
@@ -151,21 +199,21 @@ class RelationTerms:
                 "length": sizes[:, :2].max(-1),
             }[SIZES[name]]  # fmt: skip
             values = -values if name in ("smallest", "shortest") else values
-        elif name in ("leftmost", "rightmost", "closest", "farthest") and viewer is not None:
-            offset, scale = self.boxes[:, :2] - viewer, 0.2
-            if name in ("closest", "farthest"):
-                distance = np.linalg.norm(offset, axis=-1)
-                values = -distance if name == "closest" else distance
-            else:
+        elif name in ("closest", "farthest") and position is not None:
+            distance, scale = np.linalg.norm(self.boxes[:, :2] - position, axis=-1), 0.2
+            values = -distance if name == "closest" else distance
+        elif name in ("leftmost", "rightmost") and not (position is None and ahead is None):
+            offset, scale = self.boxes[:, :2] - (0 if position is None else position), 0.2
+            if ahead is None:
                 ahead = (likely[:, None] * offset).sum(0)
                 ahead = ahead / max(float(np.linalg.norm(ahead)), 1e-6)
-                left = geometry.view_coordinates(offset, ahead)[1]
-                values = left if name == "leftmost" else -left
+            left = geometry.view_coordinates(offset, ahead)[1]
+            values = left if name == "leftmost" else -left
         else:
             return None
         return extreme(values, likely, scale, max(ordinal, 1))
 
-    def _matrix(self, name: str, viewer: np.ndarray | None) -> np.ndarray | None:
+    def _matrix(self, name: str, viewer: Viewer) -> np.ndarray | None:
         pairs = self.pairs
         on = geometry.resting_on(pairs, tolerance=ON_TOLERANCE_M, min_share=ON_SHARE)
         if name == "on":
@@ -188,11 +236,13 @@ class RelationTerms:
             return geometry.in_sector(*geometry.side_coordinates(name, along, left), SECTOR)
         return None
 
-    def _ahead(self, viewer: np.ndarray | None) -> np.ndarray | None:
+    def _ahead(self, viewer: Viewer) -> np.ndarray | None:
         """(N, 2) unit vectors from who looks at each object to the object, None where unknown."""
-        if viewer is None:
+        if viewer.heading is not None:
+            return np.broadcast_to(viewer.heading, (len(self.boxes), 2))
+        if viewer.position is None:
             return None if self._fronts is None else -self._fronts
-        ahead = self.boxes[:, :2] - viewer
+        ahead = self.boxes[:, :2] - viewer.position
         return ahead / np.maximum(np.linalg.norm(ahead, axis=-1, keepdims=True), 1e-6)
 
     @cached_property

@@ -9,20 +9,27 @@ leaving it out.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from spatial3d_ros.categories import COLORS, PART_NOUNS, PATTERNS, look_name
-from spatial3d_ros.english import singular
+from spatial3d_ros.categories import COLORS, PATTERNS, look_name
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.scene.objects import SceneObject
+from spatial3d_ros.tasks.descriptions import (
+    is_anchored,
+    is_part,
+    is_place,
+    is_self_reference,
+    object_called,
+    phrase,
+    scored_descriptions,
+)
 from spatial3d_ros.tasks.looks import looks
-from spatial3d_ros.tasks.points import is_point_word
 from spatial3d_ros.tasks.query import Description, RelationPhrase
-from spatial3d_ros.tasks.relation_terms import RelationTerms
+from spatial3d_ros.tasks.relation_terms import RelationTerms, Viewer
 from spatial3d_ros.tasks.resolution_weights import Weights, shipped_weights
-from spatial3d_ros.tasks.vocabulary import SELF, Vocabulary, is_anything, normalize
+from spatial3d_ros.tasks.vocabulary import Vocabulary, is_anything, normalize
 
 PhraseScores = Callable[[Sequence[str]], np.ndarray]
 """Phrases (Q) -> the network's logits (Q, N + 1) of the objects, "nothing" last."""
@@ -31,6 +38,8 @@ SAME = 0.5  # share of the smaller box inside the other from which two boxes are
 _MAJORITY = 0.5  # share of the labels of a recogniser from which an object is there
 _BESIDE_LABELS = 0.15  # of the network's score where a recogniser names what is asked for
 _NAMED_BESIDE = 0.5  # of the network's own names there
+_RECOGNISED_ANCHORS = 2.0  # weight of relations to anchors that a recogniser named: the fitted
+# weights allow for anchors that the network named wrongly
 _LEAST = 0.05  # label and relation of an object that has neither: their terms are finite
 _LEAST_FIRM = 0.0025  # the same for labels of a recogniser
 _LEAST_LOOK = 0.1  # the same for materials and patterns, which are seen less surely than labels
@@ -88,7 +97,7 @@ class Resolver:
         """
         if not self.objects:
             return [Resolution(d, np.zeros(1), np.zeros(0), {}) for d in descriptions]
-        phrases = dict.fromkeys(_phrase(d) for one in descriptions for d in _all_phrases(one))
+        phrases = dict.fromkeys(phrase(d) for one in descriptions for d in scored_descriptions(one))
         if new := [text for text in phrases if text not in self._logits]:
             self._logits.update(zip(new, self._phrase_scores(new), strict=True))
         return [self._resolved(d, self._logits) for d in descriptions]
@@ -112,13 +121,19 @@ class Resolver:
         if description.pronoun and not description.head:
             sum_of.scores = np.append(np.log(self._it(description) + 1e-6), -6.0)
         else:
-            self._add_plain(sum_of, description, logits[_phrase(description)])
+            self._add_plain(sum_of, description, logits[phrase(description)])
         fits, viewer = np.ones(len(self.objects)), self._viewer(description, logits)
         for relation in description.relations:
-            holds = self._holds(relation, logits, sum_of.likely, viewer)
+            holds = None
+            if is_anything(description.head) and viewer is not None and not is_anchored(relation):
+                holds = self.terms.beside_viewer(relation.predicate, viewer)  # "on my left"
+            if holds is None:
+                holds = self._holds(relation, logits, sum_of.likely, viewer)
             if holds is not None:
                 holds = 1 - holds if relation.negated else holds
-                sum_of.add(f"relation.{relation.predicate}", _log(_LEAST, holds))
+                sure = _RECOGNISED_ANCHORS if self._recognised else 1.0
+                term = sure * _log(_LEAST, holds)
+                sum_of.add(f"relation.{relation.predicate}", term)
                 fits = fits * holds
         order = self._order(description, sum_of.likely, viewer)
         if order is not None:
@@ -131,8 +146,13 @@ class Resolver:
         scores = sum_of.scores - np.logaddexp.reduce(sum_of.scores)
         return Resolution(description, scores, fits, sum_of.terms)
 
+    @property
+    def _recognised(self) -> bool:
+        """Whether a recogniser labelled most objects."""
+        return bool(np.mean([o.label_from_detector for o in self.objects]) > _MAJORITY)
+
     def _order(
-        self, description: Description, likely: np.ndarray, viewer: np.ndarray | None
+        self, description: Description, likely: np.ndarray, viewer: Viewer | None
     ) -> np.ndarray | None:
         """(N,) how well objects fit the superlative or ordinal of a description, None without."""
         name = description.superlative or ("leftmost" if description.ordinal else "")
@@ -163,7 +183,7 @@ class Resolver:
         if labels is not None:
             firm = np.array([o.label_from_detector for o in self.objects], bool)
             match = self._label_shares(labels, firm)
-            if firm.mean() > _MAJORITY:  # a recogniser knows these images; the network guesses
+            if self._recognised:  # a recogniser knows these images; the network guesses
                 match = np.where(firm | (match > _MAJORITY), match, 0.0)
             if (match[firm] > _MAJORITY).any():
                 network = network * _BESIDE_LABELS
@@ -175,9 +195,10 @@ class Resolver:
             sum_of.add("detector_label", np.where(firm, named, 0.0))
             sure = np.where(firm, np.minimum(match / _MAJORITY, 1.0), match)
             there, colored = sure.max(), (sure * color).max()
-            sum_of.add_nothing("absent", 1 - there)
-            sum_of.add_nothing("present", -there)
-            sum_of.add_nothing("other_color", there - colored)
+            by = "detector_" if self._recognised else ""
+            sum_of.add_nothing(f"{by}absent", 1 - there)
+            sum_of.add_nothing(f"{by}present", -there)
+            sum_of.add_nothing(f"{by}other_color", there - colored)
         sum_of.add("network", network)
         sum_of.add_nothing("network_nothing", network[-1])
         sum_of.add("color", _log(_LEAST, color))
@@ -225,12 +246,21 @@ class Resolver:
                 shares = shares * found / max(found.max(), 1e-3)
         return shares
 
-    def _viewer(self, description: Description, logits: dict[str, np.ndarray]) -> np.ndarray | None:
-        """(2,) from where sides are seen; None for the camera."""
-        noun = description.viewpoint
-        if not noun or noun.split()[-1] in SELF or self.vocabulary.labels_of(noun) is None:
+    def _viewer(self, description: Description, logits: dict[str, np.ndarray]) -> Viewer | None:
+        """Who sees sides, and looks at what is faced; None for the camera."""
+        place, faced = (
+            self._place(noun, logits) for noun in (description.viewpoint, description.faced)
+        )
+        if faced is None:
+            return None if place is None else Viewer(place)
+        heading = self.terms.heading_to(faced, place)
+        return None if place is None and heading is None else Viewer(place, heading)
+
+    def _place(self, noun: str, logits: dict[str, np.ndarray]) -> np.ndarray | None:
+        """(2,) where an object stands; None without a noun, for the robot and an unknown noun."""
+        if not is_place(noun) or self.vocabulary.labels_of(noun) is None:
             return None
-        share = self._share(_viewpoint(description), logits)
+        share = self._share(object_called(noun), logits)
         return self.boxes[int(share.argmax()), :2]
 
     def _holds(
@@ -238,7 +268,7 @@ class Resolver:
         relation: RelationPhrase,
         logits: dict[str, np.ndarray],
         likely: np.ndarray,
-        viewer: np.ndarray | None,
+        viewer: Viewer | None,
     ) -> np.ndarray | None:
         """(N,) how far a relation holds for each object; None for one that boxes do not tell."""
         name, terms = relation.predicate, self.terms
@@ -296,86 +326,3 @@ def _color_share(item: SceneObject, asked: set[str]) -> float:
 def _log(least: float, share: np.ndarray) -> np.ndarray:
     """Logarithm of shares (N,) from 0 to 1, of which 0 counts as `least`."""
     return np.log(least + (1 - least) * share)
-
-
-def is_part(relation: RelationPhrase) -> bool:
-    """Whether a relation tells a part of the object, "with the white lid", which is no object of
-    the map: the network alone sees it.
-    """
-    nouns = [(anchor.head or anchor.text).split(" ")[-1] for anchor in relation.anchors]
-    return relation.predicate == "with" and all({n, singular(n)} & PART_NOUNS for n in nouns)
-
-
-def is_self_reference(description: Description) -> bool:
-    """Whether a description is the robot, or a person who speaks through it."""
-    words = (description.head or description.text).split()
-    return bool(words) and words[-1] in SELF
-
-
-def is_fixed(description: Description) -> bool:
-    """Whether a description is no object of the map: the robot, or a point "(1.0, 2.0, 0.5)"."""
-    return is_self_reference(description) or is_point_word(description.head or description.text)
-
-
-def rewritten(
-    description: Description, known: Callable[[str], str], modifier: Callable[[str], str]
-) -> Description:
-    """The description with its nouns and modifiers, and those of its anchors and viewpoint,
-    replaced by what `known` and `modifier` give for them.
-    """
-    anchors = tuple(
-        r
-        if is_part(r)
-        else replace(r, anchors=tuple(rewritten(a, known, modifier) for a in r.anchors))
-        for r in description.relations
-    )
-    head = known(description.head) if description.head else ""
-    modifiers = tuple(map(modifier, description.modifiers))
-    pairs = [(description.head, head), *zip(description.modifiers, modifiers, strict=True)]
-    for old, new in zip(description.relations, anchors, strict=True):
-        pairs += [(a.text, b.text) for a, b in zip(old.anchors, new.anchors, strict=True)]
-    viewpoint = description.viewpoint
-    if viewpoint and viewpoint.split()[-1] not in SELF:
-        viewpoint = known(viewpoint)
-    text = description.text
-    for before, after in pairs:
-        if before and before != after:
-            text = text.replace(before, after, 1)
-    return replace(
-        description,
-        text=text,
-        head=head,
-        modifiers=modifiers,
-        relations=anchors,
-        viewpoint=viewpoint,
-    )
-
-
-def _all_phrases(description: Description) -> list[Description]:
-    """A description, its anchors at any depth, and its viewpoint: those that the network scores."""
-    found = [] if description.pronoun and not description.head else [description]
-    for relation in description.relations:
-        for anchor in () if is_part(relation) else relation.anchors:
-            if not is_self_reference(anchor):
-                found += _all_phrases(anchor)
-    if description.viewpoint and description.viewpoint.split()[-1] not in SELF:
-        found.append(_viewpoint(description))
-    return found
-
-
-def _viewpoint(description: Description) -> Description:
-    return Description(f"the {description.viewpoint}", description.viewpoint)
-
-
-def plain_phrase(description: Description) -> str:
-    """The noun of a description with its modifiers, without relations and orders."""
-    return f"the {' '.join((*description.modifiers, description.head or 'object'))}"
-
-
-def _phrase(description: Description) -> str:
-    """The words that the network is asked; what refers to the conversation is left out."""
-    pronouns = any(a.pronoun for r in description.relations for a in r.anchors)
-    if pronouns or description.excluded:
-        return plain_phrase(description)
-    text = description.text
-    return text if text.split()[:1] in (["the"], ["all"], ["both"], ["a"]) else f"the {text}"

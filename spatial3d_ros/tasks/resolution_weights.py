@@ -19,12 +19,14 @@ from spatial3d_ros.tasks.query import PREDICATES
 FILE = "resolution.yaml"
 TERMS = (
     "network", "label", "detector_label", "color", "look", "size_word", "superlative", "relation",
-    "network_nothing", "absent", "present", "other_color",
+    "network_nothing", "absent", "present", "other_color", "detector_absent", "detector_present",
+    "detector_other_color",
 )  # fmt: skip
 """look: of materials and patterns. relation: of predicates without a weight of their own, which are
 called "relation.on" etc. network_nothing, absent, present, other_color: of "nothing" alone: the
 network's log probability of it, and that the label is absent, is there, or is there in other
-colours only.
+colours only. detector_: the same where a recogniser labelled most objects; generated rooms have
+none, so these keep their values.
 """
 
 
@@ -43,9 +45,11 @@ class Weights:
         return self.terms["relation"] if value is None else value
 
     def without(self, *names: str) -> Weights:
-        """The same without some terms; "relation" stands for all predicates."""
+        """The same without some terms; "relation" stands for all predicates, "label" for
+        "detector_label" too.
+        """
         kept = {
-            name: 0.0 if name.partition(".")[0] in names else value
+            name: 0.0 if name.partition(".")[0].removeprefix("detector_") in names else value
             for name, value in self.terms.items()
         }
         return replace(self, terms=kept)

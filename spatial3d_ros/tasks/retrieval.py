@@ -74,7 +74,7 @@ def wanted_of(query: ParsedQuery, vocabulary: Vocabulary) -> Iterator[Wanted]:
     """What the phrases of a query ask for; nothing for a noun that is not known."""
     for target in query.targets:
         yield from _wanted(target, vocabulary)
-    views = {query.viewpoint, *(target.viewpoint for target in query.targets)}
+    views = {query.viewpoint, *(v for t in query.targets for v in (t.viewpoint, t.faced))}
     for view in sorted(views - {""}):
         labels = vocabulary.labels_of(view)
         if labels:

@@ -12,15 +12,16 @@ from scipy.optimize import linear_sum_assignment
 from spatial3d_ros.english import enumeration, plural, singular, with_article
 from spatial3d_ros.errors import NotFoundError
 from spatial3d_ros.scene.objects import SceneObject
+from spatial3d_ros.tasks.descriptions import is_fixed, rewritten
 from spatial3d_ros.tasks.grounding import TIE_RATIO, object_name
 from spatial3d_ros.tasks.query import Description, ParsedQuery
-from spatial3d_ros.tasks.resolution import SAME, Resolution, Resolver, is_fixed, rewritten
+from spatial3d_ros.tasks.resolution import SAME, Resolution, Resolver
 from spatial3d_ros.tasks.results import ScoredObject
 from spatial3d_ros.tasks.vocabulary import (
-    PURPOSES,
     UnknownWordError,
     is_anything,
     is_modifier,
+    purpose_of,
 )
 
 FLOOR = 0.5  # probability of "nothing" above which nothing fits
@@ -70,8 +71,6 @@ class Selection:
         def noun(word: str) -> str:
             if is_anything(word) or vocabulary.labels_of(word) is not None:
                 return vocabulary.canonical(word)
-            if word in PURPOSES:  # "the thing that I sleep in"
-                return PURPOSES[word]
             near = vocabulary.corrected(word)
             if near is None:
                 raise UnknownWordError(
@@ -90,20 +89,26 @@ class Selection:
             return near
 
         targets = tuple(
-            rewritten(self._split_head(_with_head(target)), noun, modifier)
+            rewritten(self._read_head(_with_head(target)), noun, modifier)
             if not (query.intent == "edit.place" and at == 0) and not is_fixed(target)
             else target
             for at, target in enumerate(query.targets)
         )
         return replace(query, targets=targets, corrections=tuple(dict.fromkeys(changes)))
 
-    def _split_head(self, description: Description) -> Description:
-        """The description with the leading colours, materials, patterns and sizes of a noun that is
-        no name as a whole as its modifiers: "metal dryer", and not "paper towel".
+    def _read_head(self, description: Description) -> Description:
+        """The description of an object in place of what it is for ("something to sit on"); or with
+        the leading colours, materials, patterns and sizes of a noun that is no name as a whole as
+        its modifiers: "metal dryer", and not "paper towel".
         """
-        words, split = description.head.split(" "), 0
+        vocabulary, head = self.resolver.vocabulary, description.head
+        noun = purpose_of(head) if head and vocabulary.labels_of(head) is None else ""
+        if noun and vocabulary.labels_of(noun) is not None:
+            text = " ".join(("a", *description.modifiers, noun))
+            return replace(description, text=text, head=noun)
+        words, split = head.split(" "), 0
         while split < len(words) - 1 and is_modifier(words[split]):
-            if self.resolver.vocabulary.is_name(" ".join(words[split:])):
+            if vocabulary.is_name(" ".join(words[split:])):
                 break
             split += 1
         modifiers = (*description.modifiers, *words[:split])

@@ -107,11 +107,16 @@ HYPERNYMS: dict[str, str] = {
     "device": "tv laptop",
     "light_source": "lamp window",
     "crockery": "mug bowl",
+    "storage": "shelf cabinet nightstand box",
+    "drinking_vessel": "mug bottle",
 }  # fmt: skip
 """Words for several classes."""
 PURPOSES: dict[str, str] = {
-    "sit": "seat", "sleep": "bed", "lie": "bed", "read": "book", "write": "desk", "eat": "table",
-    "drink": "mug", "watch": "tv",
+    "sit": "seat", "sleep": "bed", "lie": "bed", "nap": "bed", "read": "book", "write": "desk",
+    "study": "desk", "eat": "table", "dine": "table", "drink": "drinking vessel", "watch": "tv",
+    "wash": "sink", "rinse": "sink", "chill": "fridge", "store": "storage", "throw": "bin",
+    "discard": "bin", "carry": "backpack", "kick": "ball", "bounce": "ball", "cook": "stove",
+    "hang": "coat rack",
 }  # fmt: skip
 """What an object is for: "something to sit on" is a seat."""
 MODIFIER_WORDS = (
@@ -272,6 +277,13 @@ def _kinds() -> dict[str, tuple[str, ...]]:
         for noun in kind.nouns:
             kinds[noun] = (*kinds.get(noun, ()), key)
     return kinds
+
+
+def purpose_of(verb: str) -> str:
+    """The noun of what one uses: "sit" and "sitting" -> "seat"; "" for other verbs."""
+    stem = verb.removesuffix("ing")
+    forms = (verb, stem, f"{stem}e", stem[:-1]) if stem != verb else (verb,)
+    return next((PURPOSES[form] for form in forms if form in PURPOSES), "")
 
 
 @lru_cache(maxsize=4096)

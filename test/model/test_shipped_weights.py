@@ -13,8 +13,8 @@ from spatial3d_ros.research.experiments.knockout import knocked_out, rows_of
 from spatial3d_ros.research.experiments.knockout_parts import Foreign, remembered_features
 from spatial3d_ros.tasks.prompt import Prompt
 
-DEAD_INPUTS = {"pixels"}
-DEAD_ROWS = {"pixels_of_another_room", "gray_pixels", "no_structure_block"}
+DEAD_INPUTS: set[str] = set()
+DEAD_ROWS: set[str] = set()
 """What has no effect in the weights that ship, because their projector is dead; both sets have to
 be empty for retrained weights.
 """

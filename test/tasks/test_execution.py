@@ -12,11 +12,11 @@ from spatial3d_ros.tasks.answering import refuse
 from spatial3d_ros.tasks.edit_query import instruction_of
 from spatial3d_ros.tasks.execution import Execution
 from spatial3d_ros.tasks.query import Description, ParsedQuery, RelationPhrase
-from spatial3d_ros.tasks.relation_terms import RelationTerms
+from spatial3d_ros.tasks.relation_terms import RelationTerms, Viewer
 from spatial3d_ros.tasks.resolution import Resolver
 from spatial3d_ros.tasks.resolution_weights import shipped_weights
 from spatial3d_ros.tasks.selection import Selection
-from spatial3d_ros.tasks.vocabulary import UnknownWordError, Vocabulary
+from spatial3d_ros.tasks.vocabulary import UnknownWordError, Vocabulary, purpose_of
 
 OBJECTS = [  # label, colour, centre, size
     ("table", "brown", (0, 0, 0.4), (1.2, 0.8, 0.8)),
@@ -190,8 +190,42 @@ def test_ordinals_sides_and_places_in_the_room():
     nearer = execution.terms.to_anchor("front", np.eye(4)[3])
     farther = execution.terms.to_anchor("behind", np.eye(4)[3])
     assert nearer[1] == 1 and not farther.any()  # the camera is on the chairs' side of the lamp
-    beyond = execution.terms.to_anchor("behind", np.eye(4)[3], viewer=np.array((0.0, 4.0)))
+    beyond = execution.terms.to_anchor("behind", np.eye(4)[3], Viewer(np.array((0.0, 4.0))))
     assert beyond[1] == 1  # the other way round, seen from beyond the lamp
+
+
+def test_sides_of_who_stands_at_one_object_and_looks_at_another():
+    rows = [
+        ("door", "white", (0.0, -2.0, 1.0), (0.9, 0.1, 2.0)),
+        ("bed", "blue", (0.0, 2.0, 0.3), (1.4, 1.9, 0.6)),
+        ("chair", "red", (-1.5, -1.5, 0.5), (0.5, 0.5, 1.0)),
+        ("chair", "blue", (1.5, -1.5, 0.5), (0.5, 0.5, 1.0)),
+    ]
+    execution = make(rows)
+
+    def beside(predicate, viewpoint, faced, head=""):
+        relations = (RelationPhrase(predicate, (Description("me", "me"),)),)
+        return Description("?", head, relations=relations, viewpoint=viewpoint, faced=faced)
+
+    def listed(*description):
+        answer = execution.answer(ParsedQuery("?", "locate_all", (beside(*description),)))
+        return [] if answer.no_target else [scored.object.color for scored in answer.objects]
+
+    assert listed("left", "door", "bed") == ["red"] and listed("right", "door", "bed") == ["blue"]
+    assert "blue" in listed("front", "door", "bed") and listed("behind", "door", "bed") == []
+    # Who faces the bed from the room sees it along +y, who faces the door along -y.
+    for faced, left in (("bed", 2), ("door", 3)):
+        assert one(execution, beside("left", "", faced, "chair")) == left
+        outermost = Description("?", "chair", superlative="leftmost", faced=faced)
+        assert one(execution, outermost) == left
+
+
+def test_what_an_object_is_for():
+    words = ParsedQuery("?", "locate", (Description("something to sit on", "sit"),))
+    query = make().selection.known(words)
+    assert (query.targets[0].text, query.targets[0].head) == ("a seat", "seat")
+    assert purpose_of("sitting") == "seat" and purpose_of("writing") == "desk"
+    assert purpose_of("mug") == ""
 
 
 def test_front_and_behind_are_opposite_for_a_viewer_and_for_the_front_of_an_anchor():
@@ -200,7 +234,7 @@ def test_front_and_behind_are_opposite_for_a_viewer_and_for_the_front_of_an_anch
     boxes = np.hstack([boxes, np.full((5, 3), 0.5)])
     front, behind, plus_y, minus_y = 1, 2, 3, 4
     looks = np.array([[1.0, 0.0], *[[np.nan, np.nan]] * 4])
-    viewer = np.array((5.0, 0.0))  # in front of it, too
+    viewer = Viewer(np.array((5.0, 0.0)))  # in front of it, too
     for terms, seen_from in (
         (RelationTerms(boxes, ["chair"] * 5, None, looks), None),
         (RelationTerms(boxes, ["chair"] * 5, None), viewer),

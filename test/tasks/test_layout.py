@@ -21,13 +21,13 @@ from spatial3d_ros.scene.bounds import Bounds, room_bounds
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.free_space import Body, FreeSpace, moving_with
 from spatial3d_ros.scene.objects import NO_ID, SceneObject
+from spatial3d_ros.tasks.descriptions import is_fixed
 from spatial3d_ros.tasks.edit_query import Instruction, instruction_of, view_of
 from spatial3d_ros.tasks.edit_scene import EditScene
 from spatial3d_ros.tasks.furniture import body, usual_size
 from spatial3d_ros.tasks.layout import change
 from spatial3d_ros.tasks.query_network import load_reader
 from spatial3d_ros.tasks.query_reader import parse_query
-from spatial3d_ros.tasks.resolution import is_fixed
 
 BOUNDS = Bounds.from_corners((-3, -2, 0), (3, 2, 2.5))
 

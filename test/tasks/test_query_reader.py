@@ -4,15 +4,14 @@ import pytest
 
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.tasks.query import split_words
-from spatial3d_ros.tasks.query_network import QueryReader
-from spatial3d_ros.tasks.query_reader import (
+from spatial3d_ros.tasks.query_assembly import (
     TaggedWord,
-    clean_text,
     describe_words,
-    parse_query,
     read_amount,
     read_size,
 )
+from spatial3d_ros.tasks.query_network import QueryReader
+from spatial3d_ros.tasks.query_reader import clean_text, parse_query
 
 
 def tagged(*rows):
@@ -100,6 +99,29 @@ def test_an_anchor_with_a_relation_of_its_own_and_a_pronoun():
     assert (on.anchors[0].head, next_to.predicate, next_to.anchors[0].pronoun) == (
         *("desk", "next_to", True),
     )
+
+
+def test_what_is_faced_is_no_viewpoint():
+    description = describe_words(
+        tagged(
+            ("standing", "target", "relation", "none"),
+            ("at", "target", "relation", "none"),
+            ("the", "target", "none", "none"),
+            ("door", "target", "viewpoint", "none"),
+            ("facing", "target", "relation", "facing"),
+            ("the", "target", "none", "none"),
+            ("bed", "target", "viewpoint", "none"),
+            ("the", "target", "none", "none"),
+            ("one", "target", "none", "none"),
+            ("left", "target", "relation", "left"),
+            ("of", "target", "relation", "left"),
+            ("it", "target", "anchor_pronoun", "none"),
+        )
+    )
+    assert (description.viewpoint, description.faced) == ("door", "bed")
+    (left,) = description.relations
+    assert (left.predicate, left.anchors[0].head) == ("left", "bed")
+    assert description.head == "bed"
 
 
 def test_marks_that_people_and_programs_leave_in_a_question():

@@ -77,6 +77,9 @@ def train_reader(
     rate: Annotated[float, typer.Option(min=0.0, help="Highest learning rate.")] = 2e-3,
     seed: Annotated[int, typer.Option(help="Of sentences and weights.")] = 0,
     start: Annotated[Path | None, typer.Option(help="Weights to go on from.")] = None,
+    favour: Annotated[
+        str, typer.Option(help="Slots whose frames make half of the sentences, e.g. purp,code.")
+    ] = "",
     all_frames: Annotated[bool, typer.Option(help="Train on the held-out frames too.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -94,7 +97,7 @@ def train_reader(
     split = "all" if all_frames else "train"
     run(
         weights, steps=steps, batch=batch, rate=rate, seed=seed, split=split, start=start,
-        say=print_status,
+        favoured=favour.split(",") if favour else (), say=print_status,
     )  # fmt: skip
     reader = load_reader(weights)
     scores = {split: evaluate_reader(reader, 4096, split) for split in ("train", "frames", "test")}
@@ -159,12 +162,13 @@ def fit_resolution(
     from spatial3d_ros.engine import EngineConfig, Spatial3D
     from spatial3d_ros.research.evaluation.rooms import load_or_record
     from spatial3d_ros.research.experiments import resolution_weights
+    from spatial3d_ros.research.rooms.catalog import catalog_of_room
 
     engine = Spatial3D(EngineConfig(model=model))
     engine.load()
     questions = []
     for number in range(seed, seed + rooms):
-        recorded = load_or_record(folder, number)
+        recorded = load_or_record(folder, number, catalog_of_room("both", number))
         resolution_weights.observe(engine, recorded)
         questions += resolution_weights.ask(engine, recorded)
         print_status(f"room {number}: {len(questions)} questions")

@@ -42,6 +42,7 @@ from spatial3d_ros.research.training.samples import QuestionedRoom, Samples
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.proposals import Proposal
 from spatial3d_ros.tasks import resolution
+from spatial3d_ros.tasks.descriptions import plain_phrase
 from spatial3d_ros.tasks.prompt import Prompt
 from spatial3d_ros.tasks.reply import Reply
 
@@ -53,9 +54,7 @@ FIRST_ROOM = 870_000
 """Seed of the first room: neither trained on nor used for validation."""
 Table = dict[str, dict[str, float | None]]
 PIPELINE_ROWS: dict[str, Callable[[Spatial3D], AbstractContextManager[None]]] = {
-    "network_relation_score_off": lambda engine: replaced(
-        resolution, "_phrase", resolution.plain_phrase
-    ),
+    "network_relation_score_off": lambda engine: replaced(resolution, "phrase", plain_phrase),
     "network_score_off": lambda engine: replaced(
         engine, "weights", engine.weights.without("network", "network_nothing")
     ),

@@ -28,6 +28,7 @@ from spatial3d_ros.research.experiments.resolution_weights import (
 )
 from spatial3d_ros.research.language.layout_instructions import LayoutQuestion
 from spatial3d_ros.research.language.questions import Question
+from spatial3d_ros.research.rooms.catalog import catalog_of_room
 from spatial3d_ros.research.rooms.recorded_rooms import RecordedRoom
 from spatial3d_ros.tasks.edit_query import Instruction, instruction_of
 from spatial3d_ros.tasks.resolution_weights import Weights
@@ -35,13 +36,13 @@ from spatial3d_ros.tasks.resolution_weights import Weights
 PARTS: dict[str, tuple[str, ...]] = {
     "all terms": (),
     "without network": ("network", "network_nothing"),
-    "without label": ("label", "detector_label", "absent", "present", "other_color"),
+    "without label": ("label", "absent", "present", "other_color"),
     "without color": ("color", "other_color"),
     "without look": ("look",),
     "without geometry": ("relation", "superlative", "size_word"),
     "network alone": (
-        "label", "detector_label", "absent", "present", "other_color", "color", "look",
-        "relation", "superlative", "size_word",
+        "label", "absent", "present", "other_color", "color", "look", "relation",
+        "superlative", "size_word",
     ),
 }  # fmt: skip
 """Terms that are left out."""
@@ -124,7 +125,7 @@ def evaluate_resolution(
     engine.load()
     report = ResolutionReport()
     for number in range(seed, seed + rooms):
-        recorded = load_or_record(folder, number)
+        recorded = load_or_record(folder, number, catalog_of_room("both", number))
         observe(engine, recorded)
         report.add(list(ask(engine, recorded)), engine.weights)
         report.add(list(_edits(engine, recorded, report.edits)), engine.weights)

@@ -17,7 +17,7 @@ from typing import Any
 from spatial3d_ros.storage import read_yaml
 
 HELD_OUT = 8
-_FILES = ("questions", "descriptions", "edits", "refused")
+_FILES = ("questions", "descriptions", "edits", "refused", "contexts")
 _FOLDER = Path(__file__).with_name("grammar")
 
 Node = str | tuple[str, tuple[tuple["Node", ...], ...]]
@@ -118,6 +118,17 @@ def parse(line: str) -> tuple[Node, ...]:
     if len(stack) > 1:
         raise ValueError(f"grammar: '{line}': brackets do not match")
     return tuple(stack[0][0])
+
+
+def slots(nodes: Sequence[Node]) -> set[str]:
+    """Slots of a tree, macros left out."""
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, str):
+            found.add(node)
+        else:
+            found.update(*(slots(alternative) for alternative in node[1]))
+    return {word for word in found if word.startswith("{")}
 
 
 def expand(nodes: Sequence[Node], rng: random.Random, split: str, made: list[str]) -> list[str]:

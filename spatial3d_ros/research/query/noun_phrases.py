@@ -9,7 +9,7 @@ from spatial3d_ros.categories import CATEGORIES, NOUNS
 from spatial3d_ros.object_catalog import OBJECT_KINDS
 from spatial3d_ros.research.homes.object_names import invented_word, plural
 from spatial3d_ros.research.query.grammar import pairs, phrases
-from spatial3d_ros.tasks.query_reader import TaggedWord
+from spatial3d_ros.tasks.query_assembly import TaggedWord
 
 Words = list[TaggedWord]
 _ANY = ("thing", "object", "item", "one", "one", "stuff")
@@ -22,13 +22,18 @@ _PREPOSED = (
     ("closest", "closest nearest closer nearer", "to"),
     ("farthest", "farthest furthest farther", "from"),
 )
-_FACED = ("facing", "when you face", "if you face")
+_FACED = ("facing", "when you face", "if you face", "looking at")
 _VIEWS = (
     ("standing at", "and looking at"), ("if i stand at", "and face"), ("i stand at", "and look at"),
     ("looking from", "towards"), ("seen from", "looking at"), ("from", "looking towards"),
     ("as seen from", ", looking towards"), ("when you look from", "towards"),
     ("look from", "towards"), ("viewed from", "towards"), ("facing", "from"),
     ("when you face", "from"), ("if you face", "from"), ("standing by", "facing"),
+    ("when you come in through", "and look at"), ("coming in through", "and facing"),
+    ("if i sit on", "and look at"), ("sitting on", "facing"), ("when i sit on", "and face"),
+    ("i am at", "looking at"), ("i'm at", "facing"), ("from", ", facing"), ("if i am at", "facing"),
+    ("when you stand at", "and look towards"), ("lying on", "and looking at"),
+    ("looking at", "from"), ("facing", "while standing at"), ("with me at", "and facing"),
 )  # fmt: skip
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -165,21 +170,18 @@ class NounPhrases:
         return tag("the", segment) + self._superlative(segment) + tag("one", segment)
 
     def faced(self, segment: str) -> Words:
-        """A noun from whose side one looks."""
+        """A noun from whose side one looks, or that one looks at."""
         return self.nominal(segment, ("viewpoint", "viewpoint"), few=True)
 
     def viewer_and_faced(self, segment: str) -> Words:
-        """ "standing at the door and looking at the bed": the bed is the anchor of what follows."""
+        """ "standing at the door and looking at the bed": the lead of what is faced is "facing"."""
         lead, middle = self.rng.choice(_VIEWS)
-        article = tag("the", segment)
-        viewer, faced = article + self.faced(segment), article + self.anchor(segment)
-        first, second = (faced, viewer) if lead.startswith(_FACED) else (viewer, faced)
-        return [
-            *tag(lead, segment, "relation"),
-            *first,
-            *tag(middle, segment, "relation"),
-            *second,
-        ]
+        names = ("facing", "none") if lead.startswith(_FACED) else ("none", "facing")
+        words = Words()
+        for text, name in zip((lead, middle), names, strict=True):
+            words += tag(text, segment, "relation", name) + tag("the", segment)
+            words += self.faced(segment)
+        return words
 
     def _superlative(self, segment: str) -> Words:
         rng = self.rng
@@ -282,11 +284,21 @@ class NounPhrases:
         """An anchor without article."""
         return self.nominal(segment, ("anchor", "anchor_modifier"), many=many, few=True)
 
+    def viewer_at(self, segment: str) -> Words:
+        """ "at the door facing the bed", "at the door": what follows "i am"."""
+        words = tag("at", segment, "relation") + tag("the", segment) + self.faced(segment)
+        if self.rng.random() < 0.7:
+            lead = self.rng.choice(("facing", "and face", "and i look at", ", looking at"))
+            words += tag(lead, segment, "relation", "facing") + tag("the", segment)
+            words += self.faced(segment)
+        return words
+
     def viewer(self, segment: str) -> Words:
         """Where sides are seen from."""
         rng = self.rng
         key = rng.choice(("viewed", "viewed", "facing"))
-        words = tag(rng.choice(phrases(key, self.split)), segment, "relation")
+        name = "facing" if key == "facing" else "none"
+        words = tag(rng.choice(phrases(key, self.split)), segment, "relation", name)
         article = tag(rng.choice(("the", "the", "my", "")), segment)
         return words + article + self.faced(segment)
 
@@ -305,3 +317,28 @@ def _genitive(words: Words) -> Words:
         return [TaggedWord("its", last.segment, "pronoun")]
     ending = "'" if last.word.endswith("s") else "'s"
     return [*words[:-1], TaggedWord(last.word + ending, last.segment, last.role)]
+
+
+def absorbed(words: Words) -> Words:
+    """Quantifiers and articles of a frame that stand before a description belong to it."""
+    words = list(words)
+    for k, item in enumerate(words):
+        if item.segment not in ("target", "second", "third") or (
+            k and words[k - 1].segment == item.segment
+        ):
+            continue
+        j = k
+        while j and words[j - 1].segment == "none" and words[j - 1].word in _BEFORE:
+            j -= 1
+        while j < k and words[j].word == "of":
+            j += 1
+        counted = any(w.word in _COUNTED for w in words[j:k])
+        for at in range(j, k):
+            if counted or (words[at].word in ("the", "a", "an", "my") and at == k - 1):
+                role = "quantifier" if words[at].word in _COUNTED else "none"
+                words[at] = TaggedWord(words[at].word, item.segment, role)
+    return words
+
+
+_COUNTED = ("all", "both", "every", "each", "any", "some")
+_BEFORE = (*_COUNTED, "the", "of", "a", "an", "my", "our", "single", "one", "these", "those")

@@ -10,19 +10,29 @@ other languages of the frames and words in `languages.yaml`.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from spatial3d_ros.geometry.relations import SIDES
+from spatial3d_ros.research.homes.object_names import invented_word
 from spatial3d_ros.research.query.foreign import foreign_sentence
-from spatial3d_ros.research.query.grammar import expand, frames, pairs, phrases
-from spatial3d_ros.research.query.noun_phrases import NounPhrases, Words, tag
+from spatial3d_ros.research.query.grammar import (
+    Node,
+    expand,
+    frames,
+    macros,
+    pairs,
+    phrases,
+    slots,
+)
+from spatial3d_ros.research.query.noun_phrases import NounPhrases, Words, absorbed, tag
 from spatial3d_ros.research.query.typing_noise import noisy
-from spatial3d_ros.tasks.query_reader import TaggedWord
+from spatial3d_ros.tasks.query_assembly import TaggedWord
 
 _WEIGHTS = {
-    "locate": 7.0, "edit.move": 6.0, "unsupported.other": 4.0, "unsupported.two": 4.0,
-    "unsupported.language": 3.0, "count": 2.0, "exists": 2.5, "distance": 2.0, "locate_all": 2.0,
-    "unsupported.greeting": 1.8, "unsupported.nonsense": 1.2,
+    "locate": 9.0, "edit.move": 6.0, "unsupported.other": 4.0, "unsupported.two": 4.0,
+    "unsupported.language": 3.0, "count": 2.0, "exists": 2.5, "distance": 2.0, "locate_all": 3.0,
+    "unsupported.greeting": 1.8, "unsupported.nonsense": 2.0,
     "edit.remove": 1.5, "edit.place": 1.5, "size.depth": 0.5, "size.volume": 0.5,
     "attribute.pattern": 0.5, "attribute.state": 0.6, "attribute.material": 0.7,
     "compare_far": 0.7, "compare_small": 0.7, "size.length": 0.7, "size.width": 0.7,
@@ -37,25 +47,17 @@ _SINGLE = (
     "locate_all", "what_near", "robot_distance", "last_seen", "edit.turn", "describe",
 )  # fmt: skip
 _EDITS = ("edit.move", "edit.move", "edit.remove", "edit.swap", "edit.turn", "edit.place")
-_LEADS = (
-    "where are", "find", "show me", "point at", "go to", "bring me", "remove", "locate", "is there",
-    "take me to", "turn", "how tall are", "what colour are", "i am looking for", "delete", "fetch",
-)  # fmt: skip
-_ASKED = (
-    "where is", "where's", "find", "what colour is", "how tall is", "what is on", "show me",
-    "is there", "how far is", "how big is", "remove", "go to", "describe", "what is next to",
-    "how wide is",
-)  # fmt: skip
 _JOINTS = (
     "and", "and", "and", ", and", "?", "?", ".", "and then", "and also", ", then", "also", "? and",
     ". then", "plus", "then", "? also", ";", ", also", "or", "and after that", "", "as well as",
 )  # fmt: skip
 
 
-_SALAD = (
-    "the of and because under maybe if with who than so or but very is a to for how why not an at"
-    " as it what do will been much such no yes too then when whose upon per via"
-)
+_INTRODUCED = (
+    "attribute", "is_attribute", "size", "what_on", "anything_on", "what_near", "what_in",
+    "support", "describe", "distance", "robot_distance", "edit.move", "edit.remove", "edit.turn",
+)  # fmt: skip
+"""Intents of questions about one object that a sentence before may introduce."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,23 @@ class Sentence:
 
 
 class QuerySentences:
-    """Draws sentences of a split; the same seed gives the same ones."""
+    """Draws sentences of a split; the same seed gives the same ones. favoured: slots from whose
+    frames half of the sentences come, to train on what is new.
+    """
 
-    def __init__(self, seed: int, split: str = "train") -> None:
+    def __init__(self, seed: int, split: str = "train", favoured: Sequence[str] = ()) -> None:
         self.rng, self.split = random.Random(seed), split
         self._head = "one"  # noun of the last target
+        self._noun = "one"  # of an object that was introduced
         self.nouns = NounPhrases(self.rng, split)
         self._frames = frames(split)
+        new = {f"{{{slot}}}" for slot in favoured}
+        self._favoured = [
+            (intent, frame)
+            for intent, trees in self._frames.items()
+            for frame in trees
+            if new & slots(frame)
+        ]
         self.intents = (*self._frames, "unsupported.language", "unsupported.two")
         self._weights = [_WEIGHTS.get(intent, 1.0) for intent in self.intents]
         tagged = "relation", "relation"
@@ -118,6 +130,20 @@ class QuerySentences:
             "again": lambda: tag("the", "target") + tag(self._head, "target", "head"),
             "without": self._lacking,
             "twoviews": lambda: self.nouns.viewer_and_faced("target"),
+            "mine": self._mine,
+            "viewat": lambda: self.nouns.viewer_at("target"),
+            "purp": self._purpose,
+            "purping": lambda: self._purpose(gerund=True),
+            "has": lambda: tag("has", "target", "relation", "in"),
+            "does": lambda: tag(self.rng.choice(("does", "do")), "target", "relation", "in"),
+            "kd": lambda: (
+                tag(self.rng.choice(("the", "the", "my", "this")), "target")
+                + self.nouns.anchor("target")
+            ),
+            "seen": self._seen,
+            "seenk": lambda: tag("the", "target") + tag(self._noun, "target", "anchor"),
+            "code": lambda: tag(self._code()),
+            "no": lambda: self.nouns.described("no", "none"),
             "itself": lambda: tag(
                 self.rng.choice(("it", "it", "that")), "target", "anchor_pronoun"
             ),
@@ -142,22 +168,62 @@ class QuerySentences:
 
     def draw(self) -> Sentence:
         """One sentence."""
-        intent = self.rng.choices(self.intents, self._weights)[0]
-        return self.sentence(intent)
+        if self._favoured and self.rng.random() < 0.5:
+            return self.sentence(*self.rng.choice(self._favoured))
+        return self.sentence(self.rng.choices(self.intents, self._weights)[0])
 
-    def sentence(self, intent: str) -> Sentence:
-        """One sentence of an intent."""
+    def sentence(self, intent: str, frame: Sequence[Node] = ()) -> Sentence:
+        """One sentence of an intent, of one of its frames."""
         if intent == "unsupported.language":
             words = tag(foreign_sentence(self.rng, self.split))
         elif intent == "unsupported.two":
-            words = self._two()
+            words = self._with_remarks(self._two())
+        elif intent.startswith("unsupported") or intent == "follow_up":
+            words = self._filled(intent, frame)
         else:
-            words = self._filled(intent)
+            introduced = intent.startswith(_INTRODUCED) and self.rng.random() < 0.08
+            words = self._introduced(intent) if introduced else self._filled(intent, frame)
+            words = self._with_remarks(words)
         fillers = intent not in ("unsupported.greeting", "unsupported.language", "follow_up")
         return Sentence(tuple(noisy(words, self.rng, self.split, fillers=fillers)), intent)
 
-    def _filled(self, intent: str) -> Words:
-        parts = expand(self.rng.choice(self._frames[intent]), self.rng, self.split, [])
+    def _filled(self, intent: str, frame: Sequence[Node] = ()) -> Words:
+        frame = frame or self.rng.choice(self._frames[intent])
+        return self._slots_filled(expand(frame, self.rng, self.split, []))
+
+    def _macro(self, name: str) -> Words:
+        tree = self.rng.choice(macros(self.split)[name])
+        return self._slots_filled(expand(tree, self.rng, self.split, []))
+
+    def _with_remarks(self, words: Words) -> Words:
+        """A sentence among others that ask nothing."""
+        rng = self.rng
+        if rng.random() < 0.06:
+            mark = tag(rng.choice((".", ".", ".", ",", ";", "!", "", ":")))
+            words = [*self._macro("remark"), *mark, *words]
+        if rng.random() < 0.05:
+            words = [
+                *words,
+                *tag(rng.choice((".", "?", "?", ",", ""))),
+                *self._macro("remark_after"),
+            ]
+        return words
+
+    def _introduced(self, intent: str) -> Words:
+        """A sentence that introduces the object, and a question about "it"."""
+        words = self._filled(intent)
+        at = [k for k, item in enumerate(words) if item.segment == "target"]
+        own = {item.role for item in words if item.segment == "target"}
+        if not at or at[-1] - at[0] + 1 != len(at) or own & {"pronoun", "anchor_pronoun"}:
+            return words
+        genitive = "'" in words[at[-1]].word
+        it = "its" if genitive else self.rng.choice(("it", "it", "it", "that", "this", "that one"))
+        mark = self.rng.choice((".", ".", ".", ",", ";", ""))
+        return [
+            *self._macro("introduced"), *tag(mark), *words[: at[0]], *tag(it), *words[at[-1] + 1 :]
+        ]  # fmt: skip
+
+    def _slots_filled(self, parts: list[str]) -> Words:
         self.nouns.brief = any(part.startswith("{u") for part in parts)
         words: Words = []
         for part in parts:
@@ -168,7 +234,7 @@ class QuerySentences:
                     words[-1] = replace(words[-1], word=words[-1].word + tail)
             else:
                 words.append(TaggedWord(part))
-        return _absorbed(words)
+        return absorbed(words)
 
     def _slot(self, slot: str) -> Words:
         if slot in self._fixed:
@@ -181,10 +247,11 @@ class QuerySentences:
     def _two(self) -> Words:
         """Two questions or requests in one sentence."""
         rng = self.rng
-        if rng.random() < 0.12:  # "where are the mug and the lamp"
-            lead = rng.choice(_LEADS)
-            both = [*self.nouns.described("1", "target"), TaggedWord("and")]
-            words = [*tag(lead), *both, *self.nouns.described("1", "target")]
+        if rng.random() < 0.2:  # "where are the mug and the lamp"
+            words = tag(rng.choice(phrases("leads", self.split)) if rng.random() < 0.7 else "")
+            for k in range(rng.choice((2, 2, 2, 3, 3, 4, 5))):
+                joint = ("and", "and", ",", ", and", "and then", "plus") if k else ("",)
+                words += tag(rng.choice(joint)) + self.nouns.described("1", "target")
             return [TaggedWord(item.word) for item in words]
         kinds = _EDITS if rng.random() < 0.25 else _SINGLE
         intents = [rng.choice(kinds), rng.choice(kinds)]
@@ -197,7 +264,7 @@ class QuerySentences:
                 own = rng.choice(("it", "it", "that", "they"))
                 second = [*second[: at[0]], TaggedWord(own), *second[at[-1] + 1 :]]
         if rng.random() < 0.2:
-            ask, ask2 = rng.choice(_ASKED), rng.choice(_ASKED)
+            ask, ask2 = (rng.choice(phrases("asked", self.split)) for _ in range(2))
             ask2 = ask if rng.random() < 0.5 else ask2
             first = [*tag(ask), *self.nouns.described("1", "target")]
             second = [*tag(ask2), *self.nouns.described("1", "target")]
@@ -218,6 +285,26 @@ class QuerySentences:
 
     def _edit_relation(self) -> Words:
         return self._pair("edit_relations", "relation", "relation")
+
+    def _mine(self) -> Words:
+        """A side of who looks: "on my left", "left of me"."""
+        alone = self.rng.random() < 0.6
+        words = self._pair("alone" if alone else "relations", "target", "relation", names=SIDES)
+        return words if alone else words + tag(self.rng.choice(("me", "you")), "target", "anchor")
+
+    def _purpose(self, gerund: bool = False) -> Words:
+        """What an object is for; the verb stands for its noun."""
+        rng = self.rng
+        verb, *rest = rng.choice(phrases("purposes", self.split)).split()
+        if rng.random() < 0.12:
+            verb = invented_word(rng)
+        if gerund:
+            verb = verb.removesuffix("e") + "ing"
+        return tag(verb, "target", "head") + tag(" ".join(rest), "target")
+
+    def _seen(self) -> Words:
+        self._noun = self.nouns.noun()
+        return tag(f"{self.rng.choice(('a', 'the'))} {self._noun}")
 
     def _spot(self) -> Words:
         name = self.rng.choice(("corner", "corner", "middle"))
@@ -282,8 +369,11 @@ class QuerySentences:
         )
         return "".join(rng.choice(letters) for _ in range(rng.randint(3, 9)))
 
+    def _code(self) -> str:
+        return self.rng.choice((*phrases("code", self.split), self._junk(), self.nouns.noun()))
+
     def _salad(self) -> Words:
-        words = _SALAD.split()
+        words = phrases("salad", self.split)
         return tag(" ".join(self.rng.choice(words) for _ in range(self.rng.randint(2, 6))))
 
     def _digits(self) -> Words:
@@ -291,28 +381,3 @@ class QuerySentences:
         return tag(
             " ".join(str(rng.randint(0, 10 ** rng.randint(1, 6))) for _ in range(rng.randint(1, 4)))
         )
-
-
-def _absorbed(words: Words) -> Words:
-    """Quantifiers and articles of a frame that stand before a description belong to it."""
-    words = list(words)
-    for k, item in enumerate(words):
-        if item.segment not in ("target", "second", "third") or (
-            k and words[k - 1].segment == item.segment
-        ):
-            continue
-        j = k
-        while j and words[j - 1].segment == "none" and words[j - 1].word in _BEFORE:
-            j -= 1
-        while j < k and words[j].word == "of":
-            j += 1
-        counted = any(w.word in _COUNTED for w in words[j:k])
-        for at in range(j, k):
-            if counted or (words[at].word in ("the", "a", "an", "my") and at == k - 1):
-                role = "quantifier" if words[at].word in _COUNTED else "none"
-                words[at] = TaggedWord(words[at].word, item.segment, role)
-    return words
-
-
-_COUNTED = ("all", "both", "every", "each", "any", "some")
-_BEFORE = (*_COUNTED, "the", "of", "a", "an", "my", "our", "single", "one", "these", "those")

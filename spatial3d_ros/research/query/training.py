@@ -76,14 +76,17 @@ def train_reader(
     seed: int = 0,
     split: str = "train",
     start: Path | None = None,
+    favoured: Sequence[str] = (),
     say: Callable[[str], None] = print,
 ) -> None:
     """Train and write the averaged weights to `path`; reports held-out accuracy on the way.
 
-    split: "all" trains on the held-out frames too. start: weights to go on from.
+    split: "all" trains on the held-out frames too. start: weights to go on from. favoured: slots
+    whose frames make half of the sentences.
     """
     torch.manual_seed(seed)
-    source, reader = QuerySentences(seed, split), load_reader(start) if start else QueryReader()
+    source = QuerySentences(seed, split, favoured)
+    reader = load_reader(start) if start else QueryReader()
     average = deepcopy(reader)
     optimizer = torch.optim.AdamW(reader.parameters(), rate, weight_decay=0.03, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.05)

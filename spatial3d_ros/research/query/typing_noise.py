@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from spatial3d_ros.research.query.grammar import phrases
 from spatial3d_ros.tasks.query import MARKS, split_words
-from spatial3d_ros.tasks.query_reader import TaggedWord
+from spatial3d_ros.tasks.query_assembly import TaggedWord
 
 _DROPPED = ("the", "a", "an", "is", "are", "my", "me", "of", "do", "it", "please")
 _VARIANTS = {

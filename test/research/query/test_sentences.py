@@ -6,7 +6,8 @@ from spatial3d_ros.research.query.grammar import HELD_OUT, frames, kept, macros,
 from spatial3d_ros.research.query.sentences import QuerySentences
 from spatial3d_ros.research.query.typing_noise import slip
 from spatial3d_ros.tasks.query import INTENTS, PREDICATES, ROLES, SEGMENTS, split_words
-from spatial3d_ros.tasks.query_reader import assemble, segments_of
+from spatial3d_ros.tasks.query_assembly import assemble
+from spatial3d_ros.tasks.query_reader import segments_of
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ class Reply:
     boxes: best first, or the two ends of a distance, or those that a layout edit changes.
     after: the new boxes of a layout edit; `possible`: whether it found free poses.
     metres, uncertainty_m: of a distance.
+    value: of an answer in words, it alone ("3", "yes"); "" where the objects are the answer.
     kind: ground, distance, ask or layout; "" without an answer. intent, confidence, question_back:
         as in `results.Provenance`.
     objects: names of the boxes, and the ids of those that are objects of the map.
@@ -37,6 +38,7 @@ class Reply:
     confidence: float = 0.0
     question_back: str = ""
     objects: tuple[tuple[int, str], ...] = ()
+    value: str = ""
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> Reply:
@@ -57,6 +59,7 @@ class Reply:
             data.get("confidence", 0.0),
             data.get("question_back", ""),
             tuple((o["id"], o["label"]) for o in data["objects"]),
+            data.get("value", ""),
         )
 
     @classmethod
@@ -85,7 +88,7 @@ class Reply:
             if result.no_target:
                 return cls(result.text, no_target=True, kind="ground", **common)
             return cls(result.text, **objects, kind="ground", **common)
-        return cls(result.text, **objects, kind="ask", **common)
+        return cls(result.text, **objects, kind="ask", value=result.value, **common)
 
 
 def _named(objects: Sequence[SceneObject]) -> dict[str, Any]:

@@ -31,7 +31,8 @@ def distance(response: Any) -> dict[str, Any]:
 
 def free_form_answer(response: Any) -> dict[str, Any]:
     """Of `~/ask`: the answer and the objects that it refers to."""
-    return _common("ask", response, response.answer, response.answer.objects)
+    answer = response.answer
+    return _common("ask", response, answer, answer.objects) | {"value": answer.value}
 
 
 def history(response: Any) -> dict[str, Any]:

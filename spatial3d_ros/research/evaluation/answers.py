@@ -105,7 +105,9 @@ def ask_room(
     objects: in the map frame. An error counts as a wrong answer. Tasks that the weights were not
     trained for are skipped and listed in `report.not_trained`. style: one of PROMPT_STYLES.
     """
-    report.not_trained = tuple(name for name in tasks if _TASKS[name] not in engine.tasks)
+    report.not_trained = tuple(
+        name for name in tasks if name != "ask" and _TASKS[name] not in engine.tasks
+    )
     for name in (name for name in tasks if name not in report.not_trained):
         task, count = _TASKS[name], FREE_FORM_TASKS[name]
         rng = np.random.default_rng((seed, 41, count))

@@ -59,13 +59,10 @@ def demo_questions(recorded: RecordedRoom, seed: int, tasks: Sequence[str]) -> l
         DemoQuestion(question.text, "layout", partial(_edit_row, question, reference, recorded))
         for question, reference in layout_questions(room, seen, seed, EDITS)
     ]
-    if "ask" in tasks:
-        rng = np.random.default_rng((seed, 47))
-        for kind in FREE_FORM_KINDS:
-            made = make_open_questions(seen, rng, 1, split="test", tasks=("ask",), kinds=(kind,))
-            questions += [
-                DemoQuestion(q.text, "ask", partial(_free_form_row, q, seen)) for q in made
-            ]
+    rng = np.random.default_rng((seed, 47))
+    for kind in FREE_FORM_KINDS:
+        made = make_open_questions(seen, rng, 1, split="test", tasks=("ask",), kinds=(kind,))
+        questions += [DemoQuestion(q.text, "ask", partial(_free_form_row, q, seen)) for q in made]
     if "caption" in tasks:
         questions += _caption(seen, seed)
     return questions
@@ -98,7 +95,7 @@ def _free_form_row(
             part for part, ok in (("class", verdict.named), ("color", verdict.color)) if not ok
         ]
     else:
-        wrong = [] if matches(reply.text, question.answers) else ["words"]
+        wrong = [] if matches(reply.value or reply.text, question.answers) else ["words"]
     return Row(
         question=question.text,
         kind=question.kind,

@@ -10,7 +10,7 @@ from spatial3d_ros.errors import BagError
 from spatial3d_ros.model.checkpoint import CONFIG, model_folder
 from spatial3d_ros.model.config import load_config
 from spatial3d_ros.research.evaluation.demo_questions import demo_questions
-from spatial3d_ros.research.rooms.catalog import Catalog, catalog_of
+from spatial3d_ros.research.rooms.catalog import Catalog
 from spatial3d_ros.research.rooms.recorded_rooms import (
     RecordedRoom,
     load_recorded_room,
@@ -18,7 +18,7 @@ from spatial3d_ros.research.rooms.recorded_rooms import (
 )
 
 SECONDS, RATE_HZ = 15.0, 10.0
-FREE_FORM = {"ask": "free-form questions", "caption": "captions"}
+FREE_FORM = {"caption": "captions"}
 
 
 def prepare_room(
@@ -36,7 +36,7 @@ def prepare_room(
     """
     config = load_config(model_folder(model) / CONFIG)
     trained = config.tasks
-    room = _recorded(out, bag, seed, catalog_of(config.names.classes), say, progress)
+    room = _recorded(out, bag, seed, "basic", say, progress)
     if room is None:
         return None
     left_out = tuple(task for task in FREE_FORM if task not in trained)

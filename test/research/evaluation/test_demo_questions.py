@@ -33,8 +33,15 @@ def test_every_task_is_asked_as_far_as_the_weights_were_trained(asked):
     assert kinds_asked == ["color", "count", "things", "exists", "caption"]
     assert not any("{" in text for text in words)
     plain = demo_questions(RECORDED, 12, ("ground",))
-    assert [q.text for q in plain] == [q.text for q in asked if q.kind != "ask"]
+    assert [q.text for q in plain] == [q.text for q in asked[:-1]], "captions alone are learnt"
     assert demo_questions(RECORDED, 12, ALL)[3].text == asked[3].text
+
+
+def test_an_answer_in_words_is_judged_by_its_value(asked):
+    color = next(q for q in asked if q.row(Reply("x"), "").kind == "color")
+    truth = color.row(Reply("x"), "").truth.split(" or ")[0]
+    assert color.row(Reply(f"the chair is {truth}", value=truth), "").right
+    assert not color.row(Reply(f"the chair is {truth}", value="mauve"), "").right
 
 
 def test_services_and_the_action_take_turns(asked):

@@ -142,7 +142,7 @@ class Execution:
 
     def _attribute(self, query: ParsedQuery) -> Outcome:
         what = query.intent.partition(".")[2]
-        if not any(looks(known, what) for known in self.objects) and what != "color":
+        if what != "color" and not any(looks(known, what) for known in self.objects):
             raise QueryError(
                 f"query: the object map holds no {what} of objects; ask for colour, size or place"
             )

@@ -8,9 +8,7 @@ from spatial3d_ros.scene.objects import SceneObject
 
 
 def looks(known: SceneObject, what: str) -> tuple[tuple[str, float], ...]:
-    """The likeliest names of "color", "material" or "pattern", () for any other attribute."""
-    if what == "color":
-        return known.colors or (((known.color, 1.0),) if known.color else ())
+    """The likeliest names of "material" or "pattern", () for any other attribute."""
     return {"material": known.materials, "pattern": known.patterns}.get(what, ())
 
 

@@ -90,8 +90,8 @@ def test_what_was_not_trained_is_not_asked(monkeypatch):
     engine = Oracle(monkeypatch)
     engine.tasks = ("ground",)
     report = AnswersReport()
-    ask_room(engine, ROOM, 1, ("ask", "caption"), report)
-    assert report.json() == {"not_trained": ["ask", "caption"]}
+    ask_room(engine, ROOM, 1, ("number", "caption"), report)
+    assert report.json() == {"not_trained": ["number", "caption"]}
     assert AnswersReport().json() == {}
 
 

@@ -67,16 +67,33 @@ LOOK_WORDS = {
     "textile": "fabric", "carton": "cardboard", "plastics": "plastic", "marble": "stone",
     "porcelain": "ceramic", "checkered": "checked", "chequered": "checked", "stripy": "striped",
     "stripey": "striped", "spotted": "dotted", "polka": "dotted", "polka-dot": "dotted",
-    "spotty": "dotted", "rattan": "wicker",
+    "spotty": "dotted", "rattan": "wicker", "shut": "closed", "opened": "open", "lit": "on",
+    "circular": "round", "quadratic": "square",
 }  # fmt: skip
-"""Further words for MATERIALS and PATTERNS."""
+"""Further words for MATERIALS, PATTERNS, SHAPES and STATES."""
 STATES = ("open", "closed", "on", "off", "full", "empty")
+NO_COLOR = "none"
+LOOKS: dict[str, tuple[str, ...]] = {
+    "material": MATERIALS,
+    "pattern": PATTERNS,
+    "shape": SHAPES,
+    "state": STATES,
+    "second_color": (NO_COLOR, *COLORS),
+}
+"""Attributes of how an object looks, with their names; `second_color`: of a part, side or pattern
+that is not in the object's own color.
+"""
 
 
-def look_name(word: str) -> str:
-    """The material or pattern that a word stands for, "" for none."""
-    word = word.lower()
-    return word if word in (*MATERIALS, *PATTERNS) else LOOK_WORDS.get(word, "")
+def look_name(word: str) -> tuple[str, str]:
+    """The attribute of LOOKS that a word stands for, and its name: ("material", "wood") for
+    "wooden"; ("", "") for none. Colors are no names of looks.
+    """
+    name = LOOK_WORDS.get(word.lower(), word)
+    for what in ("material", "pattern", "shape", "state"):
+        if found := next((one for one in LOOKS[what] if one.lower() == name.lower()), ""):
+            return what, found
+    return "", ""
 
 
 @dataclass(frozen=True)

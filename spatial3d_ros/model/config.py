@@ -238,14 +238,20 @@ class HeadConfig(_Strict):
 
 
 class NamesConfig(_Strict):
-    """Classes and colors with which objects are named independently of questions. Questions may use
-    any other words.
+    """Classes and colors with which objects are named independently of questions, and names of how
+    they look by attribute: "material", "pattern", "shape", "state", "second_color". Questions may
+    use any other words.
     """
 
     classes: tuple[str, ...] = ()
     colors: tuple[str, ...] = ()
-    materials: tuple[str, ...] = ()
-    patterns: tuple[str, ...] = ()
+    looks: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def heads(self) -> dict[str, tuple[str, ...]]:
+        """The names of each head that has any: "class", "color", and the attributes of looks."""
+        found = {"class": self.classes, "color": self.colors, **self.looks}
+        return {head: names for head, names in found.items() if names}
 
 
 class IoConfig(_Strict):

@@ -91,8 +91,7 @@ class SpatialModel(nn.Module):
         self.roles = nn.Linear(width, 2)
         self.name_class = NameHead(width)
         self.name_color = NameHead(width)
-        self.name_material = NameHead(width) if config.names.materials else None
-        self.name_pattern = NameHead(width) if config.names.patterns else None
+        self.name_looks = nn.ModuleDict({what: NameHead(width) for what in config.names.looks})
         self.answers = AnswerContext(width) if config.answers else None
 
     def encode_views(self, pixels: Tensor) -> Tensor:
@@ -373,6 +372,11 @@ class SpatialModel(nn.Module):
             assert self.answers is not None
             states = self.answers.recital(states, condition.candidates)
         return self.decoder.logits(states)
+
+    def name_heads(self) -> dict[str, nn.Module]:
+        """The head of each entry of `names.heads`."""
+        heads = {"class": self.name_class, "color": self.name_color, **self.name_looks}
+        return {name: heads[name] for name in self.config.names.heads}
 
     def predicted_names(self, object_features: Tensor) -> Tensor:
         if not self.config.answers:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -31,9 +31,9 @@ class SceneObject:
     `id` is never reused; `box` world frame; `rgb` mean colour 0 .. 255; `score` 0 .. 1; `views` the
     largest number of views it was proposed from; `stamp_ns` of the last update that contained it;
     `points` (n, 3) float32 world metres; `label` and `color` are "" if unknown. `label_score`
-    0 .. 1 is a detector's score of the label; 0: the label comes from the network. `labels`,
-    `colors`, `materials` and `patterns`: the likeliest ones with their probabilities, most probable
-    first; () if unknown.
+    0 .. 1 is a detector's score of the label; 0: the label comes from the network. `labels` and
+    `colors`: the likeliest ones with their probabilities, most probable first; () if unknown.
+    `looks`: the same by attribute of categories.LOOKS.
     """
 
     id: int
@@ -48,8 +48,7 @@ class SceneObject:
     label_score: float = 0.0
     labels: Labels = ()
     colors: tuple[tuple[str, float], ...] = ()
-    materials: tuple[tuple[str, float], ...] = ()
-    patterns: tuple[tuple[str, float], ...] = ()
+    looks: Mapping[str, Labels] = field(default_factory=dict)
 
     @property
     def nouns(self) -> tuple[str, ...]:

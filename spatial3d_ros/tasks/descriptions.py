@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from spatial3d_ros.categories import PART_NOUNS
+from spatial3d_ros.categories import COLORS, PART_NOUNS, look_name
 from spatial3d_ros.english import singular
 from spatial3d_ros.tasks.points import is_point_word
 from spatial3d_ros.tasks.query import Description, RelationPhrase
@@ -18,6 +18,17 @@ def is_part(relation: RelationPhrase) -> bool:
     """
     nouns = [(anchor.head or anchor.text).split(" ")[-1] for anchor in relation.anchors]
     return relation.predicate == "with" and all({n, singular(n)} & PART_NOUNS for n in nouns)
+
+
+def asked_looks(description: Description) -> list[tuple[str, str]]:
+    """Attribute and name of each look that a description asks for, but its own colour: ("pattern",
+    "striped"), ("second_color", "red") of "with the red seat".
+    """
+    found = [look_name(word) for word in description.modifiers]
+    for relation in filter(is_part, description.relations):
+        words = [word.replace("grey", "gray") for a in relation.anchors for word in a.modifiers]
+        found += [("second_color", word) for word in words if word in COLORS]
+    return [(what, name) for what, name in found if what]
 
 
 def is_self_reference(description: Description) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from spatial3d_ros.errors import NotFoundError, QueryError
 from spatial3d_ros.tasks.grounding import centers_of, object_at
 from spatial3d_ros.tasks.grounding import object_name as name
-from spatial3d_ros.tasks.looks import asked_look, look_confirmed, look_in_words, looks
+from spatial3d_ros.tasks.looks import asked_look, look_confirmed, look_in_words
 from spatial3d_ros.tasks.query import Description, ParsedQuery
 from spatial3d_ros.tasks.relation_terms import NEXT_TO_M
 from spatial3d_ros.tasks.results import Point, ScoredObject
@@ -142,7 +142,7 @@ class Execution:
 
     def _attribute(self, query: ParsedQuery) -> Outcome:
         what = query.intent.partition(".")[2]
-        if what != "color" and not any(looks(known, what) for known in self.objects):
+        if what != "color" and not any(known.looks.get(what) for known in self.objects):
             raise QueryError(
                 f"query: the object map holds no {what} of objects; ask for colour, size or place"
             )

@@ -1,22 +1,17 @@
-"""How an object looks, in words: its colour, material and pattern."""
+"""How an object looks, in words: its colour, material, pattern, shape and state."""
 
 from __future__ import annotations
 
-from spatial3d_ros.categories import COLORS, PATTERNS, look_name
+from spatial3d_ros.categories import COLORS, look_name
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.scene.objects import SceneObject
-
-
-def looks(known: SceneObject, what: str) -> tuple[tuple[str, float], ...]:
-    """The likeliest names of "material" or "pattern", () for any other attribute."""
-    return {"material": known.materials, "pattern": known.patterns}.get(what, ())
 
 
 def look_in_words(known: SceneObject, what: str) -> tuple[str, str]:
     """A sentence that tells an attribute, and its value."""
     label, value = known.label or "object", _first(known, what)
     if not value:
-        return f"the {label} is of a {_NOUNS[what]} I cannot name", ""
+        return f"the {label} is of a {_NOUNS.get(what, what)} I cannot name", ""
     made = "made of " if what == "material" else ""
     return f"the {label} is {made}{value}", value
 
@@ -26,10 +21,11 @@ def asked_look(words: str) -> tuple[str, str]:
     split = words.replace("grey", "gray").split()
     if color := next((word for word in split if word in COLORS), ""):
         return "color", color
-    if name := next(filter(None, map(look_name, split)), ""):
-        return ("pattern" if name in PATTERNS else "material"), name
+    if found := next((found for found in map(look_name, split) if found[0]), None):
+        return found
     raise QueryError(
-        "query: ask for a colour, material or pattern that I know, e.g. 'is the chair red?'"
+        "query: ask for a colour, material, pattern, shape or state that I know, e.g. 'is the "
+        "chair red?'"
     )
 
 
@@ -39,16 +35,16 @@ def look_confirmed(known: SceneObject, what: str, value: str) -> tuple[str, str]
     """
     seen = _first(known, what)
     if not seen:
-        return f"I cannot tell the {_NOUNS[what]} of the {known.label or 'object'}", ""
+        return f"I cannot tell the {_NOUNS.get(what, what)} of the {known.label or 'object'}", ""
     return (f"yes, it is {seen}", "yes") if seen == value else (f"no, it is {seen}", "no")
 
 
-_NOUNS = {"color": "colour", "material": "material", "pattern": "pattern"}
+_NOUNS = {"color": "colour"}
 
 
 def _first(known: SceneObject, what: str) -> str:
     """The likeliest name; of colours that which answers name the object by."""
     if what == "color":
         return known.color
-    found = looks(known, what)
+    found = known.looks.get(what, ())
     return found[0][0] if found else ""

@@ -1,4 +1,4 @@
-"""Names of the objects of a map from the heads of the network: class, colour, material, pattern."""
+"""Names of the objects of a map from the heads of the network: class, colour, looks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from spatial3d_ros.model.heads import NameHead
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.objects import label_embeddings
 from spatial3d_ros.model.sequence import EncodedScene
@@ -36,23 +35,16 @@ def name_objects(
     if not names.classes:
         return tuple(objects)
 
-    def likeliest(head: NameHead | None, choices: Sequence[str]) -> list[Labels]:
-        if head is None:
-            return [()] * len(objects)
-        ids = prompt.name_ids(choices).to(scene.object_features.device)
+    def likeliest(head: str) -> list[Labels]:
+        ids = prompt.name_ids(names.heads[head]).to(scene.object_features.device)
         embeddings = label_embeddings(ids, model.decoder.embed)[1]
-        return _likeliest(head(scene.object_features, embeddings)[0], choices)
+        logits = model.name_heads()[head](scene.object_features, embeddings)
+        return _likeliest(logits[0], names.heads[head])
 
-    rows = zip(
-        objects,
-        likeliest(model.name_class, names.classes),
-        likeliest(model.name_color, names.colors),
-        likeliest(model.name_material, names.materials),
-        likeliest(model.name_pattern, names.patterns),
-        strict=True,
-    )
+    seen_as = {what: likeliest(what) for what in names.looks}
+    rows = zip(objects, likeliest("class"), likeliest("color"), strict=True)
     named = []
-    for known, labels, colors, materials, patterns in rows:
+    for at, (known, labels, colors) in enumerate(rows):
         by_detector = known.label_from_detector
         fused = fuse([(fitting(labels, known.box.size), NAMES_WEIGHT), (known.labels, 1.0)])
         seen = mixed(colors, known.colors, MEASURED)
@@ -66,8 +58,7 @@ def name_objects(
                 color=seen[0][0],
                 labels=known.labels if by_detector else fused,
                 colors=seen,
-                materials=materials,
-                patterns=patterns,
+                looks={what: found[at] for what, found in seen_as.items()},
             )
         )
     return tuple(named)

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spatial3d_ros.categories import COLORS, PATTERNS, look_name
+from spatial3d_ros.categories import COLORS
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.descriptions import (
+    asked_looks,
     is_anchored,
     is_part,
     is_place,
@@ -25,7 +26,6 @@ from spatial3d_ros.tasks.descriptions import (
     phrase,
     scored_descriptions,
 )
-from spatial3d_ros.tasks.looks import looks
 from spatial3d_ros.tasks.query import Description, RelationPhrase
 from spatial3d_ros.tasks.relation_terms import RelationTerms, Viewer
 from spatial3d_ros.tasks.resolution_weights import Weights, shipped_weights
@@ -42,7 +42,7 @@ _RECOGNISED_ANCHORS = 2.0  # weight of relations to anchors that a recogniser na
 # weights allow for anchors that the network named wrongly
 _LEAST = 0.05  # label and relation of an object that has neither: their terms are finite
 _LEAST_FIRM = 0.0025  # the same for labels of a recogniser
-_LEAST_LOOK = 0.1  # the same for materials and patterns, which are seen less surely than labels
+_LEAST_LOOK = 0.1  # the same for looks, which are seen less surely than labels
 _LEAST_SIZE = 0.3  # the same for words of size, which are vague
 _SIZE_WORDS = {
     "small": "smallest", "little": "smallest", "tiny": "smallest", "large": "largest",
@@ -233,15 +233,13 @@ class Resolver:
         )
 
     def _look_shares(self, description: Description) -> np.ndarray:
-        """(N,) how likely each object has the material and the pattern that are asked for, over the
-        likeliest object; 1 where none is asked for, or the network names none.
+        """(N,) how likely each object looks as is asked for, over the likeliest object; 1 where
+        nothing is asked for, or the network names no such look.
         """
         shares = np.ones(len(self.objects))
-        for word in description.modifiers:
-            name = look_name(word)
-            what = "pattern" if name in PATTERNS else "material"
-            given = [dict(looks(known, what)) for known in self.objects]
-            if name and all(given):
+        for what, name in asked_looks(description):
+            given = [dict(known.looks.get(what, ())) for known in self.objects]
+            if all(given):
                 found = np.array([each.get(name, 0.0) for each in given])
                 shares = shares * found / max(found.max(), 1e-3)
         return shares

@@ -22,8 +22,8 @@ TERMS = (
     "network_nothing", "absent", "present", "other_color", "detector_absent", "detector_present",
     "detector_other_color",
 )  # fmt: skip
-"""look: of materials and patterns. relation: of predicates without a weight of their own, which are
-called "relation.on" etc. network_nothing, absent, present, other_color: of "nothing" alone: the
+"""look: of looks but the own colour. relation: of predicates without a weight of their own, which
+are called "relation.on" etc. network_nothing, absent, present, other_color: of "nothing" alone: the
 network's log probability of it, and that the label is absent, is there, or is there in other
 colours only. detector_: the same where a recogniser labelled most objects; generated rooms have
 none, so these keep their values.

@@ -266,7 +266,7 @@ class Vocabulary:
 
 def is_modifier(word: str) -> bool:
     """Whether a word before a noun tells its colour, size, material or pattern."""
-    return word in MODIFIER_WORDS or bool(look_name(word))
+    return word in MODIFIER_WORDS or bool(look_name(word)[0])
 
 
 @lru_cache(maxsize=1)

@@ -348,7 +348,7 @@ def looking(*looks):
     """Red pillows, each with (materials, patterns)."""
     execution = make([("pillow", "red", (k, 0, 0.1), (0.4, 0.3, 0.1)) for k in range(len(looks))])
     objects = tuple(
-        replace(known, materials=materials, patterns=patterns)
+        replace(known, looks={"material": materials, "pattern": patterns})
         for known, (materials, patterns) in zip(execution.objects, looks, strict=True)
     )
     resolver = execution.resolver

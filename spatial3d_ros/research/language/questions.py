@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
@@ -69,8 +70,10 @@ def make_questions(
     *,
     split: str = "train",
     kinds: Sequence[str] | None = None,
+    favour: Mapping[str, float] = MappingProxyType({}),
 ) -> list[Question]:
-    """Draw `n` different questions in the proportions of KINDS, or of the given kinds among them.
+    """Draw `n` different questions in the proportions of KINDS, or of the given kinds among them,
+    times the factor of each kind in `favour`.
 
     A kind that the room has no (more) questions of is replaced by the others; fewer than `n` come
     back only if all of them run out. `split` chooses the templates, "train" or "test".
@@ -79,7 +82,11 @@ def make_questions(
     sampler = DescriptionSampler(ReferenceResolver(objects), fast_rng)
     realizer = Realizer(fast_rng, split)
     allowed = KINDS if sampler.resolver.rich else KINDS.keys() - RICH_KINDS
-    weights = {k: KINDS[k] for k in (KINDS if kinds is None else kinds) if k in allowed}
+    weights = {
+        k: KINDS[k] * favour.get(k, 1.0)
+        for k in (KINDS if kinds is None else kinds)
+        if k in allowed
+    }
     seen: set[object] = set()
 
     def draw(kind: str, failures: int) -> Question | None:

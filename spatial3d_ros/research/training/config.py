@@ -36,6 +36,8 @@ class RenderedConfig(_Strict):
     questions: int = 12
     start: int = 0
     """First step with rendered rooms: words are learnt faster from boxes alone before it."""
+    favour: dict[str, float] = {}
+    """Factors on the proportions of kinds of questions (`questions.KINDS`), by kind."""
 
 
 class BoxesConfig(_Strict):

@@ -22,7 +22,7 @@ from spatial3d_ros.model.object_channels import APPEARANCE
 from spatial3d_ros.model.vision import VisionTower
 from spatial3d_ros.research.rooms.view_store import RoomViews
 from spatial3d_ros.research.training.augmentation import disturb
-from spatial3d_ros.research.training.patch_truth import head_names, object_names, patch_truth
+from spatial3d_ros.research.training.patch_truth import object_names, patch_truth
 
 TEMPERATURE = 0.1
 MAJORITY = 0.5
@@ -145,7 +145,7 @@ class EyesObjective(nn.Module):
         self.heads = nn.ModuleDict(
             {
                 head: nn.Linear(width, len(names) + (head == "class"))
-                for head, names in head_names(config.names).items()
+                for head, names in config.names.heads.items()
             }
         )
 
@@ -153,7 +153,8 @@ class EyesObjective(nn.Module):
         features, crops = self.vision(sample.pixels), self.crops(sample)
         losses = {}
         for head, linear in self.heads.items():
-            losses[f"patch/{head}"] = dense_loss(linear(features), weighted(sample.truth, head))
+            if head in sample.truth:
+                losses[f"patch/{head}"] = dense_loss(linear(features), weighted(sample.truth, head))
             if sample.crop_valid.any():
                 logits = linear(crops)[sample.crop_valid]
                 ids = sample.names[head][:, None].expand_as(sample.crop_valid)
@@ -181,11 +182,12 @@ class EyesObjective(nn.Module):
         features, crops = self.vision(sample.pixels), self.crops(sample)
         nothing = sample.truth["class"][..., -1] > 1 - MAJORITY
         for head, linear in self.heads.items():
-            share, name = sample.truth[head].max(-1)
-            counted = (share > MAJORITY) & ~nothing
-            found = linear(features)
-            found = found[..., :-1] if head == "class" else found
-            _add(right, asked, f"patch/{head}", (found.argmax(-1) == name)[counted])
+            if head in sample.truth:
+                share, name = sample.truth[head].max(-1)
+                counted = (share > MAJORITY) & ~nothing
+                found = linear(features)
+                found = found[..., :-1] if head == "class" else found
+                _add(right, asked, f"patch/{head}", (found.argmax(-1) == name)[counted])
             found = linear(crops)
             found = found[..., :-1] if head == "class" else found
             ids = sample.names[head][:, None].expand_as(sample.crop_valid)
@@ -214,11 +216,11 @@ def weighted(truth: Mapping[str, Tensor], head: str) -> Tensor:
 
 
 def _weights(values: Tensor, head: str) -> Tensor:
-    """Weight of each name (names,), for values (..., names); the first pattern, plain, is ten times
-    as frequent as the others.
+    """Weight of each name (names,), for values (..., names): the first pattern, plain, and the
+    first second color, none, are as frequent as all others.
     """
     weights = torch.ones(values.shape[-1], device=values.device)
-    if head == "pattern":
+    if head in ("pattern", "second_color"):
         weights[1:] = _PATTERNED
     return weights
 

@@ -24,6 +24,7 @@ from spatial3d_ros.research.homes.referring_expressions import (
 from spatial3d_ros.research.homes.rooms import Home, generate_home
 from spatial3d_ros.research.training.augmentation import turn_boxes, turn_fronts
 from spatial3d_ros.research.training.config import HomesConfig
+from spatial3d_ros.research.training.patch_truth import unknown_names
 from spatial3d_ros.tasks.prompt import Prompt
 
 _COLORLESS, _COLORLESS_ROOM = 0.03, 0.06
@@ -81,7 +82,7 @@ def home_fields(rooms: Sequence[HomeSample], prompt: Prompt, names: NamesConfig)
     count = max(len(room.boxes) for room in rooms)
     shape = (len(rooms), count)
     boxes, valid = torch.zeros(*shape, 6), torch.zeros(*shape, dtype=torch.bool)
-    classes, colors = torch.full(shape, -100), torch.full(shape, -100)
+    known = unknown_names(names, *shape)
     rgb, fronts = torch.full((*shape, 3), torch.nan), torch.full((*shape, 2), torch.nan)
     labels = torch.full((*shape, _LABEL_TOKENS), -1)
     sentences, scene, targets, roles, kinds = [], [], [], [], []
@@ -94,9 +95,9 @@ def home_fields(rooms: Sequence[HomeSample], prompt: Prompt, names: NamesConfig)
             key, color = room.home.keys[i], room.home.colors[i]
             name = _CLASS_NAMES.get(key, key)
             if name in names.classes and label in OBJECT_KINDS[key].nouns:
-                classes[b, i] = names.classes.index(name)
+                known["class"][b, i] = names.classes.index(name)
             if color in names.colors:
-                colors[b, i] = names.colors.index(color)
+                known["color"][b, i] = names.colors.index(color)
             ids = prompt.ids(f" {label}")[:_LABEL_TOKENS] if label else []
             labels[b, i, : len(ids)] = torch.tensor(ids, dtype=torch.long)
         for one in room.expressions:
@@ -117,10 +118,7 @@ def home_fields(rooms: Sequence[HomeSample], prompt: Prompt, names: NamesConfig)
         "targets": torch.stack(targets),
         "roles": torch.stack(roles),
         "labels": prompt.labels(words, sentences),
-        "classes": classes,
-        "colors": colors,
-        "materials": torch.full(shape, -100),
-        "patterns": torch.full(shape, -100),
+        "names": known,
         "kinds": tuple(kinds),
         "partly": (False,) * len(kinds),
         "source": "homes",

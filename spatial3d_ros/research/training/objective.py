@@ -55,15 +55,13 @@ class Objective(nn.Module):
             "ground": weights.ground,
             "lang": s2.lang.weight,
             "role": weights.role,
-            "class": weights.name,
-            "color": weights.name,
-            "material": weights.name,
-            "pattern": weights.name,
             "guide": s2.sg.weight,
             "answer": weights.answer,
             "about": weights.about,
         }
-        self.named = [head for head, (_, names) in _namers(model).items() if names]
+        has_objects = model.config.object_tokens != "none"
+        self.named = tuple(model.config.names.heads) if has_objects else ()
+        self.weights |= dict.fromkeys(self.named, weights.name)
         psa = model.config.psa
         self.weights |= {"vote": weights.vote * psa.intra, "objectness": weights.objectness}
         self.referent_losses = [n for n in REFERENT_LOSSES if psa.enabled and self.weights[n]]
@@ -150,36 +148,19 @@ class Objective(nn.Module):
         }
         if reading.roles is not None:
             losses["role"] = role_loss(reading.roles, sample.roles, valid[sample.words.scene])
-            truth = {
-                "class": sample.classes,
-                "color": sample.colors,
-                "material": sample.materials,
-                "pattern": sample.patterns,
-            }
-            for head in self.named:
-                namer, names = _namers(model)[head]
-                losses[head] = naming_loss(self._named(namer, scene, names), truth[head])
+            for head, truth in sample.names.items():
+                losses[head] = naming_loss(self._named(head, scene), truth)
         if scene.referents is not None:
-            of = scene.referents, sample.scenes.boxes, valid & (sample.classes >= 0)
+            of = scene.referents, sample.scenes.boxes, valid & sample.real
             losses |= {name: REFERENT_LOSSES[name](*of) for name in self.referent_losses}
         return losses
 
-    def _named(self, namer: nn.Module, scene: EncodedScene, names: Sequence[str]) -> Tensor:
-        ids = self.prompt.name_ids(names).to(scene.object_features.device)
-        return namer(scene.object_features, label_embeddings(ids, self.model.decoder.embed)[1])
-
-
-def _namers(model: SpatialModel) -> dict[str, tuple[nn.Module, Sequence[str]]]:
-    """The heads that name objects, with their names."""
-    names = model.config.names
-    if model.config.object_tokens == "none":
-        return {}
-    return {
-        "class": (model.name_class, names.classes),
-        "color": (model.name_color, names.colors),
-        "material": (model.name_material, names.materials),
-        "pattern": (model.name_pattern, names.patterns),
-    }
+    def _named(self, head: str, scene: EncodedScene) -> Tensor:
+        ids = self.prompt.name_ids(self.model.config.names.heads[head])
+        embeddings = label_embeddings(
+            ids.to(scene.object_features.device), self.model.decoder.embed
+        )
+        return self.model.name_heads()[head](scene.object_features, embeddings[1])
 
 
 def count_items(samples: Sequence[Sample]) -> Counter[str]:

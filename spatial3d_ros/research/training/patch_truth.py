@@ -1,36 +1,45 @@
-"""What each patch of a rendered view shows: shares of classes, colors, materials and patterns."""
+"""What rendered rooms show: shares of names in each patch, and the names of objects."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from spatial3d_ros.categories import COLORS, MATERIALS, PATTERNS
+from spatial3d_ros.categories import COLORS, MATERIALS, NO_COLOR, PATTERNS
 from spatial3d_ros.model.config import NamesConfig
-from spatial3d_ros.research.rooms.catalog import RoomObject
+from spatial3d_ros.research.rooms.catalog import Look, RoomObject
 from spatial3d_ros.research.rooms.view_store import NO_OBJECT, RoomViews
 
-HEADS = ("class", "color", "material", "pattern")
+UNKNOWN = -100
+"""Index of the name of what is no object or has no known name: no loss."""
 _VALUE: dict[str, Callable[[RoomObject], str]] = {
     "class": lambda item: item.category,
     "color": lambda item: item.color,
     "material": lambda item: item.material,
     "pattern": lambda item: "plain" if item.look is None else item.look.pattern,
+    "shape": lambda item: "" if item.look is None else item.look.shape,
+    "state": lambda item: "" if item.look is None else item.look.state,
+    "second_color": lambda item: second_color(item.look),
 }
 _MAPPED = {"color": tuple(COLORS), "material": MATERIALS, "pattern": PATTERNS}
 """The names that the maps of a rendered view are indices of."""
 
 
-def head_names(names: NamesConfig) -> dict[str, tuple[str, ...]]:
-    """The names of each head that has any; a class has one more output, "no object"."""
-    found = {
-        "class": names.classes,
-        "color": names.colors,
-        "material": names.materials,
-        "pattern": names.patterns,
-    }
-    return {head: found[head] for head in HEADS if found[head]}
+def second_color(look: Look | None) -> str:
+    """The color of the pattern, part or side that is not in the object's own, "none" without one;
+    "" where it is not known.
+    """
+    if look is None:
+        return ""
+    return look.part_color or look.side_color or look.pattern_color or NO_COLOR
+
+
+def unknown_names(names: NamesConfig, rooms: int, objects: int) -> dict[str, Tensor]:
+    """By head the index of each object's name (rooms, objects), all of them UNKNOWN."""
+    return {head: torch.full((rooms, objects), UNKNOWN) for head in names.heads}
 
 
 def object_names(objects: Sequence[RoomObject], names: NamesConfig) -> dict[str, np.ndarray]:
@@ -39,7 +48,7 @@ def object_names(objects: Sequence[RoomObject], names: NamesConfig) -> dict[str,
         head: np.array(
             [known.index(v) if (v := _VALUE[head](o)) in known else -1 for o in objects], int
         )
-        for head, known in head_names(names).items()
+        for head, known in names.heads.items()
     }
 
 
@@ -48,15 +57,17 @@ def patch_truth(
 ) -> dict[str, np.ndarray]:
     """Share of the pixels of each patch by name, in `grid` x `grid` patches of the whole image.
 
-    Returns, by head, (views, grid^2, names) float32, for "class" with a last column for pixels
-    without an object. Pixels without a known name are in no column.
+    Returns, for "class" and by head with a map, (views, grid^2, names) float32, for "class" with a
+    last column for pixels without an object. Pixels without a known name are in no column.
     """
     instance = stored.instance[views].astype(int)
     count, rows, columns = instance.shape
     y, x = np.arange(rows) * grid // rows, np.arange(columns) * grid // columns
     patch = np.arange(count)[:, None, None] * grid**2 + (y[:, None] * grid + x)[None]
     truth = {}
-    for head, known in head_names(names).items():
+    for head, known in names.heads.items():
+        if head != "class" and head not in _MAPPED:
+            continue
         table, outputs = np.full(NO_OBJECT + 1, -1), len(known)
         if head == "class":
             ids = object_names(stored.room.objects, names)[head]

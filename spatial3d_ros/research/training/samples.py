@@ -37,7 +37,7 @@ from spatial3d_ros.research.training.config import TrainConfig
 from spatial3d_ros.research.training.home_samples import home_fields, make_home_sample
 from spatial3d_ros.research.training.label_noise import MAX_LABELS, Labels, draw_labels
 from spatial3d_ros.research.training.object_crops import cut_crops
-from spatial3d_ros.research.training.patch_truth import HEADS, object_names
+from spatial3d_ros.research.training.patch_truth import UNKNOWN, object_names, unknown_names
 from spatial3d_ros.research.training.scan_samples import ScanSamples, scan_fields
 from spatial3d_ros.tasks.prompt import Prompt
 
@@ -50,8 +50,8 @@ _LABEL_TOKENS = 6
 @dataclass(frozen=True)
 class Sample:
     """One batch: scenes, tokenised questions, targets (Q, N + 1) bool, roles (Q, N, 2), next-token
-    labels (Q, L), and the class, color, material and pattern of each object (B, N), -100 where a
-    box is no object or its name is unknown.
+    labels (Q, L), and by head of `NamesConfig.heads` the name of each object (B, N), UNKNOWN where
+    a box is no object or its name is unknown.
     kinds: the type of each question. partly: whether no view shows its target as a whole. answers:
     questions with free-form answers.
     """
@@ -61,10 +61,7 @@ class Sample:
     targets: Tensor
     roles: Tensor
     labels: Tensor
-    classes: Tensor
-    colors: Tensor
-    materials: Tensor
-    patterns: Tensor
+    names: dict[str, Tensor]
     kinds: tuple[str, ...]
     partly: tuple[bool, ...]
     answers: Answers | None = None
@@ -73,7 +70,9 @@ class Sample:
     def to(self, device: torch.device | str) -> Sample:
         """The same batch on another device."""
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: v.to(device) for k, v in moved.items() if hasattr(v, "to")})
+        changed = {k: v.to(device) for k, v in moved.items() if hasattr(v, "to")}
+        names = {head: ids.to(device) for head, ids in self.names.items()}
+        return replace(self, **changed, names=names)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -83,11 +82,8 @@ class Sample:
             "accuracy": len(self.targets),
             "lang": int((self.labels >= 0).sum()),
             "role": int(self.scenes.object_valid[self.words.scene].sum()),
-            "class": int((self.classes >= 0).sum()),
-            "color": int((self.colors >= 0).sum()),
-            "material": int((self.materials >= 0).sum()),
-            "pattern": int((self.patterns >= 0).sum()),
         }
+        made |= {head: int((ids >= 0).sum()) for head, ids in self.names.items()}
         if self.scenes.has_views:
             known = self.scenes.valid.flatten(2).any(-1) & self.scenes.view_valid
             made["guide"] = int(known.sum())
@@ -96,6 +92,12 @@ class Sample:
             made["answer"] = int((self.answers.replies >= 0).sum())
             made["about"] = int(self.scenes.object_valid[self.answers.words.scene].sum())
         return made
+
+    @property
+    def real(self) -> Tensor:
+        """Objects of a known class: bool (B, N)."""
+        known = self.names.get("class")
+        return self.scenes.object_valid & False if known is None else known >= 0
 
     @property
     def origin(self) -> str:
@@ -253,8 +255,11 @@ class Samples(Dataset[list[list[Sample]]]):
         """A room of these objects in random slot order, with up to `count` questions. images: the
         camera images of the views, from which crops are cut.
         """
+        favour = self.config.rendered.favour if views is not None and self.noisy else {}
         questions = (
-            make_questions(objects, rng, count, split=self.split) if len(objects) > 1 else []
+            make_questions(objects, rng, count, split=self.split, favour=favour)
+            if len(objects) > 1
+            else []
         )
         answers = self.config.answers
         open_questions = draw_open_questions(
@@ -301,7 +306,7 @@ class Samples(Dataset[list[list[Sample]]]):
         count = max((len(r.boxes) for r in rooms), default=0)
         boxes = torch.zeros(len(rooms), count, 6)
         valid = torch.zeros(len(rooms), count, dtype=torch.bool)
-        names = {head: torch.full((len(rooms), count), -100) for head in HEADS}
+        names = unknown_names(self.model.names, len(rooms), count)
         labels = torch.full((len(rooms), count, MAX_LABELS, _LABEL_TOKENS), -1)
         shares = torch.zeros(len(rooms), count, MAX_LABELS)
         rgb = torch.full((len(rooms), count, 3), torch.nan)
@@ -323,7 +328,7 @@ class Samples(Dataset[list[list[Sample]]]):
             known = [owner for owner in room.owners if owner is not None]
             for head, ids in object_names(known, self.model.names).items():
                 found = torch.from_numpy(ids)
-                names[head][b, real] = found.masked_fill(found < 0, -100)
+                names[head][b, real] = found.masked_fill(found < 0, UNKNOWN)
             objects = [owner for owner in room.owners if owner is not None]
             meanings = ReferenceResolver(objects) if room.questions else None
             for question in room.questions:
@@ -356,10 +361,7 @@ class Samples(Dataset[list[list[Sample]]]):
             torch.stack(targets),
             torch.stack(roles),
             self.prompt.labels(words, sentences),
-            names["class"],
-            names["color"],
-            names["material"],
-            names["pattern"],
+            names,
             tuple(kinds),
             tuple(partly),
             collate_answers(self.prompt, open_questions, count),

@@ -35,6 +35,7 @@ from spatial3d_ros.research.language.qa_templates import OBJECT_SLOT
 from spatial3d_ros.research.training.answers import collate_answers
 from spatial3d_ros.research.training.augmentation import disturb, turn_boxes, turn_views
 from spatial3d_ros.research.training.config import ScansConfig
+from spatial3d_ros.research.training.patch_truth import unknown_names
 from spatial3d_ros.tasks.prompt import Prompt
 
 NOTHING = "nothing here fits"
@@ -134,14 +135,14 @@ def scan_fields(scenes: Sequence[ScanSample], prompt: Prompt, names: NamesConfig
     count = max(len(scene.boxes) for scene in scenes)
     shape = (len(scenes), count)
     boxes, valid = torch.zeros(*shape, 6), torch.zeros(*shape, dtype=torch.bool)
-    classes = torch.full(shape, -100)
+    known = unknown_names(names, *shape)
     sentences, index, targets, roles, kinds, asked = [], [], [], [], [], []
     for b, scene in enumerate(scenes):
         n = len(scene.boxes)
         boxes[b, :n], valid[b, :n] = torch.from_numpy(scene.boxes).float(), True
         for i, label in enumerate(scene.labels):
             if label in names.classes:
-                classes[b, i] = names.classes.index(label)
+                known["class"][b, i] = names.classes.index(label)
         slot = {object_id: i for i, object_id in enumerate(scene.ids)}
         asked.append((slot, [_open(q) for q in scene.questions if not q.grounds]))
         for one in scene.questions:
@@ -157,17 +158,13 @@ def scan_fields(scenes: Sequence[ScanSample], prompt: Prompt, names: NamesConfig
             roles.append(F.pad(_roles(one, scene.labels), (0, 0, 0, count - n)))
             kinds.append(one.benchmark)
     words = prompt.batch(sentences, index)
-    unknown = torch.full(shape, -100)
     return {
         "scenes": SceneBatch(boxes, valid, **_padded([scene.views for scene in scenes])),
         "words": words,
         "targets": torch.stack(targets),
         "roles": torch.stack(roles),
         "labels": prompt.labels(words, sentences),
-        "classes": classes,
-        "colors": unknown,
-        "materials": unknown,
-        "patterns": unknown,
+        "names": known,
         "kinds": tuple(kinds),
         "partly": (False,) * len(kinds),
         "answers": collate_answers(prompt, asked, count),

@@ -11,7 +11,7 @@ import yaml
 from safetensors.torch import load_file
 
 from helpers.small_model import small_config
-from spatial3d_ros.categories import COLORS, MATERIALS, PATTERNS
+from spatial3d_ros.categories import COLORS, LOOKS
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.research.rooms.kinds import kinds
 from spatial3d_ros.research.rooms.view_store import render_room
@@ -19,8 +19,8 @@ from spatial3d_ros.research.training import eyes, eyes_trainer, trainer
 from spatial3d_ros.research.training.patch_truth import patch_truth
 
 NAMES = {
-    "classes": list(kinds()), "colors": list(COLORS), "materials": list(MATERIALS),
-    "patterns": list(PATTERNS),
+    "classes": list(kinds()), "colors": list(COLORS),
+    "looks": {what: list(names) for what, names in LOOKS.items()},
 }  # fmt: skip
 VISION = {"image_size": 32, "patch_size": 8, "width": 16, "layers": 1, "stem": "conv",
           "resize": "stretch"}  # fmt: skip

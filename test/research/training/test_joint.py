@@ -11,7 +11,7 @@ import yaml
 
 from helpers.small_model import small_config, small_tokenizer
 from helpers.training_samples import settings
-from spatial3d_ros.categories import CATEGORIES, COLORS, MATERIALS, PATTERNS
+from spatial3d_ros.categories import CATEGORIES, COLORS, LOOKS, MATERIALS
 from spatial3d_ros.model.checkpoint import load_model
 from spatial3d_ros.model.config import CHANNELS
 from spatial3d_ros.research.rooms.view_store import ViewStore
@@ -23,8 +23,8 @@ VISION = {"image_size": 32, "patch_size": 8, "width": 16, "layers": 1, "stem": "
           "resize": "stretch", "feature_norm": "layer"}  # fmt: skip
 NETWORK = small_config(
     vision=VISION,
-    names={"classes": list(CATEGORIES), "colors": list(COLORS), "materials": list(MATERIALS),
-           "patterns": list(PATTERNS)},
+    names={"classes": list(CATEGORIES), "colors": list(COLORS),
+           "looks": {what: list(names) for what, names in LOOKS.items()}},
     objects={"channels": CHANNELS, "identifier": "added", "relation_hidden": 8,
              "label_bias": True, "fronts": True, "member_fraction": 0.25},
     psa={"enabled": True, "seeds": 32, "referents": 8, "tokens": 8, "width": 16, "heads": 2},
@@ -80,8 +80,8 @@ def test_materials_and_patterns_are_targets(tmp_path, folder, store):
     sample = made.collate([room])
     for slot, owner in enumerate(room.owners):
         expected = -100 if owner is None else list(MATERIALS).index(owner.material)
-        assert sample.materials[0, slot] == expected
-        assert sample.patterns[0, slot] == (-100 if owner is None else 0)
+        assert sample.names["material"][0, slot] == expected
+        assert sample.names["pattern"][0, slot] == (-100 if owner is None else 0)
 
 
 def test_the_stage_starts_from_the_tower_of_the_first(tmp_path, folder, store):

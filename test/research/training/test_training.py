@@ -105,7 +105,7 @@ def test_targets_roles_and_labels_agree_with_the_questions(tmp_path):
         assert sample.targets[row].sum() == 1 and sample.targets[row, -1] == nothing
         if not nothing:
             slot, scene = int(sample.targets[row].nonzero()[0]), int(sample.words.scene[row])
-            assert sample.classes[scene, slot] >= 0 and names
+            assert sample.names["class"][scene, slot] >= 0 and names
             assert sample.roles[row, slot, 0] == 1  # the target is one of those its noun could mean
     labelled = sample.labels >= 0
     assert labelled.any(1).all()

@@ -85,6 +85,32 @@ that is not in the object's own color.
 """
 
 
+_VARIANTS = """
+open closed | nightstand, dresser, file cabinet, wardrobe, cabinet, box, bin, fridge, stove
+open closed | microwave, toilet, book, laptop, door
+full empty | bookshelf, shelf, shoe rack, coat rack, crate, basket, bucket, washing machine
+full empty | blender, bathtub, bowl, dish rack, mug, glass, vase
+on off | candle, christmas tree, tv, monitor, fireplace, lamp, floor lamp, space heater
+round square | stool, ottoman, end table, bin, pen holder, clock, column
+round oval square rectangular | table, coffee table, mirror
+round rectangular | basket
+round square rectangular | pillow
+round oval rectangular | rug, tray
+square rectangular oval | picture
+straight L-shaped | sofa, desk
+"""
+VARIANTS: dict[str, frozenset[str]] = {
+    kind: frozenset(
+        name
+        for names, kinds in (line.split(" | ") for line in _VARIANTS.strip().splitlines())
+        for name in names.split()
+        if kind in kinds.split(", ")
+    )
+    for kind in CLASSES
+}
+"""States and shapes that each class of CLASSES may have."""
+
+
 def look_name(word: str) -> tuple[str, str]:
     """The attribute of LOOKS that a word stands for, and its name: ("material", "wood") for
     "wooden"; ("", "") for none. Colors are no names of looks.

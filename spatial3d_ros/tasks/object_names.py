@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from spatial3d_ros.categories import VARIANTS
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.objects import label_embeddings
 from spatial3d_ros.model.sequence import EncodedScene
@@ -41,27 +42,38 @@ def name_objects(
         logits = model.name_heads()[head](scene.object_features, embeddings)
         return _likeliest(logits[0], names.heads[head])
 
-    seen_as = {what: likeliest(what) for what in names.looks}
+    seen_as = [(what, likeliest(what)) for what in names.looks]
     rows = zip(objects, likeliest("class"), likeliest("color"), strict=True)
     named = []
     for at, (known, labels, colors) in enumerate(rows):
         by_detector = known.label_from_detector
         fused = fuse([(fitting(labels, known.box.size), NAMES_WEIGHT), (known.labels, 1.0)])
         seen = mixed(colors, known.colors, MEASURED)
-        keep = known.label and known.stamp_ns < newest_ns and (known.color or not by_detector)
+        if known.label and known.stamp_ns < newest_ns and (known.color or not by_detector):
+            named.append(known)
+            continue
+        label = known.label if by_detector or not fused else fused[0][0]
         named.append(
-            known
-            if keep
-            else replace(
+            replace(
                 known,
-                label=known.label if by_detector or not fused else fused[0][0],
+                label=label,
                 color=seen[0][0],
                 labels=known.labels if by_detector else fused,
                 colors=seen,
-                looks={what: found[at] for what, found in seen_as.items()},
+                looks={what: _possible(found[at], what, label) for what, found in seen_as},
             )
         )
     return tuple(named)
+
+
+def _possible(names: Labels, what: str, label: str) -> Labels:
+    """The shapes and states that objects of a label have, with probabilities among these; other
+    looks as they are.
+    """
+    if what not in ("shape", "state"):
+        return names
+    kept = [(name, share) for name, share in names if name in VARIANTS.get(label, ())]
+    return tuple((name, share / sum(p for _, p in kept)) for name, share in kept)
 
 
 def _likeliest(logits: Tensor, names: Sequence[str]) -> list[Labels]:

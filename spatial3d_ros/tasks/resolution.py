@@ -239,7 +239,7 @@ class Resolver:
         shares = np.ones(len(self.objects))
         for what, name in asked_looks(description):
             given = [dict(known.looks.get(what, ())) for known in self.objects]
-            if all(given):
+            if any(given):
                 found = np.array([each.get(name, 0.0) for each in given])
                 shares = shares * found / max(found.max(), 1e-3)
         return shares

@@ -345,11 +345,10 @@ def test_instructions_of_edits():
 
 
 def looking(*looks):
-    """Red pillows, each with (materials, patterns)."""
+    """Red pillows, each with looks by attribute."""
     execution = make([("pillow", "red", (k, 0, 0.1), (0.4, 0.3, 0.1)) for k in range(len(looks))])
     objects = tuple(
-        replace(known, looks={"material": materials, "pattern": patterns})
-        for known, (materials, patterns) in zip(execution.objects, looks, strict=True)
+        replace(known, looks=given) for known, given in zip(execution.objects, looks, strict=True)
     )
     resolver = execution.resolver
     boxes, words = resolver.boxes, resolver.vocabulary
@@ -377,17 +376,20 @@ def test_colours_and_materials_that_were_read_into_the_noun_are_modifiers():
 
 FABRIC, PLAIN = (("fabric", 0.7), ("leather", 0.3)), (("plain", 0.9), ("striped", 0.1))
 STRIPED = (("striped", 0.8), ("plain", 0.2))
+BLUE, NO_SECOND = (("blue", 0.6), ("none", 0.4)), (("none", 0.8), ("red", 0.2))
 
 
 @pytest.mark.parametrize("word", ["striped", "stripy"])
 def test_patterns_that_the_network_names_decide_between_lookalikes(word):
-    execution = looking((FABRIC, PLAIN), (FABRIC, STRIPED))
+    execution = looking(
+        {"material": FABRIC, "pattern": PLAIN}, {"material": FABRIC, "pattern": STRIPED}
+    )
     assert one(execution, described("pillow", word)) == 1
     assert one(execution, described("pillow", "plain")) == 0
 
 
 def test_material_and_pattern_are_told_and_confirmed():
-    execution = looking(((("wood", 0.9),), STRIPED))
+    execution = looking({"material": (("wood", 0.9),), "pattern": STRIPED})
     pillow = described("pillow")
     ask = lambda intent, **f: execution.answer(ParsedQuery("?", intent, (pillow,), **f))  # noqa: E731
     assert ask("attribute.material").value == "wood"
@@ -397,8 +399,30 @@ def test_material_and_pattern_are_told_and_confirmed():
 
 
 def test_a_network_without_names_of_looks_refuses_and_decides_nothing():
-    execution = looking(((), ()), ((), ()))
+    execution = looking({}, {})
     with pytest.raises(QueryError, match="holds no material"):
         execution.answer(ParsedQuery("?", "attribute.material", (described("pillow"),)))
     scores = execution.resolver.resolve([described("pillow", "striped")])[0].terms["look"]
     assert not scores.any()
+
+
+def test_a_part_in_another_colour_and_a_state_decide_between_lookalikes():
+    execution = looking(
+        {"second_color": NO_SECOND, "state": (("open", 0.7), ("closed", 0.3))},
+        {"second_color": BLUE, "state": (("closed", 0.9), ("open", 0.1))},
+    )
+    seat = RelationPhrase("with", (Description("a blue seat", "seat", ("blue",)),))
+    assert one(execution, replace(described("pillow"), relations=(seat,))) == 1
+    assert one(execution, described("pillow", "open")) == 0
+    assert one(execution, described("pillow", "shut")) == 1
+
+
+def test_a_state_is_told_where_the_network_names_states():
+    execution = looking({"state": (("closed", 0.9), ("open", 0.1))}, {})
+    ask = lambda word, **f: execution.answer(  # noqa: E731
+        ParsedQuery("?", f.pop("intent", "attribute.state"), (described("pillow", word),), **f)
+    )
+    assert ask("closed").value == "closed"
+    assert ask("closed", intent="is_attribute", color="open").value == "no"
+    with pytest.raises(QueryError, match="no state"):
+        looking({"state": ()}).answer(ParsedQuery("?", "attribute.state", (described("pillow"),)))

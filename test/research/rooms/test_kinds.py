@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spatial3d_ros.categories import CLASSES, COLORS, MATERIALS, PATTERNS, SHAPES, STATES
+from spatial3d_ros.categories import CLASSES, COLORS, MATERIALS, PATTERNS, SHAPES, STATES, VARIANTS
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.camera import Camera
@@ -175,3 +175,8 @@ def test_a_malformed_part_names_its_line() -> None:
     for line in ("slab 0 1 0 1 0 c", "slab 0 1 0 1 0 1 Z", "cyl 0 1 0 1 0 1 c velvet"):
         with pytest.raises(ConfigError, match=line):
             parse_part(line)
+
+
+def test_states_and_shapes_are_those_of_the_rendered_kinds():
+    for name, kind in kinds().items():
+        assert VARIANTS[name] == {*kind.states, *kind.shapes}

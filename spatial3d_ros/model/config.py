@@ -237,20 +237,29 @@ class HeadConfig(_Strict):
     temperature: float = Field(0.07, gt=0.0)
 
 
+class LooksConfig(_Strict):
+    """Names of how objects look, by attribute (`categories.LOOKS`)."""
+
+    material: tuple[str, ...] = ()
+    pattern: tuple[str, ...] = ()
+    shape: tuple[str, ...] = ()
+    state: tuple[str, ...] = ()
+    second_color: tuple[str, ...] = ()
+
+
 class NamesConfig(_Strict):
-    """Classes and colors with which objects are named independently of questions, and names of how
-    they look by attribute: "material", "pattern", "shape", "state", "second_color". Questions may
-    use any other words.
+    """Classes, colors and looks with which objects are named independently of questions. Questions
+    may use any other words.
     """
 
     classes: tuple[str, ...] = ()
     colors: tuple[str, ...] = ()
-    looks: dict[str, tuple[str, ...]] = {}
+    looks: LooksConfig = LooksConfig()
 
     @property
     def heads(self) -> dict[str, tuple[str, ...]]:
         """The names of each head that has any: "class", "color", and the attributes of looks."""
-        found = {"class": self.classes, "color": self.colors, **self.looks}
+        found = {"class": self.classes, "color": self.colors, **dict(self.looks)}
         return {head: names for head, names in found.items() if names}
 
 

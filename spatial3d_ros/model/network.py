@@ -91,7 +91,8 @@ class SpatialModel(nn.Module):
         self.roles = nn.Linear(width, 2)
         self.name_class = NameHead(width)
         self.name_color = NameHead(width)
-        self.name_looks = nn.ModuleDict({what: NameHead(width) for what in config.names.looks})
+        looks = [what for what, names in config.names.looks if names]
+        self.name_looks = nn.ModuleDict({what: NameHead(width) for what in looks})
         self.answers = AnswerContext(width) if config.answers else None
 
     def encode_views(self, pixels: Tensor) -> Tensor:

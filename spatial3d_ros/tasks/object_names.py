@@ -42,7 +42,7 @@ def name_objects(
         logits = model.name_heads()[head](scene.object_features, embeddings)
         return _likeliest(logits[0], names.heads[head])
 
-    seen_as = [(what, likeliest(what)) for what in names.looks]
+    seen_as = [(what, likeliest(what)) for what in model.name_looks]
     rows = zip(objects, likeliest("class"), likeliest("color"), strict=True)
     named = []
     for at, (known, labels, colors) in enumerate(rows):

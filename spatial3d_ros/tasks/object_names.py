@@ -37,10 +37,7 @@ def name_objects(
         return tuple(objects)
 
     def likeliest(head: str) -> list[Labels]:
-        ids = prompt.name_ids(names.heads[head]).to(scene.object_features.device)
-        embeddings = label_embeddings(ids, model.decoder.embed)[1]
-        logits = model.name_heads()[head](scene.object_features, embeddings)
-        return _likeliest(logits[0], names.heads[head])
+        return _likeliest(name_logits(model, prompt, head, scene)[0], names.heads[head])
 
     seen_as = [(what, likeliest(what)) for what in model.name_looks]
     rows = zip(objects, likeliest("class"), likeliest("color"), strict=True)
@@ -64,6 +61,13 @@ def name_objects(
             )
         )
     return tuple(named)
+
+
+def name_logits(model: SpatialModel, prompt: Prompt, head: str, scene: EncodedScene) -> Tensor:
+    """Logits (B, N, names) of a head of `NamesConfig.heads` for the objects of encoded scenes."""
+    ids = prompt.name_ids(model.config.names.heads[head]).to(scene.object_features.device)
+    embeddings = label_embeddings(ids, model.decoder.embed)[1]
+    return model.name_heads()[head](scene.object_features, embeddings)
 
 
 def _possible(names: Labels, what: str, label: str) -> Labels:

@@ -109,13 +109,17 @@ def test_features_are_remembered_in_the_block(small):
 
 
 def test_report_of_the_shipped_weights(monkeypatch):
-    monkeypatch.setattr(knockout, "rows_of", lambda model: ["full", "inst_off"])
+    monkeypatch.setattr(knockout, "rows_of", lambda model: ["full", "inst_off", "pixels_of_another_room"])
     monkeypatch.setattr(knockout, "QUESTIONS", 14)
     report = knockout.knock_out("tiny", rooms=1, seed=850_100)
     assert report["rooms"] == 1 and report["questions"]["all"] == 14
-    assert list(report["pipeline"])[2:] == [*knockout.PIPELINE_ROWS]
+    assert list(report["pipeline"])[3:] == [*knockout.PIPELINE_ROWS]
     for table in (report["rows"], report["pipeline"]):
         assert list(table)[:2] == ["full", "inst_off"]
         assert list(table["full"]) == list(knockout.COLUMNS)
         assert table["full"]["all"] > table["inst_off"]["all"]
         assert report["questions"]["appearance"] > 0
+    full, foreign = (report["names"][row] for row in ("full", "pixels_of_another_room"))
+    assert report["objects"]["class"] == report["objects"]["color"] > 10
+    assert full["class"] > foreign["class"] and full["color"] > foreign["color"]
+    assert full["class_of_8"] >= full["class"] and full["look_alikes"] is not None

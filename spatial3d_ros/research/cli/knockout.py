@@ -19,7 +19,7 @@ def knockout(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """What each part is worth: accuracy on held-out rooms with true boxes, without one part after
-    the other; of the network alone, and of the engine as it ships.
+    the other; of the network alone, of the engine as it ships, and of the names of objects.
 
         spatial3d knockout --rooms 48
 
@@ -37,6 +37,7 @@ def knockout(
         return
     for key, title in (("rows", "the network alone"), ("pipeline", "the pipeline that ships")):
         out.print(_table(report[key], f"{model}: {title}, {rooms} rooms", report["questions"]))
+    out.print(_table(report["names"], f"{model}: names without labels", report["objects"]))
 
 
 def _table(rows: dict[str, dict[str, float | None]], title: str, asked: dict[str, int]) -> Table:
@@ -44,13 +45,14 @@ def _table(rows: dict[str, dict[str, float | None]], title: str, asked: dict[str
 
     table = Table(
         title=title,
-        caption="share of questions whose first object is right; below the headings: their number",
+        caption="share of questions whose first object is right, or of objects whose first name "
+        "is; below the headings: their number",
     )
     table.add_column("knocked out", no_wrap=True)
     for name, count in asked.items():
         heading = name.replace("_", " ").replace("viewpoint", "view")
         table.add_column(f"{heading}\n{count}", justify="right", min_width=6)
     for row, scores in rows.items():
-        shares = ("" if share is None else f"{share:.1%}" for share in scores.values())
+        shares = ("" if scores[name] is None else f"{scores[name]:.1%}" for name in asked)
         table.add_row(row.replace("_", " "), *shares)
     return table

@@ -1,8 +1,9 @@
 """What each part of a network is worth in given weights: accuracy on held-out rendered rooms with
 one part knocked out after the other.
 
-Two tables. `rows`: the network alone, on the views, true boxes and held-out questions of a room.
-`pipeline`: the engine as it ships, on the same views, boxes and questions.
+Three tables. `rows`: the network alone, on the views, true boxes and held-out questions of a room.
+`pipeline`: the engine as it ships, on the same views, boxes and questions. `names`: the names of
+the objects by the heads of the network, without labels.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spatial3d_ros.categories import LOOKS
 from spatial3d_ros.engine import EngineConfig, Spatial3D
 from spatial3d_ros.errors import Spatial3DError
 from spatial3d_ros.model.batch import SceneBatch
@@ -35,6 +37,7 @@ from spatial3d_ros.research.experiments.knockout_parts import (
 )
 from spatial3d_ros.research.language.questions import KINDS, Question
 from spatial3d_ros.research.rooms.catalog import catalog_of
+from spatial3d_ros.research.rooms.kinds import LOOK_ALIKES
 from spatial3d_ros.research.rooms.view_store import RoomViews, render_room
 from spatial3d_ros.research.training.config import TrainConfig
 from spatial3d_ros.research.training.label_noise import draw_labels
@@ -43,15 +46,26 @@ from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.proposals import Proposal
 from spatial3d_ros.tasks import resolution
 from spatial3d_ros.tasks.descriptions import plain_phrase
+from spatial3d_ros.tasks.object_names import name_logits
 from spatial3d_ros.tasks.prompt import Prompt
 from spatial3d_ros.tasks.reply import Reply
 
 COLUMNS = ("all", "appearance", "attribute", "relation", "viewpoint", "partly_seen", "none")
 _COLUMN_OF = {"view": "viewpoint"}
+NAME_ROWS = (
+    "full", *IMAGE_ROWS, "no_object_patches", "no_object_crops", "no_object_points",
+    "no_mean_color",
+)  # fmt: skip
+LIKELIEST = 8
+NAME_COLUMNS = ("class", f"class_of_{LIKELIEST}", "look_alikes", "color", *LOOKS)
+"""class_of_8: the right class is among the eight likeliest; look_alikes: the likeliest class is of
+the same `kinds.LOOK_ALIKES`, of objects that have such.
+"""
 ASKED = tuple(kind for kind in KINDS if kind != "distance")
 VIEWS, QUESTIONS = 8, 14
 FIRST_ROOM = 870_000
 """Seed of the first room: neither trained on nor used for validation."""
+_LOOK_ALIKES = {name: kinds for kinds in LOOK_ALIKES.values() for name in kinds}
 Table = dict[str, dict[str, float | None]]
 PIPELINE_ROWS: dict[str, Callable[[Spatial3D], AbstractContextManager[None]]] = {
     "network_relation_score_off": lambda engine: replaced(resolution, "phrase", plain_phrase),
@@ -67,13 +81,15 @@ says which relations hold; the network scores no phrase and still names objects.
 @dataclass(frozen=True, eq=False)
 class AskedRoom:
     """A room with its views, the objects they show, questions about these, the noisy label of each
-    by id, and the same as one batch of the network.
+    by id, the same as one batch of the network, and by head the name of each object (1, N), UNKNOWN
+    where it has none.
     """
 
     stored: RoomViews
     made: QuestionedRoom
     labels: dict[int, str]
     batch: SceneBatch
+    names: dict[str, Tensor]
 
     @property
     def questions(self) -> list[Question]:
@@ -82,14 +98,15 @@ class AskedRoom:
 
 
 class Tally:
-    """Right and asked questions of each row by column."""
+    """Right and asked questions, or names, of each row by column."""
 
-    def __init__(self) -> None:
+    def __init__(self, columns: Sequence[str]) -> None:
+        self.columns = columns
         self.right: dict[str, Counter[str]] = {}
         self.asked: Counter[str] = Counter()
 
     def add(self, row: str, columns: Sequence[Sequence[str]], hits: Sequence[bool]) -> None:
-        """Count the answers to some questions, each of which belongs to several columns."""
+        """Count some answers, each of which belongs to several columns."""
         right = self.right.setdefault(row, Counter())
         for names, hit in zip(columns, hits, strict=True):
             right.update(names if hit else ())
@@ -101,7 +118,7 @@ class Tally:
         return {
             row: {
                 name: round(right[name] / self.asked[name], 4) if self.asked[name] else None
-                for name in COLUMNS
+                for name in self.columns
             }
             for row, right in self.right.items()
         }
@@ -118,14 +135,15 @@ def knock_out(
     `seed` to `seed + rooms - 1`.
 
     Returns {"rooms", "model", "questions": n by column, "rows": {row: {column: accuracy}},
-    "pipeline": the same}. Raises CheckpointError, ConfigError.
+    "pipeline": the same, "objects": n by column of "names", "names": the same}. Raises
+    CheckpointError, ConfigError.
     """
     network, tokenizer = load_model(model_folder(model))
     network.eval()
     prompt = Prompt(tokenizer, network.config.s2.category_mode)
     engine = Spatial3D(EngineConfig(model=model))
     engine.load()
-    alone, shipped = Tally(), Tally()
+    alone, shipped, named = Tally(COLUMNS), Tally(COLUMNS), Tally(NAME_COLUMNS)
     foreign = _images(asked_room(network, prompt, seed + rooms))
     for number in range(seed, seed + rooms):
         room = asked_room(network, prompt, number)
@@ -136,6 +154,9 @@ def knock_out(
                     alone.add(row, columns, ask_network(network, prompt, room, row, foreign))
                 for row in (*rows, *PIPELINE_ROWS):
                     shipped.add(row, columns, ask_engine(engine, room, row, foreign))
+                for row in filter(rows.__contains__, NAME_ROWS):
+                    hits = name_hits(network, prompt, room, row, foreign)
+                    named.add(row, [[column] for column, _ in hits], [hit for _, hit in hits])
         foreign = _images(room)
         say(f"room {number}: {len(columns)} questions")
     return {
@@ -145,6 +166,8 @@ def knock_out(
         "questions": {name: alone.asked[name] for name in COLUMNS},
         "rows": alone.table(),
         "pipeline": shipped.table(),
+        "objects": dict(named.asked),
+        "names": named.table(),
     }
 
 
@@ -167,10 +190,10 @@ def asked_room(model: SpatialModel, prompt: Prompt, seed: int) -> AskedRoom:
     owners = [owner for owner in made.owners if owner is not None]
     drawn = dict(zip((o.id for o in owners), draw_labels(owners, rng), strict=True))
     made = replace(made, labels=drawn)
-    batch = samples.collate([made]).scenes
-    batch = replace(batch, colors=known_colors(model, batch))
+    sample = samples.collate([made])
+    batch = replace(sample.scenes, colors=known_colors(model, sample.scenes))
     labels = {key: found[0][0] if found else "" for key, found in drawn.items()}
-    return AskedRoom(stored, made, labels, batch)
+    return AskedRoom(stored, made, labels, batch, sample.names)
 
 
 def known_colors(model: SpatialModel, batch: SceneBatch) -> Tensor:
@@ -196,6 +219,32 @@ def ask_network(
         _right(question, None if best == len(owners) else owners[best].id)
         for question, best in zip(room.questions, scores.argmax(-1).tolist(), strict=True)
     ]
+
+
+@torch.inference_mode()
+def name_hits(
+    model: SpatialModel, prompt: Prompt, room: AskedRoom, row: str, foreign: Foreign
+) -> list[tuple[str, bool]]:
+    """For each object and each of NAME_COLUMNS that says something about it, whether the network
+    names it right without labels.
+    """
+    batch = replace(room.batch, labels=None, label_shares=None)
+    with knocked_out(model, row, foreign):
+        scene = model.encode_scene(batch, prompt.tokens)
+        hits = []
+        for head, truth in room.names.items():
+            known = truth[0] >= 0
+            logits, true = name_logits(model, prompt, head, scene)[0, known], truth[0, known]
+            best = logits.topk(min(LIKELIEST, logits.shape[-1])).indices
+            hits += [(head, bool(right)) for right in best[:, 0] == true]
+            if head == "class":
+                likely = (best == true[:, None]).any(-1)
+                hits += [(f"class_of_{LIKELIEST}", bool(right)) for right in likely]
+                names = model.config.names.classes
+                for told, right in zip(best[:, 0].tolist(), true.tolist(), strict=True):
+                    alike = _LOOK_ALIKES.get(names[right])
+                    hits += [("look_alikes", names[told] in alike)] if alike else []
+    return hits
 
 
 def ask_engine(engine: Spatial3D, room: AskedRoom, row: str, foreign: Foreign) -> list[bool]:

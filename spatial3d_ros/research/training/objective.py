@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from spatial3d_ros.model.generation import score_questions
 from spatial3d_ros.model.network import SpatialModel
-from spatial3d_ros.model.objects import label_embeddings
 from spatial3d_ros.model.sequence import EncodedScene, ModelOutput
 from spatial3d_ros.research.training.answers import answer_losses, answered
 from spatial3d_ros.research.training.config import LossWeights
@@ -27,6 +26,7 @@ from spatial3d_ros.research.training.losses import (
 )
 from spatial3d_ros.research.training.reconstruction import build_guidance
 from spatial3d_ros.research.training.samples import Sample
+from spatial3d_ros.tasks.object_names import name_logits
 from spatial3d_ros.tasks.prompt import Prompt
 
 VIEWS = frozenset({"rendered", "scans"})
@@ -149,18 +149,12 @@ class Objective(nn.Module):
         if reading.roles is not None:
             losses["role"] = role_loss(reading.roles, sample.roles, valid[sample.words.scene])
             for head, truth in sample.names.items():
-                losses[head] = naming_loss(self._named(head, scene), truth)
+                logits = name_logits(model, self.prompt, head, scene)
+                losses[head] = naming_loss(logits, truth)
         if scene.referents is not None:
             of = scene.referents, sample.scenes.boxes, valid & sample.real
             losses |= {name: REFERENT_LOSSES[name](*of) for name in self.referent_losses}
         return losses
-
-    def _named(self, head: str, scene: EncodedScene) -> Tensor:
-        ids = self.prompt.name_ids(self.model.config.names.heads[head])
-        embeddings = label_embeddings(
-            ids.to(scene.object_features.device), self.model.decoder.embed
-        )
-        return self.model.name_heads()[head](scene.object_features, embeddings[1])
 
 
 def count_items(samples: Sequence[Sample]) -> Counter[str]:

@@ -223,6 +223,8 @@ class ObjectConfig(_Strict):
     """A learned attention bias links each object token to the query tokens that match its label."""
     fronts: bool = False
     """Use the direction of an object's front, if known, in the pair geometry."""
+    predicted_names: bool = False
+    """Add the names that the heads of `names` expect to the decoder's inputs."""
 
 
 class HeadConfig(_Strict):

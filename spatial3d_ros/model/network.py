@@ -19,7 +19,7 @@ from spatial3d_ros.model.attention import AttentionContext, AttentionForm, KeyVa
 from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.config import ModelConfig
 from spatial3d_ros.model.decoder import Decoder, position_ids
-from spatial3d_ros.model.heads import GroundingHead, NameHead
+from spatial3d_ros.model.heads import GroundingHead, PredictedNames, name_directions, name_heads
 from spatial3d_ros.model.object_channels import ObjectChannels
 from spatial3d_ros.model.objects import (
     ObjectRelations,
@@ -89,10 +89,9 @@ class SpatialModel(nn.Module):
         self.label_bias = LabelBias(heads) if config.objects.label_bias else None
         self.readout = ObjectRelations(config, config.head.relation_layers)
         self.roles = nn.Linear(width, 2)
-        self.name_class = NameHead(width)
-        self.name_color = NameHead(width)
-        looks = [what for what, names in config.names.looks if names]
-        self.name_looks = nn.ModuleDict({what: NameHead(width) for what in looks})
+        self.names = name_heads(width, config.names)
+        told = config.objects.predicted_names
+        self.told = PredictedNames(width, self.names) if told else None
         self.answers = AnswerContext(width) if config.answers else None
 
     def encode_views(self, pixels: Tensor) -> Tensor:
@@ -168,6 +167,7 @@ class SpatialModel(nn.Module):
             batch, pooled, referents
         )
         made = self.objects if self.config.objects.channels else None
+        count = features.shape[1] if self.config.answers else 0
         looks = made.appearance_vectors(batch) if isinstance(made, ObjectChannels) else None
         return EncodedScene(
             prefix=prefix,
@@ -182,7 +182,7 @@ class SpatialModel(nn.Module):
             labels=batch.label_ids,
             label_shares=None if batch.labels is None else batch.shares_of_labels,
             appearance=looks,
-            name_embeddings=self.predicted_names(features),
+            name_embeddings=name_directions(self.names, features[:, :count]),
             referent_tokens=referent_tokens,
             referents=referents,
         )
@@ -239,7 +239,8 @@ class SpatialModel(nn.Module):
         if self.fronts is not None:
             fronts = batch.boxes[..., :2] * torch.nan if batch.fronts is None else batch.fronts
             edges = edges + self.fronts(front_geometry(batch.boxes, fronts))
-        return features, self.relations(features, edges, batch.object_valid), edges, tokens
+        told = features if self.told is None else self.told(features, self.names)
+        return features, self.relations(told, edges, batch.object_valid), edges, tokens
 
     def _prefix(
         self,
@@ -373,17 +374,6 @@ class SpatialModel(nn.Module):
             assert self.answers is not None
             states = self.answers.recital(states, condition.candidates)
         return self.decoder.logits(states)
-
-    def name_heads(self) -> dict[str, nn.Module]:
-        """The head of each entry of `names.heads`."""
-        heads = {"class": self.name_class, "color": self.name_color, **self.name_looks}
-        return {name: heads[name] for name in self.config.names.heads}
-
-    def predicted_names(self, object_features: Tensor) -> Tensor:
-        if not self.config.answers:
-            return object_features.new_zeros(*object_features.shape[:2], 2, 0)
-        heads = (self.name_class, self.name_color)
-        return torch.stack([head.embedding(object_features) for head in heads], 2)
 
     def _object_tokens(
         self, scene: EncodedScene, index: Tensor, prompt_tokens: PromptTokens

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.config import ModelConfig
+from spatial3d_ros.model.heads import TOKEN_LENGTH
 from spatial3d_ros.model.object_points import ObjectPointEncoder, object_points
 from spatial3d_ros.model.objects import PooledObjects, extent_features
 from spatial3d_ros.model.position import coordinate_code
@@ -70,8 +71,7 @@ class ObjectChannels(nn.Module):
         self.unknown_label = nn.Parameter(torch.randn(width) * 0.02)
         self.appearance = nn.Linear(vision, APPEARANCE)
         self.norm = nn.LayerNorm(width)
-        # The length of token embeddings. With longer ones, attention to the text vanishes.
-        nn.init.constant_(self.norm.weight, 0.2)
+        nn.init.constant_(self.norm.weight, TOKEN_LENGTH)
 
     def dropped(self, batch: SceneBatch, pooled: PooledObjects) -> tuple[SceneBatch, PooledObjects]:
         """Both without the channels that training drops, drawn for each object."""

@@ -144,7 +144,7 @@ class ModelRunner:
         with timed(stages, "prefix"), self.autocast():
             scene = self.model.encode_scene(batch, self.prompt_tokens)
             scene = replace(scene, origin=vector(origin))
-            return name_objects(self.model, self.prompt, kept, scene, newest_ns), scene
+            return name_objects(self.model, kept, scene, newest_ns), scene
 
     @property
     def has_referents(self) -> bool:

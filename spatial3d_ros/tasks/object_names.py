@@ -9,13 +9,11 @@ from torch import Tensor
 
 from spatial3d_ros.categories import VARIANTS
 from spatial3d_ros.model.network import SpatialModel
-from spatial3d_ros.model.objects import label_embeddings
 from spatial3d_ros.model.sequence import EncodedScene
 from spatial3d_ros.scene.label_distribution import Labels, fuse
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.scene.surface_color import mixed
 from spatial3d_ros.scene.usual_size import fitting
-from spatial3d_ros.tasks.prompt import Prompt
 
 NAMES_KEPT = 8
 MEASURED = 0.6  # share of measured colors in the distribution, beside the network's
@@ -24,7 +22,6 @@ NAMES_WEIGHT = 0.5  # of the network's names beside labels of recognisers that a
 
 def name_objects(
     model: SpatialModel,
-    prompt: Prompt,
     objects: Sequence[SceneObject],
     scene: EncodedScene,
     newest_ns: int,
@@ -37,9 +34,9 @@ def name_objects(
         return tuple(objects)
 
     def likeliest(head: str) -> list[Labels]:
-        return _likeliest(name_logits(model, prompt, head, scene)[0], names.heads[head])
+        return _likeliest(model.names[head](scene.object_features)[0], names.heads[head])
 
-    seen_as = [(what, likeliest(what)) for what in model.name_looks]
+    seen_as = [(what, likeliest(what)) for what, of in names.looks if of]
     rows = zip(objects, likeliest("class"), likeliest("color"), strict=True)
     named = []
     for at, (known, labels, colors) in enumerate(rows):
@@ -61,13 +58,6 @@ def name_objects(
             )
         )
     return tuple(named)
-
-
-def name_logits(model: SpatialModel, prompt: Prompt, head: str, scene: EncodedScene) -> Tensor:
-    """Logits (B, N, names) of a head of `NamesConfig.heads` for the objects of encoded scenes."""
-    ids = prompt.name_ids(model.config.names.heads[head]).to(scene.object_features.device)
-    embeddings = label_embeddings(ids, model.decoder.embed)[1]
-    return model.name_heads()[head](scene.object_features, embeddings)
 
 
 def _possible(names: Labels, what: str, label: str) -> Labels:

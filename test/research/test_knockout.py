@@ -109,7 +109,9 @@ def test_features_are_remembered_in_the_block(small):
 
 
 def test_report_of_the_shipped_weights(monkeypatch):
-    monkeypatch.setattr(knockout, "rows_of", lambda model: ["full", "inst_off", "pixels_of_another_room"])
+    monkeypatch.setattr(
+        knockout, "rows_of", lambda model: ["full", "inst_off", "pixels_of_another_room"]
+    )
     monkeypatch.setattr(knockout, "QUESTIONS", 14)
     report = knockout.knock_out("tiny", rooms=1, seed=850_100)
     assert report["rooms"] == 1 and report["questions"]["all"] == 14

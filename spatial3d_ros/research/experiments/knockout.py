@@ -46,7 +46,6 @@ from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.proposals import Proposal
 from spatial3d_ros.tasks import resolution
 from spatial3d_ros.tasks.descriptions import plain_phrase
-from spatial3d_ros.tasks.object_names import name_logits
 from spatial3d_ros.tasks.prompt import Prompt
 from spatial3d_ros.tasks.reply import Reply
 
@@ -234,7 +233,8 @@ def name_hits(
         hits = []
         for head, truth in room.names.items():
             known = truth[0] >= 0
-            logits, true = name_logits(model, prompt, head, scene)[0, known], truth[0, known]
+            logits = model.names[head](scene.object_features)[0, known]
+            true = truth[0, known]
             best = logits.topk(min(LIKELIEST, logits.shape[-1])).indices
             hits += [(head, bool(right)) for right in best[:, 0] == true]
             if head == "class":

@@ -207,6 +207,9 @@ PARTS = {
         _input(crop_valid=None, crop_pixels=None, crops=None), _channel("crops")
     ),
     "no_object_points": Part(_without_points, _channel("points")),
+    "no_predicted_names": Part(
+        lambda model: replaced(model, "told", None), lambda model: model.told is not None
+    ),
     "no_pair_geometry": Part(_without_pairs, _objects),
     "no_labels": Part(_input(labels=None), _objects),
     "no_referents": Part(

@@ -26,7 +26,6 @@ from spatial3d_ros.research.training.losses import (
 )
 from spatial3d_ros.research.training.reconstruction import build_guidance
 from spatial3d_ros.research.training.samples import Sample
-from spatial3d_ros.tasks.object_names import name_logits
 from spatial3d_ros.tasks.prompt import Prompt
 
 VIEWS = frozenset({"rendered", "scans"})
@@ -149,8 +148,7 @@ class Objective(nn.Module):
         if reading.roles is not None:
             losses["role"] = role_loss(reading.roles, sample.roles, valid[sample.words.scene])
             for head, truth in sample.names.items():
-                logits = name_logits(model, self.prompt, head, scene)
-                losses[head] = naming_loss(logits, truth)
+                losses[head] = naming_loss(model.names[head](scene.object_features), truth)
         if scene.referents is not None:
             of = scene.referents, sample.scenes.boxes, valid & sample.real
             losses |= {name: REFERENT_LOSSES[name](*of) for name in self.referent_losses}

@@ -11,6 +11,7 @@ from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.model.checkpoint import CONFIG, TOKENIZER, model_folder
 from spatial3d_ros.model.config import ModelConfig, load_config
 from spatial3d_ros.model.network import SpatialModel
+from spatial3d_ros.model.objects import label_embeddings
 from spatial3d_ros.model.tokens import (
     load_tokenizer,
     special_tokens,
@@ -31,7 +32,7 @@ from spatial3d_ros.research.training.pretrained import load_pretrained
 from spatial3d_ros.research.training.reconstruction import load_guidance
 from spatial3d_ros.research.training.tokenizer import extend_tokenizer, train_tokenizer
 from spatial3d_ros.research.training.validation import VALIDATION_FIRST
-from spatial3d_ros.tasks.prompt import ANSWER_TASK, END, GROUND_TASK, OBJECTS, START, SYSTEM
+from spatial3d_ros.tasks.prompt import ANSWER_TASK, END, GROUND_TASK, OBJECTS, START, SYSTEM, Prompt
 
 TOWER = ("vision.", "objects.appearance.")
 """Names of the tensors that the first stage trains."""
@@ -54,6 +55,7 @@ def initial_network(
     if folder is not None and not (folder / CONFIG).is_file():
         number = torch.float32 if config.precision == "no" else torch.bfloat16
         public = load_pretrained(folder, shape, number)
+        start_names(public.model, public.tokenizer)
         return public.model, public.tokenizer
     tokenizer, replaced = _tokenizer(config, shape, folder, out)
     words = tokenizer.get_vocab_size()
@@ -73,7 +75,20 @@ def initial_network(
     if config.tower is not None:
         load_matching_weights(model, model_folder(config.tower), TOWER)
         model.load_state_dict(fresh, strict=False)
+    start_names(model, tokenizer)
     return model, tokenizer
+
+
+def start_names(model: SpatialModel, tokenizer: Tokenizer) -> None:
+    """Names of heads that are all zero start from the token embeddings of their words."""
+    if model.config.object_tokens == "none":
+        return
+    prompt = Prompt(tokenizer, model.config.s2.category_mode)
+    for head, namer in model.names.items():
+        if not namer.names.any():
+            ids = prompt.name_ids(model.config.names.heads[head])
+            embeddings = label_embeddings(ids, model.decoder.embed)[1]
+            namer.names.data.copy_(embeddings.detach())
 
 
 def room_stores(config: TrainConfig) -> tuple[ViewStore | None, ViewStore | None]:

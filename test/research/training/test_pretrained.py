@@ -90,7 +90,6 @@ def test_fresh_parts_are_listed_and_change_nothing_at_first(folder):
     parts = {name.split(".")[0] for name in loaded.fresh}
     assert parts == {
         "structure", "ray", "objects", "edges", "relations", "bias", "readout", "roles", "head",
-        "name_class", "name_color",
     }  # fmt: skip
     assert not any(value.is_meta for value in [*model.parameters(), *model.buffers()])
     x = torch.randn(1, 2, 25, 16)

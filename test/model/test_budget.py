@@ -18,7 +18,7 @@ from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.model import budget
 from spatial3d_ros.model.budget import COMPUTERS, GIB, estimate, memory_table, require_memory
 from spatial3d_ros.model.checkpoint import save_model
-from spatial3d_ros.model.config import ModelConfig, load_config
+from spatial3d_ros.model.config import ModelConfig, NamesConfig, load_config
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.quantize import place_model
 from spatial3d_ros.resources import config_path
@@ -26,7 +26,7 @@ from spatial3d_ros.tasks.model_runner import ModelRunner
 from spatial3d_ros.tasks.prompt import Prompt
 
 CPU = torch.device("cpu")
-LARGE = ModelConfig(name="llava_video_7b")
+LARGE = ModelConfig(name="llava_video_7b", names=NamesConfig(classes=("chair",), colors=("red",)))
 FACTOR = 4.0
 """An estimate is an upper bound, and at most this factor above the measured peak."""
 

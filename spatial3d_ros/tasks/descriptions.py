@@ -65,7 +65,7 @@ def rewritten(
     )
     text = description.text
     for before, after in pairs:
-        if before and before != after:
+        if before and before != after and not (before in after and after in text):
             text = text.replace(before, after, 1)
     return replace(
         description,

@@ -205,23 +205,28 @@ class Vocabulary:
 
     def _named(self, noun: str) -> tuple[str, ...] | None:
         """`labels_of` without broader words."""
-        for form in (noun, singular(noun)):
+        found = set[str]()
+        for form in (noun, singular(noun)):  # "books" is a class, and several of the class "book"
             if " " in form and form in self._labels:  # "coffee table": no other table is meant
                 return tuple(sorted(n for n in self._labels if f" {n}".endswith(f" {form}")))
-            found = set(self._classes.get(form, ()))
-            if form in self._labels:
-                found.add(form)
+            found |= {*self._classes.get(form, ()), *({form} & self._labels.keys())}
             if " " not in form:
                 found |= self._heads.get(form, set())
-            if found:
-                same = (n for n in self._labels if found.issuperset(self._classes.get(n, ("",))))
-                return tuple(sorted(found.union(same)))
+        if found:
+            same = (n for n in self._labels if found.issuperset(self._classes.get(n, ("",))))
+            return tuple(sorted(found.union(same)))
         last = noun.split()[-1] if noun else ""
-        return self._named(last) if last != noun else None
+        # Of "baking oven" the oven; of "sewing machine" no other machine.
+        return self._named(last) if last != noun and self.is_name(last) else None
 
     def is_name(self, noun: str) -> bool:
         """Whether a noun with all its words is a label, a class or a synonym."""
         return any(f in self._labels or f in self._classes for f in (noun, singular(noun)))
+
+    def name_around(self, word: str, text: str) -> str | None:
+        """The longest known name of several words that has `word` among them and is in a text."""
+        names = (n for n in (*self._labels, *self._classes) if " " in n and word in n.split())
+        return max((n for n in names if _contains(text, n)), key=len, default=None)
 
     def label_in(self, text: str) -> str | None:
         """The longest label of the map that a text contains, in singular or plural; a label in a

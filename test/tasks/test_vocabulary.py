@@ -36,6 +36,26 @@ def test_unknown_nouns_are_not_bent_into_known_ones(noun):
     assert words.labels_of(noun) is None and words.corrected(noun) is None
 
 
+def test_a_compound_noun_stands_for_its_last_noun_and_for_no_other_compound():
+    words = Vocabulary(["vending machine", "sofa"])
+    assert words.labels_of("machine") == ("vending machine",)
+    assert words.labels_of("sewing machine") is None
+    assert words.labels_of("leather sofa") == ("sofa",)
+
+
+def test_a_plural_that_is_a_class_too_is_also_several_of_the_other():
+    words = Vocabulary(["book"], classes=("book", "books"))
+    assert words.labels_of("books") == ("book", "books")
+    assert words.labels_of("book") == ("book",)
+
+
+def test_the_whole_of_a_name_that_was_read_in_part():
+    words = Vocabulary(["mini fridge"], classes=("bulletin board", "door"))
+    assert words.name_around("mini", "nearer to the mini fridge") == "mini fridge"
+    assert words.name_around("bulletin", "closer to the bulletin board: door") == "bulletin board"
+    assert words.name_around("mini", "a mini skirt") is None
+
+
 def test_slips_of_typing():
     words = Vocabulary(["chair"])
     assert words.corrected("chiar") == "chair"

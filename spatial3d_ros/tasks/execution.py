@@ -318,6 +318,10 @@ class Execution:
             asked = self._asked_back(choice)
             if asked is not None:
                 return choices, asked
+        if len({choice.objects[0] for choice in choices}) < count:
+            raise QueryError(
+                f"query: '{query.text}': two of the names fit the same object; name different ones"
+            )
         return choices, None
 
     def _describe(self, query: ParsedQuery) -> Outcome:

@@ -27,7 +27,7 @@ from spatial3d_ros.tasks.descriptions import (
     scored_descriptions,
 )
 from spatial3d_ros.tasks.query import Description, RelationPhrase
-from spatial3d_ros.tasks.relation_terms import RelationTerms, Viewer
+from spatial3d_ros.tasks.relation_terms import SIZES, RelationTerms, Viewer
 from spatial3d_ros.tasks.resolution_weights import Weights, shipped_weights
 from spatial3d_ros.tasks.vocabulary import Vocabulary, is_anything, normalize
 
@@ -40,6 +40,9 @@ _BESIDE_LABELS = 0.15  # of the network's score where a recogniser names what is
 _NAMED_BESIDE = 0.5  # of the network's own names there
 _RECOGNISED_ANCHORS = 2.0  # weight of relations to anchors that a recogniser named: the fitted
 # weights allow for anchors that the network named wrongly
+_EXACT = 3.0  # weight of the order in "the largest object": boxes alone decide it
+_NOTHING_OF_ALL = -4.0  # the network's score of "nothing" there
+_OF_THE_BUILDING = ("door", "window")  # no objects where sizes of all are compared
 _LEAST = 0.05  # label and relation of an object that has neither: their terms are finite
 _LEAST_FIRM = 0.0025  # the same for labels of a recogniser
 _LEAST_LOOK = 0.1  # the same for looks, which are seen less surely than labels
@@ -137,7 +140,9 @@ class Resolver:
                 fits = fits * holds
         order = self._order(description, sum_of.likely, viewer)
         if order is not None:
-            sum_of.add("superlative", _log(_LEAST, order))
+            sum_of.add(
+                "superlative", (_EXACT if _of_all(description) else 1.0) * _log(_LEAST, order)
+            )
             fits = fits * order
         for word in description.modifiers:
             size = self.terms.order(_SIZE_WORDS.get(word, ""), sum_of.likely, viewer)
@@ -158,6 +163,10 @@ class Resolver:
         name = description.superlative or ("leftmost" if description.ordinal else "")
         if not name or (name in ("closest", "farthest") and description.relations):
             return None  # "closest to the door" is a relation
+        if _of_all(description):
+            own = np.array([label not in _OF_THE_BUILDING for label in self.labels], float)
+            order = self.terms.order(name, likely * own, viewer, description.ordinal)
+            return None if order is None else order * own
         distinct = np.zeros(len(likely))
         kept = self.distinct(range(len(likely)), likely.tolist())
         distinct[kept] = likely[kept]
@@ -179,6 +188,8 @@ class Resolver:
     def _add_plain(self, sum_of: _Sum, description: Description, logits: np.ndarray) -> None:
         """Add network, label and colour, and how the label speaks for or against "nothing"."""
         network = logits - np.logaddexp.reduce(logits)
+        if _of_all(description):
+            network = np.append(np.zeros(len(self.objects)), _NOTHING_OF_ALL)
         labels, color = self._labels(description), self._color_shares(description)
         if labels is not None:
             firm = np.array([o.label_from_detector for o in self.objects], bool)
@@ -310,6 +321,11 @@ class _Sum:
     def likely(self) -> np.ndarray:
         """(N,) probability of each object over that of the likeliest."""
         return np.exp(self.scores[:-1] - self.scores[:-1].max())
+
+
+def _of_all(description: Description) -> bool:
+    """Whether sizes of all objects are compared: "the largest object"."""
+    return is_anything(description.head) and description.superlative in SIZES
 
 
 def _color_share(item: SceneObject, asked: set[str]) -> float:

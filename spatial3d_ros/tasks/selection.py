@@ -24,8 +24,9 @@ from spatial3d_ros.tasks.vocabulary import (
     purpose_of,
 )
 
-FLOOR = 0.5  # probability of "nothing" above which nothing fits
-LIKELY = 0.35  # confidence of an object from which it is counted
+FLOOR = 0.35  # probability of "nothing" above which nothing is pointed at, measured or moved
+WORDS_FLOOR = 0.5  # above which nothing is told of an object: the answer names what it is about
+LIKELY = 0.2  # confidence of an object from which it is counted
 _EMPTY_WORDS = ("the", "a", "an", "my", "your", "our", "this", "that", "any", "some", "is", "there")
 _ANY = ("a", "an", "any", "some", "one", "another")
 _ALL = ("all", "every", "each", "both", "these", "those")
@@ -71,6 +72,9 @@ class Selection:
         def noun(word: str) -> str:
             if is_anything(word) or vocabulary.labels_of(word) is not None:
                 return vocabulary.canonical(word)
+            whole = vocabulary.name_around(word, query.text.lower())
+            if whole is not None:  # the reader found a part of "bulletin board"
+                return vocabulary.canonical(whole)
             near = vocabulary.corrected(word)
             if near is None:
                 raise UnknownWordError(
@@ -119,8 +123,10 @@ class Selection:
         return [self.chosen(r) for r in self.resolver.resolve(descriptions)]
 
     def one(self, description: Description) -> Choice:
-        """The objects that fit a description of one. Raises NotFoundError where nothing fits."""
-        choice = self.choose([description])[0]
+        """The objects that fit a description of one, to tell something of it. Raises NotFoundError
+        where nothing fits.
+        """
+        choice = self.chosen(self.resolver.resolve([description])[0], WORDS_FLOOR)
         if not choice.objects:
             raise NotFoundError(self.missing(choice))
         return choice
@@ -174,12 +180,14 @@ class Selection:
             return ""
         return ask_back([self.objects[i] for i in choice.objects])
 
-    def chosen(self, resolution: Resolution) -> Choice:
-        """The objects that the scores of a description lead to."""
+    def chosen(self, resolution: Resolution, floor: float = FLOOR) -> Choice:
+        """The objects that the scores of a description lead to; none where the probability of
+        "nothing" is above a floor.
+        """
         scores = resolution.scores / self.resolver.weights.temperature
         shares = np.exp(scores - np.logaddexp.reduce(scores))
         order = np.argsort(-shares[:-1])
-        if not len(order) or shares[-1] > FLOOR:
+        if not len(order) or shares[-1] > floor:
             near = self.resolver.distinct(order[:6].tolist(), shares[:-1].tolist())[:3]
             return Choice(resolution.description, (), (), shares[:-1], tuple(near))
         kept: list[int] = []

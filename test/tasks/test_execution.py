@@ -143,6 +143,35 @@ def read(execution, *targets):
     return execution.selection.known(ParsedQuery("?", "locate", targets))
 
 
+def test_nothing_is_pointed_at_while_it_may_well_be_that_nothing_fits():
+    for nothing, found in ((0.0, 1), (3.8, 0)):
+        scores = np.zeros(len(OBJECTS) + 1)
+        scores[-1], scores[5] = nothing, 4.0
+        selection = make(
+            weights=replace(FULL, terms=dict.fromkeys(FULL.terms, 0.0) | {"network": 1.0}),
+            scores=lambda phrases, scores=scores: np.tile(scores, (len(phrases), 1)),
+        ).selection
+        assert len(selection.choose([described("sofa")])[0].objects) == found
+        assert len(selection.one(described("sofa")).objects) == 1  # to tell something of it
+
+
+def test_doors_and_windows_are_no_objects_where_sizes_of_all_are_compared():
+    objects = [*OBJECTS, ("door", "white", (0, 3, 1.2), (2.0, 0.6, 2.4))]
+    execution = make(objects)
+    assert one(execution, described("object", superlative="largest")) == 5
+    assert one(execution, described("object", superlative="tallest")) == 4
+    assert one(execution, described("object", "red", superlative="largest")) == 4
+    assert one(execution, described("door", superlative="largest")) == 6
+
+
+def test_a_name_of_several_words_that_was_read_in_part():
+    objects = [*OBJECTS, ("mini fridge", "white", (0, 3, 0.4), (0.5, 0.5, 0.8))]
+    text = "the chair nearer to the mini fridge"
+    target = described("chair", relation=("closest", "mini"))
+    query = make(objects).selection.known(ParsedQuery(text, "locate", (target,)))
+    assert query.targets[0].relations[0].anchors[0].head == "mini fridge"
+
+
 def test_an_unknown_noun_is_named_with_the_way_out():
     with pytest.raises(UnknownWordError, match=r"'toaster'.*recogniser or detector"):
         read(make(), described("toaster"))
@@ -286,6 +315,13 @@ def test_sizes_and_comparisons():
     farther = ask("compare_far", described("mug", "blue"), described("sofa"), described("table"))
     assert farther.text.startswith("the brown table")
     assert ask("compare_size", described("sofa"), described("table")).text == "the gray sofa"
+
+
+def test_an_object_is_not_compared_with_itself():
+    for intent, count in (("compare", 3), ("compare_size", 2)):
+        targets = (described("sofa"), described("couch"), described("table"))[:count]
+        with pytest.raises(QueryError, match="fit the same object"):
+            ask(intent, *targets)
 
 
 def test_a_height_leaves_out_what_stands_inside_the_box():

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.geometry.relations import SIDES
@@ -20,6 +21,7 @@ _SIDE = r"(\d+(?:\.\d+)?) ?(m|cm|met(?:er|re)s?|centimet(?:er|re)s?)?"
 _SIZE = re.compile(rf"{_SIDE} ?(?:x|by|\u00d7) ?{_SIDE} ?(?:x|by|\u00d7) ?{_SIDE}(?!\w)")
 TARGETS = ("target", "second", "third")
 _ONES = ("one", "ones")
+_ARTICLES = ("a", "an", "the", "my", "your")
 _AWAY = ("away", "off", "back", "further", "farther")
 
 
@@ -39,6 +41,9 @@ def assemble(
     """The query of a sentence whose words are tagged. Raises QueryError for amounts that are not
     understood.
     """
+
+    if intent == "edit.place":
+        tagged = _with_lost_nouns(tagged)
 
     def part(name: str) -> list[TaggedWord]:
         return [t for t in tagged if t.segment == name and t.word not in MARKS]
@@ -66,6 +71,19 @@ def assemble(
         viewpoint=words("view"),
         confidence=confidence,
     )
+
+
+def _with_lost_nouns(tagged: Sequence[TaggedWord]) -> Sequence[TaggedWord]:
+    """The words, where of a new object only the article was tagged with the word after it as its
+    noun: one that the network never met.
+    """
+    named = {item.segment for item in tagged if item.role in ("head", "pronoun")}
+    made = list(tagged)
+    for k, (item, after) in enumerate(pairwise(tagged), 1):
+        lost = item.segment in TARGETS and item.segment not in named and item.word in _ARTICLES
+        if lost and after.segment == "none" and after.word not in MARKS:
+            made[k] = replace(after, segment=item.segment, role="head")
+    return made
 
 
 @dataclass

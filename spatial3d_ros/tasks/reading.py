@@ -9,16 +9,12 @@ from dataclasses import dataclass, replace
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.tasks.descriptions import is_self_reference
 from spatial3d_ros.tasks.points import is_point_word, take_points
-from spatial3d_ros.tasks.query import Description, ParsedQuery, split_words
+from spatial3d_ros.tasks.query import Description, ParsedQuery
 from spatial3d_ros.tasks.query_network import QueryReader
 from spatial3d_ros.tasks.query_reader import clean_text, parse_query
 from spatial3d_ros.tasks.results import Point
-from spatial3d_ros.tasks.vocabulary import SELF, Vocabulary, purpose_of
+from spatial3d_ros.tasks.vocabulary import SELF, Vocabulary
 
-_WITHOUT_NOUN = ("locate", "locate_all", "support", "what_on", "unsupported.other")
-_SOMETHING = frozenset(
-    ["something", "anything", "somewhere", "thing", "place", "spot", "what", "where"]
-)
 _ONE = ("", "one")
 _LATIN = re.compile(r"[a-zA-Z]")
 
@@ -51,12 +47,6 @@ def read_question(text: str, reader: QueryReader, vocabulary: Vocabulary) -> Rea
         return ReadQuestion(ParsedQuery(text, "locate", (Description(label, label),)))
     query = parse_query(cleaned, reader)
     query = replace(query, targets=_with_nouns(query.targets))
-    heads = any(target.head or target.pronoun or target.relations for target in query.targets)
-    if not heads and query.intent in _WITHOUT_NOUN:
-        said = split_words(cleaned)
-        verb = next((word for word in said if purpose_of(word)), "")
-        if verb and _SOMETHING.intersection(said):  # "something to sit on"
-            query = replace(query, intent="locate", targets=(Description(cleaned, verb),))
     return ReadQuestion(query, points)
 
 

@@ -6,6 +6,7 @@ from spatial3d_ros.errors import QueryError
 from spatial3d_ros.tasks.query import split_words
 from spatial3d_ros.tasks.query_assembly import (
     TaggedWord,
+    assemble,
     describe_words,
     read_amount,
     read_size,
@@ -99,6 +100,17 @@ def test_an_anchor_with_a_relation_of_its_own_and_a_pronoun():
     assert (on.anchors[0].head, next_to.predicate, next_to.anchors[0].pronoun) == (
         *("desk", "next_to", True),
     )
+
+
+def test_the_word_after_an_article_is_the_noun_that_the_network_never_met():
+    words = tagged(
+        ("put",), ("a", "target"), ("gadget",), ("near", "relation", "relation", "near"),
+        ("the", "second"), ("sofa", "second", "head"),
+    )  # fmt: skip
+    query = assemble("put a gadget near the sofa", "edit.place", words)
+    assert [target.head for target in query.targets] == ["gadget", "sofa"]
+    words = tagged(("find",), ("the", "target"), ("lamp", "target", "head"), ("there",))
+    assert assemble("find the lamp there", "locate", words).targets[0].text == "the lamp"
 
 
 def test_what_is_faced_is_no_viewpoint():

@@ -216,12 +216,15 @@ class NounPhrases:
         elif draw < 0.085:
             words += tag(rng.choice(("made of", "of", "out of", "in")), segment)
             words += tag(rng.choice(phrases("materials", self.split)), segment, "modifier")
-        elif draw < 0.11:
+        elif draw < 0.095:
+            words += tag(rng.choice(("coloured", "colored", "painted", "painted in")), segment)
+            words += tag(rng.choice(self.colors), segment, "modifier")
+        elif draw < 0.12:
             name, text = rng.choice(pairs("order", self.split))
             if rng.random() < 0.5:
                 words += tag(rng.choice(("second", "third", "first", "fourth")), segment, "ordinal")
             words += tag(text, segment, "superlative", name)
-        elif draw < 0.13:
+        elif draw < 0.14:
             words += tag("in") + tag(rng.choice(phrases("regions", self.split)), "region")
         if not relations:
             return words

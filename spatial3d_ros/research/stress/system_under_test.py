@@ -21,12 +21,12 @@ Value = TypeVar("Value")
 NODE, FAULTY_NODE = "grounding_node", "faulty_grounding_node"
 CAMERA, CLIENT, VIEWER = "faulty_bag_player", "load_client", "visualizer_node"
 PACKAGE = "research.stress.nodes"
-SAME_M = 0.15  # objects with centers closer than this are the same
+SAME_M = 0.15  # between the centers of an object and of its box in the map
 SETTLE_VIEWS = 6
 START_VIEWS = 14  # before the first fault: what few views show changes with each further one
 POLL_S = 0.25
 START_S = 300.0  # all processes share a core that may be busy
-STEADY_S = 4.0  # only objects that remain for this long are in the snapshot
+STEADY_S = 4.0  # only objects that are found for this long are in the snapshot
 TRANSITION_S, STATUS_S = 150.0, 60.0
 TRANSITIONS = {  # wanted state: the next transition from each other state
     "active": {"unconfigured": "configure", "inactive": "activate"},
@@ -57,11 +57,13 @@ class Setting:
 class SystemUnderTest:
     """Runs the processes inside a `with` block. Calls raise NotAvailableError at their time limit.
 
-    `snapshot` holds the centers (n, 3) of the objects at the last `take_snapshot`, metres.
+    `places` (n, 3) are the centers of the objects of the room, `snapshot` (m, 3) those that the map
+    had at the last `take_snapshot`; metres.
     """
 
     setting: Setting
     logs: Path
+    places: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
     snapshot: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
 
     def __enter__(self) -> SystemUnderTest:
@@ -199,22 +201,24 @@ class SystemUnderTest:
         return count
 
     def take_snapshot(self) -> None:
-        """Store the objects that are in the map now and STEADY_S later."""
-        self.snapshot = _centers(self.objects())
+        """Store the objects of the room that the map has now and STEADY_S later.
+
+        Fragments are left out: they change from one update to the next without any fault.
+        """
+        self.snapshot = self.places[self._found(self.places)]
         time.sleep(STEADY_S)
-        self.snapshot = self.snapshot[self._found()]
+        self.snapshot = self.snapshot[self._found(self.snapshot)]
 
     def kept_share(self) -> float:
-        """The share of the objects of the snapshot that are in the map at the same position."""
-        return float(self._found().mean()) if len(self.snapshot) else 1.0
+        """The share of the objects of the snapshot that the map has now; 0 if there were none."""
+        return float(self._found(self.snapshot).mean()) if len(self.snapshot) else 0.0
 
-    def _found(self) -> np.ndarray:
-        """Which objects of the snapshot are in the map now, (n,) bool."""
-        now = _centers(self.objects())
+    def _found(self, places: np.ndarray) -> np.ndarray:
+        """Which places (n, 3) have an object of the map, (n,) bool."""
+        now = np.array([o["center"] for o in self.objects()]).reshape(-1, 3)
         if not len(now):
-            return np.zeros(len(self.snapshot), bool)
-        distances = np.linalg.norm(self.snapshot[:, None] - now, axis=2)
-        return distances.min(1) < SAME_M
+            return np.zeros(len(places), bool)
+        return np.linalg.norm(places[:, None] - now, axis=2).min(1, initial=np.inf) < SAME_M
 
     def wait_until(
         self, holds: Callable[[], Value], timeout_s: float, what: str = "the condition"
@@ -229,7 +233,3 @@ class SystemUnderTest:
                 raise NotAvailableError(f"{what} did not occur within {timeout_s:.0f} s")
             time.sleep(POLL_S)
         return value
-
-
-def _centers(objects: list[dict[str, Any]]) -> np.ndarray:
-    return np.array([o["center"] for o in objects]).reshape(-1, 3)

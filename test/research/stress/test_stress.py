@@ -27,7 +27,7 @@ from spatial3d_ros.memory.presence import box_points
 from spatial3d_ros.memory.records import MemoryObject
 from spatial3d_ros.model.checkpoint import save_model
 from spatial3d_ros.research.rooms.generator import generate_room
-from spatial3d_ros.research.stress import soak, two_day_home, two_days
+from spatial3d_ros.research.stress import soak, system_under_test, two_day_home, two_days
 from spatial3d_ros.research.stress.fault import FAULTS
 from spatial3d_ros.research.stress.faults.memory import stored_ids
 from spatial3d_ros.research.stress.faults.run import choose
@@ -37,6 +37,7 @@ from spatial3d_ros.research.stress.message_corruption import corruption
 from spatial3d_ros.research.stress.nodes import json_rpc
 from spatial3d_ros.research.stress.rooms import SEED, rearranged_room
 from spatial3d_ros.research.stress.soak import Sample, SoakRecord, memory_figures
+from spatial3d_ros.research.stress.system_under_test import Setting, SystemUnderTest
 from spatial3d_ros.sensors.image_decoding import decode_color, decode_depth
 from spatial3d_ros.storage import read_yaml, write_whole
 
@@ -152,6 +153,26 @@ def test_faults_are_selected_by_parts_of_their_names():
     assert choose([]) == FAULTS
     with pytest.raises(ConfigError, match="no fault is called earthquake"):
         choose(["earthquake"])
+
+
+def test_a_fault_is_judged_by_the_objects_of_the_room_and_not_by_fragments(monkeypatch, tmp_path):
+    monkeypatch.setattr(system_under_test, "STEADY_S", 0.0)
+    maps = [
+        [(0, 0, 0.1), (1, 0, 0), (2, 0, 0), (0.4, 0, 0), (0.6, 0, 0)],  # the last two are fragments
+        [(0, 0, 0.1), (1, 0, 0.1), (2, 0, 0), (0.5, 0, 0)],
+        [(0, 0.1, 0), (1, 0.2, 0), (2, 0, 0)],
+        [],
+    ]
+    monkeypatch.setattr(
+        SystemUnderTest, "objects", lambda _: [{"center": center} for center in maps.pop(0)]
+    )
+    places = np.array([(0.0, 0, 0), (1, 0, 0), (2, 0, 0), (3, 0, 0)])
+    system = SystemUnderTest(Setting(tmp_path), tmp_path, places)
+    assert system.kept_share() == 0.0, "no snapshot: nothing to judge"
+    system.take_snapshot()
+    assert len(system.snapshot) == 3
+    assert system.kept_share() == pytest.approx(2 / 3)
+    assert system.kept_share() == 0.0
 
 
 def test_json_rpc_returns_results_and_errors(monkeypatch):

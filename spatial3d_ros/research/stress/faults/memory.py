@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import signal
+import sqlite3
 import time
 from pathlib import Path
 
@@ -90,16 +91,18 @@ def disk_full(system: SystemUnderTest, check: Checks) -> None:
     node_down=True,
 )
 def damaged(system: SystemUnderTest, check: Checks) -> None:
-    """A sixth of the file is overwritten by noise, and its log is lost."""
+    """A sixth of the file is overwritten by noise. What a young memory holds is in its log alone,
+    so that is written to the file before.
+    """
     _settled_ids(system)
     system.kill(FAULTY_NODE)
     file = system.setting.memory / FILE
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     data = bytearray(file.read_bytes())
     start, end = (round(len(data) * share) for share in (DAMAGED.start, DAMAGED.stop))
     data[start:end] = random.Random(0).randbytes(end - start)
     file.write_bytes(data)
-    for log in file.parent.glob(f"{FILE}-*"):
-        log.unlink()
     _restart(system, check)
     aside = list(file.parent.glob(f"{file.stem}.damaged-*"))
     text = (system.logs / f"{FAULTY_NODE}.log").read_text(errors="replace")

@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
+
 from spatial3d_ros.demo.processes import require_ros
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.research.stress.fault import FAULTS, Fault, Outcome, run_fault
@@ -46,7 +48,9 @@ def run_faults(
                     transforms=name == "tf",
                     memory=new_folder(folder / "memory") if name == "memory" else None,
                 )
-                system = stack.enter_context(SystemUnderTest(setting, folder / f"logs_{name}"))
+                logs = folder / f"logs_{name}"
+                places = np.array([item.box.center for item in room.seen()])
+                system = stack.enter_context(SystemUnderTest(setting, logs, places))
             for one in faults:
                 say(one.name)
                 yield run_fault(one, system, questions_about(room.seen(), SEED))

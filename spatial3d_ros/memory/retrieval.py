@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from spatial3d_ros.memory.records import MemoryObject
 from spatial3d_ros.memory.regions import Region
@@ -18,6 +19,8 @@ from spatial3d_ros.memory.regions import Region
 TARGET_SHARE = 0.6  # of the limit, for what is asked for; the rest is for what stands at it
 COLOR_M = 3.0  # metres from an anchor that another colour counts like
 FAR_M = 10.0  # from an anchor: farther counts the same
+MARGIN_M = 2.5  # what fits worse than the best by more is not read: any of forty shelves of other
+# colours may be red after all, and together they are likelier than the red one
 _CAMERA = 0.01  # weight of the distance from the camera, which decides between equals
 
 
@@ -131,22 +134,31 @@ class ObjectIndex:
         if region is not None:
             inside = [region.contains(self._numbers[row, :3].tolist()) for row in rows.tolist()]
             rows = rows[np.array(inside, bool)]
+        if not len(rows):
+            return []
         places = self._numbers[rows, :3]
-        cost = _CAMERA * np.linalg.norm(places - camera, axis=1)
-        cost += self._off_color(rows, phrase.color)
+        cost = self._off_color(rows, phrase.color)
         for anchor in phrase.anchors:
-            anchors = self._rows_of(anchor.labels)
-            if len(anchors):
-                near = np.full(len(rows), np.inf)
-                for part in np.array_split(anchors, max(1, len(anchors) * len(rows) // 10**6)):
-                    part_m = np.linalg.norm(places[:, None] - self._numbers[part, :3], axis=2)
-                    part_m += self._off_color(part, anchor.color)
-                    near = np.minimum(near, part_m.min(1, initial=np.inf))
-                cost += np.minimum(near, FAR_M)
+            cost += self._to_anchor(places, anchor)
+        fits = cost <= cost.min() + MARGIN_M
         if phrase.order:
             size = self._numbers[rows, 3]
             cost += COLOR_M * np.argsort(np.argsort(-size if phrase.order == "largest" else size))
-        return rows[np.argsort(cost, kind="stable")].tolist()
+        cost += _CAMERA * np.linalg.norm(places - camera, axis=1)
+        return rows[fits][np.argsort(cost[fits], kind="stable")].tolist()
+
+    def _to_anchor(self, places: np.ndarray, anchor: Wanted) -> np.ndarray:
+        """Metres (n,) from places (n, 3) to the nearest anchor that is not there itself; of another
+        colour they are `COLOR_M` more, and at most `FAR_M`.
+        """
+        rows = self._rows_of(anchor.labels)
+        off = self._off_color(rows, anchor.color)
+        near = np.full(len(places), FAR_M)
+        for cost in np.unique(off).tolist():
+            metres, _ = cKDTree(self._numbers[rows[off == cost], :3]).query(places, k=2)
+            other = np.where(metres[:, 0] > 0, metres[:, 0], metres[:, 1])
+            near = np.minimum(near, other + cost)
+        return near
 
     def _off_color(self, rows: np.ndarray, color: str) -> np.ndarray:
         """Cost (n,) of objects that are not of a colour."""

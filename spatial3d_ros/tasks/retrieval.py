@@ -26,6 +26,9 @@ from spatial3d_ros.tasks.vocabulary import Vocabulary, is_anything
 
 ROOM_M = 5.0  # half side of the largest rooms of the training
 CONTEXT = 20  # objects that the network reads at least
+AROUND_M = 2.0  # around what is asked for, where a question is about what is at it
+_AROUND = ("what_on", "anything_on", "what_near", "what_in", "support", "describe", "edit")
+_APART = "farthest"  # the predicate of what is not at its anchor
 
 _LARGE, _SMALL = ("largest", "tallest", "longest"), ("smallest", "shortest")
 
@@ -55,7 +58,11 @@ def question_scene(
         since = time_range(query.time, memory.newest_ns, memory.ended_ns)[0] if query.time else 0
         found = memory.index.retrieve(wanted, eye, limit, region, since)
         ids = [*(k for k in referred if k in memory.known), *found]
-        records = [memory.known[k] for k in dict.fromkeys(ids) if k not in shown]
+        if query.intent.startswith(_AROUND):
+            places = np.array([memory.known[k].box.center for k in ids[:CONTEXT]]).reshape(-1, 3)
+            ids += [k for k in memory.index.near(places, AROUND_M) if memory.known[k].present]
+        ids = [*dict.fromkeys(ids)][:limit]
+        records = [memory.known[k] for k in ids if k not in shown]
     records = uncovered(records, scene.objects)
     if not records:
         return scene
@@ -82,9 +89,11 @@ def wanted_of(query: ParsedQuery, vocabulary: Vocabulary) -> Iterator[Wanted]:
 
 
 def _wanted(description: Description, vocabulary: Vocabulary) -> Iterator[Wanted]:
-    anchors = [a for relation in description.relations for a in relation.anchors]
+    at, apart = [], []
+    for relation in description.relations:
+        (apart if relation.negated or relation.predicate == _APART else at).extend(relation.anchors)
     labels = vocabulary.labels_of(description.head)
-    near = [(vocabulary.labels_of(a.head), _color(a)) for a in anchors]
+    near = [(vocabulary.labels_of(a.head), _color(a)) for a in at]
     if labels or is_anything(description.head):
         order: Literal["", "largest", "smallest"] = ""
         if description.superlative in _LARGE:
@@ -97,9 +106,8 @@ def _wanted(description: Description, vocabulary: Vocabulary) -> Iterator[Wanted
             order,
             tuple(Wanted(frozenset(part), color) for part, color in near if part),
         )
-    for anchor in anchors:
-        if anchor.relations:
-            yield from _wanted(anchor, vocabulary)
+    for anchor in (*(a for a in at if a.relations), *apart):
+        yield from _wanted(anchor, vocabulary)
 
 
 def _color(description: Description) -> str:

@@ -42,6 +42,9 @@ def test_noun_colour_neighbour_region_and_time_choose():
     index.put(thing(305, "piano", 200.5, color="blue"))
     at_blue = best(Wanted(labels("chair"), anchors=(Wanted(labels("piano"), "blue"),)))
     assert set(at_blue[:2]) == {200, 201} and 305 in at_blue
+    assert {*at_blue} == {*range(198, 204), 301, 305}, "chairs at other pianos are not read"
+    at_chair = best(Wanted(labels("chair"), anchors=(Wanted(labels("chair"), "green"),)))
+    assert at_chair[:2] == [250, 249], "the green chair does not stand next to itself"
     index.remove(304)
     index.remove(305)
     assert best(Wanted(labels("chair"), order="largest"))[0] == 302

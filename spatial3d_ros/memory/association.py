@@ -13,6 +13,7 @@ from spatial3d_ros.scene.objects import SceneObject
 
 STILL_M = 0.1  # motion of a centre by noise
 MIN_MOVE_M = 0.3  # centres closer than this are one place
+MIN_SIDE_M = 0.15  # by which each side of a box moves with it
 SIMILAR_SIZE, SIZE_NOISE_M = 0.2, 0.06  # share, and metres, by which sizes of one object differ
 SIMILAR_COLOR = 30.0  # mean difference of the channels, 0 .. 255, after the light is compensated
 LIGHT = (0.75, 1.33)  # factor between the light of two places
@@ -60,10 +61,17 @@ def moved(known: Sequence[MemoryObject], seen: Sequence[MemoryObject]) -> list[t
     return assign(affinity, 0.0)
 
 
-def has_moved(known: MemoryObject, box: Box3D) -> bool:
-    """Whether a box is another place of an object, and not only a better look at it."""
-    distance = float(np.linalg.norm(np.subtract(box.center, known.place)))
-    return distance >= MIN_MOVE_M and similar_size(known.box, box)
+def has_moved(rest: Box3D, before: Box3D, box: Box3D) -> bool:
+    """Whether a box is another place of an object that came to rest in `rest`: of the size of the
+    box `before`, with its centre and both its sides elsewhere. A box that grew, or was cut, at one
+    side is another look at the same place.
+    """
+    shift = np.subtract(box.center, rest.center)
+    if np.linalg.norm(shift) < MIN_MOVE_M or not similar_size(before, box):
+        return False
+    axis = int(np.abs(shift).argmax())
+    sides = np.subtract(box.bounds(), rest.bounds())[:, axis]
+    return bool((np.sign(shift[axis]) * sides).min() >= MIN_SIDE_M)
 
 
 def grew(before: Box3D, now: Box3D) -> bool:

@@ -16,18 +16,18 @@ import numpy as np
 from spatial3d_ros.memory.alignment import MIN_OBJECTS, align
 from spatial3d_ros.memory.association import (
     alike,
-    grew,
-    has_moved,
     labels_agree,
     moved,
     same_kind,
     same_place,
     shows_less,
+    similar_size,
 )
 from spatial3d_ros.memory.jumps import MOVED_NS, JumpFinder
 from spatial3d_ros.memory.pictures import PictureKeeper
-from spatial3d_ros.memory.presence import MAX_RANGE_M, kept_points, look_at_places
+from spatial3d_ros.memory.presence import MAX_RANGE_M, kept_points, look_at_places, seen_through
 from spatial3d_ros.memory.records import Event, EventKind, MemoryObject, is_dynamic
+from spatial3d_ros.memory.resting import RestingPlaces
 from spatial3d_ros.memory.shown import moved_by, shown_objects
 from spatial3d_ros.memory.state import ESTABLISHED, MemorySettings, MemoryState
 from spatial3d_ros.memory.store import MemoryStore
@@ -66,7 +66,7 @@ class ObjectMemory(MemoryState):
         self._votes: dict[int, Counter[str]] = {}
         self._unproposed: Counter[int] = Counter()  # looks at a surface that is no object any more
         self._outdated: dict[int, int] = {}  # stamps of objects of the map from before a jump
-        self._jumps = JumpFinder()
+        self._jumps, self._places = JumpFinder(), RestingPlaces()
         self._missing_since: dict[int, int] = {}
         self._last_view = -1
         self._pictures = PictureKeeper(store, settings.pictures, settings.picture_bytes)
@@ -86,7 +86,7 @@ class ObjectMemory(MemoryState):
             still = [o for o in objects if not is_dynamic(o.label)]
             self._drop_vanished({o.id for o in still})
             still = [o for o in still if self._outdated.get(o.id) != o.stamp_ns]
-            self._associate(still)
+            self._associate(still, views)
             self._follow_jump(views[-1].frame)
             still = [o for o in still if self._outdated.get(o.id) != o.stamp_ns]
             if self._unaligned:
@@ -178,7 +178,7 @@ class ObjectMemory(MemoryState):
         if mistakes:
             self.forget(mistakes)
 
-    def _associate(self, objects: Sequence[SceneObject]) -> None:
+    def _associate(self, objects: Sequence[SceneObject], views: Sequence[View]) -> None:
         fresh = []
         for item in objects:
             known = self.known.get(self._ids.get(item.id, -1))
@@ -200,6 +200,8 @@ class ObjectMemory(MemoryState):
             absent = old[row].state in ("missing", "gone")
             if absent and not alike(old[row], seen[column]):
                 continue
+            if not similar_size(old[row].box, seen[column].box) and seen_through(old[row], views):
+                continue  # what is behind the place of an object that was taken
             matched.add(column)
             self._ids[fresh[column].id] = old[row].id
             self._see(old[row], fresh[column])
@@ -230,11 +232,9 @@ class ObjectMemory(MemoryState):
             hits=known.hits + 1, empty_looks=0, state="confirmed", session=self.session.id,
             last_ns=item.stamp_ns,
         )  # fmt: skip
-        if not known.pinned and has_moved(known, item.box):
-            self.emit("moved", updated, replace(known.box, center=known.place), box)
-            updated = replace(updated, place=box.center)
-        elif known.hits < ESTABLISHED or (not known.pinned and grew(known.box, box)):
-            updated = replace(updated, place=box.center)
+        updated, left = self._places.follow(known, updated)
+        if left is not None:
+            self.emit("moved", updated, left, box)
         if known.id not in self._births:
             self._unproposed.pop(known.id, None)
         self._jumps.note(updated, known.box, self.newest_ns)
@@ -350,8 +350,9 @@ class ObjectMemory(MemoryState):
         absent = [o for o in others if o.state in ("missing", "gone")]
         labelled = [o for o in births if o.label]
         for row, column in same_place(absent, labelled):
-            if alike(absent[row], labelled[column]):
-                self._take_over(absent[row], labelled[column], "returned")
+            old, new = absent[row], labelled[column]
+            if alike(old, new) and similar_size(old.box, new.box):
+                self._take_over(old, new, "returned")
         absent = [o for o in absent if o.id not in set(self._ids.values())]
         labelled = [o for o in labelled if o.id in self.known]
         # Another one that fits better may have moved too: its place was not yet looked at.
@@ -393,8 +394,7 @@ class ObjectMemory(MemoryState):
         """What is missing for long, or since an earlier session that ended long ago, is gone."""
         limit = newest - round(self.settings.gone_after_s * 1e9)
         for known in list(self.known.values()):
-            if known.state != "missing":
-                continue
-            if self._missing_since.get(known.id, self.ended_ns) < limit:
+            since = self._missing_since.get(known.id, self.ended_ns)
+            if known.state == "missing" and since < limit:
                 self.put(replace(known, state="gone"))
                 self.emit("gone", known, before=known.box)

@@ -12,6 +12,7 @@ from spatial3d_ros.geometry.camera import project
 from spatial3d_ros.geometry.pose import invert, transform
 from spatial3d_ros.geometry.voxels import subsample
 from spatial3d_ros.memory.records import MemoryObject
+from spatial3d_ros.scene.buffer import View
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.visibility import FREE, NEIGHBOURHOOD, OCCUPIED, classify_points, margin_m
 
@@ -63,6 +64,15 @@ def look_at_places(objects: Sequence[MemoryObject], frame: Frame) -> Looks:
     near = depth[chosen] < NEAR_M
     looks.whole[chosen] = near & (share(OCCUPIED, np.ones(len(states), bool)) > WHOLE_SHARE)
     return looks
+
+
+def seen_through(known: MemoryObject, views: Sequence[View]) -> bool:
+    """Whether the newest of some views that shows the place of an object shows it empty."""
+    for view in reversed(views):
+        looks = look_at_places([known], view.frame)
+        if looks.empty[0] or looks.occupied[0]:
+            return bool(looks.empty[0])
+    return False
 
 
 def _telling(points: np.ndarray, bottom: np.ndarray, frame: Frame) -> np.ndarray:

@@ -21,7 +21,8 @@ COLOR_M = 3.0  # metres from an anchor that another colour counts like
 FAR_M = 10.0  # from an anchor: farther counts the same
 MARGIN_M = 2.5  # what fits worse than the best by more is not read: any of forty shelves of other
 # colours may be red after all, and together they are likelier than the red one
-_CAMERA = 0.01  # weight of the distance from the camera, which decides between equals
+_CAMERA_M = 50.0  # the distance from the camera decides between equals: it counts below a metre,
+# and half of that from here
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,8 @@ class ObjectIndex:
         if phrase.order:
             size = self._numbers[rows, 3]
             cost += COLOR_M * np.argsort(np.argsort(-size if phrase.order == "largest" else size))
-        cost += _CAMERA * np.linalg.norm(places - camera, axis=1)
+        away = np.linalg.norm(places - camera, axis=1)
+        cost += away / (away + _CAMERA_M)
         return rows[fits][np.argsort(cost[fits], kind="stable")].tolist()
 
     def _to_anchor(self, places: np.ndarray, anchor: Wanted) -> np.ndarray:

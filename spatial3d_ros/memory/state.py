@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from spatial3d_ros.geometry.box import Box3D
-from spatial3d_ros.memory.records import Event, EventKind, MemoryObject, Session
+from spatial3d_ros.memory.records import Event, EventKind, MemoryObject, Session, State
 from spatial3d_ros.memory.regions import Region
 from spatial3d_ros.memory.retrieval import ObjectIndex
 from spatial3d_ros.memory.store import MemoryStore
@@ -65,8 +65,8 @@ class MemoryState:
         for item in stored:
             if item.id in mistakes:
                 continue
-            seen = item.state == "confirmed"
-            self.known[item.id] = replace(item, state="remembered" if seen else item.state)
+            state: State = "remembered" if item.state == "confirmed" else item.state
+            self.known[item.id] = replace(item, state=state, place=item.box.center)
             self.index.put(self.known[item.id])
         sessions = store.sessions()
         self.session = Session(sessions[-1].id + 1 if sessions else 1, time.time_ns(), 0, 0)

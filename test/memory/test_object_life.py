@@ -12,12 +12,14 @@ from helpers.box_world import THINGS, Robot, move, render, thing
 from spatial3d_ros.errors import NotFoundError, QueryError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.memory.alignment import align
-from spatial3d_ros.memory.association import alike
+from spatial3d_ros.memory.association import alike, has_moved
 from spatial3d_ros.memory.edits import MemoryEdit, apply_edit
 from spatial3d_ros.memory.object_memory import moved_by
 from spatial3d_ros.memory.presence import kept_points, look_at_places
 from spatial3d_ros.memory.regions import Region
+from spatial3d_ros.memory.resting import RestingPlaces
 from spatial3d_ros.scene.buffer import View
+from spatial3d_ros.scene.objects import SceneObject
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +77,47 @@ def test_a_thing_pushed_a_little_further_is_moved_too(lived_in):
     robot.tour()
     assert robot.kinds() == [("moved", "sofa")]
     assert robot.named("sofa")[0].id == ids["sofa"]
+    robot.stop()
+
+
+def test_a_box_that_grows_at_one_side_has_not_moved():
+    rest = Box3D((0.0, 0.0, 0.5), (1.0, 0.4, 1.0))
+    longer = Box3D((0.35, 0.0, 0.5), (1.7, 0.4, 1.0))
+    assert not has_moved(rest, longer, longer), "the other side stayed"
+    cut = Box3D((0.0, 0.0, 0.5), (1.0, 0.4, 1.0))
+    assert not has_moved(longer, cut, cut)
+    pushed = Box3D((0.35, 0.05, 0.5), (0.95, 0.42, 1.0))
+    assert has_moved(rest, rest, pushed) and not has_moved(rest, longer, pushed)
+    assert not has_moved(rest, rest, Box3D((0.2, 0.1, 0.5), (1.0, 0.4, 1.0)))
+
+
+def test_a_box_that_grows_step_by_step_has_not_moved():
+    places, known = RestingPlaces(), thing(1, "shelf", 0.0, size=1.0)
+    for length in np.arange(1.1, 2.6, 0.15):
+        box = Box3D(((length - 1.0) / 2, 0.0, 0.5), (length, 1.0, 1.0))
+        seen, left = places.follow(known, replace(known, box=box))
+        assert left is None
+        known = seen
+    assert known.place[0] > 0.5
+    box = replace(known.box, center=(known.box.center[0] + 0.5, 0.0, 0.5))
+    seen, left = places.follow(known, replace(known, box=box))
+    assert left is not None and left.center == known.place and seen.place == box.center
+
+
+def test_what_is_behind_a_thing_that_was_taken_is_not_that_thing(lived_in):
+    folder, ids = lived_in
+    things = {name: thing for name, thing in THINGS.items() if name != "lamp"}
+    wall = Box3D((1.0, -3.2, 0.8), (0.8, 1.2, 1.6))  # the map takes a part of the wall for a lamp
+    things["wall"] = ("lamp", replace(wall, size=(0.02,) * 3))
+    robot = Robot(folder, things, start_s=90_000, empty_looks=3)
+    points = np.full((50, 3), (1.0, -3.8, 0.8), np.float32)
+    for turn in range(4):
+        stamp = robot.now + 10**9
+        robot.map["wall"] = SceneObject(
+            900, wall, (120.0, 60.0, 60.0), 0.5, 3, stamp, points, "lamp", "red", 0.9
+        )
+        robot.look((0.05 * turn, 0, 1.4), (1.0, -2.8, 0.7), dropped=("wall",))
+    assert robot.memory.known[ids["lamp"]].state == "missing"
     robot.stop()
 
 

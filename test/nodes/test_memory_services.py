@@ -26,7 +26,7 @@ from spatial3d_ros.model.checkpoint import save_model
 from spatial3d_ros.msg import MemoryEvent, Region
 from spatial3d_ros.nodes.grounding_node import build_engine
 from spatial3d_ros.nodes.memory_server import event_message
-from spatial3d_ros.srv import EditObjects, GetHistory, GetRegions, NamedMap, SetRegions
+from spatial3d_ros.srv import Ask, EditObjects, GetHistory, GetRegions, NamedMap, SetRegions
 from spatial3d_ros.tasks.frame_transform import OutputTransform
 
 
@@ -167,6 +167,11 @@ def test_a_map_outlives_the_node_over_dds(tmp_path):
     assert not reply.success and "no such map" in reply.message
     drive(second.node._engine, 1, start=100)
     assert [o.id for o in second.node._engine.scene().objects] == ids
+    reply = call(Ask, "ask", question="where did you last see the safe?")
+    assert reply.success and "I last saw the safe" in reply.answer.text, reply.message
+    frame = second.node._engine.scene().frame_id
+    assert frame and reply.answer.header.frame_id == frame
+    assert [o.header.frame_id for o in reply.answer.objects] == [frame]
     assert call(EditObjects, "edit_objects", action="delete", ids=ids[2:]).success
     assert bench.eventually(lambda: events[-1].object.id == ids[2])
     second.bench.close()

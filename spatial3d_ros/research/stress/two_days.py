@@ -51,6 +51,7 @@ CAMERA = Camera(320, 240, 262.5, 262.5, 159.5, 119.5)
 WAIT_S = 600.0  # for the node, on an overloaded computer
 SEEN_PIXELS = 40  # of 320 x 240
 NODE = "grounding_node"
+LISTED = 34  # names in a column beside a picture
 
 
 @dataclass(frozen=True)
@@ -282,9 +283,11 @@ def _draw(path: Path, objects: Sequence[MemoryObject], home: Sequence[Place], ti
         for item in place.objects:
             axes.fill(*plots.footprint(item.box).T, color="0.85", zorder=1)
     colors = {"confirmed": "tab:green", "remembered": "tab:blue"}
-    for known in objects:
+    for row, known in enumerate(objects):
         color = colors.get(known.state, "tab:red")
         axes.fill(*plots.footprint(known.box).T, fill=False, edgecolor=color, lw=1.5, zorder=2)
-        note = f"{known.label} #{known.id}" + ("" if known.present else f" ({known.state})")
-        axes.annotate(note, known.box.center[:2], fontsize=7, ha="center", color=color, zorder=3)
+        axes.annotate(f"{known.id}", known.box.center[:2], fontsize=7, color=color, zorder=3)
+        name = f"{known.id} {known.label}" + ("" if known.present else f" ({known.state})")
+        place = (1.01 + 0.15 * (row // LISTED), 0.98 - row % LISTED / LISTED)
+        axes.annotate(name, place, xycoords="axes fraction", fontsize=7, color=color)
     figure.savefig(path, dpi=110, bbox_inches="tight")

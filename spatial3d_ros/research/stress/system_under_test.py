@@ -22,8 +22,7 @@ NODE, FAULTY_NODE = "grounding_node", "faulty_grounding_node"
 CAMERA, CLIENT, VIEWER = "faulty_bag_player", "load_client", "visualizer_node"
 PACKAGE = "research.stress.nodes"
 SAME_M = 0.15  # between the centers of an object and of its box in the map
-SETTLE_VIEWS = 6
-START_VIEWS = 14  # before the first fault: what few views show changes with each further one
+SETTLE_VIEWS = 14  # what few views show changes with each further one
 POLL_S = 0.25
 START_S = 300.0  # all processes share a core that may be busy
 STEADY_S = 4.0  # only objects that are found for this long are in the snapshot
@@ -72,7 +71,7 @@ class SystemUnderTest:
             self.start_node()
             self.start_camera()
             self.client = self._start_rpc(CLIENT, "--limit", str(self.setting.limit_s))
-            self.wait_for_scene(START_S, START_VIEWS)
+            self.wait_for_scene(START_S)
         except BaseException:
             self.nodes.__exit__(None, None, None)
             raise
@@ -158,14 +157,17 @@ class SystemUnderTest:
         """The node's counter of frames with this outcome."""
         return int(self.status("sensors").get(f"frames.{what}", 0))
 
-    def wait_for_scene(self, timeout_s: float, views: int = SETTLE_VIEWS) -> None:
-        """Return when the node answers from at least `views` views."""
+    def wait_for_scene(self, timeout_s: float) -> None:
+        """Return when the node answers from at least SETTLE_VIEWS views."""
         deadline = time.monotonic() + timeout_s
         problem = NotAvailableError(f"no scene after {timeout_s:.0f} s")
         while (left := deadline - time.monotonic()) > 0:
             try:
                 self.client.call(
-                    "wait_until_ready", within_s=2 * left + CALL_S, views=views, timeout_s=left
+                    "wait_until_ready",
+                    within_s=2 * left + CALL_S,
+                    views=SETTLE_VIEWS,
+                    timeout_s=left,
                 )
                 return
             except NotAvailableError as error:  # the call may have gone to a node that was killed

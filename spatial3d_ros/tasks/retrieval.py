@@ -89,7 +89,8 @@ def wanted_of(query: ParsedQuery, vocabulary: Vocabulary) -> Iterator[Wanted]:
 
 
 def _wanted(description: Description, vocabulary: Vocabulary) -> Iterator[Wanted]:
-    at, apart = [], []
+    at: list[Description] = []
+    apart: list[Description] = []
     for relation in description.relations:
         (apart if relation.negated or relation.predicate == _APART else at).extend(relation.anchors)
     labels = vocabulary.labels_of(description.head)

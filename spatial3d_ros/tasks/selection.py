@@ -24,8 +24,8 @@ from spatial3d_ros.tasks.vocabulary import (
     purpose_of,
 )
 
-FLOOR = 0.35  # probability of "nothing" above which nothing is pointed at, measured or moved
-WORDS_FLOOR = 0.5  # above which nothing is told of an object: the answer names what it is about
+FLOOR = 0.5  # probability of "nothing" above which nothing fits
+OTHER_NAME_FLOOR = 0.35  # the same to point at, measure or move what the map names otherwise
 LIKELY = 0.2  # confidence of an object from which it is counted
 _EMPTY_WORDS = ("the", "a", "an", "my", "your", "our", "this", "that", "any", "some", "is", "there")
 _ANY = ("a", "an", "any", "some", "one", "another")
@@ -126,7 +126,7 @@ class Selection:
         """The objects that fit a description of one, to tell something of it. Raises NotFoundError
         where nothing fits.
         """
-        choice = self.chosen(self.resolver.resolve([description])[0], WORDS_FLOOR)
+        choice = self.chosen(self.resolver.resolve([description])[0], FLOOR)
         if not choice.objects:
             raise NotFoundError(self.missing(choice))
         return choice
@@ -180,14 +180,15 @@ class Selection:
             return ""
         return ask_back([self.objects[i] for i in choice.objects])
 
-    def chosen(self, resolution: Resolution, floor: float = FLOOR) -> Choice:
+    def chosen(self, resolution: Resolution, other_name: float = OTHER_NAME_FLOOR) -> Choice:
         """The objects that the scores of a description lead to; none where the probability of
-        "nothing" is above a floor.
+        "nothing" is above FLOOR, or above `other_name` and the map names the likeliest otherwise.
         """
         scores = resolution.scores / self.resolver.weights.temperature
         shares = np.exp(scores - np.logaddexp.reduce(scores))
         order = np.argsort(-shares[:-1])
-        if not len(order) or shares[-1] > floor:
+        named = len(order) and self.resolver.matching(resolution.description)[order[0]]
+        if not len(order) or shares[-1] > (FLOOR if named else other_name):
             near = self.resolver.distinct(order[:6].tolist(), shares[:-1].tolist())[:3]
             return Choice(resolution.description, (), (), shares[:-1], tuple(near))
         kept: list[int] = []

@@ -143,7 +143,7 @@ def read(execution, *targets):
     return execution.selection.known(ParsedQuery("?", "locate", targets))
 
 
-def test_nothing_is_pointed_at_while_it_may_well_be_that_nothing_fits():
+def test_what_the_map_names_otherwise_is_not_pointed_at_while_it_may_well_be_that_nothing_fits():
     for nothing, found in ((0.0, 1), (3.8, 0)):
         scores = np.zeros(len(OBJECTS) + 1)
         scores[-1], scores[5] = nothing, 4.0
@@ -151,8 +151,9 @@ def test_nothing_is_pointed_at_while_it_may_well_be_that_nothing_fits():
             weights=replace(FULL, terms=dict.fromkeys(FULL.terms, 0.0) | {"network": 1.0}),
             scores=lambda phrases, scores=scores: np.tile(scores, (len(phrases), 1)),
         ).selection
-        assert len(selection.choose([described("sofa")])[0].objects) == found
-        assert len(selection.one(described("sofa")).objects) == 1  # to tell something of it
+        assert len(selection.choose([described("bed")])[0].objects) == found
+        assert len(selection.choose([described("sofa")])[0].objects) == 1  # as the map names it
+        assert len(selection.one(described("bed")).objects) == 1  # to tell something of it
 
 
 def test_doors_and_windows_are_no_objects_where_sizes_of_all_are_compared():

@@ -135,7 +135,8 @@ def _read(words: Sequence[str], reader: QueryReader, *, one: bool = False) -> Re
         shares[INTENTS.index(_TWO)] = 0.0
         shares = shares / shares.sum()
     intent = INTENTS[int(shares.argmax())]
-    if intent.startswith("edit") or (len(words) == 1 and intent in _DOUBTFUL):
+    unsure = len(words) == 1 or float(shares.max()) < _SURE
+    if intent.startswith("edit") or (unsure and intent in _DOUBTFUL):
         usual = _with_usual_nouns(words, output)
         mean = (shares + reader(usual).intent.softmax(-1).sum(0)) / (1 + len(usual))
         if not INTENTS[int(mean.argmax())].startswith("unsupported"):

@@ -164,7 +164,9 @@ class Resolver:
         if not name or (name in ("closest", "farthest") and description.relations):
             return None  # "closest to the door" is a relation
         if _of_all(description):
-            own = np.array([label not in _OF_THE_BUILDING for label in self.labels], float)
+            colored = self._color_shares(description)
+            own = np.array([label not in _OF_THE_BUILDING for label in self.labels])
+            own = (own & (colored >= colored.max() / 2)).astype(float)
             order = self.terms.order(name, likely * own, viewer, description.ordinal)
             return None if order is None else order * own
         distinct = np.zeros(len(likely))

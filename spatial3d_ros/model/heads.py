@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,12 @@ from spatial3d_ros.model.config import HeadConfig, NamesConfig
 TOKEN_LENGTH = 0.2
 """Root mean square of a token embedding. With longer object tokens, attention to the text vanishes.
 """
-_TOLD = 0.3  # of a name, at the start of training
+BIAS_SCALE = 10.0
+"""Raises the learning rate of the weights: a score needs several units to dominate a softmax."""
+_TOLD, _SHARPNESS = 0.3, 20.0  # of a name; of the cosine of a word and a name; at first
+_NO_NAME = 0.6  # cosine below which a word is no name
+_LEAST = 0.02  # added to a probability
+_PHRASES, _PHRASE_TOKENS = 128, 4  # features of so many tokens in a row
 
 
 class GroundingHead(nn.Module):
@@ -88,23 +93,86 @@ def name_directions(heads: nn.ModuleDict, objects: Tensor) -> Tensor:
 
 
 class PredictedNames(nn.Module):
-    """Adds to object features (B, N, D) what their names are expected to be, by head: the mean of
-    the names, weighted with their probabilities. So a question's words meet what is seen of an
-    object as they meet its label.
+    """Lets a question meet what the heads expect of an object, as it meets the object's label.
+
+    `forward` adds to object features (B, N, D) the mean of the names of each head, weighted with
+    their probabilities. `bias` lets an object attend to the words for its class and color.
+    `evidence` is how likely an object has the looks that the question asks for.
     """
 
-    def __init__(self, width: int, heads: Iterable[str]) -> None:
+    def __init__(self, width: int, names: NamesConfig, attention_heads: int) -> None:
         super().__init__()
-        start = torch.eye(width) * _TOLD
-        self.project = nn.ParameterDict({head: nn.Parameter(start.clone()) for head in heads})
+        start = torch.eye(width)
+        self.project = nn.ParameterDict({h: nn.Parameter(start * _TOLD) for h in names.heads})
         self.norm = nn.LayerNorm(width)
         nn.init.constant_(self.norm.weight, TOKEN_LENGTH)
+        self.words = nn.ParameterDict({h: nn.Parameter(start.clone()) for h in ("class", "color")})
+        self.sharpness = nn.Parameter(torch.tensor(_SHARPNESS).log())
+        self.weight = nn.Parameter(torch.zeros(len(self.words), attention_heads))
+        self.phrases = nn.Conv1d(width, _PHRASES, _PHRASE_TOKENS)
+        self.asked = nn.ModuleDict(
+            {h: nn.Linear(_PHRASES, len(of) + 1) for h, of in names.looks if of}
+        )
+        self.certainty = nn.Parameter(torch.ones(len(self.asked)))
+
+    @staticmethod
+    def shares(features: Tensor, heads: nn.ModuleDict) -> Tensor:
+        """Probabilities of the names of all heads in turn: (B, N, D) -> (B, N, W)."""
+        return torch.cat([head(features).softmax(-1) for head in heads.values()], -1)
 
     def forward(self, features: Tensor, heads: nn.ModuleDict) -> Tensor:
         told = features
-        for name, project in self.project.items():
-            head = heads[name]
-            assert isinstance(head, NameHead)
-            shares = head(features).softmax(-1).to(features.dtype)
-            told = told + shares @ head.names @ project
+        for name, names, part in _parts(heads, self.shares(features, heads).to(features.dtype)):
+            told = told + part @ names @ self.project[name]
         return self.norm(told)
+
+    def bias(
+        self, shares: Tensor, heads: nn.ModuleDict, tokens: Tensor, instruction: Tensor
+    ) -> Tensor:
+        """Additive attention bias of objects on question tokens: shares (Q, N, W), token embeddings
+        (Q, L, D), instruction (Q, L) -> (Q, attention heads, N, L); zero at initialisation.
+        """
+        matches = []
+        for name, names, part in _parts(heads, shares.float()):
+            if name in self.words:
+                words = F.normalize(tokens.float() @ self.words[name], dim=-1)
+                alike = words @ F.normalize(names.float(), dim=-1).T
+                none = torch.full_like(alike[..., :1], _NO_NAME)
+                named = (self.sharpness.exp() * torch.cat([alike, none], -1)).softmax(-1)
+                matches.append(part @ named[..., :-1].mT)
+        found = torch.stack(matches, -1) * instruction[:, None, :, None]
+        return (found @ (BIAS_SCALE * self.weight)).permute(0, 3, 1, 2)
+
+    def asked_looks(self, tokens: Tensor, instruction: Tensor) -> dict[str, Tensor]:
+        """By attribute of looks logits (Q, W + 1) of the name that a question asks of its target,
+        none last: token embeddings (Q, L, D), instruction (Q, L).
+        """
+        shown = tokens.float() * instruction[..., None]
+        padded = F.pad(shown, (0, 0, _PHRASE_TOKENS - 1, 0))
+        phrases = self.phrases(padded.mT).relu().amax(-1)
+        return {head: layer(phrases) for head, layer in self.asked.items()}
+
+    def evidence(
+        self, shares: Tensor, heads: nn.ModuleDict, tokens: Tensor, instruction: Tensor
+    ) -> Tensor:
+        """Log probability that each object has the looks that are asked of the target, weighted by
+        attribute: arguments as of `bias` -> (Q, N + 1), 0 for "no target".
+        """
+        found = torch.zeros(*shares.shape[:2], device=shares.device)
+        asked = self.asked_looks(tokens, instruction)
+        seen = {name: part for name, _, part in _parts(heads, shares.float())}
+        for certainty, (name, logits) in zip(self.certainty, asked.items(), strict=True):
+            log = (seen[name] + _LEAST).log()
+            words = logits.softmax(-1)[:, :-1]
+            found = found + certainty * torch.einsum("qnw,qw->qn", log, words)
+        return F.pad(found, (0, 1))
+
+
+def _parts(heads: nn.ModuleDict, shares: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Each head with its names (W, D) and the probabilities of these (..., W)."""
+    start = 0
+    for name, head in heads.items():
+        names = head.names
+        assert isinstance(names, Tensor)
+        yield name, names, shares[..., start : start + len(names)]
+        start += len(names)

@@ -62,9 +62,8 @@ class SpatialModel(nn.Module):
         self.config = config
         width, edge = config.text.width, config.objects.relation_hidden
         self.vision = VisionTower(config.vision)
-        self.structure = (
-            StructureEnhanced(config.vision.width, config.s2.se) if config.s2.se.enabled else None
-        )
+        se = config.s2.se
+        self.structure = StructureEnhanced(config.vision.width, se) if se.enabled else None
         self.feature_norm = feature_norm(config.vision)
         self.projector = Projector(config.vision.width, width)
         self.ray = RayCode(width, config.s2.mpe) if config.s2.mpe.ray else None
@@ -72,6 +71,8 @@ class SpatialModel(nn.Module):
         self.decoder = Decoder(config.text)
         self.head = GroundingHead(width, config.head)
         self.answers: AnswerContext | None = None
+        self.told: PredictedNames | None = None
+        self.names = nn.ModuleDict()
         if config.object_tokens != "none":
             self._build_objects(config, width, edge)
         # Last, so that all other parts start from the same weights with it and without.
@@ -90,8 +91,8 @@ class SpatialModel(nn.Module):
         self.readout = ObjectRelations(config, config.head.relation_layers)
         self.roles = nn.Linear(width, 2)
         self.names = name_heads(width, config.names)
-        told = config.objects.predicted_names
-        self.told = PredictedNames(width, self.names) if told else None
+        if config.objects.predicted_names:
+            self.told = PredictedNames(width, config.names, heads)
         self.answers = AnswerContext(width) if config.answers else None
 
     def encode_views(self, pixels: Tensor) -> Tensor:
@@ -112,9 +113,7 @@ class SpatialModel(nn.Module):
         return replace(batch, crops=crops.masked_scatter(valid[..., None], found))
 
     def project_views(self, batch: SceneBatch) -> Tensor:
-        """Features of all views after cross-view attention and projector, without position codes:
-        (B, V, P, D).
-        """
+        """Features (B, V, P, D) of all views after cross-view attention and projector, no codes."""
         views = batch.views
         patches = self.encode_views(views.pixels) if batch.patches is None else batch.patches
         return self.project_patches(patches, views.view_valid)
@@ -180,6 +179,7 @@ class SpatialModel(nn.Module):
             object_mask=object_mask(batch.boxes[..., :3], batch.object_valid, self.config.slim),
             pair_codes=pair_code(batch.boxes if self.config.answers else batch.boxes[:, :0]),
             labels=batch.label_ids,
+            name_shares=None if self.told is None else self.told.shares(features, self.names),
             label_shares=None if batch.labels is None else batch.shares_of_labels,
             appearance=looks,
             name_embeddings=name_directions(self.names, features[:, :count]),
@@ -270,9 +270,7 @@ class SpatialModel(nn.Module):
     def forward(
         self, scene: EncodedScene, questions: QuestionBatch, prompt_tokens: PromptTokens
     ) -> ModelOutput:
-        """Run Q questions in one pass of objects and text behind the cached prefix. Raises
-        QueryError if a question exceeds the decoder's positions.
-        """
+        """Run Q questions in one pass behind the prefix. Raises QueryError if one is too long."""
         index, per_object = questions.scene, self.config.tokens_per_object
         valid, edges = scene.valid[index], scene.edges[index]
         objects = self._object_tokens(scene, index, prompt_tokens)
@@ -311,6 +309,9 @@ class SpatialModel(nn.Module):
                 contextual = self.readout(object_states, edges, valid)
                 candidates = contextual if hidden else candidates
         scores = self.head(query, candidates, valid)
+        if self.told is not None and scene.name_shares is not None:
+            named = scene.name_shares[index], self.names, text, questions.instruction
+            scores = scores + self.told.evidence(*named)
         return ModelOutput(scores, text_states, roles, contextual, real, context)
 
     def _attention_bias(
@@ -334,6 +335,9 @@ class SpatialModel(nn.Module):
             questions.ids,
             questions.instruction,
         )
+        if self.told is not None and scene.name_shares is not None:
+            words, shares = self.decoder.embed(questions.ids), scene.name_shares[index]
+            text_bias = text_bias + self.told.bias(shares, self.names, words, questions.instruction)
         text_bias = text_bias.repeat_interleave(per_object, 2)
         if bias is None:
             bias = text_bias.new_zeros(*text_bias.shape[:3], text_bias.shape[2])

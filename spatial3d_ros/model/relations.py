@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from spatial3d_ros.model.heads import BIAS_SCALE
+
 EDGE_FEATURES = 19
 FRONT_FEATURES = 6
 
@@ -157,10 +159,6 @@ class LabelBias(nn.Module):
             found = [old + given * new for old, new in zip(found, matched, strict=True)]
         matches = torch.stack([*found, identified], -1) * instruction[:, None, :, None]
         return (matches.to(weight.dtype) @ weight).permute(0, 3, 1, 2)
-
-
-BIAS_SCALE = 10.0
-"""Raises the learning rate of the weights: a score needs several units to dominate a softmax."""
 
 
 def label_matches(labels: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,8 @@ from spatial3d_ros.model.sequence import EncodedScene
 _FILL = {"labels": -1}
 _PADDED = (
     "prefix_valid", "object_embeddings", "visual", "object_features", "valid", "edges",
-    "object_mask", "pair_codes", "labels", "name_embeddings", "label_shares", "referent_tokens",
+    "object_mask", "pair_codes", "labels", "name_embeddings", "name_shares",
+    "label_shares", "referent_tokens",
 )  # fmt: skip
 
 

@@ -467,7 +467,7 @@ class TestLosses:
             scenes, words, torch.eye(6, dtype=torch.bool)[:1], torch.zeros(1, 5, 2),
             words.ids.masked_fill(~words.real, -100),
             {head: torch.tensor([[0, 1, 0, 1, -100]]) for head in ("class", "color")},
-            ("attribute/color",), (False,),
+            {}, ("attribute/color",), (False,),
         )  # fmt: skip
 
     @pytest.mark.parametrize("weight", [0.0, 0.5])

@@ -21,7 +21,8 @@ from spatial3d_ros.tasks.query import Description, RelationPhrase
 @pytest.fixture(scope="module")
 def small():
     psa = {"enabled": True, "seeds": 32, "referents": 8, "tokens": 8, "width": 16, "heads": 2}
-    objects = {"relation_layers": 1, "relation_hidden": 8, "fronts": True, "label_bias": True}
+    objects = {"relation_layers": 1, "relation_hidden": 8, "fronts": True, "label_bias": True,
+               "predicted_names": True}  # fmt: skip
     model, prompt = small_model(psa=psa, objects=objects, object_tokens="object+referent")
     labels = prompt.name_ids(["chair", "table", "red", "lamp", "blue"])[None]
     batch = small_scene()
@@ -119,8 +120,9 @@ def test_report_of_the_shipped_weights(monkeypatch):
     for table in (report["rows"], report["pipeline"]):
         assert list(table)[:2] == ["full", "inst_off"]
         assert list(table["full"]) == list(knockout.COLUMNS)
-        assert table["full"]["all"] > table["inst_off"]["all"]
+        assert table["full"]["all"] >= table["inst_off"]["all"]
         assert report["questions"]["appearance"] > 0
+    assert report["rows"]["full"]["all"] > report["rows"]["inst_off"]["all"] + 0.2
     full, foreign = (report["names"][row] for row in ("full", "pixels_of_another_room"))
     assert report["objects"]["class"] == report["objects"]["color"] > 10
     assert full["class"] > foreign["class"] and full["color"] > foreign["color"]

@@ -123,7 +123,7 @@ class ValidationConfig(_Strict):
 class LossWeights(_Strict):
     """Factors of the losses (METHODS 1.11); 0 disables one.
 
-    Grounding; class, color, material and pattern of objects; their roles in the question; tokens of
+    Grounding; names of objects; their roles in the question; looks that it asks for; tokens of
     answers, and the objects that a question is about; votes and objectness of referents (METHODS
     3.2), with `psa`.
     The factors of the grounding sentence and of guidance are in the model's configuration (`s2`).
@@ -132,6 +132,7 @@ class LossWeights(_Strict):
     ground: float = 1.0
     name: float = 0.2
     role: float = 2.0
+    asked: float = 1.0
     vote: float = Field(0.5, ge=0.0)
     objectness: float = Field(0.2, ge=0.0)
     answer: float = 1.0

@@ -24,7 +24,7 @@ from spatial3d_ros.research.homes.referring_expressions import (
 from spatial3d_ros.research.homes.rooms import Home, generate_home
 from spatial3d_ros.research.training.augmentation import turn_boxes, turn_fronts
 from spatial3d_ros.research.training.config import HomesConfig
-from spatial3d_ros.research.training.patch_truth import unknown_names
+from spatial3d_ros.research.training.patch_truth import unknown_looks, unknown_names
 from spatial3d_ros.tasks.prompt import Prompt
 
 _COLORLESS, _COLORLESS_ROOM = 0.03, 0.06
@@ -119,6 +119,7 @@ def home_fields(rooms: Sequence[HomeSample], prompt: Prompt, names: NamesConfig)
         "roles": torch.stack(roles),
         "labels": prompt.labels(words, sentences),
         "names": known,
+        "asked": unknown_looks(names, len(kinds)),
         "kinds": tuple(kinds),
         "partly": (False,) * len(kinds),
         "source": "homes",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -38,6 +40,18 @@ def naming_loss(logits: Tensor, names: Tensor) -> Tensor:
         logits.flatten(0, 1).float(), names.flatten(), ignore_index=-100, reduction="sum"
     )
     return total / (names >= 0).sum().clamp(min=1)
+
+
+def asked_loss(logits: Mapping[str, Tensor], asked: Mapping[str, Tensor]) -> Tensor:
+    """Cross-entropy of the looks that questions ask of their targets: by attribute logits (Q, W +
+    1) and the index (Q,) of the name, -100 where it is not known.
+    """
+    losses = [
+        F.cross_entropy(logits[what].float(), names, ignore_index=-100, reduction="sum")
+        for what, names in asked.items()
+    ]
+    known = sum(int((names >= 0).sum()) for names in asked.values())
+    return torch.stack(losses).sum() / max(known, 1)
 
 
 def role_loss(logits: Tensor, roles: Tensor, valid: Tensor) -> Tensor:

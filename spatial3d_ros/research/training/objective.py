@@ -17,6 +17,7 @@ from spatial3d_ros.research.training.answers import answer_losses, answered
 from spatial3d_ros.research.training.config import LossWeights
 from spatial3d_ros.research.training.feature_monitor import FeatureMonitor
 from spatial3d_ros.research.training.losses import (
+    asked_loss,
     grounding_loss,
     language_loss,
     naming_loss,
@@ -54,6 +55,7 @@ class Objective(nn.Module):
             "ground": weights.ground,
             "lang": s2.lang.weight,
             "role": weights.role,
+            "asked": weights.asked,
             "guide": s2.sg.weight,
             "answer": weights.answer,
             "about": weights.about,
@@ -70,6 +72,7 @@ class Objective(nn.Module):
         names = ["ground", "lang"]
         if self.model.config.object_tokens != "none":
             names += ["role", *self.named]
+            names += ["asked"] if self.model.told is not None else []
         if origin in VIEWS:
             names += ["guide"] if self.guidance is not None else []
             names += self.referent_losses
@@ -147,6 +150,10 @@ class Objective(nn.Module):
         }
         if reading.roles is not None:
             losses["role"] = role_loss(reading.roles, sample.roles, valid[sample.words.scene])
+            if model.told is not None:
+                tokens = model.decoder.embed(sample.words.ids)
+                found = model.told.asked_looks(tokens, sample.words.instruction)
+                losses["asked"] = asked_loss(found, sample.asked)
             for head, truth in sample.names.items():
                 losses[head] = naming_loss(model.names[head](scene.object_features), truth)
         if scene.referents is not None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from spatial3d_ros.categories import COLORS, MATERIALS, NO_COLOR, PATTERNS
 from spatial3d_ros.model.config import NamesConfig
+from spatial3d_ros.research.language.descriptions import Description
 from spatial3d_ros.research.rooms.catalog import Look, RoomObject
 from spatial3d_ros.research.rooms.view_store import NO_OBJECT, RoomViews
 
@@ -40,6 +41,25 @@ def second_color(look: Look | None) -> str:
 def unknown_names(names: NamesConfig, rooms: int, objects: int) -> dict[str, Tensor]:
     """By head the index of each object's name (rooms, objects), all of them UNKNOWN."""
     return {head: torch.full((rooms, objects), UNKNOWN) for head in names.heads}
+
+
+def unknown_looks(names: NamesConfig, questions: int) -> dict[str, Tensor]:
+    """By attribute of looks UNKNOWN for each question (Q,)."""
+    return {what: torch.full((questions,), UNKNOWN) for what, of in names.looks if of}
+
+
+def asked_looks(meant: Sequence[Description], names: NamesConfig) -> dict[str, Tensor]:
+    """By attribute the look (Q,) that each description asks of its target, the number of its names
+    for none.
+    """
+    asked = {what: torch.full((len(meant),), len(of)) for what, of in names.looks if of}
+    for row, feature in enumerate(description.feature for description in meant):
+        if feature is None:
+            continue
+        what = "second_color" if feature.kind in ("part", "side") else feature.kind
+        if what in asked and feature.value in names.heads[what]:
+            asked[what][row] = names.heads[what].index(feature.value)
+    return asked
 
 
 def object_names(objects: Sequence[RoomObject], names: NamesConfig) -> dict[str, np.ndarray]:

@@ -37,7 +37,12 @@ from spatial3d_ros.research.training.config import TrainConfig
 from spatial3d_ros.research.training.home_samples import home_fields, make_home_sample
 from spatial3d_ros.research.training.label_noise import MAX_LABELS, Labels, draw_labels
 from spatial3d_ros.research.training.object_crops import cut_crops
-from spatial3d_ros.research.training.patch_truth import UNKNOWN, object_names, unknown_names
+from spatial3d_ros.research.training.patch_truth import (
+    UNKNOWN,
+    asked_looks,
+    object_names,
+    unknown_names,
+)
 from spatial3d_ros.research.training.scan_samples import ScanSamples, scan_fields
 from spatial3d_ros.tasks.prompt import Prompt
 
@@ -51,7 +56,8 @@ _LABEL_TOKENS = 6
 class Sample:
     """One batch: scenes, tokenised questions, targets (Q, N + 1) bool, roles (Q, N, 2), next-token
     labels (Q, L), and by head of `NamesConfig.heads` the name of each object (B, N), UNKNOWN where
-    a box is no object or its name is unknown.
+    a box is no object or its name is unknown; by attribute of looks the name that each question
+    (Q,) asks of its target, their number for none, UNKNOWN where that is not known.
     kinds: the type of each question. partly: whether no view shows its target as a whole. answers:
     questions with free-form answers.
     """
@@ -62,6 +68,7 @@ class Sample:
     roles: Tensor
     labels: Tensor
     names: dict[str, Tensor]
+    asked: dict[str, Tensor]
     kinds: tuple[str, ...]
     partly: tuple[bool, ...]
     answers: Answers | None = None
@@ -72,7 +79,8 @@ class Sample:
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
         changed = {k: v.to(device) for k, v in moved.items() if hasattr(v, "to")}
         names = {head: ids.to(device) for head, ids in self.names.items()}
-        return replace(self, **changed, names=names)
+        asked = {head: ids.to(device) for head, ids in self.asked.items()}
+        return replace(self, **changed, names=names, asked=asked)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -81,6 +89,7 @@ class Sample:
             "ground": len(self.targets),
             "accuracy": len(self.targets),
             "lang": int((self.labels >= 0).sum()),
+            "asked": sum(int((ids >= 0).sum()) for ids in self.asked.values()),
             "role": int(self.scenes.object_valid[self.words.scene].sum()),
         }
         made |= {head: int((ids >= 0).sum()) for head, ids in self.names.items()}
@@ -311,7 +320,7 @@ class Samples(Dataset[list[list[Sample]]]):
         shares = torch.zeros(len(rooms), count, MAX_LABELS)
         rgb = torch.full((len(rooms), count, 3), torch.nan)
         sentences, scene, targets, roles, kinds, partly = [], [], [], [], [], []
-        open_questions = []
+        open_questions, meant = [], []
         for b, room in enumerate(rooms):
             boxes[b, : len(room.boxes)] = torch.from_numpy(room.boxes).float()
             valid[b, : len(room.boxes)] = True
@@ -344,6 +353,7 @@ class Samples(Dataset[list[list[Sample]]]):
                     targets.append(target)
                     roles.append(role)
                     kinds.append(f"{question.kind}/{question.subkind}")
+                    meant.append(meaning)
                     partly.append(not room.partly.isdisjoint(wanted))
         words = self.prompt.batch(sentences, scene)
         given = {"labels": labels, "label_shares": shares, "colors": rgb}
@@ -362,6 +372,7 @@ class Samples(Dataset[list[list[Sample]]]):
             torch.stack(roles),
             self.prompt.labels(words, sentences),
             names,
+            asked_looks(meant, self.model.names),
             tuple(kinds),
             tuple(partly),
             collate_answers(self.prompt, open_questions, count),

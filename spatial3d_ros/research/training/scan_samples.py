@@ -35,7 +35,7 @@ from spatial3d_ros.research.language.qa_templates import OBJECT_SLOT
 from spatial3d_ros.research.training.answers import collate_answers
 from spatial3d_ros.research.training.augmentation import disturb, turn_boxes, turn_views
 from spatial3d_ros.research.training.config import ScansConfig
-from spatial3d_ros.research.training.patch_truth import unknown_names
+from spatial3d_ros.research.training.patch_truth import unknown_looks, unknown_names
 from spatial3d_ros.tasks.prompt import Prompt
 
 NOTHING = "nothing here fits"
@@ -165,6 +165,7 @@ def scan_fields(scenes: Sequence[ScanSample], prompt: Prompt, names: NamesConfig
         "roles": torch.stack(roles),
         "labels": prompt.labels(words, sentences),
         "names": known,
+        "asked": unknown_looks(names, len(kinds)),
         "kinds": tuple(kinds),
         "partly": (False,) * len(kinds),
         "answers": collate_answers(prompt, asked, count),

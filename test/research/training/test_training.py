@@ -37,7 +37,7 @@ from spatial3d_ros.research.training.config import LossWeights, TrainConfig, loa
 from spatial3d_ros.research.training.metrics_log import MetricsLog
 from spatial3d_ros.research.training.objective import Objective, count_items
 from spatial3d_ros.research.training.presets import load_preset
-from spatial3d_ros.research.training.setup import initial_network
+from spatial3d_ros.research.training.setup import initial_network, start_names
 from spatial3d_ros.research.training.validation import evaluate, validation_samples
 from spatial3d_ros.tasks.prompt import Prompt
 
@@ -290,6 +290,7 @@ def test_the_header_stays_when_a_loss_comes_later(tmp_path):
 def test_what_fits_of_another_model_is_taken_and_the_log_names_the_rest(tmp_path, caplog):
     torch.manual_seed(1)
     first = SpatialModel(small_config(names=NAMES))
+    start_names(first, small_tokenizer())
     save_model(tmp_path / "first", first, small_tokenizer(), torch.float32)
     config = settings(tmp_path, init=str(tmp_path / "first"))
     other = small_config(names=NAMES, s2={"se": {"heads": 2}, "mpe": {"ray_hidden": 4}})

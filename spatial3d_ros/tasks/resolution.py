@@ -212,8 +212,9 @@ class Resolver:
             sum_of.add_nothing(f"{by}absent", 1 - there)
             sum_of.add_nothing(f"{by}present", -there)
             sum_of.add_nothing(f"{by}other_color", there - colored)
-        sum_of.add("network", network)
-        sum_of.add_nothing("network_nothing", network[-1])
+        by = "detector_" if self._recognised else ""
+        sum_of.add(f"{by}network", network)
+        sum_of.add_nothing(f"{by}network_nothing", network[-1])
         sum_of.add("color", _log(_LEAST, color))
         sum_of.add("look", _log(_LEAST_LOOK, self._look_shares(description)))
 

@@ -19,8 +19,8 @@ from spatial3d_ros.tasks.query import PREDICATES
 FILE = "resolution.yaml"
 TERMS = (
     "network", "label", "detector_label", "color", "look", "size_word", "superlative", "relation",
-    "network_nothing", "absent", "present", "other_color", "detector_absent", "detector_present",
-    "detector_other_color",
+    "network_nothing", "absent", "present", "other_color", "detector_network",
+    "detector_network_nothing", "detector_absent", "detector_present", "detector_other_color",
 )  # fmt: skip
 """look: of looks but the own colour. relation: of predicates without a weight of their own, which
 are called "relation.on" etc. network_nothing, absent, present, other_color: of "nothing" alone: the

@@ -66,10 +66,13 @@ FIRST_ROOM = 870_000
 """Seed of the first room: neither trained on nor used for validation."""
 _LOOK_ALIKES = {name: kinds for kinds in LOOK_ALIKES.values() for name in kinds}
 Table = dict[str, dict[str, float | None]]
+NETWORK_TERMS = (
+    "network", "network_nothing", "detector_network", "detector_network_nothing",
+)  # fmt: skip
 PIPELINE_ROWS: dict[str, Callable[[Spatial3D], AbstractContextManager[None]]] = {
     "network_relation_score_off": lambda engine: replaced(resolution, "phrase", plain_phrase),
     "network_score_off": lambda engine: replaced(
-        engine, "weights", engine.weights.without("network", "network_nothing")
+        engine, "weights", engine.weights.without(*NETWORK_TERMS)
     ),
 }
 """Rows of the pipeline alone: the network scores the noun with its modifiers, and geometry alone

@@ -36,7 +36,7 @@ def scores(model, prompt, dtype=torch.float32):
 
 
 def test_the_transformers_change_format_and_geometry_does_not():
-    model, prompt = small_model()
+    model, prompt = small_model(1)
     reference = scores(model, prompt)
     place_model(model, CPU, torch.bfloat16)
     for name, weight in model.named_parameters():

@@ -193,6 +193,7 @@ class Resolver:
         if _of_all(description):
             network = np.append(np.zeros(len(self.objects)), _NOTHING_OF_ALL)
         labels, color = self._labels(description), self._color_shares(description)
+        by = "detector_" if self._recognised else ""
         if labels is not None:
             firm = np.array([o.label_from_detector for o in self.objects], bool)
             match = self._label_shares(labels, firm)
@@ -208,11 +209,9 @@ class Resolver:
             sum_of.add("detector_label", np.where(firm, named, 0.0))
             sure = np.where(firm, np.minimum(match / _MAJORITY, 1.0), match)
             there, colored = sure.max(), (sure * color).max()
-            by = "detector_" if self._recognised else ""
             sum_of.add_nothing(f"{by}absent", 1 - there)
             sum_of.add_nothing(f"{by}present", -there)
             sum_of.add_nothing(f"{by}other_color", there - colored)
-        by = "detector_" if self._recognised else ""
         sum_of.add(f"{by}network", network)
         sum_of.add_nothing(f"{by}network_nothing", network[-1])
         sum_of.add("color", _log(_LEAST, color))

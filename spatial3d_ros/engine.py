@@ -366,7 +366,7 @@ class Spatial3D:
 
     def _answered(self, result: Result, turn: Turn, conversation_id: str) -> Result:
         """The result, kept for "it" in its conversation."""
-        self._conversations.remember(conversation_id, turn.query, ids_of(result))
+        self._conversations.remember(conversation_id, turn.query, ids_of(result), turn.subject)
         return result
 
     def _distance(self, turn: Turn, text: str, kind: str = "auto") -> Distance:

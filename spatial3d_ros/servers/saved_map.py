@@ -292,7 +292,7 @@ class SavedMap:
     def _remember(
         self, turn: Turn, result: Grounding | Distance | Answer | LayoutEdit, name: str
     ) -> None:
-        self._conversations.remember(name, turn.query, ids_of(result))
+        self._conversations.remember(name, turn.query, ids_of(result), turn.subject)
 
     def _file_version(self) -> int:
         """Changes whenever another connection has written to the file."""

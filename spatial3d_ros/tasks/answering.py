@@ -14,12 +14,13 @@ from spatial3d_ros.scene.objects import NO_ID, SceneObject
 from spatial3d_ros.tasks.conversation import LastTurn, continued
 from spatial3d_ros.tasks.descriptions import is_fixed
 from spatial3d_ros.tasks.distance import End, distance_answer, fixed_end, kind_of
-from spatial3d_ros.tasks.edit_query import instruction_of, view_of
-from spatial3d_ros.tasks.execution import Execution, Outcome
+from spatial3d_ros.tasks.edit_query import instruction_of, taken_off, view_of
+from spatial3d_ros.tasks.execution import Execution
 from spatial3d_ros.tasks.layout import propose_edit
 from spatial3d_ros.tasks.memory_answers import MEMORY_INTENTS, is_for_memory
+from spatial3d_ros.tasks.outcome import Outcome
 from spatial3d_ros.tasks.points import point_of
-from spatial3d_ros.tasks.query import Description, ParsedQuery
+from spatial3d_ros.tasks.query import Description, ParsedQuery, RelationPhrase
 from spatial3d_ros.tasks.reading import ReadQuestion
 from spatial3d_ros.tasks.resolution import PhraseScores, Resolver
 from spatial3d_ros.tasks.resolution_weights import Weights
@@ -92,7 +93,9 @@ class Turn:
             x, y, z = map(float, camera_position)
             camera = np.array(Box3D((x, y, z), (0, 0, 0)).rotated(-scene.heading).center[:2])
         ids = [known.id for known in scene.objects]
-        referred = [ids.index(k) for k in (last.objects if last else ()) if k in ids]
+        meant = last.referred(read.query.text) if last else ()
+        referred = [ids.index(k) for k in meant if k in ids]
+        self.subject: tuple[int, ...] = ()
         self.selection = Selection(
             Resolver(
                 scene.objects,
@@ -120,6 +123,7 @@ class Turn:
         if self._memory is not None and self._remembered:
             return self._memory(query)
         outcome = Execution(self.selection).answer(query)
+        self.subject = tuple(scored.object.id for scored in outcome.subject)
         with self.asked.stage("decode", 0.9):
             return replace(outcome, text=outcome.text + self._note(outcome))
 
@@ -140,18 +144,19 @@ class Turn:
         descriptions = list(query.targets[:2])
         if query.intent == "robot_distance":
             descriptions = [_ROBOT, *descriptions[:1]]
-        if len(descriptions) < 2:
+        pair = self.selection.pair(descriptions) if query.intent == "distance" else None
+        if len(descriptions) < 2 and pair is None:
             raise QueryError(
                 f"query: '{query.text}' does not name two objects; ask 'how far is the chair from "
                 "the door?' or fill object_a and object_b"
             )
         measured = kind_of(query.text, kind)
-        a, b = descriptions
-        if _bare(a) == _bare(b) or "itself" in query.text.lower():
+        same = len(descriptions) > 1 and _bare(descriptions[0]) == _bare(descriptions[1])
+        if same or "itself" in query.text.lower():
             raise QueryError(
                 f"query: '{query.text}': both ends are the same object, 0 m apart; name two"
             )
-        ends, alternatives, question = self._ends(descriptions)
+        ends, alternatives, question = self._ends(descriptions, pair)
         network_m = network()
         with self.asked.stage("decode", 0.9):
             result = distance_answer(
@@ -166,13 +171,21 @@ class Turn:
         QueryError.
         """
         query = self.query
+        pair = self.selection.pair(query.targets) if query.intent == "edit.swap" else None
+        if pair is not None:
+            named = query.targets[0]
+            other = replace(named, text=f"{named.text} (the other)")
+            query = replace(query, targets=(replace(named, quantifier=""), other))
         instruction = instruction_of(query)
         descriptions = list(query.targets[1:] if instruction.action == "place" else query.targets)
         view = view_of(query)
         if view is not None:
             descriptions.append(view)
+        if taken_off(query):  # "the radio off the table" is the one on the table
+            on = RelationPhrase("on", (descriptions[1],))
+            descriptions[0] = replace(descriptions[0], relations=(*descriptions[0].relations, on))
         descriptions = [d for d in descriptions if not is_fixed(d)]
-        ends, alternatives, question = self._ends(descriptions)
+        ends, alternatives, question = self._ends(descriptions, pair)
         with self.asked.stage("layout", 0.6):
             grounded = {
                 d.text: end.chosen.object for d, end in zip(descriptions, ends, strict=True)
@@ -186,11 +199,13 @@ class Turn:
         return replace(result, text=result.text + corrections_note(query))
 
     def _ends(
-        self, descriptions: Sequence[Description]
+        self, descriptions: Sequence[Description], pair: tuple[int, int] | None = None
     ) -> tuple[list[End], list[ScoredObject], str]:
         """One object for each description, all distinct; others that fit about as well; and the
-        question back where one is not clear.
+        question back where one is not clear. pair: the two objects, where they are known.
         """
+        if pair is not None:
+            return [End(ScoredObject(self._scene.objects[i], 1.0)) for i in pair], [], ""
         loose = [d for d in descriptions if not is_fixed(d)]
         choices = self.selection.choose(loose)
         for choice in choices:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.tasks.query import Description, ParsedQuery
+from spatial3d_ros.tasks.vocabulary import PLURAL_PRONOUNS, SELF
 
 KEEP_S = 60.0
 MAX_CONVERSATIONS = 100
@@ -19,11 +20,19 @@ _NO_TARGET = ("list", "changed", "missing", "count", "unsupported", "edit", "reg
 
 @dataclass(frozen=True)
 class LastTurn:
-    """A question, the ids of the objects of its answer, and when it was answered (s)."""
+    """A question, the ids of the objects of its answer, when it was answered (s), and the ids of
+    what it was about where those are others: the table of "what is on the table?".
+    """
 
     query: ParsedQuery
     objects: tuple[int, ...]
     time_s: float
+    subject: tuple[int, ...] = ()
+
+    def referred(self, text: str) -> tuple[int, ...]:
+        """The ids that "it", or "they", stands for in the next question."""
+        many = {*text.lower().replace("?", " ").split()} & {*PLURAL_PRONOUNS}
+        return self.objects if many or not self.subject else self.subject
 
 
 class Conversations:
@@ -49,12 +58,18 @@ class Conversations:
             return None
         return turn
 
-    def remember(self, name: str, query: ParsedQuery, objects: tuple[int, ...]) -> None:
+    def remember(
+        self,
+        name: str,
+        query: ParsedQuery,
+        objects: tuple[int, ...],
+        subject: tuple[int, ...] = (),
+    ) -> None:
         """Keep a turn of a conversation with a name."""
         if not name:
             return
         self._turns.pop(name, None)
-        self._turns[name] = LastTurn(query, objects, self._clock())
+        self._turns[name] = LastTurn(query, objects, self._clock(), subject)
         while len(self._turns) > MAX_CONVERSATIONS:
             self._turns.popitem(last=False)
 
@@ -71,7 +86,28 @@ def continued(query: ParsedQuery, last: LastTurn | None) -> ParsedQuery:
             )
         targets = (*query.targets[:1], *last.query.targets[1:]) or last.query.targets
         return replace(last.query, text=query.text, targets=targets)
+    if last is not None and query.intent == "robot_distance" and _leaves_out_an_end(query):
+        return replace(query, intent="distance", targets=(_IT, *query.targets))
+    if last is not None and query.intent == "edit.move" and _leaves_out_its_object(query):
+        return replace(query, targets=(_IT, *query.targets))
     needs_target = query.intent.partition(".")[0] not in _NO_TARGET
     if last is not None and needs_target and not query.targets:
         return replace(query, targets=(_IT,))
     return query
+
+
+def _leaves_out_an_end(query: ParsedQuery) -> bool:
+    """ "how far from the ball" after a question about the mug."""
+    words = query.text.lower().replace("?", " ").split()
+    asked = len(query.targets) == 1 and words[:3] == ["how", "far", "from"]
+    return asked and not {*words} & {*SELF}
+
+
+def _leaves_out_its_object(query: ParsedQuery) -> bool:
+    """ "put it on the sofa", where only the sofa was read."""
+    words = query.text.lower().split()
+    return (
+        len(query.targets) == 1
+        and bool({*words} & {"it", "that", "this"})
+        and (not query.targets[0].pronoun and query.relation not in ("", "floor"))
+    )

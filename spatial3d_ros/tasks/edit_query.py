@@ -86,6 +86,13 @@ def view_of(query: ParsedQuery) -> Description | None:
     return Description(query.viewpoint, " ".join(head[-1:]), tuple(head[:-1]))
 
 
+def taken_off(query: ParsedQuery) -> bool:
+    """Whether something is to be taken off what it is on: "take the radio off the table"."""
+    words = {*query.text.lower().split()}
+    clear = query.intent == "edit.move" and not query.relation and query.metres is None
+    return clear and len(query.targets) > 1 and bool(words & {"off", "from"})
+
+
 def _moved(query: ParsedQuery, action: Action, texts: list[str]) -> Instruction:
     relation, axis = _RELATIONS.get(query.relation, query.relation), (0.0, 0.0, 0.0)
     name = relation.removeprefix("minus_")
@@ -136,13 +143,15 @@ def _moved(query: ParsedQuery, action: Action, texts: list[str]) -> Instruction:
 
 
 def _degrees(query: ParsedQuery) -> float:
-    """Counter-clockwise degrees; 90 without a number, 180 for "around"."""
+    """Counter-clockwise degrees; 90 without a number, 180 for "around". A direction that is
+    written decides; "to the left" is the reader's.
+    """
     degrees = query.degrees
     if degrees is None:
         degrees = 180.0 if "around" in query.text.lower().split() else 90.0
-    clockwise = query.relation == "clockwise"
-    if query.relation != "counterclockwise":  # a direction the reader did not mark
-        clockwise = clockwise or bool(_CLOCKWISE.search(query.text.lower()))
+    text = query.text.lower()
+    written = "clockwise" in text
+    clockwise = bool(_CLOCKWISE.search(text)) if written else query.relation == "clockwise"
     return -degrees if clockwise else degrees
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from spatial3d_ros.memory.object_memory import ObjectMemory
 from spatial3d_ros.memory.questions import MemoryAnswer, MemoryQuestions
 from spatial3d_ros.memory.time_words import time_range
-from spatial3d_ros.tasks.execution import Outcome
+from spatial3d_ros.tasks.outcome import Outcome
 from spatial3d_ros.tasks.query import Description, ParsedQuery
 from spatial3d_ros.tasks.results import Point, ScoredObject, format_point
 

@@ -51,7 +51,7 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "distance": ("target", "second"), "compare": TARGETS, "compare_far": TARGETS,
     "compare_size": ("target", "second"), "compare_small": ("target", "second"),
     "count": ("target", "second", "color"), "attribute": ("target", "color"),
-    "is_attribute": ("target", "color"), "what_near": ("target", "relation", "view"),
+    "is_attribute": ("target", "color"), "what_near": ("target", "second", "relation", "view"),
     "edit": _EDIT, "edit.swap": ("target", "second"), "edit.remove": ("target",),
     "edit.remove_all": ("target", "second", "relation"),
     "edit.turn": ("target", "second", "relation", "number"), "unsupported": (),

@@ -124,8 +124,10 @@ class RelationTerms:
         return np.clip(matrix @ anchor, 0, 1)
 
     def between(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """(N,) whether objects are between two anchors, given by their probabilities (N,)."""
-        ends = [share @ self.boxes[:, :3] for share in (first, second)]
+        """(N,) whether objects are between two anchors, given how likely each object is to be
+        them, (N,) each.
+        """
+        ends = [share @ self.boxes[:, :3] / share.sum() for share in (first, second)]
         points = self.boxes[:, :3]
         return geometry.between(points, *ends, half_span=0.4, max_off=0.35).astype(float)
 
@@ -177,11 +179,13 @@ class RelationTerms:
         """(N,) 1 for the closest or farthest of the `likely` (N,) objects, falling off with metres:
         to a point (2,) on the floor plan, or to an anchor with probabilities (N,).
         """
+        others = np.ones(len(likely))
         if point is not None:
             distance = np.linalg.norm(self.boxes[:, :2] - point, axis=-1)
         else:
-            distance = self.pairs.distance @ anchor
-        return extreme(-distance if name == "closest" else distance, likely, 0.3)
+            distance = self.pairs.distance @ (anchor / max(anchor.sum(), 1e-9))
+            others = 1 - anchor.clip(0, 1)  # nothing is the closest to itself
+        return others * extreme(-distance if name == "closest" else distance, likely * others, 0.3)
 
     def order(
         self, name: str, likely: np.ndarray, viewer: Viewer | None, ordinal: int = 0

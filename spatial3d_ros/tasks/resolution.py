@@ -35,6 +35,7 @@ PhraseScores = Callable[[Sequence[str]], np.ndarray]
 """Phrases (Q) -> the network's logits (Q, N + 1) of the objects, "nothing" last."""
 
 SAME = 0.5  # share of the smaller box inside the other from which two boxes are one object
+_SAME_LOOK = 0.5  # of the share of the likeliest object, from which one looks as asked for
 _MAJORITY = 0.5  # share of the labels of a recogniser from which an object is there
 _BESIDE_LABELS = 0.15  # of the network's score where a recogniser names what is asked for
 _NAMED_BESIDE = 0.5  # of the network's own names there
@@ -46,6 +47,7 @@ _OF_THE_BUILDING = ("door", "window")  # no objects where sizes of all are compa
 _LEAST = 0.05  # label and relation of an object that has neither: their terms are finite
 _LEAST_FIRM = 0.0025  # the same for labels of a recogniser
 _LEAST_LOOK = 0.1  # the same for looks, which are seen less surely than labels
+_ALONE = 2.5  # of labels, colours and looks where the network tells nothing: a saved map
 _LEAST_SIZE = 0.3  # the same for words of size, which are vague
 _SIZE_WORDS = {
     "small": "smallest", "little": "smallest", "tiny": "smallest", "large": "largest",
@@ -57,13 +59,15 @@ _SIZE_WORDS = {
 @dataclass(frozen=True)
 class Resolution:
     """Log scores (N + 1) of the objects for one description, "nothing" last, normalised; `fits`
-    (N,), how far its relations, orders and size words hold for each object, 0 to 1; and the `terms`
-    by name, (N + 1) each, whose weighted sum the scores are.
+    (N,), how far its relations, to any of the objects that may be the anchor, and its orders hold
+    for each object, 0 to 1; `exact` (N,), the same
+    with its size words; and the `terms` by name, (N + 1) each, whose weighted sum the scores are.
     """
 
     description: Description
     scores: np.ndarray
     fits: np.ndarray
+    exact: np.ndarray
     terms: dict[str, np.ndarray]
 
 
@@ -99,7 +103,7 @@ class Resolver:
         anchors and viewpoints. Raises QueryError for "it" without an answer to refer to.
         """
         if not self.objects:
-            return [Resolution(d, np.zeros(1), np.zeros(0), {}) for d in descriptions]
+            return [Resolution(d, np.zeros(1), np.zeros(0), np.zeros(0), {}) for d in descriptions]
         phrases = dict.fromkeys(phrase(d) for one in descriptions for d in scored_descriptions(one))
         if new := [text for text in phrases if text not in self._logits]:
             self._logits.update(zip(new, self._phrase_scores(new), strict=True))
@@ -110,6 +114,10 @@ class Resolver:
         labels = self._labels(description)
         match = np.array([labels is None or label in labels for label in self.labels], bool)
         return match & (self._color_shares(description) == 1)
+
+    def looking(self, description: Description) -> np.ndarray:
+        """(N,) whether an object's material, pattern and the like are those that are asked for."""
+        return self._look_shares(description) > _SAME_LOOK
 
     def distinct(self, indices: Sequence[int], rank: Sequence[float]) -> list[int]:
         """Of boxes that largely share their volume only the one of the highest `rank` (N,)."""
@@ -131,25 +139,33 @@ class Resolver:
             if is_anything(description.head) and viewer is not None and not is_anchored(relation):
                 holds = self.terms.beside_viewer(relation.predicate, viewer)  # "on my left"
             if holds is None:
-                holds = self._holds(relation, logits, sum_of.likely, viewer)
-            if holds is not None:
-                holds = 1 - holds if relation.negated else holds
+                shares = self._shares(relation, logits)
+                holds = self._holds(relation, shares, sum_of.likely, viewer)
+                plausible = [np.where(s < s.max() / 2, 0.0, s / s.max()) for s in shares]
+                to_any = self._holds(relation, plausible, sum_of.likely, viewer)
+            else:
+                to_any = holds
+            if holds is not None and to_any is not None:
+                if relation.negated:
+                    holds, to_any = 1 - holds, 1 - to_any
                 sure = _RECOGNISED_ANCHORS if self._recognised else 1.0
                 term = sure * _log(_LEAST, holds)
                 sum_of.add(f"relation.{relation.predicate}", term)
-                fits = fits * holds
+                fits = fits * to_any
         order = self._order(description, sum_of.likely, viewer)
         if order is not None:
             sum_of.add(
                 "superlative", (_EXACT if _of_all(description) else 1.0) * _log(_LEAST, order)
             )
             fits = fits * order
+        exact = fits
         for word in description.modifiers:
             size = self.terms.order(_SIZE_WORDS.get(word, ""), sum_of.likely, viewer)
             if size is not None:
                 sum_of.add("size_word", _log(_LEAST_SIZE, size))
+                exact = exact * size
         scores = sum_of.scores - np.logaddexp.reduce(sum_of.scores)
-        return Resolution(description, scores, fits, sum_of.terms)
+        return Resolution(description, scores, fits, exact, sum_of.terms)
 
     @property
     def _recognised(self) -> bool:
@@ -193,6 +209,7 @@ class Resolver:
         if _of_all(description):
             network = np.append(np.zeros(len(self.objects)), _NOTHING_OF_ALL)
         labels, color = self._labels(description), self._color_shares(description)
+        sure_of_map = _ALONE if np.ptp(logits) == 0.0 else 1.0
         by = "detector_" if self._recognised else ""
         if labels is not None:
             firm = np.array([o.label_from_detector for o in self.objects], bool)
@@ -204,7 +221,7 @@ class Resolver:
                 match = np.where(firm, match, match * _NAMED_BESIDE)
             sure_of = np.array([o.label_score for o in self.objects])
             sure_of = np.minimum(sure_of / max(sure_of[match > 0].max(initial=0.0), 1e-9), 1.0)
-            sum_of.add("label", np.where(firm, 0.0, _log(_LEAST, match)))
+            sum_of.add("label", sure_of_map * np.where(firm, 0.0, _log(_LEAST, match)))
             named = _log(_LEAST_FIRM, match * sure_of)  # of two chairs the surer one
             sum_of.add("detector_label", np.where(firm, named, 0.0))
             sure = np.where(firm, np.minimum(match / _MAJORITY, 1.0), match)
@@ -214,8 +231,8 @@ class Resolver:
             sum_of.add_nothing(f"{by}other_color", there - colored)
         sum_of.add(f"{by}network", network)
         sum_of.add_nothing(f"{by}network_nothing", network[-1])
-        sum_of.add("color", _log(_LEAST, color))
-        sum_of.add("look", _log(_LEAST_LOOK, self._look_shares(description)))
+        sum_of.add("color", sure_of_map * _log(_LEAST, color))
+        sum_of.add("look", sure_of_map * _log(_LEAST_LOOK, self._look_shares(description)))
 
     def _labels(self, description: Description) -> tuple[str, ...] | None:
         if is_anything(description.head):
@@ -274,19 +291,25 @@ class Resolver:
         share = self._share(object_called(noun), logits)
         return self.boxes[int(share.argmax()), :2]
 
+    def _shares(self, relation: RelationPhrase, logits: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """(N,) for each anchor of a relation but the robot and parts, the probability to be it."""
+        anchors = () if is_part(relation) else relation.anchors
+        return [self._share(a, logits) for a in anchors if not is_self_reference(a)]
+
     def _holds(
         self,
         relation: RelationPhrase,
-        logits: dict[str, np.ndarray],
+        shares: Sequence[np.ndarray],
         likely: np.ndarray,
         viewer: Viewer | None,
     ) -> np.ndarray | None:
-        """(N,) how far a relation holds for each object; None for one that boxes do not tell."""
+        """(N,) how far a relation holds for each object, given how likely each object is to be its
+        anchors, (N,) for each; None for one that boxes do not tell.
+        """
         name, terms = relation.predicate, self.terms
         if is_part(relation):
             return None
         to_self = any(is_self_reference(a) for a in relation.anchors)
-        shares = [self._share(a, logits) for a in relation.anchors if not is_self_reference(a)]
         if name in ("closest", "farthest") and (shares or terms.camera is not None):
             point = terms.camera if to_self or not shares else None
             return terms.distance_to(name, point, shares[0] if shares else None, likely)

@@ -18,6 +18,7 @@ from spatial3d_ros.tasks.query import Description, ParsedQuery
 from spatial3d_ros.tasks.resolution import SAME, Resolution, Resolver
 from spatial3d_ros.tasks.results import ScoredObject
 from spatial3d_ros.tasks.vocabulary import (
+    OF_A_ROOM,
     UnknownWordError,
     is_anything,
     is_modifier,
@@ -26,6 +27,7 @@ from spatial3d_ros.tasks.vocabulary import (
 
 FLOOR = 0.5  # probability of "nothing" above which nothing fits
 OTHER_NAME_FLOOR = 0.35  # the same to point at, measure or move what the map names otherwise
+CLEARLY = 0.8  # of how far orders and relations hold for the best of some that score about equally
 LIKELY = 0.2  # confidence of an object from which it is counted
 _EMPTY_WORDS = ("the", "a", "an", "my", "your", "our", "this", "that", "any", "some", "is", "there")
 _ANY = ("a", "an", "any", "some", "one", "another")
@@ -76,6 +78,11 @@ class Selection:
             if whole is not None:  # the reader found a part of "bulletin board"
                 return vocabulary.canonical(whole)
             near = vocabulary.corrected(word)
+            if near is None and singular(word) in OF_A_ROOM:
+                raise UnknownWordError(
+                    f"query: the map holds objects, no '{word}'; name an object, e.g. the "
+                    f"{vocabulary.names(1)[0]}"
+                )
             if near is None:
                 raise UnknownWordError(
                     f"query: I do not know the word '{word}'; I know of "
@@ -110,6 +117,9 @@ class Selection:
         if noun and vocabulary.labels_of(noun) is not None:
             text = " ".join(("a", *description.modifiers, noun))
             return replace(description, text=text, head=noun)
+        used = _used_object(description)
+        if used and vocabulary.labels_of(head) is None and vocabulary.is_name(used):
+            return replace(description, text=f"the {used}", head=used)
         words, split = head.split(" "), 0
         while split < len(words) - 1 and is_modifier(words[split]):
             if vocabulary.is_name(" ".join(words[split:])):
@@ -142,10 +152,23 @@ class Selection:
         """All objects that fit a description, each once: by label, colour and relations."""
         if not self.objects:
             return []
-        match = self.resolver.matching(description)
+        match = self.resolver.matching(description) & self.resolver.looking(description)
         fits = self.resolver.resolve([description])[0].fits
         fitting = np.flatnonzero(match & (fits > 0.5)).tolist()
         return self.distinct([i for i in fitting if self.objects[i].score >= LIKELY])
+
+    def pair(self, targets: Sequence[Description]) -> tuple[int, int] | None:
+        """The two objects that one plural stands for: "the two stools"; None for other targets.
+        Raises NotFoundError where there are not two.
+        """
+        if len(targets) != 1 or not means_all(targets[0]):
+            return None
+        found = self.several(targets[0])
+        if len(found) != 2:
+            raise NotFoundError(
+                f"'{targets[0].text}': I see {len(found)} of them, not two; name both objects"
+            )
+        return found[0], found[1]
 
     def distinct(self, indices: Sequence[int]) -> list[int]:
         """Of boxes that largely share their volume only the likeliest object."""
@@ -197,6 +220,9 @@ class Selection:
                 break
             if all(self.resolver.terms.shared[i, j] < SAME for j in kept):
                 kept.append(i)
+        # "The taller stool": of objects that score about equally boxes tell which one.
+        least = CLEARLY * max(resolution.exact[i] for i in kept)
+        kept = [i for i in kept if resolution.exact[i] >= least]
         # Boxes that share most of their volume are one object: their probabilities add up.
         same = self.resolver.terms.shared >= SAME
         np.fill_diagonal(same, True)
@@ -213,9 +239,18 @@ def _with_head(description: Description) -> Description:
         return description
     marked = {*description.modifiers, *description.excluded, description.quantifier}
     words = [w for w in description.text.split() if w not in _EMPTY_WORDS and w not in marked]
+    if any(is_anything(word) for word in words):
+        return description  # "something made of glass"
     if description.relations or description.superlative or description.ordinal or not words:
         return description
     return replace(description, head=words[-1])
+
+
+def _used_object(description: Description) -> str:
+    """The noun after a verb that was read as the noun: "piano" of "play the piano"."""
+    lead, _, after = description.text.partition(f"{description.head} ")
+    article, _, noun = after.partition(" ")
+    return noun if not lead and article in ("the", "a", "an", "my", "our", "your") else ""
 
 
 def ask_back(objects: Sequence[SceneObject]) -> str:

@@ -96,29 +96,74 @@ SYNONYMS: dict[str, str] = {
     "standing mirror": "full_length_mirror",
 }  # fmt: skip
 """Reviewed words of each class, with "_" for a space."""
+_SEATS = (
+    "chair armchair sofa stool bench office_chair recliner folding_chair rocking_chair high_chair "
+    "beanbag_chair bar_stool loveseat ottoman"
+)
+_CASES = (
+    "shelf cabinet nightstand bookshelf dresser drawer_unit file_cabinet wardrobe closet locker "
+    "storage_cabinet kitchen_cabinet wall_cabinet wall_shelf shoe_rack display_case tv_stand"
+)
+_SURFACES = (
+    "table desk nightstand coffee_table end_table console_table folding_table workbench dresser "
+    "tv_stand"
+)
+_KITCHEN = (
+    "fridge stove dishwasher microwave toaster mini_fridge toaster_oven coffee_maker kettle blender"
+)
+_ELECTRONIC = (
+    "tv laptop monitor radio camera speaker printer copier game_console computer_tower telephone "
+    "keyboard"
+)
 HYPERNYMS: dict[str, str] = {
-    "furniture": "table desk chair armchair sofa bed cabinet shelf nightstand stool",
-    "seat": "chair armchair sofa stool",
-    "seating": "chair armchair sofa stool",
-    "container": "box bin bowl mug bottle vase backpack",
-    "vessel": "bowl mug bottle vase",
-    "appliance": "fridge tv",
-    "electronics": "tv laptop",
-    "device": "tv laptop",
-    "light_source": "lamp window",
-    "crockery": "mug bowl",
-    "storage": "shelf cabinet nightstand box",
-    "drinking_vessel": "mug bottle",
+    "furniture": f"{_SEATS} {_CASES} {_SURFACES} bed bunk_bed crib coat_rack",
+    "seat": _SEATS,
+    "seating": _SEATS,
+    "surface": _SURFACES,
+    "container": "box bin bowl mug bottle vase backpack jar can pot bucket basket crate suitcase "
+    "storage_bin tool_box recycling_bin laundry_hamper",
+    "vessel": "bowl mug bottle vase glass jar pot",
+    "appliance": f"{_KITCHEN} washing_machine clothes_dryer vacuum_cleaner air_conditioner",
+    "kitchen_appliance": _KITCHEN,
+    "electrical_appliance": f"{_KITCHEN} washing_machine clothes_dryer vacuum_cleaner fan",
+    "machine": "washing_machine clothes_dryer coffee_maker vending_machine printer copier",
+    "electronics": _ELECTRONIC,
+    "device": _ELECTRONIC,
+    "light_source": "lamp floor_lamp window candle",
+    "lighting": "lamp floor_lamp",
+    "instrument": "piano guitar drum",
+    "musical_instrument": "piano guitar drum",
+    "crockery": "mug bowl plate glass",
+    "dishes": "mug bowl plate glass",
+    "storage": f"{_CASES} box storage_bin",
+    "drinking_vessel": "mug bottle glass",
+    "bag": "backpack purse duffel_bag suitcase",
+    "luggage": "suitcase backpack duffel_bag",
+    "toy": "ball soccer_ball stuffed_animal toy_car",
+    "decoration": "vase statue picture poster trophy flowers plant candle",
+    "clothing": "jacket hat shoe",
+    "clothes": "jacket hat shoe",
+    "vehicle": "bicycle skateboard stroller",
+    "exercise_equipment": "treadmill dumbbell",
+    "bedding": "pillow blanket mattress",
+    "animal": "dog",
 }  # fmt: skip
-"""Words for several classes."""
+"""Words for several classes; one that is a class itself stands for the others where the map has
+none of it.
+"""
+OF_A_ROOM = ("wall", "floor", "ceiling", "corner", "room", "ground", "place", "space")
+"""Nouns of what is no object of a map."""
 PURPOSES: dict[str, str] = {
     "sit": "seat", "sleep": "bed", "lie": "bed", "nap": "bed", "read": "book", "write": "desk",
     "study": "desk", "eat": "table", "dine": "table", "drink": "drinking vessel", "watch": "tv",
     "wash": "sink", "rinse": "sink", "chill": "fridge", "store": "storage", "throw": "bin",
     "discard": "bin", "carry": "backpack", "kick": "ball", "bounce": "ball", "cook": "stove",
-    "hang": "coat rack",
+    "hang": "coat rack", "put": "surface", "place": "surface", "work": "desk", "ride": "bicycle",
+    "climb": "ladder", "iron": "ironing board", "print": "printer", "light": "lamp",
 }  # fmt: skip
 """What an object is for: "something to sit on" is a seat."""
+PLURAL_PRONOUNS = ("they", "them", "those", "these")
+PRONOUNS = ("it", "that", "this", *PLURAL_PRONOUNS)
 MODIFIER_WORDS = (
     *COLORS, "grey", "small", "little", "large", "tall", "short", "long", "wide", "narrow", "round",
     "square", "wooden", "metal", "plastic", "leather", "striped", "checked", "dotted", "bright",
@@ -140,7 +185,8 @@ def _tables(classes: tuple[str, ...]) -> tuple[dict[str, tuple[str, ...]], froze
         for noun in text.split():
             extra.setdefault(noun.replace("_", " "), set()).add(name)
     for noun, names in HYPERNYMS.items():
-        extra.setdefault(noun.replace("_", " "), set()).update(names.split())
+        kinds = (name.replace("_", " ") for name in names.split())
+        extra.setdefault(noun.replace("_", " "), set()).update(kinds)
     for name, text in made["synonyms"].items():
         for noun in text.split(", "):
             extra.setdefault(noun, {name})
@@ -189,6 +235,9 @@ class Vocabulary:
         Where the map has none of these, the broader words of a recogniser ("table" for "desk").
         """
         found = self._named(noun)
+        if self._labels.keys().isdisjoint(found or ()):
+            kinds = {name.replace("_", " ") for name in HYPERNYMS.get(singular(noun), "").split()}
+            found = tuple(sorted(kinds.intersection(self._names).union(found or ()))) or found
         if self._recognised and self._labels.keys().isdisjoint(found or ()):
             return tuple(sorted(self._broader(noun).union(found or ()))) or found
         return found
@@ -299,7 +348,7 @@ def normalize(text: str) -> str:
 
 def is_anything(noun: str) -> bool:
     """Whether a noun stands for any object."""
-    return not noun or singular(noun) in ANYTHING or noun in ("it", "that", "this", "them", "those")
+    return not noun or singular(noun) in ANYTHING or noun in PRONOUNS
 
 
 def _contains(text: str, label: str) -> bool:

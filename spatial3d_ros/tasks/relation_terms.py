@@ -180,7 +180,7 @@ class RelationTerms:
         to a point (2,) on the floor plan, or to an anchor with probabilities (N,).
         """
         others = np.ones(len(likely))
-        if point is not None:
+        if point is not None or anchor is None:
             distance = np.linalg.norm(self.boxes[:, :2] - point, axis=-1)
         else:
             distance = self.pairs.distance @ (anchor / max(anchor.sum(), 1e-9))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -35,6 +36,7 @@ PhraseScores = Callable[[Sequence[str]], np.ndarray]
 """Phrases (Q) -> the network's logits (Q, N + 1) of the objects, "nothing" last."""
 
 SAME = 0.5  # share of the smaller box inside the other from which two boxes are one object
+_AS_LARGE = 3.0  # ratio of volumes up to which boxes of different names may be one object
 _SAME_LOOK = 0.5  # of the share of the likeliest object, from which one looks as asked for
 _MAJORITY = 0.5  # share of the labels of a recogniser from which an object is there
 _BESIDE_LABELS = 0.15  # of the network's score where a recogniser names what is asked for
@@ -120,12 +122,22 @@ class Resolver:
         return self._look_shares(description) > _SAME_LOOK
 
     def distinct(self, indices: Sequence[int], rank: Sequence[float]) -> list[int]:
-        """Of boxes that largely share their volume only the one of the highest `rank` (N,)."""
+        """Of boxes that are one object only the one of the highest `rank` (N,)."""
         kept: list[int] = []
         for i in sorted(indices, key=lambda i: -rank[i]):
-            if all(self.terms.shared[i, j] < SAME for j in kept):
+            if not self.same[i, kept].any():
                 kept.append(i)
         return kept
+
+    @cached_property
+    def same(self) -> np.ndarray:
+        """(N, N) whether two boxes are one object: they share most of the smaller one, and are
+        named alike or are about as large. A pillow in the box of a sofa is an object of its own.
+        """
+        volumes = self.boxes[:, 3:].prod(-1)
+        alike = np.array(self.labels)[:, None] == np.array(self.labels)
+        as_large = np.minimum(volumes[:, None], volumes) * _AS_LARGE >= volumes
+        return (self.terms.shared >= SAME) & (alike | (as_large & as_large.T))
 
     def _resolved(self, description: Description, logits: dict[str, np.ndarray]) -> Resolution:
         sum_of = _Sum(self.weights, len(self.objects))

@@ -15,7 +15,7 @@ from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.descriptions import is_fixed, rewritten
 from spatial3d_ros.tasks.grounding import TIE_RATIO, object_name
 from spatial3d_ros.tasks.query import Description, ParsedQuery
-from spatial3d_ros.tasks.resolution import SAME, Resolution, Resolver
+from spatial3d_ros.tasks.resolution import Resolution, Resolver
 from spatial3d_ros.tasks.results import ScoredObject
 from spatial3d_ros.tasks.vocabulary import (
     OF_A_ROOM,
@@ -218,13 +218,13 @@ class Selection:
         for i in order.tolist():
             if resolution.scores[i] < resolution.scores[order[0]] + np.log(TIE_RATIO):
                 break
-            if all(self.resolver.terms.shared[i, j] < SAME for j in kept):
+            if not self.resolver.same[i, kept].any():
                 kept.append(i)
         # "The taller stool": of objects that score about equally boxes tell which one.
         least = CLEARLY * max(resolution.exact[i] for i in kept)
         kept = [i for i in kept if resolution.exact[i] >= least]
         # Boxes that share most of their volume are one object: their probabilities add up.
-        same = self.resolver.terms.shared >= SAME
+        same = self.resolver.same.copy()
         np.fill_diagonal(same, True)
         totals = tuple(float(shares[:-1][same[i]].sum()) for i in kept)
         first = tuple(np.flatnonzero(same[kept[0]]).tolist())

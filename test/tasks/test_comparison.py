@@ -30,13 +30,13 @@ OBJECTS = [  # label, colour, material, centre, size
 ]
 
 
-def make():
+def make(objects=OBJECTS):
     items = [
         SceneObject(
             k, Box3D(center, size), (0, 0, 0), 0.9, 3, 1, np.empty((0, 3)), label, color, 0.0,
             ((label, 0.97),), ((color, 0.97),), {"material": ((material, 0.9),)},
         )
-        for k, (label, color, material, center, size) in enumerate(OBJECTS)
+        for k, (label, color, material, center, size) in enumerate(objects)
     ]  # fmt: skip
     boxes = np.array([o.box.array() for o in items])
 
@@ -127,6 +127,14 @@ def test_materials_choose_where_several_are_asked_for():
     wooden = Description("everything made of wood", "", ("wood",), quantifier="everything")
     found = ask("?", "locate_all", wooden)
     assert {scored.object.id for scored in found.objects} == {1, 3, 8}
+
+
+def test_a_small_object_inside_the_box_of_a_large_one_counts():
+    inside = ("pillow", "red", "fabric", (-3.0, 0.0, 0.5), (0.3, 0.3, 0.2))
+    red = Description("red things", "", ("red",))
+    assert make([*OBJECTS, inside]).answer(ParsedQuery("?", "count", (red,))).value == "4"
+    twin = ("stool", "red", "metal", (0.0, 0.0, 0.2), (0.3, 0.3, 0.2))
+    assert make([*OBJECTS, twin]).answer(ParsedQuery("?", "count", (red,))).value == "3"
 
 
 def test_what_is_between_two_objects_or_a_pair():

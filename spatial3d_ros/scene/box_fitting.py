@@ -11,6 +11,7 @@ from spatial3d_ros.scene.planes import Structure
 
 _SAMPLES = 1000  # points whose quantiles bound a box
 _FLAT = 0.14  # metres; an object no deeper than this in front of a wall is mounted on it
+_MOUNTED = 0.05  # metres; least depth of what is mounted on a wall: flat ones are lost in noise
 _GAP = 0.12  # metres above the floor that count as standing on it
 _HIGH = 1.5  # metres; an object that begins higher is not extended to the floor
 
@@ -38,7 +39,7 @@ def snap_to_support(
             middle = (low + high) / 2
             middle[axis] = 0
             back = (wall.offset - middle @ wall.normal) / wall.normal[axis]
-            depth = max(float(np.quantile(height, 0.7)), 0.02)
+            depth = max(float(np.quantile(height, 0.7)), _MOUNTED)
             low[axis], high[axis] = sorted((back, back + np.sign(wall.normal[axis]) * depth))
     floor = -np.inf if structure.floor is None else structure.floor.offset
     if low[2] - floor < _GAP:

@@ -77,7 +77,7 @@ class ProposalConfig:
     min_support: float = 20.0  # voxels times the views that show them, on average
     min_size_m: float = 0.04  # second largest side
     max_volume_m3: float = 10.0  # of the box: a larger region is the room
-    extra_logit: float = 1.0  # of every region in the choice: more objects found, and more parts
+    extra_logit: float = 1.5  # of every region in the choice: more objects found, and more parts
     max_iou: float = 0.7  # of two proposals that overlap more the better stays
     max_proposals: int = 60
 

@@ -114,7 +114,7 @@ def fit_proposals(
     folder: Annotated[Path, typer.Option(help="Folder for recordings of rooms.")] = Path(
         "runs/proposals"
     ),
-    rooms: Annotated[int, typer.Option(min=1, help="Number of rooms.")] = 24,
+    rooms: Annotated[int, typer.Option(min=1, help="Number of rooms.")] = 64,
     seed: Annotated[int, typer.Option(help="The first room.")] = 800_000,
     merging: Annotated[
         bool, typer.Option("--merging", help="Fit scene/region_merging.py too; prints its table.")

@@ -20,6 +20,7 @@ from scipy.special import expit
 from spatial3d_ros.bags.reader import read_bag
 from spatial3d_ros.errors import BagError
 from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.research.rooms.catalog import catalog_of_room
 from spatial3d_ros.research.rooms.recorded_rooms import (
     RecordedRoom,
     load_recorded_room,
@@ -119,15 +120,19 @@ def fit_merging(
 
 
 def _recording(folder: Path, seed: int) -> RecordedRoom:
-    """The recording of a room, made if missing: a robot's path for even seeds, a hand's for odd."""
-    bag = folder / f"room_{seed}.mcap"
+    """The recording of a room, made if missing: full and basic catalog in turn, and of either in
+    turn a robot's path and a hand's.
+    """
+    catalog = catalog_of_room("both", seed)
+    bag = folder / f"{catalog}_{seed}.mcap"
     try:
         return load_recorded_room(bag)
     except BagError:
-        path = ("robot", "hand")[seed % 2]
+        path = ("robot", "hand")[seed // 2 % 2]
         return record_room(
-            bag, seed, seconds=SECONDS, rate_hz=RATE_HZ, path=path, compressed=True, overwrite=True
-        )
+            bag, seed, seconds=SECONDS, rate_hz=RATE_HZ, path=path, compressed=True,
+            overwrite=True, catalog=catalog,
+        )  # fmt: skip
 
 
 def room_examples(folder: Path, seed: int, config: ProposalConfig) -> Iterator[Example]:

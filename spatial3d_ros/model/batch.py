@@ -91,7 +91,7 @@ def resized(
         return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_CUBIC)
     if resample == "area":
         return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
-    planes = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None]
+    planes = torch.from_numpy(np.array(rgb)).permute(2, 0, 1)[None]
     small = F.interpolate(planes, (height, width), mode="bicubic", antialias=True)
     return small[0].permute(1, 2, 0).numpy()
 

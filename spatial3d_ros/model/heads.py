@@ -15,7 +15,7 @@ TOKEN_LENGTH = 0.2
 """
 BIAS_SCALE = 10.0
 """Raises the learning rate of the weights: a score needs several units to dominate a softmax."""
-_TOLD, _SHARPNESS = 0.3, 20.0  # of a name; of the cosine of a word and a name; at first
+_NAME_WEIGHT, _SHARPNESS = 0.3, 20.0  # of a name; of the cosine of a word and a name; at first
 _NO_NAME = 0.6  # cosine below which a word is no name
 _LEAST = 0.02  # added to a probability
 _PHRASES, _PHRASE_TOKENS = 128, 4  # features of so many tokens in a row
@@ -96,14 +96,16 @@ class PredictedNames(nn.Module):
     """Lets a question meet what the heads expect of an object, as it meets the object's label.
 
     `forward` adds to object features (B, N, D) the mean of the names of each head, weighted with
-    their probabilities. `bias` lets an object attend to the words for its class and color.
-    `evidence` is how likely an object has the looks that the question asks for.
+    their probabilities (B, N, W), and returns both. `bias` lets an object attend to the words for
+    its class and color. `evidence` is how likely an object has the looks that a question asks for.
     """
 
     def __init__(self, width: int, names: NamesConfig, attention_heads: int) -> None:
         super().__init__()
         start = torch.eye(width)
-        self.project = nn.ParameterDict({h: nn.Parameter(start * _TOLD) for h in names.heads})
+        self.project = nn.ParameterDict(
+            {h: nn.Parameter(start * _NAME_WEIGHT) for h in names.heads}
+        )
         self.norm = nn.LayerNorm(width)
         nn.init.constant_(self.norm.weight, TOKEN_LENGTH)
         self.words = nn.ParameterDict({h: nn.Parameter(start.clone()) for h in ("class", "color")})
@@ -120,11 +122,11 @@ class PredictedNames(nn.Module):
         """Probabilities of the names of all heads in turn: (B, N, D) -> (B, N, W)."""
         return torch.cat([head(features).softmax(-1) for head in heads.values()], -1)
 
-    def forward(self, features: Tensor, heads: nn.ModuleDict) -> Tensor:
-        told = features
-        for name, names, part in _parts(heads, self.shares(features, heads).to(features.dtype)):
-            told = told + part @ names @ self.project[name]
-        return self.norm(told)
+    def forward(self, features: Tensor, heads: nn.ModuleDict) -> tuple[Tensor, Tensor]:
+        shares, named = self.shares(features, heads), features
+        for name, names, part in _parts(heads, shares.to(features.dtype)):
+            named = named + part @ names @ self.project[name]
+        return self.norm(named), shares
 
     def bias(
         self, shares: Tensor, heads: nn.ModuleDict, tokens: Tensor, instruction: Tensor

@@ -71,7 +71,7 @@ class SpatialModel(nn.Module):
         self.decoder = Decoder(config.text)
         self.head = GroundingHead(width, config.head)
         self.answers: AnswerContext | None = None
-        self.told: PredictedNames | None = None
+        self.predicted: PredictedNames | None = None
         self.names = nn.ModuleDict()
         if config.object_tokens != "none":
             self._build_objects(config, width, edge)
@@ -92,7 +92,7 @@ class SpatialModel(nn.Module):
         self.roles = nn.Linear(width, 2)
         self.names = name_heads(width, config.names)
         if config.objects.predicted_names:
-            self.told = PredictedNames(width, config.names, heads)
+            self.predicted = PredictedNames(width, config.names, heads)
         self.answers = AnswerContext(width) if config.answers else None
 
     def encode_views(self, pixels: Tensor) -> Tensor:
@@ -162,9 +162,7 @@ class SpatialModel(nn.Module):
         pooled: PooledObjects,
     ) -> EncodedScene:
         """The objects of a batch, with their `pooled` features, behind an encoded prefix."""
-        features, embeddings, edges, referent_tokens = self._encode_objects(
-            batch, pooled, referents
-        )
+        features, embeddings, edges, tokens, shares = self._encode_objects(batch, pooled, referents)
         made = self.objects if self.config.objects.channels else None
         count = features.shape[1] if self.config.answers else 0
         looks = made.appearance_vectors(batch) if isinstance(made, ObjectChannels) else None
@@ -179,11 +177,11 @@ class SpatialModel(nn.Module):
             object_mask=object_mask(batch.boxes[..., :3], batch.object_valid, self.config.slim),
             pair_codes=pair_code(batch.boxes if self.config.answers else batch.boxes[:, :0]),
             labels=batch.label_ids,
-            name_shares=None if self.told is None else self.told.shares(features, self.names),
+            name_shares=shares,
             label_shares=None if batch.labels is None else batch.shares_of_labels,
             appearance=looks,
             name_embeddings=name_directions(self.names, features[:, :count]),
-            referent_tokens=referent_tokens,
+            referent_tokens=tokens,
             referents=referents,
         )
 
@@ -221,13 +219,13 @@ class SpatialModel(nn.Module):
 
     def _encode_objects(
         self, batch: SceneBatch, pooled: PooledObjects, referents: Referents | None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Object features and decoder inputs (B, N, D), edge features (B, N, N, E), and the
-        referent tokens (B, N, D) if objects have tokens for them.
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
+        """Object features and decoder inputs (B, N, D), edge features (B, N, N, E), the referent
+        tokens (B, N, D) if objects have such, and `EncodedScene.name_shares`.
         """
         if self.config.object_tokens == "none":
             edges = batch.boxes.new_empty(*batch.boxes.shape[:2], 0, 0)
-            return pooled.visual, pooled.visual, edges, None
+            return pooled.visual, pooled.visual, edges, None, None
         tokens = added = None
         if self.config.object_tokens == "object+referent":
             assert self.psa is not None
@@ -239,8 +237,11 @@ class SpatialModel(nn.Module):
         if self.fronts is not None:
             fronts = batch.boxes[..., :2] * torch.nan if batch.fronts is None else batch.fronts
             edges = edges + self.fronts(front_geometry(batch.boxes, fronts))
-        told = features if self.told is None else self.told(features, self.names)
-        return features, self.relations(told, edges, batch.object_valid), edges, tokens
+        named, shares = features, None
+        if self.predicted is not None:
+            named, shares = self.predicted(features, self.names)
+        embeddings = self.relations(named, edges, batch.object_valid)
+        return features, embeddings, edges, tokens, shares
 
     def _prefix(
         self,
@@ -291,7 +292,7 @@ class SpatialModel(nn.Module):
             prefix=scene.prefix,
             prefix_valid=scene.prefix_valid,
             scenes=index,
-            bias=self._attention_bias(scene, questions, prompt_tokens) if per_object else None,
+            bias=self._bias(scene, questions, text, prompt_tokens) if per_object else None,
             object_length=span,
             form=self.attention,
         )
@@ -309,16 +310,16 @@ class SpatialModel(nn.Module):
                 contextual = self.readout(object_states, edges, valid)
                 candidates = contextual if hidden else candidates
         scores = self.head(query, candidates, valid)
-        if self.told is not None and scene.name_shares is not None:
+        if self.predicted is not None and scene.name_shares is not None:
             named = scene.name_shares[index], self.names, text, questions.instruction
-            scores = scores + self.told.evidence(*named)
+            scores = scores + self.predicted.evidence(*named)
         return ModelOutput(scores, text_states, roles, contextual, real, context)
 
-    def _attention_bias(
-        self, scene: EncodedScene, questions: QuestionBatch, prompt_tokens: PromptTokens
+    def _bias(
+        self, scene: EncodedScene, questions: QuestionBatch, text: Tensor, tokens: PromptTokens
     ) -> Tensor | None:
         """Learned additive bias of object rows on object columns and, with `label_bias`, on text
-        columns: (Q, heads, N * c, N * c or N * c + L).
+        columns: (Q, heads, N * c, N * c or N * c + L); text (Q, L, D), the embedded questions.
         """
         index, per_object = questions.scene, self.config.tokens_per_object
         bias = None
@@ -327,7 +328,7 @@ class SpatialModel(nn.Module):
             bias = bias.repeat_interleave(per_object, 2).repeat_interleave(per_object, 3)
         if self.label_bias is None:
             return bias
-        identifiers = prompt_tokens.slot_identifiers(scene.valid.shape[1])
+        identifiers = tokens.slot_identifiers(scene.valid.shape[1])
         text_bias = self.label_bias(
             scene.labels[index],
             None if scene.label_shares is None else scene.label_shares[index],
@@ -335,9 +336,9 @@ class SpatialModel(nn.Module):
             questions.ids,
             questions.instruction,
         )
-        if self.told is not None and scene.name_shares is not None:
-            words, shares = self.decoder.embed(questions.ids), scene.name_shares[index]
-            text_bias = text_bias + self.told.bias(shares, self.names, words, questions.instruction)
+        if self.predicted is not None and scene.name_shares is not None:
+            named = scene.name_shares[index], self.names, text, questions.instruction
+            text_bias = text_bias + self.predicted.bias(*named)
         text_bias = text_bias.repeat_interleave(per_object, 2)
         if bias is None:
             bias = text_bias.new_zeros(*text_bias.shape[:3], text_bias.shape[2])

@@ -70,7 +70,8 @@ class EncodedScene:
     label_shares: Tensor | None = None
     """Probability of each label (B, N, L); None without labels."""
     name_shares: Tensor | None = None
-    """Probabilities of the names of all heads in turn (B, N, W); None if they are not told."""
+    """Probabilities of the names of all heads in turn (B, N, W); None without
+    `objects.predicted_names`."""
     appearance: Tensor | None = None
     """Appearance vectors (B, N, 64) of norm 1, zero for objects without crops; None without the
     channel.

@@ -31,7 +31,7 @@ def made():
     model, tokenizer = SpatialModel(small_config(**PARTS)).eval(), small_tokenizer()
     start_names(model, tokenizer)
     with torch.no_grad():
-        model.told.weight.fill_(0.4)
+        model.predicted.weight.fill_(0.4)
     return model, Prompt(tokenizer)
 
 
@@ -50,7 +50,7 @@ def test_an_object_attends_to_the_words_that_name_it(made):
     tokens, red = model.decoder.embed(words.ids), prompt.ids(" red")[0]
     shares = torch.zeros(1, 2, 8)  # of chairs, red and blue
     shares[0, :, :4] = torch.tensor([[0.9, 0.1, 0.9, 0.1], [0.9, 0.1, 0.2, 0.8]])
-    bias = model.told.bias(shares, model.names, tokens, words.instruction)[0, 0]
+    bias = model.predicted.bias(shares, model.names, tokens, words.instruction)[0, 0]
     at = {word: int((words.ids[0] == prompt.ids(f" {word}")[0]).nonzero()[0]) for word in
           ("red", "blue", "next", "chair")}  # fmt: skip
     assert red == words.ids[0, at["red"]]
@@ -68,7 +68,7 @@ def test_what_a_head_expects_moves_scores_and_learns_from_them(made):
         return model(scene, words, prompt.tokens).scores
 
     full = scores()
-    with replaced(model, "told", None):
+    with replaced(model, "predicted", None):
         assert (scores() - full).abs().max() > 1e-3
     with torch.no_grad():
         model.names["color"].project[2].weight.mul_(-3)  # other colors are expected
@@ -83,17 +83,17 @@ def test_looks_that_are_asked_for_count_as_evidence(made):
     seen = [[1.0, 0, 0, 0, 0.9, 0.1, 1, 0], [1.0, 0, 0, 0, 0.2, 0.8, 1, 0]]  # a striped one last
     words = prompt.batch([prompt.grounding("the red chair")] * 2, [0, 0])
     given = model.names, model.decoder.embed(words.ids), words.instruction
-    asked = model.told.asked["pattern"]
+    asked = model.predicted.asked["pattern"]
     with torch.no_grad():
         asked.weight.zero_()
-        model.told.asked["second_color"].weight.zero_()
-        model.told.asked["second_color"].bias.copy_(torch.tensor([0.0, 0.0, 30.0]))
+        model.predicted.asked["second_color"].weight.zero_()
+        model.predicted.asked["second_color"].bias.copy_(torch.tensor([0.0, 0.0, 30.0]))
         asked.bias.copy_(torch.tensor([-20.0, 20.0, 0.0]))  # "striped"
-        found = model.told.evidence(torch.tensor([seen, seen[::-1]]), *given)
+        found = model.predicted.evidence(torch.tensor([seen, seen[::-1]]), *given)
         assert found[0, 1] > found[0, 0] + 1 and found[1, 0] > found[1, 1] + 1
         assert not found[:, 2].any()
         asked.bias.copy_(torch.tensor([-20.0, -20.0, 20.0]))  # nothing
-        found = model.told.evidence(torch.tensor([seen, seen]), *given)
+        found = model.predicted.evidence(torch.tensor([seen, seen]), *given)
         assert found.abs().max() < 1e-3
 
 
@@ -114,8 +114,8 @@ def test_words_of_a_question_reach_what_it_asks_for(made):
     model, prompt = made
     words = prompt.batch([prompt.grounding(q) for q in ("the red chair", "the blue chair")], [0, 0])
     tokens = model.decoder.embed(words.ids)
-    found = model.told.asked_looks(tokens, words.instruction)["pattern"]
+    found = model.predicted.asked_looks(tokens, words.instruction)["pattern"]
     assert (found[0] - found[1]).abs().max() > 1e-4
     outside = tokens + 9.0 * ~words.instruction[..., None]
-    again = model.told.asked_looks(outside, words.instruction)["pattern"]
+    again = model.predicted.asked_looks(outside, words.instruction)["pattern"]
     assert torch.equal(again, found)

@@ -7,6 +7,7 @@ import torch
 
 from helpers.small_model import small_model, small_scene
 from spatial3d_ros.engine import Spatial3D
+from spatial3d_ros.model.checkpoint import load_model, model_folder
 from spatial3d_ros.research.experiments import knockout
 from spatial3d_ros.research.experiments.knockout_parts import (
     IMAGE_ROWS,
@@ -15,6 +16,7 @@ from spatial3d_ros.research.experiments.knockout_parts import (
     remembered_features,
 )
 from spatial3d_ros.tasks import resolution
+from spatial3d_ros.tasks.prompt import Prompt
 from spatial3d_ros.tasks.query import Description, RelationPhrase
 
 
@@ -23,7 +25,11 @@ def small():
     psa = {"enabled": True, "seeds": 32, "referents": 8, "tokens": 8, "width": 16, "heads": 2}
     objects = {"relation_layers": 1, "relation_hidden": 8, "fronts": True, "label_bias": True,
                "predicted_names": True}  # fmt: skip
-    model, prompt = small_model(psa=psa, objects=objects, object_tokens="object+referent")
+    looks = {"pattern": ["plain", "striped"]}
+    names = {"classes": ["chair", "table"], "colors": ["red", "blue"], "looks": looks}
+    model, prompt = small_model(
+        psa=psa, objects=objects, object_tokens="object+referent", names=names
+    )
     labels = prompt.name_ids(["chair", "table", "red", "lamp", "blue"])[None]
     batch = small_scene()
     batch.boxes[0, 0] = torch.tensor([2.0, 2, 2, 5, 5, 5])  # holds all patches
@@ -127,3 +133,24 @@ def test_report_of_the_shipped_weights(monkeypatch):
     assert report["objects"]["class"] == report["objects"]["color"] > 10
     assert full["class"] > foreign["class"] and full["color"] > foreign["color"]
     assert full["class_of_8"] >= full["class"] and full["look_alikes"] is not None
+
+
+LOOKS_ROOMS = (871_000, 871_004, 871_009, 871_010, 871_011)
+"""The first rooms from 871000 on with three or more questions about looks."""
+
+
+def test_questions_about_looks_need_pixels_and_the_evidence_of_looks():
+    model, tokenizer = load_model(model_folder("tiny"))
+    prompt = Prompt(tokenizer, model.eval().config.s2.category_mode)
+    foreign = knockout._images(knockout.asked_room(model, prompt, 871_100))
+    right = dict.fromkeys(("full", "no_evidence_of_looks", "pixels_of_another_room"), 0)
+    for seed in LOOKS_ROOMS:
+        room = knockout.asked_room(model, prompt, seed)
+        for row in right:
+            hits = knockout.ask_network(model, prompt, room, row, foreign)
+            right[row] += sum(
+                hit for hit, q in zip(hits, room.questions, strict=True) if q.kind == "appearance"
+            )
+    assert right["full"] >= 12  # of 16
+    assert right["no_evidence_of_looks"] <= right["full"] - 3
+    assert right["pixels_of_another_room"] <= right["full"] - 3

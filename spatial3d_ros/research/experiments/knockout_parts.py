@@ -188,6 +188,10 @@ def _without_pairs(model: SpatialModel) -> Iterator[None]:
             handle.remove()
 
 
+def _no_evidence(shares: Tensor, *rest: object) -> Tensor:
+    return shares.new_zeros(shares.shape[0], shares.shape[1] + 1)
+
+
 def _objects(model: SpatialModel) -> bool:
     return model.config.object_tokens != "none"
 
@@ -208,7 +212,11 @@ PARTS = {
     ),
     "no_object_points": Part(_without_points, _channel("points")),
     "no_predicted_names": Part(
-        lambda model: replaced(model, "told", None), lambda model: model.told is not None
+        lambda model: replaced(model, "predicted", None), lambda model: model.predicted is not None
+    ),
+    "no_evidence_of_looks": Part(
+        lambda model: replaced(model.predicted, "evidence", _no_evidence),
+        lambda model: model.predicted is not None,
     ),
     "no_pair_geometry": Part(_without_pairs, _objects),
     "no_labels": Part(_input(labels=None), _objects),

@@ -72,7 +72,7 @@ class Objective(nn.Module):
         names = ["ground", "lang"]
         if self.model.config.object_tokens != "none":
             names += ["role", *self.named]
-            names += ["asked"] if self.model.told is not None else []
+            names += ["asked"] if self.model.predicted is not None else []
         if origin in VIEWS:
             names += ["guide"] if self.guidance is not None else []
             names += self.referent_losses
@@ -150,9 +150,9 @@ class Objective(nn.Module):
         }
         if reading.roles is not None:
             losses["role"] = role_loss(reading.roles, sample.roles, valid[sample.words.scene])
-            if model.told is not None:
+            if model.predicted is not None:
                 tokens = model.decoder.embed(sample.words.ids)
-                found = model.told.asked_looks(tokens, sample.words.instruction)
+                found = model.predicted.asked_looks(tokens, sample.words.instruction)
                 losses["asked"] = asked_loss(found, sample.asked)
             for head, truth in sample.names.items():
                 losses[head] = naming_loss(model.names[head](scene.object_features), truth)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Container, Sequence
 
 import numpy as np
 
 from spatial3d_ros.geometry.box import Box3D, iou_matrix
 from spatial3d_ros.memory.records import MemoryObject
 from spatial3d_ros.scene.association import assign
+from spatial3d_ros.scene.label_distribution import noun_of
 from spatial3d_ros.scene.objects import SceneObject
 
 STILL_M = 0.1  # motion of a centre by noise
@@ -18,6 +20,8 @@ SIMILAR_SIZE, SIZE_NOISE_M = 0.2, 0.06  # share, and metres, by which sizes of o
 SIMILAR_COLOR = 30.0  # mean difference of the channels, 0 .. 255, after the light is compensated
 LIGHT = (0.75, 1.33)  # factor between the light of two places
 MIN_COSINE = 0.8  # of two appearance vectors of one object
+MIN_SHARED = 0.3  # of two distributions over labels of one object
+MISNAMED = 0.5  # of the tolerances of size and colour, for one object under two names
 _MIN_PLACE = 0.25
 _IMPOSSIBLE = -1.0
 
@@ -48,15 +52,18 @@ def same_place(
     return assign(affinity, _MIN_PLACE)
 
 
-def moved(known: Sequence[MemoryObject], seen: Sequence[MemoryObject]) -> list[tuple[int, int]]:
+def moved(
+    known: Sequence[MemoryObject], seen: Sequence[MemoryObject], brought: Container[int] = ()
+) -> list[tuple[int, int]]:
     """Pairs (index in known, index in seen) of one object at two places.
 
     Labels agree, sizes and colours are similar, appearance vectors of the same weights too, and
-    the second place was first seen after the first one was last seen occupied. Of several the
-    nearest is taken.
+    the second place was first seen after the first one was last seen occupied. Labels may differ
+    where sizes and colours are very similar and the second place had been seen empty before (ids
+    in `brought`). Of several the nearest is taken.
     """
     affinity = np.array(
-        [[_moved_affinity(a, b) for b in seen] for a in known], dtype=np.float64
+        [[_moved_affinity(a, b, b.id in brought) for b in seen] for a in known], dtype=np.float64
     ).reshape(len(known), len(seen))
     return assign(affinity, 0.0)
 
@@ -74,6 +81,11 @@ def has_moved(rest: Box3D, before: Box3D, box: Box3D) -> bool:
     return bool((np.sign(shift[axis]) * sides).min() >= MIN_SIDE_M)
 
 
+def outside(points: np.ndarray, box: Box3D) -> np.ndarray:
+    """The points (n, 3) that are not in a box, nor within `STILL_M` of it."""
+    return points[~box.contains(points, margin=STILL_M)]
+
+
 def grew(before: Box3D, now: Box3D) -> bool:
     """Whether a box is a better look at the same object: much larger than before."""
     return now.volume > 1.3 * before.volume
@@ -87,16 +99,19 @@ def shows_less(item: SceneObject, known: MemoryObject) -> bool:
     return bool(rest and np.ptp(item.points[:, 2]) < 0.8 * np.ptp(known.points[:, 2]))
 
 
-def similar_size(a: Box3D, b: Box3D) -> bool:
-    """Whether the sizes are within 20 % or 6 cm; a turn by 90 degrees changes nothing."""
+def similar_size(a: Box3D, b: Box3D, tolerance: float = 1.0) -> bool:
+    """Whether the sizes are within 20 % or 6 cm, times `tolerance`; a turn by 90 degrees changes
+    nothing.
+    """
     one, two = (np.array([*sorted(box.hull().size[:2]), box.size[2]]) for box in (a, b))
-    tolerance = np.maximum(SIMILAR_SIZE * np.maximum(one, two), SIZE_NOISE_M)
-    return bool((np.abs(one - two) <= tolerance).all())
+    margin = np.maximum(SIMILAR_SIZE * np.maximum(one, two), SIZE_NOISE_M)
+    return bool((np.abs(one - two) <= tolerance * margin).all())
 
 
 def alike(known: MemoryObject, seen: MemoryObject) -> bool:
     """Whether label and colour allow that an object is back at its place."""
-    return labels_agree(known, seen) and color_distance(known.rgb, seen.rgb) <= SIMILAR_COLOR
+    similar = color_distance(known.rgb, seen.rgb) <= SIMILAR_COLOR
+    return similar and same_kind(known, seen)
 
 
 def color_distance(a: Sequence[float], b: Sequence[float]) -> float:
@@ -114,21 +129,30 @@ def labels_agree(a: MemoryObject, b: MemoryObject) -> bool:
     return bool(one and two) and (one == two or one.split()[-1] == two.split()[-1])
 
 
-def same_kind(known: Iterable[MemoryObject], seen: Sequence[MemoryObject]) -> list[MemoryObject]:
-    """Objects whose label ends like that of one of the seen ones."""
-    kinds = {o.label.split()[-1].lower() for o in seen if o.label}
-    return [o for o in known if o.label and o.label.split()[-1].lower() in kinds] if kinds else []
+def same_kind(a: MemoryObject, b: MemoryObject) -> bool:
+    """Whether labels agree, or the distributions over them share enough."""
+    if labels_agree(a, b):
+        return True
+    shares: list[defaultdict[str, float]] = [defaultdict(float), defaultdict(float)]
+    for kinds, known in zip(shares, (a, b), strict=True):
+        for label, share in known.labels:
+            kinds[noun_of(label)] += share
+    one, two = shares
+    return sum(min(one[kind], two[kind]) for kind in one.keys() & two.keys()) >= MIN_SHARED
 
 
-def _moved_affinity(known: MemoryObject, seen: MemoryObject) -> float:
+def _moved_affinity(known: MemoryObject, seen: MemoryObject, brought: bool) -> float:
     # Sessions follow each other even if the clock was set back between them.
-    together = seen.session == known.session and seen.first_ns <= known.last_ns
-    if together or not labels_agree(known, seen):
+    if seen.session == known.session and seen.first_ns <= known.last_ns:
         return _IMPOSSIBLE
-    if not similar_size(known.box, seen.box):
+    agree = same_kind(known, seen)
+    if not agree and (not brought or known.label_pinned):
+        return _IMPOSSIBLE
+    tolerance = 1.0 if agree else MISNAMED
+    if not similar_size(known.box, seen.box, tolerance):
         return _IMPOSSIBLE
     color = color_distance(known.rgb, seen.rgb)
-    if color > SIMILAR_COLOR:
+    if color > tolerance * SIMILAR_COLOR:
         return _IMPOSSIBLE
     likeness = 1.0 - 0.5 * color / SIMILAR_COLOR
     if (
@@ -141,7 +165,7 @@ def _moved_affinity(known: MemoryObject, seen: MemoryObject) -> float:
             return _IMPOSSIBLE
         likeness += cosine
     distance = float(np.linalg.norm(np.subtract(known.box.center, seen.box.center)))
-    return likeness + 0.2 / (1.0 + distance)
+    return likeness + 0.3 * agree + 0.2 / (1.0 + distance)
 
 
 def _label_term(known: MemoryObject, seen: MemoryObject) -> float:

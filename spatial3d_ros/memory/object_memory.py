@@ -7,25 +7,27 @@ with those that are remembered; `record` gets their labels once the network has 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.memory.absence import AbsentObjects
 from spatial3d_ros.memory.alignment import MIN_OBJECTS, align
 from spatial3d_ros.memory.association import (
     alike,
     labels_agree,
     moved,
-    same_kind,
+    outside,
     same_place,
     shows_less,
     similar_size,
 )
 from spatial3d_ros.memory.jumps import MOVED_NS, JumpFinder
+from spatial3d_ros.memory.naming import Appearances, Names
 from spatial3d_ros.memory.pictures import PictureKeeper
-from spatial3d_ros.memory.presence import MAX_RANGE_M, kept_points, look_at_places, seen_through
+from spatial3d_ros.memory.presence import MAX_RANGE_M, kept_points, seen_through
 from spatial3d_ros.memory.records import Event, EventKind, MemoryObject, is_dynamic
 from spatial3d_ros.memory.resting import RestingPlaces
 from spatial3d_ros.memory.shown import moved_by, shown_objects
@@ -35,12 +37,7 @@ from spatial3d_ros.scene.buffer import View
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.objects import SceneObject
 
-MAX_UNPROPOSED = 8  # looks at a surface that is no object any more, until it was a mistake
-MAX_OVERLOOKED = 6  # the same, until what is remembered there is missing: too flat, or exchanged
-OVERLOOKED = 0.9  # confidence of that
 NEW_HITS = 5  # updates that saw an object, until it is told as new: it may be a moved one
-MAX_VOTES = 5  # of the label from before
-MISTAKEN_LOOK = 0.3  # probability that one look calls an occupied place empty
 REACH_M = 4.0  # between the centres of an object and of another look at it, at most
 WAIT_NS = 300 * 10**9  # for a look at the place of an object that fits better than a missing one
 ALIGN_PERIOD_S = 2.0
@@ -63,8 +60,8 @@ class ObjectMemory(MemoryState):
         self.align_problem = ""
         self._ids: dict[int, int] = {}  # of the memory, by ids of the map
         self._births: set[int] = set()
-        self._votes: dict[int, Counter[str]] = {}
-        self._unproposed: Counter[int] = Counter()  # looks at a surface that is no object any more
+        self._names = Names()
+        self._absent = AbsentObjects(settings.empty_looks)
         self._outdated: dict[int, int] = {}  # stamps of objects of the map from before a jump
         self._jumps, self._places = JumpFinder(), RestingPlaces()
         self._missing_since: dict[int, int] = {}
@@ -84,6 +81,9 @@ class ObjectMemory(MemoryState):
                 self.session, first_ns=self.session.first_ns or newest, last_ns=newest
             )
             still = [o for o in objects if not is_dynamic(o.label)]
+            for view in views:
+                if view.id > self._last_view:
+                    self.space.look(view.frame)
             self._drop_vanished({o.id for o in still})
             still = [o for o in still if self._outdated.get(o.id) != o.stamp_ns]
             self._associate(still, views)
@@ -109,25 +109,21 @@ class ObjectMemory(MemoryState):
             )
             return (*shown, *(o for o in objects if is_dynamic(o.label)))
 
-    def record(self, objects: Iterable[SceneObject]) -> None:
-        """Stores labels and colours of objects, and everything that changed."""
+    def record(
+        self, objects: Iterable[SceneObject], appearances: Appearances | None = None
+    ) -> None:
+        """Stores names and looks of objects, and everything that changed."""
         with self.lock:
             live = set(self._ids.values())
             for item in objects:
                 known = self.known.get(item.id)
                 if known is None or item.id not in live or known.label_pinned:
                     continue
-                label, color = item.label, item.color or known.color
-                if is_dynamic(label):
+                if is_dynamic(item.label):
                     self.forget([item.id])
-                    continue
-                if not label or item.stamp_ns != self.newest_ns:
-                    continue  # out of view: the map only keeps its last label
-                before = {known.label: min(known.hits, MAX_VOTES)} if known.label else {}
-                votes = self._votes.setdefault(item.id, Counter(before))
-                votes[label] += 1
-                label = votes.most_common(1)[0][0]
-                self.put(replace(known, label=label, label_score=item.label_score, color=color))
+                elif item.label and item.stamp_ns == self.newest_ns:
+                    self.put(self._names.named(known, item, appearances))
+                # Else out of view: the map only keeps its last label.
             self.save()
 
     def start_over(self) -> None:
@@ -143,6 +139,7 @@ class ObjectMemory(MemoryState):
         """
         with self.lock:
             centers = [self.known[number].box.center for number in ids]
+            self.space.clear()
             for number in ids:
                 self.put(moved_by(self.known[number], world_T_before))
             steps = np.subtract([self.known[number].box.center for number in ids], centers)
@@ -233,10 +230,10 @@ class ObjectMemory(MemoryState):
             last_ns=item.stamp_ns,
         )  # fmt: skip
         updated, left = self._places.follow(known, updated)
-        if left is not None:
+        if left is not None and self._is_carried(known, left, updated):
             self.emit("moved", updated, left, box)
         if known.id not in self._births:
-            self._unproposed.pop(known.id, None)
+            self._absent.seen(known.id)
         self._jumps.note(updated, known.box, self.newest_ns)
         if known.state in ("missing", "gone"):
             self.emit("returned", updated, after=box)
@@ -244,12 +241,24 @@ class ObjectMemory(MemoryState):
             self.emit("new", updated, after=box)
         self.put(updated)
 
+    def _is_carried(self, known: MemoryObject, left: Box3D, now: MemoryObject) -> bool:
+        """Whether an object in another box went there: what is new of its place was empty before,
+        or what it left is empty now. Else its box was drawn anew around what was always there.
+        """
+        gained, lost = outside(now.points, left), outside(known.points, now.box)
+        return self.space.arrived(gained) or self.space.empty(lost)
+
     def _is_new(self, known: MemoryObject) -> bool:
-        """Whether it was brought: it is no piece of an object of its label at its place."""
-        if known.id not in self._births or self._first_session or self._unaligned:
+        """Whether it was brought: its place was seen empty before, and it is no piece of another
+        object there that was, or has its label.
+        """
+        if known.id not in self._births or not self.space.arrived(known.points):
             return False
         near = map(self.known.__getitem__, self.index.near(np.array([known.box.center]), REACH_M))
-        others = [o for o in near if o.present and o.id != known.id and labels_agree(o, known)]
+        others = [
+            o for o in near
+            if o.present and o.id != known.id and (o.id in self._births or labels_agree(o, known))
+        ]  # fmt: skip
         return not same_place(others, [known])
 
     def _align(self, newest: int) -> None:
@@ -313,38 +322,22 @@ class ObjectMemory(MemoryState):
         absent = [o for o in near if o.present and o.id not in live and o.id not in self._unaligned]
         if not absent:
             return
-        looks = np.array([o.empty_looks for o in absent])
-        in_births = [o.id in self._births for o in absent]
-        for view in views:
-            empty, occupied, whole = look_at_places(absent, view.frame)
-            looks = np.where(empty, looks + 1, np.where(occupied, np.maximum(looks - 1, 0), looks))
-            for index in np.flatnonzero(whole | occupied).tolist():
-                self._unproposed[absent[index].id] += int(whole[index] or in_births[index])
-        for index, (known, count) in enumerate(zip(absent, looks.tolist(), strict=True)):
-            if known.id in self._births and self._unproposed[known.id] >= MAX_UNPROPOSED:
+        for known, fate, confidence in self._absent.look(absent, self._births, views):
+            if fate == "mistake":
                 self.forget([known.id])
-                continue
-            overlooked = not in_births[index] and self._unproposed[known.id] >= MAX_OVERLOOKED
-            if count == known.empty_looks and not overlooked:
-                continue
-            updated = replace(known, empty_looks=count)
-            if (count >= self.settings.empty_looks or overlooked) and not known.pinned:
-                if known.hits < ESTABLISHED and known.id in self._births:
-                    self.forget([known.id])
-                    continue
-                updated = replace(updated, state="missing")
+            elif fate == "missing":
                 self._missing_since[known.id] = newest
-                del self._unproposed[known.id]
-                confidence = OVERLOOKED if overlooked else 1.0 - MISTAKEN_LOOK**count
-                self.emit("missing", updated, before=known.box, confidence=confidence)
-            self.put(updated)
+                self.put(replace(known, state="missing"))
+                self.emit("missing", known, before=known.box, confidence=confidence)
+            else:
+                self.put(known)
 
     def _resolve_births(self, newest: int) -> None:
         """Objects new in this session that are missing or remembered ones."""
         live = set(self._ids.values())
         births = [self.known[k] for k in sorted(self._births & live) if self.known[k].hits >= 2]
         others = [
-            o for o in same_kind(self.known.values(), births)
+            o for o in self.known.values()
             if o.id not in live and o.id not in self._unaligned and o.state != "deleted"
         ]  # fmt: skip
         absent = [o for o in others if o.state in ("missing", "gone")]
@@ -358,13 +351,15 @@ class ObjectMemory(MemoryState):
         # Another one that fits better may have moved too: its place was not yet looked at.
         unseen = [
             o for o in others
-            if o.state == "remembered" and o.id not in self._unproposed
+            if o.state == "remembered" and not self._absent.looked_at(o.id)
+            and any(labels_agree(o, new) for new in labelled)
         ]  # fmt: skip
-        for row, column in moved([*absent, *unseen], labelled):
+        brought = {o.id for o in labelled if absent and self.space.arrived(o.points)}
+        for row, column in moved([*absent, *unseen], labelled, brought):
             if row < len(absent):
                 self._take_over(absent[row], labelled[column], "moved")
             elif newest - labelled[column].first_ns > WAIT_NS:
-                for at, _ in moved(absent, [labelled[column]]):
+                for at, _ in moved(absent, [labelled[column]], brought):
                     self._take_over(absent[at], labelled[column], "moved")
 
     def _take_over(self, old: MemoryObject, new: MemoryObject, kind: EventKind | None) -> None:
@@ -374,13 +369,12 @@ class ObjectMemory(MemoryState):
                 self._ids[map_id] = old.id
         known = replace(
             new, id=old.id, first_ns=old.first_ns, hits=old.hits + new.hits,
-            label=old.label if old.label_pinned else new.label or old.label,
             label_pinned=old.label_pinned, source=old.source, empty_looks=0,
+            label=old.label or new.label, labels=self._names.take_over(old, new),
         )  # fmt: skip
         self.known.pop(new.id, None)
         self.index.remove(new.id)
         self._births.discard(new.id)
-        self._votes.pop(new.id, None)
         self._events = [e for e in self._events if e.object_id != new.id]
         self.store.take_over(old.id, new.id)
         self._pictures.take_over(old.id, new.id)

@@ -9,14 +9,17 @@ import numpy as np
 
 from spatial3d_ros.english import plural, singular
 from spatial3d_ros.geometry.box import Box3D
-from spatial3d_ros.memory.object_memory import ObjectMemory
-from spatial3d_ros.memory.records import Event, MemoryObject, named
+from spatial3d_ros.memory.object_memory import NEW_HITS, ObjectMemory
+from spatial3d_ros.memory.records import Event, EventKind, MemoryObject, named
 from spatial3d_ros.memory.regions import Region, region_at
 from spatial3d_ros.memory.time_words import age, clock
+from spatial3d_ros.scene.objects import POSSIBLE
 
 ON_GAP_M = 0.15  # largest gap between a surface and what lies on it
 NEAR_M = 1.5
 SURFACE_M = 3.0  # between the centres of a surface and of what lies on it, at most
+CHANGES: tuple[EventKind, ...] = ("moved", "missing", "gone", "returned", "new", "edited")
+"""Events that are changes, in the order in which they are told."""
 _MAX_LISTED = 5  # changes and objects that a sentence lists
 
 
@@ -44,9 +47,15 @@ class MemoryQuestions:
         self._regions = memory.regions
 
     def find(self, noun: str, modifiers: Sequence[str] = ()) -> list[MemoryObject]:
-        """Objects of a noun, those with all modifiers if there are any; last seen first."""
+        """Objects of a noun, those with all modifiers if there are any; last seen first. Where no
+        label is the noun, objects that may well be one: a look from elsewhere gives another label.
+        """
         meant = {label for label in {o.label for o in self._objects} if named(label, noun)}
-        found = [o for o in self._objects if o.label in meant]
+        found = [o for o in self._objects if o.label in meant] or [
+            o for o in self._objects
+            if not o.label_pinned
+            and any(share >= POSSIBLE and named(label, noun) for label, share in o.labels)
+        ]  # fmt: skip
         fitting = [
             o for o in found
             if all(m == o.color or m in o.label.split() for m in map(str.lower, modifiers))
@@ -80,23 +89,31 @@ class MemoryQuestions:
         )
 
     def changed(self, start_ns: int, end_ns: int, region: str = "") -> MemoryAnswer:
-        """What is new, moved, missing or back between two stamps."""
-        kinds = ("new", "moved", "missing", "returned", "gone")
-        events = [e for e in self._memory.events(start_ns, end_ns) if e.kind in kinds]
+        """What moved, is missing or back, was brought or edited between two stamps, in this order;
+        then how many things were noticed for the first time, which may have been there before.
+        """
+        events = [e for e in self._memory.events(start_ns, end_ns) if e.kind in CHANGES]
+        noticed = [o for o in self._objects if o.present and start_ns < o.first_ns <= end_ns]
         if region:
             named_region = self._region(region)
             if named_region is None:
                 return self._no_region(region)
             events = [e for e in events if self._event_in(e, named_region)]
+            noticed = [o for o in noticed if named_region.contains(o.box.center)]
         latest = {e.object_id: e for e in events}  # an object that went and came back is back
-        changes = sorted(latest.values(), key=lambda e: -e.stamp_ns)
+        changes = sorted(latest.values(), key=lambda e: (CHANGES.index(e.kind), -e.stamp_ns))
         since = f"since {self._when(start_ns)}" if start_ns > 0 else "so far"
+        count = sum(o.hits >= NEW_HITS and o.id not in latest for o in noticed)
+        first = ""
+        if start_ns > 0 and count:
+            things = "1 thing" if count == 1 else f"{count} things"
+            first = f" I noticed {things} for the first time, which may have been there before."
         if not changes:
-            return MemoryAnswer(f"Nothing has changed {since}, as far as I saw.")
+            return MemoryAnswer(f"Nothing has changed {since}, as far as I saw.{first}")
         listed = "; ".join(f"{e.text} ({self._when(e.stamp_ns)})" for e in changes[:_MAX_LISTED])
         more = f"; and {len(changes) - _MAX_LISTED} more" if len(changes) > _MAX_LISTED else ""
         objects = [self._memory.known.get(e.object_id) for e in changes]
-        text = f"{len(changes)} change{'s' * (len(changes) > 1)} {since}: {listed}{more}."
+        text = f"{len(changes)} change{'s' * (len(changes) > 1)} {since}: {listed}{more}.{first}"
         return MemoryAnswer(text, tuple(o for o in objects if o), tuple(changes))
 
     def missing(self, anchor: str = "", start_ns: int = 0, region: str = "") -> MemoryAnswer:

@@ -9,6 +9,7 @@ import numpy as np
 
 from spatial3d_ros.english import singular
 from spatial3d_ros.geometry.box import Box3D, Vector
+from spatial3d_ros.scene.label_distribution import Labels
 from spatial3d_ros.scene.objects import SceneObject
 
 State = Literal["confirmed", "remembered", "missing", "gone", "deleted", "merged"]
@@ -39,6 +40,7 @@ class MemoryObject:
     hits: updates that saw it. empty_looks: healthy looks at its empty place since then.
     session: the last one that saw it. pinned: a person set its box, label_pinned: its label.
     merged_into: the object that it is part of, in state merged; -1 otherwise.
+    labels: the likeliest ones with their probabilities, most probable first; () if unknown.
     appearance (64,) float16 and the first digits of its weights (INTERFACES 4), if a map has them.
     source: "seen", or who added it.
     """
@@ -63,6 +65,7 @@ class MemoryObject:
     label_pinned: bool = False
     merged_into: int = -1
     source: str = "seen"
+    labels: Labels = ()
     appearance: np.ndarray | None = None
     weights: str = ""
 
@@ -82,7 +85,7 @@ class MemoryObject:
         stamp_ns = min(self.last_ns, newest_ns - 1)
         return SceneObject(
             self.id, self.box, self.rgb, self.score, self.views, stamp_ns, self.points, self.label,
-            self.color, self.label_score,
+            self.color, self.label_score, self.labels,
         )  # fmt: skip
 
 

@@ -44,13 +44,18 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE crops ADD COLUMN score REAL DEFAULT 0;
     ALTER TABLE crops ADD COLUMN bearing REAL DEFAULT 0;
     """,
+    """
+    DELETE FROM labels;
+    CREATE TABLE space (
+        x INTEGER, y INTEGER, z INTEGER, cells BLOB, PRIMARY KEY (x, y, z));
+    """,
 )
 """The i-th script brings a database from version i to i + 1."""
 
 VERSION = len(MIGRATIONS)
 TABLES = (
     "meta", "sessions", "objects", "observations", "labels", "appearance", "crops", "regions",
-    "edits", "events",
+    "edits", "events", "space",
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from spatial3d_ros.geometry.box import Box3D
+from spatial3d_ros.memory.observed_space import ObservedSpace
 from spatial3d_ros.memory.records import Event, EventKind, MemoryObject, Session, State
 from spatial3d_ros.memory.regions import Region
 from spatial3d_ros.memory.retrieval import ObjectIndex
@@ -43,7 +44,7 @@ class MemoryState:
     `ended_ns` is the last stamp of earlier sessions, 0 before one; `problem` is why nothing is
     remembered, "" if it is; `on_events` receives each batch of events; `new_id` gives the ids of
     the object map, which objects that people add share; `index` finds present objects for a
-    question.
+    question; `space` is what was seen empty.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class MemoryState:
         sessions = store.sessions()
         self.session = Session(sessions[-1].id + 1 if sessions else 1, time.time_ns(), 0, 0)
         self.regions = store.regions()
+        self.space = ObservedSpace(store.database, settings.same_origin)
         self.frame_id = store.database.meta("frame_id")
         self.newest_ns = max((s.last_ns for s in sessions), default=0)
         self.ended_ns = self.newest_ns  # of the last session
@@ -123,6 +125,7 @@ class MemoryState:
             changed = [self.known[k] for k in sorted(self._dirty) if k in self.known]
             self._dirty.clear()
             self.store.save(changed)
+            self.space.save()
             for known in changed:
                 if known.state == "confirmed" and known.session == self.session.id:
                     self.store.observe(known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ from spatial3d_ros.geometry.box import Box3D, vector
 from spatial3d_ros.memory.database import MemoryDatabase
 from spatial3d_ros.memory.records import Event, MemoryObject, Observation, Picture, Session
 from spatial3d_ros.memory.regions import Region
+from spatial3d_ros.scene.label_distribution import ranked
 
 OBSERVATION_PERIOD_NS = 5 * 10**9  # of an object that does not change
 
@@ -38,9 +40,13 @@ class MemoryStore:
             row[0]: (row[1], np.frombuffer(row[2], np.float16))
             for row in self.database.query("SELECT object, weights_sha256, vector FROM appearance")
         }
+        labels: defaultdict[int, list[tuple[str, float]]] = defaultdict(list)
+        for number, *share in self.database.query("SELECT object, label, probability FROM labels"):
+            labels[number].append((share[0], share[1]))
         found = []
         for row in self.database.query(f"SELECT {_OBJECT} FROM objects ORDER BY id"):
             known = _object(row)
+            known = replace(known, labels=ranked(labels[known.id]))
             if known.id in vectors:
                 weights, values = vectors[known.id]
                 known = replace(known, weights=weights, appearance=values)
@@ -48,7 +54,7 @@ class MemoryStore:
         return found
 
     def object(self, number: int) -> MemoryObject | None:
-        """One object, without its appearance."""
+        """One object, without its appearance and labels but the first."""
         rows = self.database.query(f"SELECT {_OBJECT} FROM objects WHERE id = ?", (number,))
         return _object(rows[0]) if rows else None
 
@@ -60,11 +66,14 @@ class MemoryStore:
             [_object_row(known) for known in objects],
         )
         self.database.write(
+            "DELETE FROM labels WHERE object = ?", [(known.id,) for known in objects]
+        )
+        self.database.write(
             "INSERT OR REPLACE INTO labels VALUES (?, ?, ?, ?)",
             [
-                (known.id, known.label, known.label_score, _label_source(known))
+                (known.id, label, share, _label_source(known))
                 for known in objects
-                if known.label
+                for label, share in known.labels
             ],
         )
         self.database.write(

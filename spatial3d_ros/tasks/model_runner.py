@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -86,6 +88,15 @@ class ModelRunner:
         """Device, dtype and quantization, as "cuda:0, bfloat16, int8"."""
         parts = [str(self.device), str(self.dtype).removeprefix("torch.")]
         return ", ".join([*parts, *([] if self.weights == "auto" else [self.weights])])
+
+    @cached_property
+    def appearance_weights(self) -> str:
+        """The first digits of the SHA-256 of what makes appearance vectors: tower and head."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            if name.startswith(("vision.", "objects.appearance.")) and not tensor.is_meta:
+                digest.update(tensor.detach().float().cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     @property
     def gpu_bytes(self) -> int:

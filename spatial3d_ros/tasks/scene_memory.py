@@ -11,7 +11,9 @@ import numpy as np
 
 from spatial3d_ros.errors import FrameError, NoSceneError
 from spatial3d_ros.geometry.pose import rotate_points
+from spatial3d_ros.memory.naming import Appearances
 from spatial3d_ros.memory.object_memory import ObjectMemory
+from spatial3d_ros.model.sequence import EncodedScene
 from spatial3d_ros.scene.buffer import Snapshot, ViewBuffer
 from spatial3d_ros.scene.detection_tracking import Detection3D
 from spatial3d_ros.scene.frame import Frame
@@ -132,7 +134,7 @@ class SceneMemory:
             objects = self._with_remembered(objects, snapshot)
         objects, encoded = runner.encode_scene(aligned, objects, stages)
         if self.lasting is not None:
-            self.lasting.record(objects)
+            self.lasting.record(objects, _appearances(objects, encoded, runner))
         return SceneState(
             snapshot.version,
             newest.stamp_ns,
@@ -231,3 +233,14 @@ class SceneMemory:
             "answered_version": scene.version if scene else 0,
             "objects": len(scene.objects) if scene else 0,
         } | {f"refresh_{name}_ms": round(ms, 1) for name, ms in stages.items()}
+
+
+def _appearances(
+    objects: Sequence[SceneObject], scene: EncodedScene | None, runner: ModelRunner
+) -> Appearances | None:
+    """The appearance vectors of the objects of a scene; None of a network that makes none."""
+    if scene is None or scene.appearance is None:
+        return None
+    vectors = scene.appearance[0].float().cpu().numpy()
+    numbers = [known.id for known in objects]
+    return Appearances(dict(zip(numbers, vectors, strict=True)), runner.appearance_weights)

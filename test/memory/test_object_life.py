@@ -353,8 +353,43 @@ def test_a_piece_of_a_known_object_is_not_new(lived_in):
     (sofa,) = robot.named("sofa")
     half = Box3D(sofa.box.center, (*sofa.box.size[:2], sofa.box.size[2] / 2))
     robot.memory._births.add(999)
-    assert not robot.memory._is_new(replace(sofa, id=999, box=half))
-    assert robot.memory._is_new(replace(sofa, id=999, box=half, label="box"))
-    elsewhere = replace(half, center=(sofa.box.center[0] - 2.0, *sofa.box.center[1:]))
-    assert robot.memory._is_new(replace(sofa, id=999, box=elsewhere))
+    for label in ("sofa", "box"):
+        assert not robot.memory._is_new(replace(sofa, id=999, box=half, label=label))
+    robot.stop()
+
+
+def test_what_comes_to_a_place_that_was_seen_empty_is_new_and_what_was_overlooked_is_not(lived_in):
+    folder, _ = lived_in
+    brought = ("box", Box3D((1.6, -1.6, 0.3), (0.5, 0.5, 0.6)))
+    robot = Robot(folder, THINGS | {"box": brought}, start_s=90_000)
+    overlooked = [o.id for o in robot.memory.objects() if o.label == "table"]
+    robot.memory.forget(overlooked)
+    robot.tour(4)
+    assert robot.named("table") and robot.kinds() == [("new", "box")]
+    robot.stop()
+    robot = Robot(folder, THINGS | {"box": brought}, start_s=180_000)
+    robot.memory.forget([o.id for o in robot.memory.objects() if o.label == "box"])
+    robot.tour(4)
+    assert robot.named("box") and robot.events == [], "it had been there since yesterday"
+    robot.stop()
+
+
+def test_a_thing_brought_in_the_first_session_is_new_too(tmp_path):
+    robot = Robot(tmp_path, THINGS)
+    robot.tour(1)
+    robot.things["box"] = ("box", Box3D((1.6, -1.6, 0.3), (0.5, 0.5, 0.6)))
+    robot.tour(4)
+    assert robot.kinds() == [("new", "box")]
+    robot.stop()
+
+
+def test_a_thing_carried_to_an_empty_place_is_known_by_its_looks_under_another_name(lived_in):
+    folder, ids = lived_in
+    other = ("crate", move(THINGS["chair"], 1.4, -0.3)[1])
+    robot = Robot(folder, {k: t for k, t in THINGS.items() if k != "chair"}, start_s=90_000)
+    robot.things["crate"] = other
+    robot.tour(4)
+    assert [k for k in robot.kinds() if k[0] in ("moved", "new")][-1] == ("moved", "chair")
+    assert robot.memory.known[ids["chair"]].box.center[0] == pytest.approx(1.6, abs=0.05)
+    assert dict(robot.memory.known[ids["chair"]].labels).keys() == {"chair", "crate"}
     robot.stop()

@@ -64,7 +64,8 @@ class ObservedSpace:
         empty = classify_points(centers, frame, CLEARANCE_M).reshape(len(seen), -1) == FREE
         free = {block: row for block, row in zip(seen, empty, strict=True) if row.any()}
         for block in free.keys() | taken.keys():
-            self._add(block, free.get(block), taken.get(block))
+            cells, _ = taken.get(block, (None, None))
+            self._add(block, free.get(block), cells)
         while len(self._blocks) > MAX_BLOCKS:
             self._drop(next(iter(self._blocks)))
 
@@ -112,28 +113,30 @@ class ObservedSpace:
         self._database.write("DELETE FROM space WHERE x = ? AND y = ? AND z = ?", [block])
 
     def _cells_of(self, points: np.ndarray) -> np.ndarray:
-        """The cells of the upper part of a thing: those below are also of what it stands on."""
+        """The cell of each point of the upper part of a thing: the lower ones are also in cells of
+        what it stands on.
+        """
         if len(points) < MIN_POINTS:
             return np.zeros(1, np.int32)
         low, high = points[:, 2].min(), points[:, 2].max()
         upper = points[points[:, 2] >= low + min(CELL_M, (high - low) / 2)]
-        parts = [
-            self._blocks[block][cells] if block in self._blocks else np.zeros(len(cells), np.int32)
-            for block, cells in _by_block(upper).items()
-        ]
-        return np.concatenate(parts)
+        unseen = np.zeros(SIDE**3, np.int32)
+        parts = _by_block(upper).items()
+        return np.concatenate(
+            [np.repeat(self._blocks.get(block, unseen)[cells], n) for block, (cells, n) in parts]
+        )
 
 
-def _by_block(points: np.ndarray) -> dict[_Block, np.ndarray]:
-    """Numbers of the cells in each block that points (n, 3) lie in."""
-    corners = voxel_corners(np.unique(voxel_keys(points, CELL_M)), CELL_M)
-    index = np.rint(corners / CELL_M).astype(int)
+def _by_block(points: np.ndarray) -> dict[_Block, tuple[np.ndarray, np.ndarray]]:
+    """Numbers of the cells in each block that points (n, 3) lie in, and how many points do."""
+    unique, counts = np.unique(voxel_keys(points, CELL_M), return_counts=True)
+    index = np.rint(voxel_corners(unique, CELL_M) / CELL_M).astype(int)
     blocks, cells = index // SIDE, index % SIDE @ (SIDE * SIDE, SIDE, 1)
     _, first, owner = np.unique(
         voxel_keys(blocks.astype(float), 1.0), return_index=True, return_inverse=True
     )
     keys = [(x, y, z) for x, y, z in blocks[first].tolist()]
-    return {key: cells[owner == k] for k, key in enumerate(keys)}
+    return {key: (cells[owner == k], counts[owner == k]) for k, key in enumerate(keys)}
 
 
 def _blocks_in_view(frame: Frame) -> list[_Block]:

@@ -11,7 +11,10 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
-EXTRAS = ("research", "dev", "quantize", "rerun", "train", "ray", "onnx", "litert", "mcp", "web")
+EXTRAS = (
+    "research", "dev", "quantize", "rerun", "train", "ray", "onnx", "litert", "mcp", "web",
+    "browser",
+)  # fmt: skip
 MANIFEST = ElementTree.parse(ROOT / "package.xml").getroot()
 
 

@@ -238,11 +238,8 @@ def start_nodes(context: LaunchContext) -> list[Action]:
         own = {"models": [folder for folder in given["recogniser"].split(",") if folder]}
         own |= {n: given[n] for n in ("device", "color_transport") if given[n]}
         actions.append(image_node("recognition_node", own))
-    for node, chosen, own in (
-        ("visualizer_node", given["visualizer"], {}),
-        ("web_node", given["web"], {"memory_folder": given["memory"]}),
-    ):
-        if chosen == "true":
+    for node in ("visualizer_node", "web_node"):
+        if given[node.removesuffix("_node")] == "true":
             actions.append(
                 Node(
                     package="spatial3d_ros",
@@ -250,7 +247,7 @@ def start_nodes(context: LaunchContext) -> list[Action]:
                     name=node,
                     namespace=given["namespace"],
                     ros_arguments=arguments(node),
-                    parameters=[own, *user_file, clock],
+                    parameters=[*user_file, clock],
                     output="screen",
                 )
             )

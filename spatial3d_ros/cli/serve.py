@@ -91,15 +91,16 @@ def view(
 
 @contextmanager
 def _queries(folder: Path | None, node: str, allow_edits: bool) -> Iterator[MapQueries]:
-    """The map of a folder or of a node; of a node with the pictures in the folder."""
-    folder = None if folder is None else folder.expanduser()
+    """The map of a folder or of a node."""
+    if (folder is None) == (not node):
+        raise ConfigError(
+            "give either the folder of a saved map, or --node with the name of a node"
+        )
     queries: MapQueries
-    if not node:
-        if folder is None:
-            raise ConfigError("give the folder of a saved map, or --node with the name of a node")
+    if folder is not None:
         from spatial3d_ros.servers.saved_map import SavedMap
 
-        queries = SavedMap(folder, allow_edits=allow_edits)
+        queries = SavedMap(folder.expanduser(), allow_edits=allow_edits)
     else:
         try:
             from spatial3d_ros.nodes.map_client import connect
@@ -107,7 +108,7 @@ def _queries(folder: Path | None, node: str, allow_edits: bool) -> Iterator[MapQ
             raise ConfigError(
                 f"--node needs ROS ({error.name} is missing): source it, or scripts/ros_env.sh"
             ) from error
-        queries = connect(node, folder)
+        queries = connect(node)
     try:
         yield queries
     finally:

@@ -53,7 +53,7 @@ class Names:
             known, label=likeliest(labels), labels=labels, label_score=item.label_score,
             color=item.color or known.color,
         )  # fmt: skip
-        vector = appearances and appearances.vectors.get(known.id)
+        vector = appearances.vectors.get(known.id) if appearances else None
         if appearances is None or vector is None or not vector.any():
             return known
         if known.appearance is not None and known.weights == appearances.weights:

@@ -28,7 +28,8 @@ STRIDE = 4  # pixels between the depths that make cells taken
 CLEARANCE_M = 0.06 + CELL_M / 2  # of the depth behind the centre of an empty cell
 MIN_POINTS = 6  # that tell
 ENOUGH = 0.5  # share of the cells of a thing
-_UNSEEN, _EMPTY, _TAKEN, _FIRST_LOOK = 0, -1, 1, 2  # larger: taken since that look
+_UNSEEN, _TAKEN, _FIRST_LOOK = 0, 1, 2  # larger: taken since that look
+_EMPTY_ONCE, _EMPTY = -1, -2  # one look may be wrong at an edge
 _CELLS = (np.array(list(product(range(SIDE), repeat=3))) + 0.5) * CELL_M  # centres in a block
 _Block = tuple[int, int, int]
 
@@ -76,7 +77,7 @@ class ObservedSpace:
 
     def empty(self, points: np.ndarray) -> bool:
         """Whether the place of points (n, 3) was empty at the last look at it."""
-        return bool((self._cells_of(points) == _EMPTY).mean() > ENOUGH)
+        return bool((self._cells_of(points) < 0).mean() > ENOUGH)
 
     def save(self) -> None:
         """Queues the blocks that changed."""
@@ -98,11 +99,11 @@ class ObservedSpace:
         if empty is not None:
             if taken is not None:
                 empty[taken] = False
-            cells[empty] = _EMPTY
+            cells[empty] = np.where(cells[empty] < 0, _EMPTY, _EMPTY_ONCE)
         if taken is not None:
             now = cells[taken]
             since = np.where(now == _EMPTY, self._look, now)
-            cells[taken] = np.where(now == _UNSEEN, _TAKEN, since)
+            cells[taken] = np.where((now == _UNSEEN) | (now == _EMPTY_ONCE), _TAKEN, since)
         if before is None or (cells != before).any():
             self._changed.add(block)
         self._blocks[block] = cells  # the last one: seen now
@@ -143,7 +144,8 @@ def _blocks_in_view(frame: Frame) -> list[_Block]:
     """Blocks that a view may show within `RANGE_M`."""
     eye, camera = frame.world_T_camera[:3, 3], frame.camera
     low, high = (np.floor((eye + s * RANGE_M) / BLOCK_M).astype(int) for s in (-1, 1))
-    blocks = list(product(*(range(a, b + 1) for a, b in zip(low, high, strict=True))))
+    (x0, y0, z0), (x1, y1, z1) = low.tolist(), high.tolist()
+    blocks = list(product(range(x0, x1 + 1), range(y0, y1 + 1), range(z0, z1 + 1)))
     centers = transform(invert(frame.world_T_camera), (np.array(blocks) + 0.5) * BLOCK_M)
     left, right = camera.cx / camera.fx, (camera.width - camera.cx) / camera.fx
     top, bottom = camera.cy / camera.fy, (camera.height - camera.cy) / camera.fy

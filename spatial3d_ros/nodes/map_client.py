@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -21,9 +20,6 @@ from spatial3d_ros import msg, srv
 from spatial3d_ros.action import Query
 from spatial3d_ros.errors import NotAvailableError, NotFoundError, QueryError, Spatial3DError
 from spatial3d_ros.geometry.box import Box3D
-from spatial3d_ros.memory.database import FILE, MemoryDatabase
-from spatial3d_ros.memory.records import Picture
-from spatial3d_ros.memory.store import MemoryStore
 from spatial3d_ros.nodes import conversions, qos
 from spatial3d_ros.nodes.action_client import ThreadSafeActionClient
 from spatial3d_ros.nodes.executor import spin_in_thread, wait_for
@@ -49,7 +45,6 @@ from spatial3d_ros.servers.records import (
 SERVICE_S = 3.0  # wait for a service to be there
 REPLY_S = 60.0  # wait for its reply; the node has a time limit of its own
 JPEG_QUALITY = 85
-SAME_SIZE_M = 0.1  # of an object in the node and in the folder
 ABSENT = ("missing", "gone")
 MEASURES = {name: kind for kind, name in KINDS.items()}
 DISTANCES = {value: name for name, value in conversions.DISTANCE_KINDS.items()}
@@ -59,7 +54,6 @@ ACTIONS = {value: name for name, value in conversions.EDIT_ACTIONS.items()}
 class MapClient:
     """`MapQueries` on the grounding node called `source`, through the services and topics of it.
 
-    folder: the memory folder of the node, if it is on this computer: pictures are read from it.
     Methods block, and must not be called by the thread that spins `node`. Errors of the node are
     QueryError; NotAvailableError tells that it does not reply.
     """
@@ -70,13 +64,11 @@ class MapClient:
         self,
         node: Node,
         source: str,
-        folder: Path | None = None,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self._node, self._source, self._on_close = node, source, on_close
-        self._folder = folder
         self._lock, self._fill_lock = threading.Lock(), threading.Lock()
-        self._store: MemoryStore | None = None
+        self._shown: tuple[int, list[Any]] = (NO_ID, [])  # object of the last history, its pictures
         self._version = 0
         self._events: deque[Any] = deque(maxlen=MAX_EVENTS)
         self._count = -1  # of all events, -1 before those of the past were read
@@ -93,6 +85,7 @@ class MapClient:
                 (srv.GetScene, "get_scene"),
                 (srv.GetRegions, "get_regions"),
                 (srv.GetHistory, "get_history"),
+                (srv.GetPictures, "get_pictures"),
                 (srv.EditObjects, "edit_objects"),
             )
         }
@@ -180,7 +173,7 @@ class MapClient:
         return History(
             object=found[0],
             events=[change(event) for event in reversed(events.events)] if events else [],
-            pictures=[picture.stamp_ns / 1e9 for picture in self._pictures(found[0])],
+            pictures=[seconds(picture.header) for picture in self._pictures(object_id)],
         )
 
     def what_changed(self, since: str = "", region: str = "") -> Changes:
@@ -209,14 +202,15 @@ class MapClient:
 
     def picture(self, object_id: int, number: int) -> bytes:
         """See `MapQueries`."""
-        found = [o for o in self.objects().objects if o.id == object_id]
-        pictures = self._pictures(found[0]) if found else []
+        shown, pictures = self._shown
+        if shown != object_id:
+            pictures = self._pictures(object_id)
         if not 0 <= number < len(pictures):
             raise NotFoundError(
-                f"object {object_id} has {len(pictures)} pictures here; they are kept with the "
-                "parameter memory_pictures of the node, and read from its memory_folder"
+                f"object {object_id} has {len(pictures)} pictures; they are kept with the "
+                "parameter memory_pictures of the node"
             )
-        return pictures[number].jpeg
+        return bytes(pictures[number].data)
 
     def view(self) -> bytes:
         """See `MapQueries`: the topic `~/annotated`, to which the first call subscribes."""
@@ -244,8 +238,6 @@ class MapClient:
 
     def close(self) -> None:
         """See `MapQueries`."""
-        if self._store is not None:
-            self._store.database.close()
         self._on_close()
 
     def _publisher_name(self) -> str:
@@ -285,18 +277,12 @@ class MapClient:
         except QueryError:
             return None
 
-    def _pictures(self, shown: MapObject) -> list[Picture]:
-        """The pictures of an object, best first; none if the folder is that of another map."""
-        if self._folder is None or not (self._folder / FILE).is_file():
-            return []
-        with self._fill_lock:
-            if self._store is None:
-                self._store = MemoryStore(MemoryDatabase(self._folder, write=False))
-        known = self._store.object(shown.id)
-        if known is None or known.label != shown.label:
-            return []
-        alike = np.allclose(known.box.size, shown.size, atol=SAME_SIZE_M)
-        return self._store.pictures(shown.id) if alike else []
+    def _pictures(self, object_id: int) -> list[Any]:
+        """The pictures of an object, best first; none where nothing is remembered."""
+        reply = self._memory(srv.GetPictures, id=object_id)
+        pictures = list(reply.pictures) if reply else []
+        self._shown = object_id, pictures
+        return pictures
 
     def _objects(self, messages: Sequence[Any]) -> list[MapObject]:
         """Objects with the regions that contain them."""
@@ -340,7 +326,7 @@ class MapClient:
         )
 
 
-def connect(source: str, folder: Path | None = None) -> MapClient:
+def connect(source: str) -> MapClient:
     """A client with a node and a thread of its own; `close` ends them."""
     context = rclpy.Context()
     context.init()
@@ -354,4 +340,4 @@ def connect(source: str, folder: Path | None = None) -> MapClient:
         context.try_shutdown()
         thread.join(2.0)
 
-    return MapClient(node, source, folder, close)
+    return MapClient(node, source, close)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from geometry_msgs.msg import Point32, Polygon
 from rclpy.callback_groups import ReentrantCallbackGroup
+from sensor_msgs.msg import CompressedImage
 
 from spatial3d_ros import msg, srv
-from spatial3d_ros.errors import FrameError, NotAvailableError, QueryError
+from spatial3d_ros.errors import FrameError, NotAvailableError, NotFoundError, QueryError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.geometry.quaternion import yaw_from_quaternion
 from spatial3d_ros.memory.edits import MemoryEdit, apply_edit
@@ -34,9 +35,9 @@ MAX_REGIONS = 1000
 
 
 class MemoryServer:
-    """Offers `~/save_map`, `~/load_map`, `~/edit_objects`, `~/set_regions`, `~/get_regions` and
-    `~/get_history`, and publishes `~/events`. Boxes and regions of requests are in the frame of the
-    answers, as replies are.
+    """Offers `~/save_map`, `~/load_map`, `~/edit_objects`, `~/set_regions`, `~/get_regions`,
+    `~/get_history` and `~/get_pictures`, and publishes `~/events`. Boxes and regions of requests
+    are in the frame of the answers, as replies are.
 
     `on_change(engine)` is called after another map was loaded.
     """
@@ -57,6 +58,7 @@ class MemoryServer:
             (srv.SetRegions, "~/set_regions", self._set_regions),
             (srv.GetRegions, "~/get_regions", self._get_regions),
             (srv.GetHistory, "~/get_history", self._get_history),
+            (srv.GetPictures, "~/get_pictures", self._get_pictures),
         ):
             node.create_service(
                 kind, name, callback, qos_profile=qos.requests(), callback_group=group
@@ -165,6 +167,22 @@ class MemoryServer:
             events = memory.events(start, end or 2**62, number)
             transform = self._transform(memory)
             response.events = [event_message(e, memory, transform) for e in events[-MAX_EVENTS:]]
+        return response
+
+    def _get_pictures(self, request: Any, response: Any) -> Any:
+        with self._handler.errors_as_reply(response):
+            self._check_rate()
+            memory = self._handler.engine().memory
+            if request.id not in memory.known:
+                raise NotFoundError(f"object {request.id} is not in the memory; list the objects")
+            response.pictures = [
+                CompressedImage(
+                    header=conversions.header(memory.frame_id, picture.stamp_ns),
+                    format="jpeg",
+                    data=picture.jpeg,
+                )
+                for picture in memory.store.pictures(int(request.id))
+            ]
         return response
 
 

@@ -16,7 +16,6 @@ from spatial3d_ros.servers.web_app import web_app
 
 PARAMETERS: dict[str, tuple[Any, str]] = {
     "source": ("grounding_node", "Name of the grounding node to show."),
-    "memory_folder": ("", "That of the grounding node, to show pictures of objects; empty: none."),
     "host": ("127.0.0.1", "Address to listen on; others than loopback need a token."),
     "port": (8080, "Port to listen on; 0: a free one."),
     "token_file": ("", "File with the token; empty: the variable SPATIAL3D_TOKEN."),
@@ -36,10 +35,7 @@ class WebNode(ClosableNode):
         }
         host, file = values["host"], values["token_file"]
         access = access_for(host, read_token(Path(file) if file else None), values["max_hz"])
-        folder = values["memory_folder"]
-        self.queries = MapClient(
-            self, values["source"], Path(folder).expanduser() if folder else None
-        )
+        self.queries = MapClient(self, values["source"])
         app = web_app(self.queries, access, allow_edits=values["allow_edits"])
         server = HttpServer(app, host, values["port"])
         self.port = server.port

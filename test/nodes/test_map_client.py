@@ -57,14 +57,13 @@ def system(tmp_path_factory):
         frame = replace(wall_frame(number), stamp_ns=LAST + number * SECOND)
         system.node._engine.add_frame(frame)
         system.node._engine.refresh(proposals_in_a_row(2))
-    system.folder = values["memory_folder"]
     yield system
     system.bench.close()
 
 
 @pytest.fixture(scope="module")
 def queries(system):
-    return MapClient(system.client, "grounding_node", system.folder)
+    return MapClient(system.client, "grounding_node")
 
 
 def test_the_newest_view_is_a_picture(make_system):  # first: `system` has a node of its name
@@ -90,8 +89,7 @@ def test_seven_kinds_of_questions_by_service_agent_and_browser(system, queries):
     for result, expected in zip(asyncio.run(agent()), SEVEN_KINDS.values(), strict=True):
         assert expected.lower() in result.structured_content["text"].lower()
 
-    values = {"port": 0, "memory_folder": str(system.folder)}
-    given = [Parameter(name, value=value) for name, value in values.items()]
+    given = [Parameter("port", value=0)]
     web = WebNode(context=system.bench.context, parameter_overrides=given)
     system.bench.add(web)
     address = f"http://localhost:{web.port}"
@@ -130,10 +128,13 @@ def test_typed_replies_of_a_node(queries):
     history = queries.history(CHAIR)
     assert [e.kind for e in history.events] == ["moved"] and history.events[0].before[0] == 0.2
     assert queries.history(SOFA).pictures == [LAST / SECOND]
+    assert queries.picture(SOFA, 0) == jpeg() and queries.history(CHAIR).pictures == []
     assert [e.label for e in queries.what_changed().events] == ["mug", "chair"]
     assert [r.high for r in queries.regions().regions] == [None, 2.5]
     with pytest.raises(NotFoundError, match="1 pictures"):
         queries.picture(SOFA, 1)
+    with pytest.raises(NotFoundError, match="0 pictures"):
+        queries.picture(99, 0)
     with pytest.raises(NotFoundError, match="object 99"):
         queries.history(99)
     with pytest.raises(QueryError, match="zorblax"):

@@ -211,9 +211,7 @@ def _visit(
 def _other_channels(folder: Path, questions: list[dict[str, Any]], nodes: NodeGroup) -> Replies:
     """An agent and the page ask the running node; the page is drawn where there is a browser."""
     port = free_port()
-    nodes.start(
-        "web_node", "--ros-args", "-p", f"port:={port}", "-p", f"memory_folder:={folder / 'memory'}"
-    )
+    nodes.start("web_node", "--ros-args", "-p", f"port:={port}")
     address = f"http://127.0.0.1:{port}"
     replies = {
         "agent": channels.ask_as_agent(["--node", NODE], questions, nodes.environment),

@@ -18,6 +18,9 @@ from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.reply import Reply
 
 KEPT_FRAMES = 48  # for pictures and crops, spread over the recording
+# Keyframes between two refreshes: as many as the memory holds, so that every view is used once. A
+# node on a small computer gets about as many between two of its refreshes.
+REFRESH_EVERY = 16
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,13 @@ def map_recording(
     engine.load()
     frames: list[Frame] = []
     step = max(1, recording.color_count // KEPT_FRAMES)
+    keyframes = 0
     for count, (_, frame) in enumerate(recording):
-        labels.add_to(engine, frame, keyframe=engine.add_frame(frame).keyframe)
+        keyframe = engine.add_frame(frame).keyframe
+        labels.add_to(engine, frame, keyframe=keyframe)
+        keyframes += keyframe
+        if keyframe and keyframes % REFRESH_EVERY == 0:
+            engine.refresh()
         if count % step == 0:
             frames.append(frame)
         progress(count + 1, recording.color_count)

@@ -21,7 +21,7 @@ from spatial3d_ros.scene.association import assign
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.label_distribution import MIN_SHARE, Labels, fuse, ranked, same_kind
 from spatial3d_ros.scene.proposals import Proposal
-from spatial3d_ros.scene.visibility import FREE, UNOBSERVED, classify_points
+from spatial3d_ros.scene.visibility import FREE, OCCUPIED, UNOBSERVED, classify_points
 
 MIN_AFFINITY = 0.2  # of a detection and a track for the detection to continue the track
 DUPLICATE_IOU = 0.6  # two boxes of one message that overlap more are one object with two labels
@@ -38,6 +38,11 @@ MIN_POINTS = 8  # fewer points do not locate a surface
 TRIM = 0.02  # quantile of the points at either end that a box leaves out
 FILL = 5  # grid points along each side of a box without measured points
 _PROBES = 48  # points of a track that are tested in a view
+SAME_VIEW_NS = 200_000_000  # a view this close to a message shows what its detector looked at
+IN_VIEW = 0.7  # share of the points of a track that a view shows if a detector should see it
+MIN_UNSEEN = 4  # views in which a detector should have seen a track, before they count
+MIN_PRESENCE = 0.2  # share of detections among them and the views without one
+MAX_MESSAGES = 256  # newest messages whose stamps are known
 _STRIDE = 4  # pixels between the points that are measured in a detector's box
 GRAY = (128.0, 128.0, 128.0)
 
@@ -69,6 +74,8 @@ class _Track:
     def __init__(self, detection: Detection3D) -> None:
         self.detections = [detection]
         self.count = 1
+        self._stamps: deque[int] = deque([detection.stamp_ns], maxlen=MAX_MESSAGES)
+        self.unseen: set[int] = set()  # stamps of views that show its place without a detection
         self.labels: Labels = ()
         self._votes: deque[tuple[Labels, float]] = deque(maxlen=MAX_VOTES)
         self.vote(detection)
@@ -88,14 +95,27 @@ class _Track:
         share = self.labels[0][1] / total if total else 1.0
         return share * max(one.score for one in self.detections)
 
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the detector finds nothing here in most views of the place."""
+        return len(self.unseen) >= MIN_UNSEEN and self.count < MIN_PRESENCE * (
+            self.count + len(self.unseen)
+        )
+
+    def seen_near(self, stamp_ns: int) -> bool:
+        """Whether a detection is of a view with some stamp."""
+        return any(abs(own - stamp_ns) <= SAME_VIEW_NS for own in self._stamps)
+
     def points(self) -> np.ndarray:
         return np.concatenate([one.points for one in self.detections])
 
     def add(self, detection: Detection3D) -> None:
         if iou_matrix(_hull_array(self.newest.box), _hull_array(detection.box))[0, 0] == 0:
             self.detections.clear()  # it was moved: older points are no longer its surface
+            self.unseen.clear()
         self.detections = [*self.detections[1 - MAX_DETECTIONS :], detection]
         self.count += 1
+        self._stamps.append(detection.stamp_ns)
         self.vote(detection)
 
     def vote(self, detection: Detection3D) -> None:
@@ -115,6 +135,7 @@ class DetectionTracker:
         self._max_tracks = max_tracks
         self._min_sightings = min_hits
         self._tracks: list[_Track] = []
+        self._messages: deque[int] = deque(maxlen=MAX_MESSAGES)  # stamps
 
     def __len__(self) -> int:
         return len(self._tracks)
@@ -122,12 +143,14 @@ class DetectionTracker:
     def clear(self) -> None:
         """Drops all tracks."""
         self._tracks.clear()
+        self._messages.clear()
 
     def add(self, detections: Sequence[Detection3D]) -> bool:
         """Adds the detections of one message; returns whether an object, its label or its position
         is new.
         """
         groups = _group_duplicates(detections)
+        self._messages.extend({detection.stamp_ns for detection in detections})
         before = {id(t): (t.label, t.newest.box) for t in self._tracks if self._counts(t)}
         known = list(self._tracks)
         taken = set()
@@ -155,6 +178,26 @@ class DetectionTracker:
         """Drops the tracks whose volume a later frame measures as free; all in one world frame."""
         self._tracks = [t for t in self._tracks if not _disappeared(t, frames)]
 
+    def count_unseen(self, frames: Sequence[Frame]) -> None:
+        """Counts, for each track, the views of recognised images that show its place and in which
+        nothing was detected there; all in one world frame.
+        """
+        measured = [t for t in self._tracks if len(t.newest.points) >= MIN_POINTS]
+        if not measured or not self._messages:
+            return
+        points = [subsample(t.newest.points, _PROBES) for t in measured]
+        owner = np.repeat(np.arange(len(points)), [len(p) for p in points])
+        total, stacked = np.bincount(owner), np.concatenate(points)
+        messages = np.array(self._messages)
+        for frame in frames:
+            if np.abs(messages - frame.stamp_ns).min() > SAME_VIEW_NS:
+                continue
+            state = classify_points(stacked, frame)
+            shown = np.bincount(owner[state == OCCUPIED], minlength=len(points)) >= IN_VIEW * total
+            for track in np.array(measured, object)[shown]:
+                if not track.seen_near(frame.stamp_ns):
+                    track.unseen.add(frame.stamp_ns)
+
     def proposals(self, heading: float) -> list[Proposal]:
         """The tracks as labelled proposals in the world rotated by -`heading` rad, where
         axis-aligned boxes are tight on furniture.
@@ -162,7 +205,7 @@ class DetectionTracker:
         return [_proposal(t, heading) for t in self._tracks if self._counts(t)]
 
     def _counts(self, track: _Track) -> bool:
-        return track.count >= self._min_sightings
+        return track.count >= self._min_sightings and not track.is_doubtful
 
 
 def fuse_detections(built_in: Sequence[Proposal], tracked: Sequence[Proposal]) -> list[Proposal]:
@@ -179,9 +222,8 @@ def fuse_detections(built_in: Sequence[Proposal], tracked: Sequence[Proposal]) -
     for row, column in pairs.items():
         proposal, detected = built_in[row], tracked[column]
         geometry = proposal
-        if len(detected.points) >= MIN_POINTS and _footprint(detected) < TIGHTER * _footprint(
-            proposal
-        ):
+        tighter = _footprint(detected) < TIGHTER * _footprint(proposal)
+        if len(detected.points) >= MIN_POINTS and tighter and detected.score > proposal.score:
             geometry = detected
         fused[row] = replace(
             geometry,
@@ -206,6 +248,8 @@ def _without_parts(proposals: Sequence[Proposal]) -> list[Proposal]:
 
     def is_part(proposal: Proposal) -> bool:
         for owner, tree, distance in zip(labelled, trees, reach, strict=True):
+            if not proposal.label and proposal.score > owner.score:
+                continue  # whole as it is more surely than the owner is there
             if proposal.label and (
                 not same_kind(proposal.label, owner.label)
                 or not 1 < owner.box.volume / max(proposal.box.volume, 1e-9) < MAX_PART_RATIO

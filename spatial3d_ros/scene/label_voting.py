@@ -17,6 +17,7 @@ from spatial3d_ros.scene.proposals import Proposal
 
 MIN_SHARE = 0.5  # of the votes for a label to become that of a proposal
 MAX_STRUCTURE = 0.9  # share of the votes for wall, floor, ... from which a proposal is removed
+THICK_M, CERTAIN = 0.2, 0.3  # smallest side, and score, of what is an object whatever it is called
 # Classes of surfaces without an outline: they bound a room and are no objects of a map.
 STRUCTURE = frozenset(
     ("wall", "floor", "flooring", "ceiling", "sky", "building", "house", "road", "grass", "earth",
@@ -72,7 +73,7 @@ def label_by_votes(proposals: Sequence[Proposal], images: Sequence[ClassImage]) 
     for proposal in proposals:
         shares = label_shares(subsample(proposal.points, _POINTS), images, facing)
         bounding = sum(shares.get(label, 0.0) for label in structure)
-        if bounding >= MAX_STRUCTURE and not proposal.label:
+        if bounding >= MAX_STRUCTURE and not proposal.label and not _stands_free(proposal):
             continue
         # Masks of walls run over the edges of what stands before them.
         votes = ranked(
@@ -82,6 +83,13 @@ def label_by_votes(proposals: Sequence[Proposal], images: Sequence[ClassImage]) 
             proposal = _with_votes(proposal, votes)
         labelled.append(proposal)
     return labelled
+
+
+def _stands_free(proposal: Proposal) -> bool:
+    """Whether a proposal has the depth and the score of an object: segmenters take dark chairs and
+    bins for floor and wall.
+    """
+    return min(proposal.box.size) >= THICK_M and proposal.score >= CERTAIN
 
 
 def _with_votes(proposal: Proposal, votes: Labels) -> Proposal:

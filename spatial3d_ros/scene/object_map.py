@@ -34,7 +34,9 @@ MIN_REVISION = math.radians(1.0)
 MAX_CLASS_IMAGES = 16  # as many as the views of the buffer
 MIN_PARTS = 2  # class images that show a part of a class in one place
 
-ProposalFunction = Callable[[Snapshot], list[Proposal]]
+ProposalChoice = Callable[[Sequence[Proposal]], list[Proposal]]
+"""Proposals of some views, given what detectors and class images show there."""
+ProposalFunction = Callable[[Snapshot], ProposalChoice]
 
 
 class ObjectMap:
@@ -52,7 +54,7 @@ class ObjectMap:
         self._detections_lock = threading.Lock()
         self._class_images: deque[ClassImage] = deque(maxlen=MAX_CLASS_IMAGES)
         self._parts = DetectionTracker(min_hits=MIN_PARTS)  # of class images
-        self._proposed: tuple[tuple[float, ...], list[Proposal]] = ((), [])
+        self._proposed: tuple[tuple[float, ...], ProposalChoice] = ((), _nothing)
 
     def clear(self) -> None:
         """Removes all objects and detections; ids keep increasing."""
@@ -108,16 +110,10 @@ class ObjectMap:
             proposals: in the world frame, or a function of `aligned`, which is called once for the
                 same views however often detections arrive.
         """
-        if callable(proposals):
-            key = (self.heading, *(view.id for view in aligned.views))
-            if self._proposed[0] != key:
-                self._proposed = key, proposals(aligned)
-            built_in = self._proposed[1]
-        else:
-            built_in = [replace(p, box=p.box.rotated(-self.heading)) for p in proposals]
         with self._detections_lock:
             for tracks in (self._detections, self._parts):
                 tracks.remove_disappeared([view.frame for view in snapshot.views])
+                tracks.count_unseen([view.frame for view in snapshot.views])
             tracked, parts = (
                 [
                     proposal
@@ -127,6 +123,13 @@ class ObjectMap:
                 for tracks in (self._detections, self._parts)
             )
             images = list(self._class_images)
+        if callable(proposals):
+            key = (self.heading, *(view.id for view in aligned.views))
+            if self._proposed[0] != key:
+                self._proposed = key, proposals(aligned)
+            built_in = self._proposed[1]([*tracked, *parts])
+        else:
+            built_in = [replace(p, box=p.box.rotated(-self.heading)) for p in proposals]
         frames = [view.frame for view in aligned.views]
         images = [replace(i, frame=rotate_frame(i.frame, -self.heading)) for i in images]
         built_in = join_parts(label_by_votes(built_in, images))
@@ -155,3 +158,7 @@ class ObjectMap:
                 self._objects.rotate(-change)
         views = (View(v.id, rotate_frame(v.frame, -self.heading)) for v in snapshot.views)
         return Snapshot(snapshot.version, tuple(views))
+
+
+def _nothing(detected: Sequence[Proposal]) -> list[Proposal]:
+    return []

@@ -20,6 +20,8 @@ from spatial3d_ros.scene.visibility import FREE, OCCUPIED, UNOBSERVED, classify_
 
 _SAMPLES = 48  # points of an object that are tested in a view
 _RECENT = 4  # newest views that may contradict an object
+WEAK = 0.5  # ratio of scores below which a proposal does not replace an object that it contains
+_MARGIN_M = 0.03  # around the box of a proposal
 POSSIBLE = 0.2  # probability from which a label that is not the first makes a noun known
 NO_ID = 2**32 - 1  # of what is not in the object map: the robot, a named point, a planned object
 
@@ -73,7 +75,8 @@ class ObjectTracker:
     Proposals are assigned to objects by box overlap, containment, colour and a detector's label.
     Objects out of view are kept, and so are labels. An object misses an update if it is in view
     without a proposal, or if its volume is measured as free. It is removed after `max_misses` in a
-    row.
+    row. Proposals much less probable than an object that they contain are left out: of one piece of
+    furniture and wall, the furniture that other views showed alone stays.
     """
 
     def __init__(
@@ -109,15 +112,21 @@ class ObjectTracker:
         stamp = snapshot.views[-1].frame.stamp_ns if snapshot.views else 0
         ids = sorted(self._objects)
         pairs = self._associate([self._objects[k] for k in ids], proposals)
+        used = {column for _, column in pairs}
+        rows = {row for row, _ in pairs}
+        unmatched = [self._objects[k] for row, k in enumerate(ids) if row not in rows]
+        weak = {
+            column: held
+            for column, proposal in enumerate(proposals)
+            if column not in used and (held := _better_inside(proposal, unmatched))
+        }
         for row, column in pairs:
             known = self._objects[ids[row]]
             self._objects[known.id] = _merged(known, proposals[column], stamp)
             self._misses[known.id] = 0
-        matched = {row for row, _ in pairs}
-        self._count_misses([k for row, k in enumerate(ids) if row not in matched], snapshot)
-        used = {column for _, column in pairs}
+        self._count_misses([o.id for o in unmatched], set().union(*weak.values()), snapshot)
         for column, proposal in enumerate(proposals):
-            if column not in used:
+            if column not in used and column not in weak:
                 self._add(proposal, stamp)
         self._limit()
         return self.objects
@@ -139,8 +148,10 @@ class ObjectTracker:
             return []
         return assign(_affinity(known, proposals), self._min_affinity)
 
-    def _count_misses(self, ids: list[int], snapshot: Snapshot) -> None:
-        """Counts a miss for each object without a proposal that the recent views cover."""
+    def _count_misses(self, ids: list[int], held: set[int], snapshot: Snapshot) -> None:
+        """Counts a miss for each object without a proposal that the recent views cover; for those
+        `held` by a weak proposal only if its volume is free.
+        """
         if not ids or not snapshot.views:
             return
         points = [subsample(self._objects[k].points, _SAMPLES) for k in ids]
@@ -157,7 +168,7 @@ class ObjectTracker:
         free = np.bincount(owner[latest == FREE], minlength=len(ids)) / total
         occupied = np.bincount(owner[observed], minlength=len(ids)) / total
         for k, free_share, occupied_share in zip(ids, free, occupied, strict=True):
-            if free_share > 0.6 or occupied_share > 0.5:
+            if free_share > 0.6 or (occupied_share > 0.5 and k not in held):
                 self._misses[k] += 1
                 if self._misses[k] >= self._max_misses:
                     del self._objects[k], self._misses[k]
@@ -178,6 +189,17 @@ class ObjectTracker:
             worst = sorted(self._objects.values(), key=lambda o: (o.stamp_ns, o.score, -o.id))
             for item in worst[:surplus]:
                 del self._objects[item.id], self._misses[item.id]
+
+
+def _better_inside(proposal: Proposal, known: Sequence[SceneObject]) -> set[int]:
+    """Ids of the objects that a proposal contains and that are much more probable than it."""
+    return {
+        o.id
+        for o in known
+        if proposal.score < WEAK * o.score
+        and len(o.points)
+        and proposal.box.contains(o.points, _MARGIN_M).mean() > 0.5
+    }
 
 
 def _affinity(known: Sequence[SceneObject], proposals: Sequence[Proposal]) -> np.ndarray:

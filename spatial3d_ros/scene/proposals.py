@@ -38,6 +38,8 @@ from spatial3d_ros.scene.voxel_segmentation import (
 )
 
 _PER_METRE = 0.01  # edge of a voxel over the distance of the surfaces
+DETECTED = 4.0  # logit of a region whose box is that of a sure detection
+MIN_OVERLAP = 0.3  # IoU with a detection from which it supports a region
 _COLORED = 400  # voxels of a region whose colors are named
 _PROBES = 48  # points of a region that are tested in the newest views
 
@@ -105,6 +107,54 @@ class Candidate(NamedTuple):
     voxels: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class RegionTree:
+    """All regions of some views that may be objects: `found`, with their logits (M,). The scene is
+    `scale` times as large as the world.
+    """
+
+    frames: tuple[Frame, ...]
+    config: ProposalConfig
+    scene: SegmentedScene
+    nodes: Sequence[Node]
+    found: Sequence[Candidate]
+    logits: np.ndarray
+    scale: float
+
+    def proposals(self, detected: Sequence[Proposal] = ()) -> list[Proposal]:
+        """The most probable proposals, as of `propose`.
+
+        Args:
+            detected: what detectors and class images show, in the world frame of the views; a
+                region that agrees with one is more probable.
+        """
+        scene, scale, config = self.scene, self.scale, self.config
+        logits = self.logits + DETECTED * self._support(detected)
+        good = choose_regions(self.nodes, self.found, logits, config.extra_logit)
+        gone = _disappeared([scene.cloud.point[c.voxels] / scale for c in good], self.frames)
+        good = [c for c, absent in zip(good, gone, strict=True) if not absent]
+        good = [
+            c._replace(box=snap_to_support(c.box, c.voxels, scene.cloud, scene.structure))
+            for c in good
+        ]
+        light = Light.of([frame.rgb for frame in self.frames])
+        return [
+            _proposal(scene.cloud, c, scale, light)
+            for c in _without_duplicates(good, config.max_iou)[: config.max_proposals]
+        ]
+
+    def _support(self, detected: Sequence[Proposal]) -> np.ndarray:
+        """How well each region agrees with the detection that fits it best, (M,) 0 .. 1: by the
+        overlap of the boxes above `MIN_OVERLAP`, times the score of the detection.
+        """
+        if not detected or not self.found:
+            return np.zeros(len(self.found))
+        boxes = np.array([c.box.array() for c in self.found]) / self.scale
+        overlap = iou_matrix(boxes, np.array([p.box.array() for p in detected]))
+        agreement = np.maximum(overlap - MIN_OVERLAP, 0) / (1 - MIN_OVERLAP)
+        return np.asarray((agreement * [p.score for p in detected]).max(1))
+
+
 def propose(
     frames: Sequence[Frame],
     config: ProposalConfig = ProposalConfig(),
@@ -119,22 +169,22 @@ def propose(
             free are left out.
         fusion: what is known of these views from an earlier call, by their `ids`.
     """
+    return region_tree(frames, config, fusion, ids).proposals()
+
+
+def region_tree(
+    frames: Sequence[Frame],
+    config: ProposalConfig = ProposalConfig(),
+    fusion: ViewFusion | None = None,
+    ids: Sequence[int] | None = None,
+) -> RegionTree:
+    """The regions of some views, of which proposals are chosen; arguments as of `propose`."""
     cloud = fuse_views(frames, config, fusion, ids)
     scale = config.voxel_m / cloud.size if cloud.size <= _PER_METRE * config.close_m else 1.0
     scene, regions = segment_scene(cloud.scaled(scale), len(frames))
     nodes = build_merge_tree(regions) if regions else []
     found, features = describe_regions(scene, nodes, config)
-    good = choose_regions(nodes, found, ranking.logits(features), config.extra_logit)
-    gone = _disappeared([scene.cloud.point[c.voxels] / scale for c in good], frames)
-    good = [c for c, absent in zip(good, gone, strict=True) if not absent]
-    good = [
-        c._replace(box=snap_to_support(c.box, c.voxels, scene.cloud, scene.structure)) for c in good
-    ]
-    light = Light.of([frame.rgb for frame in frames])
-    return [
-        _proposal(scene.cloud, c, scale, light)
-        for c in _without_duplicates(good, config.max_iou)[: config.max_proposals]
-    ]
+    return RegionTree(tuple(frames), config, scene, nodes, found, ranking.logits(features), scale)
 
 
 def fuse_views(

@@ -6,8 +6,9 @@ from typing import Literal, get_args
 
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.scene.buffer import Snapshot
+from spatial3d_ros.scene.object_map import ProposalChoice
 from spatial3d_ros.scene.points_in_boxes import points_in_boxes
-from spatial3d_ros.scene.proposals import Proposal, propose
+from spatial3d_ros.scene.proposals import region_tree
 from spatial3d_ros.scene.view_fusion import ViewFusion
 from spatial3d_ros.tasks.model_runner import ModelRunner
 
@@ -32,15 +33,16 @@ def check_source(source: str, runner: ModelRunner) -> None:
 
 def find_objects(
     views: Snapshot, source: ProposalSource, runner: ModelRunner, fusion: ViewFusion
-) -> list[Proposal]:
-    """Proposals in the world frame of the views, whose axes run along the walls; `fusion` keeps
-    what it knows of them for the next call.
+) -> ProposalChoice:
+    """Proposals in the world frame of the views, whose axes run along the walls, as a function of
+    what is detected there; `fusion` keeps what it knows of the views for the next call.
     """
     frames = [view.frame for view in views.views]
-    ids = [view.id for view in views.views]
-    found = [] if source == "referents" else propose(frames, fusion=fusion, ids=ids)
-    if found or source == "builtin" or not runner.has_referents:
-        return found
+    if source != "referents":
+        tree = region_tree(frames, fusion=fusion, ids=[view.id for view in views.views])
+        if tree.found or source == "builtin" or not runner.has_referents:
+            return tree.proposals
     boxes, objectness = runner.propose_referents(views)
     kept = [k for k, probability in enumerate(objectness) if probability >= MIN_OBJECTNESS]
-    return points_in_boxes([boxes[k] for k in kept], [objectness[k] for k in kept], frames)
+    made = points_in_boxes([boxes[k] for k in kept], [objectness[k] for k in kept], frames)
+    return lambda detected: made

@@ -30,6 +30,10 @@ def wall_with_poster(stamp=1):
     )
 
 
+def no_proposals(_):
+    return lambda detected: []
+
+
 def test_parts_end_at_jumps_of_depth_and_structure_is_none():
     image = wall_with_poster()
     (poster,) = connected_parts(image.classes, LABELS, frozenset(("wall",)))
@@ -47,12 +51,12 @@ def test_a_poster_on_a_flat_wall_becomes_an_object_when_two_images_show_it():
     views = Snapshot(1, (View(0, wall_with_poster(9).frame),))
     for stamp in range(1, MIN_PARTS):
         world.add_class_image(wall_with_poster(stamp))
-    assert world.update(views, views, lambda _: []) == ()
+    assert world.update(views, views, no_proposals) == ()
     world.add_class_image(wall_with_poster(MIN_PARTS))
-    (poster,) = world.update(views, views, lambda _: [])
+    (poster,) = world.update(views, views, no_proposals)
     assert poster.label == "poster" and poster.label_from_detector
     world.clear()
-    assert world.update(views, views, lambda _: []) == ()
+    assert world.update(views, views, no_proposals) == ()
 
 
 def test_what_geometry_has_stays_its():

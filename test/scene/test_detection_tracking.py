@@ -102,6 +102,22 @@ def test_tracks_are_bounded_and_removed_when_their_volume_is_free():
     assert len(tracks) == 0
 
 
+def test_a_track_that_most_views_of_its_place_contradict_does_not_count():
+    tracks = DetectionTracker()
+    second = 10**9
+    face = replace(detection((2, 0, 0)), points=cloud(Box3D((2, 0, 0), (0.0, 0.3, 0.3))))
+    tracks.add([face])
+    for k in range(1, 6):
+        tracks.add([detection((9, 9, 9), "lamp", stamp=k * second)])
+    unknown = [wall(2.0, k * second + second // 2) for k in range(1, 6)]  # not recognised
+    tracks.count_unseen([*unknown, wall(1.0, second), wall(4.0, 2 * second)])  # hidden, free
+    assert {p.label for p in tracks.proposals(0.0)} == {"cup", "lamp"}
+    tracks.count_unseen([wall(2.0, k * second) for k in range(1, 6)])
+    assert {p.label for p in tracks.proposals(0.0)} == {"lamp"}
+    tracks.add([replace(face, stamp_ns=6 * second)])
+    assert {p.label for p in tracks.proposals(0.0)} == {"cup", "lamp"}
+
+
 def built_in(center, size=(0.3, 0.3, 0.3), score=0.6):
     box = Box3D(center, size)
     return Proposal(box, cloud(box, seed=1), (10.0, 10.0, 10.0), 3, score)
@@ -185,3 +201,19 @@ def test_boxes_are_axis_aligned_along_the_walls():
     tracks.clear()
     tracks.add([Detection3D(Box3D.from_points(rotated), "bench", 0.9, 1, rotated)])
     assert tracks.proposals(heading)[0].box.size == pytest.approx((0.8, 0.2, 0.3), abs=0.05)
+
+
+@pytest.mark.parametrize(("score", "count"), [(0.9, 2), (0.4, 1)])
+def test_a_detection_removes_only_parts_less_sure_than_itself(score, count):
+    bed = Proposal(Box3D((0, 0, 0), (2, 2, 1)), cloud(Box3D((0, 0, 0), (2, 2, 1)), 4000),
+                   (9.0, 9.0, 9.0), 1, 0.5, "bed", 0.5, (("bed", 0.5),))  # fmt: skip
+    chair = built_in((0.4, 0.4, 0), (0.5, 0.5, 0.9), score)
+    assert len(fuse_detections([chair], [bed])) == count
+
+
+def test_a_surer_built_in_box_stays_as_it_is():
+    tracks = DetectionTracker()
+    tracks.add([detection((2, 0, 0), score=0.5, size=(0.2, 0.25, 0.3))])
+    known = built_in((2.0, 0.0, 0), (0.3, 0.3, 0.32), score=0.9)
+    (fused,) = fuse_detections([known], tracks.proposals(0.0))
+    assert fused.box == known.box and fused.label == "cup"

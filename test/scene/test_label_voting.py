@@ -56,6 +56,12 @@ def test_structure_is_removed_and_a_detectors_label_stays():
     assert [one.label for one in kept] == ["zorbik", "mug"]
 
 
+def test_what_has_depth_and_a_good_score_stays_whatever_segmenters_call_it():
+    chair = replace(proposal(0.5), box=Box3D((2.2, 0.5, 0), (0.4, 0.4, 0.4)))
+    assert label_by_votes([chair], [classes(2, 2)]) == [chair]
+    assert label_by_votes([replace(chair, score=0.1)], [classes(2, 2)]) == []
+
+
 def test_hidden_points_unknown_pixels_and_views_without_classes_do_not_name():
     hidden = proposal(0.5, distance=3.0)
     assert label_by_votes([hidden], [classes(1, 1)]) == [hidden]
@@ -82,13 +88,13 @@ def test_class_images_name_the_objects_of_the_map_and_are_bounded():
         world.add_class_image(classes(1, 3, stamp))
     newest = MAX_CLASS_IMAGES + 8
     views = Snapshot(1, (View(0, frame(newest)),))
-    named, part = world.update(views, views, lambda _: [proposal(0.5)])
+    named, part = world.update(views, views, lambda _: lambda detected: [proposal(0.5)])
     assert named.label == "sofa" and named.label_from_detector
     assert (
         part.label == "zorbik" and part.box.center[1] < 0
     )  # the other half, which has no proposal
     world.clear()
-    (unnamed,) = world.update(views, views, lambda _: [proposal(0.5)])
+    (unnamed,) = world.update(views, views, lambda _: lambda detected: [proposal(0.5)])
     assert unnamed.label == ""
 
 

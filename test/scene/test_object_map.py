@@ -15,7 +15,7 @@ from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.research.rooms.generator import generate_room
 from spatial3d_ros.scene.buffer import Snapshot, View
 from spatial3d_ros.scene.object_map import ObjectMap
-from spatial3d_ros.scene.proposals import Proposal, propose
+from spatial3d_ros.scene.proposals import Proposal, region_tree
 from spatial3d_ros.scene.view_fusion import ViewFusion
 from spatial3d_ros.scene.wall_alignment import rotate_frame
 
@@ -32,7 +32,7 @@ def snapshot(frames, first=0):
 
 
 def no_proposals(_):
-    return []
+    return lambda detected: []
 
 
 def test_heading_is_revised_and_agrees_with_an_estimate_from_all_views(frames):
@@ -55,7 +55,7 @@ def test_objects_keep_id_and_position_when_the_heading_changes(frames):
     box = Box3D((9.0, 9.0, 0.5), (1.0, 0.4, 0.6))
     given = Proposal(box, points.astype(np.float32), (200.0, 0.0, 0.0), 3, 0.9)
     far = snapshot(frames[:1])
-    world.update(far, far, lambda _: [given])
+    world.update(far, far, lambda _: lambda detected: [given])
     rotated = snapshot([rotate_frame(frame, np.deg2rad(15)) for frame in frames], 50)
     aligned = world.align_to_walls(rotated)
     (kept,) = world.update(rotated, aligned, no_proposals)
@@ -74,7 +74,9 @@ def mapped(views, every):
         objects = world.update(
             seen,
             aligned,
-            lambda given, ids=ids: propose([v.frame for v in given.views], fusion=fusion, ids=ids),
+            lambda given, ids=ids: (
+                region_tree([v.frame for v in given.views], fusion=fusion, ids=ids).proposals
+            ),
         )
     return [known.box.rotated(world.heading) for known in objects]
 

@@ -72,6 +72,19 @@ def test_objects_out_of_view_keep_their_stamp():
     assert kept.stamp_ns == 7
 
 
+def test_a_weak_proposal_does_not_replace_the_surer_object_inside_it():
+    scene = ObjectTracker(max_misses=1)
+    scene.update([proposal((2, 0, 0), (0.05, 0.5, 0.5), score=0.8)], views(2.0))
+    merged = proposal((2, 1.5, 0), (0.3, 4, 3), rgb=BLUE, score=0.1)
+    (kept,) = scene.update([merged], views(2.0))
+    assert kept.id == 0
+    (new,) = scene.update([replace(merged, score=0.7)], views(2.0))
+    assert new.id == 1
+    scene.update([proposal((2, 0, 0), (0.05, 0.5, 0.5), score=0.8)], views(2.0))
+    left = scene.update([merged], views(5.0))
+    assert all(known.box.size[1] > 1 for known in left)  # its volume is free now
+
+
 def test_occluded_objects_stay():
     scene = ObjectTracker()
     scene.update([proposal((2, 0, 0))], views(2.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ from spatial3d_ros.scene.box_fitting import snap_to_support
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.fusion import fuse, sample
 from spatial3d_ros.scene.planes import find_structure
-from spatial3d_ros.scene.proposals import Proposal, ProposalConfig, propose
+from spatial3d_ros.scene.proposals import Proposal, ProposalConfig, propose, region_tree
 from spatial3d_ros.scene.visibility import FREE, OCCUPIED, UNOBSERVED, classify_points
 
 TRUTH = {
@@ -259,3 +260,15 @@ def test_ascii_and_binary_clouds_read_the_same(tmp_path):
         assert cloud.xyz.tolist() == [[[1, 2, 3], [4, 5, 6]]]
         assert cloud.rgb.tolist() == [[[255, 0, 0], [0, 0, 255]]]
         assert cloud.label is None
+
+
+def test_a_region_that_a_detector_finds_too_is_more_probable():
+    tree = region_tree(room_views())
+    assert [p.box for p in tree.proposals()] == [p.box for p in propose(room_views())]
+    alone = [p.score for p in tree.proposals()]
+    doubtful = tree.proposals()[int(np.argmin(alone))]
+    detected = replace(doubtful, label="zorbik", score=1.0)
+    overlaps = [(iou_matrix(detected.box.array()[None], p.box.array()[None])[0, 0], p.score)
+                for p in tree.proposals([detected])]  # fmt: skip
+    overlap, score = max(overlaps)
+    assert overlap > 0.9 and score > doubtful.score

@@ -20,6 +20,7 @@ from spatial3d_ros.bags.options import RecordingOptions
 from spatial3d_ros.bags.reader import DEFAULTS, BagFrames
 from spatial3d_ros.bags.topics import Topics
 from spatial3d_ros.demo.node_queries import ask_nodes, node_parameters, require_playable
+from spatial3d_ros.demo.offline import REFRESH_EVERY
 from spatial3d_ros.demo.processes import require_ros
 from spatial3d_ros.engine import EngineConfig, Spatial3D
 from spatial3d_ros.errors import BagError, ConfigError, NotAvailableError, Spatial3DError
@@ -36,9 +37,6 @@ from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.tasks.results import Answer, Distance, Grounding, LayoutEdit
 
-# Keyframes between two refreshes: as many as the memory holds, so that every view is used once. A
-# node on a small computer gets about as many between two of its refreshes.
-REFRESH_EVERY = 16
 REPORT_FRAMES = 48
 
 Say = Callable[[str], None]

@@ -9,11 +9,11 @@ from __future__ import annotations
 import datetime
 import importlib
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import get_context
 from typing import Any, Generic, TypeVar
 
@@ -164,17 +164,16 @@ def _on_ray(
             "machine (--workers N)"
         ) from error
     try:
-        address = None if places.ray == LOCAL else places.ray
-        options = {"num_cpus": places.workers} if address is None else {}
-        ray.init(address, ignore_reinit_error=True, log_to_driver=False, **options)
+        if not ray.is_initialized():
+            ray.init(log_to_driver=False, **_cluster(places))
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ConfigError(
             f"ray: no cluster at '{places.ray}' ({error}); start one with `ray start --head`, or "
             "use processes of this machine (--workers N)"
         ) from error
     gpus = min(1, ray.cluster_resources().get("GPU", 0))
-    remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(partial(_attempt, work))
-    pending = {remote.remote(item): item for item in items}
+    remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_attempt)
+    pending = {remote.remote(work, item): item for item in items}
     while pending:
         (done, *_), _ = ray.wait(list(pending))
         item = pending.pop(done)
@@ -182,6 +181,14 @@ def _on_ray(
             yield item, ray.get(done)
         except ray.exceptions.RayError as error:  # the worker or its machine ended
             yield item, (None, _reason(error))
+
+
+def _cluster(places: Places) -> dict[str, Any]:
+    """Arguments of ray.init; processes of a new cluster here import what this process can."""
+    if places.ray != LOCAL:
+        return {"address": places.ray}
+    path = os.pathsep.join(filter(None, sys.path))
+    return {"num_cpus": places.workers, "runtime_env": {"env_vars": {"PYTHONPATH": path}}}
 
 
 def _attempt(work: Callable[[Item], Result], item: Item) -> Outcome:

@@ -116,11 +116,12 @@ class Execution:
         found = self.selection.several(description)
         if not found:
             return Outcome(f"0: I see no {plain_name(description)}", value="0")
+        sure = self.resolver.named(description)[found].prod()
         named = "; ".join(name(self.objects[i]) for i in found[:6])
         more = ", ..." if len(found) > 6 else ""
         return Outcome(
             f"{len(found)}: {named}{more}", self.selection.sure(*found), str(len(found)),
-            num_targets=len(found),
+            num_targets=len(found), confidence=float(sure),
         )  # fmt: skip
 
     def _exists(self, query: ParsedQuery) -> Outcome:
@@ -131,11 +132,15 @@ class Execution:
             found = list(self.selection.choose([description])[0].objects[:1])
         if not found:
             return Outcome(f"no, I see no {plain_name(description)}", value="no")
+        named = self.resolver.named(description)[found]
+        found = [found[k] for k in np.argsort(-named, kind="stable")]
         scored = self.selection.sure(*found)
         text = f"yes, {object_at(scored[0])}"
         if len(scored) > 1:
             text += f", and {len(scored) - 1} more"
-        return Outcome(text, scored, "yes", text_points=centers_of(scored[:1]))
+        return Outcome(
+            text, scored, "yes", confidence=float(named.max()), text_points=centers_of(scored[:1])
+        )
 
     def _attribute(self, query: ParsedQuery) -> Outcome:
         what = query.intent.partition(".")[2]

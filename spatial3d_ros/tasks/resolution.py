@@ -121,6 +121,15 @@ class Resolver:
         """(N,) whether an object's material, pattern and the like are those that are asked for."""
         return self._look_shares(description) > _SAME_LOOK
 
+    def named(self, description: Description) -> np.ndarray:
+        """(N,) probability of each object to be of the kind and colour that are asked for."""
+        labels = self._labels(description)
+        colored = self._color_shares(description)
+        if labels is None:
+            return colored
+        firm = np.array([o.label_from_detector for o in self.objects], bool)
+        return np.minimum(self._label_shares(labels, firm), 1.0) * colored
+
     def distinct(self, indices: Sequence[int], rank: Sequence[float]) -> list[int]:
         """Of boxes that are one object only the one of the highest `rank` (N,)."""
         kept: list[int] = []

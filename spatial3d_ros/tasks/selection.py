@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from spatial3d_ros.categories import PART_NOUNS
 from spatial3d_ros.english import enumeration, plural, singular, with_article
 from spatial3d_ros.errors import NotFoundError
 from spatial3d_ros.scene.objects import SceneObject
@@ -117,7 +118,9 @@ class Selection:
         if noun and vocabulary.labels_of(noun) is not None:
             text = " ".join(("a", *description.modifiers, noun))
             return replace(description, text=text, head=noun)
-        used = _used_object(description)
+        whole, _, part = head.rpartition(" ")
+        of_part = whole if part in PART_NOUNS else ""  # "toilet lid"
+        used = _used_object(description) or of_part
         if used and vocabulary.labels_of(head) is None and vocabulary.is_name(used):
             return replace(description, text=f"the {used}", head=used)
         words, split = head.split(" "), 0

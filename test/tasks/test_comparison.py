@@ -182,6 +182,17 @@ def test_a_verb_that_was_read_as_the_noun_leaves_its_object():
         make().selection.known(ParsedQuery("?", "locate", (Description("the zebra", "zebra"),)))
 
 
+def test_a_part_of_a_known_noun_is_that_noun():
+    query = ParsedQuery("is the vase lid closed", "is_attribute", (named("vase lid"),))
+    assert make().selection.known(query).targets[0].head == "vase"
+
+
+def test_answers_in_words_are_as_sure_as_the_names_they_rest_on():
+    assert ask("how many stools", "count", named("stools")).confidence == pytest.approx(0.97**2)
+    there = ask("is there a vase", "exists", Description("a vase", "vase"))
+    assert there.confidence == pytest.approx(0.97)
+
+
 def test_it_is_what_was_asked_about_and_they_are_what_was_answered():
     on = ask("what is on the white table", "what_on", named("table", "white"))
     talk = Conversations()

@@ -38,6 +38,7 @@ from spatial3d_ros.tasks.selection import (
 from spatial3d_ros.tasks.surroundings import AROUND, Surroundings
 from spatial3d_ros.tasks.vocabulary import PLURAL_PRONOUNS, is_anything, singular
 
+_SURE = 0.5  # probability below which an answer says that it is not sure
 _WIDE = ("sofa", "shelf", "cabinet", "door", "window", "picture", "tv", "bed", "desk", "sink")
 """Their width is the longer side."""
 
@@ -85,6 +86,8 @@ class Execution:
             return asked
         scored = self.selection.scored(choice)[:1]
         text = object_at(scored[0])
+        if choice.confidence < _SURE:
+            text += "; I am not sure"
         return Outcome(
             text[:1].upper() + text[1:], scored, confidence=choice.confidence,
             text_points=centers_of(scored),

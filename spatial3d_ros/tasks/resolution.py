@@ -37,6 +37,7 @@ PhraseScores = Callable[[Sequence[str]], np.ndarray]
 
 SAME = 0.5  # share of the smaller box inside the other from which two boxes are one object
 _AS_LARGE = 3.0  # ratio of volumes up to which boxes of different names may be one object
+_CLEARLY = 0.8  # of how far orders and relations fit the best of objects that score equally
 _SAME_LOOK = 0.5  # of the share of the likeliest object, from which one looks as asked for
 _MAJORITY = 0.5  # share of the labels of a recogniser from which an object is there
 _BESIDE_LABELS = 0.15  # of the network's score where a recogniser names what is asked for
@@ -71,6 +72,13 @@ class Resolution:
     fits: np.ndarray
     exact: np.ndarray
     terms: dict[str, np.ndarray]
+
+    def clearest(self, indices: Sequence[int]) -> list[int]:
+        """Of objects that score about equally, likeliest first, those that orders, size words and
+        relations fit best: boxes tell which is the taller stool.
+        """
+        least = _CLEARLY * max((self.exact[i] for i in indices), default=0.0)
+        return [i for i in indices if self.exact[i] >= least]
 
 
 class Resolver:
@@ -123,8 +131,10 @@ class Resolver:
 
     def named(self, description: Description) -> np.ndarray:
         """(N,) probability of each object to be of the kind and colour that are asked for."""
-        labels = self._labels(description)
-        colored = self._color_shares(description)
+        labels, asked = self._labels(description), _colors(description.modifiers)
+        colors = (o.colors or ((o.color, 1.0),) for o in self.objects)
+        shares = [not asked or sum(p for c, p in own if c in asked) for own in colors]
+        colored = np.array(shares, float)
         if labels is None:
             return colored
         firm = np.array([o.label_from_detector for o in self.objects], bool)
@@ -275,10 +285,7 @@ class Resolver:
         """(N,) probability of each object to have the colour that is asked for, and not a denied
         one; 1 where none is.
         """
-        asked, denied = (
-            {"gray" if m == "grey" else m for m in words} & COLORS.keys()
-            for words in (description.modifiers, description.excluded)
-        )
+        asked, denied = map(_colors, (description.modifiers, description.excluded))
         return np.array(
             [0.0 if o.color in denied else _color_share(o, asked) for o in self.objects]
         )
@@ -372,6 +379,11 @@ class _Sum:
 def _of_all(description: Description) -> bool:
     """Whether sizes of all objects are compared: "the largest object"."""
     return is_anything(description.head) and description.superlative in SIZES
+
+
+def _colors(words: Sequence[str]) -> set[str]:
+    """The colours among words."""
+    return {"gray" if word == "grey" else word for word in words} & COLORS.keys()
 
 
 def _color_share(item: SceneObject, asked: set[str]) -> float:

@@ -28,7 +28,6 @@ from spatial3d_ros.tasks.vocabulary import (
 
 FLOOR = 0.5  # probability of "nothing" above which nothing fits
 OTHER_NAME_FLOOR = 0.35  # the same to point at, measure or move what the map names otherwise
-CLEARLY = 0.8  # of how far orders and relations hold for the best of some that score about equally
 LIKELY = 0.2  # confidence of an object from which it is counted
 _EMPTY_WORDS = ("the", "a", "an", "my", "your", "our", "this", "that", "any", "some", "is", "there")
 _ANY = ("a", "an", "any", "some", "one", "another")
@@ -223,9 +222,7 @@ class Selection:
                 break
             if not self.resolver.same[i, kept].any():
                 kept.append(i)
-        # "The taller stool": of objects that score about equally boxes tell which one.
-        least = CLEARLY * max(resolution.exact[i] for i in kept)
-        kept = [i for i in kept if resolution.exact[i] >= least]
+        kept = resolution.clearest(kept)
         # Boxes that share most of their volume are one object: their probabilities add up.
         same = self.resolver.same.copy()
         np.fill_diagonal(same, True)

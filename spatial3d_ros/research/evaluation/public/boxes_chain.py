@@ -5,6 +5,7 @@ scores of it are combined with labels, colours and exact geometry (`tasks/resolu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -16,10 +17,11 @@ from spatial3d_ros.model.color_names import color_shares
 from spatial3d_ros.research.datasets.boxes_only import BoxRoom
 from spatial3d_ros.research.evaluation.public.boxes_runner import BoxesRunner
 from spatial3d_ros.scene.objects import SceneObject
+from spatial3d_ros.tasks.grounding import TIE_RATIO
 from spatial3d_ros.tasks.query import Description
 from spatial3d_ros.tasks.query_network import MAX_WORDS, load_reader
 from spatial3d_ros.tasks.query_reader import parse_query
-from spatial3d_ros.tasks.resolution import Resolver
+from spatial3d_ros.tasks.resolution import Resolution, Resolver
 from spatial3d_ros.tasks.resolution_weights import shipped_weights
 from spatial3d_ros.tasks.vocabulary import Vocabulary
 
@@ -55,17 +57,15 @@ class BoxesChain:
         fronts = room.fronts if self._runner.fronts else None
         chosen = []
         for description, scores in zip(read, whole, strict=True):
-            total = scores
+            best = int(scores[:-1].argmax())
             if description is not None:
                 resolver = Resolver(
                     objects, room.boxes, None, phrase_scores, vocabulary,
                     weights=self._weights, fronts=fronts,
                 )  # fmt: skip
-                try:
-                    total = resolver.resolve([description])[0].scores
-                except QueryError:  # "it" of a conversation
-                    total = scores
-            chosen.append(int(total[:-1].argmax()))
+                with suppress(QueryError):  # "it" of a conversation
+                    best = _clearest(resolver.resolve([description])[0])
+            chosen.append(best)
         return chosen
 
     def _description(self, text: str, vocabulary: Vocabulary) -> Description | None:
@@ -81,6 +81,14 @@ class BoxesChain:
         if not named:
             return None
         return Description(**{**vars(named[0]), "text": f"the {' '.join(words)}"})
+
+
+def _clearest(resolution: Resolution) -> int:
+    """The object that fits, exact geometry deciding between those that score about equally."""
+    scores = resolution.scores[:-1]
+    order = np.argsort(-scores)
+    ties = order[scores[order] >= scores.max() + np.log(TIE_RATIO)].tolist()
+    return resolution.clearest(ties)[0]
 
 
 def scene_objects(room: BoxRoom, label_score: float = 1.0) -> list[SceneObject]:

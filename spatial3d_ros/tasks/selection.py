@@ -222,11 +222,14 @@ class Selection:
                 break
             if not self.resolver.same[i, kept].any():
                 kept.append(i)
-        kept = resolution.clearest(kept)
+        ties, kept = kept, resolution.clearest(kept)
         # Boxes that share most of their volume are one object: their probabilities add up.
         same = self.resolver.same.copy()
         np.fill_diagonal(same, True)
         totals = tuple(float(shares[:-1][same[i]].sum()) for i in kept)
+        if len(kept) == 1:  # what boxes rule out leaves its probability to the one they choose
+            out = sum(float(shares[i]) for i in ties if not same[i, kept[0]])
+            totals = (min(totals[0] + out, 1.0),)
         first = tuple(np.flatnonzero(same[kept[0]]).tolist())
         return Choice(resolution.description, tuple(kept), totals, shares[:-1], same=first)
 

@@ -77,6 +77,7 @@ def first(outcome):
 def test_an_order_decides_between_objects_that_fit_equally(target, found):
     outcome = ask("?", "locate", target)
     assert first(outcome) == found and not outcome.question_back
+    assert "not sure" not in outcome.text or not target.head
 
 
 def test_without_an_order_two_are_asked_back():

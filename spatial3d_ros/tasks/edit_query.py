@@ -105,8 +105,6 @@ def _moved(query: ParsedQuery, action: Action, texts: list[str]) -> Instruction:
     if not relation and query.metres is not None and len(texts) > 1:
         # A shift whose direction the reader did not mark: never its opposite.
         relation = "away" if {"away", "from", "off"} & set(words) else "towards"
-    if relation == "next_to" and query.metres is not None and "away" in words:
-        relation = "away"  # "1 m away from the table" is no place beside it
     if query.relation in ("forward", "back") and len(texts) < 2:
         texts = [*texts, "me"]
     if relation == "between" and len(texts) == 2 and {"me", "us", "you"} & set(words):

@@ -21,6 +21,7 @@ _SIDE = r"(\d+(?:\.\d+)?) ?(m|cm|met(?:er|re)s?|centimet(?:er|re)s?)?"
 _SIZE = re.compile(rf"{_SIDE} ?(?:x|by|\u00d7) ?{_SIDE} ?(?:x|by|\u00d7) ?{_SIDE}(?!\w)")
 TARGETS = ("target", "second", "third")
 _ONES = ("one", "ones")
+_LINKS = ("that", "which", "that's", "is", "are", "it", "it's", "and", "was")
 _ARTICLES = ("a", "an", "the", "my", "your")
 _AWAY = ("away", "off", "back", "further", "farther")
 
@@ -102,6 +103,8 @@ class _Open:
         noun = first_words(self.words, head)
         if not noun and any(t.word in _ONES for t in self.words):
             noun = faced  # "facing the sinks, the one on the right"
+        if not noun and not self.refers:
+            noun = self._lost_noun()
         return Description(
             " ".join(t.word for t in self.words),
             noun,
@@ -115,6 +118,20 @@ class _Open:
             " ".join(self._all("quantifier")),
             self.refers,
         )
+
+    def _lost_noun(self) -> str:
+        """The word before the first relation that was read as nothing or as an anchor: "mug" of
+        "red mug on table"; "" without.
+        """
+        for before, item in pairwise(self.words):
+            if item.role == "relation":
+                lost = before.role in ("none", "anchor") and before.word not in (
+                    *_ARTICLES,
+                    *_ONES,
+                    *_LINKS,
+                )
+                return before.word if lost else ""
+        return ""
 
     @property
     def refers(self) -> bool:

@@ -42,6 +42,7 @@ _LINKS = (*MARKS, "and", "also", "then", "please")
 _STARTS = frozenset(
     ("where", "where's", "what", "what's", "which", "who", "how", "when", "is", "are", "does", "do")
 ) | {"find", "show", "locate", "count", "tell"}
+_ENDS = ("from", "to")
 _REMARKS = frozenset(("it", "it's", "they", "there", "this", "that", "i'm"))
 _DOUBTFUL = ("unsupported.language", "unsupported.other", "unsupported.nonsense")
 _OBJECT_ROLES = ("head", "anchor", "pronoun", "anchor_pronoun")
@@ -175,6 +176,8 @@ def _two_requests(words: Sequence[str], reader: QueryReader, *, begun: bool) -> 
     is the same asked again ("is there a mug? where is it?").
     """
     for before, after in _parts(words):
+        if "?" in words[:-1] and before[0] in _STARTS and after[0] in _ENDS:
+            return True  # "how far is the chair from the door? and from the window?"
         if begun and not (before[0] in _STARTS and after[0] in _STARTS):
             continue
         if after[0] in _REMARKS or before[0] in _REMARKS - {"i'm"}:

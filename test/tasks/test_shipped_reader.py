@@ -121,6 +121,9 @@ def test_a_description_of_several_sentences_is_one_question(reader, text):
     [
         ("push the armchair half a metre away from the window", "away", 0.5),
         ("put the box 30 cm from the door", "next_to", 0.3),
+        ("move the ball 1 m away from the table", "away", 1.0),
+        ("place the red box half a metre away from the sofa", "away", 0.5),
+        ("keep it 20 cm away from the wall lamp", "away", 0.2),
         ("move the table 1 m towards the sofa", "towards", 1.0),
     ],
 )
@@ -162,3 +165,27 @@ def test_one_stands_for_the_noun_before(reader):
     words = Vocabulary(["shelf", "bed", "door"])
     query = read_question("is the orange shelf or the blue one nearer to the door", reader, words)
     assert sorted(t.head for t in query.query.targets) == ["door", "shelf", "shelf"]
+
+
+@pytest.mark.parametrize(
+    ("text", "intent", "nouns"),
+    [
+        ("what is between the sofa and the table", "what_near", ["sofa", "table"]),
+        ("how far apart are the two chairs", "distance", ["chairs"]),
+        ("are there more boxes than pillows?", "count", ["boxes", "pillows"]),
+        ("how many things are lying on the table", "count", [""]),
+        ("are the two pillows the same colour", "attribute.color", ["pillows"]),
+        ("swap the two stools", "edit.swap", ["stools"]),
+        ("does the vase stand on the table or on the desk", "support", ["vase"]),
+        ("list all the furniture", "locate_all", ["furniture"]),
+        ("and how long is it", "size.length", [""]),
+    ],
+)
+def test_kinds_that_everyday_questions_showed(reader, text, intent, nouns):
+    query = parse_query(text, reader)
+    assert (query.intent, [target.head for target in query.targets]) == (intent, nouns)
+
+
+def test_who_faces_something_does_not_stand_there(reader):
+    (target,) = parse_query("facing the window, the desk on the left", reader).targets
+    assert (target.head, target.faced, target.viewpoint) == ("desk", "window", "")

@@ -17,7 +17,7 @@ _DEFINITE = (
     ("the", "my", "this", "that", "your", "our", "the same", "his", "her", ""),
     (0.76, 0.06, 0.03, 0.04, 0.02, 0.02, 0.003, 0.01, 0.01, 0.05),
 )
-_OWN = ("it", "it", "it", "that", "this", "that one", "this one", "them", "those")
+_OWN = ("it", "it", "it", "that", "this", "that one", "this one", "them", "those", "they")
 _PREPOSED = (
     ("closest", "closest nearest closer nearer", "to"),
     ("farthest", "farthest furthest farther", "from"),
@@ -35,6 +35,7 @@ _VIEWS = (
     ("when you stand at", "and look towards"), ("lying on", "and looking at"),
     ("looking at", "from"), ("facing", "while standing at"), ("with me at", "and facing"),
 )  # fmt: skip
+_THAT_IS = ("that is", "which is", "that's", "that are", "who is")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -121,7 +122,7 @@ class NounPhrases:
             return words + tag("one", segment)
         if kind == "no":
             return tag("the " + self.noun())
-        simple = kind.endswith("1") or kind in ("gen",)
+        simple = kind.endswith("1") or kind in ("gen", "two")
         kind = kind.removesuffix("1")
         if kind == "ball":
             kind = rng.choice(("b", "s", "s"))
@@ -129,10 +130,11 @@ class NounPhrases:
             own = rng.choice(_OWN)
             words = tag(own, segment, "pronoun")
             return _genitive(words) if kind == "gen" else words
-        many = kind in ("p", "s", "pl", "pall")
+        many = kind in ("p", "s", "pl", "pall", "two")
         article = {
             "b": "", "s": "", "a": self.article("a"), "p": self.article("p"),
             "pl": rng.choice(("the", "the", "these", "those", "my")), "def": self.article("the"),
+            "two": rng.choice(("the two", "the two", "both", "both the", "these two", "our two")),
             "pall": rng.choice(("all the", "the", "all", "both", "all of the", "every one of the")),
         }.get(kind, "")  # fmt: skip
         if kind in ("", "x", "gen"):
@@ -202,11 +204,13 @@ class NounPhrases:
         rng, words = self.rng, Words()
         draw = rng.random()
         if draw < 0.06:
-            lead = rng.choice(("that is", "which is", "that's", "that are", "who is"))
-            words += tag(lead, segment)
-            if rng.random() < 0.25:
-                words += tag("not", segment, "negation") + tag(self.modifier(), segment, "excluded")
+            if rng.random() < 0.15:
+                words += tag(rng.choice(("that", "which")), segment) + self.denied_look(segment)
+            elif rng.random() < 0.3:
+                words += tag(rng.choice(_THAT_IS), segment) + tag("not", segment, "negation")
+                words += tag(self.modifier(), segment, "excluded")
             else:
+                words += tag(rng.choice(_THAT_IS), segment)
                 words += tag(self.modifier(), segment, "modifier")
         elif draw < 0.07:
             name, text = rng.choice(pairs("superlatives", self.split))
@@ -237,6 +241,12 @@ class NounPhrases:
             words += self.viewer(segment)
         return words
 
+    def denied_look(self, segment: str) -> Words:
+        """ "isn't red": what follows "that"."""
+        texts = ("is not", "isn't", "are not", "aren't", "isn't really", "is no longer")
+        words = tag(self.rng.choice(texts), segment, "negation")
+        return words + tag(self.modifier(), segment, "excluded")
+
     def relation(self, segment: str) -> Words:
         """A relation with its anchors, or one that needs none."""
         rng = self.rng
@@ -246,9 +256,12 @@ class NounPhrases:
             return tag(text, segment, "superlative" if superlative else "relation", name)
         name, text = rng.choice(pairs("relations", self.split))
         words = Words()
-        if rng.random() < 0.06 and name in ("on", "next_to", "near", "under", "in", "behind"):
-            words += tag(rng.choice(("that is", "", "which is")), segment)
-            words += tag("not", segment, "negation")
+        if rng.random() < 0.08 and name in ("on", "next_to", "near", "under", "in", "behind"):
+            lead, no = rng.choice(
+                (("that is", "not"), ("", "not"), ("which is", "not"), ("that", "isn't"),
+                 ("which", "isn't"), ("that", "aren't"))
+            )  # fmt: skip
+            words += tag(lead, segment) + tag(no, segment, "negation")
         return words + self.related(name, text, segment, "relation")
 
     def related(self, name: str, text: str, segment: str, role: str) -> Words:
@@ -296,10 +309,10 @@ class NounPhrases:
             words += self.faced(segment)
         return words
 
-    def viewer(self, segment: str) -> Words:
-        """Where sides are seen from."""
+    def viewer(self, segment: str, key: str = "") -> Words:
+        """Where sides are seen from, or with the key "facing" what is looked at."""
         rng = self.rng
-        key = rng.choice(("viewed", "viewed", "facing"))
+        key = key or rng.choice(("viewed", "viewed", "facing"))
         name = "facing" if key == "facing" else "none"
         words = tag(rng.choice(phrases(key, self.split)), segment, "relation", name)
         article = tag(rng.choice(("the", "the", "my", "")), segment)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from spatial3d_ros.geometry.relations import SIDES
 from spatial3d_ros.research.homes.object_names import invented_word
@@ -24,6 +25,7 @@ from spatial3d_ros.research.query.grammar import (
     pairs,
     phrases,
     slots,
+    table,
 )
 from spatial3d_ros.research.query.noun_phrases import NounPhrases, Words, absorbed, tag
 from spatial3d_ros.research.query.typing_noise import noisy
@@ -106,12 +108,14 @@ class QuerySentences:
             "dir": lambda: self._pair("directions", *tagged),
             "axis": lambda: self._pair("axes", *tagged),
             "cw": lambda: self._pair("turns", *tagged),
-            "btw": lambda: self._list(
-                "between", ("between", "in between", "in the middle between")
-            ),
             "tow": lambda: self._list("towards", phrases("towards", self.split)),
             "away": lambda: self._list("away", phrases("away", self.split)),
             "off": lambda: self._list("none", phrases("off", self.split)),
+            "madeof": lambda: tag(
+                self.rng.choice(phrases("materials", self.split)), "target", "modifier"
+            ),
+            "lacks": lambda: self.nouns.denied_look("target"),
+            "roomy": lambda: tag("the", "target") + self._fixed["building"](),
             "to": lambda: self._list("next_to", phrases("to", self.split)),
             "floor": lambda: self._list("floor", phrases("floor", self.split)),
             "wallr": lambda: self._list("wall", phrases("wallr", self.split)),
@@ -120,6 +124,7 @@ class QuerySentences:
             "kb": lambda: self.nouns.anchor("target"),
             "viewed": lambda: tag(self.rng.choice(phrases("viewed", self.split))),
             "viewer": lambda: self.nouns.viewer("target"),
+            "facer": lambda: self.nouns.viewer("target", "facing"),
             "n": self._length,
             "deg": self._angle,
             "size": lambda: self._size(),
@@ -134,8 +139,6 @@ class QuerySentences:
             "viewat": lambda: self.nouns.viewer_at("target"),
             "purp": self._purpose,
             "purping": lambda: self._purpose(gerund=True),
-            "has": lambda: tag("has", "target", "relation", "in"),
-            "does": lambda: tag(self.rng.choice(("does", "do")), "target", "relation", "in"),
             "kd": lambda: (
                 tag(self.rng.choice(("the", "the", "my", "this")), "target")
                 + self.nouns.anchor("target")
@@ -144,9 +147,6 @@ class QuerySentences:
             "seenk": lambda: tag("the", "target") + tag(self._noun, "target", "anchor"),
             "code": lambda: tag(self._code()),
             "no": lambda: self.nouns.described("no", "none"),
-            "itself": lambda: tag(
-                self.rng.choice(("it", "it", "that")), "target", "anchor_pronoun"
-            ),
             "neither": lambda: tag(self.nouns.modifier(), "target", "excluded"),
             "supw": lambda: self._pair("superlatives", "target", "superlative"),
             "neg": lambda: self._denied(),
@@ -165,6 +165,9 @@ class QuerySentences:
             "salad": self._salad,
             "digits": self._digits,
         }
+        for slot, (segment, role, predicate, text) in table("phrases")["slots"].items():
+            texts = text.split("; ")
+            self._fixed[slot] = partial(self._one_of, texts, segment, role, predicate)
 
     def draw(self) -> Sentence:
         """One sentence."""
@@ -279,6 +282,9 @@ class QuerySentences:
             name, text = self.rng.choice(pairs(key, self.split))
             if (not names or name in names) and name not in but:
                 return tag(text, segment, role, name)
+
+    def _one_of(self, texts: Sequence[str], *tags: str) -> Words:
+        return tag(self.rng.choice(texts), *tags)
 
     def _list(self, name: str, texts: tuple[str, ...]) -> Words:
         return tag(self.rng.choice(texts), "relation", "relation", name)

@@ -34,6 +34,8 @@ def noisy(
         words.append(TaggedWord(rng.choice("?????..!")))
     hurried, marks = rng.random() < 0.18, rng.random() < 0.6
     slips = 0.08 if hurried else 0.015 if rng.random() < 0.7 else 0.05
+    if rng.random() < 0.05:
+        slips = 0.3
     for k, item in enumerate(words):
         word = item.word
         if word in MARKS and not marks and k < len(words) - 1:

@@ -302,6 +302,9 @@ class ObjectMemory(MemoryState):
         again = sum(o.first_ns < self.session.first_ns for o in here) >= MIN_OBJECTS
         before = [o for o in here if o.id not in new and begin - MOVED_NS < o.last_ns < begin]
         before += [o for o in self.known.values() if again and o.state == "remembered"]
+        if not before:  # only new objects shifted: they are where they are seen now
+            self.space.clear()
+            return
         self._outdated |= {
             map_id: self.known[number].last_ns
             for map_id, number in self._ids.items()

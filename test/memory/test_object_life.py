@@ -14,6 +14,7 @@ from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.memory.alignment import align
 from spatial3d_ros.memory.association import alike, has_moved
 from spatial3d_ros.memory.edits import MemoryEdit, apply_edit
+from spatial3d_ros.memory.jumps import Jump
 from spatial3d_ros.memory.object_memory import moved_by
 from spatial3d_ros.memory.presence import kept_points, look_at_places
 from spatial3d_ros.memory.regions import Region
@@ -192,6 +193,16 @@ def test_a_jump_of_the_pose_leaves_no_ghosts_and_keeps_ids(lived_in):
         true = jump[:3, :3] @ THINGS[item.label][1].center + jump[:3, 3]
         assert np.allclose(item.box.center, true, atol=0.05)
     assert "jump" in dict(robot.kinds()) and "new" not in dict(robot.kinds())
+    robot.stop()
+
+
+def test_a_jump_that_only_new_objects_show_moves_nothing(tmp_path, monkeypatch):
+    robot = Robot(tmp_path, THINGS)
+    robot.look((0, 0, 1.4), (1, 0, 1.0))
+    jump = Jump(np.eye(4), robot.now)
+    monkeypatch.setattr(robot.memory._jumps, "find", lambda *_: jump)
+    scene = robot.look((0.1, 0, 1.4), (1, 0, 1.0))
+    assert [item.label for item in scene.values()] == ["sofa"] and robot.events == []
     robot.stop()
 
 

@@ -18,6 +18,7 @@ from spatial3d_ros.cli import (
     demo,
     doctor,
     download,
+    explain,
     info,
     map,
     recognise,
@@ -47,6 +48,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("ask")(ask.ask)
+app.command("explain")(explain.explain)
 app.command("doctor")(doctor.doctor)
 app.command("check")(check.check)
 app.command("convert")(convert.convert)

@@ -54,7 +54,7 @@ def channel_variation(model: SpatialModel) -> dict[str, float]:
         if model.ray is not None:
             axes = torch.cat([torch.eye(3), -torch.eye(3)]).to(device)
             found["rays"] = variation(model.ray(axes))
-        if model.config.object_tokens != "none":
+        if model.roles is not None:
             rgb = torch.tensor(list(itertools.product((0.0, 1.0), repeat=3)), device=device)
             sizes = torch.tensor(list(itertools.product((0.1, 0.5, 2.0), repeat=3)), device=device)
             boxes = torch.cat([sizes / 2, sizes], dim=-1)

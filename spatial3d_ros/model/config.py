@@ -10,18 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.model.names_config import NamesConfig, StrictConfig
 from spatial3d_ros.resources import config_path
 from spatial3d_ros.storage import read_yaml
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class VisionConfig(_Strict):
+class VisionConfig(StrictConfig):
     """SigLIP-style vision tower (METHODS 1.2). `layers` counts the layers that run: the last one of
     the public tower is omitted.
     """
@@ -58,7 +55,7 @@ class VisionConfig(_Strict):
         return self.image_size // self.patch_size
 
 
-class TextConfig(_Strict):
+class TextConfig(StrictConfig):
     """Qwen2-style decoder."""
 
     width: int = 3584
@@ -72,7 +69,7 @@ class TextConfig(_Strict):
     tie_embeddings: bool = False
 
 
-class StructureConfig(_Strict):
+class StructureConfig(StrictConfig):
     """Structure-enhanced module, S2-MLLM (METHODS 1.3)."""
 
     enabled: bool = True
@@ -84,10 +81,12 @@ class StructureConfig(_Strict):
     drop_path: float = Field(0.1, ge=0.0, lt=1.0)
 
 
-class PositionConfig(_Strict):
+class PositionConfig(StrictConfig):
     """Multi-level position encoding, S2-MLLM (METHODS 1.5)."""
 
     coord: bool = True
+    coord_on: tuple[Literal["views", "objects"], ...] = ("views", "objects")
+    """What gets the coordinate code: tokens of views, features of objects."""
     coord_scale: float = Field(1.0, gt=0.0)
     """Factor of the coordinate code; 1 as published, with features of much larger norm."""
     ray: bool = True
@@ -97,13 +96,15 @@ class PositionConfig(_Strict):
     pool: Literal["bilinear", "avg"] = "bilinear"
 
 
-class GuidanceConfig(_Strict):
+class GuidanceConfig(StrictConfig):
     """Reconstruction guidance, S2-MLLM (METHODS 1.9): a branch that is built in training only."""
 
     enabled: bool = False
     backend: Literal["own", "external"] = "own"
     """`external`: the branch ends in a linear layer to `width`; the caller passes the decoder."""
     weight: float = Field(0.3, ge=0.0)
+    targets: Literal["own", "shuffled"] = "own"
+    """`shuffled`: the points of another room of the batch, a control that teaches nothing."""
     local: bool = False
     """Also reconstruct every view in its own camera frame."""
     width: int = 256
@@ -113,30 +114,40 @@ class GuidanceConfig(_Strict):
     """Weight of the log-confidence term, which keeps the confidence above its minimum."""
 
 
-class LanguageConfig(_Strict):
+class LanguageConfig(StrictConfig):
     """Language loss, S2-MLLM (METHODS 1.10)."""
 
     weight: float = Field(1.0, ge=0.0)
 
 
-class S2Config(_Strict):
+class S2Config(StrictConfig):
     """S2-MLLM (METHODS 1)."""
 
     se: StructureConfig = StructureConfig()
     mpe: PositionConfig = PositionConfig()
     sg: GuidanceConfig = GuidanceConfig()
     lang: LanguageConfig = LanguageConfig()
+    view_tokens: bool = True
+    """Tokens of the views in the sequence; without them patches reach the objects alone, as in
+    Chat-Scene (METHODS 2.1).
+    """
     category_mode: Literal["none", "generate", "given"] = "none"
     """Text before `<ground>` (METHODS 1.12): none; the class name that the network writes; or the
     true one, for diagnosis only.
     """
 
 
-class SlimConfig(_Strict):
+class SlimConfig(StrictConfig):
     """Attention masks of 3D-SLIM (METHODS 2)."""
 
     objects: Literal["causal", "full", "diagonal", "fixed_n", "geo"] = "geo"
     inst: bool = True
+    on: Literal["objects", "views"] = "objects"
+    """What the masks are of: `views` are the tokens of views, with the mean point of each as its
+    centre, in a network without object tokens.
+    """
+    bounds: Literal["fixed", "learnt"] = "fixed"
+    """`learnt`: k_min and k_max are only where training starts (`slim_mask.LearntBounds`)."""
     places: Literal["sequence", "shared"] = "sequence"
     """Positions of objects in the decoder: consecutive as published, or the same for all objects,
     so that only the identifiers depend on their order.
@@ -157,10 +168,12 @@ class SlimConfig(_Strict):
     def _ordered(self) -> SlimConfig:
         if self.k_min > self.k_max:
             raise ValueError(f"k_min ({self.k_min}) must not exceed k_max ({self.k_max})")
+        if self.bounds == "learnt" and (self.objects, self.on) != ("geo", "objects"):
+            raise ValueError("bounds: learnt needs objects: geo and on: objects")
         return self
 
 
-class AwarenessConfig(_Strict):
+class AwarenessConfig(StrictConfig):
     """Progressive spatial awareness, Spatial 3D-LLM (METHODS 3.2). Without its three stages, the
     referents are seeds chosen by farthest point sampling.
     """
@@ -200,7 +213,7 @@ ChannelName = Literal[
 CHANNELS: tuple[ChannelName, ...] = get_args(ChannelName)
 
 
-class ObjectConfig(_Strict):
+class ObjectConfig(StrictConfig):
     """Object tokens (METHODS 1.7, 4) and their inputs besides pixels."""
 
     channels: tuple[ChannelName, ...] = ()
@@ -227,10 +240,14 @@ class ObjectConfig(_Strict):
     """Add the names that the heads of `names` expect to the decoder's inputs."""
 
 
-class HeadConfig(_Strict):
+class HeadConfig(StrictConfig):
     """Grounding head (METHODS 1.8); candidates are object features before or after the decoder."""
 
-    object_source: Literal["input", "hidden"] = "hidden"
+    object_source: Literal["input", "hidden", "identifier", "referents"] = "hidden"
+    """`input`: features before the decoder; `hidden`: final states; `identifier`: logits of the
+    identifiers as the next token after `<ground>`, as Chat-Scene answers; `referents`: the
+    referents of `psa` in place of objects.
+    """
     relation_layers: int = Field(0, ge=0)
     """All-pairs layers over the objects' final states, which depend on the question (`hidden`
     only).
@@ -239,33 +256,7 @@ class HeadConfig(_Strict):
     temperature: float = Field(0.07, gt=0.0)
 
 
-class LooksConfig(_Strict):
-    """Names of how objects look, by attribute (`categories.LOOKS`)."""
-
-    material: tuple[str, ...] = ()
-    pattern: tuple[str, ...] = ()
-    shape: tuple[str, ...] = ()
-    state: tuple[str, ...] = ()
-    second_color: tuple[str, ...] = ()
-
-
-class NamesConfig(_Strict):
-    """Classes, colors and looks with which objects are named independently of questions. Questions
-    may use any other words.
-    """
-
-    classes: tuple[str, ...] = ()
-    colors: tuple[str, ...] = ()
-    looks: LooksConfig = LooksConfig()
-
-    @property
-    def heads(self) -> dict[str, tuple[str, ...]]:
-        """The names of each head that has any: "class", "color", and the attributes of looks."""
-        found = {"class": self.classes, "color": self.colors, **dict(self.looks)}
-        return {head: names for head, names in found.items() if names}
-
-
-class IoConfig(_Strict):
+class IoConfig(StrictConfig):
     """Format of coordinates in the network's text (METHODS 3.3)."""
 
     loc_format: Literal["text", "tokens"] = "text"
@@ -275,7 +266,7 @@ class IoConfig(_Strict):
 Task = Literal["ground", "distance", "ask", "caption"]
 
 
-class ModelConfig(_Strict):
+class ModelConfig(StrictConfig):
     """Everything that determines the shapes of the weights and the computation."""
 
     name: str
@@ -289,9 +280,10 @@ class ModelConfig(_Strict):
     slim: SlimConfig = SlimConfig()
     psa: AwarenessConfig = AwarenessConfig()
     objects: ObjectConfig = ObjectConfig()
-    object_tokens: Literal["none", "object", "object+referent"] = "object"
+    object_tokens: Literal["none", "object", "object+referent", "chat_scene"] = "object"
     """`none`: objects are used by the head only, as S2-MLLM was published (METHODS 0.1);
-    `object+referent`: objects also receive the referents near them (METHODS 4).
+    `object+referent`: objects also receive the referents near them (METHODS 4); `chat_scene`: an
+    identifier, points and patches, without boxes (METHODS 2.1).
     """
     head: HeadConfig = HeadConfig()
     names: NamesConfig = NamesConfig()
@@ -303,6 +295,25 @@ class ModelConfig(_Strict):
             raise ValueError("object_tokens: none needs head.object_source: input")
         if self.object_tokens == "object+referent" and not self.psa.enabled:
             raise ValueError("object_tokens: object+referent needs psa.enabled: true")
+        if self.object_tokens == "chat_scene" and (
+            self.objects.channels or self.objects.identifier != "token"
+            or self.head.object_source in ("hidden", "referents") or self.answers
+        ):  # fmt: skip
+            raise ValueError(
+                "object_tokens: chat_scene needs objects.identifier: token, no objects.channels, "
+                "head.object_source: identifier or input, and tasks: [ground]"
+            )
+        if self.head.object_source == "identifier" and self.tokens_per_object < 2:
+            raise ValueError("head.object_source: identifier needs objects.identifier: token")
+        if self.head.object_source == "referents" and not (
+            self.psa.enabled and self.object_tokens == "none" and not self.names.from_views
+        ):
+            raise ValueError(
+                "head.object_source: referents needs psa.enabled: true, object_tokens: none and "
+                "names.from_views: false"
+            )
+        if self.slim.on == "views" and not (self.object_tokens == "none" and self.s2.view_tokens):
+            raise ValueError("slim.on: views needs object_tokens: none and s2.view_tokens: true")
         if self.objects.channels and self.objects.identifier != "added":
             raise ValueError("objects.channels needs objects.identifier: added")
         if self.object_tokens == "none" and self.answers:
@@ -323,6 +334,8 @@ class ModelConfig(_Strict):
         """Positions that one object takes in the sequence (c in METHODS 4)."""
         if self.object_tokens == "none":
             return 0
+        if self.object_tokens == "chat_scene":
+            return 3
         if self.objects.identifier == "added":
             return 1
         return 2 if self.object_tokens == "object" else 3

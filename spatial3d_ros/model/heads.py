@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spatial3d_ros.model.config import HeadConfig, NamesConfig
+from spatial3d_ros.model.config import HeadConfig
+from spatial3d_ros.model.names_config import NamesConfig
 
 TOKEN_LENGTH = 0.2
 """Root mean square of a token embedding. With longer object tokens, attention to the text vanishes.

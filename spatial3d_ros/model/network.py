@@ -17,17 +17,19 @@ from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.model.answer_conditioning import AnswerCondition, AnswerContext, pair_code
 from spatial3d_ros.model.attention import AttentionContext, AttentionForm, KeyValues
 from spatial3d_ros.model.batch import SceneBatch
+from spatial3d_ros.model.chat_scene import ChatSceneTokens
 from spatial3d_ros.model.config import ModelConfig
 from spatial3d_ros.model.decoder import Decoder, position_ids
 from spatial3d_ros.model.heads import GroundingHead, PredictedNames, name_directions, name_heads
 from spatial3d_ros.model.object_channels import ObjectChannels
+from spatial3d_ros.model.object_sequence import attention_bias, object_tokens
 from spatial3d_ros.model.objects import (
     ObjectRelations,
     ObjectTokens,
     PooledObjects,
     pool_object_features,
 )
-from spatial3d_ros.model.position import RayCode, coordinate_code, patch_centroids, pool_views
+from spatial3d_ros.model.position import RayCode
 from spatial3d_ros.model.referents import Referents, SpatialAwareness, with_referent_objects
 from spatial3d_ros.model.relations import (
     AttentionBias,
@@ -44,8 +46,9 @@ from spatial3d_ros.model.sequence import (
     QuestionBatch,
     check_sequence_length,
 )
-from spatial3d_ros.model.slim_mask import object_mask, sequence_mask
+from spatial3d_ros.model.slim_mask import LearntBounds, object_mask, sequence_mask
 from spatial3d_ros.model.structure import StructureEnhanced
+from spatial3d_ros.model.view_tokens import view_mask, view_tokens
 from spatial3d_ros.model.vision import Projector, VisionTower, feature_norm
 
 
@@ -72,9 +75,18 @@ class SpatialModel(nn.Module):
         self.head = GroundingHead(width, config.head)
         self.answers: AnswerContext | None = None
         self.predicted: PredictedNames | None = None
+        self.roles: nn.Linear | None = None
+        self.bias: AttentionBias | None = None
+        self.label_bias: LabelBias | None = None
         self.names = nn.ModuleDict()
-        if config.object_tokens != "none":
+        self.chat_scene: ChatSceneTokens | None = None
+        if config.object_tokens not in ("none", "chat_scene"):
             self._build_objects(config, width, edge)
+        elif config.names.from_views:
+            self.names = name_heads(width, config.names)
+        if config.object_tokens == "chat_scene":
+            self.chat_scene = ChatSceneTokens(width)
+        self.bounds = LearntBounds(config.slim) if config.slim.bounds == "learnt" else None
         # Last, so that all other parts start from the same weights with it and without.
         self.psa = SpatialAwareness(config) if config.psa.enabled else None
 
@@ -144,14 +156,36 @@ class SpatialModel(nn.Module):
             projected = self.project_views(batch) if projected is None else projected
             features, tokens = self._scene_tokens(batch, projected)
             referents = None if self.psa is None else self.psa(batch, projected)
-        pooled = pool_object_features(batch, features, self.config)
+        if self.config.head.object_source == "referents":
+            batch, pooled = self._referents_as_objects(batch, referents)
+        else:
+            pooled = pool_object_features(batch, features, self.config)
         if self.config.objects.channels:
             assert isinstance(self.objects, ObjectChannels)
             batch, pooled = self.objects.dropped(self._with_crops(batch), pooled)
-        prefix_valid, embeddings = self._prefix(batch, tokens, referents, prompt_tokens)
+        masked = tokens if self.config.slim.on == "views" else None
+        shown = tokens if self.config.s2.view_tokens and masked is None else None
+        prefix_valid, embeddings = self._prefix(batch, shown, referents, prompt_tokens)
         check_sequence_length(self.config, prefix_valid, batch.object_valid, prompt_tokens)
         prefix = self.decoder.encode_prefix(embeddings, prefix_valid)
-        return self.with_prefix(prefix, prefix_valid, referents, batch, pooled)
+        scene = self.with_prefix(prefix, prefix_valid, referents, batch, pooled)
+        if masked is None:
+            return scene
+        return replace(scene, masked_views=(masked, *view_mask(batch, self.config)))
+
+    def _scene_tokens(self, batch: SceneBatch, features: Tensor) -> tuple[Tensor, Tensor]:
+        return view_tokens(batch, features, self.config, self.newline, self.ray)
+
+    def _referents_as_objects(
+        self, batch: SceneBatch, referents: Referents | None
+    ) -> tuple[SceneBatch, PooledObjects]:
+        """Referents in place of the objects of a batch. Raises ConfigError without views."""
+        if referents is None or self.psa is None:
+            raise ConfigError("head.object_source: referents needs views")
+        boxes, valid = referents.boxes.detach(), referents.valid
+        batch = replace(batch, boxes=boxes, object_valid=valid, labels=None, colors=None)
+        visual = self.psa.project(referents.features)
+        return batch, PooledObjects(visual, valid, boxes[..., :3] * torch.nan)
 
     def with_prefix(
         self,
@@ -166,6 +200,7 @@ class SpatialModel(nn.Module):
         made = self.objects if self.config.objects.channels else None
         count = features.shape[1] if self.config.answers else 0
         looks = made.appearance_vectors(batch) if isinstance(made, ObjectChannels) else None
+        centers = batch.boxes[..., :3]
         return EncodedScene(
             prefix=prefix,
             prefix_valid=prefix_valid,
@@ -174,7 +209,7 @@ class SpatialModel(nn.Module):
             object_features=features,
             valid=batch.object_valid,
             edges=edges,
-            object_mask=object_mask(batch.boxes[..., :3], batch.object_valid, self.config.slim),
+            object_mask=object_mask(centers, batch.object_valid, self.config.slim),
             pair_codes=pair_code(batch.boxes if self.config.answers else batch.boxes[:, :0]),
             labels=batch.label_ids,
             name_shares=shares,
@@ -183,6 +218,7 @@ class SpatialModel(nn.Module):
             name_embeddings=name_directions(self.names, features[:, :count]),
             referent_tokens=tokens,
             referents=referents,
+            mask_bias=None if self.bounds is None else self.bounds(centers, batch.object_valid),
         )
 
     def propose(self, batch: SceneBatch) -> tuple[SceneBatch, Tensor]:
@@ -198,34 +234,18 @@ class SpatialModel(nn.Module):
         referents = self.psa(batch, self.project_views(batch))
         return with_referent_objects(batch, referents, self.config.objects.max_objects)
 
-    def _scene_tokens(self, batch: SceneBatch, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Patch features with their coordinate code (B, V * P, D) and the pooled scene tokens with
-        newline tokens (B, V * T, D).
-        """
-        vision, mpe, views = self.config.vision, self.config.s2.mpe, batch.views
-        if mpe.coord:
-            centroid, usable = patch_centroids(
-                views.points, views.valid, vision.patch_size, vision.grid
-            )
-            code = coordinate_code(centroid, features.shape[-1]) * usable[..., None]
-            features = features + mpe.coord_scale * code.to(features.dtype)
-        side = self.config.pooled_grid
-        pooled = pool_views(features, vision.grid, side, mpe.pool)
-        if self.ray is not None:
-            pooled = pooled + self.ray(views.rays)
-        rows = pooled.unflatten(-2, (side, side))
-        newline = self.newline.expand(*rows.shape[:-2], 1, -1)
-        return features.flatten(1, 2), torch.cat([rows, newline], dim=-2).flatten(1, 3)
-
     def _encode_objects(
         self, batch: SceneBatch, pooled: PooledObjects, referents: Referents | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
-        """Object features and decoder inputs (B, N, D), edge features (B, N, N, E), the referent
-        tokens (B, N, D) if objects have such, and `EncodedScene.name_shares`.
+        """Object features and decoder inputs (B, N, D), edge features (B, N, N, E), the tokens (B,
+        N, D) of referents or points if objects have such, and `EncodedScene.name_shares`.
         """
+        none = batch.boxes.new_empty(*batch.boxes.shape[:2], 0, 0)
         if self.config.object_tokens == "none":
-            edges = batch.boxes.new_empty(*batch.boxes.shape[:2], 0, 0)
-            return pooled.visual, pooled.visual, edges, None, None
+            return pooled.visual, pooled.visual, none, None, None
+        if self.chat_scene is not None:
+            patches, points = self.chat_scene(batch, pooled)
+            return patches, patches, none, points, None
         tokens = added = None
         if self.config.object_tokens == "object+referent":
             assert self.psa is not None
@@ -274,15 +294,20 @@ class SpatialModel(nn.Module):
         """Run Q questions in one pass behind the prefix. Raises QueryError if one is too long."""
         index, per_object = questions.scene, self.config.tokens_per_object
         valid, edges = scene.valid[index], scene.edges[index]
-        objects = self._object_tokens(scene, index, prompt_tokens)
+        mask, masked = scene.object_mask[index], valid
+        if scene.masked_views is None:
+            objects = object_tokens(self.config, self.decoder.embed, scene, index, prompt_tokens)
+        else:
+            per_object = 1
+            objects, masked, mask = (part[index] for part in scene.masked_views)
         span = objects.shape[1]
         text = self.decoder.embed(questions.ids).to(objects.dtype)
-        real = torch.cat([valid.repeat_interleave(per_object, 1), questions.real], dim=1)
+        real = torch.cat([masked.repeat_interleave(per_object, 1), questions.real], dim=1)
         prefix_valid = scene.prefix_valid[index]
         check_sequence_length(self.config, prefix_valid, valid, prompt_tokens, questions.real)
         context = AttentionContext(
             mask=sequence_mask(
-                scene.object_mask[index],
+                mask,
                 real,
                 F.pad(questions.instruction & self.config.slim.inst, (span, 0)),
                 prefix_valid[:, :0],
@@ -292,7 +317,17 @@ class SpatialModel(nn.Module):
             prefix=scene.prefix,
             prefix_valid=scene.prefix_valid,
             scenes=index,
-            bias=self._bias(scene, questions, text, prompt_tokens) if per_object else None,
+            bias=attention_bias(
+                self.config,
+                scene,
+                questions,
+                text,
+                prompt_tokens,
+                self.bias,
+                self.label_bias,
+                self.predicted,
+                self.names,
+            ),
             object_length=span,
             form=self.attention,
         )
@@ -302,47 +337,29 @@ class SpatialModel(nn.Module):
         text_states = states[:, span:]
         query = text_states[torch.arange(len(states), device=states.device), questions.ground]
         candidates, roles, contextual = scene.visual[index], None, None
-        if per_object:
+        if self.roles is not None:
             object_states = states[:, per_object - 1 : span : per_object]
             roles = self.roles(object_states)
             hidden = self.config.head.object_source == "hidden"
             if hidden or self.config.answers:
                 contextual = self.readout(object_states, edges, valid)
                 candidates = contextual if hidden else candidates
-        scores = self.head(query, candidates, valid)
+        if self.config.head.object_source == "identifier":
+            scores = self._identifier_scores(query, valid, prompt_tokens)
+        else:
+            scores = self.head(query, candidates, valid)
         if self.predicted is not None and scene.name_shares is not None:
             named = scene.name_shares[index], self.names, text, questions.instruction
             scores = scores + self.predicted.evidence(*named)
         return ModelOutput(scores, text_states, roles, contextual, real, context)
 
-    def _bias(
-        self, scene: EncodedScene, questions: QuestionBatch, text: Tensor, tokens: PromptTokens
-    ) -> Tensor | None:
-        """Learned additive bias of object rows on object columns and, with `label_bias`, on text
-        columns: (Q, heads, N * c, N * c or N * c + L); text (Q, L, D), the embedded questions.
-        """
-        index, per_object = questions.scene, self.config.tokens_per_object
-        bias = None
-        if self.bias is not None:
-            bias = self.bias(scene.edges[index])
-            bias = bias.repeat_interleave(per_object, 2).repeat_interleave(per_object, 3)
-        if self.label_bias is None:
-            return bias
-        identifiers = tokens.slot_identifiers(scene.valid.shape[1])
-        text_bias = self.label_bias(
-            scene.labels[index],
-            None if scene.label_shares is None else scene.label_shares[index],
-            identifiers,
-            questions.ids,
-            questions.instruction,
-        )
-        if self.predicted is not None and scene.name_shares is not None:
-            named = scene.name_shares[index], self.names, text, questions.instruction
-            text_bias = text_bias + self.predicted.bias(*named)
-        text_bias = text_bias.repeat_interleave(per_object, 2)
-        if bias is None:
-            bias = text_bias.new_zeros(*text_bias.shape[:3], text_bias.shape[2])
-        return torch.cat([bias, text_bias.to(bias.dtype)], -1)
+    def _identifier_scores(
+        self, query: Tensor, valid: Tensor, prompt_tokens: PromptTokens
+    ) -> Tensor:
+        """Logits of the objects' identifiers as the next token, of the end of the turn last."""
+        slots = prompt_tokens.slot_identifiers(valid.shape[1])
+        logits = self.decoder.logits(query)[:, torch.cat([slots, prompt_tokens.stops[:1]])]
+        return logits.float().masked_fill(~F.pad(valid, (0, 1), value=True), -torch.inf)
 
     def condition_answers(
         self,
@@ -379,22 +396,3 @@ class SpatialModel(nn.Module):
             assert self.answers is not None
             states = self.answers.recital(states, condition.candidates)
         return self.decoder.logits(states)
-
-    def _object_tokens(
-        self, scene: EncodedScene, index: Tensor, prompt_tokens: PromptTokens
-    ) -> Tensor:
-        """Decoder inputs of the objects of each question's scene: (Q, N * c, D), for each object
-        its identifier, its referent token if it has one, and itself. The object comes last, where
-        its state is read.
-        """
-        objects = scene.object_embeddings[index]
-        if self.config.object_tokens == "none":
-            return objects[:, :0]
-        identifiers = self.decoder.embed(prompt_tokens.slot_identifiers(objects.shape[1]))
-        identifiers = identifiers.expand_as(objects)
-        if self.config.objects.identifier == "added":
-            return objects + identifiers
-        parts = [identifiers, objects]
-        if scene.referent_tokens is not None:
-            parts.insert(1, scene.referent_tokens[index])
-        return torch.stack([part.to(objects.dtype) for part in parts], dim=2).flatten(1, 2)

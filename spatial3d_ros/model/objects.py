@@ -41,7 +41,8 @@ def pool_object_features(
     (METHODS 1.7). A color given in the batch has precedence over the one measured in the views.
     """
     boxes, width, mpe = batch.boxes, config.text.width, config.s2.mpe
-    code = mpe.coord_scale * mpe.coord * coordinate_code(boxes[..., :3], width)
+    coded = mpe.coord and "objects" in mpe.coord_on
+    code = mpe.coord_scale * coded * coordinate_code(boxes[..., :3], width)
     if features is None:
         return PooledObjects(
             code, torch.zeros_like(batch.object_valid), given_colors(batch, config)

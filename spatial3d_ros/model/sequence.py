@@ -77,8 +77,16 @@ class EncodedScene:
     channel.
     """
     referent_tokens: Tensor | None = None
-    """One token (B, N, D) for each object, of the referents near it; None if they have none."""
+    """One token (B, N, D) for each object, of the referents near it or (`chat_scene`) of its
+    points; None if they have none.
+    """
     referents: Referents | None = None
+    mask_bias: Tensor | None = None
+    """Additive bias of objects on objects (B, N, N) of `slim_mask.LearntBounds`."""
+    masked_views: tuple[Tensor, Tensor, Tensor] | None = None
+    """With `slim.on: views` the view tokens (B, T, D), which are real (B, T), and their mask
+    (B, T, T); they stand where objects stand in other networks.
+    """
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Of the frame of the boxes in that of the views, metres."""
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from spatial3d_ros.model.config import SlimConfig
 
@@ -32,13 +33,20 @@ def geometry_adaptive_mask(centers: Tensor, valid: Tensor, config: SlimConfig) -
     distance = _distances(centers, valid, unpadded, config.space)
     if not centers.shape[1]:
         return distance.bool()
+    density = _density(distance, valid, unpadded, config)
+    k = density.mul_(config.k_max - config.k_min).add_(config.k_min).round_().long()
+    return _nearest_mask(distance, valid, unpadded, k, config.k_max)
+
+
+def _density(distance: Tensor, valid: Tensor, unpadded: bool, config: SlimConfig) -> Tensor:
+    """rho (B, N) float64 in [0, 1] of `geometry_adaptive_mask`."""
     gaussian = config.density == "gaussian"
     sparse = distance
     if gaussian:
         sigma = config.sigma or DEFAULT_SIGMA[config.space]
         sparse = -torch.exp(-((distance / sigma) ** 2))
     sparse = sparse if unpadded else sparse.masked_fill(~valid[:, None, :], 0.0)
-    count = centers.shape[1] if unpadded else valid.sum(-1, keepdim=True)
+    count = distance.shape[1] if unpadded else valid.sum(-1, keepdim=True)
     terms = count if gaussian else count - 1 + (count == 1)
     mean = sparse.sum(-1, dtype=torch.float64).div_(terms)
     if config.robust:
@@ -51,9 +59,41 @@ def geometry_adaptive_mask(centers: Tensor, valid: Tensor, config: SlimConfig) -
     else:
         lowest = mean.masked_fill(~valid, torch.inf).amin(-1, keepdim=True)
         highest = mean.masked_fill(~valid, -torch.inf).amax(-1, keepdim=True)
-    density = (highest - mean).div_((highest - lowest).add_(1e-6))
-    k = density.mul_(config.k_max - config.k_min).add_(config.k_min).round_().long()
-    return _nearest_mask(distance, valid, unpadded, k, config.k_max)
+    return (highest - mean).div_((highest - lowest).add_(1e-6))
+
+
+class LearntBounds(nn.Module):
+    """The geometry-adaptive mask with bounds that training finds, as an attention bias: the log of
+    sigmoid(k_i + 1/2 - rank_ij), rank 0 for the object itself, k_i as in `geometry_adaptive_mask`.
+
+    centers (B, N, 3), valid (B, N) -> bias (B, N, N), 0 where an object attends freely. Our answer
+    to a question that the paper leaves open; both bounds stay non-negative and ordered.
+    """
+
+    def __init__(self, config: SlimConfig) -> None:
+        super().__init__()
+        self.config = config
+        start = torch.tensor([config.k_min, config.k_max - config.k_min]).clamp(min=1e-2)
+        self.raw = nn.Parameter(start.expm1().log())
+        """Before softplus: k_min, and k_max - k_min."""
+
+    @property
+    def bounds(self) -> Tensor:
+        """k_min and k_max (2,)."""
+        return F.softplus(self.raw).cumsum(0)
+
+    def forward(self, centers: Tensor, valid: Tensor) -> Tensor:
+        usable, unpadded = _usable(centers, valid)
+        distance = _distances(centers, usable, unpadded, self.config.space)
+        if not centers.shape[1]:
+            return distance
+        density = _density(distance.clone(), usable, unpadded, self.config).nan_to_num(0.0).float()
+        distance = distance.masked_fill(~usable[:, None], torch.inf)
+        distance.diagonal(dim1=1, dim2=2).fill_(-1.0)
+        rank = distance.argsort(dim=-1, stable=True).argsort(-1)
+        lowest, highest = self.bounds
+        k = lowest + (highest - lowest) * density
+        return F.logsigmoid(k[..., None] + 0.5 - rank)
 
 
 def _nearest_mask(distance: Tensor, valid: Tensor, unpadded: bool, k: Tensor, most: int) -> Tensor:
@@ -76,11 +116,11 @@ def _nearest_mask(distance: Tensor, valid: Tensor, unpadded: bool, k: Tensor, mo
 
 def object_mask(centers: Tensor, valid: Tensor, config: SlimConfig) -> Tensor:
     """Object mask of any ablation mode (METHODS 2.6): bool (B, N, N), row attends to column."""
-    if config.objects == "geo":
+    if config.objects == "geo" and config.bounds == "fixed":
         return geometry_adaptive_mask(centers, valid, config)
     usable, unpadded = _usable(centers, valid)
     both = usable[:, :, None] & usable[:, None, :]
-    if config.objects == "full":
+    if config.objects in ("full", "geo"):  # learnt bounds are a bias
         return both
     if config.objects == "causal":
         return both.tril()

@@ -51,16 +51,25 @@ class StructureEnhanced(nn.Module):
             x = self._inter(x, valid) if step == "inter" else self._intra(x, valid)
         return x + self._drop(self.mlp(self.norm_mlp(x)))
 
+    def inter_view_attention(self, x: Tensor) -> Tensor:
+        """Weights of the inter-view step, mean over heads: x (B, V, P, C) -> (B * P, V, V), by
+        group as `grouped` forms them.
+        """
+        groups = self.grouped(self.norm_inter(x)).flatten(0, 1)
+        heads = self.inter.qkv(groups).unflatten(-1, (3, self.inter.heads, -1))
+        query, key, _ = heads.permute(2, 0, 3, 1, 4)
+        return (query @ key.mT / query.shape[-1] ** 0.5).softmax(-1).mean(1)
+
     def _inter(self, x: Tensor, valid: Tensor) -> Tensor:
-        groups = self._by_patch(self.norm_inter(x))
-        mixed = self._drop(self.inter(groups.flatten(0, 1), self._by_patch(valid).flatten(0, 1)))
+        groups = self.grouped(self.norm_inter(x))
+        mixed = self._drop(self.inter(groups.flatten(0, 1), self.grouped(valid).flatten(0, 1)))
         return x + self._by_view(self.inter_out(mixed).view_as(groups))
 
     def _intra(self, x: Tensor, valid: Tensor) -> Tensor:
         normed = self.norm_intra(x)
         if not self.release:
             return x + self._drop(self.intra(normed.flatten(0, 1), None)).view_as(x)
-        groups, keys = (self._by_patch(part).transpose(1, 2) for part in (normed, valid))
+        groups, keys = (self.grouped(part).transpose(1, 2) for part in (normed, valid))
         views = groups.shape[1]
         first = normed[:, :1, :1].expand(-1, views, -1, -1)
         groups = torch.cat([first, groups], dim=2).flatten(0, 1)
@@ -68,14 +77,14 @@ class StructureEnhanced(nn.Module):
         mixed = self._drop(self.intra(groups, keys))[:, 1:].unflatten(0, (-1, views))
         return x + self._by_view(mixed.transpose(1, 2))
 
-    def _by_patch(self, x: Tensor) -> Tensor:
+    def grouped(self, x: Tensor) -> Tensor:
         """(B, V, P, ...) -> (B, P, V, ...): the groups of inter-view attention."""
         if self.release:
             return x.flatten(1, 2).unflatten(1, (x.shape[2], x.shape[1]))
         return x.transpose(1, 2)
 
     def _by_view(self, x: Tensor) -> Tensor:
-        """Inverse of `_by_patch`: (B, P, V, C) -> (B, V, P, C)."""
+        """Inverse of `grouped`: (B, P, V, C) -> (B, V, P, C)."""
         if self.release:
             return x.flatten(1, 2).unflatten(1, (x.shape[2], x.shape[1]))
         return x.transpose(1, 2)

@@ -249,6 +249,10 @@ class ModelRunner:
         question = f"describe {identifier(index % MAX_IDENTIFIERS)}"
         return self.generate_answer(scene, question, "caption", beams)[0]
 
+    def view_batch(self, origin: Sequence[float]) -> SceneBatch:
+        """The views of the last scene without objects, in the frame at `origin` (3,) metres."""
+        return self._batch(np.empty((0, 6)), np.asarray(origin, dtype=float))
+
     def clear_view_features(self) -> None:
         """Drop the cached features of all views: the world frame has changed."""
         self._views.clear()

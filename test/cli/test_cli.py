@@ -18,7 +18,7 @@ from spatial3d_ros.errors import BagError, ConfigError
 from spatial3d_ros.research.rooms.recorded_rooms import load_recorded_room
 
 COMMANDS = [
-    ("demo",), ("ask",), ("check",), ("doctor",), ("convert",), ("synth", "room"),
+    ("demo",), ("ask",), ("explain",), ("check",), ("doctor",), ("convert",), ("synth", "room"),
     ("synth", "scannet"),
     ("evaluate", "rooms"), ("train",),
     ("bench",), ("bench", "ingest"), ("bench", "query"), ("bench", "masks"), ("bench", "gpu"),

@@ -3,6 +3,8 @@
 import torch
 from transformers import Qwen2Config, Qwen2Model
 
+from spatial3d_ros.model.object_sequence import object_tokens
+
 PHRASES = ("the red chair", "where is the blue lamp on the table?", "find the lamp")
 FORMS = ("masked", "rows", "shared")
 
@@ -56,7 +58,9 @@ def uncached_scores(model, prompt, batch, phrase):
         if batch.has_views:
             tokens = model._scene_tokens(batch, model.project_views(batch))[1]
         _, prefix = model._prefix(batch, tokens, scene.referents, prompt.tokens)
-        slots = model._object_tokens(scene, torch.tensor([0]), prompt.tokens)
+        slots = object_tokens(
+            model.config, model.decoder.embed, scene, torch.tensor([0]), prompt.tokens
+        )
         text_embeddings = decoder.embed(torch.tensor([sentence.ids]))
         sequence = torch.cat([prefix, slots, text_embeddings], dim=1)
         start, length = prefix.shape[1], sequence.shape[1]

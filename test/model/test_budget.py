@@ -18,7 +18,8 @@ from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.model import budget
 from spatial3d_ros.model.budget import COMPUTERS, GIB, estimate, memory_table, require_memory
 from spatial3d_ros.model.checkpoint import save_model
-from spatial3d_ros.model.config import ModelConfig, NamesConfig, load_config
+from spatial3d_ros.model.config import ModelConfig, load_config
+from spatial3d_ros.model.names_config import NamesConfig
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.quantize import place_model
 from spatial3d_ros.resources import config_path

@@ -14,7 +14,14 @@ from helpers.mutants import mutate
 from helpers.small_model import small_config, small_model, small_scene
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.model import batch as batches
-from spatial3d_ros.model import network, object_channels, object_points, objects, psa
+from spatial3d_ros.model import (
+    network,
+    object_channels,
+    object_points,
+    objects,
+    psa,
+    view_tokens,
+)
 from spatial3d_ros.model.heads import GroundingHead
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.object_channels import ObjectChannels
@@ -215,12 +222,12 @@ MUTANTS = {
         ("centre[None]] @ rotation.T", "centre[None]]"),
     ),
     "no coordinate code on patches": (
-        check_coordinate_code_of_patches, SpatialModel, "_scene_tokens",
-        ("features + mpe.coord_scale * code.to(features.dtype)", "features"),
+        check_coordinate_code_of_patches, view_tokens, "view_tokens",
+        ("projected + mpe.coord_scale * code.to(projected.dtype)", "projected"),
     ),
     "no coordinate code on objects": (
         check_coordinate_code_of_objects, objects, "pool_object_features",
-        ("mpe.coord_scale * mpe.coord * coordinate_code", "0.0 * coordinate_code"),
+        ("mpe.coord_scale * coded * coordinate_code", "0.0 * coordinate_code"),
     ),
     "guidance detached": (
         check_guidance, Reconstruction, "forward",
@@ -254,7 +261,7 @@ MUTANTS = {
         ("return pooled.visual, pooled.visible", "return pooled.visual, pooled.visible & False"),
     ),
 }  # fmt: skip
-IMPORTERS = {objects: network, object_points: object_channels}
+IMPORTERS = {objects: network, view_tokens: network, object_points: object_channels}
 REPLACED = {
     "projector constant": lambda self, x: torch.ones(*x.shape[:-1], self[2].out_features),
     "structure block skipped": lambda self, x, view_valid: x,

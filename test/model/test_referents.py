@@ -30,7 +30,7 @@ from spatial3d_ros.research.training.config import LossWeights
 from spatial3d_ros.research.training.losses import objectness_loss, vote_loss
 from spatial3d_ros.research.training.objective import Objective
 from spatial3d_ros.research.training.presets import trainable_table
-from spatial3d_ros.research.training.samples import Sample
+from spatial3d_ros.research.training.sample import Sample
 from spatial3d_ros.resources import config_path
 
 OFF = {"intra": False, "inter": "none", "context": False}

@@ -27,13 +27,18 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from spatial3d_ros.errors import ConfigError, Spatial3DError
 from spatial3d_ros.model.config import ModelConfig, load_config
 from spatial3d_ros.research.training.config import TrainConfig, load_train_config
+from spatial3d_ros.research.training.reconstruction import GUIDANCE
 from spatial3d_ros.storage import read_yaml
 
 MODEL, TRAIN, DONE, STRESS = "model.yaml", "train.yaml", "done.json", "stress.json"
 FIRST = "first stage"
+POINTMAPS = "pointmaps"
+"""Value of `train.guidance` that stands for the decoder of `Ablation.pointmaps`."""
 _IMMATERIAL = {
-    **dict.fromkeys(("model", "out", "init", "workers", "save_every", "evaluate_every"), True),
-    "rendered": {"folder"},
+    **dict.fromkeys(
+        ("model", "out", "init", "guidance", "workers", "save_every", "evaluate_every"), True
+    ),
+    "rendered": {"folder", "cache"},
 }  # training settings that do not change the result
 _Parsed = TypeVar("_Parsed", bound=BaseModel)
 Report = dict[str, dict[str, dict[str, dict[str, float]]]]
@@ -71,14 +76,16 @@ class Ablation(BaseModel, extra="forbid", frozen=True):
     """An ablation; all variants are compared with the first one.
 
     base: a training configuration. first: a training configuration of the unchanged network, run
-    once for each seed; all variants start from its weights. columns: heading -> name of the scores,
-    the main one first. paper: heading of the column with the papers' results.
+    once for each seed; all variants start from its weights. pointmaps: one that trains a decoder of
+    guidance, once for all seeds, for the variants with `guidance: pointmaps`. columns: heading ->
+    name of the scores, the main one first. paper: heading of the column with the papers' results.
     """
 
     name: str = Field(pattern="^[a-z0-9_]+$")
     title: str
     base: Path
     first: Path | None = None
+    pointmaps: Path | None = None
     out: Path
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
     columns: dict[str, str] = Field(min_length=1)
@@ -90,6 +97,10 @@ class Ablation(BaseModel, extra="forbid", frozen=True):
     def _consistent(self) -> Ablation:
         if len({slug(name) for name in self.variants}) < len(self.variants):
             raise ValueError("two variants have the same name apart from punctuation and case")
+        if not self.pointmaps and any(
+            v.train.get("guidance") == POINTMAPS for v in self.variants.values()
+        ):
+            raise ValueError("a variant needs a trained decoder: give pointmaps")
         unknown = sorted(set(self.stress.of) - set(self.variants)) if self.stress else []
         if unknown:
             raise ValueError(f"stress.of: no variant is called {', '.join(unknown)}")
@@ -98,7 +109,9 @@ class Ablation(BaseModel, extra="forbid", frozen=True):
 
 @dataclass(frozen=True)
 class Run:
-    """One training: a variant with a seed. first: the run whose weights it starts from."""
+    """One training: a variant with a seed. first: the run whose weights it starts from; decoder:
+    the run that trains the decoder of its guidance.
+    """
 
     variant: str
     seed: int
@@ -106,12 +119,19 @@ class Run:
     model: ModelConfig
     train: TrainConfig
     first: Run | None = None
+    decoder: Run | None = None
 
     @property
     def settings(self) -> str:
         """All settings that determine the result; equal for identical runs."""
-        origin = self.first.settings if self.first else _origin(self.train)
-        return _settings(self.model, self.train, origin)
+        origin = self.first.settings if self.first else _origin(self.train.init)
+        decoder = self.decoder.settings if self.decoder else _origin(self.train.guidance)
+        return _settings(self.model, self.train, origin + decoder)
+
+    @property
+    def before(self) -> list[Run]:
+        """The runs that must end before it."""
+        return [run for run in (self.first, self.decoder) if run is not None]
 
 
 @dataclass(frozen=True)
@@ -127,7 +147,7 @@ class Result:
 
 def load_ablation(path: str | Path) -> Ablation:
     """Read an ablation from YAML. Raises ConfigError naming file and key."""
-    return _parsed(Ablation, read_yaml(Path(path)), str(path))
+    return parsed(Ablation, read_yaml(Path(path)), str(path))
 
 
 def plan(ablation: Ablation) -> list[Run]:
@@ -138,12 +158,18 @@ def plan(ablation: Ablation) -> list[Run]:
     base = load_train_config(ablation.base)
     network = load_config(base.model)
     before = load_train_config(ablation.first) if ablation.first else None
+    decoder = None
+    if ablation.pointmaps:
+        points = load_train_config(ablation.pointmaps)
+        shape = load_config(points.model)
+        decoder = _run(ablation, POINTMAPS, Variant(), ablation.seeds[0], shape, points)
     runs = []
     for seed in ablation.seeds:
         first = _run(ablation, FIRST, Variant(), seed, network, before) if before else None
         for name, variant in ablation.variants.items():
             run = _run(ablation, name, variant, seed, network, base)
-            runs.append(replace(run, first=first))
+            taught = decoder if run.train.guidance == POINTMAPS else None
+            runs.append(replace(run, first=first, decoder=taught))
     return runs
 
 
@@ -160,7 +186,7 @@ def _run(
     model = override(network.model_dump(mode="json"), variant.model, f"{source}, model")
     train = override(base.model_dump(mode="json"), variant.train, f"{source}, train")
     train |= {"model": str(folder / MODEL), "out": str(folder), "seed": seed}
-    made = _parsed(ModelConfig, model, source), _parsed(TrainConfig, train, source)
+    made = parsed(ModelConfig, model, source), parsed(TrainConfig, train, source)
     return Run(name, seed, folder, *made)
 
 
@@ -210,17 +236,19 @@ def train_all(runs: Sequence[Run], root: Path, jobs: int, say: Callable[[str], N
 
     A stopped run resumes. A failed run does not stop the others; returns the error messages.
     """
-    firsts = [run.first for run in runs if run.first is not None]
+    firsts = [before for run in runs for before in run.before]
     failed = train_all(firsts, root, jobs, say) if firsts else []
     finished = results([*runs, *firsts], root)
     waiting: dict[str, Run] = {}
     for run in runs:
-        origin = finished.get(run.first.settings) if run.first else None
-        if run.settings in finished or (run.first and origin is None):
+        if run.settings in finished or any(b.settings not in finished for b in run.before):
             continue
-        if origin is not None:
-            init = {"init": str(origin.folder / "model")}
-            run = replace(run, train=run.train.model_copy(update=init))
+        found = {}
+        if run.first is not None:
+            found["init"] = str(finished[run.first.settings].folder / "model")
+        if run.decoder is not None:
+            found["guidance"] = str(finished[run.decoder.settings].folder / "model" / GUIDANCE)
+        run = replace(run, train=run.train.model_copy(update=found))
         waiting.setdefault(run.settings, run)
     say(f"{len(runs)} runs: {len(waiting)} to train")
     return failed + _train_waiting(list(waiting.values()), jobs, say)
@@ -284,7 +312,9 @@ def train_run(run: Run, processes: list[subprocess.Popen]) -> Result:
         processes.remove(process)
     if code:
         raise Spatial3DError(f"{folder}: training ended with code {code}, see {log_file}")
-    report = json.loads((folder / f"validation_{run.train.steps:06d}.json").read_text())
+    scores = folder / f"validation_{run.train.steps:06d}.json"
+    alone = (folder / "model" / GUIDANCE).is_file()  # nothing but a decoder of guidance
+    report = {} if alone else json.loads(scores.read_text())
     result = Result(folder, report, (time.monotonic() - began) / 60)
     done = {"minutes": round(result.minutes, 2), "report": report}
     (folder / DONE).write_text(json.dumps(done, indent=2) + "\n")
@@ -300,21 +330,26 @@ def _settings(model: ModelConfig, train: TrainConfig, origin: str) -> str:
     return model.model_dump_json() + train.model_dump_json(exclude=_IMMATERIAL) + origin
 
 
-def _origin(train: TrainConfig) -> str:
-    """The settings of the run whose weights a training starts from, or their path."""
-    return (_stored(Path(train.init).parent) or train.init) if train.init else ""
+def _origin(path: str | None) -> str:
+    """The settings of the run that made the weights of a path, or the path itself."""
+    if not path:
+        return ""
+    folder = Path(path).parent.parent if path.endswith(GUIDANCE) else Path(path).parent
+    return _stored(folder) or path
 
 
 def _stored(folder: Path) -> str | None:
     """Settings of the run in a folder; settings newer than the run have their defaults."""
     try:
         train = load_train_config(folder / TRAIN)
-        return _settings(load_config(folder / MODEL), train, _origin(train))
+        origin = _origin(train.init) + _origin(train.guidance)
+        return _settings(load_config(folder / MODEL), train, origin)
     except ConfigError:
         return None
 
 
-def _parsed(kind: type[_Parsed], values: Any, source: str) -> _Parsed:
+def parsed(kind: type[_Parsed], values: Any, source: str) -> _Parsed:
+    """Settings of a kind from a mapping. Raises ConfigError naming the source and the keys."""
     try:
         return kind.model_validate(values)
     except ValidationError as error:

@@ -41,7 +41,8 @@ from spatial3d_ros.research.rooms.kinds import LOOK_ALIKES
 from spatial3d_ros.research.rooms.view_store import RoomViews, render_room
 from spatial3d_ros.research.training.config import TrainConfig
 from spatial3d_ros.research.training.label_noise import draw_labels
-from spatial3d_ros.research.training.samples import QuestionedRoom, Samples
+from spatial3d_ros.research.training.sample import QuestionedRoom
+from spatial3d_ros.research.training.samples import Samples
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.proposals import Proposal
 from spatial3d_ros.tasks import resolution

@@ -193,7 +193,7 @@ def _no_evidence(shares: Tensor, *rest: object) -> Tensor:
 
 
 def _objects(model: SpatialModel) -> bool:
-    return model.config.object_tokens != "none"
+    return model.roles is not None
 
 
 PARTS = {

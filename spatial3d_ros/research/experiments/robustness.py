@@ -33,7 +33,8 @@ from spatial3d_ros.research.rooms.generator import generate_room
 from spatial3d_ros.research.rooms.view_store import RoomViews, ViewStore
 from spatial3d_ros.research.training.config import TrainConfig
 from spatial3d_ros.research.training.objective import Objective
-from spatial3d_ros.research.training.samples import QuestionedRoom, Sample, Samples
+from spatial3d_ros.research.training.sample import QuestionedRoom, Sample
+from spatial3d_ros.research.training.samples import Samples
 from spatial3d_ros.research.training.validation import VALIDATION_FIRST, evaluate
 from spatial3d_ros.tasks.prompt import Prompt
 

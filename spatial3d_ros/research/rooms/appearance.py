@@ -81,9 +81,11 @@ def with_period(draft: Draft, extent: tuple[float, float, float], turned: bool) 
     return replace(draft, look=replace(draft.look, period=-period if turned else period))
 
 
-def alternatives(kind: Kind, item: RoomObject, rng: np.random.Generator) -> list[Draft]:
-    """Drafts that differ from an object in one visible thing, one of each sort, in random order;
-    their colors are not yet matched.
+def alternatives(
+    kind: Kind, item: RoomObject, rng: np.random.Generator, first: str = ""
+) -> list[Draft]:
+    """Drafts that differ from an object in one visible thing, one of each sort, in random order, a
+    sort named `first` before the others; their colors are not yet matched.
     """
     look = item.look
     assert look is not None
@@ -106,6 +108,7 @@ def alternatives(kind: Kind, item: RoomObject, rng: np.random.Generator) -> list
     order = [str(sort) for sort in rng.permutation(list(sorts))]
     if rng.random() < _MATERIAL_LAST:  # nearly every kind has several materials
         order.sort(key=lambda sort: sort == "material")
+    order.sort(key=lambda sort: sort != first)
     drafts = []
     for changes in filter(None, (sorts[sort] for sort in order)):
         changed, material = changes[int(rng.integers(len(changes)))]

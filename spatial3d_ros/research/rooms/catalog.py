@@ -16,9 +16,11 @@ from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.research.rooms.kinds import Kind, kinds
 
 FLOOR, WALL = -1, -2
-Catalog = Literal["basic", "full"]
-Catalogs = Literal["basic", "full", "both"]
-"""The 29 categories of CATEGORIES, or all rendered kinds with their looks."""
+Catalog = Literal["basic", "full", "alike"]
+Catalogs = Literal["basic", "full", "both", "alike"]
+"""The 29 categories of CATEGORIES, all rendered kinds with their looks, or few kinds of which most
+objects have a look-alike (look_alikes.py).
+"""
 
 SMALL = ("mug", "bottle", "book", "box", "bowl", "vase", "laptop", "ball", "backpack", "pillow")
 

@@ -201,12 +201,14 @@ class Furnisher(Layout):
             draft.material, 0, look,
         )  # fmt: skip
 
-    def twin(self, item: RoomObject) -> bool:
-        """Place a look-alike of an object that differs in one thing; False where none fits."""
+    def twin(self, item: RoomObject, first: str = "") -> bool:
+        """Place a look-alike of an object that differs in one thing, if possible of the sort
+        `first`; False where none fits.
+        """
         kind: Kind = kinds()[item.category]
         if item.category in ("door", "window", "column"):
             return False
-        for draft in alternatives(kind, item, self.rng)[:3]:
+        for draft in alternatives(kind, item, self.rng, first)[:3]:
             made = matched(draft, item)
             if made is None or made.look is None:
                 continue

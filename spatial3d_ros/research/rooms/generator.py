@@ -21,6 +21,7 @@ from spatial3d_ros.research.rooms.catalog import (
 )
 from spatial3d_ros.research.rooms.furnisher import Furnisher
 from spatial3d_ros.research.rooms.layout import Layout
+from spatial3d_ros.research.rooms.look_alikes import LookAlikeFurnisher
 
 __all__ = [
     "CATEGORIES",
@@ -48,9 +49,9 @@ def generate_room(
     """A room with `min_objects` to `max_objects` objects; one seed always gives the same room.
 
     catalog: "full" for all rendered kinds and their looks, "basic" for the 29 categories that the
-    shipped weights know.
+    shipped weights know, "alike" for few kinds of which most objects have a look-alike.
     """
-    make = {"basic": _BasicFurnisher, "full": Furnisher}[catalog]
+    make = {"basic": _BasicFurnisher, "full": Furnisher, "alike": LookAlikeFurnisher}[catalog]
     for attempt in range(20):
         rng = np.random.default_rng((seed, 7919, attempt))
         layout = make(rng, int(rng.integers(min_objects, max_objects + 1)))

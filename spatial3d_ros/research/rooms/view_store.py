@@ -27,6 +27,8 @@ them as from a camera's.
 TRUTH_STRIDE = 2
 """Every so many pixels of a row and a column have a stored truth."""
 NO_OBJECT = 255
+OBJECTS = (6, 25)
+"""Fewest and most objects of a room."""
 _MAPS = ("instance", "color", "material", "pattern")
 
 
@@ -74,7 +76,8 @@ class RoomViews:
 @dataclass(frozen=True)
 class ViewStore:
     """Rooms `first .. first + rooms - 1` with `views` views of `size` (width, height) each, in a
-    folder. A file is complete or absent, so several processes may share a folder.
+    folder. A file is complete or absent, so several processes may share a folder. objects: the
+    least and the most of a room.
     """
 
     folder: Path
@@ -83,6 +86,7 @@ class ViewStore:
     first: int = 0
     size: tuple[int, int] = VIEW_SIZE
     catalog: Catalogs = "basic"
+    objects: tuple[int, int] = OBJECTS
 
     def __len__(self) -> int:
         return self.rooms
@@ -98,8 +102,7 @@ class ViewStore:
         if not path.is_file():
             self.render(seed)
         with np.load(path) as arrays:
-            room = generate_room(seed, catalog=catalog_of_room(self.catalog, seed))
-            return _room_views(room, arrays, self.size)
+            return _room_views(self._room(seed), arrays, self.size)
 
     @property
     def missing(self) -> list[int]:
@@ -107,11 +110,23 @@ class ViewStore:
         seeds = range(self.first, self.first + self.rooms)
         return [seed for seed in seeds if not self._path(seed).is_file()]
 
-    def _path(self, seed: int) -> Path:
-        width, height = self.size
+    def _room(self, seed: int) -> Room:
+        least, most = self.objects
         catalog = catalog_of_room(self.catalog, seed)
-        name = f"{catalog}{REVISION}_{self.views}x{width}x{height}"
-        return self.folder / name / f"{seed:08d}.npz"
+        return generate_room(seed, min_objects=least, max_objects=most, catalog=catalog)
+
+    @property
+    def name(self) -> str:
+        """The settings that its pictures depend on, as the name of a folder."""
+        return self._name(self.catalog)
+
+    def _name(self, catalog: str) -> str:
+        width, height = self.size
+        count = "" if self.objects == OBJECTS else f"_{self.objects[0]}to{self.objects[1]}"
+        return f"{catalog}{REVISION}{count}_{self.views}x{width}x{height}"
+
+    def _path(self, seed: int) -> Path:
+        return self.folder / self._name(catalog_of_room(self.catalog, seed)) / f"{seed:08d}.npz"
 
     def render(self, seed: int) -> None:
         """Render the room of a seed and write its file."""
@@ -119,8 +134,7 @@ class ViewStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.stem}.{os.getpid()}.part")
         with part.open("wb") as file:
-            catalog = catalog_of_room(self.catalog, seed)
-            np.savez(file, **_arrays(seed, self.views, self.size, catalog))
+            np.savez(file, **_arrays(self._room(seed), self.views, self.size))
         part.replace(path)
 
 
@@ -129,7 +143,7 @@ def render_room(
 ) -> RoomViews:
     """A room rendered now, without a file."""
     room = generate_room(seed, catalog=catalog)
-    return _room_views(room, _arrays(seed, views, size, catalog), size)
+    return _room_views(room, _arrays(room, views, size), size)
 
 
 def _room_views(room: Room, arrays: Mapping[str, np.ndarray], size: tuple[int, int]) -> RoomViews:
@@ -144,13 +158,11 @@ def _room_views(room: Room, arrays: Mapping[str, np.ndarray], size: tuple[int, i
     )
 
 
-def _arrays(
-    seed: int, views: int, size: tuple[int, int], catalog: Catalog
-) -> dict[str, np.ndarray]:
+def _arrays(room: Room, views: int, size: tuple[int, int]) -> dict[str, np.ndarray]:
     # Only rendering needs the ray caster.
     from spatial3d_ros.research.rooms.views import training_views
 
-    room, rng = generate_room(seed, catalog=catalog), np.random.default_rng((seed, 17))
+    rng = np.random.default_rng((room.seed, 17))
     made = training_views(room, rng, views, size=size, supersample=1)
     instance = np.where(made["instance"] < 0, NO_OBJECT, made["instance"])
     maps = np.stack([instance, *(made[name] for name in _MAPS[1:])])

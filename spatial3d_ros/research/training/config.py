@@ -11,8 +11,9 @@ from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.research.datasets.annotations import AnnotationFiles
 from spatial3d_ros.research.datasets.scan_frames import FrameChoice
 from spatial3d_ros.research.language.qa_generator import TASKS, Task
+from spatial3d_ros.research.language.view_questions import SETS
 from spatial3d_ros.research.rooms.catalog import Catalog, Catalogs
-from spatial3d_ros.research.rooms.view_store import VIEW_SIZE
+from spatial3d_ros.research.rooms.view_store import OBJECTS, VIEW_SIZE
 from spatial3d_ros.research.training.presets import load_preset
 from spatial3d_ros.storage import read_yaml
 
@@ -38,6 +39,27 @@ class RenderedConfig(_Strict):
     """First step with rendered rooms: words are learnt faster from boxes alone before it."""
     favour: dict[str, float] = {}
     """Factors on the proportions of kinds of questions (`questions.KINDS`), by kind."""
+    objects: tuple[int, int] = OBJECTS
+    """Fewest and most objects of a room."""
+    shown: int | None = Field(None, ge=1)
+    """How many of the views a step shows; by default a number of its own from half of them up."""
+    sets: dict[str, float] | None = None
+    """Questions of `view_questions.SETS` in these proportions, in place of all kinds."""
+    answer: Literal["name", "box"] = "name"
+    """The text after `<ground>`: the name of the target, or its box (METHODS 3.3)."""
+    cache: str | None = None
+    """Folder for the features of a tower of which nothing is trained. Images keep their colors
+    then: without the cache each room is drawn in another light.
+    """
+
+    @model_validator(mode="after")
+    def _known_sets(self) -> RenderedConfig:
+        unknown = sorted(set(self.sets or {}) - set(SETS))
+        if unknown:
+            raise ValueError(f"sets: {unknown[0]}: unknown; there are {', '.join(SETS)}")
+        if self.shown is not None and self.shown > self.views:
+            raise ValueError(f"shown: {self.shown} of {self.views} views")
+        return self
 
 
 class BoxesConfig(_Strict):
@@ -153,6 +175,8 @@ class TrainConfig(_Strict):
     """Folder (or shipped name) of a model to start from. Tensors with a matching shape are loaded,
     others start from random weights. The public weights of the large network are accepted too.
     """
+    init_parts: tuple[str, ...] = ("",)
+    """Beginnings of the names of the tensors that `init` gives; by default all of them."""
     tower: str | None = None
     """Folder of a model whose vision tower takes the place of that of `init`: the first stage's.
     The projector starts from random weights then.

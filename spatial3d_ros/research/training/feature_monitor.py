@@ -110,7 +110,7 @@ class FeatureMonitor:
 
 def _parts(model: SpatialModel) -> dict[str, nn.Module]:
     """Modules whose outputs are added to an object token, by name."""
-    if model.config.object_tokens == "none":
+    if model.roles is None:
         return {}
     if model.config.objects.channels:
         return dict(model.objects.parts.items())

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from spatial3d_ros.model.batch import SceneBatch
-from spatial3d_ros.model.config import NamesConfig
+from spatial3d_ros.model.names_config import NamesConfig
 from spatial3d_ros.object_catalog import OBJECT_KINDS
 from spatial3d_ros.research.homes.referring_expressions import (
     ExpressionSampler,

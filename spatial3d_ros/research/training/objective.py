@@ -26,11 +26,13 @@ from spatial3d_ros.research.training.losses import (
     vote_loss,
 )
 from spatial3d_ros.research.training.reconstruction import build_guidance
-from spatial3d_ros.research.training.samples import Sample
+from spatial3d_ros.research.training.sample import Sample
 from spatial3d_ros.tasks.prompt import Prompt
 
 VIEWS = frozenset({"rendered", "scans"})
 """Origins of samples with views."""
+REFERENT_IOU = 0.25
+"""Overlap at which a referent is the object that is meant."""
 REFERENT_LOSSES = {"vote": vote_loss, "objectness": objectness_loss}
 
 
@@ -60,8 +62,7 @@ class Objective(nn.Module):
             "answer": weights.answer,
             "about": weights.about,
         }
-        has_objects = model.config.object_tokens != "none"
-        self.named = tuple(model.config.names.heads) if has_objects else ()
+        self.named = tuple(model.names)
         self.weights |= dict.fromkeys(self.named, weights.name)
         psa = model.config.psa
         self.weights |= {"vote": weights.vote * psa.intra, "objectness": weights.objectness}
@@ -70,9 +71,9 @@ class Objective(nn.Module):
     def metric_names(self, origin: str) -> list[str]:
         """Names of the metrics that `forward` returns for batches of an origin."""
         names = ["ground", "lang"]
-        if self.model.config.object_tokens != "none":
-            names += ["role", *self.named]
-            names += ["asked"] if self.model.predicted is not None else []
+        names += self.named
+        names += ["role"] if self.model.roles is not None else []
+        names += ["asked"] if self.model.predicted is not None else []
         if origin in VIEWS:
             names += ["guide"] if self.guidance is not None else []
             names += self.referent_losses
@@ -111,7 +112,8 @@ class Objective(nn.Module):
         if sample.answers is not None:
             prompt_tokens = self.prompt.tokens.to(sample.targets.device)
             losses |= answer_losses(self.model, scene, prompt_tokens, sample.answers)
-        return losses | {"accuracy": _right(reading, sample).float().mean()}
+        right = is_right(reading, chosen_targets(sample, scene, self.model, strict=True))
+        return losses | {"accuracy": right.float().mean()}
 
     def read(
         self, sample: Sample, projected: Tensor | None = None
@@ -128,7 +130,8 @@ class Objective(nn.Module):
         """
         prompt_tokens = self.prompt.tokens.to(sample.targets.device)
         scene = self.model.encode_scene(sample.scenes, prompt_tokens)
-        return _right(score_questions(self.model, scene, sample.words, prompt_tokens), sample)
+        reading = score_questions(self.model, scene, sample.words, prompt_tokens)
+        return is_right(reading, chosen_targets(sample, scene, self.model, strict=True))
 
     def answered(self, sample: Sample) -> list[bool]:
         """Whether each question with a free-form answer is answered right."""
@@ -143,7 +146,7 @@ class Objective(nn.Module):
         model, valid = self.model, sample.scenes.object_valid
         labelled = sample.labels >= 0
         losses = {
-            "ground": grounding_loss(reading.scores, sample.targets),
+            "ground": grounding_loss(reading.scores, chosen_targets(sample, scene, model)),
             "lang": language_loss(
                 model.decoder.logits(reading.states[labelled]), sample.labels[labelled]
             ),
@@ -154,8 +157,8 @@ class Objective(nn.Module):
                 tokens = model.decoder.embed(sample.words.ids)
                 found = model.predicted.asked_looks(tokens, sample.words.instruction)
                 losses["asked"] = asked_loss(found, sample.asked)
-            for head, truth in sample.names.items():
-                losses[head] = naming_loss(model.names[head](scene.object_features), truth)
+        for head in self.named:
+            losses[head] = naming_loss(model.names[head](scene.object_features), sample.names[head])
         if scene.referents is not None:
             of = scene.referents, sample.scenes.boxes, valid & sample.real
             losses |= {name: REFERENT_LOSSES[name](*of) for name in self.referent_losses}
@@ -170,6 +173,36 @@ def count_items(samples: Sequence[Sample]) -> Counter[str]:
     return total
 
 
-def _right(reading: ModelOutput, sample: Sample) -> Tensor:
-    """Whether the best candidate of each question is a target: bool (Q,)."""
-    return sample.targets.gather(1, reading.scores.argmax(-1, keepdim=True))[:, 0]
+def is_right(reading: ModelOutput, targets: Tensor) -> Tensor:
+    """Whether the best candidate of each question is a target (Q, N + 1): bool (Q,)."""
+    return targets.gather(1, reading.scores.argmax(-1, keepdim=True))[:, 0]
+
+
+def chosen_targets(
+    sample: Sample, scene: EncodedScene, model: SpatialModel, strict: bool = False
+) -> Tensor:
+    """The candidates (Q, N + 1) that answer each question: the sample's, or where referents are the
+    candidates (Q, R + 1) those whose box overlaps the target's by REFERENT_IOU. Where none does,
+    the one that overlaps most is a target of training, but not `strict`.
+    """
+    if model.config.head.object_source != "referents" or scene.referents is None:
+        return sample.targets
+    rows = sample.words.scene
+    boxes = sample.scenes.boxes[rows, sample.targets[:, :-1].int().argmax(-1)]
+    overlap = overlaps(scene.referents.boxes[rows].detach(), boxes[:, None])
+    overlap = overlap * scene.referents.valid[rows]
+    hit = overlap >= REFERENT_IOU
+    if not strict:
+        best = overlap.amax(-1, keepdim=True)
+        hit |= (overlap == best) & (best > 0)
+    nothing = sample.targets[:, -1:] if strict else ~hit.any(-1, keepdim=True)
+    return torch.cat([hit, nothing], -1)
+
+
+def overlaps(boxes: Tensor, others: Tensor) -> Tensor:
+    """Intersection over union of upright boxes (..., 6), centre and size."""
+    low = torch.maximum(boxes[..., :3] - boxes[..., 3:] / 2, others[..., :3] - others[..., 3:] / 2)
+    high = torch.minimum(boxes[..., :3] + boxes[..., 3:] / 2, others[..., :3] + others[..., 3:] / 2)
+    shared = (high - low).clamp(min=0).prod(-1)
+    whole = boxes[..., 3:].prod(-1) + others[..., 3:].prod(-1) - shared
+    return shared / whole.clamp(min=1e-9)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from spatial3d_ros.categories import COLORS, MATERIALS, NO_COLOR, PATTERNS
-from spatial3d_ros.model.config import NamesConfig
+from spatial3d_ros.model.names_config import NamesConfig
 from spatial3d_ros.research.language.descriptions import Description
 from spatial3d_ros.research.rooms.catalog import Look, RoomObject
 from spatial3d_ros.research.rooms.view_store import NO_OBJECT, RoomViews

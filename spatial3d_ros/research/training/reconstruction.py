@@ -53,6 +53,7 @@ class Reconstruction(nn.Module):
         super().__init__()
         sg = config.s2.sg
         self.alpha = sg.alpha
+        self.shuffled = sg.targets == "shuffled"
         self.covered = config.vision.grid * config.vision.patch_size
         self.input = nn.Linear(config.text.width, sg.width)
         if sg.backend == "own":
@@ -66,6 +67,9 @@ class Reconstruction(nn.Module):
         for predicted in self.decoder(self.input(projected), batch.views.view_valid):
             side = predicted.points.shape[2]
             target, valid = pointmap_targets(batch, self.covered, side, predicted.local)
+            if self.shuffled:  # of another room, or of a batch of one room of another view
+                over = 0 if len(target) > 1 else 1
+                target, valid = target.roll(1, over), valid.roll(1, over)
             total = total + pointmap_loss(predicted, target, valid, self.alpha)
         return total
 

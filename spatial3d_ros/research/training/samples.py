@@ -8,7 +8,7 @@ run gets the same samples, and any number of processes share the same step.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,16 +17,17 @@ from torch.utils.data import Dataset
 
 from spatial3d_ros.categories import nouns
 from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.geometry.box import Box3D, vector
 from spatial3d_ros.model.batch import SceneBatch, prepare_view, stack_views
 from spatial3d_ros.model.config import ModelConfig
-from spatial3d_ros.model.sequence import QuestionBatch
 from spatial3d_ros.research.language.descriptions import Description, ReferenceResolver
-from spatial3d_ros.research.language.qa_generator import OpenQuestion
+from spatial3d_ros.research.language.location_text import LocationCodec
 from spatial3d_ros.research.language.questions import Question, make_questions
 from spatial3d_ros.research.language.relations import bits
+from spatial3d_ros.research.language.view_questions import AskedViews, make_view_questions
 from spatial3d_ros.research.rooms.generator import RoomObject, generate_room
 from spatial3d_ros.research.rooms.view_store import RoomViews, ViewStore
-from spatial3d_ros.research.training.answers import Answers, collate_answers, draw_open_questions
+from spatial3d_ros.research.training.answers import collate_answers, draw_open_questions
 from spatial3d_ros.research.training.augmentation import (
     disturb,
     false_boxes,
@@ -43,6 +44,8 @@ from spatial3d_ros.research.training.patch_truth import (
     object_names,
     unknown_names,
 )
+from spatial3d_ros.research.training.room_features import RoomFeatures
+from spatial3d_ros.research.training.sample import QuestionedRoom, Sample
 from spatial3d_ros.research.training.scan_samples import ScanSamples, scan_fields
 from spatial3d_ros.tasks.prompt import Prompt
 
@@ -50,89 +53,6 @@ MIN_PIXELS = 6
 _TRIES = 50
 _REMEMBERED_SHARE = 0.1  # objects with pixels that also have a mean color, as remembered ones
 _LABEL_TOKENS = 6
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One batch: scenes, tokenised questions, targets (Q, N + 1) bool, roles (Q, N, 2), next-token
-    labels (Q, L), and by head of `NamesConfig.heads` the name of each object (B, N), UNKNOWN where
-    a box is no object or its name is unknown; by attribute of looks the name that each question
-    (Q,) asks of its target, their number for none, UNKNOWN where that is not known.
-    kinds: the type of each question. partly: whether no view shows its target as a whole. answers:
-    questions with free-form answers.
-    """
-
-    scenes: SceneBatch
-    words: QuestionBatch
-    targets: Tensor
-    roles: Tensor
-    labels: Tensor
-    names: dict[str, Tensor]
-    asked: dict[str, Tensor]
-    kinds: tuple[str, ...]
-    partly: tuple[bool, ...]
-    answers: Answers | None = None
-    source: str = ""
-
-    def to(self, device: torch.device | str) -> Sample:
-        """The same batch on another device."""
-        moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        changed = {k: v.to(device) for k, v in moved.items() if hasattr(v, "to")}
-        names = {head: ids.to(device) for head, ids in self.names.items()}
-        asked = {head: ids.to(device) for head, ids in self.asked.items()}
-        return replace(self, **changed, names=names, asked=asked)
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """The number of items that each loss of this batch averages."""
-        made = {
-            "ground": len(self.targets),
-            "accuracy": len(self.targets),
-            "lang": int((self.labels >= 0).sum()),
-            "asked": sum(int((ids >= 0).sum()) for ids in self.asked.values()),
-            "role": int(self.scenes.object_valid[self.words.scene].sum()),
-        }
-        made |= {head: int((ids >= 0).sum()) for head, ids in self.names.items()}
-        if self.scenes.has_views:
-            known = self.scenes.valid.flatten(2).any(-1) & self.scenes.view_valid
-            made["guide"] = int(known.sum())
-            made["vote"] = made["objectness"] = len(self.scenes.boxes)
-        if self.answers is not None:
-            made["answer"] = int((self.answers.replies >= 0).sum())
-            made["about"] = int(self.scenes.object_valid[self.answers.words.scene].sum())
-        return made
-
-    @property
-    def real(self) -> Tensor:
-        """Objects of a known class: bool (B, N)."""
-        known = self.names.get("class")
-        return self.scenes.object_valid & False if known is None else known >= 0
-
-    @property
-    def origin(self) -> str:
-        """The source of its rooms: "rendered", "boxes", "homes" or "scans"."""
-        return self.source or ("rendered" if self.scenes.has_views else "boxes")
-
-
-@dataclass(frozen=True, eq=False)
-class QuestionedRoom:
-    """A room with its questions.
-
-    boxes (n, 6) in slot order; owners: the room object of each slot, None for a false box;
-    questions for grounding, open_questions with free-form answers; partly: ids of objects that no
-    view shows as a whole; labelled: id -> mean color of the objects that have one; labels: id ->
-    labels of an object; crops: crop_pixels (n, K, 3, s, s) and crop_valid (n, K) in slot order.
-    """
-
-    boxes: np.ndarray
-    owners: list[RoomObject | None]
-    questions: list[Question]
-    views: dict[str, Tensor] | None = None
-    partly: frozenset[int] = frozenset()
-    labelled: dict[int, np.ndarray] = field(default_factory=dict)
-    labels: dict[int, Labels] = field(default_factory=dict)
-    crops: dict[str, Tensor] = field(default_factory=dict)
-    open_questions: Sequence[OpenQuestion] = ()
 
 
 class Samples(Dataset[list[list[Sample]]]):
@@ -184,7 +104,8 @@ class Samples(Dataset[list[list[Sample]]]):
         )
         samples = []
         if self.store is not None and rendered.batch and step >= rendered.start:
-            views = int(self._rng(step).integers(max(1, rendered.views // 2), rendered.views + 1))
+            most = rendered.views
+            views = rendered.shown or int(self._rng(step).integers(max(1, most // 2), most + 1))
             draws = [self._rng(step, 0, i) for i in range(rendered.batch)[mine]]
             samples.append(self.collate([self._some_room(rng, views) for rng in draws]))
         if boxes.batch:
@@ -228,9 +149,11 @@ class Samples(Dataset[list[list[Sample]]]):
         )
         pixels = stored.seen[chosen].sum(0)
         objects = [o for o in stored.room.objects if pixels[o.id] >= MIN_PIXELS]
-        gain = (
-            rng.uniform(0.85, 1.15, size=3) * rng.uniform(0.85, 1.15) if self.noisy else np.ones(3)
-        )
+        config, patches = self.config.rendered, None
+        if config.cache is not None:
+            patches = RoomFeatures(Path(config.cache)).read(stored.room.seed)[None, chosen]
+        relit = self.noisy and patches is None
+        gain = rng.uniform(0.85, 1.15, size=3) * rng.uniform(0.85, 1.15) if relit else np.ones(3)
         images = [np.clip(stored.rgb[v] * gain, 0, 255).astype(np.uint8) for v in chosen]
         inputs = [
             prepare_view(
@@ -243,13 +166,21 @@ class Samples(Dataset[list[list[Sample]]]):
             )
             for image, v in zip(images, chosen, strict=True)
         ]
+        views_of = stack_views(inputs, np.zeros(3))
+        asked = None
+        if config.sets is not None:
+            seen = AskedViews.of(stored, chosen)
+            asked = make_view_questions(
+                objects, seen, rng, config.questions, split=self.split, sets=config.sets
+            )
         return self.questioned(
             objects,
             rng,
-            self.config.rendered.questions,
-            stack_views(inputs, np.zeros(3)),
+            config.questions,
+            views_of if patches is None else views_of | {"patches": patches},
             frozenset(o.id for o in objects if stored.truncated_everywhere(o, chosen)),
             images,
+            asked,
         )
 
     def questioned(
@@ -260,15 +191,17 @@ class Samples(Dataset[list[list[Sample]]]):
         views: dict[str, Tensor] | None,
         partly: frozenset[int] = frozenset(),
         images: Sequence[np.ndarray] = (),
+        asked: Sequence[tuple[Question, int]] | None = None,
     ) -> QuestionedRoom:
-        """A room of these objects in random slot order, with up to `count` questions. images: the
-        camera images of the views, from which crops are cut.
+        """A room of these objects in random slot order, with up to `count` questions, or those
+        `asked` with their numbers of candidates. images: the camera images of the views, from which
+        crops are cut.
         """
         favour = self.config.rendered.favour if views is not None and self.noisy else {}
         questions = (
             make_questions(objects, rng, count, split=self.split, favour=favour)
-            if len(objects) > 1
-            else []
+            if len(objects) > 1 and asked is None
+            else [question for question, _ in asked or ()]
         )
         answers = self.config.answers
         open_questions = draw_open_questions(
@@ -308,6 +241,7 @@ class Samples(Dataset[list[list[Sample]]]):
             labels,
             crops,
             open_questions,
+            tuple(candidates for _, candidates in asked or ()),
         )
 
     def collate(self, rooms: Sequence[QuestionedRoom]) -> Sample:
@@ -342,7 +276,7 @@ class Samples(Dataset[list[list[Sample]]]):
             meanings = ReferenceResolver(objects) if room.questions else None
             for question in room.questions:
                 for text, wanted, meaning in _phrases(question):
-                    answer = _answer(room.owners, slot, wanted)
+                    answer = _answer(room, slot, wanted, self.config.rendered.answer)
                     target = torch.zeros(count + 1, dtype=torch.bool)
                     target[[slot[i] for i in wanted] or [count]] = True
                     role = torch.zeros(count, 2)
@@ -387,10 +321,13 @@ def _phrases(question: Question) -> list[tuple[str, tuple[int, ...], Description
     return list(zip(question.phrases, ends, question.meaning, strict=True))
 
 
-def _answer(owners: list[RoomObject | None], slot: dict[int, int], wanted: tuple[int, ...]) -> str:
+def _answer(room: QuestionedRoom, slot: dict[int, int], wanted: tuple[int, ...], kind: str) -> str:
     if not wanted:
         return "nothing here fits"
-    owner = owners[slot[wanted[0]]]
+    owner = room.owners[slot[wanted[0]]]
+    if kind == "box":
+        box = room.boxes[slot[wanted[0]]]
+        return LocationCodec().box(Box3D(vector(box[:3]), vector(box[3:])))
     return f"the {owner.color} {owner.category}"
 
 

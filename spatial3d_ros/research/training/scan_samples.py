@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.model.batch import SceneBatch
-from spatial3d_ros.model.config import ModelConfig, NamesConfig
+from spatial3d_ros.model.config import ModelConfig
+from spatial3d_ros.model.names_config import NamesConfig
 from spatial3d_ros.research.datasets.annotations import (
     Annotation,
     AnnotationFiles,

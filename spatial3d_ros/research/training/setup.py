@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -30,6 +31,7 @@ from spatial3d_ros.research.training.objective import Objective
 from spatial3d_ros.research.training.presets import Preset
 from spatial3d_ros.research.training.pretrained import load_pretrained
 from spatial3d_ros.research.training.reconstruction import load_guidance
+from spatial3d_ros.research.training.room_features import RoomFeatures
 from spatial3d_ros.research.training.tokenizer import extend_tokenizer, train_tokenizer
 from spatial3d_ros.research.training.validation import VALIDATION_FIRST
 from spatial3d_ros.tasks.prompt import ANSWER_TASK, END, GROUND_TASK, OBJECTS, START, SYSTEM, Prompt
@@ -67,7 +69,7 @@ def initial_network(
     model = SpatialModel(shape)
     fresh = {n: t.clone() for n, t in model.state_dict().items() if n.startswith(READS_TOWER)}
     if folder is not None:
-        load_matching_weights(model, folder)
+        load_matching_weights(model, folder, config.init_parts)
         table = model.decoder.embed.weight.data
         # A new token starts as the scaled sum of the tokens that it replaces.
         for token, parts in replaced.items():
@@ -81,8 +83,6 @@ def initial_network(
 
 def start_names(model: SpatialModel, tokenizer: Tokenizer) -> None:
     """Names of heads that are all zero start from the token embeddings of their words."""
-    if model.config.object_tokens == "none":
-        return
     prompt = Prompt(tokenizer, model.config.s2.category_mode)
     for head, namer in model.names.items():
         if not namer.names.any():
@@ -96,10 +96,10 @@ def room_stores(config: TrainConfig) -> tuple[ViewStore | None, ViewStore | None
     rendered, held_out = config.rendered, config.validation
     if not rendered.batch:
         return None, None
-    folder, size = Path(rendered.folder), rendered.size
+    folder, of = Path(rendered.folder), (rendered.size, rendered.catalog, rendered.objects)
     return (
-        ViewStore(folder, rendered.rooms, rendered.views, rendered.first, size, rendered.catalog),
-        ViewStore(folder, held_out.rooms, held_out.views, VALIDATION_FIRST, size, rendered.catalog),
+        ViewStore(folder, rendered.rooms, rendered.views, rendered.first, *of),
+        ViewStore(folder, held_out.rooms, held_out.views, VALIDATION_FIRST, *of),
     )
 
 
@@ -110,7 +110,8 @@ def start_guidance(config: TrainConfig, recipe: Preset, objective: Objective) ->
     noise to the network.
     """
     trained = any(value.requires_grad for value in objective.model.parameters())
-    objective.only_guidance = not trained and objective.guidance is not None
+    alone = not trained or not any(w for name, w in objective.weights.items() if name != "guide")
+    objective.only_guidance = alone and objective.guidance is not None
     if config.guidance is not None and objective.guidance is not None:
         load_guidance(Path(config.guidance), objective.guidance)
     elif objective.guidance is not None and "guidance.decoder" in recipe.frozen:
@@ -143,6 +144,38 @@ def with_cached_scans(
     asked = [*read_annotations(scans.train), *read_annotations(scans.held_out)]
     fill_cache(views, sorted({one.scene_id for one in asked}), model.vision.to(device), device)
     return config
+
+
+def with_cached_rooms(
+    config: TrainConfig, model: SpatialModel, stores: Sequence[ViewStore | None]
+) -> TrainConfig:
+    """The same run, with the tower's features of all stored rooms in a folder of their own below
+    `rendered.cache`; those that it lacks are computed on the CPU.
+
+    Raises ConfigError if a part of the tower is trained, or if the network sees a part of each
+    picture only (`vision.resize: crop`) or crops of objects.
+    """
+    rendered, vision = config.rendered, model.config.vision
+    assert rendered.cache is not None
+    if any(value.requires_grad for value in model.vision.parameters()):
+        raise ConfigError(
+            f"rendered.cache: {rendered.cache}: the preset {config.preset} trains the vision "
+            "tower, so its features change; freeze `vision`, or remove the cache"
+        )
+    if vision.resize != "stretch" or "crops" in model.config.objects.channels:
+        raise ConfigError("rendered.cache: needs vision.resize: stretch and no channel crops")
+    names = {store.name for store in stores if store is not None}
+    if len(names) > 1:
+        raise ConfigError(
+            f"rendered.cache: training and validation differ: {', '.join(sorted(names))}; "
+            "give validation.views the number of rendered.views"
+        )
+    folder = Path(rendered.cache) / f"{tower_key(model.vision)}_{vision.image_size}" / names.pop()
+    for store in stores:
+        if store is not None:
+            RoomFeatures(folder).fill(store, model.vision, vision)
+    cached = rendered.model_copy(update={"cache": str(folder)})
+    return config.model_copy(update={"rendered": cached})
 
 
 def _tokenizer(
@@ -179,7 +212,8 @@ def _tokenizer(
         fixed += [
             f" the {color} {name}" for color in model.names.colors for name in model.names.classes
         ]
-        catalog: Catalog = "basic" if config.rendered.catalog == "basic" else "full"
+        asked_of = config.rendered.catalog
+        catalog: Catalog = "full" if asked_of == "both" else asked_of
         asked = list(vocabulary_corpus(config.tokenizer_sentences, config.seed, catalog=catalog))
         if config.answers.questions:
             asked += [ANSWER_TASK] * 50

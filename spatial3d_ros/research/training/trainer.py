@@ -33,11 +33,13 @@ from spatial3d_ros.research.training.metrics_log import MetricsLog, StepProgress
 from spatial3d_ros.research.training.objective import Objective, count_items
 from spatial3d_ros.research.training.optimizer import make_optimizer, set_rate
 from spatial3d_ros.research.training.presets import apply_preset, load_preset
-from spatial3d_ros.research.training.samples import Sample, Samples
+from spatial3d_ros.research.training.sample import Sample
+from spatial3d_ros.research.training.samples import Samples
 from spatial3d_ros.research.training.setup import (
     initial_network,
     room_stores,
     start_guidance,
+    with_cached_rooms,
     with_cached_scans,
 )
 from spatial3d_ros.research.training.validation import (
@@ -96,6 +98,9 @@ class _Run:
         if config.scans.batch and config.scans.cache is not None:
             with self.accelerator.main_process_first():
                 config = self.config = with_cached_scans(config, model, self.accelerator.device)
+        if config.rendered.cache is not None and store is not None:
+            with self.accelerator.main_process_first():
+                config = self.config = with_cached_rooms(config, model, (store, held_out))
         self.held_out = validation_samples(config, shape, self.prompt, held_out)
         _check_score(config.score, self.held_out)
         if config.checkpointing:

@@ -15,7 +15,8 @@ from spatial3d_ros.research.rooms.view_store import ViewStore
 from spatial3d_ros.research.training.config import HomesConfig, TrainConfig
 from spatial3d_ros.research.training.home_samples import home_fields, make_home_sample
 from spatial3d_ros.research.training.objective import Objective
-from spatial3d_ros.research.training.samples import Sample, Samples
+from spatial3d_ros.research.training.sample import Sample
+from spatial3d_ros.research.training.samples import Samples
 from spatial3d_ros.research.training.scan_samples import ScanSamples, scan_fields
 from spatial3d_ros.tasks.prompt import Prompt
 
@@ -40,7 +41,8 @@ def validation_samples(
         rooms = [samples.boxes_room(VALIDATION_FIRST + i, rng) for i, rng in enumerate(rngs)]
     seen = []
     if store is not None:
-        seen = [samples.rendered_room(store[i], rngs[i], rendered.views) for i in range(len(store))]
+        shown = rendered.shown or rendered.views
+        seen = [samples.rendered_room(store[i], rngs[i], shown) for i in range(len(store))]
         seen = [room for room in seen if room.questions]
     batches = [
         samples.collate(same[first : first + _ROOMS_PER_BATCH])

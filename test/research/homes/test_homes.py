@@ -29,7 +29,8 @@ from spatial3d_ros.research.training.config import HomesConfig, TrainConfig
 from spatial3d_ros.research.training.home_samples import home_fields, make_home_sample
 from spatial3d_ros.research.training.losses import naming_loss
 from spatial3d_ros.research.training.presets import load_preset
-from spatial3d_ros.research.training.samples import Sample, Samples
+from spatial3d_ros.research.training.sample import Sample
+from spatial3d_ros.research.training.samples import Samples
 from spatial3d_ros.research.training.setup import initial_network
 from spatial3d_ros.research.training.tokenizer import extend_tokenizer
 from spatial3d_ros.tasks.prompt import Prompt

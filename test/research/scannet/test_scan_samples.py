@@ -22,7 +22,8 @@ from spatial3d_ros.model.checkpoint import load_model
 from spatial3d_ros.research.datasets.annotations import AnnotationFiles
 from spatial3d_ros.research.datasets.scannet_objects import read_scannet_objects
 from spatial3d_ros.research.training.config import TrainConfig
-from spatial3d_ros.research.training.samples import Sample, Samples
+from spatial3d_ros.research.training.sample import Sample
+from spatial3d_ros.research.training.samples import Samples
 from spatial3d_ros.research.training.scan_samples import ScanSamples, scan_fields
 from spatial3d_ros.research.training.trainer import train
 from spatial3d_ros.tasks.prompt import Prompt

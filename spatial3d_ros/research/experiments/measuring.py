@@ -1,0 +1,271 @@
+"""Asks a trained network of an experiment all held-out questions, once for each arm of its weights.
+
+    python -m spatial3d_ros.research.experiments.measuring EXPERIMENT.yaml VARIANT SEED
+
+runs in a process of its own. The answers go to `answers.json` in the folder of the run: whether
+each question is answered right, so that arms can be compared question by question.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spatial3d_ros.errors import ConfigError
+from spatial3d_ros.model.channels import variation
+from spatial3d_ros.model.checkpoint import load_model
+from spatial3d_ros.model.generation import score_questions
+from spatial3d_ros.model.network import SpatialModel
+from spatial3d_ros.research.experiments.ablations import Run, plan, results
+from spatial3d_ros.research.experiments.experiment import (
+    Experiment,
+    TestArm,
+    load_experiment,
+    stores,
+    switched,
+)
+from spatial3d_ros.research.experiments.knockout_parts import replaced
+from spatial3d_ros.research.experiments.mediators import MEDIATORS
+from spatial3d_ros.research.training.objective import Objective, chosen_targets, is_right
+from spatial3d_ros.research.training.sample import QuestionedRoom, Sample
+from spatial3d_ros.research.training.samples import Samples
+from spatial3d_ros.research.training.setup import with_cached_rooms
+from spatial3d_ros.research.training.validation import VALIDATION_FIRST
+from spatial3d_ros.storage import write_whole
+from spatial3d_ros.tasks.prompt import Prompt
+
+ANSWERS = "answers.json"
+_BATCH = 4  # rooms
+_PROBED = 32  # rooms that features are measured on
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The answers of a run. settings: what they are valid for; questions: hash of the texts;
+    rooms, sets, subkinds (questions,): room, set and subkind of each; chance: of guessing among the
+    candidates, by question; arms: name -> right (questions,) and same_class (questions,) bool;
+    measures: name -> number.
+    """
+
+    settings: dict[str, Any]
+    questions: str
+    rooms: np.ndarray
+    sets: list[str]
+    chance: np.ndarray
+    arms: dict[str, dict[str, np.ndarray]]
+    measures: dict[str, float]
+
+    def right(self, arm: str, column: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Right answers of an arm in a column, and their rooms; None without the arm."""
+        if arm not in self.arms:
+            return None
+        kept = self.members(column)
+        return self.arms[arm]["right"][kept], self.rooms[kept]
+
+    def members(self, column: str) -> np.ndarray:
+        """Which questions count for a column: "all", a set, or "set/subkind"."""
+        return np.array([column == "all" or f"{s}/".startswith(f"{column}/") for s in self.sets])
+
+
+def asked_settings(experiment: Experiment, variant: str) -> dict[str, Any]:
+    """What stored answers of a variant depend on besides its weights."""
+    return {
+        "rooms": experiment.rooms,
+        "questions": experiment.questions,
+        "measures": list(experiment.measures),
+        "arms": {n: a.model_dump(mode="json") for n, a in experiment.arms_of(variant).items()},
+    }
+
+
+def stored_answers(folder: Path, experiment: Experiment, variant: str) -> Asked | None:
+    """The answers in the folder of a run, if they are of the same settings."""
+    path = folder / ANSWERS
+    if not path.is_file():
+        return None
+    values = json.loads(path.read_text())
+    wanted = asked_settings(experiment, variant)
+    kept, asked = values["settings"], values["settings"]["arms"]
+    same = all(kept[key] == value for key, value in wanted.items() if key != "arms")
+    # Equal runs are trained once, so the name of the variant itself may be another one.
+    own = [name for name, arm in asked.items() if arm == TestArm(of=arm["of"]).model_dump()]
+    renamed = {variant: own[0]} if own and variant not in asked else {}
+    names = {name: renamed.get(name, name) for name in wanted["arms"]}
+    if not same or any(name not in values["arms"] for name in names.values()):
+        return None
+    arms = {
+        name: {key: _bits(text) for key, text in values["arms"][source].items()}
+        for name, source in names.items()
+    }
+    rooms, chance = np.array(values["rooms"]), np.array(values["chance"])
+    sets, digest = values["sets"], values["digest"]
+    return Asked(kept, digest, rooms, sets, chance, arms, values["measures"])
+
+
+class Measurement:
+    """A trained network with the held-out rooms of an experiment."""
+
+    def __init__(self, experiment: Experiment, run: Run, folder: Path) -> None:
+        self.experiment, self.run, self.folder = experiment, run, folder
+        self.model, tokenizer = load_model(folder / "model")
+        self.model.requires_grad_(False).eval()
+        prompt = Prompt(tokenizer, self.model.config.s2.category_mode)
+        train = run.train
+        self.store = stores(experiment, train)[-1]
+        if train.rendered.cache is not None:
+            train = with_cached_rooms(train, self.model, [self.store])
+        rendered = train.rendered.model_copy(update={"questions": experiment.questions})
+        self.config = train.model_copy(update={"rendered": rendered})
+        self.samples = Samples(self.config, self.model.config, prompt, None, split="test")
+        self.objective = Objective(self.model, prompt, train.weights).eval()
+
+    @cached_property
+    def rooms(self) -> list[QuestionedRoom]:
+        """Held-out rooms with the features of their views; the questions are the same for all
+        arms and seeds.
+        """
+        return [self._room(i) for i in range(len(self.store))]
+
+    @torch.no_grad()
+    def _room(self, index: int) -> QuestionedRoom:
+        rendered = self.config.rendered
+        rng = np.random.default_rng((VALIDATION_FIRST, index, 5))
+        room = self.samples.rendered_room(self.store[index], rng, rendered.shown or rendered.views)
+        if room.views is not None and "patches" not in room.views:
+            patches = self.model.encode_views(room.views["pixels"])
+            room = replace(room, views={**room.views, "patches": patches})
+        return room
+
+    def batches(self, arm: TestArm) -> Iterator[Sample]:
+        """All rooms with questions, some at once, as an arm sees them."""
+        asked = [i for i, room in enumerate(self.rooms) if room.questions]
+        rooms = [self.rooms[i] for i in asked]
+        if arm.foreign:
+            others = [rooms[(k + 1) % len(rooms)].views["patches"] for k in range(len(rooms))]
+            rooms = [
+                replace(room, views={**room.views, "patches": other})
+                for room, other in zip(rooms, others, strict=True)
+            ]
+        if arm.views is not None:
+            rooms = [
+                replace(room, views={n: v[:, : arm.views] for n, v in room.views.items()})
+                for room in rooms
+            ]
+        for first in range(0, len(rooms), _BATCH):
+            yield self.samples.collate(rooms[first : first + _BATCH])
+
+    @torch.no_grad()
+    def answers(self, arm: TestArm) -> dict[str, str]:
+        """Whether each answer is right, and whether the chosen object is of the asked class."""
+        right: list[bool] = []
+        same: list[bool] = []
+        with asked_as(self.model, arm):
+            for sample in self.batches(arm):
+                tokens = self.objective.prompt.tokens
+                scene = self.model.encode_scene(sample.scenes, tokens)
+                reading = score_questions(self.model, scene, sample.words, tokens)
+                targets = chosen_targets(sample, scene, self.model, strict=True)
+                right += is_right(reading, targets).tolist()
+                same += _same_class(sample, reading.scores).tolist()
+        return {"right": _text(right), "same_class": _text(same)}
+
+    def measure(self) -> None:
+        """Answer for all arms, measure the features, and write `answers.json`."""
+        asked = [(room, i) for i, room in enumerate(self.rooms) if room.questions]
+        texts = [question.text for room, _ in asked for question in room.questions]
+        arms = self.experiment.arms_of(self.run.variant)
+        found = {
+            "settings": asked_settings(self.experiment, self.run.variant),
+            "digest": sha256("\n".join(texts).encode()).hexdigest()[:16],
+            "rooms": [i for room, i in asked for _ in room.questions],
+            "sets": [f"{q.kind}/{q.subkind}" for room, _ in asked for q in room.questions],
+            "chance": [round(1 / n, 4) for room, _ in asked for n in room.candidates],
+            "arms": {name: self.answers(arm) for name, arm in arms.items()},
+            "measures": self.measures(),
+        }
+        write_whole(self.folder / ANSWERS, json.dumps(found) + "\n")
+
+    @torch.no_grad()
+    def measures(self) -> dict[str, float]:
+        """Variation of the projected features, and what the experiment measures besides."""
+        probed = self.rooms[:_PROBED]
+        samples = [self.samples.collate([room]) for room in probed if room.questions]
+        projected = [self.model.project_views(sample.scenes) for sample in samples]
+        found = {"variation": float(variation(torch.cat([p.flatten(0, 1) for p in projected])))}
+        for name in self.experiment.measures:
+            found |= MEDIATORS[name](self.objective, samples, projected)
+        return {name: round(value, 4) for name, value in found.items()}
+
+
+@contextmanager
+def asked_as(model: SpatialModel, arm: TestArm) -> Iterator[None]:
+    """The network with the switches of an arm in a `with` block."""
+    config = switched(model.config, arm, "at_test")
+    off: dict[str, Any] = {}
+    off |= {} if config.s2.mpe.ray else {"ray": None}
+    off |= {} if config.s2.se.enabled else {"structure": None}
+    psa = model.psa
+    stages: dict[str, Any] = {}
+    if psa is not None:
+        stages |= {} if config.psa.intra else {"intra": None}
+        stages |= {} if config.psa.inter != "none" else {"inter": None}
+        stages |= {} if config.psa.context else {"context": None}
+    changes = [(model, "config", config), *((model, name, None) for name in off)]
+    changes += [(psa, name, None) for name in stages if getattr(psa, name) is not None]
+    with _all(changes):
+        yield
+
+
+@contextmanager
+def _all(changes: list[tuple[Any, str, Any]]) -> Iterator[None]:
+    if not changes:
+        yield
+        return
+    owner, name, value = changes[0]
+    with replaced(owner, name, value), _all(changes[1:]):
+        yield
+
+
+def _same_class(sample: Sample, scores: Tensor) -> Tensor:
+    """Whether the best object of each question has the class of its target: bool (Q,)."""
+    classes = sample.names.get("class")
+    if classes is None or scores.shape[1] != sample.targets.shape[1]:
+        return torch.zeros(len(scores), dtype=torch.bool)
+    of = torch.nn.functional.pad(classes[sample.words.scene], (0, 1), value=-1)
+    target = sample.targets.int().argmax(-1, keepdim=True)
+    return (of.gather(1, scores.argmax(-1, keepdim=True)) == of.gather(1, target))[:, 0]
+
+
+def _text(values: list[bool]) -> str:
+    return "".join("1" if value else "0" for value in values)
+
+
+def _bits(text: str) -> np.ndarray:
+    return np.array([letter == "1" for letter in text])
+
+
+def main(path: str, variant: str, seed: str) -> None:
+    """Measure one run. Raises ConfigError if it is not finished."""
+    experiment = load_experiment(path)
+    assert isinstance(experiment, Experiment)
+    runs = plan(experiment)
+    run = next(r for r in runs if r.variant == variant and r.seed == int(seed))
+    done = results([run], experiment.out.parent).get(run.settings)
+    if done is None:
+        raise ConfigError(f"{run.folder}: not trained yet")
+    torch.set_num_threads(1)
+    Measurement(experiment, run, done.folder).measure()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -10,7 +10,7 @@ from spatial3d_ros.errors import BagError
 from spatial3d_ros.model.checkpoint import CONFIG, model_folder
 from spatial3d_ros.model.config import load_config
 from spatial3d_ros.research.evaluation.demo_questions import demo_questions
-from spatial3d_ros.research.rooms.catalog import Catalog
+from spatial3d_ros.research.rooms.catalog import Catalog, catalog_of
 from spatial3d_ros.research.rooms.recorded_rooms import (
     RecordedRoom,
     load_recorded_room,
@@ -31,12 +31,13 @@ def prepare_room(
 ) -> PreparedRoom | None:
     """A recorded room and questions about it for the tasks that `model` was trained for.
 
-    Without a `bag` the generated room `seed` is recorded into `out`, or an earlier recording is
-    used. None for a bag without a truth file. Raises ConfigError for an unknown model.
+    Without a `bag` the generated room `seed`, of the kinds that `model` names, is recorded into
+    `out`, or an earlier recording is used. None for a bag without a truth file. Raises ConfigError
+    for an unknown model.
     """
     config = load_config(model_folder(model) / CONFIG)
     trained = config.tasks
-    room = _recorded(out, bag, seed, "basic", say, progress)
+    room = _recorded(out, bag, seed, catalog_of(config.names.classes), say, progress)
     if room is None:
         return None
     left_out = tuple(task for task in FREE_FORM if task not in trained)

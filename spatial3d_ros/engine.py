@@ -342,9 +342,7 @@ class Spatial3D:
             last, lasting = self._conversations.last(conversation_id), self._memory.lasting
             with asked.stage("preprocess", 0.1):
                 vocabulary = Vocabulary.of_map(
-                    asked.scene.objects,
-                    lasting.index.labels if lasting else (),
-                    self._runner.names or tuple(CATEGORIES),
+                    asked.scene.objects, lasting, self._runner.names or tuple(CATEGORIES)
                 )
                 reader = self._reader
                 read = (

@@ -265,7 +265,7 @@ class SavedMap:
         for part in (text,) if isinstance(text, str) else text:
             check_length(part)
         with self._now() as found:
-            vocabulary = Vocabulary({known.label for known in found.scene.objects})
+            vocabulary = Vocabulary.of_map(found.scene.objects, found.memory)
             read = (
                 read_question(text, self._reader, vocabulary)
                 if isinstance(text, str)

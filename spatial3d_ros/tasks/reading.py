@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from spatial3d_ros.errors import QueryError
@@ -17,6 +17,9 @@ from spatial3d_ros.tasks.vocabulary import SELF, Vocabulary
 
 _ONE = ("", "one")
 _LATIN = re.compile(r"[a-zA-Z]")
+_IN_REGION = (
+    r"\b(?:in|inside|within|does)\s+(?:(?:the|my|our)\s+)?{}\s*(?:$|[?.!,;]|(?:has|have|and)\b)"
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,24 @@ def read_question(text: str, reader: QueryReader, vocabulary: Vocabulary) -> Rea
         return ReadQuestion(ParsedQuery(text, "locate", (Description(label, label),)))
     query = parse_query(cleaned, reader)
     query = replace(query, targets=_with_nouns(query.targets))
-    return ReadQuestion(query, points)
+    return ReadQuestion(_with_region(query, cleaned, vocabulary.regions), points)
+
+
+def _with_region(query: ParsedQuery, text: str, regions: Collection[str]) -> ParsedQuery:
+    """The query in the region that its words name. The reader met no names of regions: it can take
+    an office for the beginning of "office chair".
+    """
+    if query.region.lower().removeprefix("the ") in regions:
+        return query
+    for name in sorted(regions, key=len, reverse=True):
+        if re.search(_IN_REGION.format(re.escape(name)), text, re.IGNORECASE):
+            targets = [
+                replace(target, relations=tuple(r for r in target.relations
+                                                if all(a.head != name for a in r.anchors)))
+                for target in query.targets
+            ]  # fmt: skip
+            return replace(query, region=name, targets=tuple(targets))
+    return query
 
 
 def _with_nouns(targets: Sequence[Description]) -> tuple[Description, ...]:

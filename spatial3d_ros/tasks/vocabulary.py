@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from rapidfuzz import process
 from rapidfuzz.distance import DamerauLevenshtein
@@ -22,6 +23,9 @@ from spatial3d_ros.object_catalog import OBJECT_KINDS
 from spatial3d_ros.resources import resource_path
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.storage import read_yaml
+
+if TYPE_CHECKING:
+    from spatial3d_ros.memory.object_memory import ObjectMemory
 
 
 class UnknownWordError(QueryError):
@@ -200,7 +204,7 @@ def _tables(classes: tuple[str, ...]) -> tuple[dict[str, tuple[str, ...]], froze
 class Vocabulary:
     """Nouns known for one object map: `labels` are those of its objects, `classes` those that the
     network names, `recognised` the labels that a recogniser gave, whose words are coarser than a
-    person's at times.
+    person's at times, `regions` the names of the regions of the memory.
     """
 
     def __init__(
@@ -208,7 +212,9 @@ class Vocabulary:
         labels: Iterable[str],
         classes: Sequence[str] = tuple(CATEGORIES),
         recognised: Iterable[str] = (),
+        regions: Iterable[str] = (),
     ) -> None:
+        self.regions = frozenset(regions)
         self._labels = {normalize(label): label for label in labels if label}
         self._recognised = {normalize(label) for label in recognised if label}
         self._heads: dict[str, set[str]] = {}
@@ -219,14 +225,20 @@ class Vocabulary:
 
     @classmethod
     def of_map(
-        cls, objects: Sequence[SceneObject], remembered: Sequence[str], classes: Sequence[str]
+        cls,
+        objects: Sequence[SceneObject],
+        memory: ObjectMemory | None = None,
+        classes: Sequence[str] = tuple(CATEGORIES),
     ) -> Vocabulary:
-        """The nouns of the objects of a map and of the labels of a memory."""
+        """The nouns of the objects of a map, and the labels and regions of a memory."""
         labels = [name for known in objects for name in known.nouns]
         recognised = [
             name for known in objects if known.label_from_detector for name in known.nouns
         ]
-        return cls([*labels, *remembered], classes, recognised)
+        if memory is None:
+            return cls(labels, classes, recognised)
+        regions = [region.name for region in memory.regions]
+        return cls([*labels, *memory.index.labels], classes, recognised, regions)
 
     def labels_of(self, noun: str) -> tuple[str, ...] | None:
         """Labels of objects that a noun can stand for, synonyms in the map included ("couch" for

@@ -189,3 +189,17 @@ def test_kinds_that_everyday_questions_showed(reader, text, intent, nouns):
 def test_who_faces_something_does_not_stand_there(reader):
     (target,) = parse_query("facing the window, the desk on the left", reader).targets
     assert (target.head, target.faced, target.viewpoint) == ("desk", "window", "")
+
+
+@pytest.mark.parametrize("sentence, region", [
+    ("how many kitchen cabinets are in the office?", "office"),
+    ("how many mugs are there in the office", "office"),
+    ("How many chairs does the office have?", "office"),
+    ("how many mugs are in the tv room and the garden?", "tv room"),
+    ("how many mugs are in the office chair", ""),
+    ("how many office chairs are there?", ""),
+])  # fmt: skip
+def test_names_of_regions_are_known_from_the_memory(reader, sentence, region):
+    known = Vocabulary(["kitchen cabinet", "mug", "chair", "office chair"],
+                       regions=["office", "tv room", "room"])  # fmt: skip
+    assert read_question(sentence, reader, known).query.region == region

@@ -37,7 +37,7 @@ def validation_samples(
     samples = Samples(config, model, prompt, None, split="test")
     rngs = [np.random.default_rng((config.seed, VALIDATION_FIRST, i)) for i in range(asked.rooms)]
     rooms = []
-    if config.origins != ("scans",):
+    if config.origins != ("scans",) and config.rendered.sets is None:  # the sets need views
         rooms = [samples.boxes_room(VALIDATION_FIRST + i, rng) for i, rng in enumerate(rngs)]
     seen = []
     if store is not None:

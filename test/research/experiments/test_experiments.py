@@ -3,11 +3,14 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from helpers.small_model import small_config
@@ -15,7 +18,7 @@ from spatial3d_ros.__main__ import app
 from spatial3d_ros.categories import COLORS
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.research.experiments import experiment_runs
-from spatial3d_ros.research.experiments.ablations import plan, results
+from spatial3d_ros.research.experiments.ablations import override, plan, results
 from spatial3d_ros.research.experiments.experiment import (
     FOREIGN,
     Experiment,
@@ -27,6 +30,7 @@ from spatial3d_ros.research.experiments.experiment_report import experiment_repo
 from spatial3d_ros.research.experiments.measuring import Measurement, asked_as, stored_answers
 from spatial3d_ros.research.experiments.paired import Difference, paired_difference, verdict
 from spatial3d_ros.research.rooms.look_alikes import KINDS
+from spatial3d_ros.research.training.trainer import train
 
 NAMES = {"classes": list(KINDS), "colors": list(COLORS), "from_views": True}
 NETWORK = {
@@ -38,6 +42,7 @@ ROOMS = {
     "catalog": "alike", "rooms": 2, "views": 3, "shown": 3, "size": [64, 48], "objects": [8, 12],
     "batch": 2, "questions": 6, "sets": {"appearance": 1.0, "metric": 1.0, "picture": 1.0},
 }  # fmt: skip
+FROZEN = "frozen_tower_and_guidance"
 ARMS = {"full": {"paper": "59"}, "none": {"model": {"s2.mpe.coord": False, "s2.mpe.ray": False}}}
 
 
@@ -257,3 +262,81 @@ def test_shipped_experiments_can_be_built(path):
     check_arms(made, runs)
     assert len({run.settings for run in runs}) == len(made.variants) * len(made.seeds)
     assert made.page.is_file()
+
+
+CHAT_SCENE = {
+    "object_tokens": "chat_scene", "head.object_source": "identifier", "s2.view_tokens": False,
+    "s2.mpe.coord": False, "s2.mpe.ray": False, "slim.objects": "geo", "slim.inst": True,
+    "slim.bounds": "learnt",
+}  # fmt: skip
+REFERENTS = {
+    "names.from_views": False, "s2.view_tokens": False, "s2.mpe.ray": False,
+    "head.object_source": "referents", "psa.enabled": True, "psa.source": "points",
+    "psa.points": 256, "psa.seeds": 32, "psa.referents": 8, "psa.tokens": 8, "psa.width": 16,
+    "psa.heads": 2,
+}  # fmt: skip
+FORMS = {
+    "full": {},
+    "views": {"model": {"slim.on": "views", "slim.objects": "geo", "slim.inst": True}},
+    "chat": {"model": CHAT_SCENE},
+    "referents": {"model": REFERENTS, "train": {"rendered.answer": "box"}},
+    "generate": {"model": {"s2.category_mode": "generate"}},
+    "shuffled": {"model": {"s2.sg.enabled": True, "s2.sg.targets": "shuffled", "s2.sg.width": 16,
+                           "s2.sg.layers": 1, "s2.sg.heads": 2}},
+}  # fmt: skip
+
+
+def train_here(run):
+    """Train a run in this process."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    for name, config in (("model.yaml", run.model), ("train.yaml", run.train)):
+        (run.folder / name).write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    train(run.train)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_is_trained_and_asked(tmp_path, form):
+    measures = ["depth", "correspondence", "votes", "box_text"]
+    made = experiment(
+        tmp_path, variants={"full": {}, form: FORMS[form]}, rooms=2, measures=measures,
+        at_test={}, claims=[],
+    )  # fmt: skip
+    run = plan(made)[-1]
+    train_here(run)
+    Measurement(made, run, run.folder).measure()
+    asked = stored_answers(run.folder, made, form)
+    assert asked is not None and len(asked.arms[form]["right"]) == len(asked.sets) > 0
+    assert {"variation", "depth R2", "box text read"} <= set(asked.measures)
+    assert ("vote spread, m" in asked.measures) == (form == "referents")
+    assert ("corresponding patches" in asked.measures) == run.model.s2.se.enabled
+
+
+def test_a_frozen_decoder_comes_from_a_run_of_its_own(tmp_path):
+    sg = {"s2.sg.enabled": True, "s2.sg.width": 16, "s2.sg.layers": 1, "s2.sg.heads": 2}
+    points = tmp_path / "pointmaps.yaml"
+    frozen = {"model": sg, "train": {"guidance": "pointmaps", "preset": FROZEN}}
+    made = experiment(tmp_path, variants={"full": {}, "frozen": frozen}, pointmaps=str(points),
+                      at_test={}, claims=[])  # fmt: skip
+    shape, taught = tmp_path / "guided.yaml", yaml.safe_load((tmp_path / "train.yaml").read_text())
+    guided = override(small_config(**NETWORK).model_dump(mode="json"), sg, "here")
+    shape.write_text(yaml.safe_dump(guided))
+    off = dict.fromkeys(("ground", "name", "role", "asked", "answer", "about", "vote",
+                         "objectness"), 0.0)  # fmt: skip
+    points.write_text(yaml.safe_dump(taught | {
+        "model": str(shape), "preset": "pointmaps", "weights": off}))  # fmt: skip
+    full, run = plan(made)
+    assert full.decoder is None and run.decoder.settings in run.settings
+    train_here(run.decoder)
+    branch = run.decoder.folder / "model/guidance.safetensors"
+    assert branch.is_file() and not (run.decoder.folder / "model/model.safetensors").exists()
+    (run.decoder.folder / "done.json").write_text('{"minutes": 1.0, "report": {}}')
+    assert run.decoder.settings in results([run.decoder], tmp_path / "runs")
+    trained = run.train.model_copy(update={"guidance": str(branch)})
+    train_here(replace(run, train=trained))
+    kept = load_file(run.folder / "last/model.safetensors")
+    before = load_file(branch)
+    for name, value in before.items():
+        same = torch.equal(kept[f"guidance.{name}"].to(value.dtype), value)
+        assert same == name.startswith("decoder."), name
+    (run.folder / "done.json").write_text('{"minutes": 1.0, "report": {}}')
+    assert set(results([full, run], tmp_path / "runs")) == {run.settings}

@@ -2,7 +2,7 @@
 
     python -m spatial3d_ros.research.experiments.measuring EXPERIMENT.yaml VARIANT SEED
 
-runs in a process of its own. The answers go to `answers.json` in the folder of the run: whether
+runs in a process of its own. The answers go to the folder of the run (`answers_path`): whether
 each question is answered right, so that arms can be compared question by question.
 """
 
@@ -27,7 +27,7 @@ from spatial3d_ros.model.channels import variation
 from spatial3d_ros.model.checkpoint import load_model
 from spatial3d_ros.model.generation import score_questions
 from spatial3d_ros.model.network import SpatialModel
-from spatial3d_ros.research.experiments.ablations import Run, plan, results
+from spatial3d_ros.research.experiments.ablations import Run, plan, results, slug
 from spatial3d_ros.research.experiments.experiment import (
     Experiment,
     TestArm,
@@ -45,20 +45,17 @@ from spatial3d_ros.research.training.validation import VALIDATION_FIRST
 from spatial3d_ros.storage import write_whole
 from spatial3d_ros.tasks.prompt import Prompt
 
-ANSWERS = "answers.json"
 _BATCH = 4  # rooms
 _PROBED = 32  # rooms that features are measured on
 
 
 @dataclass(frozen=True)
 class Asked:
-    """The answers of a run. settings: what they are valid for; questions: hash of the texts;
-    rooms, sets, subkinds (questions,): room, set and subkind of each; chance: of guessing among the
-    candidates, by question; arms: name -> right (questions,) and same_class (questions,) bool;
-    measures: name -> number.
+    """The answers of a run. questions: hash of the texts; rooms, sets (questions,): room of each,
+    and its set and subkind; chance (questions,): of guessing among the candidates; arms: name ->
+    right (questions,) and same_class (questions,) bool; measures: name -> number.
     """
 
-    settings: dict[str, Any]
     questions: str
     rooms: np.ndarray
     sets: list[str]
@@ -88,28 +85,25 @@ def asked_settings(experiment: Experiment, variant: str) -> dict[str, Any]:
     }
 
 
+def answers_path(folder: Path, experiment: Experiment, variant: str) -> Path:
+    """Where the answers of a run are kept; several experiments may share a run."""
+    return folder / f"answers_{experiment.name}_{slug(variant)}.json"
+
+
 def stored_answers(folder: Path, experiment: Experiment, variant: str) -> Asked | None:
     """The answers in the folder of a run, if they are of the same settings."""
-    path = folder / ANSWERS
+    path = answers_path(folder, experiment, variant)
     if not path.is_file():
         return None
     values = json.loads(path.read_text())
-    wanted = asked_settings(experiment, variant)
-    kept, asked = values["settings"], values["settings"]["arms"]
-    same = all(kept[key] == value for key, value in wanted.items() if key != "arms")
-    # Equal runs are trained once, so the name of the variant itself may be another one.
-    own = [name for name, arm in asked.items() if arm == TestArm(of=arm["of"]).model_dump()]
-    renamed = {variant: own[0]} if own and variant not in asked else {}
-    names = {name: renamed.get(name, name) for name in wanted["arms"]}
-    if not same or any(name not in values["arms"] for name in names.values()):
+    if values["settings"] != asked_settings(experiment, variant):
         return None
     arms = {
-        name: {key: _bits(text) for key, text in values["arms"][source].items()}
-        for name, source in names.items()
+        name: {key: _bits(text) for key, text in found.items()}
+        for name, found in values["arms"].items()
     }
     rooms, chance = np.array(values["rooms"]), np.array(values["chance"])
-    sets, digest = values["sets"], values["digest"]
-    return Asked(kept, digest, rooms, sets, chance, arms, values["measures"])
+    return Asked(values["digest"], rooms, values["sets"], chance, arms, values["measures"])
 
 
 class Measurement:
@@ -180,7 +174,7 @@ class Measurement:
         return {"right": _text(right), "same_class": _text(same)}
 
     def measure(self) -> None:
-        """Answer for all arms, measure the features, and write `answers.json`."""
+        """Answer for all arms, measure the features, and write the answers."""
         asked = [(room, i) for i, room in enumerate(self.rooms) if room.questions]
         texts = [question.text for room, _ in asked for question in room.questions]
         arms = self.experiment.arms_of(self.run.variant)
@@ -193,7 +187,8 @@ class Measurement:
             "arms": {name: self.answers(arm) for name, arm in arms.items()},
             "measures": self.measures(),
         }
-        write_whole(self.folder / ANSWERS, json.dumps(found) + "\n")
+        path = answers_path(self.folder, self.experiment, self.run.variant)
+        write_whole(path, json.dumps(found) + "\n")
 
     @torch.no_grad()
     def measures(self) -> dict[str, float]:

@@ -123,6 +123,16 @@ def test_what_is_finished_is_neither_trained_nor_asked_again(finished, monkeypat
     experiment(folder)
 
 
+def test_experiments_that_share_a_run_keep_their_own_answers(finished):
+    _, made, _, _ = finished
+    run, other = plan(made)[0], made.model_copy(update={"name": "other", "measures": ()})
+    assert plan(other)[0].settings == run.settings
+    Measurement(other, run, run.folder).measure()
+    kept, theirs = (stored_answers(run.folder, one, "full") for one in (made, other))
+    assert kept.arms["full"]["right"].tolist() == theirs.arms["full"]["right"].tolist()
+    assert "depth R2" in kept.measures and "depth R2" not in theirs.measures
+
+
 def test_a_killed_run_costs_no_finished_one(finished, tmp_path):
     folder, made, _, _ = finished
     copy = tmp_path / "runs/try"

@@ -7,6 +7,7 @@ that what a network makes of its views decides.
 from __future__ import annotations
 
 from spatial3d_ros.research.rooms.furnisher import Furnisher
+from spatial3d_ros.research.rooms.kinds import kinds
 
 KINDS = (
     "armchair", "sofa", "ottoman", "bed", "suitcase", "box", "bin", "storage bin", "laundry hamper",
@@ -16,7 +17,7 @@ KINDS = (
 """Kinds of 0.3 m and more, so that views of 64 to 112 pixels show how they look."""
 _FAMILIES = (2, 4)
 _TWINS = (1, 3)
-_SIDED = 0.5  # share of look-alikes that rather differ in the color of a side
+_SIDED = 0.5  # share of the look-alikes of other kinds that rather differ in the color of a side
 
 
 class LookAlikeFurnisher(Furnisher):
@@ -24,12 +25,14 @@ class LookAlikeFurnisher(Furnisher):
 
     def furnish(self) -> None:
         rng = self.rng
-        families = rng.permutation(KINDS[:-2])[: int(rng.integers(_FAMILIES[0], _FAMILIES[1] + 1))]
-        for kind in families:
-            item = self.single(str(kind))
+        sided = str(rng.choice([kind for kind in KINDS if kinds()[kind].sided]))
+        others = [str(kind) for kind in rng.permutation(KINDS[:-2]) if kind != sided]
+        count = int(rng.integers(_FAMILIES[0], _FAMILIES[1] + 1))
+        for kind in [sided, *others[: count - 1]]:
+            item = self.single(kind)
             for _ in range(int(rng.integers(_TWINS[0], _TWINS[1] + 1)) if item else 0):
                 if item is not None and not self.full:
-                    self.twin(item, "side" if rng.random() < _SIDED else "")
+                    self.twin(item, "side" if kind == sided or rng.random() < _SIDED else "")
         for _ in range(4 * self.target):
             if self.full:
                 break

@@ -142,14 +142,13 @@ def check_arms(experiment: Experiment, runs: list[Run]) -> None:
     """
     for name, arm in experiment.at_test.items():
         of = next(run for run in runs if run.variant == arm.of)
-        made = switched(of.model, arm, f"experiment {experiment.name}, at_test {name}")
+        switched(of.model, arm, f"experiment {experiment.name}, at_test {name}")
         for switch in ("s2.mpe.ray", "s2.se.enabled", "psa.enabled"):
             if arm.model.get(switch):
                 raise ConfigError(
                     f"experiment {experiment.name}, at_test {name}: {switch} was not trained in "
                     f"'{arm.of}', so it cannot be switched on"
                 )
-        del made
 
 
 def stores(experiment: Experiment, train: TrainConfig) -> list[ViewStore]:

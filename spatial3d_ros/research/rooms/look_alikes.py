@@ -30,8 +30,10 @@ class LookAlikeFurnisher(Furnisher):
         count = int(rng.integers(_FAMILIES[0], _FAMILIES[1] + 1))
         for kind in [sided, *others[: count - 1]]:
             item = self.single(kind)
-            for _ in range(int(rng.integers(_TWINS[0], _TWINS[1] + 1)) if item else 0):
-                if item is not None and not self.full:
+            if item is None:
+                continue
+            for _ in range(int(rng.integers(_TWINS[0], _TWINS[1] + 1))):
+                if not self.full:
                     self.twin(item, "side" if kind == sided or rng.random() < _SIDED else "")
         for _ in range(4 * self.target):
             if self.full:

@@ -75,16 +75,22 @@ def assemble(
 
 
 def _with_lost_nouns(tagged: Sequence[TaggedWord]) -> Sequence[TaggedWord]:
-    """The words, where of a new object only the article was tagged with the word after it as its
-    noun: one that the network never met.
+    """The words, where a new object has a noun that the network never met: the last word of its
+    phrase, or the word after an article that was tagged alone.
     """
     named = {item.segment for item in tagged if item.role in ("head", "pronoun")}
     made = list(tagged)
     for k, (item, after) in enumerate(pairwise(tagged), 1):
-        lost = item.segment in TARGETS and item.segment not in named and item.word in _ARTICLES
-        if lost and after.segment == "none" and after.word not in MARKS:
+        lost = item.segment in TARGETS and item.segment not in named
+        alone = item.word in _ARTICLES and after.segment == "none"
+        if lost and after.word not in MARKS and (alone or _ends(tagged, k, item.segment)):
             made[k] = replace(after, segment=item.segment, role="head")
     return made
+
+
+def _ends(tagged: Sequence[TaggedWord], k: int, segment: str) -> bool:
+    """Whether word k is the last one of a segment."""
+    return tagged[k].segment == segment and all(t.segment != segment for t in tagged[k + 1 :])
 
 
 @dataclass

@@ -113,7 +113,8 @@ class Selection:
         its modifiers: "metal dryer", and not "paper towel".
         """
         vocabulary, head = self.resolver.vocabulary, description.head
-        noun = purpose_of(head) if head and vocabulary.labels_of(head) is None else ""
+        unknown = head and vocabulary.labels_of(head) is None
+        noun = purpose_of(head, description.text) if unknown else ""
         if noun and vocabulary.labels_of(noun) is not None:
             text = " ".join(("a", *description.modifiers, noun))
             return replace(description, text=text, head=noun)

@@ -164,6 +164,8 @@ PURPOSES: dict[str, str] = {
     "discard": "bin", "carry": "backpack", "kick": "ball", "bounce": "ball", "cook": "stove",
     "hang": "coat rack", "put": "surface", "place": "surface", "work": "desk", "ride": "bicycle",
     "climb": "ladder", "iron": "ironing board", "print": "printer", "light": "lamp",
+    "dry": "clothes dryer", "heat": "stove", "wash clothes": "washing machine",
+    "wash laundry": "washing machine", "wash shirts": "washing machine",
 }  # fmt: skip
 """What an object is for: "something to sit on" is a seat."""
 PLURAL_PRONOUNS = ("they", "them", "those", "these")
@@ -345,11 +347,16 @@ def _kinds() -> dict[str, tuple[str, ...]]:
     return kinds
 
 
-def purpose_of(verb: str) -> str:
-    """The noun of what one uses: "sit" and "sitting" -> "seat"; "" for other verbs."""
+def purpose_of(verb: str, text: str = "") -> str:
+    """The noun of what one uses: "sit" and "sitting" -> "seat"; "" for other verbs. text: the
+    phrase, with the object of the verb: one washes clothes and hands in different things.
+    """
+    verb, *rest = verb.split()
     stem = verb.removesuffix("ing")
     forms = (verb, stem, f"{stem}e", stem[:-1]) if stem != verb else (verb,)
-    return next((PURPOSES[form] for form in forms if form in PURPOSES), "")
+    objects = (*rest, *text.split())
+    keys = (*(f"{form} {word}" for form in forms for word in objects), *forms)
+    return next((PURPOSES[key] for key in keys if key in PURPOSES), "")
 
 
 @lru_cache(maxsize=4096)

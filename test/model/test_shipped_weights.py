@@ -56,7 +56,7 @@ def shipped():
 def scores(model, prompt, batch):
     with torch.inference_mode():
         scene = model.encode_scene(batch, prompt.tokens)
-        questions = prompt.batch([prompt.grounding("the red chair next to the table")], [0])
+        questions = prompt.batch([prompt.grounding("the striped red chair next to the table")], [0])
         return model(scene, questions, prompt.tokens).scores
 
 

@@ -256,6 +256,8 @@ def test_what_an_object_is_for():
     assert (query.targets[0].text, query.targets[0].head) == ("a seat", "seat")
     assert purpose_of("sitting") == "seat" and purpose_of("writing") == "desk"
     assert purpose_of("mug") == ""
+    assert purpose_of("wash", "wash my clothes") == purpose_of("wash clothes") == "washing machine"
+    assert purpose_of("wash", "wash my hands in") == "sink"
 
 
 def test_front_and_behind_are_opposite_for_a_viewer_and_for_the_front_of_an_anchor():

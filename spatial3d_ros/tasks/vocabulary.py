@@ -280,7 +280,8 @@ class Vocabulary:
             return tuple(sorted(found.union(same)))
         last = noun.split()[-1] if noun else ""
         # Of "baking oven" the oven; of "sewing machine" no other machine.
-        return self._named(last) if last != noun and self.is_name(last) else None
+        group = singular(last) in HYPERNYMS and singular(last) not in self._names
+        return self._named(last) if last != noun and self.is_name(last) and not group else None
 
     def is_name(self, noun: str) -> bool:
         """Whether a noun with all its words is a label, a class or a synonym."""

@@ -40,6 +40,9 @@ def test_a_compound_noun_stands_for_its_last_noun_and_for_no_other_compound():
     words = Vocabulary(["vending machine", "sofa"])
     assert words.labels_of("machine") == ("vending machine",)
     assert words.labels_of("sewing machine") is None
+    laundry = Vocabulary(["washing machine"])
+    assert laundry.labels_of("machines") == ("washing machine",)
+    assert laundry.labels_of("sewing machine") is None
     assert words.labels_of("leather sofa") == ("sofa",)
 
 

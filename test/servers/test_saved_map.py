@@ -87,8 +87,8 @@ def test_history_changes_pictures_and_news(queries):
             queries.picture(SOFA, number)
     with pytest.raises(NotFoundError, match="object 99"):
         queries.history(99)
-    assert [e.kind for e in queries.what_changed().events] == ["missing", "moved"]
-    assert [e.label for e in queries.what_changed("since I left").events] == ["mug", "chair"]
+    assert [e.kind for e in queries.what_changed().events] == ["moved", "missing"]
+    assert [e.label for e in queries.what_changed("since I left").events] == ["chair", "mug"]
     assert [e.label for e in queries.what_changed("", "kitchen").events] == ["mug"]
     assert queries.what_changed("in the last second").events == []
     news = queries.news(-1)

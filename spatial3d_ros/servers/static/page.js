@@ -58,7 +58,6 @@ async function load() {
     map = await request("/api/map");
     const present = map.objects.filter((o) => o.state === "present").length;
     status(`${present} objects in frame ${map.frame_id || "?"}${map.stamp_s ? `, newest view ${time(map.stamp_s)}` : ""}`);
-    $("camera").hidden = !map.live;
     draw();
   } catch (error) {
     status(error.message, true);
@@ -152,6 +151,6 @@ source.addEventListener("open", load);
 setInterval(() => {
   if (!map.live || document.hidden) return;
   const image = new Image();
-  image.onload = () => { $("view").src = image.src; };
+  image.onload = () => { $("view").src = image.src; $("camera").hidden = false; };
   image.src = `/api/view.jpg?${Date.now()}`;
 }, 1000);

@@ -74,14 +74,20 @@ class ScanViews:
         )
 
     def _cached(self, scene: Scan) -> Tensor:
-        path = self.cache_file(scene)
-        try:
-            with safe_open(path, framework="pt") as file:
-                return file.get_tensor("patches").float()[None]
-        except (OSError, SafetensorError) as error:
-            raise StorageError(
-                f"{path}: no readable features ({error}); delete the folder, it is filled again"
-            ) from error
+        return read_features(self.cache_file(scene))[None]
+
+
+def read_features(path: Path) -> Tensor:
+    """Cached patch features of some views, (V, P, C) float32. Raises StorageError for a missing or
+    damaged file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.get_tensor("patches").float()
+    except (OSError, SafetensorError) as error:
+        raise StorageError(
+            f"{path}: no readable features ({error}); delete the folder, it is filled again"
+        ) from error
 
 
 @torch.no_grad()

@@ -15,8 +15,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -257,8 +258,7 @@ def train_all(runs: Sequence[Run], root: Path, jobs: int, say: Callable[[str], N
 def _train_waiting(runs: Sequence[Run], jobs: int, say: Callable[[str], None]) -> list[str]:
     processes: list[subprocess.Popen] = []
     failed, spent = [], []
-    pool = ThreadPoolExecutor(jobs)
-    try:
+    with run_pool(jobs, processes) as pool:
         futures = {pool.submit(train_run, run, processes): run for run in runs}
         for done, future in enumerate(as_completed(futures), start=1):
             run = futures[future]
@@ -270,13 +270,21 @@ def _train_waiting(runs: Sequence[Run], jobs: int, say: Callable[[str], None]) -
             left = len(futures) - done
             about = sum(spent) / max(len(spent), 1) * left / jobs
             say(f"{run.variant}, seed {run.seed}: {how}; {left} left, about {about:.0f} min")
+    return failed
+
+
+@contextmanager
+def run_pool(jobs: int, processes: Sequence[subprocess.Popen]) -> Iterator[ThreadPoolExecutor]:
+    """Threads that each wait for a process; an error or Ctrl+C in the block ends the processes."""
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        yield pool
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:
             process.terminate()
         raise
     pool.shutdown()
-    return failed
 
 
 def train_run(run: Run, processes: list[subprocess.Popen]) -> Result:

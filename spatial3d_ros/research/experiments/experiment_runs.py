@@ -6,11 +6,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from spatial3d_ros.errors import Spatial3DError
-from spatial3d_ros.research.experiments.ablations import Run, results, train_all
+from spatial3d_ros.research.experiments.ablations import Run, results, run_pool, train_all
 from spatial3d_ros.research.experiments.experiment import Experiment, check_arms, stores
 from spatial3d_ros.research.experiments.measuring import stored_answers
 from spatial3d_ros.research.spread import Places, spread
@@ -77,17 +76,10 @@ def _ask_all(
                 raise Spatial3DError(f"{folder}: asking its questions failed, see {log}")
 
     failed = []
-    pool = ThreadPoolExecutor(jobs)
-    try:
+    with run_pool(jobs, processes) as pool:
         for future in [pool.submit(ask, folder, run) for folder, run in waiting.items()]:
             try:
                 future.result()
             except Spatial3DError as error:
                 failed.append(str(error))
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.terminate()
-        raise
-    pool.shutdown()
     return failed

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from spatial3d_ros.errors import StorageError
 from spatial3d_ros.model.batch import resized
 from spatial3d_ros.model.config import VisionConfig
+from spatial3d_ros.research.datasets.scan_views import read_features
 from spatial3d_ros.research.rooms.view_store import RoomViews, ViewStore
 
 
@@ -32,14 +32,7 @@ class RoomFeatures:
 
     def read(self, seed: int) -> Tensor:
         """Features of a room's views. Raises StorageError for a missing or damaged file."""
-        path = self.path(seed)
-        try:
-            with safe_open(path, framework="pt") as file:
-                return file.get_tensor("patches").float()
-        except (OSError, SafetensorError) as error:
-            raise StorageError(
-                f"{path}: no readable features ({error}); delete the folder, it is filled again"
-            ) from error
+        return read_features(self.path(seed))
 
     @torch.no_grad()
     def fill(

@@ -73,7 +73,8 @@ class Gate(BaseModel, extra="forbid", frozen=True):
 
 
 class Experiment(Ablation, extra="forbid", frozen=True):
-    """columns: heading -> sets of questions (`view_questions.SETS`), "all", or "metric/hop".
+    """columns: heading -> sets of questions (`view_questions.SETS`), "all", a kind of a set
+    ("metric/hop"), or a kind of question with an answer in words ("text/count").
 
     question: what it asks; page: where its results go; rooms, questions: held-out ones; measures:
     what else is measured (measuring.MEASURES).

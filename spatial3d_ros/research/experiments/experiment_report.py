@@ -173,7 +173,7 @@ def _share(asked: Asked, arm: str, column: str) -> float:
 
 def _other_class(asked: Asked, arm: str) -> float:
     """Share of the answers that are an object of another class than was asked for."""
-    return float(1 - asked.arms[arm]["same_class"].mean())
+    return float(1 - asked.arms[arm]["same_class"][asked.members("all")].mean())
 
 
 def _number(values: Sequence[float]) -> str:

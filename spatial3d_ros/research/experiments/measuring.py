@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -37,6 +39,8 @@ from spatial3d_ros.research.experiments.experiment import (
 )
 from spatial3d_ros.research.experiments.knockout_parts import replaced
 from spatial3d_ros.research.experiments.mediators import MEDIATORS
+from spatial3d_ros.research.language.qa_generator import OpenQuestion
+from spatial3d_ros.research.training.answers import answered, is_right_text
 from spatial3d_ros.research.training.objective import Objective, chosen_targets, is_right
 from spatial3d_ros.research.training.sample import QuestionedRoom, Sample
 from spatial3d_ros.research.training.samples import Samples
@@ -47,12 +51,16 @@ from spatial3d_ros.tasks.prompt import Prompt
 
 _BATCH = 4  # rooms
 _PROBED = 32  # rooms that features are measured on
+_CONSTANTS = 30
+TEXT = "text"
+"""Set of the questions that are answered in words; their kinds are those of `qa_generator`."""
 
 
 @dataclass(frozen=True)
 class Asked:
     """The answers of a run. questions: hash of the texts; rooms, sets (questions,): room of each,
-    and its set and subkind; chance (questions,): of guessing among the candidates; arms: name ->
+    and its set and subkind; those with an answer in words are last, of the set TEXT. chance
+    (questions,): of guessing among the candidates, or of the best constant answer; arms: name ->
     right (questions,) and same_class (questions,) bool; measures: name -> number.
     """
 
@@ -71,8 +79,11 @@ class Asked:
         return self.arms[arm]["right"][kept], self.rooms[kept]
 
     def members(self, column: str) -> np.ndarray:
+        """Which questions belong to a column; "all" are those that ask for an object."""
         """Which questions count for a column: "all", a set, or "set/subkind"."""
-        return np.array([column == "all" or f"{s}/".startswith(f"{column}/") for s in self.sets])
+        if column == "all":
+            return np.array([not s.startswith(f"{TEXT}/") for s in self.sets])
+        return np.array([f"{s}/".startswith(f"{column}/") for s in self.sets])
 
 
 def asked_settings(experiment: Experiment, variant: str) -> dict[str, Any]:
@@ -160,9 +171,12 @@ class Measurement:
 
     @torch.no_grad()
     def answers(self, arm: TestArm) -> dict[str, str]:
-        """Whether each answer is right, and whether the chosen object is of the asked class."""
+        """Whether each answer is right, and whether the chosen object is of the asked class (true
+        for answers in words).
+        """
         right: list[bool] = []
         same: list[bool] = []
+        written: list[bool] = []
         with asked_as(self.model, arm):
             for sample in self.batches(arm):
                 tokens = self.objective.prompt.tokens
@@ -171,19 +185,28 @@ class Measurement:
                 targets = chosen_targets(sample, scene, self.model, strict=True)
                 right += is_right(reading, targets).tolist()
                 same += _same_class(sample, reading.scores).tolist()
-        return {"right": _text(right), "same_class": _text(same)}
+                if sample.answers is not None:
+                    prompt = self.objective.prompt
+                    written += answered(self.model, scene, prompt, tokens, sample.answers)
+        return {
+            "right": _text(right + written), "same_class": _text(same + [True] * len(written)),
+        }  # fmt: skip
 
     def measure(self) -> None:
         """Answer for all arms, measure the features, and write the answers."""
         asked = [(room, i) for i, room in enumerate(self.rooms) if room.questions]
         texts = [question.text for room, _ in asked for question in room.questions]
+        written = [(q, i) for room, i in asked for q in room.open_questions]
+        texts += [question.text for question, _ in written]
         arms = self.experiment.arms_of(self.run.variant)
         found = {
             "settings": asked_settings(self.experiment, self.run.variant),
             "digest": sha256("\n".join(texts).encode()).hexdigest()[:16],
-            "rooms": [i for room, i in asked for _ in room.questions],
-            "sets": [f"{q.kind}/{q.subkind}" for room, _ in asked for q in room.questions],
-            "chance": [round(1 / n, 4) for room, _ in asked for n in room.candidates],
+            "rooms": [i for room, i in asked for _ in room.questions] + [i for _, i in written],
+            "sets": [f"{q.kind}/{q.subkind}" for room, _ in asked for q in room.questions]
+            + [f"{TEXT}/{q.kind}" for q, _ in written],
+            "chance": [round(1 / n, 4) for room, _ in asked for n in room.candidates]
+            + constant_chance([q for q, _ in written]),
             "arms": {name: self.answers(arm) for name, arm in arms.items()},
             "measures": self.measures(),
         }
@@ -200,6 +223,18 @@ class Measurement:
         for name in self.experiment.measures:
             found |= MEDIATORS[name](self.objective, samples, projected)
         return {name: round(value, 4) for name, value in found.items()}
+
+
+def constant_chance(questions: Sequence[OpenQuestion]) -> list[float]:
+    """Of each question, the share of questions of its kind that one and the same answer is right
+    for, at best (of the most frequent ones).
+    """
+    best = {}
+    for kind in {question.kind for question in questions}:
+        right = [question.answers for question in questions if question.kind == kind]
+        tried = Counter(answers[0] for answers in right).most_common(_CONSTANTS)
+        best[kind] = max(fmean(is_right_text(text, r) for r in right) for text, _ in tried)
+    return [round(best[question.kind], 4) for question in questions]
 
 
 @contextmanager

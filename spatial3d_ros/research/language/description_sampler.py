@@ -26,6 +26,11 @@ RELATIONS = {
 VIEWS = {
     "left": 0.25, "right": 0.25, "front": 0.15, "behind": 0.15, "leftmost": 0.1, "rightmost": 0.1,
 }  # fmt: skip
+HOPS = {"hop": RELATIONS["hop"], "hop3": 0.6}
+"""Chains of relations: the anchor has a relation of its own, and with hop3 its anchor has one too:
+few of these draws succeed.
+"""
+_WEIGHTS = {**RELATIONS, **VIEWS, **HOPS}
 Sampled = tuple[str, Description]  # subkind and description
 
 _UNAMBIGUOUS = 0.2  # share of relations whose target's noun alone may be unique
@@ -128,13 +133,13 @@ class DescriptionSampler:
         return description.superlative or "", description
 
     def relation(self, names: tuple[str, ...] = tuple(RELATIONS)) -> Sampled | None:
-        """By one of the named RELATIONS or VIEWS, whichever the room has."""
+        """By one of the named RELATIONS, VIEWS or HOPS, whichever the room has."""
         ambiguous = self.rng.random() >= _UNAMBIGUOUS
-        weights = {name: RELATIONS[name] if name in RELATIONS else VIEWS[name] for name in names}
+        weights = {name: _WEIGHTS[name] for name in names}
         while weights:
             name = self.rng.choices(list(weights), list(weights.values()))[0]
             del weights[name]
-            for _ in range(_TRIES):
+            for _ in range(_TRIES if name != "hop3" else 5 * _TRIES):
                 description = self._related(name, ambiguous)
                 if description is not None:
                     return name, description
@@ -235,8 +240,8 @@ class DescriptionSampler:
             target, links = self._between()
         elif name == "both":
             target, links = self._both()
-        elif name == "hop":
-            target, links = self._hop()
+        elif name in HOPS:
+            target, links = self._hop(3 if name == "hop3" else 2)
         else:
             pairs = self.resolver.pairs[name]
             target, anchor = self.rng.choice(pairs) if pairs else (-1, -1)
@@ -247,7 +252,7 @@ class DescriptionSampler:
         description = replace(base, links=links)
         if self.resolver.referent(description) != target:
             return None
-        if name == "hop" and self.resolver.alternative_referents(description) & ~(1 << target):
+        if name in HOPS and self.resolver.alternative_referents(description) & ~(1 << target):
             return None
         return description
 
@@ -322,23 +327,33 @@ class DescriptionSampler:
             return -1, (None,)
         return target, (self._link(first, a), self._link(second, b))
 
-    def _hop(self) -> tuple[int, tuple[Link | None, ...]]:
+    def _hop(self, hops: int = 2) -> tuple[int, tuple[Link | None, ...]]:
         if not self.hops:
             return -1, (None,)
         outer, target, a = self.rng.choice(self.hops)
+        anchor = self._chained(a, {target}, hops - 1)
+        return (-1, (None,)) if anchor is None else (target, (Link(outer, (anchor,)),))
+
+    def _chained(self, a: int, used: set[int], relations: int) -> Description | None:
+        """Object `a` by a relation to an object that is not `used`, and so on: among others of its
+        noun, which its relation tells it from.
+        """
         name = self.rng.choice(("held", "closest", "farthest"))
         b = self.rng.randrange(len(self.objects))
         if name == "held":
             name, b = self.rng.choice(self.resolver.relations_of.get(a, [(name, a)]))
-        if b in (target, a):
-            return -1, (None,)
-        inner, base = self._link(name, b), self._base(a, True)
-        if inner is None or base is None:
-            return -1, (None,)
-        anchor = replace(base, links=(inner,))
-        if self.resolver.referent(anchor) != a:
-            return -1, (None,)
-        return target, (Link(outer, (anchor,)),)
+        if b in (*used, a):
+            return None
+        if relations == 1:
+            link = self._link(name, b)
+        else:
+            anchor = self._chained(b, {*used, a}, relations - 1)
+            link = None if anchor is None else Link(name, (anchor,))
+        base = self._base(a, True)
+        if link is None or base is None:
+            return None
+        described = replace(base, links=(link,))
+        return described if self.resolver.referent(described) == a else None
 
     def _recolored(self) -> Description | None:
         """A category of the room in a color that it could have."""

@@ -213,16 +213,50 @@ class ReferenceResolver:
         return self.base_of(description)[1], anchors
 
     def alternative_referents(self, description: Description) -> int:
-        """The referents if the second of two nested relations is attached to the target.
+        """The referents if relations of a chain are attached to a noun farther to the left.
 
         "The mug on the table next to the lamp" could also be, of the mugs on tables, the one that
         is next to the lamp.
         """
-        outer = description.links[0]
-        inner = outer.anchors[0]
-        if outer.relation not in BOOLEAN or not inner.links:
+        chain = [description]
+        while chain[-1].links:
+            chain.append(chain[-1].links[0].anchors[0])
+        if description.links[0].relation not in BOOLEAN or len(chain) < 3:
             return 0
-        loose = self.base_of(description)[1]
-        anchors = self.base_of(inner)[1]
-        loose &= union(self.relations.loose_columns[outer.relation], anchors)
-        return loose & self._linked(inner.links[0], loose)[1]
+        found = 0
+        for parents in _attachments(len(chain) - 1):
+            found |= self._attached(chain, parents, 0)
+        return found
+
+    def _attached(self, chain: list[Description], parents: tuple[int, ...], node: int) -> int:
+        """Loose mask of a noun of a chain whose noun k + 1 is the anchor of noun `parents[k]`."""
+        loose = self.base_of(chain[node])[1]
+        if node + 1 == len(chain):
+            return loose & self.masks(chain[node])[1]
+        for k, parent in enumerate(parents):
+            if parent != node:
+                continue
+            name, anchors = chain[k].links[0].relation, self._attached(chain, parents, k + 1)
+            if name in BOOLEAN:
+                loose &= union(self.relations.loose_columns[name], anchors)
+            else:
+                nearest = 0
+                for anchor in bits(anchors):
+                    nearest |= self.relations.nearest(loose, anchor, name == "farthest")[1]
+                loose &= nearest
+        return loose
+
+
+@cache
+def _attachments(relations: int) -> tuple[tuple[int, ...], ...]:
+    """The noun that each of a chain of relations may belong to, without crossing, apart from the
+    one directly before it everywhere.
+    """
+    trees = [((0,), (0, 1))]  # parents, and the nouns that the next relation can belong to
+    for k in range(1, relations):
+        trees = [
+            ((*parents, parent), (*(o for o in open_ if o <= parent), k + 1))
+            for parents, open_ in trees
+            for parent in open_
+        ]
+    return tuple(p for p, _ in trees if p != tuple(range(relations)))

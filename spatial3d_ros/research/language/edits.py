@@ -7,6 +7,7 @@ supported. Instructions that cannot be carried out are left out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,7 +16,11 @@ import numpy as np
 
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.geometry.box import Box3D
-from spatial3d_ros.research.language.layout_instructions import LayoutQuestion
+from spatial3d_ros.research.language.layout_instructions import (
+    LayoutQuestion,
+    make_layout_questions,
+)
+from spatial3d_ros.research.language.qa_generator import EDIT, OpenQuestion
 from spatial3d_ros.research.rooms.catalog import Room, RoomObject
 from spatial3d_ros.scene.bounds import Bounds
 from spatial3d_ros.scene.objects import SceneObject
@@ -54,6 +59,23 @@ def possible_edits(room: Room, questions: Iterable[LayoutQuestion]) -> Iterator[
         edit = _edit(question, objects, bounds)
         if edit is not None:
             yield edit
+
+
+def edit_questions(
+    room: Room, rng: np.random.Generator, n: int, *, split: str = "train"
+) -> list[OpenQuestion]:
+    """Up to `n` instructions about one object of a room that stays; the answer is its box after
+    the change, upright and unturned.
+    """
+    made = []
+    for edit in possible_edits(room, make_layout_questions(room.objects, rng, 3 * n, split=split)):
+        if len(edit.objects) != 1 or not edit.after or len(made) == n:
+            continue
+        box = edit.after[0]
+        if abs(math.remainder(box.yaw, math.pi)) < 1e-6:
+            values = (*box.center, *box.size)
+            made.append(OpenQuestion(EDIT, EDIT, edit.question.text, (), edit.objects, box=values))
+    return made
 
 
 def scene_objects(objects: Sequence[RoomObject]) -> list[SceneObject]:

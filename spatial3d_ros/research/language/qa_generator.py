@@ -53,6 +53,8 @@ KINDS: dict[Task, dict[str, float]] = {
     "caption": {"caption": 0.12},
 }  # fmt: skip
 TASKS: tuple[Task, ...] = tuple(KINDS)
+EDIT = "edit"
+"""Kind of a question whose answer is the box of an object after an instruction (edits.py)."""
 RICH_KINDS = frozenset({"material", "pattern", "shape", "state"})
 """Kinds that only rooms of the full catalog have."""
 _OPPOSITE = {"open": "closed", "on": "off", "full": "empty"}
@@ -74,15 +76,16 @@ class OpenQuestion:
     answers: all correct ones; the first is the training target. "1.84 m", "3", "a book and a mug",
         "yes".
     about: ids of the objects in the answer: both ends of a distance, none of "nothing".
-    metres: of a distance.
+    metres: of a distance. box: (centre, size) of an answer `<box>`, map frame.
     """
 
-    task: Task
+    task: Task | Literal["edit"]
     kind: str
     text: str
     answers: tuple[str, ...]
     about: tuple[int, ...]
     metres: float | None = None
+    box: tuple[float, ...] | None = None
 
 
 def make_open_questions(

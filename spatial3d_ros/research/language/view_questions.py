@@ -15,7 +15,7 @@ from types import MappingProxyType
 import numpy as np
 
 from spatial3d_ros.categories import COLORS
-from spatial3d_ros.research.language.description_sampler import DescriptionSampler
+from spatial3d_ros.research.language.description_sampler import HOPS, DescriptionSampler
 from spatial3d_ros.research.language.descriptions import Description, ReferenceResolver
 from spatial3d_ros.research.language.questions import Question, draw_by_weight
 from spatial3d_ros.research.language.relations import bits
@@ -24,14 +24,15 @@ from spatial3d_ros.research.rooms.generator import RoomObject
 from spatial3d_ros.research.rooms.view_store import RoomViews
 
 SETS: Mapping[str, float] = MappingProxyType(
-    {"appearance": 0.35, "metric": 0.3, "picture": 0.2, "parts": 0.15}
+    {"appearance": 0.35, "metric": 0.2, "hops": 0.1, "picture": 0.2, "parts": 0.15}
 )
 """Share of each set. appearance: a pattern, material, shape, state or part with another color;
 metric: closest, farthest, next to, between, and (hop) to an anchor that has a relation itself;
-picture: left or right in the first picture; parts: a colored side that some views of the object
-show and others do not.
+hops: only chains of two (hop) and three (hop3) relations; picture: left or right in the first
+picture; parts: a colored side that some views of the object show and others do not.
 """
 METRIC = ("closest", "farthest", "next_to", "between", "hop")
+_RELATED = {"metric": METRIC, "hops": tuple(HOPS)}
 _PICTURE = {"left": "on the left", "right": "on the right"}
 _MARGIN = 0.1  # of the width of a picture, between an outermost object and the next
 _LEAST_PIXELS = 4
@@ -108,16 +109,17 @@ def _draw(
         return _in_picture(sampler, realizer, seen)
     resolver = sampler.resolver
     for _ in range(_TRIES):
-        drawn = sampler.relation(METRIC) if kind == "metric" else sampler.appearance()
+        related = _RELATED.get(kind)
+        drawn = sampler.relation(related) if related else sampler.appearance()
         if drawn is None:
             return None
         subkind, meaning = drawn
         target = sampler.objects[resolver.referent(meaning)]
-        if kind != "metric" and (subkind == "side") != (kind == "parts"):
+        if not related and (subkind == "side") != (kind == "parts"):
             continue
         if kind == "parts" and not _sometimes_shown(seen, target):
             continue
-        plain = replace(meaning, feature=None) if kind != "metric" else meaning
+        plain = meaning if related else replace(meaning, feature=None)
         candidates = resolver.base_of(plain)[1].bit_count()
         text, phrase = realizer.question(meaning)
         return _question(kind, subkind, text, phrase, target, meaning, realizer), candidates

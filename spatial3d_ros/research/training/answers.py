@@ -7,13 +7,15 @@ a score of each object, whether the question is about it, on which the answer is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from spatial3d_ros.errors import LocationError
+from spatial3d_ros.geometry.box import Box3D, iou_matrix, vector
 from spatial3d_ros.model.generation import (
     DecodeState,
     append_coord,
@@ -25,14 +27,20 @@ from spatial3d_ros.model.generation import (
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.sequence import EncodedScene, PromptTokens, QuestionBatch
 from spatial3d_ros.model.tokens import MAX_IDENTIFIERS, identifier
-from spatial3d_ros.research.language.qa_generator import OpenQuestion, Task, make_open_questions
+from spatial3d_ros.research.language.edits import edit_questions
+from spatial3d_ros.research.language.location_text import LocationCodec
+from spatial3d_ros.research.language.qa_generator import EDIT, OpenQuestion, make_open_questions
 from spatial3d_ros.research.language.qa_templates import OBJECT_SLOT
-from spatial3d_ros.research.rooms.catalog import RoomObject
+from spatial3d_ros.research.language.templates import TEMPLATE_SPLIT
+from spatial3d_ros.research.rooms.catalog import Room, RoomObject
+from spatial3d_ros.research.training.augmentation import turn_boxes
+from spatial3d_ros.research.training.config import AnswersConfig
 from spatial3d_ros.research.training.losses import language_loss
 from spatial3d_ros.tasks.answer_parser import read_metres
 from spatial3d_ros.tasks.prompt import Prompt
 
 CLOSE_M = 0.1
+BOX_IOU = 0.25
 LONGEST = 24  # most tokens of an answer in validation
 
 
@@ -63,14 +71,38 @@ class Answers:
 def draw_open_questions(
     objects: Sequence[RoomObject],
     rng: np.random.Generator,
-    n: int,
+    config: AnswersConfig,
     split: str,
-    tasks: tuple[Task, ...],
+    room: Room | None = None,
 ) -> list[OpenQuestion]:
-    """Questions about a room, drawn from a child of `rng`, whose own state does not change."""
+    """Questions about a room, drawn from a child of `rng`, whose own state does not change; those
+    about edits need the `room`.
+    """
+    n, kinds = config.questions, config.kinds
     if not n or not objects:
         return []
-    return make_open_questions(objects, rng.spawn(1)[0], n, split=split, tasks=tasks)
+    rng = rng.spawn(1)[0]
+    if split == "train" and config.wording == "template":
+        split = TEMPLATE_SPLIT
+    made: list[OpenQuestion] = []
+    if kinds is not None and EDIT in kinds and room is not None:
+        made = edit_questions(
+            replace(room, objects=tuple(objects)), rng, n // len(kinds), split=split
+        )
+        kinds = tuple(kind for kind in kinds if kind != EDIT)
+    rest = n - len(made)
+    return made + make_open_questions(
+        objects, rng, rest, split=split, tasks=config.tasks, kinds=kinds
+    )
+
+
+def with_turned_box(question: OpenQuestion, quarter: int, shift: np.ndarray) -> OpenQuestion:
+    """The question with its answer `<box>` written, in the turned and shifted room."""
+    if question.box is None:
+        return question
+    box = turn_boxes(np.array([question.box]), quarter, shift)[0]
+    text = LocationCodec().box(Box3D(vector(box[:3]), vector(box[3:])))
+    return replace(question, answers=(text,))
 
 
 def collate_answers(
@@ -114,9 +146,12 @@ def answer_losses(
 
     "answer": next-token cross-entropy, the mean of two passes: conditioned on the predicted objects
     and on the true ones. "about": binary cross-entropy of the objects that a question is about.
+    A network without an answer head has "answer" only, conditioned on nothing.
     """
     words, valid = answers.words, scene.valid[answers.words.scene]
     state, reading = prefill(model, scene, words, prompt_tokens)
+    if model.answers is None:
+        return {"answer": language_loss(*_teacher_forced(model, state, answers.replies))}
     predicted, truth = (
         model.condition_answers(scene, words, reading, prompt_tokens, objects)
         for objects in (None, answers.about > 0)
@@ -143,15 +178,26 @@ def answered(
     prompt_tokens: PromptTokens,
     answers: Answers,
 ) -> list[bool]:
-    """Whether each answer is right: one of the accepted texts, or a length within CLOSE_M."""
-    state, _ = prefill_answer(model, scene, answers.words, prompt_tokens, LONGEST)
-    texts = [
-        prompt.text(ids) for ids in decode(model, state, prompt_tokens, max_new_tokens=LONGEST)
-    ]
-    return [_is_right(*pair) for pair in zip(texts, answers.right, strict=True)]
+    """Whether each answer is right, as `is_right_text`."""
+    most = max(LONGEST, answers.replies.shape[1] + 4)
+    if model.answers is None:
+        state, _ = prefill(model, scene, answers.words, prompt_tokens, most)
+    else:
+        state, _ = prefill_answer(model, scene, answers.words, prompt_tokens, most)
+    texts = [prompt.text(ids) for ids in decode(model, state, prompt_tokens, max_new_tokens=most)]
+    return [is_right_text(*pair) for pair in zip(texts, answers.right, strict=True)]
 
 
-def _is_right(text: str, right: tuple[str, ...]) -> bool:
+def is_right_text(text: str, right: tuple[str, ...]) -> bool:
+    """Whether a text is one of the accepted ones, a length within CLOSE_M, or a `<box>` that
+    overlaps the true one by BOX_IOU.
+    """
+    if right[0].startswith("<box>"):
+        try:
+            found, true = (LocationCodec().read_box(t).array() for t in (text, right[0]))
+        except LocationError:
+            return False
+        return bool(iou_matrix(found[None], true[None])[0, 0] >= BOX_IOU)
     metres, truth = read_metres(text), read_metres(right[0])
     if truth is None:
         return text in right

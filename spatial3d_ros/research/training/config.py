@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.research.datasets.annotations import AnnotationFiles
 from spatial3d_ros.research.datasets.scan_frames import FrameChoice
-from spatial3d_ros.research.language.qa_generator import TASKS, Task
+from spatial3d_ros.research.language.qa_generator import EDIT, KINDS, TASKS, Task
 from spatial3d_ros.research.language.view_questions import SETS
 from spatial3d_ros.research.rooms.catalog import Catalog, Catalogs
 from spatial3d_ros.research.rooms.view_store import OBJECTS, VIEW_SIZE
@@ -72,10 +72,29 @@ class BoxesConfig(_Strict):
 
 
 class AnswersConfig(_Strict):
-    """Free-form questions in addition to grounding: `questions` per room; 0 disables them."""
+    """Free-form questions in addition to grounding: `questions` per room; 0 disables them.
+
+    kinds: those of `qa_generator.KINDS`, and "edit" (instructions whose outcome is a box), by
+    default all of `tasks`. as_text: the answer is plain text after the question, as in the papers,
+    for networks without an answer head. wording: all sentences of the training split, or the first
+    of each family.
+    """
 
     questions: int = Field(0, ge=0)
     tasks: tuple[Task, ...] = TASKS
+    kinds: tuple[str, ...] | None = None
+    as_text: bool = False
+    wording: Literal["all", "template"] = "all"
+
+    @model_validator(mode="after")
+    def _known_kinds(self) -> AnswersConfig:
+        known = [EDIT, *(kind for kinds in KINDS.values() for kind in kinds)]
+        unknown = [kind for kind in self.kinds or () if kind not in known]
+        if unknown:
+            raise ValueError(f"kinds: {unknown[0]}: unknown; there are {', '.join(known)}")
+        if EDIT in (self.kinds or ()) and not self.as_text:
+            raise ValueError("kinds: edit needs as_text: its answer is a box")
+        return self
 
 
 class HomesConfig(_Strict):
@@ -247,7 +266,8 @@ class TrainConfig(_Strict):
     @property
     def tasks(self) -> tuple[str, ...]:
         """Tasks that the network is trained for, as stored in its configuration."""
-        generated = self.answers.tasks if self.answers.questions else ()
+        conditioned = self.answers.questions and not self.answers.as_text
+        generated = self.answers.tasks if conditioned else ()
         public = self.scans.train.tasks if self.scans.batch else ()
         return ("ground", *dict.fromkeys((*generated, *public)))
 

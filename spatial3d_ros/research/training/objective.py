@@ -51,6 +51,8 @@ class Objective(nn.Module):
         self.guidance = build_guidance(model.config)
         self.only_guidance = False
         """Nothing of the network is trained: only the reconstruction branch is computed."""
+        self.answers_as_text = False
+        """Answers of free-form questions are plain text, without an answer head."""
         self.monitor: FeatureMonitor | None = None
         s2 = model.config.s2
         self.weights = {
@@ -77,8 +79,8 @@ class Objective(nn.Module):
         if origin in VIEWS:
             names += ["guide"] if self.guidance is not None else []
             names += self.referent_losses
-        if self.model.config.answers:
-            names += ["answer", "about"]
+        names += ["answer"] if self.model.config.answers or self.answers_as_text else []
+        names += ["about"] if self.model.config.answers else []
         return [f"{origin}/{name}" for name in [*names, "accuracy"]]
 
     def forward(

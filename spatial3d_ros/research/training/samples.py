@@ -25,9 +25,13 @@ from spatial3d_ros.research.language.location_text import LocationCodec
 from spatial3d_ros.research.language.questions import Question, make_questions
 from spatial3d_ros.research.language.relations import bits
 from spatial3d_ros.research.language.view_questions import AskedViews, make_view_questions
-from spatial3d_ros.research.rooms.generator import RoomObject, generate_room
+from spatial3d_ros.research.rooms.generator import Room, RoomObject, generate_room
 from spatial3d_ros.research.rooms.view_store import RoomViews, ViewStore
-from spatial3d_ros.research.training.answers import collate_answers, draw_open_questions
+from spatial3d_ros.research.training.answers import (
+    collate_answers,
+    draw_open_questions,
+    with_turned_box,
+)
 from spatial3d_ros.research.training.augmentation import (
     disturb,
     false_boxes,
@@ -181,6 +185,7 @@ class Samples(Dataset[list[list[Sample]]]):
             frozenset(o.id for o in objects if stored.truncated_everywhere(o, chosen)),
             images,
             asked,
+            stored.room,
         )
 
     def questioned(
@@ -192,10 +197,11 @@ class Samples(Dataset[list[list[Sample]]]):
         partly: frozenset[int] = frozenset(),
         images: Sequence[np.ndarray] = (),
         asked: Sequence[tuple[Question, int]] | None = None,
+        room: Room | None = None,
     ) -> QuestionedRoom:
         """A room of these objects in random slot order, with up to `count` questions, or those
-        `asked` with their numbers of candidates. images: the camera images of the views, from which
-        crops are cut.
+        `asked` with their numbers of candidates. room: the room itself, for edits. images: the
+        camera images of the views, from which crops are cut.
         """
         favour = self.config.rendered.favour if views is not None and self.noisy else {}
         questions = (
@@ -203,10 +209,7 @@ class Samples(Dataset[list[list[Sample]]]):
             if len(objects) > 1 and asked is None
             else [question for question, _ in asked or ()]
         )
-        answers = self.config.answers
-        open_questions = draw_open_questions(
-            objects, rng, answers.questions, self.split, answers.tasks
-        )
+        open_questions = draw_open_questions(objects, rng, self.config.answers, self.split, room)
         owners: list[RoomObject | None] = list(objects)
         boxes = np.array([o.box.array() for o in objects]).reshape(-1, 6)
         if self.noisy and self.config.noise.boxes:
@@ -240,7 +243,7 @@ class Samples(Dataset[list[list[Sample]]]):
             labelled,
             labels,
             crops,
-            open_questions,
+            [with_turned_box(question, turn, shift) for question in open_questions],
             tuple(candidates for _, candidates in asked or ()),
         )
 

@@ -140,6 +140,7 @@ class _Run:
 
     def _objective(self, model: SpatialModel) -> tuple[Objective, list[dict]]:
         objective = Objective(model, self.prompt, self.config.weights)
+        objective.answers_as_text = self.config.answers.as_text
         values = {"lr": self.config.lr, "weight_decay": self.config.weight_decay}
         optimizer = self.recipe.optimizer.model_copy(update=values)
         return objective, apply_preset(

@@ -285,10 +285,13 @@ REFERENTS = {
     "psa.points": 256, "psa.seeds": 32, "psa.referents": 8, "psa.tokens": 8, "psa.width": 16,
     "psa.heads": 2,
 }  # fmt: skip
+WORDS = {
+    "answers.questions": 3, "answers.as_text": True, "answers.kinds": ["count", "center", "edit"],
+}  # fmt: skip
 FORMS = {
     "full": {},
     "views": {"model": {"slim.on": "views", "slim.objects": "geo", "slim.inst": True}},
-    "chat": {"model": CHAT_SCENE},
+    "chat": {"model": CHAT_SCENE, "train": WORDS},
     "referents": {"model": REFERENTS, "train": {"rendered.answer": "box"}},
     "generate": {"model": {"s2.category_mode": "generate"}},
     "shuffled": {"model": {"s2.sg.enabled": True, "s2.sg.targets": "shuffled", "s2.sg.width": 16,
@@ -317,6 +320,9 @@ def test_every_form_is_trained_and_asked(tmp_path, form):
     asked = stored_answers(run.folder, made, form)
     assert asked is not None and len(asked.arms[form]["right"]) == len(asked.sets) > 0
     assert {"variation", "depth R2", "box text read"} <= set(asked.measures)
+    written = [s for s in asked.sets if s.startswith("text/")]
+    assert set(written) == ({"text/count", "text/center", "text/edit"} if form == "chat" else set())
+    assert asked.members("all").sum() == len(asked.sets) - len(written)
     assert ("vote spread, m" in asked.measures) == (form == "referents")
     assert ("corresponding patches" in asked.measures) == run.model.s2.se.enabled
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from spatial3d_ros.categories import COLORS
+from spatial3d_ros.research.language.descriptions import ReferenceResolver
 from spatial3d_ros.research.language.features import appearance_pairs
 from spatial3d_ros.research.language.view_questions import SETS, AskedViews, make_view_questions
 from spatial3d_ros.research.rooms.generator import generate_room
@@ -92,3 +93,24 @@ def test_sets_can_be_chosen(stored):
         room.room.objects, seen, np.random.default_rng(0), 10, sets={"metric": 1.0}
     )
     assert asked and {question.kind for question, _ in asked} == {"metric"}
+
+
+def test_chains_of_three_relations_have_one_referent_however_they_are_read(stored):
+    kinds = Counter()
+    for seed in range(8):
+        objects = generate_room(seed, min_objects=16, max_objects=24, catalog="alike").objects
+        shape = 2, len(objects)
+        seen = AskedViews(np.full(shape, 9), np.full(shape, np.nan), np.zeros(shape, bool))
+        rng = np.random.default_rng(seed)
+        resolver = ReferenceResolver(objects)
+        for question, _ in make_view_questions(objects, seen, rng, 8, sets={"hops": 1.0}):
+            kinds[question.subkind] += 1
+            meaning = question.meaning[0]
+            assert objects[resolver.referent(meaning)].id == question.targets[0]
+            others = resolver.alternative_referents(meaning)
+            assert others & ~(1 << resolver.referent(meaning)) == 0
+            depth, anchor = 0, meaning
+            while anchor.links:
+                depth, anchor = depth + 1, anchor.links[0].anchors[0]
+            assert depth == {"hop": 2, "hop3": 3}[question.subkind]
+    assert kinds["hop"] > 4 and kinds["hop3"] > 4

@@ -7,6 +7,7 @@ both are solved exactly.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -44,7 +45,11 @@ class Box3D:
 
     def __post_init__(self) -> None:
         center, size = (tuple(map(float, v)) for v in (self.center, self.size))
-        if len(center) != 3 or len(size) != 3 or not np.isfinite((*center, *size, self.yaw)).all():
+        if (
+            len(center) != 3
+            or len(size) != 3
+            or not all(map(math.isfinite, (*center, *size, self.yaw)))
+        ):
             raise FrameError(f"box: center {center}, size {size}, yaw {self.yaw} must be finite")
         if min(size) < 0:
             raise FrameError(f"box: size {size} must not be negative")
@@ -56,7 +61,7 @@ class Box3D:
     def from_bounds(cls, low: ArrayLike, high: ArrayLike) -> Box3D:
         """The axis-aligned box between two corners (3,)."""
         low, high = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
-        return cls(tuple((low + high) / 2), tuple(high - low))
+        return cls(tuple(((low + high) / 2).tolist()), tuple((high - low).tolist()))
 
     @classmethod
     def from_points(cls, points: np.ndarray, quantile: float = 0.0) -> Box3D:

@@ -29,7 +29,9 @@ def voxel_corners(keys: np.ndarray, size: float) -> np.ndarray:
 
 def subsample(values: np.ndarray, count: int) -> np.ndarray:
     """At most `count` of the rows of an array, evenly spaced, the first and last included."""
-    return values[np.linspace(0, len(values) - 1, min(len(values), count)).astype(int)]
+    if len(values) <= count:
+        return values
+    return values[np.linspace(0, len(values) - 1, count).astype(int)]
 
 
 def dilate(keys: np.ndarray) -> np.ndarray:

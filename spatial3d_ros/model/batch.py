@@ -117,7 +117,8 @@ class SceneBatch:
     3) in [0, 1] or probabilities of the color names and "unknown" (B, N, names + 1), NaN where
     unknown; fronts (B, N, 2) horizontal unit vectors out of the object's front, NaN where unknown
     or none; crop_pixels (B, N, K, 3, s, s) in [-1, 1] (crops.py) and crop_valid (B, N, K). patches
-    (B, V, P, C) and crops (B, N, K, C): features of the vision tower, if they are already computed.
+    (B, V, P, C) and crops (B, N, K, C): features of the vision tower, if they are already computed;
+    shades (B, V, names + 1, S, S): likewise the color names of the pixels (`pixel_shades`).
     poses (B, V, 4, 4) scene_T_camera, read by reconstruction guidance only.
     Raises FrameError if there are no views or their numbers differ.
     """
@@ -130,6 +131,7 @@ class SceneBatch:
     rays: Tensor | None = None
     view_valid: Tensor | None = None
     patches: Tensor | None = None
+    shades: Tensor | None = None
     labels: Tensor | None = None
     label_shares: Tensor | None = None
     colors: Tensor | None = None
@@ -145,7 +147,7 @@ class SceneBatch:
         count = self.points.shape[1]
         if not count:
             raise FrameError("views: none; give at least one, or boxes only (points=None)")
-        for name in ("pixels", "valid", "rays", "view_valid", "patches", "poses"):
+        for name in ("pixels", "valid", "rays", "view_valid", "patches", "shades", "poses"):
             value = getattr(self, name)
             if value is not None and value.shape[1] != count:
                 raise FrameError(

@@ -58,10 +58,11 @@ def pool_object_features(
 def assign_views(batch: SceneBatch, config: ModelConfig) -> PatchAssignment:
     """Patches and colors of each box in the views of a batch, colors as in PooledObjects."""
     views = batch.views
-    images = views.pixels.float()
     if config.objects.channels:
-        rgb = images.movedim(2, -1) / 2 + 0.5
-        images = color_shares(rgb, config.names.colors).movedim(-1, 2) * 2 - 1
+        known = pixel_shades(views.pixels, config) if batch.shades is None else batch.shades
+        images = known * 2 - 1
+    else:
+        images = views.pixels.float()
     return assign_patches(
         views.points,
         views.valid,
@@ -71,6 +72,14 @@ def assign_views(batch: SceneBatch, config: ModelConfig) -> PatchAssignment:
         fraction=config.objects.member_fraction,
         images=images,
     )
+
+
+def pixel_shades(pixels: Tensor, config: ModelConfig) -> Tensor:
+    """Probabilities of the color names and "unknown" of pixels: (..., 3, S, S) in [-1, 1] -> (...,
+    names + 1, S, S).
+    """
+    rgb = pixels.float().movedim(-3, -1) / 2 + 0.5
+    return color_shares(rgb, config.names.colors).movedim(-1, -3)
 
 
 def given_colors(batch: SceneBatch, config: ModelConfig) -> Tensor:

@@ -19,7 +19,11 @@ _HIGH = 1.5  # metres; an object that begins higher is not extended to the floor
 def tight_box(point: np.ndarray, voxel: float) -> Box3D:
     """Box of voxel means (n, 3), without 1 % of outliers at each side of large objects."""
     if len(point) > 100:
-        low, high = np.quantile(subsample(point, _SAMPLES), (0.01, 0.99), axis=0)
+        ordered = np.sort(subsample(point, _SAMPLES).T).T  # np.quantile costs more than sorting
+        k, part = divmod(0.01 * (len(ordered) - 1), 1)
+        k = int(k)
+        low = (1 - part) * ordered[k] + part * ordered[k + 1]
+        high = (1 - part) * ordered[-1 - k] + part * ordered[-2 - k]
     else:
         low, high = point.min(0), point.max(0)
     return Box3D.from_bounds(low - voxel / 4, high + voxel / 4)
@@ -58,9 +62,10 @@ def _support_height(
     No box is extended by more than its own size: a mug on an unseen table keeps its height.
     """
     size, voxel = high - low, cloud.size
-    level = (cloud.normal[:, 2] > 0.5) & (cloud.point[:, 2] < low[2] + 1.5 * voxel)
-    level[index] = False
-    level = cloud.point[level]
+    other = np.ones(len(cloud), bool)
+    other[index] = False
+    level = cloud.point[cloud.facing_up[other[cloud.facing_up]]]
+    level = level[level[:, 2] < low[2] + 1.5 * voxel]
     base = floor if low[2] - floor < _HIGH else low[2]
     perimeter = max(3.0, 0.1 * (size[0] + size[1]) / voxel)
     for reach, drop, least in ((3 * voxel, 3 * voxel, perimeter), (0.0, np.inf, 3)):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -62,6 +63,11 @@ class VoxelCloud:
     def __len__(self) -> int:
         return len(self.key)
 
+    @cached_property
+    def facing_up(self) -> np.ndarray:
+        """The voxels, by index, whose normal is up or at most 60 degrees off."""
+        return np.flatnonzero(self.normal[:, 2] > 0.5)
+
     def take(self, keep: np.ndarray) -> VoxelCloud:
         """The voxels of a mask or of ascending indices."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -73,17 +79,23 @@ class VoxelCloud:
 
     def neighbours(self, reach: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Every pair (i, j) of voxels at most `reach` cells apart on each axis, once."""
-        steps = np.arange(-reach, reach + 1)
-        cells = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(-1, 3)
-        offsets = np.sort(voxel_keys(cells, 1) - voxel_keys(np.zeros((1, 3)), 1))
         first, second = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-        if len(self):
-            for offset in offsets[len(offsets) // 2 + 1 :]:
-                index = np.searchsorted(self.key, self.key + offset)
-                index[index == len(self)] = 0
-                hit = np.flatnonzero(self.key[index] == self.key + offset)
-                first.append(hit)
-                second.append(index[hit])
+        end = np.append(self.key, np.iinfo(np.int64).max)  # beyond the last voxel
+        steps = np.arange(-reach, reach + 1)
+        cells = np.stack(np.meshgrid(steps, steps, -reach), -1).reshape(-1, 3)
+        # Lowest cells of the columns around a voxel; of its own and those after it in the order of
+        # keys, the voxels of a column follow each other.
+        lowest = np.sort(voxel_keys(cells, 1) - voxel_keys(np.zeros((1, 3)), 1))
+        for low in lowest[len(lowest) // 2 :]:
+            own = low == -reach
+            index = np.arange(len(self))
+            place = index + 1 if own else np.searchsorted(self.key, self.key + low)
+            while len(index):
+                inside = end[place] <= self.key[index] + low + 2 * reach
+                index, place = index[inside], place[inside]
+                first.append(index)
+                second.append(place)
+                place = place + 1
         return np.concatenate(first), np.concatenate(second)
 
 

@@ -32,7 +32,7 @@ class Plane:
 
     def height(self, point: np.ndarray) -> np.ndarray:
         """Signed distance (n,) in metres of points (n, 3), positive in front of the plane."""
-        return np.asarray(point @ self.normal.astype(point.dtype) - self.offset)
+        return _along(point, self.normal) - self.offset
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +52,12 @@ class Structure:
             keep &= self.floor.height(cloud.point) > 1.5 * cloud.size
         if self.ceiling is not None:
             keep &= self.ceiling.height(cloud.point) > 2 * cloud.size
-        color = cloud.lab * LAB_WEIGHTS
         for wall in self.walls:
             height = wall.height(cloud.point)
             near = np.flatnonzero((height > -_WALL_DEPTH) & (height < 2 * cloud.size))
-            difference = np.linalg.norm(color[near] - _main_color(color[wall.mask]), axis=1)
-            keep[near[difference < 7]] = False
+            color = cloud.lab[near] * LAB_WEIGHTS
+            main = _main_color(cloud.lab[wall.mask] * LAB_WEIGHTS)
+            keep[near[np.linalg.norm(color - main, axis=1) < 7]] = False
         return cloud.take(keep)
 
 
@@ -93,7 +93,7 @@ def find_ceiling(cloud: VoxelCloud, floor: Plane | None) -> Plane | None:
 def _horizontal_plane(
     cloud: VoxelCloud, index: np.ndarray, normal: np.ndarray, area: float
 ) -> Plane | None:
-    height = cloud.point[index] @ normal
+    height = _along(cloud.point[index], normal)
     peak = _peaks(height, area / cloud.size**2, share=1 / 6)
     if not peak:
         return None
@@ -102,26 +102,25 @@ def _horizontal_plane(
 
 def find_walls(cloud: VoxelCloud, floor: Plane | None, min_area_m2: float = 0.8) -> list[Plane]:
     """Large vertical planes without points behind them, outermost first in each direction."""
-    upright = np.flatnonzero((np.abs(cloud.normal[:, 2]) < 0.25) & cloud.normal.any(1))
+    normals = cloud.normal
+    upright = np.flatnonzero(
+        (np.abs(normals[:, 2]) < 0.25) & ((normals[:, 0] != 0) | (normals[:, 1] != 0))
+    )
+    yaw = np.arctan2(normals[upright, 1], normals[upright, 0])
     base = cloud.point[:, 2].min() if floor is None else floor.offset
     walls: list[Plane] = []
-    taken = np.zeros(len(cloud), bool)
     for _ in range(12):
-        rest = upright[~taken[upright]]
-        yaw = np.arctan2(cloud.normal[rest, 1], cloud.normal[rest, 0])
-        if len(rest) < min_area_m2 / cloud.size**2:
+        if len(upright) < min_area_m2 / cloud.size**2:
             break
         votes, _ = np.histogram(yaw, int(2 * np.pi / _YAW_BIN), (-np.pi, np.pi))
         votes = votes + np.roll(votes, 1) + np.roll(votes, -1)
         best = (np.argmax(votes) + 0.5) * _YAW_BIN - np.pi
         near = np.abs((yaw - best + np.pi) % (2 * np.pi) - np.pi) < np.deg2rad(12)
-        index = rest[near]
+        index = upright[near]
+        upright, yaw = upright[~near], yaw[~near]
         normal = np.array([np.cos(best), np.sin(best), 0.0])
-        found = _peaks(cloud.point[index] @ normal, min_area_m2 / cloud.size**2, share=0)
-        taken[index] = True
-        if not found:
-            continue
-        for offset in found:
+        height = _along(cloud.point[index], normal)
+        for offset in _peaks(height, min_area_m2 / cloud.size**2, share=0):
             plane = _fit(cloud, index, normal, offset)
             if _is_wall(cloud, plane, base, walls):
                 walls.append(plane)
@@ -175,17 +174,23 @@ def _peaks(values: np.ndarray, min_count: float, share: float) -> list[float]:
 
 def _fit(cloud: VoxelCloud, index: np.ndarray, normal: np.ndarray, offset: float) -> Plane:
     """Two rounds of least squares from an initial plane, which may tilt by a few degrees."""
+    point = cloud.point[index]
     for band in (0.06, 0.04):
-        distance = cloud.point[index] @ normal - offset
-        inlier = cloud.point[index[np.abs(distance) < band]].astype(np.float64)
+        inlier = point[np.abs(_along(point, normal) - offset) < band].astype(np.float64)
         if len(inlier) < 10:
             break
         center = inlier.mean(0)
-        fitted = np.linalg.eigh(np.cov((inlier - center).T))[1][:, 0]
+        inlier -= center
+        fitted = np.linalg.eigh(inlier.T @ inlier)[1][:, 0]
         fitted *= np.sign(fitted @ normal)
         if fitted @ normal > 0.99:
             normal = fitted
         offset = float(center @ normal)
     mask = np.zeros(len(cloud), bool)
-    mask[index[np.abs(cloud.point[index] @ normal - offset) < 0.04]] = True
+    mask[index[np.abs(_along(point, normal) - offset) < 0.04]] = True
     return Plane(normal, offset, mask)
+
+
+def _along(point: np.ndarray, normal: np.ndarray) -> np.ndarray:
+    """Coordinates (n,) of points (n, 3) along a direction."""
+    return np.asarray(point @ normal.astype(point.dtype))

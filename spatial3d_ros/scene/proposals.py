@@ -208,10 +208,9 @@ def segment_scene(
 ) -> tuple[SegmentedScene, Regions | None]:
     """Segments of a cloud of some views, and their graph of borders (None without segments)."""
     structure = find_structure(cloud)
-    cloud = remove_outliers(structure.remove(cloud))
+    cloud, pairs = remove_outliers(structure.remove(cloud))
     if not len(cloud):
         return SegmentedScene(structure, cloud, np.empty(0, int), views), None
-    pairs = cloud.neighbours()
     color, normal = smooth_features(cloud, pairs)
     bend = concavity(cloud, normal, pairs)
     label = segment(pairs, color, bend)
@@ -230,14 +229,15 @@ def describe_regions(
         return [], np.empty((0, len(ranking.FEATURES)))
     sums = ranking.RegionSums.of(nodes, scene.label, scene.cloud)
     voxels = _VoxelsOfNodes(nodes, scene.label)
+    point = scene.cloud.point[voxels.order]
     found = []
     large = sums.count * scene.cloud.size**2 >= config.min_area_m2
     large &= sums.count * sums.views >= config.min_support
     for index in np.flatnonzero(large).tolist():
         inside = voxels.of(index)
-        box = tight_box(scene.cloud.point[inside], scene.cloud.size)
+        box = tight_box(point[inside], scene.cloud.size)
         if sorted(box.size)[1] >= config.min_size_m and box.volume <= config.max_volume_m3:
-            found.append(Candidate(index, 0.0, box, inside))
+            found.append(Candidate(index, 0.0, box, voxels.order[inside]))
     if not found:
         return [], np.empty((0, len(ranking.FEATURES)))
     chosen = [nodes[c.node] for c in found]
@@ -253,7 +253,7 @@ def describe_regions(
 
 
 class _VoxelsOfNodes:
-    """Indices of the voxels of each node, which are contiguous in the order of the leaves."""
+    """The voxels in an `order` (N,) in which those of each node follow each other."""
 
     def __init__(self, nodes: Sequence[Node], label: np.ndarray) -> None:
         self._nodes = nodes
@@ -262,13 +262,14 @@ class _VoxelsOfNodes:
         leaves = np.array([segment for node in roots for segment in node.segments])
         self._place = np.empty(len(leaves), int)
         self._place[leaves] = np.arange(len(leaves))
-        self._order = np.argsort(self._place[label], kind="stable")
+        self.order = np.argsort(self._place[label], kind="stable")
         self._ends = np.append(0, np.cumsum(np.bincount(self._place[label])))
 
-    def of(self, index: int) -> np.ndarray:
+    def of(self, index: int) -> slice:
+        """Where the voxels of a node are in the order."""
         segments = self._nodes[index].segments
         first = self._place[segments[0]]
-        return self._order[self._ends[first] : self._ends[first + len(segments)]]
+        return slice(self._ends[first], self._ends[first + len(segments)])
 
 
 def choose_regions(

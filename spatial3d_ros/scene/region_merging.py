@@ -1,4 +1,4 @@
-"""Agglomerative merging of segments into a tree of regions, most probable merge first.
+"""Agglomerative merging of segments into a tree of regions, most probable merges first.
 
 A segment alone is rarely an object; a chair has a dozen. Segments are merged in pairs, and every
 node of the resulting tree is an object hypothesis. The probability that two neighbours belong to
@@ -7,11 +7,11 @@ one object is a logistic regression on features of the pair, fitted on generated
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import coo_matrix
 
 from spatial3d_ros.scene.fusion import VoxelCloud
 from spatial3d_ros.scene.voxel_segmentation import Pairs
@@ -38,8 +38,9 @@ WEIGHTS = {
 _WEIGHT_VECTOR = np.array([*WEIGHTS.values()])
 
 # Columns of the sums along a border.
-CONTACTS, STEP, BEND, CONCAVE, ON, NEAR = range(6)
+CONTACTS, STEP, BEND, CONCAVE, ON = range(5)
 _CONCAVE = 0.15  # concavity from which a pair counts as concave
+_SLACK = 0.03  # merges less probable than the best by up to this are made in one round
 
 
 def merge_probability(rows: np.ndarray) -> np.ndarray:
@@ -53,7 +54,7 @@ class Node:
 
     `segments` labels of its segments; `parts` the two regions that were merged into it, by their
     place in the tree, none for a segment; `inner` least probability of the merges within it;
-    `outer` probability of the merge that ended it, 0 without; `border` (6,) sums over its contacts
+    `outer` probability of the merge that ended it, 0 without; `border` (5,) sums over its contacts
     with other regions when it was created.
     """
 
@@ -65,10 +66,11 @@ class Node:
 
 
 class Regions:
-    """Sums and bounds of all regions, so that a merge is cheap.
+    """Sums and bounds of all regions, and the borders between them, so that merges are cheap.
 
     `color` is that of `smooth_features`; `label` (N,) the segment of each voxel. Region k < `count`
-    is segment k; the arrays have space for all later merges.
+    is segment k; the arrays have space for all later merges. Regions `ends` (E, 2), the smaller
+    first, are near each other; `border` (E, 5) sums over their contacts.
     """
 
     def __init__(self, cloud: VoxelCloud, label: np.ndarray, color: np.ndarray) -> None:
@@ -84,9 +86,11 @@ class Regions:
         for k in range(3):
             self.color[:count, k] = np.bincount(label, color[:, k])
         self.square[:count] = np.bincount(label, (color**2).sum(1))
-        np.minimum.at(self.low, label, cloud.point - cloud.size / 2)
-        np.maximum.at(self.high, label, cloud.point + cloud.size / 2)
-        self.link: list[dict[int, np.ndarray]] = [{} for _ in range(rows)]
+        order = np.argsort(label, kind="stable")
+        point, start = cloud.point[order], np.append(0, np.cumsum(self.n[: count - 1])).astype(int)
+        self.low[:count] = np.minimum.reduceat(point, start) - cloud.size / 2
+        self.high[:count] = np.maximum.reduceat(point, start) + cloud.size / 2
+        self.ends, self.border = np.empty((0, 2), int), np.empty((0, 5))
 
     def connect(
         self,
@@ -98,8 +102,8 @@ class Regions:
         pairs: Pairs,
         near: Pairs,
     ) -> None:
-        """Sums up the borders over touching voxels `pairs` with concavity `bend`, and over voxels
-        that are only `near`.
+        """Sums up the borders over touching voxels `pairs` with concavity `bend`; those of voxels
+        that are only `near` are 0.
         """
         split = label[pairs[0]] != label[pairs[1]]
         i, j, bend = pairs[0][split], pairs[1][split], bend[split]
@@ -108,47 +112,31 @@ class Regions:
         rests = ((rise > 0.5) & (up_i > 0.8) & (up_j < 0.6)) | (
             (rise < -0.5) & (up_j > 0.8) & (up_i < 0.6)
         )
-        rows = np.zeros((len(i) + len(near[0]), 6))
-        rows[: len(i), CONTACTS] = 1
-        rows[: len(i), STEP] = np.linalg.norm(color[i] - color[j], axis=1)
-        rows[: len(i), BEND] = bend
-        rows[: len(i), CONCAVE] = bend > _CONCAVE
-        rows[: len(i), ON] = rests
-        rows[len(i) :, NEAR] = 1
+        rows = np.zeros((len(i), 5))
+        rows[:, CONTACTS] = 1
+        rows[:, STEP] = np.linalg.norm(color[i] - color[j], axis=1)
+        rows[:, BEND] = bend
+        rows[:, CONCAVE] = bend > _CONCAVE
+        rows[:, ON] = rests
         a = label[np.concatenate([i, near[0]])]
         b = label[np.concatenate([j, near[1]])]
-        pair, inverse = np.unique(
-            np.minimum(a, b) * self.count + np.maximum(a, b), return_inverse=True
-        )
-        sums = np.stack([np.bincount(inverse, column, len(pair)) for column in rows.T], 1)
-        for code, border in zip(pair.tolist(), sums, strict=True):
-            x, y = divmod(code, self.count)
-            self.link[x][y] = self.link[y][x] = border
+        first, second = np.minimum(a, b), np.maximum(a, b)
+        graph = coo_matrix((np.ones(len(a), bool), (first, second)), (self.count,) * 2).tocsr()
+        graph.sort_indices()
+        self.ends = np.stack(graph.nonzero(), 1).astype(int)
+        code = self.ends @ (self.count, 1)
+        edge = np.searchsorted(code, (first * self.count + second)[: len(i)])
+        self.border = _sums(edge, rows, len(code))
 
-    def merge(self, a: int, b: int, new: int) -> list[int]:
-        """Merges regions a and b into region `new`; returns its neighbours."""
+    def merge(self, a: np.ndarray, b: np.ndarray, new: np.ndarray) -> None:
+        """Adds up the regions a and b (M,), of which no two are the same, as regions `new` (M,)."""
         for sums in (self.n, self.color, self.square):
             sums[new] = sums[a] + sums[b]
         self.low[new] = np.minimum(self.low[a], self.low[b])
         self.high[new] = np.maximum(self.high[a], self.high[b])
-        joined: dict[int, np.ndarray] = {}
-        for old in (a, b):
-            for other, border in self.link[old].items():
-                if other not in (a, b):
-                    joined[other] = joined[other] + border if other in joined else border
-                    del self.link[other][old]
-            self.link[old] = {}
-        for other, border in joined.items():
-            self.link[other][new] = border
-        self.link[new] = joined
-        return list(joined)
-
-    def outline(self, region: int) -> np.ndarray:
-        """Sum (6,) of the borders of a region with all others."""
-        return np.asarray(sum(self.link[region].values(), np.zeros(6)))
 
     def features(self, a: np.ndarray, b: np.ndarray, border: np.ndarray) -> np.ndarray:
-        """Features (M, F) of pairs of regions a, b (M,) with borders (M, 6)."""
+        """Features (M, F) of pairs of regions a, b (M,) with borders (M, 5)."""
         swap = self.n[a] > self.n[b]
         s, g = np.where(swap, b, a), np.where(swap, a, b)  # smaller, larger
         contacts = np.maximum(border[:, CONTACTS], 1)
@@ -199,40 +187,67 @@ def build_merge_tree(
 ) -> list[Node]:
     """Nodes of the tree: the segments, then the merges in order, down to `min_probability`.
 
-    Modifies `regions`.
+    In each round those pairs are merged that prefer each other to all other neighbours, if they
+    are about as probable as the best. Modifies `regions`.
     """
-    count = regions.count
+    count, space = regions.count, len(regions.n)
     segments: list[tuple[int, ...]] = [(k,) for k in range(count)]
     parts: list[tuple[int, ...]] = [()] * count
     inner, outer = [1.0] * count, [0.0] * count
-    border = [regions.outline(k) for k in range(count)]
-    alive = [True] * count
-    heap: list[tuple[float, int, int]] = []
+    ends, border = regions.ends, regions.border
+    outline = [_outline(ends, border, 0, count)]
+    likely = probability(regions.features(ends[:, 0], ends[:, 1], border))
+    parent = np.arange(space)
+    while len(likely) and (best := likely.max()) >= min_probability:
+        pairs = _mutual(ends, likely, max(min_probability, best - _SLACK), space)
+        a, b = ends[pairs].T
+        new = np.arange(len(parts), len(parts) + len(pairs))
+        regions.merge(a, b, new)
+        for p, x, y in zip(likely[pairs].tolist(), a.tolist(), b.tolist(), strict=True):
+            segments.append(segments[x] + segments[y])
+            parts.append((x, y))
+            inner.append(min(p, inner[x], inner[y]))
+            outer.append(0.0)
+            outer[x] = outer[y] = p
+        parent[a] = parent[b] = new
+        now = parent[ends]
+        changed = now.max(1) >= new[0]
+        moved, sums = _joined(now[changed], border[changed], space)
+        outline.append(_outline(moved, sums, new[0], len(new)))
+        ends = np.concatenate([ends[~changed], moved])
+        border = np.concatenate([border[~changed], sums])
+        renewed = probability(regions.features(moved[:, 0], moved[:, 1], sums))
+        likely = np.concatenate([likely[~changed], renewed])
+    rows = zip(segments, parts, inner, outer, np.concatenate(outline), strict=True)
+    return [Node(*row) for row in rows]
 
-    def push(a: list[int], b: list[int]) -> None:
-        if not a:
-            return
-        borders = np.array([regions.link[x][y] for x, y in zip(a, b, strict=True)])
-        likely = probability(regions.features(np.array(a), np.array(b), borders))
-        for p, x, y in zip(likely.tolist(), a, b, strict=True):
-            if p >= min_probability:
-                heapq.heappush(heap, (-p, x, y))
 
-    first = [(a, b) for a in range(count) for b in regions.link[a] if a < b]
-    push([a for a, _ in first], [b for _, b in first])
-    while heap:
-        negative, a, b = heapq.heappop(heap)
-        if not (alive[a] and alive[b]):
-            continue
-        new = len(segments)
-        neighbours = regions.merge(a, b, new)
-        segments.append(segments[a] + segments[b])
-        parts.append((a, b))
-        inner.append(min(-negative, inner[a], inner[b]))
-        outer.append(0.0)
-        outer[a] = outer[b] = -negative
-        border.append(regions.outline(new))
-        alive[a] = alive[b] = False
-        alive.append(True)
-        push(neighbours, [new] * len(neighbours))
-    return [Node(*node) for node in zip(segments, parts, inner, outer, border, strict=True)]
+def _outline(ends: np.ndarray, border: np.ndarray, first: int, count: int) -> np.ndarray:
+    """Sums (`count`, 5) of the borders of the regions from `first` on."""
+    index, edge = ends.T.ravel() - first, np.tile(np.arange(len(ends)), 2)
+    own = index >= 0
+    return _sums(index[own], border[edge[own]], count)
+
+
+def _mutual(ends: np.ndarray, likely: np.ndarray, least: float, space: int) -> np.ndarray:
+    """The pairs, by index, at least as probable as `least`, of which either region prefers the
+    other to its other neighbours, most probable first. One at least.
+    """
+    likely_enough = np.flatnonzero(likely >= least)
+    order = likely_enough[np.argsort(-likely[likely_enough], kind="stable")]
+    best = np.empty(space, int)
+    best[ends[order[::-1]].ravel()] = np.repeat(order[::-1], 2)  # of several the last stays
+    return order[(best[ends[order]] == order[:, None]).all(1)]
+
+
+def _joined(ends: np.ndarray, border: np.ndarray, space: int) -> tuple[np.ndarray, np.ndarray]:
+    """Each pair of different regions once, the smaller first, with the sum of its borders."""
+    two = ends[:, 0] != ends[:, 1]
+    code = np.sort(ends[two], 1) @ (space, 1)
+    code, pair = np.unique(code, return_inverse=True)
+    return np.stack(np.divmod(code, space), 1), _sums(pair, border[two], len(code))
+
+
+def _sums(index: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
+    """Sums (count, F) of the rows (N, F) with each index (N,)."""
+    return np.stack([np.bincount(index, column, count) for column in rows.T], 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse import coo_matrix
+from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from spatial3d_ros.scene.fusion import VoxelCloud
@@ -13,16 +13,27 @@ LAB_WEIGHTS = np.array([0.4, 1, 1], np.float32)  # shading changes only L, a mat
 Pairs = tuple[np.ndarray, np.ndarray]
 
 
-def remove_outliers(cloud: VoxelCloud, min_mass: float = 0.1) -> VoxelCloud:
+def remove_outliers(cloud: VoxelCloud, min_mass: float = 0.1) -> tuple[VoxelCloud, Pairs]:
     """The cloud without isolated voxels, and without voxels below the share `min_mass` of the
-    largest mass around them: noise of far measurements around well measured surfaces.
+    largest mass around them: noise of far measurements around well measured surfaces; and the
+    touching pairs of the voxels that stay.
     """
-    first, second = cloud.neighbours()
+    first, second = pairs = cloud.neighbours()
     best = cloud.mass.copy()
     np.maximum.at(best, first, cloud.mass[second])
     np.maximum.at(best, second, cloud.mass[first])
-    cloud = cloud.take(cloud.mass >= min_mass * best)
-    return cloud.take(_count(*cloud.neighbours(), len(cloud)) > 1)
+    heavy = cloud.mass >= min_mass * best
+    pairs = _among(pairs, heavy)
+    cloud = cloud.take(heavy)
+    several = _count(*pairs, len(cloud)) > 1
+    return cloud.take(several), _among(pairs, several)
+
+
+def _among(pairs: Pairs, keep: np.ndarray) -> Pairs:
+    """The pairs of voxels that are both kept, by their places among the kept ones."""
+    place = np.cumsum(keep) - 1
+    both = keep[pairs[0]] & keep[pairs[1]]
+    return place[pairs[0][both]], place[pairs[1][both]]
 
 
 def smooth_features(cloud: VoxelCloud, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
@@ -31,16 +42,16 @@ def smooth_features(cloud: VoxelCloud, pairs: Pairs) -> tuple[np.ndarray, np.nda
     """
     color = cloud.lab * LAB_WEIGHTS
     first, second = pairs
-    near = np.abs(color[first] - color[second]).sum(1) < 12
+    near = np.abs(color.take(first, 0) - color.take(second, 0)).sum(1) < 12
+    ones = np.ones(len(cloud), np.float32)
+    values = np.column_stack([color, cloud.normal, ones])
     first, second = first[near], second[near]
-    values = np.column_stack([color, cloud.normal, np.ones(len(cloud), np.float32)])
-    total = values.astype(np.float64)
-    for column in range(values.shape[1]):
-        total[:, column] += np.bincount(first, values[second, column], len(cloud))
-        total[:, column] += np.bincount(second, values[first, column], len(cloud))
+    weight = np.ones(len(first), np.float32)
+    graph = csr_matrix((weight, (first, second)), (len(cloud), len(cloud)))
+    total = values + graph @ values + graph.T @ values
     normal = total[:, 3:6]
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
-    return (total[:, :3] / total[:, 6:]).astype(np.float32), normal.astype(np.float32)
+    return total[:, :3] / total[:, 6:], normal
 
 
 def concavity(cloud: VoxelCloud, normal: np.ndarray, pairs: Pairs) -> np.ndarray:
@@ -48,9 +59,10 @@ def concavity(cloud: VoxelCloud, normal: np.ndarray, pairs: Pairs) -> np.ndarray
     convex edge.
     """
     first, second = pairs
-    step = cloud.point[second] - cloud.point[first]
-    step /= np.maximum(np.linalg.norm(step, axis=1, keepdims=True), 1e-9)
-    return ((normal[first] - normal[second]) * step).sum(1)
+    step = cloud.point.take(second, 0) - cloud.point.take(first, 0)
+    length = np.sqrt(np.einsum("pk,pk->p", step, step))
+    change = normal.take(first, 0) - normal.take(second, 0)
+    return np.asarray(np.einsum("pk,pk->p", change, step) / np.maximum(length, 1e-9))
 
 
 def segment(
@@ -71,21 +83,26 @@ def segment(
     """
     first, second = pairs
     n = len(color)
-    difference = np.linalg.norm(color[first] - color[second], axis=1)
+    step = color.take(first, 0) - color.take(second, 0)
+    difference = np.sqrt(np.einsum("pk,pk->p", step, step))
     link = (difference < max_color) & (bend < max_bend)
     degree = _count(first, second, n)
     linked = _count(first[link], second[link], n)
     is_core = linked >= core * degree
     strong = link & is_core[first] & is_core[second]
     label = _components(first[strong], second[strong], n)
-    order = np.argsort(-(difference + 20 * np.maximum(bend, 0)))
+    small = (np.bincount(label) < min_size)[label]
+    loose = small[first] | small[second]
+    first, second, link = first[loose], second[loose], link[loose]
+    order = np.argsort(-(difference[loose] + 20 * np.maximum(bend[loose], 0)))
     label = _absorb(label, first[order], second[order], min_size)
     small = (np.bincount(label) < min_size)[label]
     both = link & small[first] & small[second]
     rest = _components(first[both], second[both], n)
     label = np.where(small, label.max() + 1 + rest, label)
     label = _absorb(label, first[order], second[order], min_size)
-    return np.unique(label, return_inverse=True)[1]
+    used = np.bincount(label) > 0
+    return (np.cumsum(used) - 1)[label]
 
 
 def boundary_pairs(cloud: VoxelCloud, label: np.ndarray, pairs: Pairs, reach: int = 3) -> Pairs:

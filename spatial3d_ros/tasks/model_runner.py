@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from spatial3d_ros.model.checkpoint import CONFIG, load_model, model_folder
 from spatial3d_ros.model.config import Task, load_config
 from spatial3d_ros.model.generation import decode, prefill_answer, score_questions
 from spatial3d_ros.model.network import SpatialModel
+from spatial3d_ros.model.objects import pixel_shades
 from spatial3d_ros.model.quantize import Weights, check_weights, place_model
 from spatial3d_ros.model.sequence import EncodedScene
 from spatial3d_ros.model.tokens import MAX_IDENTIFIERS, identifier
@@ -36,6 +38,16 @@ from spatial3d_ros.tasks.timing import timed
 MAX_NEW_TOKENS = 32
 _METRES = "0123456789. m"  # the characters of a distance
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+class _EncodedView(NamedTuple):
+    """A view, its patch features (P, C), and the color names of its pixels (K, S, S), which only a
+    network with `objects.channels` reads.
+    """
+
+    view: ViewInput
+    patches: Tensor
+    shades: Tensor | None
 
 
 class ModelRunner:
@@ -58,7 +70,7 @@ class ModelRunner:
         self.model = place_model(model, self.device, self.dtype, weights).eval()
         self.prompt = Prompt(tokenizer, model.config.s2.category_mode)
         self.prompt_tokens = self.prompt.tokens.to(self.device)
-        self._views: dict[int, tuple[ViewInput, Tensor]] = {}
+        self._views: dict[int, _EncodedView] = {}
         self._crops = ObjectCrops(model.config.vision, self._encode_crops)
         self.warm_up()
 
@@ -266,15 +278,18 @@ class ModelRunner:
 
     def _batch(self, boxes: np.ndarray, origin: np.ndarray, **attributes: Tensor) -> SceneBatch:
         """The views relative to `origin`, and boxes (N, 6) with their known `attributes`."""
+        views = [*self._views.values()]
+        shades = [encoded.shades for encoded in views if encoded.shades is not None]
         return SceneBatch(
             boxes=torch.from_numpy(boxes).float()[None],
             object_valid=torch.ones(1, len(boxes), dtype=torch.bool),
-            patches=torch.stack([patches for _, patches in self._views.values()])[None],
+            patches=torch.stack([encoded.patches for encoded in views])[None],
+            shades=torch.stack(shades)[None] if shades else None,
             **attributes,
-            **stack_views([view for view, _ in self._views.values()], origin),
+            **stack_views([encoded.view for encoded in views], origin),
         ).to(self.device)
 
-    def _encode_view(self, view: View) -> tuple[ViewInput, Tensor]:
+    def _encode_view(self, view: View) -> _EncodedView:
         frame, config = view.frame, self.model.config
         prepared = prepare_view(
             frame.rgb,
@@ -286,7 +301,8 @@ class ModelRunner:
         )
         with self.autocast():
             patches = self.model.encode_views(prepared.pixels[None].to(self.device))[0]
-        return prepared, patches.float()
+        shades = pixel_shades(prepared.pixels, config) if config.objects.channels else None
+        return _EncodedView(prepared, patches.float(), shades)
 
     def _object_crops(
         self, objects: Sequence[SceneObject], boxes: np.ndarray, views: Snapshot
@@ -295,7 +311,7 @@ class ModelRunner:
         if "crops" not in self.model.config.objects.channels:
             return {}
         newest_ns = views.views[-1].frame.stamp_ns
-        prepared = [(view, self._views[view.id][0]) for view in views.views]
+        prepared = [(view, self._views[view.id].view) for view in views.views]
         crops, valid = self._crops.update(objects, boxes, prepared, newest_ns)
         return {"crops": crops[None], "crop_valid": valid[None]}
 
@@ -330,7 +346,7 @@ class ModelRunner:
         """Origin (3,) of the network's frame: center of the observed floor (METHODS 3.3), rounded
         to 1 m and 0.1 m of height so that it seldom changes.
         """
-        views = [view for view, _ in self._views.values()]
+        views = [encoded.view for encoded in self._views.values()]
         points = torch.cat([view.points[::4, ::4][view.valid[::4, ::4]] for view in views])
         if not len(points):
             return np.zeros(3)

@@ -59,9 +59,9 @@ class _RecordingRegions(Regions):
         np.add.at(self.counts, (label, owner), 1)
         self.examples: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def merge(self, a: int, b: int, new: int) -> list[int]:
+    def merge(self, a: np.ndarray, b: np.ndarray, new: np.ndarray) -> None:
         self.counts[new] = self.counts[a] + self.counts[b]
-        return super().merge(a, b, new)
+        super().merge(a, b, new)
 
     def features(self, a: np.ndarray, b: np.ndarray, border: np.ndarray) -> np.ndarray:
         rows = super().features(a, b, border)

@@ -1,5 +1,5 @@
 """`spatial3d evaluate referit3d`, `... scanrefer`, `... sr3d-style`: rooms of boxes without images,
-or ScanNet scenes with views.
+or scans with views.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ def referit3d(
 
 @reads_scans
 def scanrefer(
-    utterances: Annotated[Path, typer.Option(help="JSON file of ScanRefer.")],
+    utterances: Annotated[
+        Path, typer.Option(help="JSON file of ScanRefer, or of SceneVerse (ssg_ref_*.json).")
+    ],
     objects: Objects = None,
     detections: Detections = None,
     classes: Annotated[
@@ -124,8 +126,10 @@ def scanrefer(
     _show(report, json, results, command + _detections(detections) + " --fronts" * fronts)
 
 
+@reads_scans
 def sr3d_style(
-    objects: Annotated[Path, typer.Option(help="Rooms, as of the other benchmarks.")],
+    objects: Objects = None,
+    detections: Detections = None,
     count: Annotated[
         int, typer.Option(min=10, help="How many sentences, over 10 relations.")
     ] = 1000,
@@ -137,22 +141,29 @@ def sr3d_style(
     fronts: Fronts = True,
     json: AsJson = False,
     results: Results = None,
+    *,
+    setup: Any,
 ) -> None:
     """Sentences with one relation each, made on the rooms: closest, between, above, left and so on.
 
-    The report also has an upper baseline: rules that know the relations and the object fronts.
+    With --scans the network sees views, also of scans that have no sentences of their own. The
+    report also has an upper baseline: rules that know the relations and the object fronts.
 
         spatial3d evaluate sr3d-style --objects rooms.jsonl.gz --count 1000
 
         spatial3d evaluate sr3d-style --objects rooms.jsonl.gz --mix equal --json
+
+        spatial3d evaluate sr3d-style --scans multiscan --proposals boxes.jsonl --model models/robot
     """
     from spatial3d_ros.research.evaluation.public.boxes_cases import relation_cases
     from spatial3d_ros.research.evaluation.public.boxes_report import evaluate_boxes
 
-    asked = relation_cases(objects, count, seed, mix)
-    report = evaluate_boxes(asked, model, print_status, fronts=fronts)
-    command = f"sr3d-style --objects FILE --count {count} --seed {seed} --mix {mix}"
-    _show(report, json, results, command + " --no-fronts" * (not fronts))
+    boxes, found = _boxes(setup, objects, detections)
+    asked = relation_cases(boxes, count, seed, mix, detections=found)
+    load = None if setup is None else setup.load
+    report = evaluate_boxes(asked, model, print_status, fronts=fronts, load=load)
+    command = f"sr3d-style {_inputs(setup)} --count {count} --seed {seed} --mix {mix}"
+    _show(report, json, results, command + _detections(detections) + " --no-fronts" * (not fronts))
 
 
 def _boxes(

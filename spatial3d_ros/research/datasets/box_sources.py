@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,14 +15,14 @@ from spatial3d_ros.research.datasets.scannet_objects import read_scannet_objects
 
 
 class BoxSource(Protocol):
-    """`name` for reports; `rooms` reads those of the wanted scenes that there are."""
+    """`name` for reports; `rooms` reads those of the wanted scenes that there are, or all."""
 
     @property
     def name(self) -> str:
         """A file or a folder."""
         ...
 
-    def rooms(self, wanted: Collection[str]) -> Mapping[str, BoxRoom]:
+    def rooms(self, wanted: Collection[str] | None = None) -> Mapping[str, BoxRoom]:
         """Rooms by scene. Raises ConfigError for files that cannot be used."""
         ...
 
@@ -38,7 +38,7 @@ class BoxFile:
         """The path."""
         return str(self.path)
 
-    def rooms(self, wanted: Collection[str]) -> Mapping[str, BoxRoom]:
+    def rooms(self, wanted: Collection[str] | None = None) -> Mapping[str, BoxRoom]:
         """All rooms of the file."""
         return read_box_rooms(self.path)
 
@@ -54,10 +54,10 @@ class ScanBoxes:
         """The folder."""
         return str(self.folder)
 
-    def rooms(self, wanted: Collection[str]) -> Mapping[str, BoxRoom]:
+    def rooms(self, wanted: Collection[str] | None = None) -> Mapping[str, BoxRoom]:
         """The wanted scenes that the folder has."""
-        there = set(scenes_in(self.folder)) & set(wanted)
-        paths = [self.folder / name for name in sorted(there)]
+        there = _wanted(scenes_in(self.folder), wanted)
+        paths = [self.folder / name for name in there]
         return {
             path.name: (read_other_objects if is_other_scan(path) else read_scannet_objects)(path)
             for path in paths
@@ -75,10 +75,13 @@ class Proposals:
         """Folder or file, and how many are kept."""
         return f"{self.reader.source} (top {self.reader.top}, IoU below {self.reader.overlap})"
 
-    def rooms(self, wanted: Collection[str]) -> Mapping[str, BoxRoom]:
+    def rooms(self, wanted: Collection[str] | None = None) -> Mapping[str, BoxRoom]:
         """The wanted scenes whose scans there are."""
-        there = set(scenes_in(self.reader.scans)) & set(wanted)
-        return self.reader.read(sorted(there))
+        return self.reader.read(_wanted(scenes_in(self.reader.scans), wanted))
+
+
+def _wanted(there: Iterable[str], wanted: Collection[str] | None) -> list[str]:
+    return sorted(there if wanted is None else set(there) & set(wanted))
 
 
 def as_source(boxes: str | Path | BoxSource) -> BoxSource:

@@ -7,9 +7,10 @@
         .mp4 (colour), .depth.zlib (depth)
 
 Boxes are the axis-aligned bounds of the annotated oriented ones. ARKitScenes names no ids: objects
-count from 0 in the order of the file. Written from the formats' public descriptions:
-https://github.com/apple/ARKitScenes/blob/main/DATA.md,
-https://3dlg-hcvc.github.io/multiscan/read-the-docs/dataset/index.html.
+count from 1 in the order of the file, as in the sentences of SceneVerse. Written from the formats'
+public descriptions: https://github.com/apple/ARKitScenes/blob/main/DATA.md,
+https://3dlg-hcvc.github.io/multiscan/read-the-docs/dataset/index.html,
+https://github.com/scene-verse/SceneVerse/blob/main/preprocess/README.md.
 """
 
 from __future__ import annotations
@@ -86,6 +87,7 @@ class ArkitScan:
         """Raises ConfigError naming a file that is missing or damaged."""
         times, poses = _trajectory(_frames(path) / "lowres_wide.traj")
         stems = sorted(file.stem for file in (_frames(path) / "lowres_depth").glob("*.png"))
+        _require_images(_frames(path), stems)
         items, kept = [], []
         for number, stem in enumerate(stems):
             nearest = int(np.abs(times - _seconds(stem)).argmin())
@@ -226,21 +228,21 @@ OtherScan = ArkitScan | MultiScanScan
 
 
 def is_other_scan(path: Path) -> bool:
-    """Whether a folder is a scan of ARKitScenes or MultiScan."""
-    return _arkit(path).is_file() or _file(path, "annotations.json").is_file()
+    """Whether a folder is a scan of ARKitScenes or MultiScan, if only a part of one."""
+    return _is_arkit(path) or any(_file(path, of).is_file() for of in ("annotations.json", "jsonl"))
 
 
 def read_other_frames(path: Path) -> OtherScan:
     """The frames of such a folder."""
-    return ArkitScan.read(path) if _arkit(path).is_file() else MultiScanScan.read(path)
+    return ArkitScan.read(path) if _is_arkit(path) else MultiScanScan.read(path)
 
 
 def read_other_objects(path: Path) -> BoxRoom:
     """The annotated objects of such a folder. Raises ConfigError naming file, entry and field."""
-    if _arkit(path).is_file():
+    if _is_arkit(path):
         found = [
             one.segments.obbAligned.object(number, one.label.replace("_", " "))
-            for number, one in enumerate(read_entries(_arkit(path), _ArkitObject, "data"))
+            for number, one in enumerate(read_entries(_arkit(path), _ArkitObject, "data"), 1)
         ]
     else:
         found = [
@@ -254,12 +256,28 @@ def _arkit(path: Path) -> Path:
     return path / f"{path.name}_3dod_annotation.json"
 
 
+def _is_arkit(path: Path) -> bool:
+    return _arkit(path).is_file() or _frames(path).is_dir()
+
+
 def _frames(path: Path) -> Path:
     return path / f"{path.name}_frames"
 
 
 def _file(path: Path, ending: str) -> Path:
     return path / f"{path.name}.{ending}"
+
+
+def _require_images(frames: Path, stems: Sequence[str]) -> None:
+    """Every depth image has a colour image, and none of the files is empty."""
+    for kind in ("lowres_depth", "lowres_wide"):
+        sizes = {file.stem: file.stat().st_size for file in (frames / kind).glob("*.png")}
+        lacking = [stem for stem in stems if not sizes.get(stem)]
+        if lacking:
+            raise ConfigError(
+                f"{frames / kind}: {len(lacking)} of {len(stems)} frames have no image or an empty "
+                f"one: {', '.join(lacking[:3])}; the copy is incomplete, download the scan again"
+            )
 
 
 def _seconds(stem: str) -> float:

@@ -1,23 +1,41 @@
-"""ScanRefer: descriptions of single objects (METHODS 5.1), and the unique objects of a scene."""
+"""ScanRefer: descriptions of single objects (METHODS 5.1), and the unique objects of a scene.
+
+The files of SceneVerse about single objects (`ssg_ref_*.json`), which describe scans of
+ARKitScenes and MultiScan, have the same entries with ReferIt3D's names of the fields:
+https://github.com/scene-verse/SceneVerse/blob/main/DATA.md.
+"""
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
+
+from pydantic import AliasChoices, Field
 
 from spatial3d_ros.research.datasets.files import Record, TextList, read_entries
 
 
-class Description(Record):
-    """One entry of `ScanRefer_filtered_*.json`; `name` is `object_name` with spaces."""
+def _named(*names: str) -> Any:
+    return Field(validation_alias=AliasChoices(*names))
 
-    scene_id: str
-    object_id: int
-    object_name: str
-    ann_id: int
-    description: str
+
+class Description(Record):
+    """One entry of `ScanRefer_filtered_*.json` or of SceneVerse."""
+
+    scene_id: str = _named("scene_id", "scan_id")
+    object_id: int = _named("object_id", "target_id")
+    object_name: str = _named("object_name", "instance_type")
+    ann_id: str = _named("ann_id", "item_id")
+    description: str = _named("description", "utterance")
     token: TextList = ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Tokens of the file, which SceneVerse has not, or the words of the description."""
+        return self.token or tuple(re.findall(r"[a-z]+", self.description.lower()))
 
     @property
     def name(self) -> str:

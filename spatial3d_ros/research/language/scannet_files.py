@@ -2,7 +2,8 @@
 SQA3D (METHODS 5), beside rooms in ScanNet's layout (rooms/scannet_scans.py).
 
     scanrefer/ScanRefer_filtered_{train,val}.json        also the references of Scan2Cap
-    referit3d/{nr3d,sr3d}_{train,val}.csv
+    referit3d/nr3d_{train,val}.csv                       what objects are and look like
+    referit3d/sr3d_{train,val}.csv                       one relation each
     multi3drefer/multi3drefer_{train,val}.json
     scanqa/ScanQA_v1.0_{train,val}.json
     sqa3d/v1_balanced_{questions,sqa_annotations}_{train,val}_scannetv2.json
@@ -31,6 +32,7 @@ from spatial3d_ros.research.rooms.scannet_scans import WrittenScan, write_label_
 VALIDATION_FIRST = 850_000
 """Seed of the first validation room, as in training on generated rooms."""
 _SINGLE = ("attribute", "size", "relation", "appearance")
+_LOOKS = ("attribute", "appearance")
 _EYE = 1.5  # height of a person's eyes (m)
 
 
@@ -88,8 +90,14 @@ def _write_split(folder: Path, split: str, scans: Sequence[WrittenScan], count: 
     _write(folder / "scanrefer" / f"ScanRefer_filtered_{split}.json", described)
     natural = [
         _utterance(scan, _id(one), one.phrases[0]) | {"correct_guess": "True"}
-        for scan, some in zip(scans, single, strict=True)
-        for one in some
+        for scan in scans
+        for one in make_questions(
+            scan.seen,
+            np.random.default_rng((scan.room.seed, 61)),
+            count,
+            split=_style(split),
+            kinds=_LOOKS,
+        )
     ]
     _write_table(folder / "referit3d" / f"nr3d_{split}.csv", natural)
     rooms = {scan.scene_id: scan for scan in scans}

@@ -108,10 +108,11 @@ def evaluate(
 
 def score_names(sample: Sample) -> list[list[str]]:
     """The scores that each question of a batch counts for, free-form answers last."""
-    names = [
-        [sample.origin, *(f"{sample.origin}/{name}" for name in (kind.split("/")[0], kind, *also))]
-        for kind, also in zip(sample.kinds, (["partly"] * p for p in sample.partly), strict=True)
-    ]
+    names = []
+    for kind, partly in zip(sample.kinds, sample.partly, strict=True):
+        of = dict.fromkeys((kind.split("/")[0], kind))  # a kind without subkind counts once
+        of |= dict.fromkeys(["partly"] * partly)
+        names.append([sample.origin, *(f"{sample.origin}/{name}" for name in of)])
     kinds = () if sample.answers is None else sample.answers.kinds
     parts = ((f"answers/{sample.origin}", kind.split("/")[0], kind) for kind in kinds)
     return names + [[first, *(f"{first}/{name}" for name in others)] for first, *others in parts]

@@ -21,7 +21,9 @@ from spatial3d_ros.geometry.camera import backproject
 from spatial3d_ros.geometry.pose import invert, transform
 from spatial3d_ros.model.checkpoint import save_model
 from spatial3d_ros.research.datasets.box_sources import ScanBoxes
+from spatial3d_ros.research.datasets.boxes_only import BoxObject, BoxRoom
 from spatial3d_ros.research.datasets.scan_frames import read_chosen_frames
+from spatial3d_ros.research.evaluation.public.boxes_cases import scanrefer_cases
 
 COUNT, DEPTH = 5, 1.5
 WIDTH, HEIGHT = 64, 48
@@ -57,9 +59,25 @@ def write_arkit(scans: Path) -> Path:
             values = [seconds + 0.002, *turn, *camera_T_aligned[:3, 3]]
             lines.append(" ".join(f"{value:.9f}" for value in values))
     (frames / "lowres_wide.traj").write_text("\n".join(lines) + "\n")
-    told = {"data": [{"label": "cabinet", "uid": "x", "segments": {"obbAligned": BOX}}]}
-    (path / f"{path.name}_3dod_annotation.json").write_text(json.dumps(told))
+    annotate_arkit(path, {"cabinet": BOX})
     return path
+
+
+def annotate_arkit(path: Path, boxes: dict[str, dict]) -> None:
+    told = [
+        {"label": label.rstrip("2"), "uid": "x", "segments": {"obbAligned": box}}
+        for label, box in boxes.items()
+    ]
+    (path / f"{path.name}_3dod_annotation.json").write_text(json.dumps({"data": told}))
+
+
+def annotate_multiscan(path: Path, boxes: dict[str, dict]) -> None:
+    told = [
+        {"objectId": k, "label": f"{label.rstrip('2')}.{k}", "obb": box}
+        for k, (label, box) in enumerate(boxes.items(), start=1)
+    ]
+    found = {"objects": told, "parts": []}
+    (path / f"{path.name}.annotations.json").write_text(json.dumps(found))
 
 
 def write_multiscan(scans: Path) -> Path:
@@ -95,8 +113,7 @@ def write_multiscan(scans: Path) -> Path:
         },
     ]  # fmt: skip
     file("json").write_text(json.dumps({"depth_unit": "m", "streams": streams}))
-    one = {"objectId": 1, "label": "wall_cabinet.1", "obb": BOX | {"front": [-0.6, -0.8, 0.0]}}
-    file("annotations.json").write_text(json.dumps({"objects": [one], "parts": []}))
+    annotate_multiscan(path, {"wall_cabinet": BOX | {"front": [-0.6, -0.8, 0.0]}})
     return path
 
 
@@ -144,12 +161,66 @@ def test_a_benchmark_file_is_evaluated_on_them(write: Write, tmp_path: Path) -> 
 
 
 @LAYOUTS
+def test_sentences_of_sceneverse_and_absent_ids(write: Write, tmp_path: Path) -> None:
+    path = write(tmp_path / "scans")
+    (known,) = ScanBoxes(path.parent).rooms()[path.name].objects
+    assert known.id == 1  # MultiScan's own id; in ARKitScenes SceneVerse counts from 1
+    file = tmp_path / "ssg_ref_rel2_template.json"
+    entries = [
+        {"item_id": f"0_{k}", "scan_id": scan, "target_id": str(target), "instance_type": "cabinet",
+         "utterance": "the cabinet to the left of the sofa"}
+        for k, (scan, target) in enumerate([(path.name, 1), (path.name, 7), ("47331606", 1)])
+    ]  # fmt: skip
+    file.write_text(json.dumps(entries))
+    found = scanrefer_cases(ScanBoxes(path.parent), file)
+    assert [(one.text, one.target) for one in found.cases] == [(entries[0]["utterance"], 0)]
+    assert "view-dependent" in found.cases[0].splits
+    assert found.absent == {"count": 2, "what": {f"{path.name}: object 7": 1, "47331606": 1}}
+    del entries[1]["target_id"]
+    file.write_text(json.dumps(entries))
+    with pytest.raises(ConfigError, match=r"rel2_template\.json: entry 1: .*_id: Field required"):
+        scanrefer_cases(ScanBoxes(path.parent), file)
+
+
+@LAYOUTS
+def test_sentences_are_made_about_them(write: Write, tmp_path: Path) -> None:
+    path = write(tmp_path / "scans")
+    upright = {"axesLengths": [0.4, 0.4, 0.4], "normalizedAxes": np.eye(3).ravel().tolist()}
+    places = {"stool": (1.5, 0.2, 0.5), "stool2": (1.5, 2.5, 0.5), "sofa": (1.5, -0.6, 0.5)}
+    boxes = {label: upright | {"centroid": place} for label, place in places.items()}
+    (annotate_arkit if write is write_arkit else annotate_multiscan)(path, boxes)
+    model, _ = small_model()
+    save_model(tmp_path / "model", model, small_tokenizer(), torch.float32)
+    arguments = ["--scans", path.parent, "--model", tmp_path / "model", "--views", 2, "--json"]
+    made = CliRunner().invoke(app, ["evaluate", "sr3d-style", *map(str, arguments)])
+    assert made.exit_code == 0, made.output
+    report = json.loads(made.stdout)
+    assert report["scores"]["relation rules"]["overall"] == {"n": 2, "accuracy": 1.0}
+    assert {"closest", "farthest"} <= report["scores"]["network"].keys()
+    assert report["settings"]["views"] == "2 of each scene, uniform"
+    detected = BoxRoom(
+        scene_id=path.name,
+        objects=tuple(
+            BoxObject(id=k, label="?", center=place, size=(0.4, 0.4, 0.3))
+            for k, place in enumerate(places.values())
+        ),
+    )
+    (tmp_path / "boxes.jsonl").write_text(detected.model_dump_json())
+    arguments += ["--proposals", tmp_path / "boxes.jsonl"]
+    made = CliRunner().invoke(app, ["evaluate", "sr3d-style", *map(str, arguments)])
+    assert made.exit_code == 0, made.output
+    assert json.loads(made.stdout)["scores"]["network"]["overall"].keys() == {
+        "n", "acc@0.25", "acc@0.5",
+    }  # fmt: skip
+
+
+@LAYOUTS
 def test_damaged_copies_are_named(write: Write, tmp_path: Path) -> None:
     path = write(tmp_path)
     if write is write_arkit:
-        (path / f"{path.name}_frames/lowres_wide/{path.name}_2034.100.png").unlink()
-        with pytest.raises(ConfigError, match=r"2034\.100\.png: missing"):
-            list(read_chosen_frames(tmp_path, path.name, 2))
+        (path / f"{path.name}_frames/lowres_wide/{path.name}_2034.100.png").write_bytes(b"")
+        with pytest.raises(ConfigError, match=r"lowres_wide: 1 of 5 frames .*: 41254925_2034\.100"):
+            read_chosen_frames(tmp_path, path.name, 2)
         traj = path / f"{path.name}_frames/lowres_wide.traj"
         traj.write_text("1.0 2.0")
         with pytest.raises(ConfigError, match=r"lowres_wide\.traj: expected 7 finite numbers"):
@@ -161,3 +232,6 @@ def test_damaged_copies_are_named(write: Write, tmp_path: Path) -> None:
             list(read_chosen_frames(tmp_path, path.name, 2))
         with pytest.raises(ConfigError, match="coverage reads ScanNet only"):
             read_chosen_frames(tmp_path, path.name, 2, "coverage")
+    next(path.glob("*annotation*.json")).unlink()
+    with pytest.raises(ConfigError, match=r"annotations?\.json: no such file"):
+        ScanBoxes(tmp_path).rooms()

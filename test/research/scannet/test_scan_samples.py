@@ -5,6 +5,7 @@ pixels, and the features of a frozen tower on disk.
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -91,6 +92,7 @@ def test_training_logs_every_loss_and_leaves_a_model(scannet: Path, tmp_path: Pa
         assert float(rows[-1][f"scans/{name}"]) > 0
     scores = json.loads((tmp_path / "out/validation_000002.json").read_text())
     assert {"scans", "scans/scanrefer", "answers/scans/ask/scanqa"} <= scores.keys()
+    assert scores["scans/scanrefer"] == scores["scans"]  # the only benchmark that grounds
     model, _ = load_model(folder)
     assert model.config.tasks == ("ground", "ask", "caption")
     assert model.config.s2.category_mode == "generate"
@@ -128,6 +130,16 @@ def test_features_of_a_frozen_tower_come_from_disk(
     )
     with pytest.raises(StorageError, match=r"the features need 0.0 GiB, 0.0 are free"):
         train(scan_settings(scannet, tmp_path, **cached, out=str(tmp_path / "full")))
+    monkeypatch.undo()
+
+    def fills(tensors: object, path: Path) -> None:  # while the features are written
+        path.write_bytes(b"a part")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("spatial3d_ros.research.datasets.scan_views.save_file", fills)
+    with pytest.raises(StorageError, match=r"cannot be written .*No space left.*; free space"):
+        train(scan_settings(scannet, tmp_path, **cached, out=str(tmp_path / "filled")))
+    assert not list((tmp_path / "cache").rglob("*.*"))
     with pytest.raises(ConfigError, match="trains a part of the vision tower"):
         train(scan_settings(scannet, tmp_path, scans=cached["scans"], out=str(tmp_path / "learns")))
 

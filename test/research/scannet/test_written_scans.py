@@ -41,6 +41,7 @@ def test_every_file_is_read_and_refers_to_annotated_objects(scannet: Path) -> No
     assert {one.scene_id for one in [*described, *several, *asked, *situated]} == {VAL}
     assert all(names[one.object_id] == one.name for one in described)
     assert all(names[one.target_id] == one.instance_type for one in said)
+    assert {one.utterance for one in said} - {one.description for one in described}
     assert all(set(one.object_ids) <= set(names) for one in [*several, *asked])
 
 

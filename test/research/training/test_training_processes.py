@@ -1,11 +1,15 @@
-"""Two processes take the very same steps as one, and find the same scores on held-out rooms."""
+"""Two processes take the very same steps as one, and find the same scores on held-out rooms; when
+one of them is killed the other stops, and the same command resumes.
+"""
 
 import csv
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 import yaml
@@ -30,7 +34,7 @@ def settings(folder):
     (folder / "model.yaml").write_text(yaml.safe_dump(NETWORK.model_dump(mode="json")))
     values = {
         "model": str(folder / "model.yaml"), "out": str(folder / "run"), "steps": 4, "warmup": 1,
-        "lr": 0.003, "save_every": 9, "evaluate_every": 9, "log_every": 1, "workers": 0,
+        "lr": 0.003, "save_every": 1, "evaluate_every": 9, "log_every": 1, "workers": 0,
         "precision": "no", "tokenizer_sentences": 200,
         "rendered": {
             "folder": str(folder / "rooms"), "rooms": 4, "views": 2, "batch": 3, "questions": 2,
@@ -62,8 +66,23 @@ def metrics(folder):
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
 
 
+def kill_a_worker(launcher, saved):
+    """Kill the second process as soon as a step is saved; returns what the launcher told."""
+    while not saved.is_file() and launcher.poll() is None:
+        time.sleep(0.02)
+    found = subprocess.run(
+        ["pgrep", "-P", str(launcher.pid)], stdout=subprocess.PIPE, text=True, check=True
+    )
+    os.kill(max(map(int, found.stdout.split())), signal.SIGKILL)
+    return launcher.communicate(timeout=300)[0]
+
+
 def test_two_processes_take_the_steps_of_one(tmp_path):
-    together = launch(settings(tmp_path / "two"), 2)
+    path = settings(tmp_path / "two")
+    together = launch(path, 2)
+    output = kill_a_worker(together, tmp_path / "two/run/last/step")
+    assert together.returncode != 0 and "Signal 9 (SIGKILL)" in output, output[-3000:]
+    together = launch(path, 2)
     train(load_train_config(settings(tmp_path / "one")))
     output, _ = together.communicate(timeout=600)
     assert together.returncode == 0, output[-3000:]

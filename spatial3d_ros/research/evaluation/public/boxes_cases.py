@@ -13,7 +13,7 @@ import numpy as np
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.geometry.box import iou_matrix
 from spatial3d_ros.research.datasets.box_sources import BoxSource, as_source
-from spatial3d_ros.research.datasets.boxes_only import BoxRoom, read_box_rooms
+from spatial3d_ros.research.datasets.boxes_only import BoxRoom
 from spatial3d_ros.research.datasets.label_classes import ClassMode, read_class_map
 from spatial3d_ros.research.datasets.references import match
 from spatial3d_ros.research.datasets.referit3d import (
@@ -146,7 +146,7 @@ def scanrefer_cases(
         unique = of_class[one.scene_id][class_of(label)] == 1
         if unique_by == "annotated":
             unique = (one.scene_id, one.object_id) in alone
-        splits = _splits(room.count(label) <= EASY_COUNT, is_view_dependent(one.token), unique)
+        splits = _splits(room.count(label) <= EASY_COUNT, is_view_dependent(one.words), unique)
         choices = _choices(room, detected)
         cases.append(Case(one.description, room, target, choices, splits))
     settings = {
@@ -159,28 +159,41 @@ def scanrefer_cases(
     return Cases("scanrefer", tuple(cases), found.json(), 0, settings)
 
 
-def relation_cases(objects: str | Path, count: int, seed: int = 0, mix: Mix = "sr3d") -> Cases:
-    """Sentences like those of Sr3D, generated about the rooms, with a split for each relation
-    (relation_sentences.py). Raises ConfigError for another mix or a file that cannot be used.
+def relation_cases(
+    objects: str | Path | BoxSource,
+    count: int,
+    seed: int = 0,
+    mix: Mix = "sr3d",
+    *,
+    detections: str | Path | BoxSource | None = None,
+) -> Cases:
+    """Sentences like those of Sr3D, generated about the annotated objects of all rooms, with a
+    split for each relation (relation_sentences.py); on true boxes, or on `detections`.
+
+    Raises ConfigError for another mix or a file that cannot be used, and without any sentence.
     """
+    rooms, detected = _read(objects, detections, None)
     cases = []
-    for one in relation_sentences(read_box_rooms(objects).values(), count, seed, mix):
+    for one in relation_sentences(rooms.values(), count, seed, mix):
         room, target = one.room, one.room.slots[one.target_id]
         splits = _splits(
             room.count(room.labels[target]) <= EASY_COUNT, one.relation in VIEW_WORDS, False
         )
-        cases.append(Case(one.text, room, target, room, (*splits, one.relation)))
+        choices = _choices(room, detected)
+        cases.append(Case(one.text, room, target, choices, (*splits, one.relation)))
     settings = {
-        "objects": str(objects),
+        "objects": as_source(objects).name,
         "utterances": f"{len(cases)} generated with seed {seed}, {mix} mix of relations",
-        "boxes": "true boxes",
+        "boxes": _boxes(detections),
         "splits": "by label and relation",
     }
     return Cases(RELATIONS, tuple(cases), {"count": 0, "what": {}}, 0, settings)
 
 
 def _read(
-    objects: str | Path | BoxSource, detections: str | Path | BoxSource | None, wanted: set[str]
+    objects: str | Path | BoxSource,
+    detections: str | Path | BoxSource | None,
+    wanted: set[str] | None,
 ) -> tuple[Mapping[str, BoxRoom], Mapping[str, BoxRoom] | None]:
     rooms = as_source(objects).rooms(wanted)
     return rooms, None if detections is None else as_source(detections).rooms(wanted)

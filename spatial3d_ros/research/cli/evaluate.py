@@ -8,7 +8,12 @@ from typing import Annotated
 import typer
 
 from spatial3d_ros.cli.output import err, out, print_json, print_status, progress_bar
-from spatial3d_ros.research.cli import evaluate_benchmarks, evaluate_public, evaluate_sessions
+from spatial3d_ros.research.cli import (
+    evaluate_benchmarks,
+    evaluate_public,
+    evaluate_refcoco,
+    evaluate_sessions,
+)
 from spatial3d_ros.research.cli.evaluate_bag import COMMAND, BagByDefault, evaluate_bag
 from spatial3d_ros.research.cli.evaluate_bags import SEVERAL, evaluate_bags
 from spatial3d_ros.research.cli.places import RayAddress, Workers, end_with_failures, places_of
@@ -25,6 +30,7 @@ app.command("scanqa")(evaluate_public.scanqa)
 app.command("sqa3d")(evaluate_public.sqa3d)
 app.command("scan2cap")(evaluate_public.scan2cap)
 app.command("distance")(evaluate_public.distance)
+app.command("refcoco")(evaluate_refcoco.refcoco)
 app.command("sessions")(evaluate_sessions.sessions)
 
 

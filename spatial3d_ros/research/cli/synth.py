@@ -14,6 +14,27 @@ synth = typer.Typer(no_args_is_help=True, help="Generate rooms with known truth.
 
 
 @synth.command()
+def refcoco(
+    folder: Annotated[Path, typer.Argument(help="Folder for pictures and JSON files.")],
+    rooms: Annotated[int, typer.Option(help="Number of rooms, one picture each.", min=1)] = 32,
+    seed: Annotated[int, typer.Option(help="The first room.")] = 850_000,
+) -> None:
+    """Make a set of referring expressions for boxes in pictures, in RefCOCO's format.
+
+    spatial3d synth refcoco pictures --rooms 32
+    """
+    from spatial3d_ros.research.datasets.refcoco import write_refcoco
+    from spatial3d_ros.research.evaluation.refcoco import render_refcoco
+    from spatial3d_ros.research.rooms.view_store import ViewStore
+
+    store = ViewStore(folder / "rooms", rooms, 1, seed, catalog="alike", objects=(8, 14))
+    photographs = render_refcoco(folder, store)
+    write_refcoco(folder, photographs, "val")
+    count = sum(len(one.references) for one in photographs)
+    out.print(f"{folder}: {len(photographs)} pictures, {count} references")
+
+
+@synth.command()
 def room(
     bag: Annotated[Path, typer.Argument(help="Bag to write: a .mcap or .db3 file, or a folder.")],
     seed: Annotated[

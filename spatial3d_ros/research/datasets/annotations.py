@@ -20,7 +20,9 @@ from spatial3d_ros.research.datasets.scanqa import read_scene_questions
 from spatial3d_ros.research.datasets.scanrefer import read_descriptions
 from spatial3d_ros.research.datasets.sqa3d import read_situated_questions
 
-Benchmark = Literal["scanrefer", "referit3d", "multi3drefer", "scanqa", "sqa3d", "scan2cap"]
+Benchmark = Literal[
+    "scanrefer", "referit3d", "multi3drefer", "scanqa", "sqa3d", "scan2cap", "refcoco"
+]
 
 
 class AnnotationFiles(BaseModel):
@@ -65,7 +67,7 @@ class Annotation:
     @property
     def grounds(self) -> bool:
         """Whether objects are asked for."""
-        return self.benchmark in ("scanrefer", "referit3d", "multi3drefer")
+        return self.benchmark in ("scanrefer", "referit3d", "multi3drefer", "refcoco")
 
 
 def read_annotations(files: AnnotationFiles) -> list[Annotation]:

@@ -34,13 +34,20 @@ STORE = "store.json"
 
 class TestArm(BaseModel, extra="forbid", frozen=True):
     """Weights of the variant `of`, asked with other switches (`model`), with the features of
-    another room (`foreign`), or with fewer `views`.
+    another room (`foreign`), with the first `views`, or with a negative number the last ones, with
+    errors of the proposals (jitter: largest shift of a face as a share of the side length; missed,
+    split: shares of the boxes, never that of the target missed, and the larger part of a split one
+    is right), or in `hurried` typing.
     """
 
     of: str
     model: dict[str, Any] = {}
     foreign: bool = False
-    views: int | None = Field(None, ge=1)
+    views: int | None = None
+    jitter: float = Field(0.0, ge=0.0, lt=0.5)
+    missed: float = Field(0.0, ge=0.0, lt=1.0)
+    split: float = Field(0.0, ge=0.0, le=1.0)
+    hurried: bool = False
 
 
 class Claim(BaseModel, extra="forbid", frozen=True):
@@ -74,10 +81,12 @@ class Gate(BaseModel, extra="forbid", frozen=True):
 
 class Experiment(Ablation, extra="forbid", frozen=True):
     """columns: heading -> sets of questions (`view_questions.SETS`), "all", a kind of a set
-    ("metric/hop"), or a kind of question with an answer in words ("text/count").
+    ("metric/hop"), a kind of question with an answer in words ("text/count"), or a mark of the
+    target ("occluded", "not occluded", "moved", "not moved").
 
-    question: what it asks; page: where its results go; rooms, questions: held-out ones; measures:
-    what else is measured (measuring.MEASURES).
+    question: what it asks; page: where its results go; rooms, questions: held-out ones; held_out:
+    training settings by dotted key that differ for them, such as other rooms or sets of questions;
+    measures: what else is measured (measuring.MEASURES).
     """
 
     question: str
@@ -85,9 +94,12 @@ class Experiment(Ablation, extra="forbid", frozen=True):
     gate: Gate
     rooms: int = Field(256, ge=2)
     questions: int = Field(16, ge=1)
+    held_out: dict[str, Any] = Field(default_factory=dict)
     at_test: dict[str, TestArm] = Field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
-    measures: tuple[Literal["depth", "correspondence", "votes", "box_text"], ...] = ()
+    measures: tuple[
+        Literal["depth", "correspondence", "votes", "box_text", "confidence", "memory"], ...
+    ] = ()
 
     @model_validator(mode="after")
     def _known_arms(self) -> Experiment:
@@ -156,15 +168,25 @@ def stores(experiment: Experiment, train: TrainConfig) -> list[ViewStore]:
     """The rooms of a run for training, and the held-out ones that are asked about. Raises
     ConfigError if the folder holds rooms of other settings.
     """
+    held = held_out(experiment, train)
     asked = train.validation.model_copy(
-        update={"rooms": experiment.rooms, "views": train.rendered.views}
+        update={"rooms": experiment.rooms, "views": held.rendered.views}
     )
-    made = [s for s in room_stores(train.model_copy(update={"validation": asked})) if s is not None]
+    own, _ = room_stores(train)
+    _, other = room_stores(held.model_copy(update={"validation": asked}))
+    made = [store for store in (own, other) if store is not None]
     if not made:
         raise ConfigError(f"experiment {experiment.name}: rendered.batch is 0; it needs views")
     for store in made:
         _check_store(store)
     return made
+
+
+def held_out(experiment: Experiment, train: TrainConfig) -> TrainConfig:
+    """The settings of the rooms and questions that a run is asked. Raises ConfigError."""
+    source = f"experiment {experiment.name}, held_out"
+    values = override(train.model_dump(mode="json"), experiment.held_out, source)
+    return parsed(TrainConfig, values, source)
 
 
 def _check_store(store: ViewStore) -> None:

@@ -12,7 +12,6 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
@@ -22,6 +21,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import set_seed
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from spatial3d_ros.errors import ConfigError
@@ -30,21 +31,25 @@ from spatial3d_ros.model.checkpoint import load_model
 from spatial3d_ros.model.generation import score_questions
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.research.experiments.ablations import Run, plan, results, slug
+from spatial3d_ros.research.experiments.arms import asked_as, hurried, with_errors
 from spatial3d_ros.research.experiments.experiment import (
     Experiment,
     TestArm,
+    held_out,
     load_experiment,
     stores,
-    switched,
 )
-from spatial3d_ros.research.experiments.knockout_parts import replaced
 from spatial3d_ros.research.experiments.mediators import MEDIATORS
 from spatial3d_ros.research.language.qa_generator import OpenQuestion
+from spatial3d_ros.research.language.questions import Question
+from spatial3d_ros.research.training.adapters import ADAPTER, load_adapter, merge_adapter
 from spatial3d_ros.research.training.answers import answered, is_right_text
 from spatial3d_ros.research.training.objective import Objective, chosen_targets, is_right
+from spatial3d_ros.research.training.presets import load_preset
 from spatial3d_ros.research.training.sample import QuestionedRoom, Sample
 from spatial3d_ros.research.training.samples import Samples
-from spatial3d_ros.research.training.setup import with_cached_rooms
+from spatial3d_ros.research.training.setup import initial_network, with_cached_rooms
+from spatial3d_ros.research.training.trainer import MEMORY
 from spatial3d_ros.research.training.validation import VALIDATION_FIRST
 from spatial3d_ros.storage import write_whole
 from spatial3d_ros.tasks.prompt import Prompt
@@ -83,7 +88,8 @@ class Asked:
         """Which questions count for a column: "all", a set, or "set/subkind"."""
         if column == "all":
             return np.array([not s.startswith(f"{TEXT}/") for s in self.sets])
-        return np.array([f"{s}/".startswith(f"{column}/") for s in self.sets])
+        marked = [column in s.split("/")[2:] for s in self.sets]
+        return np.array(marked) | [f"{s}/".startswith(f"{column}/") for s in self.sets]
 
 
 def asked_settings(experiment: Experiment, variant: str) -> dict[str, Any]:
@@ -91,6 +97,7 @@ def asked_settings(experiment: Experiment, variant: str) -> dict[str, Any]:
     return {
         "rooms": experiment.rooms,
         "questions": experiment.questions,
+        "held_out": experiment.held_out,
         "measures": list(experiment.measures),
         "arms": {n: a.model_dump(mode="json") for n, a in experiment.arms_of(variant).items()},
     }
@@ -122,11 +129,11 @@ class Measurement:
 
     def __init__(self, experiment: Experiment, run: Run, folder: Path) -> None:
         self.experiment, self.run, self.folder = experiment, run, folder
-        self.model, tokenizer = load_model(folder / "model")
+        self.model, tokenizer = trained_network(run, folder)
         self.model.requires_grad_(False).eval()
         prompt = Prompt(tokenizer, self.model.config.s2.category_mode)
-        train = run.train
-        self.store = stores(experiment, train)[-1]
+        train = held_out(experiment, run.train)
+        self.store = stores(experiment, run.train)[-1]
         if train.rendered.cache is not None:
             train = with_cached_rooms(train, self.model, [self.store])
         rendered = train.rendered.model_copy(update={"questions": experiment.questions})
@@ -153,6 +160,14 @@ class Measurement:
 
     def batches(self, arm: TestArm) -> Iterator[Sample]:
         """All rooms with questions, some at once, as an arm sees them."""
+        rooms, _ = self.shown(arm)
+        for first in range(0, len(rooms), _BATCH):
+            yield self.samples.collate(rooms[first : first + _BATCH])
+
+    def shown(self, arm: TestArm) -> tuple[list[QuestionedRoom], list[int]]:
+        """The rooms with questions as an arm sees them, and the index of each of their questions
+        among those of all rooms.
+        """
         asked = [i for i, room in enumerate(self.rooms) if room.questions]
         rooms = [self.rooms[i] for i in asked]
         if arm.foreign:
@@ -162,12 +177,20 @@ class Measurement:
                 for room, other in zip(rooms, others, strict=True)
             ]
         if arm.views is not None:
+            part = slice(arm.views) if arm.views > 0 else slice(arm.views, None)
             rooms = [
-                replace(room, views={n: v[:, : arm.views] for n, v in room.views.items()})
+                replace(room, views={n: v[:, part] for n, v in room.views.items()})
                 for room in rooms
             ]
-        for first in range(0, len(rooms), _BATCH):
-            yield self.samples.collate(rooms[first : first + _BATCH])
+        if arm.hurried:
+            rooms = [hurried(room) for room in rooms]
+        places = np.cumsum([0, *(len(room.questions) for room in rooms)]).tolist()
+        parts, index = [], []
+        for i, room, first in zip(asked, rooms, places, strict=False):
+            for part, those in with_errors(room, arm, np.random.default_rng((i, 61))):
+                parts.append(part)
+                index += [first + k for k in those]
+        return parts, index
 
     @torch.no_grad()
     def answers(self, arm: TestArm) -> dict[str, str]:
@@ -188,6 +211,8 @@ class Measurement:
                 if sample.answers is not None:
                     prompt = self.objective.prompt
                     written += answered(self.model, scene, prompt, tokens, sample.answers)
+        order = np.argsort(self.shown(arm)[1])
+        right, same = (np.array(bits)[order].tolist() for bits in (right, same))
         return {
             "right": _text(right + written), "same_class": _text(same + [True] * len(written)),
         }  # fmt: skip
@@ -203,7 +228,7 @@ class Measurement:
             "settings": asked_settings(self.experiment, self.run.variant),
             "digest": sha256("\n".join(texts).encode()).hexdigest()[:16],
             "rooms": [i for room, i in asked for _ in room.questions] + [i for _, i in written],
-            "sets": [f"{q.kind}/{q.subkind}" for room, _ in asked for q in room.questions]
+            "sets": [f"{q.kind}/{q.subkind}{_marks(q, r)}" for r, _ in asked for q in r.questions]
             + [f"{TEXT}/{q.kind}" for q, _ in written],
             "chance": [round(1 / n, 4) for room, _ in asked for n in room.candidates]
             + constant_chance([q for q, _ in written]),
@@ -221,8 +246,30 @@ class Measurement:
         projected = [self.model.project_views(sample.scenes) for sample in samples]
         found = {"variation": float(variation(torch.cat([p.flatten(0, 1) for p in projected])))}
         for name in self.experiment.measures:
-            found |= MEDIATORS[name](self.objective, samples, projected)
+            if name == "memory":
+                found |= json.loads((self.folder / MEMORY).read_text())
+            else:
+                found |= MEDIATORS[name](self.objective, samples, projected)
         return {name: round(value, 4) for name, value in found.items()}
+
+
+def trained_network(run: Run, folder: Path) -> tuple[SpatialModel, Tokenizer]:
+    """The network of a finished run and its tokenizer; adapters are merged into the weights that
+    the run started from.
+    """
+    if not (folder / "model" / ADAPTER).is_file():
+        return load_model(folder / "model")
+    set_seed(run.seed)
+    model, tokenizer = initial_network(run.train, load_preset(run.train.preset), folder)
+    load_adapter(folder / "model", model)
+    merge_adapter(model)
+    return model, tokenizer
+
+
+def _marks(question: Question, room: QuestionedRoom) -> str:
+    """What is special of the target of a question, or "not" so."""
+    marked = {name: not ids.isdisjoint(question.targets) for name, ids in room.marks.items()}
+    return "".join(f"/{name}" if there else f"/not {name}" for name, there in marked.items())
 
 
 def constant_chance(questions: Sequence[OpenQuestion]) -> list[float]:
@@ -235,35 +282,6 @@ def constant_chance(questions: Sequence[OpenQuestion]) -> list[float]:
         tried = Counter(answers[0] for answers in right).most_common(_CONSTANTS)
         best[kind] = max(fmean(is_right_text(text, r) for r in right) for text, _ in tried)
     return [round(best[question.kind], 4) for question in questions]
-
-
-@contextmanager
-def asked_as(model: SpatialModel, arm: TestArm) -> Iterator[None]:
-    """The network with the switches of an arm in a `with` block."""
-    config = switched(model.config, arm, "at_test")
-    off: dict[str, Any] = {}
-    off |= {} if config.s2.mpe.ray else {"ray": None}
-    off |= {} if config.s2.se.enabled else {"structure": None}
-    psa = model.psa
-    stages: dict[str, Any] = {}
-    if psa is not None:
-        stages |= {} if config.psa.intra else {"intra": None}
-        stages |= {} if config.psa.inter != "none" else {"inter": None}
-        stages |= {} if config.psa.context else {"context": None}
-    changes = [(model, "config", config), *((model, name, None) for name in off)]
-    changes += [(psa, name, None) for name in stages if getattr(psa, name) is not None]
-    with _all(changes):
-        yield
-
-
-@contextmanager
-def _all(changes: list[tuple[Any, str, Any]]) -> Iterator[None]:
-    if not changes:
-        yield
-        return
-    owner, name, value = changes[0]
-    with replaced(owner, name, value), _all(changes[1:]):
-        yield
 
 
 def _same_class(sample: Sample, scores: Tensor) -> Tensor:

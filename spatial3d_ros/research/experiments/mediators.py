@@ -159,9 +159,25 @@ def _row(box: Box3D) -> Tensor:
     return torch.tensor([*vector(box.center), *vector(box.size)])
 
 
+def confidence(
+    objective: Objective, samples: Sequence[Sample], projected: Sequence[Tensor]
+) -> dict[str, float]:
+    """Mean probability of the likeliest candidate, for each set of questions: is a network less
+    sure where several objects fit, or none?
+    """
+    found: dict[str, list[float]] = {}
+    for sample in samples:
+        _, reading = objective.read(sample)
+        best = reading.scores.softmax(-1).amax(-1).tolist()
+        for kind, value in zip(sample.kinds, best, strict=True):
+            found.setdefault(f"confidence, {kind.split('/')[0]}", []).append(value)
+    return {name: sum(values) / len(values) for name, values in sorted(found.items())}
+
+
 MEDIATORS: dict[str, Mediator] = {
     "depth": depth_probe,
     "correspondence": correspondence,
     "votes": vote_spread,
     "box_text": box_text,
+    "confidence": confidence,
 }

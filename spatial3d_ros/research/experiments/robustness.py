@@ -31,6 +31,7 @@ from spatial3d_ros.research.experiments.ablations import (
 )
 from spatial3d_ros.research.rooms.generator import generate_room
 from spatial3d_ros.research.rooms.view_store import RoomViews, ViewStore
+from spatial3d_ros.research.training.augmentation import shift_faces, split_boxes
 from spatial3d_ros.research.training.config import TrainConfig
 from spatial3d_ros.research.training.objective import Objective
 from spatial3d_ros.research.training.sample import QuestionedRoom, Sample
@@ -161,14 +162,6 @@ def order_by_new_objects(stored: RoomViews) -> np.ndarray:
     return np.array(order)
 
 
-def jitter(boxes: np.ndarray, most: float, rng: np.random.Generator) -> np.ndarray:
-    """Boxes (n, 6) with each face shifted by up to +- `most` (below 0.5) of the side length."""
-    move = rng.uniform(-1, 1, (2, len(boxes), 3)) * most * boxes[:, 3:]
-    low = boxes[:, :3] - boxes[:, 3:] / 2 + move[0]
-    high = boxes[:, :3] + boxes[:, 3:] / 2 + move[1]
-    return np.concatenate([(low + high) / 2, high - low], axis=1)
-
-
 def split(
     room: QuestionedRoom, share: float, rng: np.random.Generator
 ) -> tuple[QuestionedRoom, np.ndarray]:
@@ -178,18 +171,8 @@ def split(
     for every slot (n,) the slot of the larger part of its object.
     """
     count = len(room.boxes)
-    cut = np.flatnonzero(rng.random(count) < share)
-    at = rng.uniform(0.5, 0.7, count)[cut]
-    sign = rng.choice([-1.0, 1.0], count)[cut]
-    axis = room.boxes[cut, 3:].argmax(1)
-    rows = np.arange(len(cut))
-    large, small = room.boxes[cut], room.boxes[cut]
-    side = large[rows, 3 + axis]
-    large[rows, axis] -= sign * side * (1 - at) / 2
-    small[rows, axis] += sign * side * at / 2
-    large[rows, 3 + axis], small[rows, 3 + axis] = side * at, side * (1 - at)
-    boxes = np.concatenate([room.boxes, small])
-    boxes[cut] = large
+    boxes, small, cut = split_boxes(room.boxes, share, rng)
+    boxes = np.concatenate([boxes, small])
     whole = np.concatenate([np.arange(count), cut])
     order = np.argsort(np.concatenate([np.arange(count), rng.uniform(-1, count, len(cut))]))
     owners = [*room.owners, *[None] * len(cut)]
@@ -207,7 +190,7 @@ def with_both_parts(sample: Sample, whole: Sequence[np.ndarray]) -> Sample:
 
 
 def _jittered(most: float) -> Callable[[QuestionedRoom, np.random.Generator], list[QuestionedRoom]]:
-    return lambda room, rng: [replace(room, boxes=jitter(room.boxes, most, rng))]
+    return lambda room, rng: [replace(room, boxes=shift_faces(room.boxes, most, rng))]
 
 
 def _missed(share: float) -> Callable[[QuestionedRoom, np.random.Generator], list[QuestionedRoom]]:

@@ -31,6 +31,10 @@ metric: closest, farthest, next to, between, and (hop) to an anchor that has a r
 hops: only chains of two (hop) and three (hop3) relations; picture: left or right in the first
 picture; parts: a colored side that some views of the object show and others do not.
 """
+SPECIAL = ("ambiguous", "absent")
+"""Sets outside of SETS. ambiguous: several objects fit, and each is right; absent: none fits, as
+where words contradict the scene, so that "nothing" is right.
+"""
 METRIC = ("closest", "farthest", "next_to", "between", "hop")
 _RELATED = {"metric": METRIC, "hops": tuple(HOPS)}
 _PICTURE = {"left": "on the left", "right": "on the right"}
@@ -105,6 +109,8 @@ def make_view_questions(
 def _draw(
     kind: str, sampler: DescriptionSampler, realizer: Realizer, seen: AskedViews
 ) -> tuple[Question, int] | None:
+    if kind in SPECIAL:
+        return _special(kind, sampler, realizer)
     if kind == "picture":
         return _in_picture(sampler, realizer, seen)
     resolver = sampler.resolver
@@ -124,6 +130,24 @@ def _draw(
         text, phrase = realizer.question(meaning)
         return _question(kind, subkind, text, phrase, target, meaning, realizer), candidates
     return None
+
+
+def _special(
+    kind: str, sampler: DescriptionSampler, realizer: Realizer
+) -> tuple[Question, int] | None:
+    drawn = sampler.absent() if kind == "absent" else sampler.several()
+    if drawn is None or drawn[1].category is None:
+        return None
+    subkind, meaning = drawn
+    fitting = bits(sampler.resolver.masks(meaning)[0])
+    text, phrase = realizer.question(meaning)
+    targets = tuple(sampler.objects[i].id for i in fitting)
+    answer = phrase if targets else f"there is no {phrase.removeprefix('the ')}"
+    question = Question(
+        kind, subkind, realizer.finish(text), targets, answer, phrases=(phrase,), meaning=(meaning,)
+    )
+    # Guessing among all objects, and "nothing", is right this often.
+    return question, round((len(sampler.objects) + 1) / max(1, len(targets)))
 
 
 def _sometimes_shown(seen: AskedViews, item: RoomObject) -> bool:

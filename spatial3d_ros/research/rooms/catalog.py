@@ -16,10 +16,11 @@ from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.research.rooms.kinds import Kind, kinds
 
 FLOOR, WALL = -1, -2
-Catalog = Literal["basic", "full", "alike"]
-Catalogs = Literal["basic", "full", "both", "alike"]
+Catalog = Literal["basic", "full", "alike", "changing", "hall", "street"]
+Catalogs = Literal["basic", "full", "both", "alike", "changing", "hall", "street"]
 """The 29 categories of CATEGORIES, all rendered kinds with their looks, or few kinds of which most
-objects have a look-alike (look_alikes.py).
+objects have a look-alike (look_alikes.py): in rooms, in rooms where some change places between the
+views, in halls of 30 m, in streets.
 """
 
 SMALL = ("mug", "bottle", "book", "box", "bowl", "vase", "laptop", "ball", "backpack", "pillow")
@@ -73,11 +74,14 @@ class RoomObject:
 
 @dataclass(frozen=True)
 class Room:
-    """A room centred at x = y = 0, floor at z = 0; `size` in x, in y and height (m)."""
+    """A room centred at x = y = 0, floor at z = 0; `size` in x, in y and height (m). outdoor: the
+    walls are those of houses, and there is no ceiling.
+    """
 
     seed: int
     size: tuple[float, float, float]
     objects: tuple[RoomObject, ...]
+    outdoor: bool = False
 
 
 def support_surface(item: RoomObject) -> tuple[np.ndarray, np.ndarray, float] | None:

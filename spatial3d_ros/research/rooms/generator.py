@@ -21,7 +21,11 @@ from spatial3d_ros.research.rooms.catalog import (
 )
 from spatial3d_ros.research.rooms.furnisher import Furnisher
 from spatial3d_ros.research.rooms.layout import Layout
-from spatial3d_ros.research.rooms.look_alikes import LookAlikeFurnisher
+from spatial3d_ros.research.rooms.look_alikes import (
+    HallFurnisher,
+    LookAlikeFurnisher,
+    StreetFurnisher,
+)
 
 __all__ = [
     "CATEGORIES",
@@ -49,16 +53,17 @@ def generate_room(
     """A room with `min_objects` to `max_objects` objects; one seed always gives the same room.
 
     catalog: "full" for all rendered kinds and their looks, "basic" for the 29 categories that the
-    shipped weights know, "alike" for few kinds of which most objects have a look-alike.
+    shipped weights know, "alike" for few kinds of which most objects have a look-alike, and
+    "changing", "hall" and "street" for places with such objects.
     """
-    make = {"basic": _BasicFurnisher, "full": Furnisher, "alike": LookAlikeFurnisher}[catalog]
+    make = _FURNISHERS[catalog]
     for attempt in range(20):
         rng = np.random.default_rng((seed, 7919, attempt))
         layout = make(rng, int(rng.integers(min_objects, max_objects + 1)))
         layout.furnish()
         if len(layout.items) >= min_objects:
             break
-    return Room(seed, layout.size, tuple(layout.items))
+    return Room(seed, layout.size, tuple(layout.items), outdoor=catalog == "street")
 
 
 class _BasicFurnisher(Layout):
@@ -184,3 +189,9 @@ class _BasicFurnisher(Layout):
             self.along_wall(category)
         else:
             self.free(category, clear=0.25)
+
+
+_FURNISHERS: dict[str, type[Layout]] = {
+    "basic": _BasicFurnisher, "full": Furnisher, "alike": LookAlikeFurnisher,
+    "changing": LookAlikeFurnisher, "hall": HallFurnisher, "street": StreetFurnisher,
+}  # fmt: skip

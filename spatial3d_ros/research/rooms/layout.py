@@ -32,8 +32,7 @@ class Layout:
         # Few objects in a small room, many in a large one, with room to move in both.
         fill = target / 25
         lx, ly = (float(np.clip(rng.normal(3.6 + 2.4 * fill, 0.6), 3.0, 7.0)) for _ in range(2))
-        self.size = (lx, ly, float(rng.uniform(2.4, 3.0)))
-        self.half = np.array([lx / 2, ly / 2])
+        self._resize(lx, ly, float(rng.uniform(2.4, 3.0)))
         self.items: list[RoomObject] = []
         self.lo = np.empty((2 * target + 8, 3))
         self.hi = np.empty((2 * target + 8, 3))
@@ -41,6 +40,10 @@ class Layout:
         self.block_lo = np.empty((4, 3))
         self.block_hi = np.empty((4, 3))
         self.palette = list(rng.permutation(list(COLORS))[: int(rng.integers(4, 8))])
+
+    def _resize(self, x: float, y: float, height: float) -> None:
+        self.size = (x, y, height)
+        self.half = np.array([x / 2, y / 2])
 
     @property
     def full(self) -> bool:

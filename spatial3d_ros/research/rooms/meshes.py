@@ -10,7 +10,16 @@ from spatial3d_ros.categories import PATTERNS
 from spatial3d_ros.research.rooms.catalog import Room, RoomObject
 from spatial3d_ros.research.rooms.furniture import FURNITURE
 from spatial3d_ros.research.rooms.parts import Part
-from spatial3d_ros.research.rooms.shapes import BRICK, CARPET, PLANKS, PLASTER, TILES, Builder, Mesh
+from spatial3d_ros.research.rooms.shapes import (
+    BRICK,
+    CARPET,
+    GLOW,
+    PLANKS,
+    PLASTER,
+    TILES,
+    Builder,
+    Mesh,
+)
 from spatial3d_ros.research.rooms.small_objects import SMALL_OBJECTS
 from spatial3d_ros.research.rooms.solids import kind_mesh
 
@@ -28,7 +37,9 @@ def object_mesh(item: RoomObject) -> Mesh:
 
 
 def shell_mesh(room: Room) -> Mesh:
-    """Floor, ceiling and walls, seen from inside."""
+    """Floor, ceiling and walls, seen from inside; outdoors walls of brick, and the sky in place of
+    a ceiling.
+    """
     rng = np.random.default_rng((room.seed, 5))
     rich = any(item.look is not None for item in room.objects)
     x, y, z = room.size[0] / 2, room.size[1] / 2, room.size[2]
@@ -44,7 +55,9 @@ def shell_mesh(room: Room) -> Mesh:
     if rich:
         floor = np.clip(floor * rng.uniform(0.55, 1.15) + rng.normal(0, 12, 3), 10, 245)
         tint = np.clip(tint - np.abs(rng.normal(0, 34)) + rng.normal(0, 14, 3), 60, 250)
-        walls = BRICK if rng.random() < 0.12 else PLASTER
+        walls = BRICK if room.outdoor or rng.random() < 0.12 else PLASTER
+    if room.outdoor:
+        pattern, floor = PLASTER, np.full(3, rng.uniform(70, 130))  # asphalt
     shell = Builder()
     corners = np.array([[a, b, c] for a in (-x, x) for b in (-y, y) for c in (0, z)])
     quads = {
@@ -54,7 +67,8 @@ def shell_mesh(room: Room) -> Mesh:
     }
     faces = np.array([[0, 1, 2], [0, 2, 3]])
     shell.add(corners[list(quads["floor"])], faces, floor, pattern)
-    shell.add(corners[list(quads["ceiling"])], faces, (240, 240, 238), PLASTER)
+    above = ((150, 190, 235), GLOW) if room.outdoor else ((240, 240, 238), PLASTER)
+    shell.add(corners[list(quads["ceiling"])], faces, *above)
     feature = int(rng.integers(8)) if rich else 8  # one wall may have another paper or paint
     paper = np.clip(tint * rng.uniform(0.6, 0.95) + rng.normal(0, 16, 3), 30, 250)
     for k, quad in enumerate(quads["walls"]):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from spatial3d_ros.geometry.camera import Camera, project
@@ -19,6 +20,7 @@ from spatial3d_ros.research.rooms.generator import (
     RoomObject,
     generate_room,
 )
+from spatial3d_ros.research.rooms.look_alikes import before_change
 
 VIEW_SIZE = (320, 240)
 """Width and height of stored views: crops are cut from them, and the network's image is made of
@@ -27,6 +29,10 @@ them as from a camera's.
 TRUTH_STRIDE = 2
 """Every so many pixels of a row and a column have a stored truth."""
 NO_OBJECT = 255
+HIDDEN = 0.4
+"""Least share of the outline of an object's box that its pixels cover where it is not hidden: an
+armchair or a bicycle does not fill its box either.
+"""
 OBJECTS = (6, 25)
 """Fewest and most objects of a room."""
 _MAPS = ("instance", "color", "material", "pattern")
@@ -56,6 +62,20 @@ class RoomViews:
         count = len(self.room.objects)
         pixels = [np.bincount(view.ravel(), minlength=NO_OBJECT + 1) for view in self.instance]
         return np.stack(pixels)[:, :count]
+
+    def hidden(self, item: RoomObject, views: np.ndarray) -> bool:
+        """Whether each of the views shows less than HIDDEN of the object's outline: it is behind
+        others, or outside of the picture.
+        """
+        shares = [0.0]
+        for view, pixels in zip(views, self.seen[views, item.id], strict=True):
+            corners, depth = project(
+                transform(invert(self.pose[view]), item.box.corners()), self.camera
+            )
+            if pixels and (depth > 0).all():
+                outline = cv2.contourArea(cv2.convexHull(corners.astype(np.float32)))
+                shares.append(float(pixels) * TRUTH_STRIDE**2 / max(outline, 1.0))
+        return max(shares) < HIDDEN
 
     def truncated_everywhere(self, item: RoomObject, views: np.ndarray) -> bool:
         """Whether several of the views show the object, all truncated by the image border."""
@@ -134,7 +154,8 @@ class ViewStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.stem}.{os.getpid()}.part")
         with part.open("wb") as file:
-            np.savez(file, **_arrays(self._room(seed), self.views, self.size))
+            changing = self.catalog == "changing"
+            np.savez(file, **_arrays(self._room(seed), self.views, self.size, changing))
         part.replace(path)
 
 
@@ -158,12 +179,23 @@ def _room_views(room: Room, arrays: Mapping[str, np.ndarray], size: tuple[int, i
     )
 
 
-def _arrays(room: Room, views: int, size: tuple[int, int]) -> dict[str, np.ndarray]:
+def _arrays(
+    room: Room, views: int, size: tuple[int, int], changing: bool = False
+) -> dict[str, np.ndarray]:
+    """The arrays of a file. The first half of the views of a changing room show it before."""
     # Only rendering needs the ray caster.
     from spatial3d_ros.research.rooms.views import training_views
 
-    rng = np.random.default_rng((room.seed, 17))
-    made = training_views(room, rng, views, size=size, supersample=1)
+    counts = [(room, views)]
+    if changing:
+        counts = [(before_change(room), views // 2), (room, views - views // 2)]
+    # One seed, so that both parts have the same camera.
+    parts = [
+        training_views(one, np.random.default_rng((room.seed, 17)), n, size=size, supersample=1)
+        for one, n in counts
+    ]
+    made = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    made["camera"] = parts[0]["camera"]
     instance = np.where(made["instance"] < 0, NO_OBJECT, made["instance"])
     maps = np.stack([instance, *(made[name] for name in _MAPS[1:])])
     return {

@@ -117,7 +117,7 @@ def collate_answers(
     sentences, scene, replies, about, kinds, right = [], [], [], [], [], []
     for b, (slot, questions) in enumerate(rooms):
         for question in questions:
-            slots = [slot[i] for i in question.about]
+            slots = [slot[i] for i in question.about if i in slot]
             text = question.text
             if OBJECT_SLOT in text:
                 text = text.replace(OBJECT_SLOT, identifier(slots[0] % MAX_IDENTIFIERS))

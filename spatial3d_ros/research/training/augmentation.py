@@ -52,6 +52,36 @@ def false_boxes(boxes: np.ndarray, rng: np.random.Generator, share: float) -> np
     return np.array(made).reshape(-1, 6)
 
 
+def shift_faces(boxes: np.ndarray, most: float, rng: np.random.Generator) -> np.ndarray:
+    """Boxes (n, 6) with each face shifted by up to +- `most` (below 0.5) of the side length."""
+    move = rng.uniform(-1, 1, (2, len(boxes), 3)) * most * boxes[:, 3:]
+    low = boxes[:, :3] - boxes[:, 3:] / 2 + move[0]
+    high = boxes[:, :3] + boxes[:, 3:] / 2 + move[1]
+    return np.concatenate([(low + high) / 2, high - low], axis=1)
+
+
+def split_boxes(
+    boxes: np.ndarray, share: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes (n, 6) of which that share is cut in two across its longest side, at 30 to 70 % of it:
+    all with the larger part in place, the smaller parts (k, 6), and the indices (k,) of the cut.
+    """
+    count = len(boxes)
+    cut = np.flatnonzero(rng.random(count) < share)
+    at = rng.uniform(0.5, 0.7, count)[cut]
+    sign = rng.choice([-1.0, 1.0], count)[cut]
+    axis = boxes[cut, 3:].argmax(1)
+    rows = np.arange(len(cut))
+    large, small = boxes[cut], boxes[cut]
+    side = large[rows, 3 + axis]
+    large[rows, axis] -= sign * side * (1 - at) / 2
+    small[rows, axis] += sign * side * at / 2
+    large[rows, 3 + axis], small[rows, 3 + axis] = side * at, side * (1 - at)
+    whole = boxes.copy()
+    whole[cut] = large
+    return whole, small, cut
+
+
 def turn_boxes(boxes: np.ndarray, quarter: int, shift: np.ndarray) -> np.ndarray:
     """Rotate boxes (n, 6) by `quarter` right angles about z, then translate by `shift` (3,) [m]."""
     turned = boxes.copy()

@@ -11,7 +11,7 @@ from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.research.datasets.annotations import AnnotationFiles
 from spatial3d_ros.research.datasets.scan_frames import FrameChoice
 from spatial3d_ros.research.language.qa_generator import EDIT, KINDS, TASKS, Task
-from spatial3d_ros.research.language.view_questions import SETS
+from spatial3d_ros.research.language.view_questions import SETS, SPECIAL
 from spatial3d_ros.research.rooms.catalog import Catalog, Catalogs
 from spatial3d_ros.research.rooms.view_store import OBJECTS, VIEW_SIZE
 from spatial3d_ros.research.training.presets import load_preset
@@ -44,7 +44,9 @@ class RenderedConfig(_Strict):
     shown: int | None = Field(None, ge=1)
     """How many of the views a step shows; by default a number of its own from half of them up."""
     sets: dict[str, float] | None = None
-    """Questions of `view_questions.SETS` in these proportions, in place of all kinds."""
+    """Questions of `view_questions.SETS` and SPECIAL in these proportions; by default all kinds."""
+    flat: bool = False
+    """Depth is unknown: the picture is a plane, and the boxes are those of objects in it."""
     answer: Literal["name", "box"] = "name"
     """The text after `<ground>`: the name of the target, or its box (METHODS 3.3)."""
     cache: str | None = None
@@ -54,9 +56,12 @@ class RenderedConfig(_Strict):
 
     @model_validator(mode="after")
     def _known_sets(self) -> RenderedConfig:
-        unknown = sorted(set(self.sets or {}) - set(SETS))
+        known = (*SETS, *SPECIAL)
+        unknown = sorted(set(self.sets or {}) - set(known))
         if unknown:
-            raise ValueError(f"sets: {unknown[0]}: unknown; there are {', '.join(SETS)}")
+            raise ValueError(f"sets: {unknown[0]}: unknown; there are {', '.join(known)}")
+        if self.flat and self.shown != 1:
+            raise ValueError("flat: needs shown: 1; the depth of a single picture is unknown")
         if self.shown is not None and self.shown > self.views:
             raise ValueError(f"shown: {self.shown} of {self.views} views")
         return self
@@ -144,11 +149,14 @@ class ScansConfig(_Strict):
 
 class NoiseConfig(_Strict):
     """Errors of the boxes in training. `false_boxes`: largest number of boxes without an object for
-    each true one, as with built-in proposals.
+    each true one, as with built-in proposals; `missed`, `split`: shares of the boxes without a box
+    (no question asks for their object then), and in two parts.
     """
 
     boxes: bool = True
     false_boxes: float = Field(1.2, ge=0.0)
+    missed: float = Field(0.0, ge=0.0, lt=1.0)
+    split: float = Field(0.0, ge=0.0, le=1.0)
 
 
 class ValidationConfig(_Strict):

@@ -88,7 +88,8 @@ class QuestionedRoom:
     questions for grounding, open_questions with free-form answers; partly: ids of objects that no
     view shows as a whole; labelled: id -> mean color of the objects that have one; labels: id ->
     labels of an object; crops: crop_pixels (n, K, 3, s, s) and crop_valid (n, K) in slot order;
-    candidates: of each of `view_questions`, how many objects its noun fits.
+    candidates: of each of `view_questions`, how many objects its noun fits; marks: what is special
+    of some objects ("occluded", "moved"), with their ids.
     """
 
     boxes: np.ndarray
@@ -101,3 +102,4 @@ class QuestionedRoom:
     crops: dict[str, Tensor] = field(default_factory=dict)
     open_questions: Sequence[OpenQuestion] = ()
     candidates: tuple[int, ...] = ()
+    marks: dict[str, frozenset[int]] = field(default_factory=dict)

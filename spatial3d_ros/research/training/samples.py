@@ -8,6 +8,7 @@ run gets the same samples, and any number of processes share the same step.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,13 @@ from spatial3d_ros.model.batch import SceneBatch, prepare_view, stack_views
 from spatial3d_ros.model.config import ModelConfig
 from spatial3d_ros.research.language.descriptions import Description, ReferenceResolver
 from spatial3d_ros.research.language.location_text import LocationCodec
+from spatial3d_ros.research.language.qa_generator import OpenQuestion
 from spatial3d_ros.research.language.questions import Question, make_questions
 from spatial3d_ros.research.language.relations import bits
 from spatial3d_ros.research.language.view_questions import AskedViews, make_view_questions
 from spatial3d_ros.research.rooms.generator import Room, RoomObject, generate_room
-from spatial3d_ros.research.rooms.view_store import RoomViews, ViewStore
+from spatial3d_ros.research.rooms.look_alikes import swapped
+from spatial3d_ros.research.rooms.view_store import TRUTH_STRIDE, RoomViews, ViewStore
 from spatial3d_ros.research.training.answers import (
     collate_answers,
     draw_open_questions,
@@ -35,6 +38,7 @@ from spatial3d_ros.research.training.answers import (
 from spatial3d_ros.research.training.augmentation import (
     disturb,
     false_boxes,
+    split_boxes,
     turn_boxes,
     turn_views,
 )
@@ -48,6 +52,7 @@ from spatial3d_ros.research.training.patch_truth import (
     object_names,
     unknown_names,
 )
+from spatial3d_ros.research.training.planar import DEPTH, mask_corners, planar_boxes
 from spatial3d_ros.research.training.room_features import RoomFeatures
 from spatial3d_ros.research.training.sample import QuestionedRoom, Sample
 from spatial3d_ros.research.training.scan_samples import ScanSamples, scan_fields
@@ -158,13 +163,15 @@ class Samples(Dataset[list[list[Sample]]]):
             patches = RoomFeatures(Path(config.cache)).read(stored.room.seed)[None, chosen]
         relit = self.noisy and patches is None
         gain = rng.uniform(0.85, 1.15, size=3) * rng.uniform(0.85, 1.15) if relit else np.ones(3)
+        flat, camera = config.flat, stored.camera
+        depth = np.full_like(stored.depth[:1], DEPTH) if flat else stored.depth
         images = [np.clip(stored.rgb[v] * gain, 0, 255).astype(np.uint8) for v in chosen]
         inputs = [
             prepare_view(
                 image,
-                stored.depth[v],
-                stored.camera,
-                stored.pose[v],
+                depth[0] if flat else depth[v],
+                camera,
+                np.eye(4) if flat else stored.pose[v],
                 self.model.vision,
                 self.model.pooled_grid,
             )
@@ -177,7 +184,12 @@ class Samples(Dataset[list[list[Sample]]]):
             asked = make_view_questions(
                 objects, seen, rng, config.questions, split=self.split, sets=config.sets
             )
-        return self.questioned(
+        boxes = None
+        if flat:
+            ids = [o.id for o in objects]
+            corners = mask_corners(stored.instance[chosen[0]], ids, TRUTH_STRIDE)
+            boxes = planar_boxes(corners, camera)
+        made = self.questioned(
             objects,
             rng,
             config.questions,
@@ -186,7 +198,14 @@ class Samples(Dataset[list[list[Sample]]]):
             images,
             asked,
             stored.room,
+            boxes,
         )
+        if self.noisy:
+            return made
+        marks = {"occluded": frozenset(o.id for o in objects if stored.hidden(o, chosen))}
+        if config.catalog == "changing":
+            marks["moved"] = frozenset(swapped(stored.room))
+        return replace(made, marks=marks)
 
     def questioned(
         self,
@@ -198,10 +217,12 @@ class Samples(Dataset[list[list[Sample]]]):
         images: Sequence[np.ndarray] = (),
         asked: Sequence[tuple[Question, int]] | None = None,
         room: Room | None = None,
+        planar: np.ndarray | None = None,
     ) -> QuestionedRoom:
         """A room of these objects in random slot order, with up to `count` questions, or those
-        `asked` with their numbers of candidates. room: the room itself, for edits. images: the
-        camera images of the views, from which crops are cut.
+        `asked` with their numbers of candidates. images: the camera images of the views, from which
+        crops are cut. room: the room itself, for edits. planar: boxes (n, 6) of the objects in a
+        picture in place of their own.
         """
         favour = self.config.rendered.favour if views is not None and self.noisy else {}
         questions = (
@@ -210,11 +231,22 @@ class Samples(Dataset[list[list[Sample]]]):
             else [question for question, _ in asked or ()]
         )
         open_questions = draw_open_questions(objects, rng, self.config.answers, self.split, room)
+        noise = self.config.noise
+        place = {o.id: k for k, o in enumerate(objects)}
+        if self.noisy and noise.missed:
+            objects, questions, open_questions = _missed(
+                objects, questions, open_questions, noise.missed, rng
+            )
         owners: list[RoomObject | None] = list(objects)
         boxes = np.array([o.box.array() for o in objects]).reshape(-1, 6)
-        if self.noisy and self.config.noise.boxes:
+        if planar is not None:
+            boxes = planar[[place[o.id] for o in objects]]
+        if self.noisy and noise.split:
+            boxes, parts, _ = split_boxes(boxes, noise.split, rng)
+            boxes, owners = np.concatenate([boxes, parts]), owners + [None] * len(parts)
+        if self.noisy and noise.boxes:
             boxes = disturb(boxes, rng)
-            false = false_boxes(boxes, rng, self.config.noise.false_boxes)
+            false = false_boxes(boxes, rng, noise.false_boxes)
             boxes, owners = np.concatenate([boxes, false]), owners + [None] * len(false)
         labelled = {
             o.id: _shade(o, rng)
@@ -232,8 +264,9 @@ class Samples(Dataset[list[list[Sample]]]):
         crops = {}
         if images and views is not None and "crops" in self.model.objects.channels:
             crops = cut_crops(images, views, boxes, self.model.vision)
-        turn = int(rng.integers(4)) if self.noisy else 0
-        shift = np.append(rng.uniform(-1.5, 1.5, 2), 0.0) if self.noisy else np.zeros(3)
+        moves = self.noisy and planar is None
+        turn = int(rng.integers(4)) if moves else 0
+        shift = np.append(rng.uniform(-1.5, 1.5, 2), 0.0) if moves else np.zeros(3)
         return QuestionedRoom(
             turn_boxes(boxes, turn, shift),
             owners,
@@ -314,6 +347,24 @@ class Samples(Dataset[list[list[Sample]]]):
             tuple(partly),
             collate_answers(self.prompt, open_questions, count),
         )
+
+
+def _missed(
+    objects: list[RoomObject],
+    questions: list[Question],
+    written: list[OpenQuestion],
+    share: float,
+    rng: np.random.Generator,
+) -> tuple[list[RoomObject], list[Question], list[OpenQuestion]]:
+    """A room without that share of its objects, and the questions about the others; all where no
+    question would be left.
+    """
+    gone = {o.id for o in objects if rng.random() < share}
+    left = [q for q in questions if gone.isdisjoint((*q.targets, *q.second))]
+    if not left:
+        return objects, questions, written
+    kept = [o for o in objects if o.id not in gone]
+    return kept, left, [q for q in written if gone.isdisjoint(q.about)]
 
 
 def _phrases(question: Question) -> list[tuple[str, tuple[int, ...], Description]]:

@@ -51,6 +51,8 @@ from spatial3d_ros.research.training.validation import (
 from spatial3d_ros.tasks.prompt import Prompt
 
 log = logging.getLogger(__name__)
+MEMORY = "memory.json"
+"""Memory of a finished run, in its folder."""
 
 
 def train(config: TrainConfig) -> Path:
@@ -68,7 +70,26 @@ def train(config: TrainConfig) -> Path:
             if saves:
                 save_state(run.accelerator, run.out, step)
                 run.saver.save(run.objective, run.out / MODEL)
+    if run.accelerator.is_main_process:
+        (run.out / MEMORY).write_text(json.dumps(_memory(run.objective)) + "\n")
     return run.out / MODEL
+
+
+def _memory(objective: torch.nn.Module) -> dict[str, float]:
+    """Peak memory of this process, on the GPU if there is one; what is trained, in millions of
+    parameters and in bytes of their gradients and the two states of AdamW.
+    """
+    if torch.cuda.is_available():
+        peak = torch.cuda.max_memory_allocated()
+    else:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        peak = 1024 * next(int(s.split()[1]) for s in lines if s.startswith("VmHWM"))
+    trained = sum(p.numel() for p in objective.parameters() if p.requires_grad)
+    return {
+        "peak memory, MiB": round(peak / 2**20, 1),
+        "trained, M": round(trained / 1e6, 3),
+        "gradients and states, MiB": round(12 * trained / 2**20, 1),
+    }
 
 
 class _Run:

@@ -19,6 +19,7 @@ from spatial3d_ros.categories import COLORS
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.research.experiments import experiment_runs
 from spatial3d_ros.research.experiments.ablations import override, plan, results
+from spatial3d_ros.research.experiments.arms import asked_as, with_errors
 from spatial3d_ros.research.experiments.experiment import (
     FOREIGN,
     Experiment,
@@ -27,7 +28,7 @@ from spatial3d_ros.research.experiments.experiment import (
     stores,
 )
 from spatial3d_ros.research.experiments.experiment_report import experiment_report
-from spatial3d_ros.research.experiments.measuring import Measurement, asked_as, stored_answers
+from spatial3d_ros.research.experiments.measuring import Measurement, stored_answers
 from spatial3d_ros.research.experiments.paired import Difference, paired_difference, verdict
 from spatial3d_ros.research.rooms.look_alikes import KINDS
 from spatial3d_ros.research.training.trainer import train
@@ -213,6 +214,31 @@ def test_rooms_of_other_settings_are_refused(tmp_path):
         stores(made, other)
 
 
+def test_errors_of_proposals_change_boxes_and_ask_every_question_once(finished):
+    _, made, _, _ = finished
+    run = plan(made)[0]
+    measured = Measurement(made, run, run.folder)
+    plain = made.arms_of("full")["full"]
+    rooms, index = measured.shown(plain)
+    assert index == list(range(sum(len(room.questions) for room in rooms)))
+    missed = plain.model_copy(update={"missed": 0.5})
+    parts, index = measured.shown(missed)
+    assert sorted(index) == list(range(len(index))) and len(parts) > len(rooms)
+    asked = [question for room in rooms for question in room.questions]
+    assert [q for room in parts for q in room.questions] == [asked[i] for i in index]
+    for room in parts:
+        there = {owner.id for owner in room.owners}
+        assert len(there) == len(room.boxes)
+        assert all(there.issuperset(question.targets) for question in room.questions)
+    assert min(len(part.boxes) for part in parts) < min(len(room.boxes) for room in rooms)
+    halves = with_errors(
+        rooms[0], plain.model_copy(update={"split": 1.0}), np.random.default_rng(0)
+    )
+    assert len(halves[0][0].boxes) == 2 * len(rooms[0].boxes)
+    bits = measured.answers(missed)["right"]
+    assert len(bits) == len(index) == len(measured.answers(plain)["right"])
+
+
 def test_an_equal_difference_everywhere_is_certain():
     rooms = np.repeat(np.arange(50), 4)
     found = paired_difference([np.ones(200, bool)] * 3, [np.zeros(200, bool)] * 3, rooms)
@@ -286,7 +312,7 @@ REFERENTS = {
     "psa.heads": 2,
 }  # fmt: skip
 WORDS = {
-    "answers.questions": 3, "answers.as_text": True, "answers.kinds": ["count", "center", "edit"],
+    "answers.questions": 9, "answers.as_text": True, "answers.kinds": ["count", "center", "edit"],
 }  # fmt: skip
 FORMS = {
     "full": {},
@@ -294,6 +320,9 @@ FORMS = {
     "chat": {"model": CHAT_SCENE, "train": WORDS},
     "referents": {"model": REFERENTS, "train": {"rendered.answer": "box"}},
     "generate": {"model": {"s2.category_mode": "generate"}},
+    "lora": {"train": {"preset": "frozen_tower_lora"}},
+    "errors": {"train": {"noise.missed": 0.3, "noise.split": 0.5}},
+    "fresh": {"train": {"preset": "tiny", "rendered.cache": None}},
     "shuffled": {"model": {"s2.sg.enabled": True, "s2.sg.targets": "shuffled", "s2.sg.width": 16,
                            "s2.sg.layers": 1, "s2.sg.heads": 2}},
 }  # fmt: skip
@@ -309,7 +338,7 @@ def train_here(run):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_is_trained_and_asked(tmp_path, form):
-    measures = ["depth", "correspondence", "votes", "box_text"]
+    measures = ["depth", "correspondence", "votes", "box_text", "memory"]
     made = experiment(
         tmp_path, variants={"full": {}, form: FORMS[form]}, rooms=2, measures=measures,
         at_test={}, claims=[],
@@ -320,6 +349,7 @@ def test_every_form_is_trained_and_asked(tmp_path, form):
     asked = stored_answers(run.folder, made, form)
     assert asked is not None and len(asked.arms[form]["right"]) == len(asked.sets) > 0
     assert {"variation", "depth R2", "box text read"} <= set(asked.measures)
+    assert asked.measures["peak memory, MiB"] > asked.measures["gradients and states, MiB"] > 0
     written = [s for s in asked.sets if s.startswith("text/")]
     assert set(written) == ({"text/count", "text/center", "text/edit"} if form == "chat" else set())
     assert asked.members("all").sum() == len(asked.sets) - len(written)

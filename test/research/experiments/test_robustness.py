@@ -15,6 +15,7 @@ from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.research.experiments import robustness as stress
 from spatial3d_ros.research.experiments.ablations import Stress, kept_report
 from spatial3d_ros.research.rooms.generator import generate_room
+from spatial3d_ros.research.training.augmentation import shift_faces
 from spatial3d_ros.research.training.config import TrainConfig
 from spatial3d_ros.research.training.samples import Samples
 from spatial3d_ros.tasks.prompt import Prompt
@@ -48,8 +49,8 @@ def volume(boxes):
 
 
 def test_jitter_moves_every_face_by_its_share_at_most(room):
-    assert np.allclose(stress.jitter(room.boxes, 0.0, np.random.default_rng(0)), room.boxes)
-    shaken = stress.jitter(room.boxes, 0.3, np.random.default_rng(0))
+    assert np.allclose(shift_faces(room.boxes, 0.0, np.random.default_rng(0)), room.boxes)
+    shaken = shift_faces(room.boxes, 0.3, np.random.default_rng(0))
     for sign in (-1, 1):
         moved = (shaken[:, :3] + sign * shaken[:, 3:] / 2) - (
             room.boxes[:, :3] + sign * room.boxes[:, 3:] / 2

@@ -28,7 +28,7 @@ def refcoco(
         --model runs/experiments/open_planar/picture/seed0/model --split testA
     """
     from spatial3d_ros.research.datasets.refcoco import read_refcoco
-    from spatial3d_ros.research.evaluation.refcoco import evaluate_refcoco
+    from spatial3d_ros.research.experiments.refcoco import evaluate_refcoco
 
     photographs = read_refcoco(references, instances, split)[:limit]
     report = evaluate_refcoco(photographs, images, model).report

@@ -24,7 +24,7 @@ def refcoco(
     spatial3d synth refcoco pictures --rooms 32
     """
     from spatial3d_ros.research.datasets.refcoco import write_refcoco
-    from spatial3d_ros.research.evaluation.refcoco import render_refcoco
+    from spatial3d_ros.research.experiments.refcoco import render_refcoco
     from spatial3d_ros.research.rooms.view_store import ViewStore
 
     store = ViewStore(folder / "rooms", rooms, 1, seed, catalog="alike", objects=(8, 14))

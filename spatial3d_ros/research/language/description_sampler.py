@@ -11,10 +11,11 @@ from functools import cached_property
 
 from spatial3d_ros.categories import COLORS, PATTERNS
 from spatial3d_ros.research.language.descriptions import Description, Link, ReferenceResolver
-from spatial3d_ros.research.language.features import UNSAID, Feature, appearance_pairs, features
+from spatial3d_ros.research.language.features import UNSAID, Feature, features
 from spatial3d_ros.research.language.relations import BOOLEAN, NEARNESS, SIZES, bits
 from spatial3d_ros.research.language.templates import size_words
 from spatial3d_ros.research.language.viewpoints import OUTERMOST
+from spatial3d_ros.research.rooms.appearance import appearance_pairs
 from spatial3d_ros.research.rooms.catalog import class_names, colors_of, is_small
 from spatial3d_ros.research.rooms.kinds import kinds
 
@@ -120,7 +121,7 @@ class DescriptionSampler:
 
     @cached_property
     def appearance_pairs(self) -> list[tuple[int, int]]:
-        """Pairs of `features.appearance_pairs`, computed when a question first needs them."""
+        """Pairs of `appearance.appearance_pairs`, computed when a question first needs them."""
         return appearance_pairs(self.objects)
 
     def size(self) -> Sampled | None:

@@ -6,13 +6,9 @@ some annotator might.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from spatial3d_ros.research.rooms.appearance import MAX_DIFFERENCE, MAX_SIZE_RATIO, mean_color
-from spatial3d_ros.research.rooms.color_names import difference
 from spatial3d_ros.research.rooms.kinds import kinds
 
 if TYPE_CHECKING:
@@ -88,35 +84,6 @@ def colors(item: RoomObject) -> tuple[str, ...]:
 def is_patterned(item: RoomObject) -> bool:
     """Whether two colors cover it in equal shares."""
     return item.look is not None and item.look.pattern != "plain"
-
-
-def appearance_pairs(objects: Sequence[RoomObject]) -> list[tuple[int, int]]:
-    """Indices of objects that share class, mean color (MAX_DIFFERENCE in CIE Lab) and size (every
-    side to MAX_SIZE_RATIO) with another one, and the index of that one.
-    """
-    pairs = []
-    for i, item in enumerate(objects):
-        for j, other in enumerate(objects):
-            if i == j or item.look is None or item.category != other.category:
-                continue
-            if alike_in_size(item, other) and _color_difference(item, other) <= MAX_DIFFERENCE:
-                pairs.append((i, j))
-    return pairs
-
-
-def alike_in_size(a: RoomObject, b: RoomObject) -> bool:
-    """Whether all sides agree to MAX_SIZE_RATIO, whichever way the objects are turned."""
-    sides = zip((*sorted(a.box.size[:2]), a.box.size[2]), (*sorted(b.box.size[:2]), b.box.size[2]),
-                strict=True)  # fmt: skip
-    return all(max(p, q) <= MAX_SIZE_RATIO * min(p, q) for p, q in sides)
-
-
-@lru_cache(maxsize=4096)
-def _color_difference(a: RoomObject, b: RoomObject) -> float:
-    return difference(_mean_color(a), _mean_color(b))
-
-
-_mean_color = lru_cache(maxsize=4096)(mean_color)
 
 
 def _clearly_oblong(item: RoomObject) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -214,3 +216,32 @@ def _one(options: tuple[str, ...], rng: np.random.Generator) -> str:
 def _rgb(values: np.ndarray) -> Rgb:
     r, g, b = (int(v) for v in np.clip(np.round(values), 0, 255))
     return r, g, b
+
+
+def appearance_pairs(objects: Sequence[RoomObject]) -> list[tuple[int, int]]:
+    """Indices of objects that share class, mean color (MAX_DIFFERENCE in CIE Lab) and size (every
+    side to MAX_SIZE_RATIO) with another one, and the index of that one.
+    """
+    pairs = []
+    for i, item in enumerate(objects):
+        for j, other in enumerate(objects):
+            if i == j or item.look is None or item.category != other.category:
+                continue
+            if alike_in_size(item, other) and _color_difference(item, other) <= MAX_DIFFERENCE:
+                pairs.append((i, j))
+    return pairs
+
+
+def alike_in_size(a: RoomObject, b: RoomObject) -> bool:
+    """Whether all sides agree to MAX_SIZE_RATIO, whichever way the objects are turned."""
+    sides = zip((*sorted(a.box.size[:2]), a.box.size[2]), (*sorted(b.box.size[:2]), b.box.size[2]),
+                strict=True)  # fmt: skip
+    return all(max(p, q) <= MAX_SIZE_RATIO * min(p, q) for p, q in sides)
+
+
+@lru_cache(maxsize=4096)
+def _color_difference(a: RoomObject, b: RoomObject) -> float:
+    return difference(_mean_color(a), _mean_color(b))
+
+
+_mean_color = lru_cache(maxsize=4096)(mean_color)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from spatial3d_ros.research.language.features import appearance_pairs
+from spatial3d_ros.research.rooms.appearance import appearance_pairs
 from spatial3d_ros.research.rooms.catalog import Room, RoomObject
 from spatial3d_ros.research.rooms.furnisher import Furnisher
 from spatial3d_ros.research.rooms.kinds import kinds

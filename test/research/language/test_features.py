@@ -12,11 +12,11 @@ from spatial3d_ros.english import plural
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.research.language.descriptions import Description, ReferenceResolver
 from spatial3d_ros.research.language.feature_words import feature_words
-from spatial3d_ros.research.language.features import Feature, alike_in_size, features, fits
+from spatial3d_ros.research.language.features import Feature, features, fits
 from spatial3d_ros.research.language.qa_generator import RICH_KINDS, make_open_questions
 from spatial3d_ros.research.language.qa_templates import look_words
 from spatial3d_ros.research.language.questions import Question, make_questions
-from spatial3d_ros.research.rooms.appearance import MAX_DIFFERENCE, mean_color
+from spatial3d_ros.research.rooms.appearance import MAX_DIFFERENCE, alike_in_size, mean_color
 from spatial3d_ros.research.rooms.catalog import FLOOR, Look, Room, RoomObject
 from spatial3d_ros.research.rooms.color_names import difference
 from spatial3d_ros.research.rooms.generator import generate_room

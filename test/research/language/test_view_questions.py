@@ -7,8 +7,8 @@ import pytest
 
 from spatial3d_ros.categories import COLORS
 from spatial3d_ros.research.language.descriptions import ReferenceResolver
-from spatial3d_ros.research.language.features import appearance_pairs
 from spatial3d_ros.research.language.view_questions import SETS, AskedViews, make_view_questions
+from spatial3d_ros.research.rooms.appearance import appearance_pairs
 from spatial3d_ros.research.rooms.generator import generate_room
 from spatial3d_ros.research.rooms.look_alikes import KINDS
 from spatial3d_ros.research.rooms.view_store import ViewStore

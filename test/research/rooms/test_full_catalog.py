@@ -9,8 +9,7 @@ import pytest
 
 from spatial3d_ros.categories import CLASSES, COLORS
 from spatial3d_ros.geometry.camera import Camera
-from spatial3d_ros.research.language.features import alike_in_size
-from spatial3d_ros.research.rooms.appearance import mean_color
+from spatial3d_ros.research.rooms.appearance import alike_in_size, mean_color
 from spatial3d_ros.research.rooms.catalog import FLOOR, WALL, Room, spec_of, support_surface
 from spatial3d_ros.research.rooms.color_names import color_name, difference
 from spatial3d_ros.research.rooms.crops import object_crops

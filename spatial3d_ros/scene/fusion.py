@@ -138,7 +138,7 @@ def join(views: Sequence[VoxelSums], voxel_m: float) -> VoxelCloud:
     key, total, count = _sum_by_key(key, total)
     mass = total[:, 9]
     mean = total[:, :6] / mass[:, None]
-    length = np.linalg.norm(total[:, 6:9], axis=1)
+    length = np.sqrt(np.einsum("nk,nk->n", total[:, 6:9], total[:, 6:9]))
     agree = length > 0.5 * np.maximum(total[:, 10], 1e-9)  # shorter: the normals disagree
     normal = np.where(agree[:, None], total[:, 6:9] / np.maximum(length, 1e-9)[:, None], 0)
     point = (mean[:, :3] + voxel_corners(key, voxel_m)).astype(np.float32)

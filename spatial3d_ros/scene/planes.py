@@ -10,13 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spatial3d_ros.geometry.voxels import voxel_corners, voxel_keys
+from spatial3d_ros.geometry.voxels import subsample, voxel_corners, voxel_keys
 from spatial3d_ros.scene.fusion import VoxelCloud
 from spatial3d_ros.scene.voxel_segmentation import LAB_WEIGHTS
 
 _BIN = 0.02  # metres
 _YAW_BIN = np.deg2rad(2.0)
 _COLOR_CELL = 3.0  # CIE Lab times LAB_WEIGHTS; edge of a bin of colours
+_FITTED = 5000  # points that determine a plane
+_SOME = 4  # every so many voxels tell whether there is anything behind a wall
 _WALL_DEPTH = 0.12  # metres behind a wall within which points count as noise of it
 
 
@@ -106,41 +108,50 @@ def find_walls(cloud: VoxelCloud, floor: Plane | None, min_area_m2: float = 0.8)
     upright = np.flatnonzero(
         (np.abs(normals[:, 2]) < 0.25) & ((normals[:, 0] != 0) | (normals[:, 1] != 0))
     )
-    yaw = np.arctan2(normals[upright, 1], normals[upright, 0])
+    level = normals[upright, :2]
+    bins = int(2 * np.pi / _YAW_BIN)
+    yaw = np.arctan2(level[:, 1], level[:, 0])
+    yaw_bin = ((yaw + np.pi) / (2 * np.pi) * bins).astype(int) % bins
+    least = np.cos(np.deg2rad(12)) * np.hypot(level[:, 0], level[:, 1])
     base = cloud.point[:, 2].min() if floor is None else floor.offset
+    some = cloud.point[::_SOME]
     walls: list[Plane] = []
     for _ in range(12):
         if len(upright) < min_area_m2 / cloud.size**2:
             break
-        votes, _ = np.histogram(yaw, int(2 * np.pi / _YAW_BIN), (-np.pi, np.pi))
+        votes = np.bincount(yaw_bin, minlength=bins)
         votes = votes + np.roll(votes, 1) + np.roll(votes, -1)
         best = (np.argmax(votes) + 0.5) * _YAW_BIN - np.pi
-        near = np.abs((yaw - best + np.pi) % (2 * np.pi) - np.pi) < np.deg2rad(12)
-        index = upright[near]
-        upright, yaw = upright[~near], yaw[~near]
         normal = np.array([np.cos(best), np.sin(best), 0.0])
+        near = _along(level, normal[:2]) > least
+        index = upright[near]
+        upright, level, yaw_bin, least = (a[~near] for a in (upright, level, yaw_bin, least))
         height = _along(cloud.point[index], normal)
         for offset in _peaks(height, min_area_m2 / cloud.size**2, share=0):
             plane = _fit(cloud, index, normal, offset)
-            if _is_wall(cloud, plane, base, walls):
+            if _is_wall(cloud, plane, base, walls, some):
                 walls.append(plane)
     return walls
 
 
-def _is_wall(cloud: VoxelCloud, plane: Plane, base: float, walls: list[Plane]) -> bool:
-    """Whether a vertical plane is a wall: high enough, and without points or a wall behind it."""
+def _is_wall(
+    cloud: VoxelCloud, plane: Plane, base: float, walls: list[Plane], some: np.ndarray
+) -> bool:
+    """Whether a vertical plane is a wall: high enough, and without points or a wall behind it;
+    `some` is every `_SOME`-th point of the cloud.
+    """
     points = cloud.point[plane.mask]
     side = np.array([-plane.normal[1], plane.normal[0], 0], np.float32)
     along = points @ side
     lo, hi = np.quantile(along, (0.02, 0.98))
     top = np.quantile(points[:, 2], 0.98) - base
-    highest = np.quantile(cloud.point[:, 2], 0.99) - base  # a low camera sees no high walls
+    highest = np.quantile(some[:, 2], 0.99) - base  # a low camera sees no high walls
     if hi - lo < 0.4 or top < (1.5 if hi - lo < 1.2 else min(1.5, 0.75 * highest)):
         return False
-    at = cloud.point @ side
-    depth = plane.height(cloud.point)
-    behind = (depth < -0.15) & (at > lo + 0.1) & (at < hi - 0.1) & (cloud.point[:, 2] > base + 0.1)
-    if behind.sum() > 0.1 * plane.mask.sum():
+    at = some @ side
+    depth = plane.height(some)
+    behind = (depth < -0.15) & (at > lo + 0.1) & (at < hi - 0.1) & (some[:, 2] > base + 0.1)
+    if _SOME * behind.sum() > 0.1 * len(points):
         return False
     for wall in walls:  # a wall further out: this is furniture, unless it is higher
         gap = plane.offset - wall.offset
@@ -176,9 +187,10 @@ def _fit(cloud: VoxelCloud, index: np.ndarray, normal: np.ndarray, offset: float
     """Two rounds of least squares from an initial plane, which may tilt by a few degrees."""
     point = cloud.point[index]
     for band in (0.06, 0.04):
-        inlier = point[np.abs(_along(point, normal) - offset) < band].astype(np.float64)
+        inlier = point[np.abs(_along(point, normal) - offset) < band]
         if len(inlier) < 10:
             break
+        inlier = subsample(inlier, _FITTED).astype(np.float64)
         center = inlier.mean(0)
         inlier -= center
         fitted = np.linalg.eigh(inlier.T @ inlier)[1][:, 0]

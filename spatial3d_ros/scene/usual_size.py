@@ -6,11 +6,10 @@ measured and tell them apart. The usual ones are those of `categories` and `obje
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-
-import numpy as np
 
 from spatial3d_ros.categories import CATEGORIES
 from spatial3d_ros.object_catalog import OBJECT_KINDS
@@ -20,7 +19,7 @@ from spatial3d_ros.scene.proposals import Proposal
 
 MIN_FIT = 0.05  # a label that fits less is none
 _LARGER = 0.45  # spread of the logarithm of a side over the usual one
-_SMALLER = np.array([1.5, 1.5, 3.0])  # parts of objects are common; the smallest side may be hidden
+_SMALLER = (1.5, 1.5, 3.0)  # parts of objects are common; the smallest side may be hidden
 _THICK = 0.3  # smallest side over the middle one of the box of a plate that is tilted
 
 
@@ -28,14 +27,19 @@ def size_fit(label: str, size: Sequence[float]) -> float:
     """How likely a box of some size (3,) m holds an object of that label, 1 for the usual size, and
     for a label that the catalog does not know. Which side is up does not count.
     """
-    usual = _usual_sizes(label)
-    if not len(usual):
-        return 1.0
-    tilted = np.maximum(usual, _THICK * usual[:, 1:2] * [0, 0, 1])
-    sides = np.maximum(np.sort(size)[::-1], 1e-3)
-    smaller = np.minimum(np.log(sides / usual), 0) / _SMALLER
-    larger = np.maximum(np.log(sides / tilted), 0) / _LARGER
-    return float(np.exp(-0.5 * (smaller**2 + larger**2).sum(1)).max())
+    sides = [max(float(side), 1e-3) for side in sorted(size, reverse=True)]
+    return max((_fit(sides, usual) for usual in _usual_sizes(label)), default=1.0)
+
+
+def _fit(sides: Sequence[float], usual: Sequence[float]) -> float:
+    """The same for one usual size, largest side first."""
+    plate = _THICK * usual[1]  # of a plate that is tilted
+    total = 0.0
+    for side, common, spread in zip(sides, usual, _SMALLER, strict=True):
+        total += (min(math.log(side / common), 0.0) / spread) ** 2
+    for side, common in zip(sides, (*usual[:2], max(usual[2], plate)), strict=True):
+        total += (max(math.log(side / common), 0.0) / _LARGER) ** 2
+    return math.exp(-0.5 * total)
 
 
 def fitting(labels: Labels, size: Sequence[float]) -> Labels:
@@ -80,8 +84,8 @@ def labels_of(proposal: Proposal) -> Labels:
 
 
 @lru_cache(maxsize=1024)
-def _usual_sizes(label: str) -> np.ndarray:
-    """Sides (K, 3), largest first, of the kinds that a label may mean, metres."""
+def _usual_sizes(label: str) -> tuple[tuple[float, ...], ...]:
+    """Sides, largest first, of the kinds that a label may mean, metres."""
     for noun in kinds_of(label):
         named = [k.size for k in OBJECT_KINDS.values() if noun in k.nouns]
         if noun in CATEGORIES:
@@ -89,5 +93,5 @@ def _usual_sizes(label: str) -> np.ndarray:
         if not named:
             named = [k.size for k in OBJECT_KINDS.values() if noun in k.broader]
         if named:
-            return np.sort(np.array(named), 1)[:, ::-1]
-    return np.empty((0, 3))
+            return tuple(tuple(sorted(map(float, one), reverse=True)) for one in named)
+    return ()

@@ -347,13 +347,13 @@ class ModelRunner:
         to 1 m and 0.1 m of height so that it seldom changes.
         """
         views = [encoded.view for encoded in self._views.values()]
-        points = torch.cat([view.points[::4, ::4][view.valid[::4, ::4]] for view in views])
-        if not len(points):
+        every = torch.cat([view.points[::4, ::4][view.valid[::4, ::4]] for view in views])
+        if not len(every):
             return np.zeros(3)
-        low, high = points.quantile(0.02, dim=0), points.quantile(0.98, dim=0)
-        floor = points[:, 2].quantile(0.01)
-        middle = ((low + high) / 2)[:2].round()
-        return np.array([*middle.tolist(), round(float(floor), 1)])
+        points = every.numpy()  # whose quantiles cost less than torch's
+        low, high = np.quantile(points[:, :2], (0.02, 0.98), axis=0)
+        middle = ((low + high) / 2).round()
+        return np.array([*middle.tolist(), round(float(np.quantile(points[:, 2], 0.01)), 1)])
 
     def autocast(self) -> AbstractContextManager:
         """The context of every pass of the network: its number format."""

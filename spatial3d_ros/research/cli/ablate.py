@@ -93,6 +93,7 @@ def ablate(
             f"spatial3d ablate {config}", ablation, report_tables
         )
         page = results or ablation.page
+        body = "\n\n".join([body, *found.pictures(page)])
     else:
         if not table_only:
             failed = train_all(wanted, ablation.out.parent, jobs, print_status)

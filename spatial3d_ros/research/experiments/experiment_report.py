@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean, stdev
 
 from spatial3d_ros.research.evaluation.reports.results_page import TextTable
-from spatial3d_ros.research.experiments.ablations import Result, Run, results
+from spatial3d_ros.research.experiments.ablations import Result, Run, results, slug
 from spatial3d_ros.research.experiments.experiment import FOREIGN, Claim, Experiment
-from spatial3d_ros.research.experiments.measuring import Asked, stored_answers
+from spatial3d_ros.research.experiments.measuring import PICTURE, Asked, stored_answers
 from spatial3d_ros.research.experiments.paired import Difference, paired_difference, verdict
 
 NONE = "-"
@@ -127,6 +129,22 @@ class ExperimentReport:
         if not known:
             return None
         return paired_difference([a[0] for a, _ in known], [b[0] for _, b in known], known[0][0][1])
+
+    def pictures(self, page: Path) -> list[str]:
+        """Copy the pictures of the first finished seed of each variant to the folder of a page;
+        lines of Markdown that show them.
+        """
+        lines = []
+        shown: set[str] = set()
+        for run in self.runs:
+            done = self.found.get(run.settings)
+            if done is None or run.variant in shown or not (done.folder / PICTURE).is_file():
+                continue
+            shown.add(run.variant)
+            name = f"{self.experiment.name}_{slug(run.variant)}.png"
+            shutil.copyfile(done.folder / PICTURE, page.parent / name)
+            lines.append(f"{run.variant}, seed {run.seed}:\n\n![{run.variant}]({name})")
+        return lines
 
     def json(self) -> dict[str, object]:
         """All accuracies, differences and verdicts."""

@@ -32,6 +32,7 @@ from spatial3d_ros.model.generation import score_questions
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.research.experiments.ablations import Run, plan, results, slug
 from spatial3d_ros.research.experiments.arms import asked_as, hurried, with_errors
+from spatial3d_ros.research.experiments.correspondence_picture import draw_correspondence
 from spatial3d_ros.research.experiments.experiment import (
     Experiment,
     TestArm,
@@ -57,6 +58,8 @@ from spatial3d_ros.tasks.prompt import Prompt
 _BATCH = 4  # rooms
 _PROBED = 32  # rooms that features are measured on
 _CONSTANTS = 30
+PICTURE = "attention.png"
+"""Picture of the attention across views, in the folder of a run."""
 TEXT = "text"
 """Set of the questions that are answered in words; their kinds are those of `qa_generator`."""
 
@@ -245,6 +248,8 @@ class Measurement:
         samples = [self.samples.collate([room]) for room in probed if room.questions]
         projected = [self.model.project_views(sample.scenes) for sample in samples]
         found = {"variation": float(variation(torch.cat([p.flatten(0, 1) for p in projected])))}
+        if "correspondence" in self.experiment.measures and samples:
+            draw_correspondence(self.objective, samples[0], self.folder / PICTURE)
         for name in self.experiment.measures:
             if name == "memory":
                 found |= json.loads((self.folder / MEMORY).read_text())

@@ -12,6 +12,7 @@ from torch import Tensor
 from spatial3d_ros.errors import LocationError
 from spatial3d_ros.geometry.box import Box3D, vector
 from spatial3d_ros.model.generation import generate
+from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.position import patch_centroids
 from spatial3d_ros.research.language.location_text import LocationCodec
 from spatial3d_ros.research.training.objective import REFERENT_IOU, Objective, overlaps
@@ -64,7 +65,7 @@ def correspondence(
     with a true correspondence among their keys count.
     """
     model = objective.model
-    structure, vision = model.structure, model.config.vision
+    structure = model.structure
     if structure is None:
         return {}
     mass, equal, count = 0.0, 0.0, 0
@@ -74,15 +75,7 @@ def correspondence(
         if patches is None:
             patches = model.encode_views(views.pixels)
         weights = structure.inter_view_attention(patches)
-        centroid, usable = patch_centroids(
-            views.points, views.valid, vision.patch_size, vision.grid
-        )
-        place = structure.grouped(centroid).flatten(0, 1)
-        known = structure.grouped(usable).flatten(0, 1)
-        view = torch.arange(patches.shape[1])[None, :, None, None].expand(*usable.shape, 1)
-        view = structure.grouped(view).flatten(0, 1)[..., 0]
-        true = (place[:, :, None] - place[:, None]).norm(dim=-1) < NEAR_M
-        true &= known[:, :, None] & known[:, None] & (view[:, :, None] != view[:, None])
+        true = true_correspondences(model, sample)
         rows = true.any(-1)
         mass += float((weights * true).sum(-1)[rows].sum())
         equal += float(true.float().mean(-1)[rows].sum())
@@ -94,6 +87,22 @@ def correspondence(
         "the same if equal": equal / count,
         "corresponding patches": float(count),
     }
+
+
+def true_correspondences(model: SpatialModel, sample: Sample) -> Tensor:
+    """Bool (groups, keys, keys): which keys of each group of inter-view attention show the same
+    place in another view, by depth.
+    """
+    structure, vision = model.structure, model.config.vision
+    assert structure is not None
+    views = sample.scenes.views
+    centroid, usable = patch_centroids(views.points, views.valid, vision.patch_size, vision.grid)
+    place = structure.grouped(centroid).flatten(0, 1)
+    known = structure.grouped(usable).flatten(0, 1)
+    view = torch.arange(usable.shape[1])[None, :, None].expand(usable.shape)
+    view = structure.grouped(view).flatten(0, 1)
+    true = (place[:, :, None] - place[:, None]).norm(dim=-1) < NEAR_M
+    return true & known[:, :, None] & known[:, None] & (view[:, :, None] != view[:, None])
 
 
 def vote_spread(

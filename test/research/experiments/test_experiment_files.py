@@ -94,3 +94,6 @@ def test_a_file_is_trained_asked_and_written_as_tables(path, folder):
     assert len(accuracy.rows) == len(report.arms) + 2
     assert len(claims.rows) == len(made.claims) and len(measured.rows) == 1
     assert "not reached" in report.gate().text
+    pictures = report.pictures(made.page)
+    drawn = [path for path in folder.glob(f"{made.name}_*.png") if path.stat().st_size > 1000]
+    assert len(pictures) == len(drawn) == ("correspondence" in made.measures)

@@ -30,14 +30,9 @@ def explain(
 
     spatial3d explain room.mcap "the red chair next to the desk" --out why
     """
-    from spatial3d_ros.demo.explanation import Explanation  # imports matplotlib
+    from spatial3d_ros.demo.explanation import explain_answer  # imports matplotlib
     from spatial3d_ros.demo.offline import answered, map_recording
-    from spatial3d_ros.scene.wall_alignment import rotate_objects
-    from spatial3d_ros.tasks.attention_record import record_attention
-    from spatial3d_ros.tasks.model_runner import ModelRunner
-    from spatial3d_ros.tasks.scene_state import SceneState
 
-    pictures.mkdir(parents=True, exist_ok=True)
     with progress_bar("reading the recording") as progress:
         mapped = map_recording(
             bag, options, [question], model=model, device=device, progress=progress
@@ -46,12 +41,9 @@ def explain(
     print_findings(mapped.recording)
     reply = answered(mapped.engine, question)
     state = mapped.engine.scene()
-    assert isinstance(state, SceneState)
-    runner = ModelRunner.load(model, device)
-    aligned = rotate_objects(state.objects, -state.heading)
-    record = record_attention(runner, state.aligned_views, aligned, question)
-    frames = [view.frame for view in state.aligned_views.views]
-    parts = Explanation(record, frames, question).write(pictures, reply.text)
+    record, parts = explain_answer(
+        state, question, reply.text, pictures, model=model, device=device
+    )
     if json:
         print_json(
             {

@@ -16,7 +16,7 @@ from spatial3d_ros.bags.reader import DEFAULTS, BagFrames
 from spatial3d_ros.demo.figures import MAX_FRAMES, FigureWriter, named_boxes
 from spatial3d_ros.demo.node_queries import ask_nodes
 from spatial3d_ros.demo.processes import require_ros
-from spatial3d_ros.demo.report import Row, right_count, write_answers, write_page
+from spatial3d_ros.demo.report import Row, explain_command, right_count, write_answers, write_page
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.scene.frame import Frame
@@ -135,7 +135,7 @@ def _write(
              "frames": str(recording.account)}  # fmt: skip
     write_page(
         page, rows, pictures, overview, title=f"What the robot found in {bag.stem}", facts=facts,
-        notes=room.notes if room else {},
+        notes={**(room.notes if room else {}), "why an answer": explain_command(bag.name)},
     )  # fmt: skip
     return page
 

@@ -19,8 +19,11 @@ from matplotlib.patches import Rectangle
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.objects import SceneObject
+from spatial3d_ros.scene.wall_alignment import rotate_objects
 from spatial3d_ros.storage import write_whole
-from spatial3d_ros.tasks.attention_record import AttentionRecord
+from spatial3d_ros.tasks.attention_record import AttentionRecord, record_attention
+from spatial3d_ros.tasks.model_runner import ModelRunner
+from spatial3d_ros.tasks.scene_state import SceneState
 from spatial3d_ros.visualization.plots import (
     ANSWER,
     OTHER,
@@ -49,6 +52,27 @@ class Part:
     title: str
     text: str
     picture: Path
+
+
+def explain_answer(
+    state: object,
+    question: str,
+    reply: str,
+    out: Path,
+    *,
+    model: str = "tiny",
+    device: str = "auto",
+) -> tuple[AttentionRecord, list[Part]]:
+    """Record the attention of a network for one question about the scene of an engine, and write
+    pictures and `explanation.html` into a folder. Raises CheckpointError, QueryError.
+    """
+    assert isinstance(state, SceneState)
+    out.mkdir(parents=True, exist_ok=True)
+    aligned = rotate_objects(state.objects, -state.heading)
+    runner = ModelRunner.load(model, device)
+    record = record_attention(runner, state.aligned_views, aligned, question)
+    frames = [view.frame for view in state.aligned_views.views]
+    return record, Explanation(record, frames, question).write(out, reply)
 
 
 class Explanation:

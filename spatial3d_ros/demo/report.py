@@ -31,6 +31,7 @@ class Row:
     metres: the answered distance. missed: what is wrong, if neither IoU nor metres shows it.
     others: the next candidates. boxes: the answered boxes (two for a distance; for a layout edit
     those that change). after_boxes: the boxes after the edit. truth_boxes: the true boxes.
+    explanation: a page of `spatial3d explain`, relative to the report.
     stages_ms: milliseconds by stage; with the suffix BEFORE, of the object map the answer uses.
     """
 
@@ -53,6 +54,7 @@ class Row:
     failed: bool = False
     stages_ms: dict[str, float] = field(default_factory=dict, repr=False)
     others: str = ""
+    explanation: str = ""
 
     @classmethod
     def unjudged(cls, question: str, reply: Reply, via: str = "") -> Row:
@@ -179,6 +181,11 @@ def write_page(
         notes=notes,
     )
     write_whole(path, page)
+
+
+def explain_command(bag: str) -> str:
+    """The command that shows what the network attends to for a question about a recording."""
+    return f'spatial3d explain {bag} "the question" --out why'
 
 
 def _template() -> Template:

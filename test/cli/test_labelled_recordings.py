@@ -49,6 +49,8 @@ def test_a_folder_becomes_a_report_with_pictures(made: tuple[Path, Path, Path]) 
     assert "zorbik" in answer["answer"]
     assert all((out / name).stat().st_size for name in ("index.html", "map.png", "answer_1.png"))
     assert (out / "office.frames.json").exists()
+    assert 'href="why/explanation.html"' in (out / "index.html").read_text()
+    assert (out / "why/explanation.html").stat().st_size > 10_000
 
 
 def test_ask_gives_the_same_answer_and_check_counts_the_labels(

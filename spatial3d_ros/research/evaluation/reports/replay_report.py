@@ -13,7 +13,7 @@ from typing import Any
 from rich.table import Table
 
 from spatial3d_ros.demo.figures import FigureWriter, named_boxes
-from spatial3d_ros.demo.report import BEFORE, Row, answers_table, write_page
+from spatial3d_ros.demo.report import BEFORE, Row, answers_table, explain_command, write_page
 from spatial3d_ros.geometry.box import Box3D, iou
 from spatial3d_ros.research.evaluation.metrics.judging import (
     Verdict,
@@ -220,6 +220,7 @@ class ReplayReport:
             else f"through the engine on {settings['device']}, map refreshed every "
             f"{settings['refresh_every_keyframes']} views and before each question",
         }
+        notes["why an answer"] = explain_command(self.replay.bag.name)
         notes |= {f"{role} topic": name for role, name in settings["topics"].items()}
         notes["synchronised"] = (
             f"color and depth within {settings['sync_slop_s']} s, poses at most "

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from spatial3d_ros.cli.output import out, print_json, print_status
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Ctrl+C and SIGTERM in the block end the command with a message."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        print_status(
+            "stopped; finished runs are kept, and the same command resumes the others from their "
+            "last checkpoint"
+        )
+        raise typer.Exit(130) from error
 
 
 def ablate(
@@ -81,10 +96,11 @@ def ablate(
     if isinstance(ablation, Experiment):
         found = experiment_report(ablation, runs)
         if not table_only:
-            failed = run_experiment(
-                ablation, config, wanted, jobs, print_status,
-                lambda: print_status(experiment_report(ablation, runs).gate().text),
-            )  # fmt: skip
+            with _resumable():
+                failed = run_experiment(
+                    ablation, config, wanted, jobs, print_status,
+                    lambda: print_status(experiment_report(ablation, runs).gate().text),
+                )  # fmt: skip
             found = experiment_report(ablation, runs)
         gate = found.gate().text
         print_status(gate)
@@ -96,11 +112,12 @@ def ablate(
         body = "\n\n".join([body, *found.pictures(page)])
     else:
         if not table_only:
-            failed = train_all(wanted, ablation.out.parent, jobs, print_status)
-            if ablation.stress is not None:
-                from spatial3d_ros.research.experiments.robustness import measure_all
+            with _resumable():
+                failed = train_all(wanted, ablation.out.parent, jobs, print_status)
+                if ablation.stress is not None:
+                    from spatial3d_ros.research.experiments.robustness import measure_all
 
-                measure_all(ablation, wanted, ablation.out.parent, print_status)
+                    measure_all(ablation, wanted, ablation.out.parent, print_status)
         report = ablation_report(ablation, runs)
         report_tables, report_json, any_found = report.tables(), report.json(), bool(report.found)
         body = section(f"spatial3d ablate {config}", ablation, report_tables)

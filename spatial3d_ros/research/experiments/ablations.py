@@ -361,5 +361,13 @@ def parsed(kind: type[_Parsed], values: Any, source: str) -> _Parsed:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        lines = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        lines = "; ".join(
+            ": ".join(filter(None, (".".join(map(str, e["loc"])), _message(e["msg"]))))
+            for e in error.errors()
+        )
         raise ConfigError(f"{source}: {lines}") from error
+
+
+def _message(text: str) -> str:
+    """A message without pydantic's own beginning."""
+    return text.removeprefix("Value error, ")

@@ -90,6 +90,8 @@ class Preset(_Strict):
     def _adapters_have_a_base(self) -> Preset:
         if self.lora is not None and "decoder" not in self.frozen:
             raise ValueError("lora requires a frozen decoder; add it to `frozen`")
+        if self.words == "new" and self.lora is None:
+            raise ValueError("words: new requires lora, whose file holds the rows; use all or none")
         return self
 
     def configure(self, config: ModelConfig) -> ModelConfig:

@@ -210,3 +210,10 @@ class _OnlyProjector(nn.Module):
         self.decoder = nn.Module()
         self.decoder.qwen = nn.Module()
         self.decoder.qwen.layers = nn.ModuleList()
+
+
+def test_rows_of_new_words_need_adapters(tmp_path):
+    path = tmp_path / "rows.yaml"
+    path.write_text("frozen: [decoder]\nwords: new\n")
+    with pytest.raises(ConfigError, match=r"words: new requires lora"):
+        load_preset(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from spatial3d_ros.demo.report import Row
+from spatial3d_ros.errors import Spatial3DError
 from spatial3d_ros.geometry.box import Box3D
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.objects import SceneObject
@@ -73,6 +75,33 @@ def explain_answer(
     record = record_attention(runner, state.aligned_views, aligned, question)
     frames = [view.frame for view in state.aligned_views.views]
     return record, Explanation(record, frames, question).write(out, reply)
+
+
+def explain_first(
+    rows: Sequence[Row],
+    state: object,
+    out: Path,
+    *,
+    model: str = "tiny",
+    device: str = "auto",
+    say: Callable[[str], None] = lambda text: None,
+) -> list[Row]:
+    """The rows of a report, of which the first that is answered with an object links to an
+    explanation below `out`/why.
+    """
+    found = list(rows)
+    k = next((k for k, row in enumerate(found) if row.kind == "ground" and row.boxes), None)
+    if k is None:
+        return found
+    say("drawing what the network attended to")
+    row = found[k]
+    try:
+        explain_answer(state, row.question, row.answer, out / "why", model=model, device=device)
+    except Spatial3DError as error:
+        say(f"no explanation: {error}")
+        return found
+    found[k] = replace(row, explanation="why/explanation.html")
+    return found
 
 
 class Explanation:

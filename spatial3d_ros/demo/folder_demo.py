@@ -15,10 +15,9 @@ from spatial3d_ros.bags.folder_files import Intrinsics
 from spatial3d_ros.bags.options import RecordingOptions
 from spatial3d_ros.bags.reader import DEFAULTS
 from spatial3d_ros.demo.demo import DemoResult
-from spatial3d_ros.demo.explanation import explain_answer
+from spatial3d_ros.demo.explanation import explain_first
 from spatial3d_ros.demo.offline import answered, draw, map_recording
 from spatial3d_ros.demo.report import Row, write_answers, write_page
-from spatial3d_ros.errors import Spatial3DError
 from spatial3d_ros.recognition.loading import load_recognisers
 from spatial3d_ros.scene.objects import SceneObject
 from spatial3d_ros.visualization.recognised_image import recognised_image
@@ -71,7 +70,7 @@ def run_folder_demo(
         _draw_recognised(out / "recognised", options.recogniser, [f.rgb for f in mapped.frames])
     questions = list(questions) or questions_about(mapped.objects)
     rows = [Row.unjudged(text, answered(mapped.engine, text)) for text in questions]
-    _explain_first(rows, mapped.engine.scene(), out, model, say)
+    rows = explain_first(rows, mapped.engine.scene(), out, model=model, say=say)
     say("drawing the figures")
     overview, pictures = draw(out, mapped.frames, mapped.objects, rows)
     write_answers(out / "answers.json", rows)
@@ -85,22 +84,6 @@ def run_folder_demo(
         page, rows, pictures, overview, title=f"What was found in {folder.name}", facts=facts
     )
     return DemoResult(tuple(rows), not all(row.failed for row in rows), page)
-
-
-def _explain_first(
-    rows: list[Row], scene: object, out: Path, model: str, say: Callable[[str], None]
-) -> None:
-    """Link the first question that is answered with an object to an explanation of its answer."""
-    k = next((k for k, row in enumerate(rows) if row.kind == "ground" and row.boxes), None)
-    if k is None:
-        return
-    say("drawing what the network attended to")
-    try:
-        explain_answer(scene, rows[k].question, rows[k].answer, out / "why", model=model)
-    except Spatial3DError as error:
-        say(f"no explanation: {error}")
-        return
-    rows[k] = replace(rows[k], explanation="why/explanation.html")
 
 
 def questions_about(objects: Sequence[SceneObject]) -> list[str]:

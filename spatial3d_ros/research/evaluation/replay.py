@@ -61,7 +61,8 @@ class ReplayResult:
     """The results of one replay. Only `timing` and latencies depend on the clock.
 
     scene: the object map at the end as plain data. names: the true objects, if known. frames:
-    REPORT_FRAMES frames or fewer from the whole recording, for pictures.
+    REPORT_FRAMES frames or fewer from the whole recording, for pictures. state: the scene of the
+    engine at the end, None of nodes.
     """
 
     bag: Path
@@ -74,6 +75,7 @@ class ReplayResult:
     recording: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     timing: dict[str, Any] = field(default_factory=dict)
+    state: object = field(default=None, repr=False)
 
 
 def replay_bag(
@@ -197,6 +199,7 @@ def _replay_in_engine(
         },
     }
     scene = engine.scene()
+    replay.state = scene
     replay.scene = {"views": scene.views, "objects": [_object(o) for o in scene.objects]}
     replay.recording = {
         "frames": count,

@@ -161,6 +161,9 @@ def test_the_files_of_a_report(report: ReplayReport, tmp_path: Path) -> None:
     for words in ("second · ground · at 0.5 s", ">failed<", "/camera/pose", 'href="#q2"', "sha256"):
         assert words in page
     assert page.count("data:image/jpeg") == 3
+    whole = report.write(tmp_path / "whole").read_text()
+    assert 'href="why/explanation.html"' in whole
+    assert (tmp_path / "whole/why/explanation.html").stat().st_size > 10_000
 
 
 def test_rooms_come_with_questions_that_can_be_replayed(here: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
+from spatial3d_ros.demo.explanation import explain_first
 from spatial3d_ros.demo.figures import FigureWriter, named_boxes
 from spatial3d_ros.demo.report import BEFORE, Row, answers_table, explain_command, write_page
 from spatial3d_ros.geometry.box import Box3D, iou
@@ -153,7 +154,8 @@ class ReplayReport:
         return table
 
     def write(self, out: Path, *, pictures: bool = True) -> Path:
-        """Write report.json, with `pictures` also report.html and its PNGs; returns the main file.
+        """Write report.json, with `pictures` also report.html and its PNGs, and what the network
+        attended to in the first question; returns the main file.
 
         True boxes of a question are drawn in its picture and in the map.
         """
@@ -176,8 +178,13 @@ class ReplayReport:
             for k, (a, row) in enumerate(zip(self.results, self.rows, strict=True), 1)
         ]
         page = out / "report.html"
+        rows: Sequence[Row] = self.rows
+        if self.replay.state is not None:
+            settings = self.replay.settings
+            kept = {"model": settings["model"], "device": settings["engine"]["device"]}
+            rows = explain_first(rows, self.replay.state, out, **kept)
         write_page(
-            page, self.rows, drawn, overview,
+            page, rows, drawn, overview,
             title=f"Answers about {self.replay.bag.name}", facts=self._facts(),
             notes=self._notes(), summary_table=True,
         )  # fmt: skip

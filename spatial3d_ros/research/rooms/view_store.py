@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -133,7 +134,7 @@ class ViewStore:
     def _room(self, seed: int) -> Room:
         least, most = self.objects
         catalog = catalog_of_room(self.catalog, seed)
-        return generate_room(seed, min_objects=least, max_objects=most, catalog=catalog)
+        return _generated(seed, least, most, catalog)
 
     @property
     def name(self) -> str:
@@ -157,6 +158,11 @@ class ViewStore:
             changing = self.catalog == "changing"
             np.savez(file, **_arrays(self._room(seed), self.views, self.size, changing))
         part.replace(path)
+
+
+@lru_cache(maxsize=2048)  # a room that is read often is made once
+def _generated(seed: int, least: int, most: int, catalog: Catalog) -> Room:
+    return generate_room(seed, min_objects=least, max_objects=most, catalog=catalog)
 
 
 def render_room(

@@ -174,7 +174,7 @@ class LossWeights(_Strict):
 
     Grounding; names of objects; their roles in the question; looks that it asks for; tokens of
     answers, and the objects that a question is about; votes and objectness of referents (METHODS
-    3.2), with `psa`.
+    3.2), with `psa`; names that both sides of the grounding head tell (`head_names.HeadNames`).
     The factors of the grounding sentence and of guidance are in the model's configuration (`s2`).
     """
 
@@ -186,6 +186,7 @@ class LossWeights(_Strict):
     objectness: float = Field(0.2, ge=0.0)
     answer: float = 1.0
     about: float = 2.0
+    head_names: float = Field(0.0, ge=0.0)
 
 
 class TrainConfig(_Strict):

@@ -16,6 +16,7 @@ from spatial3d_ros.model.sequence import EncodedScene, ModelOutput
 from spatial3d_ros.research.training.answers import answer_losses, answered
 from spatial3d_ros.research.training.config import LossWeights
 from spatial3d_ros.research.training.feature_monitor import FeatureMonitor
+from spatial3d_ros.research.training.head_names import HeadNames
 from spatial3d_ros.research.training.losses import (
     asked_loss,
     grounding_loss,
@@ -49,6 +50,10 @@ class Objective(nn.Module):
         super().__init__()
         self.model, self.prompt = model, prompt
         self.guidance = build_guidance(model.config)
+        self.head_names: HeadNames | None = None
+        if weights.head_names:
+            inner = model.config.head.width or model.config.text.width
+            self.head_names = HeadNames(inner, model.config.names)
         self.only_guidance = False
         """Nothing of the network is trained: only the reconstruction branch is computed."""
         self.answers_as_text = False
@@ -63,6 +68,7 @@ class Objective(nn.Module):
             "guide": s2.sg.weight,
             "answer": weights.answer,
             "about": weights.about,
+            "head_names": weights.head_names,
         }
         self.named = tuple(model.names)
         self.weights |= dict.fromkeys(self.named, weights.name)
@@ -75,6 +81,7 @@ class Objective(nn.Module):
         names = ["ground", "lang"]
         names += self.named
         names += ["role"] if self.model.roles is not None else []
+        names += ["head_names"] if self.head_names is not None else []
         names += ["asked"] if self.model.predicted is not None else []
         if origin in VIEWS:
             names += ["guide"] if self.guidance is not None else []
@@ -159,6 +166,10 @@ class Objective(nn.Module):
                 tokens = model.decoder.embed(sample.words.ids)
                 found = model.predicted.asked_looks(tokens, sample.words.instruction)
                 losses["asked"] = asked_loss(found, sample.asked)
+        if self.head_names is not None:
+            rows = torch.arange(len(sample.words.ground), device=valid.device)
+            query = reading.states[rows, sample.words.ground]
+            losses["head_names"] = self.head_names(model.head, query, scene.visual, sample)
         for head in self.named:
             losses[head] = naming_loss(model.names[head](scene.object_features), sample.names[head])
         if scene.referents is not None:

@@ -54,6 +54,7 @@ class Sample:
         made = {
             "ground": len(self.targets),
             "accuracy": len(self.targets),
+            "head_names": len(self.targets),
             "lang": int((self.labels >= 0).sum()),
             "asked": sum(int((ids >= 0).sum()) for ids in self.asked.values()),
             "role": int(self.scenes.object_valid[self.words.scene].sum()),

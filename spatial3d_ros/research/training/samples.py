@@ -280,6 +280,15 @@ class Samples(Dataset[list[list[Sample]]]):
             tuple(candidates for _, candidates in asked or ()),
         )
 
+    def _answer(
+        self, room: QuestionedRoom, slot: dict[int, int], wanted: tuple[int, ...]
+    ) -> str:
+        """The text of an answer; none where nothing is learnt from it, which saves its tokens."""
+        s2 = self.model.s2
+        if s2.category_mode == "none" and not s2.lang.weight:
+            return ""
+        return _answer(room, slot, wanted, self.config.rendered.answer)
+
     def collate(self, rooms: Sequence[QuestionedRoom]) -> Sample:
         """Pad rooms into one batch and tokenise their questions."""
         count = max((len(r.boxes) for r in rooms), default=0)
@@ -312,7 +321,7 @@ class Samples(Dataset[list[list[Sample]]]):
             meanings = ReferenceResolver(objects) if room.questions else None
             for question in room.questions:
                 for text, wanted, meaning in _phrases(question):
-                    answer = _answer(room, slot, wanted, self.config.rendered.answer)
+                    answer = self._answer(room, slot, wanted)
                     target = torch.zeros(count + 1, dtype=torch.bool)
                     target[[slot[i] for i in wanted] or [count]] = True
                     role = torch.zeros(count, 2)

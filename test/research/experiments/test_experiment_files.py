@@ -44,9 +44,9 @@ def shrunk(path, folder):
         return str(target)
 
     values = yaml.safe_load(path.read_text())
-    values["base"] = base(values["base"])
-    if "pointmaps" in values:
-        values["pointmaps"] = base(values["pointmaps"])
+    for name in ("base", "first", "pointmaps"):
+        if name in values:
+            values[name] = base(values[name])
     values["held_out"] = small(values.get("held_out", {}))
     for variant in values["variants"].values():
         variant["train"] = small(variant.get("train", {}))
@@ -58,10 +58,14 @@ def shrunk(path, folder):
 
 
 def run_here(run):
-    """Train a run, and before it the decoder of its guidance, in this process."""
+    """Train a run, and before it its first stage and the decoder of its guidance, in this
+    process.
+    """
     for before in run.before:
         run_here(before)
     found = {}
+    if run.first is not None:
+        found["init"] = str(run.first.folder / "model")
     if run.decoder is not None:
         found["guidance"] = str(run.decoder.folder / "model" / "guidance.safetensors")
     settings = run.train.model_copy(update=found)

@@ -27,8 +27,8 @@ class HeadNames(nn.Module):
     """query (Q, D) `<ground>` states, candidates (B, N, D), a sample -> the sum over all heads of
     the mean cross-entropies, a scalar.
 
-    A look that the question does not ask for has a name of its own. The color is asked in words that
-    the names of looks do not cover, so that it is told by candidates alone.
+    "None" is a name of a look that the question does not ask for. Samples do not say which color is
+    asked, so that candidates alone tell it.
     """
 
     def __init__(self, width: int, names: NamesConfig) -> None:

@@ -280,9 +280,7 @@ class Samples(Dataset[list[list[Sample]]]):
             tuple(candidates for _, candidates in asked or ()),
         )
 
-    def _answer(
-        self, room: QuestionedRoom, slot: dict[int, int], wanted: tuple[int, ...]
-    ) -> str:
+    def _answer(self, room: QuestionedRoom, slot: dict[int, int], wanted: tuple[int, ...]) -> str:
         """The text of an answer; none where nothing is learnt from it, which saves its tokens."""
         s2 = self.model.s2
         if s2.category_mode == "none" and not s2.lang.weight:

@@ -14,12 +14,20 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.spatial import cKDTree
 
+from spatial3d_ros.categories import CATEGORIES
 from spatial3d_ros.geometry.box import Box3D, Vector, iou_matrix, vector
 from spatial3d_ros.geometry.pose import rotate_points
 from spatial3d_ros.geometry.voxels import subsample
 from spatial3d_ros.scene.association import assign
 from spatial3d_ros.scene.frame import Frame
-from spatial3d_ros.scene.label_distribution import MIN_SHARE, Labels, fuse, ranked, same_kind
+from spatial3d_ros.scene.label_distribution import (
+    MIN_SHARE,
+    Labels,
+    fuse,
+    kinds_of,
+    ranked,
+    same_kind,
+)
 from spatial3d_ros.scene.proposals import Proposal
 from spatial3d_ros.scene.visibility import FREE, OCCUPIED, UNOBSERVED, classify_points
 
@@ -29,6 +37,7 @@ MIN_AGREEMENT = 0.35  # of a track and a built-in proposal for both to be one ob
 TIGHTER = 0.8  # ratio of footprints from which a detection replaces the built-in geometry
 PART_SHARE = 0.7  # share of the points of a proposal on a labelled surface to be a part of it
 MAX_PART_RATIO = 10.0  # of volumes: a larger object of one label has objects of that label in it
+ON_TOP, STANDING_M = 0.35, 0.06  # upper share of furniture for what stands on it, and its height
 PART_REACH_M = (0.04, 0.08)  # limits of the distance to a labelled surface
 MAX_DETECTIONS = 6  # newest detections whose points make up the box of a track
 LABEL_DECAY = 0.95  # factor on the weight of a detection with each newer one
@@ -240,7 +249,7 @@ def fuse_detections(built_in: Sequence[Proposal], tracked: Sequence[Proposal]) -
 
 def _without_parts(proposals: Sequence[Proposal]) -> list[Proposal]:
     """The proposals without those whose surface belongs to a labelled one, unless they have another
-    label; of two with one noun the larger stays.
+    label or stand on furniture; of two with one noun the larger stays.
     """
     labelled = [p for p in proposals if p.label and len(p.points) >= MIN_POINTS]
     trees = [cKDTree(p.points) for p in labelled]
@@ -248,8 +257,11 @@ def _without_parts(proposals: Sequence[Proposal]) -> list[Proposal]:
 
     def is_part(proposal: Proposal) -> bool:
         for owner, tree, distance in zip(labelled, trees, reach, strict=True):
-            if not proposal.label and proposal.score > owner.score:
-                continue  # whole as it is more surely than the owner is there
+            if not proposal.label and (
+                proposal.score > owner.score  # whole as it is more surely than the owner is there
+                or _stands_on(proposal.box, owner)
+            ):
+                continue
             if proposal.label and (
                 not same_kind(proposal.label, owner.label)
                 or not 1 < owner.box.volume / max(proposal.box.volume, 1e-9) < MAX_PART_RATIO
@@ -264,6 +276,17 @@ def _without_parts(proposals: Sequence[Proposal]) -> list[Proposal]:
         return False
 
     return [p for p in proposals if not len(p.points) or not is_part(p)]
+
+
+def _stands_on(box: Box3D, owner: Proposal) -> bool:
+    """Whether a box rises from the upper part of a piece of furniture that carries things: a box of
+    tissues in the box that a detector drew around a table and all on it.
+    """
+    kinds = [CATEGORIES[kind] for kind in kinds_of(owner.label) if kind in CATEGORIES]
+    if box.size[2] < STANDING_M or not any(kind.surface == 1 for kind in kinds):
+        return False
+    low, top = box.bounds()[0][2], owner.box.bounds()[1][2]
+    return bool(low >= top - max(ON_TOP * owner.box.size[2], box.size[2] + STANDING_M))
 
 
 def _spacing(tree: cKDTree) -> float:
@@ -327,14 +350,19 @@ def _group_duplicates(detections: Sequence[Detection3D]) -> list[list[Detection3
 
 
 def _affinity(tracks: Sequence[_Track], groups: Sequence[Sequence[Detection3D]]) -> np.ndarray:
-    """(T, G): IoU, plus a term for a centre inside the other box and one for equal nouns."""
+    """(T, G): IoU, plus a term for a centre inside the other box, of its size if the nouns differ,
+    and one for equal nouns.
+    """
     a = np.concatenate([np.empty((0, 6)), *(_hull_array(t.newest.box) for t in tracks)])
     b = np.concatenate([np.empty((0, 6)), *(_hull_array(group[0].box) for group in groups)])
     offset = np.abs(a[:, None, :3] - b[None, :, :3])
     inside = (offset <= np.maximum(a[:, None, 3:], b[None, :, 3:]) / 2).all(2)
-    near = iou_matrix(a, b) + 0.3 * inside
     same = np.array([[same_kind(t.label, group[0].label) for group in groups] for t in tracks])
-    return near + 0.2 * same.reshape(near.shape) * (near > 0)
+    same = same.reshape(len(a), len(b))
+    volume_a, volume_b = (np.maximum(x[:, 3:], 0.01).prod(1) for x in (a, b))
+    ratio = np.minimum(volume_a[:, None], volume_b) / np.maximum(volume_a[:, None], volume_b)
+    near = iou_matrix(a, b) + 0.3 * inside * np.where(same, 1.0, ratio)
+    return near + 0.2 * same * (near > 0)
 
 
 def _footprint(proposal: Proposal) -> float:

@@ -17,6 +17,7 @@ from spatial3d_ros.scene.proposals import Proposal
 
 MIN_SHARE = 0.5  # of the votes for a label to become that of a proposal
 MAX_STRUCTURE = 0.9  # share of the votes for wall, floor, ... from which a proposal is removed
+ONE_SURFACE = 0.75  # share of one of these: wall and floor at once is doubt, no surface
 THICK_M, CERTAIN = 0.2, 0.3  # smallest side, and score, of what is an object whatever it is called
 # Classes of surfaces without an outline: they bound a room and are no objects of a map.
 STRUCTURE = frozenset(
@@ -72,8 +73,10 @@ def label_by_votes(proposals: Sequence[Proposal], images: Sequence[ClassImage]) 
     labelled = []
     for proposal in proposals:
         shares = label_shares(subsample(proposal.points, _POINTS), images, facing)
-        bounding = sum(shares.get(label, 0.0) for label in structure)
-        if bounding >= MAX_STRUCTURE and not proposal.label and not _stands_free(proposal):
+        surfaces = [shares.get(label, 0.0) for label in structure]
+        bounding = sum(surfaces)
+        is_structure = bounding >= MAX_STRUCTURE and max(surfaces) >= ONE_SURFACE
+        if is_structure and not proposal.label and not _stands_free(proposal):
             continue
         # Masks of walls run over the edges of what stands before them.
         votes = ranked(

@@ -40,7 +40,7 @@ _WEIGHT_VECTOR = np.array([*WEIGHTS.values()])
 # Columns of the sums along a border.
 CONTACTS, STEP, BEND, CONCAVE, ON = range(5)
 _CONCAVE = 0.15  # concavity from which a pair counts as concave
-_SLACK = 0.03  # merges less probable than the best by up to this are made in one round
+_SLACK = 0.01  # merges less probable than the best by up to this are made in one round
 
 
 def merge_probability(rows: np.ndarray) -> np.ndarray:

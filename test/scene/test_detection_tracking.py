@@ -77,6 +77,23 @@ def test_two_labels_for_one_box_are_one_track():
     assert [label for label, _ in track.labels] == ["cup", "vase"]
 
 
+def test_a_small_thing_inside_the_box_of_another_is_no_view_of_it():
+    tracks = DetectionTracker()
+    tracks.add([detection((2, 0, 0), "bottle", size=(0.04, 0.04, 0.12))])
+    tracks.add([detection((2, 0.05, 0), "laptop", size=(0.5, 0.5, 0.3), stamp=2)])
+    tracks.add([detection((2, 0, 0), "bottle", size=(0.05, 0.04, 0.12), stamp=3)])
+    found = {p.label: p for p in tracks.proposals(0.0)}
+    assert set(found) == {"bottle", "laptop"} and found["bottle"].views == 2
+    assert max(found["bottle"].box.size) < 0.2
+
+
+def test_partial_views_of_one_object_are_one_track():
+    tracks = DetectionTracker()
+    tracks.add([detection((2, 0, 0), "sofa", size=(2.0, 0.8, 0.8))])
+    tracks.add([detection((1.7, 0.1, 0), "couch", size=(0.6, 0.5, 0.4), stamp=2)])
+    assert len(tracks) == 1
+
+
 def test_moved_object_drops_its_old_points():
     tracks = DetectionTracker()
     tracks.add([detection((2, 0, 0), size=(0.4, 0.4, 0.4))])
@@ -155,6 +172,16 @@ def test_unlabelled_parts_of_a_labelled_surface_are_dropped():
     named = replace(part, label="mat", label_score=0.5)
     assert fuse_detections([part, mug, chair], [top]) == [mug, chair, top]
     assert named in fuse_detections([named], [top])
+
+
+@pytest.mark.parametrize(("owner", "kept"), [("dining table", True), ("sofa", False)])
+def test_what_stands_in_the_box_of_a_detected_table_is_no_part_of_it(owner, kept):
+    whole = Box3D((2, 0, 0.4), (1.4, 1.2, 0.8))
+    tissues = Box3D((2.2, 0.2, 0.7), (0.14, 0.14, 0.18))
+    thing = Proposal(tissues, cloud(tissues), (90.0, 60.0, 30.0), 3, 0.3)
+    points = np.concatenate([cloud(whole, 1600), cloud(tissues)])  # the mask holds both
+    detected = Proposal(whole, points, (90.0, 60.0, 30.0), 1, 0.5, owner, 0.5)
+    assert (thing in fuse_detections([thing], [detected])) == kept
 
 
 def test_synonyms_label_one_object():

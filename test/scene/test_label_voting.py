@@ -56,6 +56,14 @@ def test_structure_is_removed_and_a_detectors_label_stays():
     assert [one.label for one in kept] == ["zorbik", "mug"]
 
 
+def test_what_is_wall_and_floor_at_once_is_in_doubt_and_stays():
+    both = ClassImage(frame(), np.full((120, 160), 2), ("", "sofa", "wall", "floor"))
+    assert not label_by_votes([proposal(0.5)], [both])
+    striped = both.classes.copy()
+    striped[::2] = 3
+    assert label_by_votes([proposal(0.5)], [replace(both, classes=striped)])
+
+
 def test_what_has_depth_and_a_good_score_stays_whatever_segmenters_call_it():
     chair = replace(proposal(0.5), box=Box3D((2.2, 0.5, 0), (0.4, 0.4, 0.4)))
     assert label_by_votes([chair], [classes(2, 2)]) == [chair]

@@ -116,9 +116,10 @@ class SceneBatch:
     labels, -1 padded, and label_shares (B, N, L), their probabilities, by default 1; colors (B, N,
     3) in [0, 1] or probabilities of the color names and "unknown" (B, N, names + 1), NaN where
     unknown; fronts (B, N, 2) horizontal unit vectors out of the object's front, NaN where unknown
-    or none; crop_pixels (B, N, K, 3, s, s) in [-1, 1] (crops.py) and crop_valid (B, N, K). patches
-    (B, V, P, C) and crops (B, N, K, C): features of the vision tower, if they are already computed;
-    shades (B, V, names + 1, S, S): likewise the color names of the pixels (`pixel_shades`).
+    or none; crop_pixels (B, N, K, 4, s, s) as of `crops.cut_crop` and crop_valid (B, N, K). patches
+    (B, V, P, C), of the vision tower, and crops (B, N, K, F), of `SpatialModel.encode_crops`: if
+    they are already computed; shades (B, V, names + 1, S, S): likewise the color names of the
+    pixels (`pixel_shades`).
     poses (B, V, 4, 4) scene_T_camera, read by reconstruction guidance only.
     Raises FrameError if there are no views or their numbers differ.
     """

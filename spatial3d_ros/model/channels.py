@@ -73,7 +73,7 @@ def _object_channels(
     config, parts = model.config, objects.parts
     code = coordinate_code(torch.zeros_like(boxes[:, :3]), config.text.width)
     inputs = {
-        "crops": lambda: model.encode_crops(F.interpolate(images, (CROP_SIZE, CROP_SIZE))),
+        "crops": lambda: _crops(model, images),
         "color": lambda: color_shares(rgb, config.names.colors),
         "geometry": lambda: torch.cat([code, extent_features(boxes)], -1),
     }
@@ -84,6 +84,12 @@ def _object_channels(
             present = torch.ones(len(values), dtype=torch.bool, device=values.device)
             found["size" if name == "geometry" else name] = variation(parts[name](values, present))
     return found
+
+
+def _crops(model: SpatialModel, images: Tensor) -> Tensor:
+    """Mean features of images as crops that show nothing but the object: (I, C)."""
+    crops = F.pad(F.interpolate(images, (CROP_SIZE, CROP_SIZE)), (0, 0, 0, 0, 0, 1), value=1.0)
+    return model.encode_crops(crops)[:, : model.config.vision.width]
 
 
 def dead_channels(found: dict[str, float]) -> list[str]:

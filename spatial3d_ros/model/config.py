@@ -238,6 +238,8 @@ class ObjectConfig(StrictConfig):
     """Use the direction of an object's front, if known, in the pair geometry."""
     predicted_names: bool = False
     """Add the names that the heads of `names` expect to the decoder's inputs."""
+    crop_names: bool = False
+    """Read names off the places of crops too (`model/crop_names.py`); needs the channel crops."""
 
 
 class HeadConfig(StrictConfig):
@@ -314,6 +316,8 @@ class ModelConfig(StrictConfig):
             )
         if self.slim.on == "views" and not (self.object_tokens == "none" and self.s2.view_tokens):
             raise ValueError("slim.on: views needs object_tokens: none and s2.view_tokens: true")
+        if self.objects.crop_names and "crops" not in self.objects.channels:
+            raise ValueError("objects.crop_names: true needs crops in objects.channels")
         if self.objects.channels and self.objects.identifier != "added":
             raise ValueError("objects.channels needs objects.identifier: added")
         if self.object_tokens == "none" and self.answers:

@@ -76,12 +76,21 @@ def crop_windows(points: Tensor, valid: Tensor, boxes: Tensor) -> CropWindows:
     )
 
 
-def cut_crop(image: np.ndarray, window: Sequence[float], left: float, width: float) -> np.ndarray:
-    """The square around a window, CROP_SIZE pixels wide: image (H, W, 3) uint8 -> the same type.
+def cut_crop(
+    image: np.ndarray,
+    points: Tensor,
+    valid: Tensor,
+    box: Tensor,
+    window: Sequence[float],
+    shown: tuple[float, float],
+) -> Tensor:
+    """The square around a window, (4, CROP_SIZE, CROP_SIZE): colors in [-1, 1] of a camera image
+    (H, W, 3) uint8, and a mask, 1 within the box (6,), -1 outside, 0 without depth.
 
-    left, width: the part of the image, in shares of its width, that the network's image shows.
+    points (S, S, 3), valid (S, S): of the network's image of the view, in the frame of the box.
+    shown: left end and width of the part of the camera image that it shows, as of `shown_width`.
     """
-    rows, columns = image.shape[:2]
+    (rows, columns), (left, width) = image.shape[:2], shown
     x0, x1 = (columns * (left + width * window[i]) for i in (0, 2))
     y0, y1 = (rows * window[i] for i in (1, 3))
     side = max(x1 - x0, y1 - y0) * (1 + 2 * MARGIN)
@@ -90,7 +99,16 @@ def cut_crop(image: np.ndarray, window: Sequence[float], left: float, width: flo
     y = min(max(round((y0 + y1 - side) / 2), 0), rows - side)
     cut = image[y : y + side, x : x + side]
     method = cv2.INTER_AREA if side > CROP_SIZE else cv2.INTER_CUBIC
-    return cv2.resize(cut, (CROP_SIZE, CROP_SIZE), interpolation=method)
+    cut = cv2.resize(cut, (CROP_SIZE, CROP_SIZE), interpolation=method)
+    colors = torch.from_numpy(cut).permute(2, 0, 1).float() / 127.5 - 1.0
+    steps = (torch.arange(CROP_SIZE) + 0.5) / CROP_SIZE * side
+    last = points.shape[0] - 1
+    row = ((y + steps) / rows * len(points)).long().clamp(0, last)
+    column = (((x + steps) / columns - left) / width * len(points)).long().clamp(0, last)
+    known = valid[row][:, column]
+    inside = ((points[row][:, column] - box[:3]).abs() <= box[3:] / 2).all(-1)
+    mask = torch.where(inside, 1.0, -1.0) * known
+    return torch.cat([colors, mask[None]])
 
 
 def shown_width(width: int, height: int, config: VisionConfig) -> tuple[float, float]:
@@ -103,8 +121,6 @@ def shown_width(width: int, height: int, config: VisionConfig) -> tuple[float, f
     return (1 - share) / 2, share
 
 
-def crop_pixels(crops: Sequence[np.ndarray]) -> Tensor:
-    """Images (CROP_SIZE, CROP_SIZE, 3) uint8 as the tower's input (n, 3, CROP_SIZE, CROP_SIZE)."""
-    if not crops:
-        return torch.zeros(0, 3, CROP_SIZE, CROP_SIZE)
-    return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+def stack_crops(crops: Sequence[Tensor]) -> Tensor:
+    """Results of `cut_crop` as one tensor (n, 4, CROP_SIZE, CROP_SIZE), which may be empty."""
+    return torch.stack([*crops]) if crops else torch.zeros(0, 4, CROP_SIZE, CROP_SIZE)

@@ -97,8 +97,9 @@ class PredictedNames(nn.Module):
     """Lets a question meet what the heads expect of an object, as it meets the object's label.
 
     `forward` adds to object features (B, N, D) the mean of the names of each head, weighted with
-    their probabilities (B, N, W), and returns both. `bias` lets an object attend to the words for
-    its class and color. `evidence` is how likely an object has the looks that a question asks for.
+    their probabilities (B, N, W), those of all heads in turn. `bias` lets an object attend to the
+    words for its class and color. `evidence` is how likely an object has the looks that a question
+    asks for.
     """
 
     def __init__(self, width: int, names: NamesConfig, attention_heads: int) -> None:
@@ -118,16 +119,11 @@ class PredictedNames(nn.Module):
         )
         self.certainty = nn.Parameter(torch.ones(len(self.asked)))
 
-    @staticmethod
-    def shares(features: Tensor, heads: nn.ModuleDict) -> Tensor:
-        """Probabilities of the names of all heads in turn: (B, N, D) -> (B, N, W)."""
-        return torch.cat([head(features).softmax(-1) for head in heads.values()], -1)
-
-    def forward(self, features: Tensor, heads: nn.ModuleDict) -> tuple[Tensor, Tensor]:
-        shares, named = self.shares(features, heads), features
+    def forward(self, features: Tensor, shares: Tensor, heads: nn.ModuleDict) -> Tensor:
+        named = features
         for name, names, part in _parts(heads, shares.to(features.dtype)):
             named = named + part @ names @ self.project[name]
-        return self.norm(named), shares
+        return self.norm(named)
 
     def bias(
         self, shares: Tensor, heads: nn.ModuleDict, tokens: Tensor, instruction: Tensor

@@ -19,9 +19,10 @@ from spatial3d_ros.model.attention import AttentionContext, AttentionForm, KeyVa
 from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.chat_scene import ChatSceneTokens
 from spatial3d_ros.model.config import ModelConfig
+from spatial3d_ros.model.crop_names import CropNames, name_shares
 from spatial3d_ros.model.decoder import Decoder, position_ids
 from spatial3d_ros.model.heads import GroundingHead, PredictedNames, name_directions, name_heads
-from spatial3d_ros.model.object_channels import ObjectChannels
+from spatial3d_ros.model.object_channels import ObjectChannels, with_crops
 from spatial3d_ros.model.object_sequence import attention_bias, object_tokens
 from spatial3d_ros.model.objects import (
     ObjectRelations,
@@ -75,6 +76,7 @@ class SpatialModel(nn.Module):
         self.head = GroundingHead(width, config.head)
         self.answers: AnswerContext | None = None
         self.predicted: PredictedNames | None = None
+        self.crop_names: CropNames | None = None
         self.roles: nn.Linear | None = None
         self.bias: AttentionBias | None = None
         self.label_bias: LabelBias | None = None
@@ -105,24 +107,23 @@ class SpatialModel(nn.Module):
         self.names = name_heads(width, config.names)
         if config.objects.predicted_names:
             self.predicted = PredictedNames(width, config.names, heads)
+        if config.objects.crop_names:
+            self.crop_names = CropNames(config.vision.width, config.names)
         self.answers = AnswerContext(width) if config.answers else None
 
     def encode_views(self, pixels: Tensor) -> Tensor:
         """Features of single views, independent of other views: (..., 3, S, S) -> (..., P, C)."""
         return self.vision(pixels)
 
-    def encode_crops(self, pixels: Tensor) -> Tensor:
-        """Crops of objects (..., 3, s, s) -> mean of the tower's patch features (..., C)."""
-        return self.vision(pixels).mean(-2)
-
-    def _with_crops(self, batch: SceneBatch) -> SceneBatch:
-        """The batch with features of its crops; those of missing crops are zero."""
-        pixels, valid = batch.crop_pixels, batch.crop_valid
-        if batch.crops is not None or pixels is None or valid is None:
-            return batch
-        found = self.encode_crops(pixels[valid])
-        crops = found.new_zeros(*valid.shape, found.shape[-1])
-        return replace(batch, crops=crops.masked_scatter(valid[..., None], found))
+    def encode_crops(self, crops: Tensor) -> Tensor:
+        """Crops of objects (n, 4, s, s), as of `crops.cut_crop` -> (n, F): the mean of the tower's
+        patch features, then what `crop_names` reads.
+        """
+        features = self.vision(crops[:, :3])
+        mean = features.mean(-2)
+        if self.crop_names is None:
+            return mean
+        return torch.cat([mean, self.crop_names.encoder(features, crops[:, 3])], -1)
 
     def project_views(self, batch: SceneBatch) -> Tensor:
         """Features (B, V, P, D) of all views after cross-view attention and projector, no codes."""
@@ -162,7 +163,7 @@ class SpatialModel(nn.Module):
             pooled = pool_object_features(batch, features, self.config)
         if self.config.objects.channels:
             assert isinstance(self.objects, ObjectChannels)
-            batch, pooled = self.objects.dropped(self._with_crops(batch), pooled)
+            batch, pooled = self.objects.dropped(with_crops(batch, self.encode_crops), pooled)
         masked = tokens if self.config.slim.on == "views" else None
         shown = tokens if self.config.s2.view_tokens and masked is None else None
         prefix_valid, embeddings = self._prefix(batch, shown, referents, prompt_tokens)
@@ -242,7 +243,8 @@ class SpatialModel(nn.Module):
         """
         none = batch.boxes.new_empty(*batch.boxes.shape[:2], 0, 0)
         if self.config.object_tokens == "none":
-            return pooled.visual, pooled.visual, none, None, None
+            shares = name_shares(pooled.visual, self.names, batch)
+            return pooled.visual, pooled.visual, none, None, shares
         if self.chat_scene is not None:
             patches, points = self.chat_scene(batch, pooled)
             return patches, patches, none, points, None
@@ -257,9 +259,9 @@ class SpatialModel(nn.Module):
         if self.fronts is not None:
             fronts = batch.boxes[..., :2] * torch.nan if batch.fronts is None else batch.fronts
             edges = edges + self.fronts(front_geometry(batch.boxes, fronts))
-        named, shares = features, None
-        if self.predicted is not None:
-            named, shares = self.predicted(features, self.names)
+        named, shares = features, name_shares(features, self.names, batch, self.crop_names)
+        if self.predicted is not None and shares is not None:
+            named = self.predicted(features, shares, self.names)
         embeddings = self.relations(named, edges, batch.object_valid)
         return features, embeddings, edges, tokens, shares
 

@@ -4,6 +4,7 @@ kind of knowledge with its own normalisation, projection and "absent" vector.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -118,7 +119,7 @@ class ObjectChannels(nn.Module):
         """
         if batch.crops is None or batch.crop_valid is None:
             return None
-        mean, present = _mean(batch.crops, batch.crop_valid)
+        mean, present = _mean(batch.crops[..., : self.appearance.in_features], batch.crop_valid)
         vectors = nn.functional.normalize(self.appearance(mean).float(), dim=-1)
         return vectors * present[..., None]
 
@@ -140,10 +141,10 @@ class ObjectChannels(nn.Module):
         if name == "patches":
             return pooled.visual, pooled.visible
         if name == "crops":
+            size = self.appearance.in_features
             if batch.crops is None or batch.crop_valid is None:
-                size = self.appearance.in_features
                 return pooled.visual.new_zeros(*everywhere.shape, size), nowhere
-            return _mean(batch.crops, batch.crop_valid)
+            return _mean(batch.crops[..., :size], batch.crop_valid)
         if name == "points":
             if not batch.has_views:
                 return batch.boxes.new_zeros(*everywhere.shape, 1, 6), nowhere
@@ -195,3 +196,15 @@ def _mean(values: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     """Mean over the valid ones of K: (B, N, K, F), (B, N, K) -> (B, N, F), any valid (B, N)."""
     count = valid.sum(-1, keepdim=True)
     return (values * valid[..., None]).sum(-2) / count.clamp(min=1), count[..., 0] > 0
+
+
+def with_crops(batch: SceneBatch, encode: Callable[[Tensor], Tensor]) -> SceneBatch:
+    """The batch with features of its crops, `SpatialModel.encode_crops`; those of missing crops are
+    zero.
+    """
+    pixels, valid = batch.crop_pixels, batch.crop_valid
+    if batch.crops is not None or pixels is None or valid is None:
+        return batch
+    found = encode(pixels[valid])
+    crops = found.new_zeros(*valid.shape, found.shape[-1])
+    return replace(batch, crops=crops.masked_scatter(valid[..., None], found))

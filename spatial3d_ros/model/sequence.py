@@ -70,8 +70,7 @@ class EncodedScene:
     label_shares: Tensor | None = None
     """Probability of each label (B, N, L); None without labels."""
     name_shares: Tensor | None = None
-    """Probabilities of the names of all heads in turn (B, N, W); None without
-    `objects.predicted_names`."""
+    """Probabilities of the names of all heads in turn (B, N, W); None without heads."""
     appearance: Tensor | None = None
     """Appearance vectors (B, N, 64) of norm 1, zero for objects without crops; None without the
     channel.

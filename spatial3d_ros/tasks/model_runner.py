@@ -71,7 +71,7 @@ class ModelRunner:
         self.prompt = Prompt(tokenizer, model.config.s2.category_mode)
         self.prompt_tokens = self.prompt.tokens.to(self.device)
         self._views: dict[int, _EncodedView] = {}
-        self._crops = ObjectCrops(model.config.vision, self._encode_crops)
+        self._crops = ObjectCrops(model.config, self._encode_crops)
         self.warm_up()
 
     @classmethod
@@ -167,7 +167,7 @@ class ModelRunner:
         with timed(stages, "prefix"), self.autocast():
             scene = self.model.encode_scene(batch, self.prompt_tokens)
             scene = replace(scene, origin=vector(origin))
-            return name_objects(self.model, kept, scene, newest_ns), scene
+            return name_objects(self.model.config, kept, scene, newest_ns), scene
 
     @property
     def has_referents(self) -> bool:

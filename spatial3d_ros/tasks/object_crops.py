@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from spatial3d_ros.model.batch import ViewInput
-from spatial3d_ros.model.config import VisionConfig
-from spatial3d_ros.model.crops import CROPS, crop_pixels, crop_windows, cut_crop, shown_width
+from spatial3d_ros.model.config import ModelConfig
+from spatial3d_ros.model.crop_names import crop_features
+from spatial3d_ros.model.crops import CROPS, crop_windows, cut_crop, shown_width, stack_crops
 from spatial3d_ros.scene.buffer import View
 from spatial3d_ros.scene.objects import SceneObject
 
@@ -30,11 +31,11 @@ class _Crop:
 
 
 class ObjectCrops:
-    """Crops of the objects of the map. `encode`: pixels (n, 3, s, s) -> features (n, C), float32 on
+    """Crops of the objects of the map. `encode`: crops (n, 4, s, s) -> features (n, C), float32 on
     the CPU.
     """
 
-    def __init__(self, config: VisionConfig, encode: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, config: ModelConfig, encode: Callable[[Tensor], Tensor]) -> None:
         self._config, self._encode = config, encode
         self._kept: dict[int, list[_Crop]] = {}
 
@@ -59,7 +60,7 @@ class ObjectCrops:
             torch.stack([view.valid for _, view in views]),
             torch.from_numpy(boxes[current]).float(),
         )
-        new: list[tuple[int, View, Tensor]] = []
+        new: list[tuple[int, View, Tensor, Tensor]] = []
         kept: dict[int, list[_Crop]] = {
             known.id: self._kept[known.id] for known in objects if known.id in self._kept
         }
@@ -69,23 +70,33 @@ class ObjectCrops:
             for k in range(CROPS):
                 if not wanted.found[row, k]:
                     continue
-                view, window = views[int(wanted.view[row, k])][0], wanted.window[row, k]
+                (view, seen), window = views[int(wanted.view[row, k])], wanted.window[row, k]
                 same = [c for c in before if c.view == view.id and _near(c.window, window)]
                 if same:
                     after.append(same[0])
                 else:
-                    new.append((objects[n].id, view, window))
+                    box = torch.from_numpy(boxes[n]).float()
+                    new.append(
+                        (
+                            objects[n].id,
+                            view,
+                            window,
+                            cut_crop(
+                                view.frame.rgb, seen.points, seen.valid, box, window.tolist(),
+                                self._shown(view),
+                            ),
+                        )
+                    )  # fmt: skip
             kept[objects[n].id] = after
         for some in (new[i : i + BATCH] for i in range(0, len(new), BATCH)):
-            cut = [cut_crop(v.frame.rgb, w.tolist(), *self._shown(v)) for _, v, w in some]
-            features = self._encode(crop_pixels(cut))
-            for (key, view, window), feature in zip(some, features, strict=True):
+            features = self._encode(stack_crops([crop for *_, crop in some]))
+            for (key, view, window, _), feature in zip(some, features, strict=True):
                 kept[key].append(_Crop(view.id, window, feature))
         self._kept = kept
         return self._stacked([kept.get(known.id, []) for known in objects])
 
     def _stacked(self, crops: Sequence[Sequence[_Crop]]) -> tuple[Tensor, Tensor]:
-        features = torch.zeros(len(crops), CROPS, self._config.width)
+        features = torch.zeros(len(crops), CROPS, crop_features(self._config))
         valid = torch.zeros(len(crops), CROPS, dtype=torch.bool)
         for n, row in enumerate(crops):
             for k, crop in enumerate(row[:CROPS]):
@@ -94,7 +105,7 @@ class ObjectCrops:
 
     def _shown(self, view: View) -> tuple[float, float]:
         camera = view.frame.camera
-        return shown_width(camera.width, camera.height, self._config)
+        return shown_width(camera.width, camera.height, self._config.vision)
 
 
 def _near(one: Tensor, other: Tensor) -> bool:

@@ -8,7 +8,8 @@ from dataclasses import replace
 from torch import Tensor
 
 from spatial3d_ros.categories import VARIANTS
-from spatial3d_ros.model.network import SpatialModel
+from spatial3d_ros.model.config import ModelConfig
+from spatial3d_ros.model.crop_names import shares_by_head
 from spatial3d_ros.model.sequence import EncodedScene
 from spatial3d_ros.scene.label_distribution import Labels, fuse
 from spatial3d_ros.scene.objects import SceneObject
@@ -21,7 +22,7 @@ NAMES_WEIGHT = 0.5  # of the network's names beside labels of recognisers that a
 
 
 def name_objects(
-    model: SpatialModel,
+    config: ModelConfig,
     objects: Sequence[SceneObject],
     scene: EncodedScene,
     newest_ns: int,
@@ -29,15 +30,13 @@ def name_objects(
     """Objects with the names of the network that fit their sizes, a scene of these objects; an
     object that the newest view did not update keeps its names, and labels of a recogniser stay.
     """
-    names = model.config.names
-    if not names.classes:
+    names = config.names
+    if not names.classes or scene.name_shares is None:
         return tuple(objects)
-
-    def likeliest(head: str) -> list[Labels]:
-        return _likeliest(model.names[head](scene.object_features)[0], names.heads[head])
-
-    seen_as = [(what, likeliest(what)) for what, of in names.looks if of]
-    rows = zip(objects, likeliest("class"), likeliest("color"), strict=True)
+    shares = shares_by_head(scene.name_shares[0], names)
+    found = {head: _likeliest(shares[head], of) for head, of in names.heads.items()}
+    seen_as = [(what, found[what]) for what, of in names.looks if of]
+    rows = zip(objects, found["class"], found["color"], strict=True)
     named = []
     for at, (known, labels, colors) in enumerate(rows):
         by_detector = known.label_from_detector
@@ -54,7 +53,7 @@ def name_objects(
                 color=seen[0][0],
                 labels=known.labels if by_detector else fused,
                 colors=seen,
-                looks={what: _possible(found[at], what, label) for what, found in seen_as},
+                looks={what: _possible(rows_of[at], what, label) for what, rows_of in seen_as},
             )
         )
     return tuple(named)
@@ -70,9 +69,9 @@ def _possible(names: Labels, what: str, label: str) -> Labels:
     return tuple((name, share / sum(p for _, p in kept)) for name, share in kept)
 
 
-def _likeliest(logits: Tensor, names: Sequence[str]) -> list[Labels]:
-    """For each object the likeliest names with their probabilities: logits (N, K)."""
-    top = logits.float().softmax(-1).topk(min(NAMES_KEPT, len(names)))
+def _likeliest(shares: Tensor, names: Sequence[str]) -> list[Labels]:
+    """For each object the likeliest names with their probabilities: shares (N, K)."""
+    top = shares.float().topk(min(NAMES_KEPT, len(names)))
     return [
         tuple((names[k], p) for k, p in zip(indices, values, strict=True))
         for indices, values in zip(top.indices.tolist(), top.values.tolist(), strict=True)

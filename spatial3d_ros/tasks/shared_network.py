@@ -135,7 +135,7 @@ class _RobotRunner(ModelRunner):
         vars(self).update(vars(network.runner))
         self._network = network
         self._views = {}
-        self._crops = ObjectCrops(self.model.config.vision, self._encode_crops)
+        self._crops = ObjectCrops(self.model.config, self._encode_crops)
 
     def score_phrases(
         self, scene: EncodedScene, phrases: Sequence[str], names: Sequence[str] = ()

@@ -186,7 +186,7 @@ def channel_inputs(channel):
         batch,
         patches=patches,
         colors=torch.full((1, 5, 3), 0.5),
-        crop_pixels=torch.rand(1, 5, 2, 3, 64, 64, generator=generator) * 2 - 1,
+        crop_pixels=torch.rand(1, 5, 2, 4, 64, 64, generator=generator) * 2 - 1,
         crop_valid=torch.ones(1, 5, 2, dtype=torch.bool),
     )  # fmt: skip
 
@@ -195,6 +195,23 @@ def check_crops():
     model, prompt, batch = channel_inputs("crops")
     other = replace(batch, crop_pixels=-batch.crop_pixels)
     assert difference(scores(model, prompt, batch), scores(model, prompt, other)) > MOVED
+
+
+def check_crop_names():
+    """Other colors of the crops, and then only another mask, change the probabilities of names."""
+    vision = small_config().vision.model_dump() | {"stem": "conv"}
+    objects = {"channels": ["geometry", "crops"], "identifier": "added", "crop_names": True}
+    model, prompt = small_model(vision=vision, objects=objects)
+    _, _, batch = channel_inputs("crops")
+    for part in (slice(0, 3), slice(3, 4)):
+        crops = batch.crop_pixels.clone()
+        crops[..., part, :, :] *= -1
+        with torch.no_grad():
+            one, two = (
+                model.encode_scene(replace(batch, patches=None, crop_pixels=c), prompt.tokens)
+                for c in (batch.crop_pixels, crops)
+            )
+        assert difference(one.name_shares, two.name_shares) > MOVED / 10
 
 
 def check_points():
@@ -250,8 +267,15 @@ MUTANTS = {
     ),
     "no crops": (
         check_crops, ObjectChannels, "_inputs",
-        ("return _mean(batch.crops, batch.crop_valid)",
-         "return _mean(batch.crops, batch.crop_valid & False)"),
+        ("return _mean(batch.crops[..., :size], batch.crop_valid)",
+         "return _mean(batch.crops[..., :size], batch.crop_valid & False)"),
+    ),
+    "crops without names": (
+        check_crop_names, network, "name_shares",
+        ("logits = crop_names(logits, ", "crop_names(logits, "),
+    ),
+    "crops without masks": (
+        check_crop_names, SpatialModel, "encode_crops", ("crops[:, 3]", "crops[:, 3] * 0"),
     ),
     "no colors of points": (
         check_points, object_points, "object_points", ("c.float() / 2 + 0.5", "c.float() * 0"),

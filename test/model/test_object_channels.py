@@ -10,7 +10,7 @@ from helpers.small_model import small_config, small_model, small_scene
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.model.color_names import color_shares, lab
 from spatial3d_ros.model.config import CHANNELS, parse_config
-from spatial3d_ros.model.crops import CROP_SIZE, crop_pixels, crop_windows, cut_crop
+from spatial3d_ros.model.crops import CROP_SIZE, crop_windows, cut_crop, stack_crops
 from spatial3d_ros.model.object_channels import DROPPED
 from spatial3d_ros.model.object_points import POINTS, object_points
 
@@ -46,7 +46,7 @@ def batch(made):
         labels=labels,
         label_shares=torch.tensor([0.6, 0.3]).expand(1, 5, 2),
         fronts=torch.tensor([1.0, 0.0]).expand(1, 5, 2),
-        crop_pixels=torch.rand(1, 5, 2, 3, 64, 64, generator=generator) * 2 - 1,
+        crop_pixels=torch.rand(1, 5, 2, 4, 64, 64, generator=generator) * 2 - 1,
         crop_valid=torch.tensor([[[True, True], [True, False]] + [[False, False]] * 3]),
     )
 
@@ -97,7 +97,7 @@ def test_absent_differs_from_zero(made):
 def test_crops_are_the_same_computed_before_or_in_the_pass(made, batch):
     model, _ = made
     with torch.no_grad():
-        crops = model.encode_crops(batch.crop_pixels)
+        crops = model.encode_crops(batch.crop_pixels.flatten(0, 2)).unflatten(0, (1, 5, 2))
     given = replace(batch, crops=crops, crop_pixels=None)
     torch.testing.assert_close(scores(made, given), scores(made, batch), atol=1e-4, rtol=1e-3)
 
@@ -197,13 +197,20 @@ def test_crop_windows_prefer_views_without_the_border():
 def test_crops_show_the_window_and_stay_inside_the_image():
     image = np.zeros((48, 64, 3), np.uint8)
     image[20:30, 40:50] = 200
-    cut = cut_crop(image, [40 / 64, 20 / 48, 50 / 64, 30 / 48], 0.0, 1.0)
-    assert cut.shape == (CROP_SIZE, CROP_SIZE, 3) and cut[32, 32].tolist() == [200] * 3
-    assert cut[0, 0].tolist() == [0] * 3
-    whole = cut_crop(image, [0.0, 0.0, 1.0, 1.0], 0.0, 1.0)
+    points, valid = torch.zeros(32, 32, 3), torch.ones(32, 32, dtype=torch.bool)
+    points[13:20, 20:25], valid[:, 16:21] = torch.tensor([5.0, 0, 0]), False
+    box = torch.tensor([5.0, 0, 0, 1, 1, 1])
+    seen = image, points, valid, box
+    cut = cut_crop(*seen, [40 / 64, 20 / 48, 50 / 64, 30 / 48], (0.0, 1.0))
+    assert cut.shape == (4, CROP_SIZE, CROP_SIZE)
+    torch.testing.assert_close(cut[:3, 32, 32], torch.full((3,), 200 / 127.5 - 1))
+    assert cut[:3, 0, 0].tolist() == [-1.0] * 3
+    # In the mask: the object, what is around it, and what has no depth.
+    assert cut[3, 32, 45] == 1 and cut[3, 0, 60] == -1 and cut[3, 32, 2] == 0
+    whole = cut_crop(*seen, [0.0, 0.0, 1.0, 1.0], (0.0, 1.0))
     assert whole.shape == cut.shape
-    assert crop_pixels([cut]).shape == (1, 3, CROP_SIZE, CROP_SIZE)
-    assert crop_pixels([]).shape == (0, 3, CROP_SIZE, CROP_SIZE)
+    assert stack_crops([cut]).shape == (1, 4, CROP_SIZE, CROP_SIZE)
+    assert stack_crops([]).shape == (0, 4, CROP_SIZE, CROP_SIZE)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def shipped():
     side, tokens = config.vision.image_size, config.pooled_grid**2
     generator = torch.Generator().manual_seed(0)
     colors = torch.rand(2, 3, 8, 8, generator=generator) * 2 - 1
-    crops = torch.rand(12, 2, 3, 4, 4, generator=generator) * 2 - 1
+    crops = torch.rand(12, 2, 4, 4, 4, generator=generator) * 2 - 1
     channels = config.objects.channels
     batch = replace(
         small_scene(objects=12),
@@ -60,6 +60,7 @@ def scores(model, prompt, batch):
         return model(scene, questions, prompt.tokens).scores
 
 
+MASK_TURNED = torch.tensor([1.0, 1, 1, -1]).view(4, 1, 1)
 INPUTS = {
     "pixels": lambda b: {"pixels": -b.pixels},
     "rays": lambda b: {"rays": b.rays.flip(2)},
@@ -68,6 +69,9 @@ INPUTS = {
     "label": lambda b: {"labels": b.labels.roll(1, 1)},
     "box": lambda b: {"boxes": b.boxes + torch.tensor([0.5, 0, 0, 0, 0, 0])},
     "crops": lambda b: {"crop_pixels": -b.crop_pixels},
+    "mask of crops": lambda b: {
+        "crop_pixels": b.crop_pixels * torch.tensor([1, 1, 1, -1.0]).view(4, 1, 1)
+    },
 }
 
 
@@ -75,7 +79,7 @@ def test_scores_depend_on_each_input(shipped):
     model, prompt, batch = shipped
     before, moved = scores(*shipped), {}
     for name, change in INPUTS.items():
-        if name != "crops" or batch.crop_pixels is not None:
+        if "crops" not in name or batch.crop_pixels is not None:
             other = scores(model, prompt, replace(batch, **change(batch)))
             moved[name] = (other - before).abs().max().item()
     still = {name for name, value in moved.items() if value <= LEAST.get(name, LEAST_OTHER)}

@@ -48,7 +48,7 @@ def test_rows_of_channels(row):
     generator = torch.Generator().manual_seed(0)
     batch = replace(
         small_scene(),
-        crop_pixels=torch.rand(1, 5, 2, 3, 64, 64, generator=generator) * 2 - 1,
+        crop_pixels=torch.rand(1, 5, 2, 4, 64, 64, generator=generator) * 2 - 1,
         crop_valid=torch.ones(1, 5, 2, dtype=torch.bool),
         colors=torch.tensor([[[0.9, 0.1, 0.1], *[[torch.nan] * 3] * 4]]),  # as the engine gives
     )

@@ -23,6 +23,7 @@ from spatial3d_ros.engine import EngineConfig, Spatial3D
 from spatial3d_ros.errors import Spatial3DError
 from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.checkpoint import load_model, model_folder
+from spatial3d_ros.model.crop_names import shares_by_head
 from spatial3d_ros.model.generation import score_questions
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.objects import assign_views, given_colors
@@ -54,7 +55,7 @@ COLUMNS = ("all", "appearance", "attribute", "relation", "viewpoint", "partly_se
 _COLUMN_OF = {"view": "viewpoint"}
 NAME_ROWS = (
     "full", *IMAGE_ROWS, "no_object_patches", "no_object_crops", "no_object_points",
-    "no_mean_color",
+    "no_mean_color", "no_names_of_crops",
 )  # fmt: skip
 LIKELIEST = 8
 NAME_COLUMNS = ("class", f"class_of_{LIKELIEST}", "look_alikes", "color", *LOOKS)
@@ -235,11 +236,12 @@ def name_hits(
     with knocked_out(model, row, foreign):
         scene = model.encode_scene(batch, prompt.tokens)
         hits = []
+        assert scene.name_shares is not None
+        shares = shares_by_head(scene.name_shares[0], model.config.names)
         for head, truth in room.names.items():
             known = truth[0] >= 0
-            logits = model.names[head](scene.object_features)[0, known]
             true = truth[0, known]
-            best = logits.topk(min(LIKELIEST, logits.shape[-1])).indices
+            best = shares[head][known].topk(min(LIKELIEST, shares[head].shape[-1])).indices
             hits += [(head, bool(right)) for right in best[:, 0] == true]
             if head == "class":
                 likely = (best == true[:, None]).any(-1)

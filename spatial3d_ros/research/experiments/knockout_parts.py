@@ -10,8 +10,10 @@ from hashlib import sha1
 import torch
 from torch import Tensor
 
+from spatial3d_ros.model import network
 from spatial3d_ros.model.batch import SceneBatch
 from spatial3d_ros.model.config import SlimConfig
+from spatial3d_ros.model.crop_names import name_shares
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.position import coordinate_code
 from spatial3d_ros.model.sequence import EncodedScene, PromptTokens
@@ -94,8 +96,10 @@ def other_image(
     }
     if batch.crop_valid is not None and len(images.crops):
         which = torch.arange(batch.crop_valid.numel()) % len(images.crops)
-        crops = images.crops[which].unflatten(0, batch.crop_valid.shape)
-        changes |= {"crop_pixels": crops.to(batch.boxes), "crops": None}
+        crops = images.crops[which].unflatten(0, batch.crop_valid.shape).to(batch.boxes)
+        if batch.crop_pixels is not None:  # the box and depth stay true, and so does the mask
+            crops[..., 3:, :, :] = batch.crop_pixels[..., 3:, :, :]
+        changes |= {"crop_pixels": crops, "crops": None}
     return encode(replace(batch, **changes), prompt_tokens)
 
 
@@ -192,6 +196,12 @@ def _no_evidence(shares: Tensor, *rest: object) -> Tensor:
     return shares.new_zeros(shares.shape[0], shares.shape[1] + 1)
 
 
+def _own_names(
+    features: Tensor, heads: torch.nn.ModuleDict, batch: SceneBatch, crop_names: object = None
+) -> Tensor | None:
+    return name_shares(features, heads, batch)
+
+
 def _objects(model: SpatialModel) -> bool:
     return model.roles is not None
 
@@ -213,6 +223,10 @@ PARTS = {
     "no_object_points": Part(_without_points, _channel("points")),
     "no_predicted_names": Part(
         lambda model: replaced(model, "predicted", None), lambda model: model.predicted is not None
+    ),
+    "no_names_of_crops": Part(
+        lambda model: replaced(network, "name_shares", _own_names),
+        lambda model: model.crop_names is not None,
     ),
     "no_evidence_of_looks": Part(
         lambda model: replaced(model.predicted, "evidence", _no_evidence),

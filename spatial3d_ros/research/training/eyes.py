@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from spatial3d_ros.model.batch import prepare_view
 from spatial3d_ros.model.config import ModelConfig
-from spatial3d_ros.model.crops import crop_pixels, crop_windows, cut_crop
+from spatial3d_ros.model.crops import CROPS, crop_windows, cut_crop, stack_crops
 from spatial3d_ros.model.object_channels import APPEARANCE
 from spatial3d_ros.model.vision import VisionTower
 from spatial3d_ros.research.rooms.view_store import RoomViews
@@ -27,7 +27,8 @@ from spatial3d_ros.research.training.patch_truth import object_names, patch_trut
 TEMPERATURE = 0.1
 MAJORITY = 0.5
 """A patch is counted in validation if one name has more than this share of its pixels."""
-_CROPPED = 16  # objects of a room whose crops are read in a step
+CROPPED = 16
+"""Objects of a room whose crops are read in a step."""
 _BARE = 0.3  # weight of pixels without an object in the class loss
 _PATTERNED = 4.0  # weight of patterns other than plain
 _HUE, _BRIGHTNESS = 0.06, 0.2
@@ -36,13 +37,15 @@ _HUE, _BRIGHTNESS = 0.06, 0.2
 @dataclass(frozen=True)
 class EyesSample:
     """Views and crops of some rooms: pixels (V, 3, S, S); truth by head (V, P, names); crops (n, K,
-    3, s, s) with crop_valid (n, K); names by head (n,), -1 unknown; room (n,) of each object.
+    4, s, s) with crop_valid (n, K); boxes (n, 6); names by head (n,), -1 unknown; room (n,) of each
+    object.
     """
 
     pixels: Tensor
     truth: dict[str, Tensor]
     crops: Tensor
     crop_valid: Tensor
+    boxes: Tensor
     names: dict[str, Tensor]
     room: Tensor
 
@@ -53,29 +56,37 @@ class EyesSample:
             {head: shares.to(device) for head, shares in self.truth.items()},
             self.crops.to(device),
             self.crop_valid.to(device),
+            self.boxes.to(device),
             {head: ids.to(device) for head, ids in self.names.items()},
             self.room.to(device),
         )
 
 
 def eyes_sample(
-    rooms: Sequence[RoomViews], config: ModelConfig, views: int, rng: np.random.Generator | None
+    rooms: Sequence[RoomViews],
+    config: ModelConfig,
+    views: int,
+    rng: np.random.Generator | None,
+    most: int = CROPPED,
 ) -> EyesSample:
-    """Some views and objects of rooms; all are augmented with `rng`, the first ones without."""
-    parts = [_of_room(room, config, views, rng) for room in rooms]
+    """Some views and objects of rooms, at most `most` of each; all are augmented with `rng`, the
+    first ones without.
+    """
+    parts = [_of_room(room, config, views, rng, most) for room in rooms]
     counts = [len(part.crops) for part in parts]
     return EyesSample(
         torch.cat([part.pixels for part in parts]),
         {head: torch.cat([part.truth[head] for part in parts]) for head in parts[0].truth},
         torch.cat([part.crops for part in parts]),
         torch.cat([part.crop_valid for part in parts]),
+        torch.cat([part.boxes for part in parts]),
         {head: torch.cat([part.names[head] for part in parts]) for head in parts[0].names},
         torch.arange(len(parts)).repeat_interleave(torch.tensor(counts)),
     )
 
 
 def _of_room(
-    stored: RoomViews, config: ModelConfig, views: int, rng: np.random.Generator | None
+    stored: RoomViews, config: ModelConfig, views: int, rng: np.random.Generator | None, most: int
 ) -> EyesSample:
     count = min(views, len(stored.rgb))
     chosen = np.arange(count)
@@ -91,39 +102,37 @@ def _of_room(
     ]
     truth = patch_truth(stored, chosen, config.names, vision.grid)
     boxes = np.array([o.box.array() for o in stored.room.objects])
-    boxes = boxes if rng is None else disturb(boxes, rng)
+    boxes = torch.from_numpy(boxes if rng is None else disturb(boxes, rng)).float()
     windows = crop_windows(
         torch.stack([view.points for view in prepared]),
         torch.stack([view.valid for view in prepared]),
-        torch.from_numpy(boxes).float(),
+        boxes,
     )
     shown = windows.found.any(1).nonzero()[:, 0].numpy()
-    if rng is not None and len(shown) > _CROPPED:
-        shown = np.sort(rng.choice(shown, _CROPPED, replace=False))
-    blank = np.zeros((1, 1, 3), np.uint8)
-    crops = [
-        cut_crop(
-            images[windows.view[n, k]] if windows.found[n, k] else blank,
-            windows.window[n, k].tolist(),
-            0.0,
-            1.0,
-        )
-        for n in shown
-        for k in range(windows.view.shape[1])
-    ]
+    if rng is not None and len(shown) > most:
+        shown = np.sort(rng.choice(shown, most, replace=False))
+    crops = []
+    for n in shown:
+        for v, window, found in zip(
+            windows.view[n], windows.window[n], windows.found[n], strict=True
+        ):
+            seen = prepared[v].points, prepared[v].valid
+            cut = cut_crop(images[v], *seen, boxes[n], window.tolist(), (0.0, 1.0))
+            crops.append(cut if found else torch.zeros_like(cut))
     names = object_names(stored.room.objects, config.names)
     return EyesSample(
         torch.stack([view.pixels for view in prepared]),
         {head: torch.from_numpy(shares) for head, shares in truth.items()},
-        crop_pixels(crops).unflatten(0, (len(shown), -1)) if crops else _no_crops(),
+        stack_crops(crops).unflatten(0, (len(shown), -1)) if crops else _no_crops(),
         windows.found[torch.from_numpy(shown)],
+        boxes[torch.from_numpy(shown)],
         {head: torch.from_numpy(ids[shown]) for head, ids in names.items()},
         torch.zeros(len(shown), dtype=torch.long),
     )
 
 
 def _no_crops() -> Tensor:
-    return crop_pixels([])[:, None].expand(-1, 2, -1, -1, -1)
+    return stack_crops([])[:, None].expand(-1, CROPS, -1, -1, -1)
 
 
 def _lit(rgb: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
@@ -171,7 +180,9 @@ class EyesObjective(nn.Module):
         found = sample.pixels.new_zeros(*valid.shape, width)
         if not valid.any():
             return found
-        return found.masked_scatter(valid[..., None], self.vision(sample.crops[valid]).mean(-2))
+        return found.masked_scatter(
+            valid[..., None], self.vision(sample.crops[valid][:, :3]).mean(-2)
+        )
 
     @torch.no_grad()
     def count(self, sample: EyesSample) -> tuple[Counter[str], Counter[str]]:

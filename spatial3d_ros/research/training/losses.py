@@ -15,6 +15,8 @@ NEAR_M, FAR_M = 0.3, 0.6
 all of them negative; others are ignored.
 """
 
+_LEAST_SHARE = 1e-9  # of a probability in a logarithm
+
 
 def grounding_loss(scores: Tensor, target: Tensor) -> Tensor:
     """InfoNCE with several positives: scores (Q, N + 1) logits, target (Q, N + 1) bool -> scalar.
@@ -31,14 +33,13 @@ def language_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits.float(), labels, ignore_index=-100)
 
 
-def naming_loss(logits: Tensor, names: Tensor) -> Tensor:
-    """Cross-entropy of the class (or colour) of objects: logits (B, N, W), index (B, N).
+def naming_loss(shares: Tensor, names: Tensor) -> Tensor:
+    """Negative log likelihood of a name of objects: probabilities (B, N, W), index (B, N).
 
-    The index is -100 for objects without a known class. Zero if no object has one.
+    The index is -100 for objects without a known name. Zero if no object has one.
     """
-    total = F.cross_entropy(
-        logits.flatten(0, 1).float(), names.flatten(), ignore_index=-100, reduction="sum"
-    )
+    log = shares.flatten(0, 1).float().clamp(min=_LEAST_SHARE).log()
+    total = F.nll_loss(log, names.flatten(), ignore_index=-100, reduction="sum")
     return total / (names >= 0).sum().clamp(min=1)
 
 

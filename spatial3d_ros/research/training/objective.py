@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from spatial3d_ros.model.crop_names import shares_by_head
 from spatial3d_ros.model.generation import score_questions
 from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.model.sequence import EncodedScene, ModelOutput
@@ -170,8 +171,9 @@ class Objective(nn.Module):
             rows = torch.arange(len(sample.words.ground), device=valid.device)
             query = reading.states[rows, sample.words.ground]
             losses["head_names"] = self.head_names(model.head, query, scene.visual, sample)
-        for head in self.named:
-            losses[head] = naming_loss(model.names[head](scene.object_features), sample.names[head])
+        if scene.name_shares is not None:
+            shares = shares_by_head(scene.name_shares, model.config.names)
+            losses |= {head: naming_loss(shares[head], sample.names[head]) for head in self.named}
         if scene.referents is not None:
             of = scene.referents, sample.scenes.boxes, valid & sample.real
             losses |= {name: REFERENT_LOSSES[name](*of) for name in self.referent_losses}

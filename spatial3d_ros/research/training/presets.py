@@ -42,7 +42,7 @@ PARTS = {  # rows of the table: a parameter belongs to the first pattern that ma
     "object tokens": r"objects\.",
     "spatial awareness": r"psa\.",
     "relations": r"(edges|fronts|relations|bias|label_bias|readout)\.",
-    "names and roles": r"(names|predicted|roles|answers)\.",
+    "names and roles": r"(names|crop_names|predicted|roles|answers)\.",
     "vision tower": r"vision\.",
     "rest": r"",
 }

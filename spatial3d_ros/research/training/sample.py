@@ -88,7 +88,7 @@ class QuestionedRoom:
     boxes (n, 6) in slot order; owners: the room object of each slot, None for a false box;
     questions for grounding, open_questions with free-form answers; partly: ids of objects that no
     view shows as a whole; labelled: id -> mean color of the objects that have one; labels: id ->
-    labels of an object; crops: crop_pixels (n, K, 3, s, s) and crop_valid (n, K) in slot order;
+    labels of an object; crops: crop_pixels (n, K, 4, s, s) and crop_valid (n, K) in slot order;
     candidates: of each of `view_questions`, how many objects its noun fits; marks: what is special
     of some objects ("occluded", "moved"), with their ids.
     """

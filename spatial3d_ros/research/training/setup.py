@@ -36,8 +36,8 @@ from spatial3d_ros.research.training.tokenizer import extend_tokenizer, train_to
 from spatial3d_ros.research.training.validation import VALIDATION_FIRST
 from spatial3d_ros.tasks.prompt import ANSWER_TASK, END, GROUND_TASK, OBJECTS, START, SYSTEM, Prompt
 
-TOWER = ("vision.", "objects.appearance.")
-"""Names of the tensors that the first stage trains."""
+TOWER = ("vision.", "objects.appearance.", "crop_names.")
+"""Names of the tensors that the stages before the joint one train."""
 READS_TOWER = ("feature_norm.", "projector.")
 """Names of the tensors that fit one tower only; with another they start from random weights."""
 

@@ -50,7 +50,7 @@ def test_a_sample_is_the_same_for_one_generator(room):
     )
     assert torch.equal(one.pixels, two.pixels) and torch.equal(one.crops, two.crops)
     assert one.pixels.shape == (4, 3, 32, 32) and set(one.room.tolist()) == {0, 1}
-    assert one.crops.shape[1:] == (2, 3, 64, 64) and len(one.names["class"]) == len(one.crops)
+    assert one.crops.shape[1:] == (2, 4, 64, 64) and len(one.names["class"]) == len(one.crops)
 
 
 def test_losses_fall_on_one_room_and_reach_the_tower(room):

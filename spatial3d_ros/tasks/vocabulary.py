@@ -246,15 +246,29 @@ class Vocabulary:
         """Labels of objects that a noun can stand for, synonyms in the map included ("couch" for
         "sofa"), no others for one with modifiers that is a label ("coffee table"); None for an
         unknown noun, all classes that the network names included whether the map has them or not.
-        Where the map has none of these, the broader words of a recogniser ("table" for "desk").
+        Where the map has none of these, narrower labels ("bookshelf" for "shelf") and the broader
+        words of a recogniser ("table" for "desk").
         """
         found = self._named(noun)
         if self._labels.keys().isdisjoint(found or ()):
             kinds = {name.replace("_", " ") for name in HYPERNYMS.get(singular(noun), "").split()}
-            found = tuple(sorted(kinds.intersection(self._names).union(found or ()))) or found
+            kinds = kinds.intersection(self._names) | self._narrower(noun)
+            found = tuple(sorted(kinds.union(found or ()))) or found
         if self._recognised and self._labels.keys().isdisjoint(found or ()):
             return tuple(sorted(self._broader(noun).union(found or ()))) or found
         return found
+
+    def _narrower(self, noun: str) -> set[str]:
+        """Labels whose broader words in the catalog contain a noun or a synonym of it."""
+        forms = {noun, singular(noun)}
+        forms |= {
+            n for form in forms for k in _kinds().get(form, ()) for n in OBJECT_KINDS[k].nouns
+        }
+        return {
+            label
+            for label in self._labels
+            if any(forms & {*OBJECT_KINDS[k].broader} for k in _kinds().get(label, ()))
+        }
 
     def _broader(self, noun: str) -> set[str]:
         """Labels of a recogniser that mean a noun by the catalog, else those of broader nouns."""

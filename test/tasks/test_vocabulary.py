@@ -2,7 +2,7 @@
 
 import pytest
 
-from spatial3d_ros.categories import CATEGORIES
+from spatial3d_ros.categories import CATEGORIES, CLASSES
 from spatial3d_ros.english import singular
 from spatial3d_ros.resources import resource_path
 from spatial3d_ros.storage import read_yaml
@@ -124,3 +124,14 @@ def test_broader_words_of_a_recogniser_stand_in_where_the_map_has_no_other():
     both = Vocabulary([*found, "desk"], recognised=[*found, "desk"])
     assert both.labels_of("desk") == ("desk",)
     assert Vocabulary(found).labels_of("desk") == ("desk",)  # the network's names are not so coarse
+
+
+def test_a_noun_stands_for_narrower_labels_only_where_none_is_called_so():
+    narrow = Vocabulary(["bookshelf", "mini fridge", "armchair"], CLASSES)
+    assert "bookshelf" in narrow.labels_of("shelf")
+    assert "bookshelf" in narrow.labels_of("shelving unit")
+    assert "mini fridge" in narrow.labels_of("refrigerator")
+    both = Vocabulary(["bookshelf", "shelf", "armchair", "chair"], CLASSES)
+    assert both.labels_of("shelf") == ("shelf",)
+    assert "armchair" not in both.labels_of("chair")
+    assert "shelf" not in Vocabulary(["shelf"], CLASSES).labels_of("box")

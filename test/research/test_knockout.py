@@ -36,14 +36,15 @@ def small():
     return model, prompt, replace(batch, labels=labels[:, :, None])
 
 
-CHANNEL_ROWS = ("no_object_crops", "no_object_points")
+CHANNEL_ROWS = ("no_object_crops", "no_object_points", "no_names_of_crops")
 
 
 @pytest.mark.parametrize("row", [*IMAGE_ROWS, *CHANNEL_ROWS])
 def test_rows_of_channels(row):
     vision = {"image_size": 32, "patch_size": 8, "width": 16, "layers": 1, "stem": "conv",
               "resize": "stretch"}  # fmt: skip
-    objects = {"channels": ["geometry", "crops", "points", "color"], "identifier": "added"}
+    objects = {"channels": ["geometry", "crops", "points", "color"], "identifier": "added",
+               "predicted_names": True, "crop_names": True}  # fmt: skip
     model, prompt = small_model(vision=vision, objects=objects)
     generator = torch.Generator().manual_seed(0)
     batch = replace(

@@ -98,7 +98,7 @@ def other_image(
         which = torch.arange(batch.crop_valid.numel()) % len(images.crops)
         crops = images.crops[which].unflatten(0, batch.crop_valid.shape).to(batch.boxes)
         if batch.crop_pixels is not None:  # the box and depth stay true, and so does the mask
-            crops[..., 3:, :, :] = batch.crop_pixels[..., 3:, :, :]
+            crops = torch.cat([crops[..., :3, :, :], batch.crop_pixels[..., 3:, :, :]], -3)
         changes |= {"crop_pixels": crops, "crops": None}
     return encode(replace(batch, **changes), prompt_tokens)
 

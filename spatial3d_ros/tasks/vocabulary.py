@@ -259,7 +259,9 @@ class Vocabulary:
         return found
 
     def _narrower(self, noun: str) -> set[str]:
-        """Labels whose broader words in the catalog contain a noun or a synonym of it."""
+        """Labels of one word that end with a noun or a synonym of it, which the catalog calls
+        broader: "bookshelf" of "shelf", but not "detergent" of "bottle".
+        """
         forms = {noun, singular(noun)}
         forms |= {
             n for form in forms for k in _kinds().get(form, ()) for n in OBJECT_KINDS[k].nouns
@@ -267,7 +269,10 @@ class Vocabulary:
         return {
             label
             for label in self._labels
-            if any(forms & {*OBJECT_KINDS[k].broader} for k in _kinds().get(label, ()))
+            if any(
+                label.endswith(tuple(forms & {*OBJECT_KINDS[k].broader}))
+                for k in _kinds().get(label, ())
+            )
         }
 
     def _broader(self, noun: str) -> set[str]:

@@ -131,6 +131,7 @@ def test_a_noun_stands_for_narrower_labels_only_where_none_is_called_so():
     assert "bookshelf" in narrow.labels_of("shelf")
     assert "bookshelf" in narrow.labels_of("shelving unit")
     assert "mini fridge" in narrow.labels_of("refrigerator")
+    assert "detergent" not in Vocabulary(["detergent"], CLASSES).labels_of("bottle")
     both = Vocabulary(["bookshelf", "shelf", "armchair", "chair"], CLASSES)
     assert both.labels_of("shelf") == ("shelf",)
     assert "armchair" not in both.labels_of("chair")

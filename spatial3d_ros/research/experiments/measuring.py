@@ -30,7 +30,7 @@ from spatial3d_ros.model.channels import variation
 from spatial3d_ros.model.checkpoint import load_model
 from spatial3d_ros.model.generation import score_questions
 from spatial3d_ros.model.network import SpatialModel
-from spatial3d_ros.research.experiments.ablations import Run, plan, results, slug
+from spatial3d_ros.research.experiments.ablations import TRAIN, Run, plan, results, slug
 from spatial3d_ros.research.experiments.arms import asked_as, hurried, with_errors
 from spatial3d_ros.research.experiments.correspondence_picture import draw_correspondence
 from spatial3d_ros.research.experiments.experiment import (
@@ -45,6 +45,7 @@ from spatial3d_ros.research.language.qa_generator import OpenQuestion
 from spatial3d_ros.research.language.questions import Question
 from spatial3d_ros.research.training.adapters import ADAPTER, load_adapter, merge_adapter
 from spatial3d_ros.research.training.answers import answered, is_right_text
+from spatial3d_ros.research.training.config import load_train_config
 from spatial3d_ros.research.training.objective import Objective, chosen_targets, is_right
 from spatial3d_ros.research.training.presets import load_preset
 from spatial3d_ros.research.training.sample import QuestionedRoom, Sample
@@ -264,8 +265,9 @@ def trained_network(run: Run, folder: Path) -> tuple[SpatialModel, Tokenizer]:
     """
     if not (folder / "model" / ADAPTER).is_file():
         return load_model(folder / "model")
-    set_seed(run.seed)
-    model, tokenizer = initial_network(run.train, load_preset(run.train.preset), folder)
+    started = load_train_config(folder / TRAIN)  # names the first stage, which `run` does not
+    set_seed(started.seed)
+    model, tokenizer = initial_network(started, load_preset(started.preset), folder)
     load_adapter(folder / "model", model)
     merge_adapter(model)
     return model, tokenizer

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from spatial3d_ros.model.checkpoint import load_model
 from spatial3d_ros.research.experiments.ablations import override, plan
 from spatial3d_ros.research.experiments.experiment import Experiment, load_experiment, stores
 from spatial3d_ros.research.experiments.experiment_report import experiment_report
-from spatial3d_ros.research.experiments.measuring import Measurement
+from spatial3d_ros.research.experiments.measuring import Measurement, trained_network
 from spatial3d_ros.research.training.config import load_train_config
 from spatial3d_ros.research.training.trainer import train
 
@@ -101,3 +102,16 @@ def test_a_file_is_trained_asked_and_written_as_tables(path, folder):
     pictures = report.pictures(made.page)
     drawn = [path for path in folder.glob(f"{made.name}_*.png") if path.stat().st_size > 1000]
     assert len(pictures) == len(drawn) == ("correspondence" in made.measures)
+
+
+def test_adapters_are_read_onto_the_weights_of_the_first_stage(folder):
+    made = load_experiment(shrunk(Path("config/experiments/open_lora.yaml"), folder))
+    run = next(run for run in plan(made) if run.variant == "LoRA, rank 16")
+    run_here(run)
+    found, _ = trained_network(run, run.folder)
+    first, _ = load_model(run.first.folder / "model")
+    assert found.decoder.qwen.norm.weight.equal(first.decoder.qwen.norm.weight)
+    grown = found.decoder.qwen.layers[0].self_attn.q_proj.weight
+    old = first.decoder.qwen.layers[0].self_attn.q_proj.weight
+    assert grown.shape == old.shape and (grown - old).abs().max() < 0.05
+    Measurement(made, run, run.folder).measure()

@@ -12,11 +12,10 @@ import numpy as np
 
 from spatial3d_ros.scene.buffer import Snapshot, View
 from spatial3d_ros.scene.class_parts import parts_in_space, uncovered
+from spatial3d_ros.scene.detection_fusion import fuse_detections, with_measured_points
 from spatial3d_ros.scene.detection_tracking import (
     Detection3D,
     DetectionTracker,
-    fuse_detections,
-    with_measured_points,
 )
 from spatial3d_ros.scene.label_voting import ClassImage, label_by_votes
 from spatial3d_ros.scene.labelled_parts import join_parts

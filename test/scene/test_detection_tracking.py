@@ -10,11 +10,10 @@ import pytest
 from spatial3d_ros.geometry.box import Box3D, iou
 from spatial3d_ros.geometry.camera import Camera
 from spatial3d_ros.geometry.pose import look_at
+from spatial3d_ros.scene.detection_fusion import fuse_detections, with_measured_points
 from spatial3d_ros.scene.detection_tracking import (
     Detection3D,
     DetectionTracker,
-    fuse_detections,
-    with_measured_points,
 )
 from spatial3d_ros.scene.frame import Frame
 from spatial3d_ros.scene.proposals import Proposal

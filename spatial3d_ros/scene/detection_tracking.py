@@ -1,8 +1,8 @@
-"""Tracks of labelled 3D detections, and their fusion with built-in proposals.
+"""Tracks of labelled 3D detections.
 
 A detector reports one object many times, with boxes and labels that vary. Detections that overlap
-become one track; its labels are the distribution that they fuse to. A track labels the built-in
-proposal it overlaps, or becomes a proposal of its own.
+become one track; its labels are the distribution that they fuse to. `detection_fusion` joins tracks
+with the built-in proposals.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from spatial3d_ros.errors import QueryError
 from spatial3d_ros.tasks.query import Description, ParsedQuery
-from spatial3d_ros.tasks.vocabulary import PLURAL_PRONOUNS, SELF
+from spatial3d_ros.tasks.word_lists import PLURAL_PRONOUNS, SELF
 
 KEEP_S = 60.0
 MAX_CONVERSATIONS = 100

@@ -9,7 +9,7 @@ from spatial3d_ros.categories import COLORS, PART_NOUNS, look_name
 from spatial3d_ros.english import singular
 from spatial3d_ros.tasks.points import is_point_word
 from spatial3d_ros.tasks.query import Description, RelationPhrase
-from spatial3d_ros.tasks.vocabulary import SELF
+from spatial3d_ros.tasks.word_lists import SELF
 
 
 def is_part(relation: RelationPhrase) -> bool:

@@ -10,7 +10,7 @@ from spatial3d_ros.errors import QueryError
 from spatial3d_ros.tasks.descriptions import is_self_reference
 from spatial3d_ros.tasks.query import Description, ParsedQuery
 from spatial3d_ros.tasks.results import Action
-from spatial3d_ros.tasks.vocabulary import SELF
+from spatial3d_ros.tasks.word_lists import SELF
 
 SHIFTS = ("towards", "away", "to_left", "to_right", "up", "down", "axis")
 SIDES = ("left", "right", "front", "behind")

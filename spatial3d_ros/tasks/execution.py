@@ -36,7 +36,8 @@ from spatial3d_ros.tasks.selection import (
     plain_name,
 )
 from spatial3d_ros.tasks.surroundings import AROUND, Surroundings
-from spatial3d_ros.tasks.vocabulary import PLURAL_PRONOUNS, is_anything, singular
+from spatial3d_ros.tasks.vocabulary import is_anything, singular
+from spatial3d_ros.tasks.word_lists import PLURAL_PRONOUNS
 
 _SURE = 0.5  # probability below which an answer says that it is not sure
 _WIDE = ("sofa", "shelf", "cabinet", "door", "window", "picture", "tv", "bed", "desk", "sink")

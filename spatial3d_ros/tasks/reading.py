@@ -13,7 +13,8 @@ from spatial3d_ros.tasks.query import Description, ParsedQuery
 from spatial3d_ros.tasks.query_network import QueryReader
 from spatial3d_ros.tasks.query_reader import clean_text, parse_query
 from spatial3d_ros.tasks.results import Point
-from spatial3d_ros.tasks.vocabulary import SELF, Vocabulary
+from spatial3d_ros.tasks.vocabulary import Vocabulary
+from spatial3d_ros.tasks.word_lists import SELF
 
 _ONE = ("", "one")
 _LATIN = re.compile(r"[a-zA-Z]")

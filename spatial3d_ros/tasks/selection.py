@@ -18,13 +18,8 @@ from spatial3d_ros.tasks.grounding import TIE_RATIO, object_name
 from spatial3d_ros.tasks.query import Description, ParsedQuery
 from spatial3d_ros.tasks.resolution import Resolution, Resolver
 from spatial3d_ros.tasks.results import ScoredObject
-from spatial3d_ros.tasks.vocabulary import (
-    OF_A_ROOM,
-    UnknownWordError,
-    is_anything,
-    is_modifier,
-    purpose_of,
-)
+from spatial3d_ros.tasks.vocabulary import UnknownWordError, is_anything, is_modifier, purpose_of
+from spatial3d_ros.tasks.word_lists import OF_A_ROOM
 
 FLOOR = 0.5  # probability of "nothing" above which nothing fits
 OTHER_NAME_FLOOR = 0.35  # the same to point at, measure or move what the map names otherwise

@@ -140,11 +140,12 @@ LOOKS_ROOMS = (871_000, 871_004, 871_009, 871_010, 871_011)
 """The first rooms from 871000 on with three or more questions about looks."""
 
 
-def test_questions_about_looks_need_pixels_and_the_evidence_of_looks():
+def test_names_need_crops_and_questions_about_looks_pixels_and_the_evidence_of_looks():
     model, tokenizer = load_model(model_folder("tiny"))
     prompt = Prompt(tokenizer, model.eval().config.s2.category_mode)
     foreign = knockout._images(knockout.asked_room(model, prompt, 871_100))
     right = dict.fromkeys(("full", "no_evidence_of_looks", "pixels_of_another_room"), 0)
+    named = {row: [] for row in ("full", "no_names_of_crops", "pixels_of_another_room")}
     for seed in LOOKS_ROOMS:
         room = knockout.asked_room(model, prompt, seed)
         for row in right:
@@ -152,6 +153,13 @@ def test_questions_about_looks_need_pixels_and_the_evidence_of_looks():
             right[row] += sum(
                 hit for hit, q in zip(hits, room.questions, strict=True) if q.kind == "appearance"
             )
+        for row, hits in named.items():
+            found = knockout.name_hits(model, prompt, room, row, foreign)
+            hits += [hit for head, hit in found if head == "class"]
+    share = {row: sum(hits) / len(hits) for row, hits in named.items()}
+    assert share["full"] > 0.75, share
+    assert share["no_names_of_crops"] < share["full"] - 0.1, share
+    assert share["pixels_of_another_room"] < share["full"] - 0.25, share
     assert right["full"] >= 12  # of 16
     assert right["no_evidence_of_looks"] <= right["full"] - 3
     assert right["pixels_of_another_room"] <= right["full"] - 3

@@ -154,7 +154,9 @@ def check_arms(experiment: Experiment, runs: list[Run]) -> None:
     trained.
     """
     for name, arm in experiment.at_test.items():
-        of = next(run for run in runs if run.variant == arm.of)
+        of = next((run for run in runs if run.variant == arm.of), None)
+        if of is None:  # a part of the arms was chosen, without that one
+            continue
         switched(of.model, arm, f"experiment {experiment.name}, at_test {name}")
         for switch in ("s2.mpe.ray", "s2.se.enabled", "psa.enabled"):
             if arm.model.get(switch):

@@ -47,14 +47,14 @@ class HeadNames(nn.Module):
         asking, shown = head.query(query)[:, None], head.object(candidates)
         parts = []
         for name, asked in self._asked(sample).items():
-            parts.append(naming_loss(self._logits(name, asking), asked[:, None]))
+            parts.append(naming_loss(self._shares(name, asking), asked[:, None]))
         for name, names in sample.names.items():
-            parts.append(naming_loss(self._logits(name, shown), names))
+            parts.append(naming_loss(self._shares(name, shown), names))
         return torch.stack(parts).sum()
 
-    def _logits(self, name: str, vectors: Tensor) -> Tensor:
+    def _shares(self, name: str, vectors: Tensor) -> Tensor:
         names = F.normalize(self.names[name].float(), dim=-1)
-        return SHARPNESS * F.normalize(vectors.float(), dim=-1) @ names.T
+        return (SHARPNESS * F.normalize(vectors.float(), dim=-1) @ names.T).softmax(-1)
 
     def _asked(self, sample: Sample) -> Mapping[str, Tensor]:
         """By head the name (Q,) that each question asks of its target, -100 where it has none."""

@@ -15,12 +15,11 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.model.checkpoint import WEIGHTS, model_folder, save_config
 from spatial3d_ros.model.config import ModelConfig, load_config
 from spatial3d_ros.model.crop_names import CropNames
@@ -30,7 +29,6 @@ from spatial3d_ros.research.rooms.view_store import RoomViews, ViewStore
 from spatial3d_ros.research.training.eyes import eyes_sample
 from spatial3d_ros.research.training.eyes_trainer import EyesRooms
 from spatial3d_ros.research.training.validation import VALIDATION_FIRST
-from spatial3d_ros.storage import read_yaml
 
 log = logging.getLogger(__name__)
 SMOOTHING = 0.05
@@ -69,15 +67,6 @@ class CropsConfig(BaseModel):
     """Share of the steps, at the end, in which the rate falls to zero."""
     clip: float = 1.0
     validation_rooms: int = Field(24, ge=1)
-
-
-def load_crops_config(path: str | Path) -> CropsConfig:
-    """Read a run of the stage from YAML. Raises ConfigError naming file and key."""
-    try:
-        return CropsConfig.model_validate(read_yaml(Path(path)))
-    except ValidationError as error:
-        lines = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"{path}: {lines}") from error
 
 
 def train_crops(config: CropsConfig) -> Path:

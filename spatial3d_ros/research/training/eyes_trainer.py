@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from spatial3d_ros.storage import read_yaml
 log = logging.getLogger(__name__)
 LAST, SMALL = "last.safetensors", "small.safetensors"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
+_Config = TypeVar("_Config", bound=BaseModel)
 
 
 class EyesRooms(BaseModel, extra="forbid", frozen=True):
@@ -121,10 +122,10 @@ def read_stage(path: str | Path) -> str:
     return str(values.get("stage", "")) if isinstance(values, dict) else ""
 
 
-def load_eyes_config(path: str | Path) -> EyesConfig:
-    """Read a run of the stage from YAML. Raises ConfigError naming file and key."""
+def load_stage(kind: type[_Config], path: str | Path) -> _Config:
+    """Read a run of a stage from YAML. Raises ConfigError naming file and key."""
     try:
-        return EyesConfig.model_validate(read_yaml(Path(path)))
+        return kind.model_validate(read_yaml(Path(path)))
     except ValidationError as error:
         lines = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"{path}: {lines}") from error

@@ -27,8 +27,13 @@ from spatial3d_ros.model.network import SpatialModel
 from spatial3d_ros.research.training.activation_checkpointing import enable_activation_checkpointing
 from spatial3d_ros.research.training.checkpoints import MODEL, ModelSaver, resume_state, save_state
 from spatial3d_ros.research.training.config import TrainConfig, load_train_config
-from spatial3d_ros.research.training.crop_stage import load_crops_config, train_crops
-from spatial3d_ros.research.training.eyes_trainer import load_eyes_config, read_stage, train_eyes
+from spatial3d_ros.research.training.crop_stage import CropsConfig, train_crops
+from spatial3d_ros.research.training.eyes_trainer import (
+    EyesConfig,
+    load_stage,
+    read_stage,
+    train_eyes,
+)
 from spatial3d_ros.research.training.feature_monitor import FeatureMonitor
 from spatial3d_ros.research.training.metrics_log import MetricsLog, StepProgress, console
 from spatial3d_ros.research.training.objective import Objective, count_items
@@ -274,10 +279,10 @@ def main(path: str) -> None:
         datefmt="%H:%M:%S",
         handlers=[handler] if handler else None,
     )
-    if read_stage(path) == "eyes":
-        print(train_eyes(load_eyes_config(path)))
-        return
-    if read_stage(path) == "crops":
-        print(train_crops(load_crops_config(path)))
+    stage = read_stage(path)
+    if stage == "eyes":
+        print(train_eyes(load_stage(EyesConfig, path)))
+    elif stage == "crops":
+        print(train_crops(load_stage(CropsConfig, path)))
     else:
         print(train(load_train_config(path)))

@@ -7,19 +7,12 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
+from helpers.rendered_names import NAMES, VISION
 from helpers.small_model import small_config
-from spatial3d_ros.categories import COLORS, LOOKS
 from spatial3d_ros.errors import ConfigError
 from spatial3d_ros.model.vision import VisionTower
-from spatial3d_ros.research.rooms.kinds import kinds
 from spatial3d_ros.research.training import crop_stage, trainer
 
-NAMES = {
-    "classes": list(kinds()), "colors": list(COLORS),
-    "looks": {what: list(names) for what, names in LOOKS.items()},
-}  # fmt: skip
-VISION = {"image_size": 32, "patch_size": 8, "width": 16, "layers": 1, "stem": "conv",
-          "resize": "stretch"}  # fmt: skip
 OBJECTS = {"channels": ["geometry", "crops"], "identifier": "added", "crop_names": True}
 NETWORK = small_config(vision=VISION, names=NAMES, objects=OBJECTS)
 

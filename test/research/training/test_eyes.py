@@ -10,20 +10,13 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from helpers.rendered_names import NAMES, VISION
 from helpers.small_model import small_config
-from spatial3d_ros.categories import COLORS, LOOKS
 from spatial3d_ros.errors import ConfigError
-from spatial3d_ros.research.rooms.kinds import kinds
 from spatial3d_ros.research.rooms.view_store import render_room
 from spatial3d_ros.research.training import eyes, eyes_trainer, trainer
 from spatial3d_ros.research.training.patch_truth import patch_truth
 
-NAMES = {
-    "classes": list(kinds()), "colors": list(COLORS),
-    "looks": {what: list(names) for what, names in LOOKS.items()},
-}  # fmt: skip
-VISION = {"image_size": 32, "patch_size": 8, "width": 16, "layers": 1, "stem": "conv",
-          "resize": "stretch"}  # fmt: skip
 NETWORK = small_config(vision=VISION, names=NAMES)
 
 
@@ -162,7 +155,7 @@ def test_a_bad_configuration_names_the_key(tmp_path):
     path = tmp_path / "eyes.yaml"
     path.write_text(yaml.safe_dump(settings(tmp_path, speed=3)))
     with pytest.raises(ConfigError, match=r"eyes\.yaml: speed"):
-        eyes_trainer.load_eyes_config(path)
+        eyes_trainer.load_stage(eyes_trainer.EyesConfig, path)
 
 
 def test_the_rate_rises_stays_and_falls():
